@@ -1,0 +1,189 @@
+"""The models in ``weights/``: one folder a model, holding ``card.json`` and, if it learned anything, ``weights.safetensors``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.blocks import PERIODIC
+from models.layers import count_parameters
+from models.networks import Architecture, Network
+from models.superresolution import FACTOR, SuperResolution
+
+if TYPE_CHECKING:
+    from models.blocks import Boundaries
+    from models.networks import Family
+
+CARD = "card.json"
+WEIGHTS = "weights.safetensors"
+
+
+class UnknownModelError(KeyError):
+    """There is no model of that name."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        """Name what there is."""
+        return f"there is no model {self.name!r}; there are {', '.join(self.known)}"
+
+
+class CorruptWeightsError(ValueError):
+    """Weights are not the ones that the card was written for."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model is, what it was trained on, and how far off it was on data it had not seen.
+
+    Attributes:
+        name: ``<family>-<flow>-x<factor>``, without the flow for trilinear.
+        family: trilinear, conv, equivariant or relaxed.
+        flow: what it was trained on; None if it was not trained.
+        factor: fine cells per coarse cell along an axis.
+        frames: time levels in.
+        target: which frame is answered.
+        group: its group; None for trilinear.
+        architecture: see [`Architecture`][models.networks.Architecture]; None for trilinear.
+        parameters: free weights.
+        halo: coarse cells read around a block.
+        receptive_field: coarse cells along an axis that one coarse cell of the answer depends on.
+        sampling: how fine fields were made coarse; a consistent model is for such input only.
+        boundary: of the fields it was trained on, (z, y, x).
+        consistent: whether the block mean of the answer is the input.
+        trained: data, seeds, steps, time and software.
+        measured: errors on held-out simulations, one entry a box.
+        sample: errors on the sample that is shipped with the weights.
+        sha256: of the weights file; None if there is none.
+    """
+
+    name: str
+    family: Family
+    flow: str | None
+    frames: int
+    group: str | None
+    architecture: dict[str, Any] | None
+    parameters: int
+    halo: int
+    consistent: bool
+    factor: int = FACTOR
+    target: str = "the frame given"
+    sampling: str = "block mean"
+    boundary: Boundaries = PERIODIC
+    trained: dict[str, Any] = field(default_factory=dict)
+    measured: list[dict[str, Any]] = field(default_factory=list)
+    sample: dict[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
+
+    @property
+    def receptive_field(self) -> int:
+        """See the class."""
+        return 2 * self.halo + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**dataclasses.asdict(self), "boundary": list(self.boundary), "receptive_field": self.receptive_field}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Card:
+        """Read what [`to_dict`][models.catalogue.Card.to_dict] wrote."""
+        known = {part.name for part in dataclasses.fields(cls)}
+        values = {key: value for key, value in content.items() if key in known}
+        return cls(**{**values, "boundary": tuple(content["boundary"])})
+
+
+def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries = PERIODIC, **rest: Any) -> Card:  # noqa: ANN401 passed on to Card
+    """The card of a model, before anything was measured."""
+    architecture = model.network.architecture if model.network else None
+    parts = (model.family, flow, f"x{model.factor}") if flow else (model.family, f"x{model.factor}")
+    if model.frames > 1:
+        parts = (*parts, f"{model.frames}frames")
+    return Card(
+        name="-".join(parts),
+        family=model.family,
+        flow=flow,
+        frames=model.frames,
+        group=architecture.group if architecture else None,
+        architecture=architecture.to_dict() if architecture else None,
+        parameters=count_parameters(model),
+        halo=model.halo,
+        consistent=architecture is not None,
+        target="the frame given" if model.frames == 1 else "the middle frame",
+        boundary=boundary,
+        **rest,
+    )
+
+
+TRILINEAR = describe(SuperResolution(), flow=None)
+
+
+class Catalogue:
+    """The models of a folder, and trilinear interpolation, which needs none.
+
+    Args:
+        folder: such as ``weights/``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """Names of all models, in order."""
+        return sorted({TRILINEAR.name, *(path.parent.name for path in self.folder.glob(f"*/{CARD}"))})
+
+    def card(self, name: str) -> Card:
+        """The card of a model.
+
+        Raises:
+            UnknownModelError: if there is no such model.
+        """
+        if name not in self.names():
+            raise UnknownModelError(name, self.names())
+        path = self.folder / name / CARD
+        return Card.from_dict(json.loads(path.read_text())) if path.exists() else TRILINEAR
+
+    def load(self, name: str, device: str = "cpu") -> SuperResolution:
+        """A model ready for inference: weights checked, kernels built.
+
+        Raises:
+            UnknownModelError: if there is no such model.
+            CorruptWeightsError: if the weights are not those of the card.
+        """
+        # Not at the top: training on a bare host saves and loads checkpoints without it.
+        from safetensors.torch import load  # noqa: PLC0415
+
+        card = self.card(name)
+        if card.architecture is None:
+            return SuperResolution().to(device).eval()
+        content = (self.folder / name / WEIGHTS).read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != card.sha256:
+            message = f"{name}: sha256 of {WEIGHTS} is {found}, its card says {card.sha256}"
+            raise CorruptWeightsError(message)
+        architecture = Architecture(**{**card.architecture, "head": tuple(card.architecture["head"])})
+        model = SuperResolution(Network(architecture))
+        model.load_state_dict(load(content))
+        return model.frozen().to(device)
+
+    def save(self, model: SuperResolution, card: Card) -> Card:
+        """Write a model and its card, and return the card with the weights' sha256."""
+        from safetensors.torch import save  # noqa: PLC0415
+
+        content = save({name: value.contiguous() for name, value in model.state_dict().items()})
+        card = dataclasses.replace(card, sha256=hashlib.sha256(content).hexdigest())
+        (self.folder / card.name).mkdir(parents=True, exist_ok=True)
+        (self.folder / card.name / WEIGHTS).write_bytes(content)
+        self.write(card)
+        return card
+
+    def write(self, card: Card) -> None:
+        """Write a card alone, say after measuring."""
+        (self.folder / card.name).mkdir(parents=True, exist_ok=True)
+        (self.folder / card.name / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")

@@ -1,0 +1,267 @@
+"""Group convolutions, plain and relaxed, between vector fields and regular features, with sub-voxel upsampling.
+
+Every layer is a kernel made from free weights by one gather, then an ordinary 3D convolution. Features are
+``(batch, field * order, z, y, x)``: one channel per field and group element, the element running fastest. With
+``W(g, h, d)`` the kernel from element h to element g at offset d,
+
+    W[o, g, s, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 s, g^-1 h, g^-1 d]
+
+is equivariant if w is constant and relaxed if it is learned (Wang et al., arXiv 2310.02299, eq. 6). ``s`` numbers the
+sub-voxels of an output cell; permuting it with the kernel is what keeps upsampling exact.
+
+Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their length.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.group import Group, pullback
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Module = TypeVar("Module", bound=nn.Module)
+Axes = tuple[bool, bool, bool]
+NOWHERE: Axes = (False, False, False)
+EVERYWHERE: Axes = (True, True, True)
+SIZE = 3
+RADIUS = SIZE // 2
+
+
+def convolve(
+    x: Float[Tensor, "batch channels z y x"],
+    kernel: Float[Tensor, "out channels k k k"],
+    bias: Float[Tensor, " out"],
+    circular: Axes,
+) -> Float[Tensor, "batch out z2 y2 x2"]:
+    """Valid 3D cross-correlation, wrapped around along the circular axes."""
+    if any(circular):
+        # functional.pad takes the last axis first.
+        pad = [RADIUS * int(wrap) for wrap in reversed(circular) for _ in range(2)]
+        x = functional.pad(x, pad, mode="circular")
+    return functional.conv3d(x, kernel, bias)
+
+
+def crop(x: Float[Tensor, "*lead z y x"], cells: int, circular: Axes = NOWHERE) -> Float[Tensor, "*lead z2 y2 x2"]:
+    """Drop cells at both ends of the axes that are not circular."""
+    for axis, wrap in zip((-3, -2, -1), circular, strict=True):
+        if not wrap:
+            x = x.narrow(axis, cells, x.shape[axis] - 2 * cells)
+    return x
+
+
+def spread(x: Float[Tensor, "batch channels z y x"], factor: int) -> Float[Tensor, "batch out z2 y2 x2"]:
+    """Lay channels numbered (channel, z, y, x of the sub-voxel) out in space: pixel shuffle in three dimensions."""
+    if factor == 1:
+        return x
+    batch, channels, *cells = x.shape
+    x = x.reshape(batch, channels // factor**3, factor, factor, factor, *cells)
+    x = x.permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(batch, channels // factor**3, *(factor * n for n in cells))
+
+
+class Frozen(nn.Module):
+    """A layer whose kernel has been built once: costs exactly a Conv3d."""
+
+    kernel: Tensor
+    bias: Tensor
+
+    def __init__(self, kernel: Tensor, bias: Tensor, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.register_buffer("kernel", kernel.detach().clone())
+        self.register_buffer("bias", bias.detach().clone())
+
+    def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
+        """Apply the layer."""
+        return spread(convolve(x, self.kernel, self.bias, circular), self.factor)
+
+
+class GroupLayer(nn.Module):
+    """What all group convolutions share: banks of free weights, relaxation, upsampling.
+
+    Args:
+        over: the group.
+        free: shape of one bank of psi.
+        fan_in: inputs to one output value, for the scale of the initial weights.
+        fields: output fields, for the bias.
+        banks: L, the number of banks.
+        relaxed: learn w_l(h); else it is constant.
+        factor: sub-voxels per edge of an output cell.
+    """
+
+    def __init__(
+        self, over: Group, free: Sequence[int], *, fan_in: int, fields: int, banks: int, relaxed: bool, factor: int
+    ) -> None:
+        super().__init__()
+        self.over = over
+        self.factor = factor
+        self.psi = nn.Parameter(torch.randn(banks, *free) * math.sqrt(2 / (fan_in * banks)))
+        # Constant at the start, so that a relaxed network begins equivariant.
+        self.relaxation = nn.Parameter(torch.ones(banks, over.order)) if relaxed else None
+        self.offset = nn.Parameter(torch.zeros(fields))
+
+    def banks(self, expanded: Tensor) -> Tensor:
+        """Sum the banks of ``expanded``, (banks, ..., element, d), weighted by the relaxation weights of the element."""
+        if self.relaxation is None:
+            return expanded.sum(dim=0)
+        return torch.einsum("l...hd,lh->...hd", expanded, self.relaxation)
+
+    def kernel(self) -> Float[Tensor, "out channels k k k"]:
+        """The kernel of the convolution that this layer is."""
+        raise NotImplementedError
+
+    def bias(self) -> Float[Tensor, " out"]:
+        """The bias of every output channel; elements and sub-voxels of one field share it."""
+        return self.offset.repeat_interleave(self.over.order * self.factor**3)
+
+    def frozen(self) -> Frozen:
+        """This layer as it is now, with its kernel built."""
+        return Frozen(self.kernel(), self.bias(), self.factor)
+
+    def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
+        """Apply the layer, building its kernel from the weights as they are."""
+        return spread(convolve(x, self.kernel(), self.bias(), circular), self.factor)
+
+
+class Lift(GroupLayer):
+    """Vector fields to regular features: W[o, g, c, d] = sum_l w_l(g) sum_c' R_g[c, c'] psi_l[o, c', g^-1 d].
+
+    Args:
+        over: the group.
+        vectors: vector fields in (frames).
+        fields: regular fields out.
+        banks: number of banks.
+        relaxed: learn the relaxation weights.
+    """
+
+    offsets: Tensor
+    rotations: Tensor
+
+    def __init__(self, over: Group, vectors: int, fields: int, *, banks: int = 1, relaxed: bool = False) -> None:
+        cells = SIZE**3
+        shape = (fields, vectors, 3, cells)
+        super().__init__(
+            over, shape, fan_in=vectors * 3 * cells, fields=fields, banks=banks, relaxed=relaxed, factor=1
+        )
+        self.register_buffer("offsets", pullback(over, SIZE), persistent=False)
+        self.register_buffer("rotations", over.matrices.to(torch.get_default_dtype()), persistent=False)
+
+    def kernel(self) -> Float[Tensor, "out channels k k k"]:
+        """See the class."""
+        moved = self.psi[..., self.offsets]  # l o f c' g d
+        turned = torch.einsum("gcj,lofjgd->lofcgd", self.rotations, moved)
+        summed = self.banks(turned)  # o f c g d
+        fields, vectors = summed.shape[:2]
+        return summed.permute(0, 3, 1, 2, 4).reshape(fields * self.over.order, vectors * 3, SIZE, SIZE, SIZE)
+
+
+class Convolve(GroupLayer):
+    """Regular features to regular features, optionally on a grid finer by ``factor``.
+
+    W[o, g, s, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 s, g^-1 h, g^-1 d].
+
+    Args:
+        over: the group.
+        fields_in: regular fields in.
+        fields: regular fields out.
+        banks: number of banks.
+        relaxed: learn the relaxation weights.
+        factor: sub-voxels per edge of a cell.
+    """
+
+    index: Tensor
+
+    def __init__(
+        self, over: Group, fields_in: int, fields: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1
+    ) -> None:
+        cells, order = SIZE**3, over.order
+        shape = (fields, fields_in, factor**3 * order * cells)
+        super().__init__(
+            over, shape, fan_in=fields_in * order * cells, fields=fields, banks=banks, relaxed=relaxed, factor=factor
+        )
+        s, h, d = pullback(over, factor), over.quotients, pullback(over, SIZE)
+        index = (s[:, :, None, None] * order + h[:, None, :, None]) * cells + d[:, None, None, :]
+        self.register_buffer("index", index, persistent=False)
+
+    def kernel(self) -> Float[Tensor, "out channels k k k"]:
+        """See the class."""
+        summed = self.banks(self.psi[..., self.index])  # o i g s h d
+        fields, fields_in, order, sub, _, _ = summed.shape
+        kernel = summed.permute(0, 2, 3, 1, 4, 5)
+        return kernel.reshape(fields * order * sub, fields_in * order, SIZE, SIZE, SIZE)
+
+
+class Project(GroupLayer):
+    """Regular features to one vector field, optionally on a grid finer by ``factor``.
+
+    W[c, s, i, h, d] = sum_l w_l(h) sum_c' R_h[c, c'] psi_l[i, c', h^-1 s, h^-1 d]. There is no bias: no constant vector
+    is invariant under the rotations.
+
+    Args:
+        over: the group.
+        fields_in: regular fields in.
+        banks: number of banks.
+        relaxed: learn the relaxation weights.
+        factor: sub-voxels per edge of a cell.
+    """
+
+    index: Tensor
+    rotations: Tensor
+
+    def __init__(
+        self, over: Group, fields_in: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1
+    ) -> None:
+        cells = SIZE**3
+        shape = (fields_in, 3, factor**3 * cells)
+        super().__init__(
+            over, shape, fan_in=fields_in * over.order * cells, fields=0, banks=banks, relaxed=relaxed, factor=factor
+        )
+        s, d = pullback(over, factor), pullback(over, SIZE)
+        self.register_buffer("index", s[:, :, None] * cells + d[:, None, :], persistent=False)
+        self.register_buffer("rotations", over.matrices.to(torch.get_default_dtype()), persistent=False)
+
+    def kernel(self) -> Float[Tensor, "out channels k k k"]:
+        """See the class."""
+        moved = self.psi[..., self.index]  # l i c' h s d
+        turned = torch.einsum("hcj,lijhsd->lcsihd", self.rotations, moved)
+        summed = self.banks(turned)  # c s i h d
+        vectors, sub, fields_in, order, _ = summed.shape
+        return summed.reshape(vectors * sub, fields_in * order, SIZE, SIZE, SIZE)
+
+    def bias(self) -> Float[Tensor, " out"]:
+        """Zero; see the class."""
+        return self.psi.new_zeros(3 * self.factor**3)
+
+
+def freeze(module: Module) -> Module:
+    """A copy of the module for inference, with every kernel built once from the weights as they are now.
+
+    The copy is a snapshot: nothing is cached in the original, so training it further cannot leave a stale kernel behind.
+    """
+
+    def replace(inside: nn.Module) -> None:
+        for name, child in inside.named_children():
+            if isinstance(child, GroupLayer):
+                setattr(inside, name, child.frozen())
+            else:
+                replace(child)
+
+    frozen = copy.deepcopy(module)
+    replace(frozen)
+    return frozen.eval().requires_grad_(requires_grad=False)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Free weights of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+

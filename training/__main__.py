@@ -1,0 +1,35 @@
+"""``python -m training simulate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from training import simulate, train
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A subcommand is a module with a docstring, add_arguments(parser) and run(args) -> exit status.
+COMMANDS = {"simulate": simulate, "train": train}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        text = (module.__doc__ or "").partition("\n")[0]
+        command = commands.add_parser(name, help=text, description=module.__doc__)
+        module.add_arguments(command)
+    chosen = parser.parse_args(arguments)
+    try:
+        status: int = COMMANDS[chosen.command].run(chosen)
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog} {chosen.command}: {error}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

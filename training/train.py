@@ -1,0 +1,237 @@
+"""``python -m training train``: train a network on stored runs, and put it into ``weights/``.
+
+L1 loss on velocity over the coarse field's rms, AdamW with a cosine schedule after a short warm-up, and an exponential
+moving average of the weights, which is what is kept. A checkpoint is replaced every few minutes; the same command goes
+on from it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from models.catalogue import Catalogue, describe
+from models.layers import EVERYWHERE
+from models.networks import FAMILIES, Architecture, Network
+from models.superresolution import SuperResolution, trilinear
+from training.dataset import StoredRun
+from training.samples import Sample, Source
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+CHECKPOINT = "checkpoint.pt"
+WARM_UP = 50
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. Two runs of one recipe on the same data see the same samples."""
+
+    steps: int
+    rate: float = 2e-3
+    average: float = 0.995
+    seed: int = 0
+    augment: bool = False
+    precision: str = "float32"
+
+
+class Trainer:
+    """A network in training, and how far it has come.
+
+    Args:
+        architecture: what to train.
+        recipe: how.
+        runs: on what.
+        folder: for checkpoints and the log.
+        device: where.
+    """
+
+    def __init__(
+        self, architecture: Architecture, recipe: Recipe, runs: Sequence[StoredRun], folder: Path, device: str = "cpu"
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.architecture = architecture
+        self.recipe = recipe
+        self.folder = folder
+        self.device = device
+        self.source = Source(runs, augment=recipe.augment, device=device, seed=recipe.seed)
+        self.model = SuperResolution(Network(architecture)).to(device)
+        self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=recipe.rate, weight_decay=0.0)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_rate)
+        self.step = 0
+        self.seconds = 0.0
+        self.losses: list[float] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).exists():
+            self._resume()
+
+    def _share_of_rate(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / WARM_UP)
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.recipe.steps)))
+
+    def loss(self, sample: Sample) -> Tensor:
+        """Mean absolute error over the coarse field's rms."""
+        with torch.autocast(
+            torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
+        ):
+            answer = self.model(sample.coarse, sample.mean, sample.scale, EVERYWHERE)
+        return ((answer - sample.fine).abs().mean(dim=(1, 2, 3, 4)) / sample.scale).mean()
+
+    def run(self, every: float = 120.0) -> SuperResolution:
+        """Train to the end of the recipe, saving a checkpoint every so many seconds, and return the averaged model."""
+        began = saved = time.monotonic()
+        before = self.seconds
+        with tqdm(total=self.recipe.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:
+            try:
+                while self.step < self.recipe.steps:
+                    self.losses.append(self._advance())
+                    self.seconds = before + time.monotonic() - began
+                    bar.update()
+                    bar.set_postfix(loss=f"{sum(self.losses[-50:]) / len(self.losses[-50:]):.4f}")
+                    if time.monotonic() - saved > every:
+                        self.save()
+                        saved = time.monotonic()
+            finally:
+                self.save()
+        return self.averaged.module
+
+    def _advance(self) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(self.source.draw())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.averaged.update_parameters(self.model)
+        self.step += 1
+        return loss.item()
+
+    def save(self) -> None:
+        """Replace the checkpoint, at no moment leaving half of one, and the log."""
+        state = {
+            "architecture": self.architecture.to_dict(),
+            "recipe": asdict(self.recipe),
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": json.dumps(self.source.random.bit_generator.state),
+            "step": self.step,
+            "seconds": self.seconds,
+            "losses": self.losses,
+        }
+        partial = self.folder / (CHECKPOINT + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.folder / CHECKPOINT)
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
+        for name, ours in (("architecture", self.architecture.to_dict()), ("recipe", asdict(self.recipe))):
+            if state[name] != ours:
+                message = f"{self.folder} holds a training with {name} {state[name]}, not {ours}; use another --out"
+                raise ValueError(message)
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.source.random.bit_generator.state = json.loads(state["random"])
+        self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
+
+
+@torch.inference_mode()
+def over_trilinear(model: SuperResolution, samples: Sequence[Sample]) -> float:
+    """Mean absolute error of a model over that of trilinear interpolation, averaged over samples."""
+    frozen = model.frozen()
+    ratios = []
+    for sample in samples:
+        answer = frozen(sample.coarse, sample.mean, sample.scale, EVERYWHERE)
+        plain = trilinear(sample.coarse[:, sample.coarse.shape[1] // 2], EVERYWHERE)
+        ratios.append(float((answer - sample.fine).abs().mean() / (plain - sample.fine).abs().mean()))
+    return sum(ratios) / len(ratios)
+
+
+def fastest_precision(device: str) -> str:
+    """``bfloat16`` where it is faster than ``float32``, measured by one small convolution: many CPUs only emulate it."""
+    x, kernel = torch.randn(1, 32, 12, 12, 12, device=device), torch.randn(32, 32, 3, 3, 3, device=device)
+    seconds: dict[str, float] = {}
+    for name in ("float32", "bfloat16"):
+        kind = getattr(torch, name)
+        for _ in range(3):  # the first is a warm-up
+            began = time.perf_counter()
+            float(torch.nn.functional.conv3d(x.to(kind), kernel.to(kind)).float().sum())
+            seconds[name] = time.perf_counter() - began
+    return min(seconds, key=lambda name: seconds[name])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--family", choices=[name for name in FAMILIES if name != "trilinear"], default="relaxed")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of training runs")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
+    parser.add_argument("--fields", type=int, default=4, help="regular fields; conv gets as many channels")
+    parser.add_argument("--blocks", type=int, default=4, help="residual blocks")
+    parser.add_argument("--banks", type=int, default=2, help="weight banks of a relaxed layer")
+    parser.add_argument("--head", type=int, nargs="*", default=[], help="fields between two upsamplings by two")
+    parser.add_argument("--group", choices=["O", "Oh"], default="O")
+    parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument("--weights", type=Path, help="catalogue that the model is put into, if any")
+
+
+def architecture_of(args: argparse.Namespace) -> Architecture:
+    """The network that the options ask for: conv gets the channels of its group siblings, and so their cost."""
+    if args.family == "conv":
+        order = 24 if args.group == "O" else 48
+        head = tuple(order * n for n in args.head)
+        return Architecture("conv", "C1", args.fields * order, args.blocks, head=head)
+    banks = args.banks if args.family == "relaxed" else 1
+    return Architecture(args.family, args.group, args.fields, args.blocks, banks, tuple(args.head))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, report, and store."""
+    torch.set_num_threads(args.threads)
+    runs = [StoredRun(folder) for folder in args.data]
+    precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
+    recipe = Recipe(args.steps, rate=args.rate, seed=args.seed, augment=args.augment, precision=precision)
+    trainer = Trainer(architecture_of(args), recipe, runs, args.out, args.device)
+    model = trainer.run()
+    ratio = over_trilinear(model, trainer.source.validation())
+    print(f"{args.out}: {trainer.seconds / 60:.1f} min, validation MAE over trilinear's {ratio:.4f}")
+    if args.weights:
+        card = Catalogue(args.weights).save(model, describe(model, flow=runs[0].flow, trained=provenance(trainer, runs)))
+        print(f"{args.weights / card.name}: {card.parameters} parameters")
+    return 0
+
+
+def provenance(trainer: Trainer, runs: Sequence[StoredRun]) -> dict[str, Any]:
+    """What a card says of a training."""
+    return {
+        "data": [{"run": run.name, "seed": run.seed, "snapshots": len(run)} for run in runs],
+        "loss": "L1",
+        **asdict(trainer.recipe),
+        "minutes": round(trainer.seconds / 60, 1),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if trainer.device.startswith("cuda") else platform.machine(),
+        "torch": torch.__version__,
+    }
