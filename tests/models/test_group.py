@@ -1,0 +1,98 @@
+"""The group's tables, and that fields, components and axes turn together."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from models.group import group, pullback, rotate_regular, rotate_scalar, rotate_vector
+from models.metrics import gradients
+
+
+@pytest.mark.parametrize(("name", "order", "mirrors"), [("C1", 1, 0), ("O", 24, 0), ("Oh", 48, 24)])
+def test_elements(name: str, order: int, mirrors: int) -> None:
+    of = group(name)
+    determinants = torch.linalg.det(of.matrices.double()).round()
+    assert of.order == order == len({tuple(matrix.flatten().tolist()) for matrix in of.matrices})
+    assert int((determinants < 0).sum()) == mirrors
+    assert torch.equal(of.matrices[0], torch.eye(3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", ["C1", "O", "Oh"])
+def test_tables_are_those_of_the_matrices(name: str) -> None:
+    of = group(name)
+    for g in range(of.order):
+        for h in range(of.order):
+            assert torch.equal(of.matrices[of.products[g, h]], of.matrices[g] @ of.matrices[h])
+            assert torch.equal(of.matrices[of.quotients[g, h]], of.matrices[g].T @ of.matrices[h])
+    assert torch.equal(of.products[of.inverses, torch.arange(of.order)], torch.zeros(of.order, dtype=torch.int64))
+
+
+def test_rotations_come_first_in_the_full_group() -> None:
+    assert torch.equal(group("Oh").matrices[:24], group("O").matrices)
+
+
+def test_unknown_group() -> None:
+    with pytest.raises(ValueError, match="C1, O or Oh, not 'D4'"):
+        group("D4")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_pullback_is_the_rotation_of_a_cube(size: int) -> None:
+    of = group("Oh")
+    cube = torch.arange(size**3).reshape(size, size, size)
+    for g, matrix in enumerate(of.matrices):
+        # (g f)(d) = f(g^-1 d): numbering the cells themselves shows where each came from.
+        assert torch.equal(rotate_scalar(cube, matrix).flatten(), pullback(of, size)[g])
+
+
+def test_rotation_is_an_action_on_boxes_of_any_shape() -> None:
+    of = group("Oh")
+    field = torch.randn(2, 3, 4, 5, 6)
+    features = torch.randn(1, 2 * of.order, 2, 3, 4)
+    for g, h in [(1, 30), (47, 5), (13, 22), (40, 41)]:
+        gh = int(of.products[g, h])
+        twice = rotate_vector(rotate_vector(field, of.matrices[h]), of.matrices[g])
+        assert torch.equal(twice, rotate_vector(field, of.matrices[gh]))
+        twice = rotate_regular(rotate_regular(features, of, h), of, g)
+        assert torch.equal(twice, rotate_regular(features, of, gh))
+
+
+def test_a_known_rotation_of_a_known_field() -> None:
+    """A quarter turn about z takes a jet along +x into one along +y, at the place where it must be."""
+    turn = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    jet = torch.zeros(3, 2, 3, 4)
+    jet[0, 1, 0, 3] = 1.0  # u at the largest x and the smallest y
+    turned = rotate_vector(jet, turn)
+    assert turned.shape == (3, 2, 4, 3)
+    # (x, y) = (+, -) goes to (-y, x) = (+, +).
+    assert turned.nonzero().tolist() == [[1, 1, 3, 2]]
+    assert float(turned[1, 1, 3, 2]) == 1.0
+
+
+@pytest.mark.parametrize("element", range(0, 48, 5))
+def test_a_real_field_keeps_its_divergence_and_helicity(element: int) -> None:
+    """Components and axes are paired rightly just if a solenoidal field stays so; mirrors change helicity's sign."""
+    cells = (torch.arange(12) + 0.5) * 2 * math.pi / 12
+    z, y, x = torch.meshgrid(cells, cells, cells, indexing="ij")
+    # Arnold-Beltrami-Childress flow: solenoidal and its own curl.
+    field = torch.stack([
+        torch.sin(z) + 0.7 * torch.cos(y),
+        1.3 * torch.sin(x) + torch.cos(z),
+        0.7 * torch.sin(y) + 1.3 * torch.cos(x),
+    ]).double()
+    matrix = group("Oh").matrices[element]
+
+    def divergence_and_helicity(u: torch.Tensor) -> tuple[float, float]:
+        grad = gradients(u, ("periodic", "periodic", "periodic"))
+        curl = torch.stack([grad[2, 1] - grad[1, 2], grad[0, 2] - grad[2, 0], grad[1, 0] - grad[0, 1]])
+        return float(grad.diagonal().sum(-1).abs().max()), float((u * curl).sum(0).mean())
+
+    still, moved = divergence_and_helicity(field), divergence_and_helicity(rotate_vector(field, matrix))
+    assert still[0] < 1e-12
+    assert moved[0] < 1e-12
+    sign = float(torch.linalg.det(matrix.double()))
+    assert still[1] > 1
+    assert moved[1] == pytest.approx(sign * still[1], rel=1e-12)

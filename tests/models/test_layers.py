@@ -1,0 +1,131 @@
+"""Each layer under every element, relaxed ones with constant weights too, and what freezing does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from models.group import group, rotate_regular, rotate_vector
+from models.layers import EVERYWHERE, Convolve, Frozen, Lift, Project, convolve, freeze, spread
+
+if TYPE_CHECKING:
+    from models.group import GroupName
+
+SHAPE = (3, 4, 5)
+
+
+def regular(name: GroupName, fields: int = 2) -> torch.Tensor:
+    return torch.randn(1, fields * group(name).order, *SHAPE, dtype=torch.float64)
+
+
+def assert_commutes(name: GroupName, layer: torch.nn.Module, x: torch.Tensor, into: str, out: str) -> None:
+    of = group(name)
+
+    def move(field: torch.Tensor, kind: str, g: int) -> torch.Tensor:
+        return rotate_vector(field, of.matrices[g]) if kind == "vector" else rotate_regular(field, of, g)
+
+    answer = layer(x, EVERYWHERE)
+    assert answer.abs().mean() > 1e-2
+    for g in range(of.order):
+        error = (layer(move(x, into, g), EVERYWHERE) - move(answer, out, g)).abs().max()
+        assert error < 1e-12
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+@pytest.mark.parametrize("name", ["O", "Oh"])
+class TestEquivariance:
+    def test_lift(self, name: GroupName, relaxed: bool) -> None:
+        layer = Lift(group(name), 1, 2, banks=2, relaxed=relaxed).double()
+        layer.offset.data.normal_()
+        assert_commutes(name, layer, torch.randn(1, 3, *SHAPE, dtype=torch.float64), "vector", "regular")
+
+    @pytest.mark.parametrize("factor", [1, 2])
+    def test_convolve(self, name: GroupName, relaxed: bool, factor: int) -> None:
+        layer = Convolve(group(name), 2, 1, banks=2, relaxed=relaxed, factor=factor).double()
+        layer.offset.data.normal_()
+        assert_commutes(name, layer, regular(name), "regular", "regular")
+
+    @pytest.mark.parametrize("factor", [1, 2, 4])
+    def test_project(self, name: GroupName, relaxed: bool, factor: int) -> None:
+        layer = Project(group(name), 1, banks=2, relaxed=relaxed, factor=factor).double()
+        assert_commutes(name, layer, regular(name, 1), "regular", "vector")
+
+
+def test_relaxed_weights_that_vary_break_the_symmetry() -> None:
+    of = group("O")
+    layer = Convolve(of, 1, 1, banks=2, relaxed=True).double()
+    assert layer.relaxation is not None
+    layer.relaxation.data += 0.1 * torch.randn_like(layer.relaxation)
+    x = regular("O", 1)
+    error = layer(rotate_regular(x, of, 5), EVERYWHERE) - rotate_regular(layer(x, EVERYWHERE), of, 5)
+    assert error.abs().max() > 1e-2
+
+
+def test_kernel_is_the_formula() -> None:
+    """W[o, g, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 h, g^-1 d], element by element."""
+    of = group("O")
+    layer = Convolve(of, 1, 1, banks=2, relaxed=True)
+    assert layer.relaxation is not None
+    layer.relaxation.data.normal_()
+    psi = layer.psi.unflatten(-1, (24, 3, 3, 3))
+    kernel = layer.kernel()
+    for g, h, offset in [(0, 0, (1, 0, -1)), (3, 17, (1, 1, 0)), (23, 8, (-1, 0, 0)), (11, 11, (0, -1, 1))]:
+        x, y, z = offset
+        back = of.matrices[g].T @ torch.tensor(offset)
+        source = int(of.products[of.inverses[g], h])
+        expected = sum(
+            layer.relaxation[bank, h] * psi[bank, 0, 0, source, back[2] + 1, back[1] + 1, back[0] + 1]
+            for bank in range(2)
+        )
+        torch.testing.assert_close(kernel[g, h, z + 1, y + 1, x + 1], expected)
+
+
+def test_the_trivial_group_is_an_ordinary_convolution() -> None:
+    layer = Convolve(group("C1"), 5, 7)
+    x = torch.randn(2, 5, 4, 4, 4)
+    plain = torch.nn.Conv3d(5, 7, 3, padding=1, padding_mode="circular")
+    plain.weight.data = layer.psi.data.reshape(7, 5, 3, 3, 3)
+    plain.bias.data.zero_()
+    torch.testing.assert_close(layer(x, EVERYWHERE), plain(x))
+
+
+def test_convolve_wraps_only_the_circular_axes() -> None:
+    x, kernel, bias = torch.randn(1, 2, 4, 5, 6), torch.randn(3, 2, 3, 3, 3), torch.randn(3)
+    whole = convolve(x, kernel, bias, EVERYWHERE)
+    assert whole.shape == (1, 3, 4, 5, 6)
+    torch.testing.assert_close(convolve(x, kernel, bias, (True, False, True)), whole[:, :, :, 1:-1])
+
+
+def test_spread_puts_sub_voxels_in_their_places() -> None:
+    x = torch.arange(8 * 2).reshape(1, 8, 1, 1, 2)
+    fine = spread(x, 2)
+    assert fine.shape == (1, 1, 2, 2, 4)
+    # Cell 1 along x, sub-voxel (z, y, x) = (1, 0, 1) is channel 5.
+    assert fine[0, 0, 1, 0, 3] == x[0, 5, 0, 0, 1]
+
+
+def test_frozen_is_the_layer_and_costs_one_convolution() -> None:
+    layer = Convolve(group("O"), 2, 1, banks=2, relaxed=True, factor=2)
+    layer.offset.data.normal_()
+    x = regular("O").float()
+    assert torch.equal(layer.frozen()(x), layer(x))
+    assert not list(layer.frozen().parameters())
+
+
+def test_training_after_freezing_leaves_no_stale_kernel() -> None:
+    """Train, evaluate, train: each frozen copy is the network as it was when the copy was made."""
+    network = torch.nn.Sequential(Convolve(group("O"), 1, 1), Convolve(group("O"), 1, 1))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    x = torch.randn(1, 24, 5, 5, 5)
+    answers = []
+    for _ in range(2):
+        frozen = freeze(network)
+        assert all(isinstance(layer, Frozen) for layer in frozen)
+        assert torch.equal(frozen(x), network(x))
+        answers.append((frozen, frozen(x)))
+        network(x).square().mean().backward()
+        optimizer.step()
+    assert not torch.equal(answers[0][1], answers[1][1])
+    assert all(torch.equal(frozen(x), answer) for frozen, answer in answers)
