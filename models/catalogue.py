@@ -7,7 +7,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from models.blocks import PERIODIC
 from models.layers import count_parameters
@@ -15,11 +17,14 @@ from models.networks import Architecture, Network
 from models.superresolution import FACTOR, SuperResolution
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from models.blocks import Boundaries
     from models.networks import Family
 
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
+HELD_OUT = "held-out"
 
 
 class UnknownModelError(KeyError):
@@ -37,6 +42,18 @@ class UnknownModelError(KeyError):
 
 class CorruptWeightsError(ValueError):
     """Weights are not the ones that the card was written for."""
+
+
+class HeldOut(NamedTuple):
+    """A sample that no model was trained on, shipped with the weights.
+
+    Attributes:
+        coarse: velocity, (frame, 3, z, y, x); block means of the fine field.
+        fine: velocity at the middle frame, (3, 4 z, 4 y, 4 x).
+    """
+
+    coarse: NDArray[np.float32]
+    fine: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -187,3 +204,21 @@ class Catalogue:
         """Write a card alone, say after measuring."""
         (self.folder / card.name).mkdir(parents=True, exist_ok=True)
         (self.folder / card.name / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
+
+    def _held_out_path(self, flow: str, frames: int) -> Path:
+        return self.folder / HELD_OUT / (f"{flow}-x{FACTOR}" + (f"-{frames}frames" if frames > 1 else "") + ".npz")
+
+    def held_out(self, flow: str, frames: int = 1) -> HeldOut | None:
+        """The shipped sample of a flow; None if there is none."""
+        path = self._held_out_path(flow, frames)
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return HeldOut(arrays["coarse"], arrays["fine"])
+
+    def write_held_out(self, flow: str, sample: HeldOut) -> Path:
+        """Write the shipped sample of a flow."""
+        path = self._held_out_path(flow, len(sample.coarse))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, coarse=sample.coarse, fine=sample.fine)
+        return path

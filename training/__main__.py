@@ -6,13 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from training import simulate, train
+from training import evaluate, simulate, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # A subcommand is a module with a docstring, add_arguments(parser) and run(args) -> exit status.
-COMMANDS = {"simulate": simulate, "train": train}
+COMMANDS = {"simulate": simulate, "train": train, "evaluate": evaluate}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -104,7 +104,7 @@ class Grid:
     def symmetrise(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "3 kz ky kx"]:
         """Make ``c(-k)`` the conjugate of ``c(k)`` where both are stored, at ``kx = 0``."""
         plane = modes[..., 0]
-        mirrored = plane.flip((-2, -1)).roll((1, 1), (-2, -1)).conj()
+        mirrored: Tensor = plane.flip((-2, -1)).roll((1, 1), (-2, -1)).conj()
         return torch.cat(((0.5 * (plane + mirrored))[..., None], modes[..., 1:]), dim=-1)
 
     def curl(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "3 kz ky kx"]:
@@ -118,7 +118,8 @@ class Grid:
     def divergence(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "kz ky kx"]:
         """Coefficients of the divergence."""
         u, v, w = modes
-        return 1j * (self.kx * u + self.ky * v + self.kz * w)
+        divergence: Tensor = 1j * (self.kx * u + self.ky * v + self.kz * w)
+        return divergence
 
     def energy_density(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Float[Tensor, "kz ky kx"]:
         """Kinetic energy that each stored mode stands for; the sum is ``<u.u> / 2``."""

@@ -1,0 +1,155 @@
+"""A service small enough to see through, and both clients to call it with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import anyio
+import httpx2
+import numpy as np
+import pytest
+import stamina
+import xarray as xr
+from numpy.typing import NDArray
+
+import eddylift
+
+CARDS = [
+    {"name": "trilinear-x4", "family": "trilinear", "flow": None, "group": None, "frames": 1, "parameters": 0},
+    {
+        "name": "relaxed-isotropic-x4",
+        "family": "relaxed",
+        "flow": "isotropic",
+        "group": "O",
+        "frames": 1,
+        "parameters": 123456,
+        "measured": [{"cells": 96, "mae_over_trilinear": {"mean": 0.25, "std": 0.01}}],
+    },
+]
+REPORT = {
+    "model": "trilinear-x4",
+    "metrics": {"mae": 0.5, "skewness": [-0.4, -0.5, -0.6], "spectrum_error_low": None},
+    "trilinear": {"mae": 1.0, "skewness": [0.0, 0.0, 0.0], "spectrum_error_low": None},
+}
+REPRODUCTION = {
+    "model": "trilinear-x4",
+    "device": "cpu",
+    "precision": "float32",
+    "mae_over_rms": 0.125,
+    "card_mae_over_rms": 0.125,
+    "trilinear_mae_over_rms": 0.125,
+    "reproduced": True,
+    "metrics": {"mae": 0.5},
+}
+Step = httpx2.Response | Exception
+
+
+def problem(status: int, headers: dict[str, str] | None = None, **members: Any) -> httpx2.Response:
+    document = {"type": "about:blank", "title": "Title", "status": status, **members}
+    return httpx2.Response(
+        status, json=document, headers={"Content-Type": "application/problem+json", **(headers or {})}
+    )
+
+
+def finer(array: NDArray[Any]) -> NDArray[Any]:
+    """Every cell of the last three axes, four times along each."""
+    for axis in (-3, -2, -1):
+        array = array.repeat(4, axis)
+    return array
+
+
+class FakeService:
+    """Answers as the service does, with every coarse cell repeated; what is in `script` comes first."""
+
+    def __init__(self) -> None:
+        self.script: list[Step] = []
+        self.requests: list[httpx2.Request] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        if self.script:
+            step = self.script.pop(0)
+            if isinstance(step, Exception):
+                raise step
+            # A response belongs to one request.
+            return httpx2.Response(step.status_code, headers=step.headers, content=step.content)
+        match request.method, request.url.path:
+            case "GET", "/v1/models":
+                return httpx2.Response(200, json={"models": CARDS})
+            case "GET", "/v1/models/trilinear-x4":
+                return httpx2.Response(200, json=CARDS[0])
+            case "POST", "/v1/models/trilinear-x4/validate":
+                return httpx2.Response(200, json=REPRODUCTION)
+            case "POST", "/v1/validate":
+                return httpx2.Response(200, json=REPORT)
+            case "POST", "/v1/upscale":
+                content = self._upscale(request)
+                return httpx2.Response(200, content=content, headers={"Content-Type": request.headers["Content-Type"]})
+        return problem(404, detail="there is no such thing")
+
+    def _upscale(self, request: httpx2.Request) -> bytes:
+        sent = io.BytesIO(request.content)
+        if request.headers["Content-Type"] == "application/x-npy":
+            answer = io.BytesIO()
+            np.save(answer, finer(np.load(sent)))
+            return answer.getvalue()
+        coarse = xr.load_dataset(sent, engine="h5netcdf")
+        fine = {
+            name: (array.dims, finer(array.to_numpy()), array.attrs)
+            for name, array in coarse.data_vars.items()
+            if array.dims[-3:] == ("z", "y", "x")
+        }
+        kept = coarse.drop_dims(("z", "y", "x")).assign_coords(x=np.arange(4.0 * coarse.sizes["x"]))
+        return bytes(kept.assign(fine).assign_attrs(coarse.attrs).to_netcdf(engine="h5netcdf"))
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService()
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def ask(request: pytest.FixtureRequest, service: FakeService) -> Ask:
+    """Call a method of a client, by name: of each of the two in turn."""
+    transport = httpx2.MockTransport(service)
+
+    def wait(method: str, *args: Any, token: str | None = None, **options: Any) -> Any:
+        with eddylift.Client("http://fake", token, transport=transport) as client:
+            return getattr(client, method)(*args, **options)
+
+    async def go(method: str, *args: Any, token: str | None = None, **options: Any) -> Any:
+        async with eddylift.AsyncClient("http://fake", token, transport=transport) as client:
+            return await getattr(client, method)(*args, **options)
+
+    def run(method: str, *args: Any, **options: Any) -> Any:
+        return anyio.run(partial(go, method, *args, **options))
+
+    return wait if request.param == "Client" else run
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Repeat calls at once."""
+    stamina.set_testing(testing=True, attempts=100, cap=True)
+    yield
+    stamina.set_testing(testing=False)
+
+
+@pytest.fixture
+def array() -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((3, 2, 3, 4), np.float32)
+
+
+@pytest.fixture
+def dataset(array: NDArray[np.float32]) -> xr.Dataset:
+    return xr.Dataset(
+        {name: (("z", "y", "x"), values, {"units": "m/s"}) for name, values in zip("uvw", array, strict=True)},
+        coords={"x": ("x", np.arange(4.0), {"units": "m"}), "y": np.arange(3.0)},
+        attrs={"title": "a box"},
+    )

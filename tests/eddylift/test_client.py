@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import datetime as dt
+import httpx2
+import numpy as np
+import pytest
+import xarray as xr
+
+import eddylift
+from eddylift import BusyError, FailedError, InvalidInputError, NotFoundError, Progress, RefusedError
+from eddylift import TimedOutError, UnauthorizedError, UnexpectedAnswerError, UnreachableError
+from eddylift._exchange import LONGEST_PAUSE, pause
+from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, finer, problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tests.eddylift.conftest import Ask, FakeService
+
+
+def test_models(ask: Ask) -> None:
+    assert ask("models") == CARDS
+
+
+def test_model(ask: Ask) -> None:
+    assert ask("model", "trilinear-x4") == CARDS[0]
+
+
+def test_unknown_model(ask: Ask) -> None:
+    with pytest.raises(NotFoundError, match="there is no such thing") as caught:
+        ask("model", "no-such")
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["../../health", "a/b", "a?b", "a#b", "ä b"])
+def test_names_cannot_lead_elsewhere(ask: Ask, service: FakeService, name: str) -> None:
+    with pytest.raises(NotFoundError):
+        ask("model", name)
+    assert service.requests[0].url.path == f"/v1/models/{name}"
+    assert service.requests[0].url.raw_path.count(b"/") == 3
+
+
+def test_upscale_array(ask: Ask, service: FakeService, array: NDArray[np.float32]) -> None:
+    fine = ask("upscale", array, model="trilinear-x4", boundary="periodic")
+    np.testing.assert_array_equal(fine, finer(array))
+    (request,) = service.requests
+    assert dict(request.url.params) == {"model": "trilinear-x4", "boundary": "periodic"}
+    assert request.headers["Content-Type"] == "application/x-npy"
+    assert int(request.headers["Content-Length"]) == len(request.content)
+
+
+def test_upscale_dataset(ask: Ask, dataset: xr.Dataset) -> None:
+    fine = ask("upscale", dataset, model="trilinear-x4")
+    assert dict(fine.sizes) == {"z": 8, "y": 12, "x": 16}
+    assert fine["u"].attrs == {"units": "m/s"}
+    assert fine.attrs == {"title": "a box"}
+    np.testing.assert_array_equal(fine["w"], finer(dataset["w"].to_numpy()))
+
+
+def test_upscale_data_array(ask: Ask, array: NDArray[np.float32]) -> None:
+    fine = ask("upscale", xr.DataArray(array, dims=("component", "z", "y", "x"), name="flow"), model="trilinear-x4")
+    assert fine.name == "flow"
+    np.testing.assert_array_equal(fine, finer(array))
+
+
+@pytest.mark.parametrize(
+    ("boundary", "spelled"),
+    [
+        (None, None),
+        ("periodic,wall,open", "periodic,wall,open"),
+        ({"y": "wall"}, "periodic,wall,periodic"),
+        ({"x": "open", "z": "wall"}, "wall,periodic,open"),
+        ({}, "periodic,periodic,periodic"),
+    ],
+)
+def test_boundary(ask: Ask, service: FakeService, array: NDArray[np.float32], boundary: Any, spelled: Any) -> None:
+    ask("upscale", array, model="trilinear-x4", boundary=boundary)
+    assert service.requests[0].url.params.get("boundary") == spelled
+
+
+def test_boundary_of_a_strange_axis(ask: Ask, service: FakeService, array: NDArray[np.float32]) -> None:
+    with pytest.raises(InvalidInputError, match="^boundary names the axes r, expected some of z, y, x$"):
+        ask("upscale", array, model="trilinear-x4", boundary={"r": "wall"})
+    assert not service.requests
+
+
+@pytest.mark.parametrize("with_coarse", [True, False])
+def test_validate(ask: Ask, service: FakeService, array: NDArray[np.float32], *, with_coarse: bool) -> None:
+    assert ask("validate", array if with_coarse else None, finer(array), model="trilinear-x4") == REPORT
+    (request,) = service.requests
+    assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert request.content.count(b'; name="reference"') == 1
+    assert request.content.count(b'; name="coarse"') == with_coarse
+    assert dict(request.url.params) == {"model": "trilinear-x4"}
+
+
+def test_self_validate(ask: Ask) -> None:
+    assert ask("self_validate", "trilinear-x4") == REPRODUCTION
+
+
+def test_token(ask: Ask, service: FakeService) -> None:
+    ask("models")
+    ask("models", token="secret")
+    assert [request.headers.get("Authorization") for request in service.requests] == [None, "Bearer secret"]
+
+
+def test_progress(ask: Ask, array: NDArray[np.float32]) -> None:
+    seen: list[Progress] = []
+    fine = ask("upscale", array, model="trilinear-x4", progress=seen.append)
+    sent, received = 128 + array.nbytes, 128 + fine.nbytes
+    assert seen == [
+        Progress("upload", 0, sent),
+        Progress("upload", sent, sent),
+        Progress("wait", 0, None),
+        Progress("download", 0, received),
+        Progress("download", received, received),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (problem(400), RefusedError),
+        (problem(401), UnauthorizedError),
+        (problem(413), RefusedError),
+        (problem(422), RefusedError),
+        (problem(500), FailedError),
+        (problem(429, {"Retry-After": str(int(LONGEST_PAUSE) + 1)}), BusyError),
+        (httpx2.ReadTimeout(""), TimedOutError),
+        (httpx2.Response(307, headers={"Location": "https://elsewhere/"}), UnexpectedAnswerError),
+        (httpx2.Response(200, text="<html>"), UnexpectedAnswerError),
+        (httpx2.Response(200, json={"cards": []}), UnexpectedAnswerError),
+        (httpx2.Response(200, json=[]), UnexpectedAnswerError),
+        (httpx2.Response(200, content=b"\xff"), UnexpectedAnswerError),
+    ],
+)
+def test_failures_that_are_not_repeated(
+    ask: Ask, service: FakeService, step: Any, kind: type[eddylift.EddyliftError]
+) -> None:
+    service.script = [step]
+    with pytest.raises(kind) as caught:
+        ask("models")
+    assert type(caught.value) is kind
+    assert len(service.requests) == 1
+
+
+HICCUPS = [
+    problem(429, {"Retry-After": "0"}),
+    problem(502),
+    problem(503, {"Retry-After": "1"}),
+    problem(504),
+    httpx2.ConnectError("refused"),
+    httpx2.ConnectTimeout(""),
+    httpx2.ReadError(""),
+    httpx2.WriteError(""),
+    httpx2.RemoteProtocolError("hung up"),
+]
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS)
+def test_failures_that_are_repeated(
+    ask: Ask, service: FakeService, array: NDArray[np.float32], hiccup: httpx2.Response | Exception
+) -> None:
+    service.script = [hiccup] * 3
+    seen: list[Progress] = []
+    fine = ask("upscale", array, model="trilinear-x4", progress=seen.append)
+    np.testing.assert_array_equal(fine, finer(array))
+    assert len(service.requests) == 4
+    assert len({request.content for request in service.requests}) == 1
+    assert seen.count(Progress("wait", 0, None)) == 4
+    assert all(len(request.headers["Idempotency-Key"]) == 32 for request in service.requests)
+    assert len({request.headers["Idempotency-Key"] for request in service.requests}) == 1
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS)
+def test_repeating_ends(ask: Ask, service: FakeService, hiccup: httpx2.Response | Exception) -> None:
+    service.script = [hiccup] * 10
+    with pytest.raises((BusyError, FailedError, UnreachableError)):
+        ask("models")
+    assert len(service.requests) == 6
+
+
+def test_every_call_has_a_key_of_its_own(ask: Ask, service: FakeService) -> None:
+    for _ in range(3):
+        ask("self_validate", "trilinear-x4")
+    assert len({request.headers["Idempotency-Key"] for request in service.requests}) == 3
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("soon", None), ("", None), ("-1", None), (None, None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
+)
+def test_retry_after(ask: Ask, service: FakeService, header: str | None, seconds: float | None) -> None:
+    service.script = [problem(429, {} if header is None else {"Retry-After": header})] * 6
+    with pytest.raises(BusyError) as caught:
+        ask("models")
+    assert caught.value.retry_after == seconds
+    wait = pause(caught.value)
+    assert wait is True if seconds is None else seconds <= wait <= seconds + 0.5
+
+
+def test_retry_after_a_date(ask: Ask, service: FakeService) -> None:
+    date = format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=20), usegmt=True)
+    service.script = [problem(503, {"Retry-After": date})] * 6
+    with pytest.raises(BusyError) as caught:
+        ask("models")
+    assert 15 < pause(caught.value) <= 20.5
+
+
+def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:
+    service.script = [httpx2.Response(413, text="<html>Too large</html>")]
+    with pytest.raises(RefusedError, match=r"^.* \(413\)$"):
+        ask("models")
+
+
+def test_address_with_a_path(service: FakeService) -> None:
+    with (
+        eddylift.Client("https://host/lift/", transport=httpx2.MockTransport(service)) as client,
+        pytest.raises(NotFoundError),
+    ):
+        client.models()
+    assert str(service.requests[0].url) == "https://host/lift/v1/models"
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "ftp://host", "http://", "", "http://host:port", "host"])
+@pytest.mark.parametrize("kind", [eddylift.Client, eddylift.AsyncClient])
+def test_what_is_no_address(kind: type[eddylift.Client], address: str) -> None:
+    with pytest.raises(InvalidInputError, match="is not an address"):
+        kind(address)
+
+
+@pytest.mark.parametrize("token", ["", "a\nb", "ä"])
+def test_what_is_no_token(token: str) -> None:
+    with pytest.raises(InvalidInputError, match="^the token is empty"):
+        eddylift.Client("http://fake", token)
+
+
+def test_answers_are_json_as_sent(ask: Ask, service: FakeService) -> None:
+    card = {"name": "x", "later": {"more": [1, None]}}
+    service.script = [httpx2.Response(200, content=json.dumps(card))]
+    assert ask("model", "x") == card

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from eddylift import (
+    BusyError,
+    EddyliftError,
+    FailedError,
+    FieldError,
+    NotFoundError,
+    RefusedError,
+    ServiceError,
+    UnauthorizedError,
+)
+from eddylift._errors import from_answer
+
+PROBLEM = {
+    "type": "urn:eddylift:problem:unfit",
+    "title": "Unfit",
+    "status": 422,
+    "detail": "the volume does not fit",
+    "instance": "/v1/upscale",
+    "errors": [{"field": "u", "value": "nan", "expected": "finite velocities"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, RefusedError),
+        (401, UnauthorizedError),
+        (403, UnauthorizedError),
+        (404, NotFoundError),
+        (413, RefusedError),
+        (415, RefusedError),
+        (422, RefusedError),
+        (429, BusyError),
+        (500, FailedError),
+        (502, FailedError),
+        (503, BusyError),
+        (599, FailedError),
+    ],
+)
+def test_status_tells_the_kind(status: int, kind: type[ServiceError]) -> None:
+    error = from_answer(status, b"")
+    assert type(error) is kind
+    assert isinstance(error, EddyliftError)
+    assert error.status == status
+
+
+def test_problem_document_is_kept_and_spelled_out() -> None:
+    error = from_answer(422, json.dumps(PROBLEM).encode())
+    assert (error.status, error.title, error.detail) == (422, "Unfit", "the volume does not fit")
+    assert error.errors == (FieldError("u", "nan", "finite velocities"),)
+    assert str(error) == "Unfit (422): the volume does not fit\n  u: got 'nan', expected finite velocities"
+
+
+def test_what_the_detail_says_is_not_said_again() -> None:
+    detail = "u is nan; expected finite velocities"
+    assert str(from_answer(422, json.dumps({**PROBLEM, "detail": detail}).encode())) == f"Unfit (422): {detail}"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>Bad gateway</html>", b"\xff\xfe", b"[1]", b"null", b'{"errors": 3, "title": null}']
+)
+def test_other_answers_leave_the_status(content: bytes) -> None:
+    error = from_answer(502, content)
+    assert str(error) == "Bad Gateway (502)"
+    assert error.errors == ()
+
+
+def test_details_of_other_kinds_are_shown() -> None:
+    assert str(from_answer(422, b'{"detail": [{"loc": ["query", "model"]}]}')).endswith('[{"loc": ["query", "model"]}]')
+
+
+def test_errors_travel_between_processes() -> None:
+    error = from_answer(429, json.dumps(PROBLEM).encode(), 3.0)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 our own
+    assert type(copy) is BusyError
+    assert vars(copy) == vars(error)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import io
+from email import message_from_bytes
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from numpy.typing import NDArray
+
+from eddylift import InvalidInputError, UnexpectedAnswerError
+from eddylift._payload import NETCDF, NPY, PIECE, Answer, Body, decoder, encode, multipart, read_netcdf, read_npy
+
+
+def sent(body: Body) -> Answer:
+    return Answer(body.content_type, io.BytesIO(b"".join(body.pieces())))
+
+
+def round_trip(volume: Any) -> Any:
+    return decoder(volume)(sent(encode(volume)))
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "f8", "f2"])
+def test_arrays_travel_as_float32(array: NDArray[np.float32], dtype: str) -> None:
+    body = encode(array.astype(dtype))
+    assert body.content_type == NPY
+    fine = read_npy(sent(body))
+    assert fine.dtype == np.dtype("<f4")
+    np.testing.assert_array_equal(fine, array.astype(dtype).astype("f4"))
+
+
+@pytest.mark.parametrize("dtype", ["i4", "c8", "?"])
+def test_what_is_not_real_is_left_to_the_service_to_refuse(array: NDArray[np.float32], dtype: str) -> None:
+    assert round_trip(array.astype(dtype)).dtype == dtype
+
+
+def test_arrays_of_any_memory_order(array: NDArray[np.float32]) -> None:
+    np.testing.assert_array_equal(round_trip(np.asfortranarray(array)[..., ::-2]), array[..., ::-2])
+
+
+def test_masked_values_are_refused(array: NDArray[np.float32]) -> None:
+    masked = np.ma.masked_greater(array, 1)
+    with pytest.raises(InvalidInputError, match=rf"^the volume has {masked.mask.sum()} masked values"):
+        encode(masked)
+
+
+@pytest.mark.parametrize("volume", [[1.0], None, "field.nc"])
+def test_other_kinds_are_refused(volume: Any) -> None:
+    with pytest.raises(InvalidInputError, match=f"got {type(volume).__name__}"):
+        encode(volume)
+
+
+def test_objects_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="Python objects"):
+        encode(np.array([{}]))
+
+
+def test_datasets_keep_coordinates_and_attributes(dataset: xr.Dataset) -> None:
+    dataset = dataset.expand_dims(time=np.array(["2024-01-01", "2024-01-02"], "M8[ns]")).assign_coords(
+        station=("x", list("abcd"))
+    )
+    xr.testing.assert_identical(round_trip(dataset), dataset)
+
+
+def test_datasets_travel_as_float32(dataset: xr.Dataset) -> None:
+    wide = dataset.astype("f8").assign(cells=("z", [1, 2]))
+    back = round_trip(wide)
+    assert {name: back[name].dtype for name in "uvw"} == dict.fromkeys("uvw", np.dtype("f4"))
+    assert back["cells"].dtype == "i8"
+    assert back["u"].attrs == {"units": "m/s"}
+
+
+def test_packing_of_the_file_a_dataset_came_from_is_dropped(dataset: xr.Dataset) -> None:
+    dataset["u"].encoding = {"dtype": "int16", "scale_factor": 10.0, "_FillValue": -999}
+    xr.testing.assert_identical(round_trip(dataset), dataset)
+
+
+@pytest.mark.parametrize("name", [None, "flow", "velocity"])
+def test_data_arrays_keep_their_name(array: NDArray[np.float32], name: str | None) -> None:
+    field = xr.DataArray(array, dims=("component", "z", "y", "x"), coords={"component": list("uvw")}, name=name)
+    xr.testing.assert_identical(round_trip(field), field)
+
+
+def test_dataset_with_a_variable_called_name(dataset: xr.Dataset) -> None:
+    assert isinstance(round_trip(dataset.assign(name=1.0)), xr.Dataset)
+
+
+def test_what_netcdf_cannot_hold_is_refused(dataset: xr.Dataset) -> None:
+    with pytest.raises(InvalidInputError, match="cannot be written as NetCDF"):
+        encode(dataset.assign_attrs(source={"a": 1}))
+
+
+@pytest.mark.parametrize("read", [read_npy, read_netcdf])
+def test_answers_of_another_type(read: Any) -> None:
+    with pytest.raises(UnexpectedAnswerError, match="^the answer is text/html, expected application/"):
+        read(Answer("text/html", io.BytesIO()))
+
+
+@pytest.mark.parametrize("cut", [0, 7, 60, 200])
+def test_torn_answers(array: NDArray[np.float32], dataset: xr.Dataset, cut: int) -> None:
+    for volume, read in ((array, read_npy), (dataset, read_netcdf)):
+        body = encode(volume)
+        with pytest.raises(UnexpectedAnswerError, match="^the answer is not a whole"):
+            read(Answer(body.content_type, io.BytesIO(b"".join(body.pieces())[:cut])))
+
+
+def test_pickles_are_never_loaded() -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([{}]), allow_pickle=True)
+    file.seek(0)
+    with pytest.raises(UnexpectedAnswerError):
+        read_npy(Answer(NPY, file))
+
+
+def test_data_array_answered_by_something_else(array: NDArray[np.float32], dataset: xr.Dataset) -> None:
+    read = decoder(xr.DataArray(array))
+    with pytest.raises(UnexpectedAnswerError, match="^the answer holds u, v, w, expected velocity$"):
+        read(sent(encode(dataset)))
+
+
+def test_bodies_go_out_in_pieces() -> None:
+    content = np.random.default_rng(0).bytes(2 * PIECE + 3)
+    body = Body(NPY, (b"head", memoryview(content), b""))
+    assert body.size == len(content) + 4
+    assert [len(piece) for piece in body.pieces()] == [4, PIECE, PIECE, 3]
+    assert b"".join(body.pieces()) == b"head" + content
+
+
+def test_multipart_is_read_by_others(array: NDArray[np.float32], dataset: xr.Dataset) -> None:
+    parts = {"coarse": encode(array), "reference": encode(dataset)}
+    body = multipart(parts)
+    head = f"Content-Type: {body.content_type}\r\n\r\n".encode()
+    message = message_from_bytes(head + b"".join(body.pieces()))
+    assert not message.defects
+    found = {part.get_param("name", header="content-disposition"): part for part in message.get_payload()}
+    assert {name: part.get_content_type() for name, part in found.items()} == {"coarse": NPY, "reference": NETCDF}
+    for name, part in found.items():
+        assert part.get_filename() == name
+        assert part.get_payload(decode=True) == b"".join(parts[name].pieces())

@@ -1,0 +1,89 @@
+"""Blocks cover a volume once, and read beyond its ends what the boundary says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.blocks import PERIODIC, parse_boundary, plan
+
+LENGTHS = st.tuples(*[st.integers(1, 15)] * 3)
+
+
+@settings(deadline=None)
+@given(shape=LENGTHS, block=st.integers(1, 20))
+def test_blocks_cover_every_cell_once(shape: tuple[int, int, int], block: int) -> None:
+    layout = plan(shape, halo=2, boundary=PERIODIC, block=block)
+    count = np.zeros(shape, int)
+    fine = np.zeros([4 * n for n in shape], int)
+    for part in layout.blocks:
+        assert max(part.shape) <= block
+        count[tuple(slice(a, b) for a, b in zip(part.start, part.stop, strict=True))] += 1
+        fine[part.fine(4)] += 1
+    assert (count == 1).all()
+    assert (fine == 1).all()
+
+
+@settings(deadline=None)
+@given(shape=LENGTHS, block=st.integers(1, 20))
+def test_blocks_form_a_regular_grid_of_nearly_equal_edges(shape: tuple[int, int, int], block: int) -> None:
+    """Regular, so that a block can be a chunk; nearly equal, so that the last is no sliver."""
+    layout = plan(shape, halo=2, boundary=PERIODIC, block=block)
+    for part in layout.blocks:
+        for start, edge in zip(part.start, layout.block_shape, strict=True):
+            assert start % edge == 0
+    for n, edge in zip(shape, layout.block_shape, strict=True):
+        assert edge == -(-n // -(-n // block))
+
+
+def line(values: list[float]) -> np.ndarray:
+    """A source that varies along y only; y is the axis under test."""
+    return np.broadcast_to(np.array(values)[None, None, None, :, None], (1, 3, 1, len(values), 1))
+
+
+@pytest.mark.parametrize(
+    ("boundary", "expected"),
+    [
+        ("periodic", [2, 3, 4, 1, 2, 3, 4, 1, 2, 3]),
+        ("open", [3, 2, 1, 1, 2, 3, 4, 4, 3, 2]),
+        ("wall", [-3, -2, -1, 1, 2, 3, 4, -4, -3, -2]),
+    ],
+)
+def test_what_lies_beyond_the_ends(boundary: str, expected: list[float]) -> None:
+    layout = plan((1, 4, 1), halo=3, boundary=parse_boundary(f"open,{boundary},open"), block=4)
+    found = layout.gather(line([1, 2, 3, 4]), layout.blocks[0])
+    if boundary == "periodic":
+        assert layout.circular == (False, True, False)
+        layout = plan((1, 4, 1), halo=3, boundary=parse_boundary("open,periodic,open"), block=2)
+        found = np.concatenate([
+            layout.gather(line([1, 2, 3, 4]), layout.blocks[0])[..., :5, :],
+            layout.gather(line([1, 2, 3, 4]), layout.blocks[1])[..., 3:, :],
+        ], axis=-2)
+    assert found[0, 0, 3, :, 3].tolist() == expected
+
+
+def test_a_halo_longer_than_the_volume() -> None:
+    layout = plan((1, 2, 1), halo=5, boundary=parse_boundary("open,wall,open"))
+    found = layout.gather(line([1, 2]), layout.blocks[0])
+    # Odd about both walls: of period four cells.
+    assert found[0, 0, 5, :, 5].tolist() == [-1, 1, 2, -2, -1, 1, 2, -2, -1, 1, 2, -2]
+
+
+def test_true_neighbours_are_read_inside() -> None:
+    source = np.random.default_rng(0).standard_normal((1, 3, 9, 9, 9))
+    layout = plan((9, 9, 9), halo=2, boundary=parse_boundary("open"), block=3)
+    middle = layout.blocks[13]
+    assert np.array_equal(layout.gather(source, middle), source[:, :, 1:8, 1:8, 1:8])
+
+
+@pytest.mark.parametrize("text", ["", "slippery", "periodic,wall", "wall,wall,wall,wall", "periodic, wall, open"])
+def test_unknown_boundary(text: str) -> None:
+    with pytest.raises(ValueError, match="boundary must be one of periodic, wall, open"):
+        parse_boundary(text)
+
+
+def test_empty_volume() -> None:
+    with pytest.raises(ValueError, match="at least one cell"):
+        plan((4, 0, 4), halo=1, boundary=PERIODIC)

@@ -1,0 +1,91 @@
+"""Weights come back as they were saved, and never as something else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from models.blocks import PERIODIC
+from models.catalogue import WEIGHTS, Catalogue, CorruptWeightsError, HeldOut, UnknownModelError, describe
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution, upscale
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELAXED = Architecture("relaxed", "O", 1, 1, banks=2, head=(1,))
+
+
+def test_a_saved_model_comes_back(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(RELAXED))
+    card = catalogue.save(model, describe(model, flow="isotropic", trained={"seed": 3}))
+    assert card.name == "relaxed-isotropic-x4"
+    assert catalogue.names() == ["relaxed-isotropic-x4", "trilinear-x4"]
+    assert catalogue.card(card.name) == card
+    assert (card.halo, card.receptive_field) == (model.halo, 2 * model.halo + 1)
+    u = np.random.default_rng(0).standard_normal((1, 3, 4, 5, 6)).astype(np.float32)
+    loaded = catalogue.load(card.name)
+    assert np.array_equal(upscale(loaded, u, PERIODIC), upscale(model, u, PERIODIC))
+    assert not loaded.training
+    assert not list(loaded.parameters())
+
+
+def test_three_frames_are_named(tmp_path: Path) -> None:
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1, frames=3)))
+    card = Catalogue(tmp_path).save(model, describe(model, flow="channel"))
+    assert card.name == "equivariant-channel-x4-3frames"
+    assert card.target == "the middle frame"
+
+
+def test_trilinear_needs_no_folder(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path / "nowhere")
+    assert catalogue.names() == ["trilinear-x4"]
+    assert catalogue.load("trilinear-x4").family == "trilinear"
+    assert not catalogue.card("trilinear-x4").consistent
+
+
+def test_unknown_model(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModelError, match=r"no model '../secret'; there are trilinear-x4"):
+        Catalogue(tmp_path).load("../secret")
+
+
+def test_changed_weights_are_refused(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(RELAXED))
+    card = catalogue.save(model, describe(model, flow="isotropic"))
+    path = tmp_path / card.name / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptWeightsError, match="sha256"):
+        catalogue.load(card.name)
+
+
+def test_held_out_sample(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    assert catalogue.held_out("isotropic") is None
+    sample = HeldOut(np.ones((1, 3, 1, 1, 1), np.float32), np.full((3, 4, 4, 4), 2, np.float32))
+    catalogue.write_held_out("isotropic", sample)
+    found = catalogue.held_out("isotropic")
+    assert found is not None
+    assert np.array_equal(found.coarse, sample.coarse)
+    assert np.array_equal(found.fine, sample.fine)
+    assert catalogue.names() == ["trilinear-x4"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"family": "trilinear", "group": "O"}, "family must be conv"),
+        ({"family": "conv", "group": "O"}, "group must be C1"),
+        ({"family": "relaxed", "group": "C1"}, "group must be C1"),
+        ({"family": "conv", "group": "C1", "frames": 2}, "frames must be 1 or 3, not 2"),
+        ({"family": "conv", "group": "C1", "head": (1, 1)}, "head must have at most one"),
+    ],
+)
+def test_architectures_that_do_not_exist(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Architecture(**{"fields": 1, **values})  # type: ignore[arg-type]

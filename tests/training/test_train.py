@@ -1,0 +1,165 @@
+"""Training learns, resumes to the same numbers, and what it stores can be measured and served."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from models.catalogue import Catalogue
+from models.networks import Architecture
+from training.__main__ import main
+from training.dataset import StoredRun
+from training.samples import Sample, Source
+from training.train import Recipe, Trainer, fastest_precision, over_trilinear
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = Architecture("equivariant", "O", 1, 1)
+
+
+def store(folder: Path, seed: int, snapshots: int = 3, n: int = 16) -> StoredRun:
+    """A run of smooth random fields, all of one spectrum, so that there is something to learn."""
+    random = np.random.default_rng(seed)
+    run = folder / f"isotropic-{n}-seed{seed}"
+    run.mkdir(parents=True)
+    k = np.fft.fftfreq(n, 1 / n)
+    size = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
+    for index in range(snapshots):
+        modes = np.fft.fftn(random.standard_normal((3, n, n, n)), axes=(1, 2, 3)) * np.exp(-size)
+        np.save(run / f"snapshot-{index:04d}.npy", np.fft.ifftn(modes, axes=(1, 2, 3)).real.astype(np.float32))
+    description = {"flow": "isotropic", "n": n, "seed": seed, "times": list(range(snapshots))}
+    (run / "run.json").write_text(json.dumps(description))
+    return StoredRun(run)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> StoredRun:
+    return store(tmp_path / "data", 1)
+
+
+def test_a_sample_is_the_block_mean_of_a_shifted_snapshot(run: StoredRun) -> None:
+    sample = Source([run], augment=False, device="cpu", seed=0).draw()
+    assert sample.coarse.shape == (1, 1, 3, 4, 4, 4)
+    means = sample.fine.reshape(1, 3, 4, 4, 4, 4, 4, 4).mean(dim=(3, 5, 7))
+    torch.testing.assert_close(sample.coarse[:, 0], means)
+    torch.testing.assert_close(sample.mean, sample.coarse.mean(dim=(1, 3, 4, 5)))
+    snapshots = [torch.from_numpy(np.array(run[index])) for index in range(2)]
+    shifts = [(z, y, x) for z in range(4) for y in range(4) for x in range(4)]
+    assert any(torch.equal(s.roll(shift, (1, 2, 3)), sample.fine[0]) for s in snapshots for shift in shifts)
+
+
+def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
+    source = Source([run], augment=False, device="cpu", seed=0)
+    kept = source.validation()
+    assert len(kept) == 1
+    assert torch.equal(kept[0].fine[0], torch.from_numpy(np.array(run[2])))
+    energy = {float(source.draw().fine.square().mean().round(decimals=6)) for _ in range(40)}
+    assert len(energy) == 2
+    assert float(kept[0].fine.square().mean().round(decimals=6)) not in energy
+
+
+def test_augmentation_turns_components_with_axes(run: StoredRun) -> None:
+    """Divergence is small only if both turn together; independent axes would double it."""
+    source = Source([run], augment=True, device="cpu", seed=1)
+    speeds = {tuple(source.draw().fine.square().mean(dim=(0, 2, 3, 4)).tolist()) for _ in range(30)}
+    assert len(speeds) > 2  # components are exchanged
+
+
+def test_too_few_snapshots(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 2 snapshots, got \\['isotropic-16-seed4'\\]"):
+        Source([store(tmp_path, 4, snapshots=1)], augment=False, device="cpu", seed=0)
+
+
+def test_training_beats_interpolation(run: StoredRun, tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, Recipe(40, rate=1e-2, average=0.9), [run], tmp_path / "out")
+    before = over_trilinear(trainer.model, trainer.source.validation())
+    model = trainer.run()
+    after = over_trilinear(model, trainer.source.validation())
+    assert after < 0.95 * before
+    assert after < 0.8
+
+
+def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path) -> None:
+    recipe = Recipe(6, augment=True)
+    straight = Trainer(SMALL, recipe, [run], tmp_path / "straight")
+    straight.run()
+    halved = Trainer(SMALL, recipe, [run], tmp_path / "halved")
+    for _ in range(3):
+        halved.losses.append(halved._advance())  # noqa: SLF001 a step at a time
+    halved.save()
+    again = Trainer(SMALL, recipe, [run], tmp_path / "halved")
+    assert again.step == 3
+    again.run()
+    assert again.losses == straight.losses
+    for ours, theirs in zip(again.averaged.parameters(), straight.averaged.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_another_recipe_is_refused(run: StoredRun, tmp_path: Path) -> None:
+    Trainer(SMALL, Recipe(2), [run], tmp_path / "out").save()
+    with pytest.raises(ValueError, match="use another --out"):
+        Trainer(SMALL, Recipe(3), [run], tmp_path / "out")
+
+
+def test_fastest_precision_is_one_of_both() -> None:
+    assert fastest_precision("cpu") in {"float32", "bfloat16"}
+
+
+def test_bfloat16_training_keeps_the_answer_consistent(run: StoredRun, tmp_path: Path) -> None:
+    """Only the network runs in bfloat16; interpolation and consistency stay in single precision."""
+    trainer = Trainer(SMALL, Recipe(1, precision="bfloat16"), [run], tmp_path / "out")
+    loss = trainer.loss(trainer.source.draw())
+    assert loss.dtype == torch.float32
+    loss.backward()
+
+
+def test_train_and_evaluate_on_the_command_line(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held_out = store(tmp_path / "data", 101)
+    weights = tmp_path / "weights"
+    options = ["--fields", "1", "--blocks", "1", "--steps", "2", "--weights", str(weights), "--device", "cpu"]
+    for family in ("conv", "relaxed"):
+        out = str(tmp_path / family)
+        assert main(["train", "--family", family, "--data", str(run.folder), *options, "--out", out]) == 0
+    status = main(["evaluate", "--data", str(held_out.folder), "--weights", str(weights), "--ship", str(held_out.folder)])
+    assert status == 0
+    text = capsys.readouterr().out
+    assert "| relaxed-isotropic-x4 |" in text
+    catalogue = Catalogue(weights)
+    assert catalogue.names() == ["conv-isotropic-x4", "relaxed-isotropic-x4", "trilinear-x4"]
+    card = catalogue.card("relaxed-isotropic-x4")
+    assert card.trained["data"][0]["seed"] == 1
+    entry = card.measured[0]
+    assert (entry["seed"], entry["samples"]) == (101, 3)
+    assert entry["consistency"]["mean"] < 1e-6
+    assert catalogue.card("trilinear-x4").measured[0]["mae_over_trilinear"] == {"mean": 1.0, "std": 0.0}
+    ratio = entry["mae_over_trilinear"]["mean"]
+    assert 0 < ratio < 1
+    held = catalogue.held_out("isotropic")
+    assert held is not None
+    assert held.fine.shape == (3, 16, 16, 16)
+
+
+def test_evaluating_on_training_data_is_refused(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights"
+    options = ["--family", "conv", "--fields", "1", "--blocks", "1", "--steps", "1"]
+    main(["train", *options, "--data", str(run.folder), "--weights", str(weights), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", "--data", str(run.folder), "--weights", str(weights)])
+    assert exit_.value.code == 2
+    assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
+
+
+def test_sample_scale_is_the_rms_over_all_components() -> None:
+    fine = torch.randn(1, 3, 8, 8, 8)
+    sample = Sample.of(fine)
+    fluctuation = sample.coarse[0, 0] - sample.mean[0][:, None, None, None]
+    torch.testing.assert_close(sample.scale[0], fluctuation.square().mean().sqrt())

@@ -1,0 +1,134 @@
+"""``python -m training evaluate``: measure the models in ``weights/`` on held-out runs, and write it into their cards.
+
+Every snapshot is made coarse by block mean and super-resolved; a card gets the mean and the standard deviation over the
+snapshots of a run, and the errors on the sample that is shipped with the weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from models.blocks import PERIODIC
+from models.catalogue import Card, Catalogue, HeldOut
+from models.metrics import coarsen, report
+from models.superresolution import SuperResolution, upscale
+from training.dataset import StoredRun
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from models.metrics import Value
+
+TRILINEAR = SuperResolution().eval()
+# Cards hold what a reader can tell apart.
+DIGITS = 5
+
+
+def measure(model: SuperResolution, sample: HeldOut) -> dict[str, Value]:
+    """All metrics of a model on a sample of a periodic box, with ``mae_over_trilinear`` beside them."""
+    plain = upscale(TRILINEAR, sample.coarse[len(sample.coarse) // 2], PERIODIC)
+    answer = plain if model.network is None else upscale(model, sample.coarse, PERIODIC)
+    fine, baseline = torch.from_numpy(sample.fine), torch.from_numpy(plain)
+    coarse = torch.from_numpy(sample.coarse[len(sample.coarse) // 2])
+    metrics = report(torch.from_numpy(answer), fine, coarse, baseline=baseline)
+    own, theirs = metrics["mae"], float((baseline.double() - fine).abs().mean())
+    return {**metrics, "mae_over_trilinear": own / theirs if isinstance(own, float) else None}
+
+
+def samples(run: StoredRun) -> Iterator[HeldOut]:
+    """The snapshots of a run, made coarse."""
+    for snapshot in run:
+        fine = np.array(snapshot)
+        yield HeldOut(coarsen(torch.from_numpy(fine)).numpy()[None], fine)
+
+
+def rounded(value: Value) -> Value:
+    """To the digits of a card; NaN, which JSON does not know, is None."""
+    if isinstance(value, list):
+        return [float(f"{part:.{DIGITS}g}") for part in value]
+    return None if value is None or math.isnan(value) else float(f"{value:.{DIGITS}g}")
+
+
+def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
+    """Mean and standard deviation over samples of every metric that is a number."""
+    summary: dict[str, Any] = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        numbers = [value for value in values if isinstance(value, float) and not math.isnan(value)]
+        if len(numbers) == len(values):
+            deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
+            summary[name] = {"mean": rounded(float(np.mean(numbers))), "std": rounded(deviation)}
+    return summary
+
+
+def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device: str) -> Card:
+    """Measure one model, and write and return its card."""
+    model = catalogue.load(card.name, device)
+    seen = {(entry["run"], entry["seed"]) for entry in card.trained.get("data", [])}
+    measured = []
+    for run in runs:
+        if (run.name, run.seed) in seen:
+            message = f"{card.name} was trained on {run.name}: held-out runs have seeds of their own"
+            raise ValueError(message)
+        rows = [measure(model, sample) for sample in tqdm(samples(run), f"{card.name} on {run.name}", len(run))]
+        entry = {"run": run.name, "flow": run.flow, "cells": run.n, "seed": run.seed, "samples": len(run)}
+        measured.append({**entry, **spread(rows)})
+    held_out = catalogue.held_out(card.flow or runs[0].flow, card.frames)
+    shipped = {name: rounded(value) for name, value in measure(model, held_out).items()} if held_out else {}
+    card = dataclasses.replace(card, measured=measured, sample=shipped)
+    catalogue.write(card)
+    return card
+
+
+def table(cards: Sequence[Card], run: str) -> str:
+    """Errors of the models on one run, as Markdown."""
+    lines = [
+        "| model | parameters | MAE / rms | MAE / trilinear's | relative L2 | spectrum error below, above | consistency |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for card in cards:
+        entry = next(entry for entry in card.measured if entry["run"] == run)
+
+        def shown(name: str, entry: dict[str, Any] = entry) -> str:
+            return f"{entry[name]['mean']:.3f} ± {entry[name]['std']:.3f}"
+
+        lines.append(
+            f"| {card.name} | {card.parameters:,} | {entry['mae_over_rms']['mean']:.4f} ± "
+            f"{entry['mae_over_rms']['std']:.4f} | {shown('mae_over_trilinear')} | {shown('relative_l2')} | "
+            f"{entry['spectrum_error_low']['mean']:.3f}, {entry['spectrum_error_high']['mean']:.3f} | "
+            f"{entry['consistency']['mean']:.1e} |"
+        )
+    return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of held-out runs")
+    parser.add_argument("--weights", type=Path, default=Path("weights"))
+    parser.add_argument("--models", nargs="*", help="only these (default: all)")
+    parser.add_argument("--ship", type=Path, help="a run whose last snapshot becomes the sample shipped with the weights")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the cards, print the tables."""
+    torch.set_num_threads(args.threads)
+    catalogue = Catalogue(args.weights)
+    if args.ship:
+        shipped = StoredRun(args.ship)
+        print(catalogue.write_held_out(shipped.flow, list(samples(shipped))[-1]))
+    runs = [StoredRun(folder) for folder in args.data]
+    cards = [catalogue.card(name) for name in args.models or catalogue.names()]
+    cards = [evaluate(catalogue, card, runs, args.device) for card in cards if card.frames == 1]
+    for held_out in runs:
+        print(f"\n{held_out.name}, {len(held_out)} samples\n\n{table(cards, held_out.name)}")
+    return 0
