@@ -41,7 +41,8 @@ def parse_boundary(text: str) -> Boundaries:
     if len(names) == 1:
         names *= 3
     if len(names) != 3 or any(name not in BOUNDARIES for name in names):  # noqa: PLR2004 three axes
-        message = f"boundary must be one of {', '.join(BOUNDARIES)}, or three of them for z, y, x joined by commas; got {text!r}"
+        known = ", ".join(BOUNDARIES)
+        message = f"boundary must be one of {known}, or three of them for z, y, x joined by commas; got {text!r}"
         raise ValueError(message)
     return tuple(names)  # type: ignore[return-value]
 

@@ -1,4 +1,7 @@
-"""The models in ``weights/``: one folder a model, holding ``card.json`` and, if it learned anything, ``weights.safetensors``."""
+"""The models in ``weights/``.
+
+One folder a model, holding ``card.json`` and, if it learned anything, ``weights.safetensors``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ from models.networks import Architecture, Network
 from models.superresolution import FACTOR, SuperResolution
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries

@@ -127,4 +127,5 @@ def rotate_regular(
 ) -> Shaped[Tensor, "batch channels z2 y2 x2"]:
     """Move regular features: (k f)_h(x) = f_(k^-1 h)(k^-1 x), with channels numbered (field, group element)."""
     moved = rotate_scalar(features, of.matrices[element])
-    return moved.unflatten(1, (-1, of.order))[:, :, of.quotients[element]].flatten(1, 2)
+    fields: Tensor = moved.unflatten(1, (-1, of.order))
+    return fields[:, :, of.quotients[element]].flatten(1, 2)

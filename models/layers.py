@@ -9,7 +9,8 @@ Every layer is a kernel made from free weights by one gather, then an ordinary 3
 is equivariant if w is constant and relaxed if it is learned (Wang et al., arXiv 2310.02299, eq. 6). ``s`` numbers the
 sub-voxels of an output cell; permuting it with the kernel is what keeps upsampling exact.
 
-Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their length.
+Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their
+length.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class GroupLayer(nn.Module):
         self.offset = nn.Parameter(torch.zeros(fields))
 
     def banks(self, expanded: Tensor) -> Tensor:
-        """Sum the banks of ``expanded``, (banks, ..., element, d), weighted by the relaxation weights of the element."""
+        """Sum the banks, (banks, ..., element, d), weighted by the relaxation weights of the element."""
         if self.relaxation is None:
             return expanded.sum(dim=0)
         return torch.einsum("l...hd,lh->...hd", expanded, self.relaxation)
@@ -149,9 +150,7 @@ class Lift(GroupLayer):
     def __init__(self, over: Group, vectors: int, fields: int, *, banks: int = 1, relaxed: bool = False) -> None:
         cells = SIZE**3
         shape = (fields, vectors, 3, cells)
-        super().__init__(
-            over, shape, fan_in=vectors * 3 * cells, fields=fields, banks=banks, relaxed=relaxed, factor=1
-        )
+        super().__init__(over, shape, fan_in=vectors * 3 * cells, fields=fields, banks=banks, relaxed=relaxed, factor=1)
         self.register_buffer("offsets", pullback(over, SIZE), persistent=False)
         self.register_buffer("rotations", over.matrices.to(torch.get_default_dtype()), persistent=False)
 
@@ -217,9 +216,7 @@ class Project(GroupLayer):
     index: Tensor
     rotations: Tensor
 
-    def __init__(
-        self, over: Group, fields_in: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1
-    ) -> None:
+    def __init__(self, over: Group, fields_in: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1) -> None:
         cells = SIZE**3
         shape = (fields_in, 3, factor**3 * cells)
         super().__init__(
@@ -245,7 +242,7 @@ class Project(GroupLayer):
 def freeze(module: Module) -> Module:
     """A copy of the module for inference, with every kernel built once from the weights as they are now.
 
-    The copy is a snapshot: nothing is cached in the original, so training it further cannot leave a stale kernel behind.
+    The copy is a snapshot: nothing is cached in the original, so training it further leaves no stale kernel behind.
     """
 
     def replace(inside: nn.Module) -> None:
@@ -263,5 +260,3 @@ def freeze(module: Module) -> Module:
 def count_parameters(module: nn.Module) -> int:
     """Free weights of a module."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-

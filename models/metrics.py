@@ -82,7 +82,7 @@ def spectrum(field: Float[Tensor, "3 z y x"]) -> Spectrum:
 
 
 def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int = 4) -> tuple[float, float]:
-    """Root mean square of log10(E_answer / E_reference) over the shells below and above the coarse Nyquist wavenumber."""
+    """Rms of log10(E_answer / E_reference) over the shells below and above the coarse Nyquist wavenumber."""
     tiny = torch.finfo(torch.float64).tiny
     ratio = ((answer.energy + tiny) / (reference.energy + tiny)).log10()
     cut = len(ratio) // factor
@@ -156,7 +156,7 @@ def gradient_statistics(
 
 
 def _ratio(part: Tensor | float, whole: Tensor | float) -> float:
-    """part / whole, and NaN rather than an error for 0 / 0."""
+    """Part / whole, and NaN rather than an error for 0 / 0."""
     return float(torch.as_tensor(part, dtype=torch.float64) / torch.as_tensor(whole, dtype=torch.float64))
 
 
@@ -180,15 +180,16 @@ def report(
         length: of each axis (z, y, x).
 
     Returns:
-        - ``mae``, ``mae_u``, ``mae_v``, ``mae_w``: mean absolute error, of all components and of each; ``mae_over_rms``:
-          the former over the reference's [`rms`][models.metrics.rms];
+        - ``mae``, ``mae_u``, ``mae_v``, ``mae_w``: mean absolute error, of all components and of each;
+        - ``mae_over_rms``: ``mae`` over the reference's [`rms`][models.metrics.rms];
         - ``relative_l2``: ||a - b|| / ||b - mean(b)||;
         - ``skill``: 1 - MSE / MSE of the baseline (Murphy 1988), None without one;
         - ``spectrum_error_low``, ``spectrum_error_high``: see [`spectrum_errors`][models.metrics.spectrum_errors];
           ``resolved_wavenumber``: see [`resolved_wavenumber`][models.metrics.resolved_wavenumber];
         - ``divergence`` and ``divergence_reference``, ``skewness``, ``flatness``: see
           [`Gradients`][models.metrics.Gradients];
-        - ``kinetic_energy_ratio`` (of the fluctuations), ``enstrophy_ratio``, ``dissipation_ratio``: over the reference's;
+        - ``kinetic_energy_ratio`` (of the fluctuations), ``enstrophy_ratio``, ``dissipation_ratio``: the answer's over
+          the reference's;
         - ``consistency``: ||block mean of the answer - coarse|| / ||coarse - its mean||.
     """
     answer, reference, coarse = answer.double(), reference.double(), coarse.double()

@@ -74,8 +74,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the block; axes that are not circular lose two cells at both ends."""
-        y = self.first(functional.gelu(x), circular)
-        y = self.second(functional.gelu(y), circular)
+        y: Tensor = self.second(functional.gelu(self.first(functional.gelu(x), circular)), circular)
         return crop(x, 2 * RADIUS, circular) + y
 
 
@@ -115,7 +114,7 @@ class Network(nn.Module):
     def _reach(self) -> Fraction:
         """Coarse cells that an answer depends on beyond its own, before rounding up to whole ones."""
         at_coarse = 1 + 2 * len(self.trunk) + 1
-        finer = sum(Fraction(1, 2**level) for level in range(1, len(self.upsampling) + 1))
+        finer = sum((Fraction(1, 2**level) for level in range(1, len(self.upsampling) + 1)), Fraction())
         return RADIUS * (at_coarse + finer)
 
     def forward(
@@ -124,8 +123,8 @@ class Network(nn.Module):
         """Apply the network.
 
         Args:
-            coarse: vector fields with their components adjacent, and ``halo`` more cells at both ends of every axis that
-                is not circular.
+            coarse: vector fields with their components adjacent, and ``halo`` more cells at both ends of every axis
+                that is not circular.
             circular: axes (z, y, x) to wrap around.
         """
         x = self.lift(coarse, circular)

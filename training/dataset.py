@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -71,9 +71,7 @@ class StoredRun:
         return (self[index] for index in range(len(self)))
 
 
-def find_runs(
-    folder: Path, *, flow: str = "isotropic", seeds: set[int] | None = None
-) -> list[StoredRun]:
+def find_runs(folder: Path, *, flow: str = "isotropic", seeds: set[int] | None = None) -> list[StoredRun]:
     """Find the runs of a flow below a folder that have a snapshot, in order of size and seed.
 
     Args:

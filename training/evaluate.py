@@ -91,7 +91,7 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device
 def table(cards: Sequence[Card], run: str) -> str:
     """Errors of the models on one run, as Markdown."""
     lines = [
-        "| model | parameters | MAE / rms | MAE / trilinear's | relative L2 | spectrum error below, above | consistency |",
+        "| model | parameters | MAE / rms | MAE / trilinear's | relative L2 | spectrum error low, high | consistency |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for card in cards:
@@ -114,7 +114,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of held-out runs")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--models", nargs="*", help="only these (default: all)")
-    parser.add_argument("--ship", type=Path, help="a run whose last snapshot becomes the sample shipped with the weights")
+    parser.add_argument(
+        "--ship", type=Path, help="a run whose last snapshot becomes the sample shipped with the weights"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
 

@@ -36,9 +36,7 @@ def viscosity(n: int, dissipation: float = 1.0) -> float:
 class Grid:
     """The n^3 points of the box, the modes kept on it, and the way from one to the other."""
 
-    def __init__(
-        self, n: int, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, n: int, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         """Make the grid.
 
         Raises:
@@ -110,9 +108,7 @@ class Grid:
     def curl(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "3 kz ky kx"]:
         """Coefficients of the vorticity."""
         u, v, w = modes
-        rotated = torch.stack(
-            (self.ky * w - self.kz * v, self.kz * u - self.kx * w, self.kx * v - self.ky * u)
-        )
+        rotated = torch.stack((self.ky * w - self.kz * v, self.kz * u - self.kx * w, self.kx * v - self.ky * u))
         return rotated * 1j
 
     def divergence(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "kz ky kx"]:
@@ -133,9 +129,7 @@ class Grid:
         return total.index_add_(0, shell, density.flatten().double())
 
 
-def refine(
-    modes: Complex[Tensor, "3 kz ky kx"], coarse: Grid, fine: Grid
-) -> Complex[Tensor, "3 kz2 ky2 kx2"]:
+def refine(modes: Complex[Tensor, "3 kz ky kx"], coarse: Grid, fine: Grid) -> Complex[Tensor, "3 kz2 ky2 kx2"]:
     """Put the same field on a finer grid: the new modes are zero."""
     if fine.cutoff < coarse.cutoff:
         message = f"cannot refine from n = {coarse.n} to n = {fine.n}"
@@ -147,9 +141,7 @@ def refine(
     return out
 
 
-def random_modes(
-    grid: Grid, seed: int, *, energy: float = 2.0, peak: float = 2.0
-) -> Complex[Tensor, "3 kz ky kx"]:
+def random_modes(grid: Grid, seed: int, *, energy: float = 2.0, peak: float = 2.0) -> Complex[Tensor, "3 kz ky kx"]:
     """Random solenoidal field with ``E(k) ~ k^4 exp(-2 (k / peak)^2)`` and the given energy.
 
     The noise is drawn on the CPU in float64, so that a seed means the same field on every device.

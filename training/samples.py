@@ -1,4 +1,4 @@
-"""Training samples: whole periodic boxes, shifted within a coarse cell and, if asked, rotated and reflected at random."""
+"""Training samples: whole periodic boxes, shifted within a coarse cell and, if asked, turned at random."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Sample:
         """One sample from fine frames."""
         coarse = coarsen(frames, FACTOR)
         together = coarse.transpose(0, 1).flatten(1, 2)
-        return cls(coarse[None], frames[None, len(frames) // 2], coarse.mean(dim=(0, 2, 3, 4))[None], rms(together)[None])
+        return cls(
+            coarse[None], frames[None, len(frames) // 2], coarse.mean(dim=(0, 2, 3, 4))[None], rms(together)[None]
+        )
 
 
 class Source:

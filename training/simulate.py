@@ -236,10 +236,7 @@ def row(label: int | str, found: Statistics) -> str:
 def mean(records: list[dict[str, float]]) -> Statistics:
     """Average each number over snapshots."""
     return Statistics(
-        **{
-            field.name: sum(record[field.name] for record in records) / len(records)
-            for field in fields(Statistics)
-        }
+        **{field.name: sum(record[field.name] for record in records) / len(records) for field in fields(Statistics)}
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx2
@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import stamina
 import xarray as xr
-from numpy.typing import NDArray
 
 import eddylift
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CARDS = [
     {"name": "trilinear-x4", "family": "trilinear", "flow": None, "group": None, "frames": 1, "parameters": 0},
@@ -31,6 +33,8 @@ CARDS = [
 ]
 REPORT = {
     "model": "trilinear-x4",
+    "boundary": ["periodic", "periodic", "periodic"],
+    "levels": 1,
     "metrics": {"mae": 0.5, "skewness": [-0.4, -0.5, -0.6], "spectrum_error_low": None},
     "trilinear": {"mae": 1.0, "skewness": [0.0, 0.0, 0.0], "spectrum_error_low": None},
 }
@@ -44,10 +48,16 @@ REPRODUCTION = {
     "reproduced": True,
     "metrics": {"mae": 0.5},
 }
+DOCUMENTS: dict[tuple[str, str], object] = {
+    ("GET", "/v1/models"): {"models": CARDS},
+    ("GET", "/v1/models/trilinear-x4"): CARDS[0],
+    ("POST", "/v1/models/trilinear-x4/validate"): REPRODUCTION,
+    ("POST", "/v1/validate"): REPORT,
+}
 Step = httpx2.Response | Exception
 
 
-def problem(status: int, headers: dict[str, str] | None = None, **members: Any) -> httpx2.Response:
+def problem(status: int, headers: dict[str, str] | None = None, **members: object) -> httpx2.Response:
     document = {"type": "about:blank", "title": "Title", "status": status, **members}
     return httpx2.Response(
         status, json=document, headers={"Content-Type": "application/problem+json", **(headers or {})}
@@ -76,18 +86,12 @@ class FakeService:
                 raise step
             # A response belongs to one request.
             return httpx2.Response(step.status_code, headers=step.headers, content=step.content)
-        match request.method, request.url.path:
-            case "GET", "/v1/models":
-                return httpx2.Response(200, json={"models": CARDS})
-            case "GET", "/v1/models/trilinear-x4":
-                return httpx2.Response(200, json=CARDS[0])
-            case "POST", "/v1/models/trilinear-x4/validate":
-                return httpx2.Response(200, json=REPRODUCTION)
-            case "POST", "/v1/validate":
-                return httpx2.Response(200, json=REPORT)
-            case "POST", "/v1/upscale":
-                content = self._upscale(request)
-                return httpx2.Response(200, content=content, headers={"Content-Type": request.headers["Content-Type"]})
+        call = request.method, request.url.path
+        if call in DOCUMENTS:
+            return httpx2.Response(200, json=DOCUMENTS[call])
+        if call == ("POST", "/v1/upscale"):
+            content = self._upscale(request)
+            return httpx2.Response(200, content=content, headers={"Content-Type": request.headers["Content-Type"]})
         return problem(404, detail="there is no such thing")
 
     def _upscale(self, request: httpx2.Request) -> bytes:
@@ -119,16 +123,16 @@ def ask(request: pytest.FixtureRequest, service: FakeService) -> Ask:
     """Call a method of a client, by name: of each of the two in turn."""
     transport = httpx2.MockTransport(service)
 
-    def wait(method: str, *args: Any, token: str | None = None, **options: Any) -> Any:
+    def wait(method: str, *args: object, token: str | None = None, **options: object) -> object:
         with eddylift.Client("http://fake", token, transport=transport) as client:
             return getattr(client, method)(*args, **options)
 
-    async def go(method: str, *args: Any, token: str | None = None, **options: Any) -> Any:
+    async def go(method: str, *args: object, token: str | None = None, **options: object) -> object:
         async with eddylift.AsyncClient("http://fake", token, transport=transport) as client:
             return await getattr(client, method)(*args, **options)
 
-    def run(method: str, *args: Any, **options: Any) -> Any:
-        return anyio.run(partial(go, method, *args, **options))
+    def run(method: str, *args: object, token: str | None = None, **options: object) -> object:
+        return anyio.run(partial(go, method, *args, token=token, **options))
 
     return wait if request.param == "Client" else run
 

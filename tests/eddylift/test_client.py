@@ -1,25 +1,35 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import datetime as dt
 import httpx2
 import numpy as np
 import pytest
 import xarray as xr
 
 import eddylift
-from eddylift import BusyError, FailedError, InvalidInputError, NotFoundError, Progress, RefusedError
-from eddylift import TimedOutError, UnauthorizedError, UnexpectedAnswerError, UnreachableError
+from eddylift import (
+    BusyError,
+    FailedError,
+    InvalidInputError,
+    NotFoundError,
+    Progress,
+    RefusedError,
+    TimedOutError,
+    UnauthorizedError,
+    UnexpectedAnswerError,
+    UnreachableError,
+)
 from eddylift._exchange import LONGEST_PAUSE, pause
 from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, finer, problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tests.eddylift.conftest import Ask, FakeService
+    from tests.eddylift.conftest import Ask, FakeService, Step
 
 
 def test_models(ask: Ask) -> None:
@@ -31,7 +41,7 @@ def test_model(ask: Ask) -> None:
 
 
 def test_unknown_model(ask: Ask) -> None:
-    with pytest.raises(NotFoundError, match="there is no such thing") as caught:
+    with pytest.raises(NotFoundError, match=r"there is no such thing") as caught:
         ask("model", "no-such")
     assert caught.value.status == 404
 
@@ -77,13 +87,15 @@ def test_upscale_data_array(ask: Ask, array: NDArray[np.float32]) -> None:
         ({}, "periodic,periodic,periodic"),
     ],
 )
-def test_boundary(ask: Ask, service: FakeService, array: NDArray[np.float32], boundary: Any, spelled: Any) -> None:
+def test_boundary(
+    ask: Ask, service: FakeService, array: NDArray[np.float32], boundary: object, spelled: str | None
+) -> None:
     ask("upscale", array, model="trilinear-x4", boundary=boundary)
     assert service.requests[0].url.params.get("boundary") == spelled
 
 
 def test_boundary_of_a_strange_axis(ask: Ask, service: FakeService, array: NDArray[np.float32]) -> None:
-    with pytest.raises(InvalidInputError, match="^boundary names the axes r, expected some of z, y, x$"):
+    with pytest.raises(InvalidInputError, match=r"^boundary names the axes r, expected some of z, y, x$"):
         ask("upscale", array, model="trilinear-x4", boundary={"r": "wall"})
     assert not service.requests
 
@@ -104,7 +116,7 @@ def test_self_validate(ask: Ask) -> None:
 
 def test_token(ask: Ask, service: FakeService) -> None:
     ask("models")
-    ask("models", token="secret")
+    ask("models", token="secret")  # noqa: S106 the fake has no secrets
     assert [request.headers.get("Authorization") for request in service.requests] == [None, "Bearer secret"]
 
 
@@ -139,7 +151,7 @@ def test_progress(ask: Ask, array: NDArray[np.float32]) -> None:
     ],
 )
 def test_failures_that_are_not_repeated(
-    ask: Ask, service: FakeService, step: Any, kind: type[eddylift.EddyliftError]
+    ask: Ask, service: FakeService, step: Step, kind: type[eddylift.EddyliftError]
 ) -> None:
     service.script = [step]
     with pytest.raises(kind) as caught:
@@ -162,9 +174,7 @@ HICCUPS = [
 
 
 @pytest.mark.parametrize("hiccup", HICCUPS)
-def test_failures_that_are_repeated(
-    ask: Ask, service: FakeService, array: NDArray[np.float32], hiccup: httpx2.Response | Exception
-) -> None:
+def test_failures_that_are_repeated(ask: Ask, service: FakeService, array: NDArray[np.float32], hiccup: Step) -> None:
     service.script = [hiccup] * 3
     seen: list[Progress] = []
     fine = ask("upscale", array, model="trilinear-x4", progress=seen.append)
@@ -177,7 +187,7 @@ def test_failures_that_are_repeated(
 
 
 @pytest.mark.parametrize("hiccup", HICCUPS)
-def test_repeating_ends(ask: Ask, service: FakeService, hiccup: httpx2.Response | Exception) -> None:
+def test_repeating_ends(ask: Ask, service: FakeService, hiccup: Step) -> None:
     service.script = [hiccup] * 10
     with pytest.raises((BusyError, FailedError, UnreachableError)):
         ask("models")
@@ -229,13 +239,13 @@ def test_address_with_a_path(service: FakeService) -> None:
 @pytest.mark.parametrize("address", ["localhost:8000", "ftp://host", "http://", "", "http://host:port", "host"])
 @pytest.mark.parametrize("kind", [eddylift.Client, eddylift.AsyncClient])
 def test_what_is_no_address(kind: type[eddylift.Client], address: str) -> None:
-    with pytest.raises(InvalidInputError, match="is not an address"):
+    with pytest.raises(InvalidInputError, match=r"is not an address"):
         kind(address)
 
 
 @pytest.mark.parametrize("token", ["", "a\nb", "ä"])
 def test_what_is_no_token(token: str) -> None:
-    with pytest.raises(InvalidInputError, match="^the token is empty"):
+    with pytest.raises(InvalidInputError, match=r"^the token is empty"):
         eddylift.Client("http://fake", token)
 
 

@@ -57,10 +57,13 @@ def test_what_lies_beyond_the_ends(boundary: str, expected: list[float]) -> None
     if boundary == "periodic":
         assert layout.circular == (False, True, False)
         layout = plan((1, 4, 1), halo=3, boundary=parse_boundary("open,periodic,open"), block=2)
-        found = np.concatenate([
-            layout.gather(line([1, 2, 3, 4]), layout.blocks[0])[..., :5, :],
-            layout.gather(line([1, 2, 3, 4]), layout.blocks[1])[..., 3:, :],
-        ], axis=-2)
+        found = np.concatenate(
+            [
+                layout.gather(line([1, 2, 3, 4]), layout.blocks[0])[..., :5, :],
+                layout.gather(line([1, 2, 3, 4]), layout.blocks[1])[..., 3:, :],
+            ],
+            axis=-2,
+        )
     assert found[0, 0, 3, :, 3].tolist() == expected
 
 

@@ -36,7 +36,7 @@ def test_rotations_come_first_in_the_full_group() -> None:
 
 def test_unknown_group() -> None:
     with pytest.raises(ValueError, match="C1, O or Oh, not 'D4'"):
-        group("D4")  # type: ignore[arg-type]
+        group("D4")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -78,11 +78,13 @@ def test_a_real_field_keeps_its_divergence_and_helicity(element: int) -> None:
     cells = (torch.arange(12) + 0.5) * 2 * math.pi / 12
     z, y, x = torch.meshgrid(cells, cells, cells, indexing="ij")
     # Arnold-Beltrami-Childress flow: solenoidal and its own curl.
-    field = torch.stack([
-        torch.sin(z) + 0.7 * torch.cos(y),
-        1.3 * torch.sin(x) + torch.cos(z),
-        0.7 * torch.sin(y) + 1.3 * torch.cos(x),
-    ]).double()
+    field = torch.stack(
+        [
+            torch.sin(z) + 0.7 * torch.cos(y),
+            1.3 * torch.sin(x) + torch.cos(z),
+            0.7 * torch.sin(y) + 1.3 * torch.cos(x),
+        ]
+    ).double()
     matrix = group("Oh").matrices[element]
 
     def divergence_and_helicity(u: torch.Tensor) -> tuple[float, float]:

@@ -36,19 +36,19 @@ def assert_commutes(name: GroupName, layer: torch.nn.Module, x: torch.Tensor, in
 @pytest.mark.parametrize("relaxed", [False, True])
 @pytest.mark.parametrize("name", ["O", "Oh"])
 class TestEquivariance:
-    def test_lift(self, name: GroupName, relaxed: bool) -> None:
+    def test_lift(self, name: GroupName, *, relaxed: bool) -> None:
         layer = Lift(group(name), 1, 2, banks=2, relaxed=relaxed).double()
         layer.offset.data.normal_()
         assert_commutes(name, layer, torch.randn(1, 3, *SHAPE, dtype=torch.float64), "vector", "regular")
 
     @pytest.mark.parametrize("factor", [1, 2])
-    def test_convolve(self, name: GroupName, relaxed: bool, factor: int) -> None:
+    def test_convolve(self, name: GroupName, *, relaxed: bool, factor: int) -> None:
         layer = Convolve(group(name), 2, 1, banks=2, relaxed=relaxed, factor=factor).double()
         layer.offset.data.normal_()
         assert_commutes(name, layer, regular(name), "regular", "regular")
 
     @pytest.mark.parametrize("factor", [1, 2, 4])
-    def test_project(self, name: GroupName, relaxed: bool, factor: int) -> None:
+    def test_project(self, name: GroupName, *, relaxed: bool, factor: int) -> None:
         layer = Project(group(name), 1, banks=2, relaxed=relaxed, factor=factor).double()
         assert_commutes(name, layer, regular(name, 1), "regular", "vector")
 
@@ -87,6 +87,7 @@ def test_the_trivial_group_is_an_ordinary_convolution() -> None:
     x = torch.randn(2, 5, 4, 4, 4)
     plain = torch.nn.Conv3d(5, 7, 3, padding=1, padding_mode="circular")
     plain.weight.data = layer.psi.data.reshape(7, 5, 3, 3, 3)
+    assert plain.bias is not None
     plain.bias.data.zero_()
     torch.testing.assert_close(layer(x, EVERYWHERE), plain(x))
 

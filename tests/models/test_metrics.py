@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from models.blocks import PERIODIC
 from models.metrics import (
     coarsen,
     gradient_statistics,
@@ -18,11 +19,9 @@ from models.metrics import (
     spectrum_errors,
 )
 
-PERIODIC = ("periodic", "periodic", "periodic")
-
 
 def waves(n: int = 32) -> torch.Tensor:
-    """u = sin(3 y), v = 2 cos(5 z), w = 0.5 sin(7 x): solenoidal, one shell each."""
+    """U = sin(3 y), v = 2 cos(5 z), w = 0.5 sin(7 x): solenoidal, one shell each."""
     cells = (torch.arange(n, dtype=torch.float64) + 0.5) * 2 * math.pi / n
     z, y, x = torch.meshgrid(cells, cells, cells, indexing="ij")
     return torch.stack([torch.sin(3 * y), 2 * torch.cos(5 * z), 0.5 * torch.sin(7 * x)])

@@ -45,9 +45,9 @@ def build(name: str, *, broken: bool = False) -> SuperResolution:
 
 
 def volume(model: SuperResolution, *shape: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((model.frames, 3, *shape)) * 2 + np.array([1, -3, 0.5])[
-        None, :, None, None, None
-    ]
+    noise = np.random.default_rng(seed).standard_normal((model.frames, 3, *shape))
+    field: np.ndarray = 2 * noise + np.array([1, -3, 0.5])[:, None, None, None]
+    return field
 
 
 def turned(u: np.ndarray, matrix: torch.Tensor) -> np.ndarray:
@@ -56,7 +56,7 @@ def turned(u: np.ndarray, matrix: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "conv"])
 def test_rotations_are_exact(name: str) -> None:
-    """Equivariant models, and relaxed ones whose weights are constant, under every element, on a volume that is no cube."""
+    """Equivariant models, and relaxed ones of constant weights, under every element, on a volume that is no cube."""
     model = build(name).double().frozen()
     u = volume(model, 3, 4, 6)
     answer = upscale(model, u, PERIODIC)

@@ -103,7 +103,7 @@ def test_nonlinear_term_has_no_aliasing(n: int) -> None:
     grid, fine = Grid(n, dtype=DOUBLE), Grid(2 * n, dtype=DOUBLE)
     modes = grid.project(grid.to_spectral(torch.randn(3, n, n, n, dtype=DOUBLE)))
     flow = Flow(grid, modes, injection=0)
-    found, _ = flow._tendency(modes)  # noqa: SLF001
+    found, _ = flow._tendency(modes)
     padded = refine(modes, grid, fine)
     velocity = fine.to_physical(padded)
     advection = torch.zeros_like(velocity)
@@ -122,7 +122,7 @@ def test_forcing_injects_what_it_should() -> None:
         flow = Flow(grid, random_modes(grid, seed), injection=injection)
         flow.run(0.3)
         assert flow.power() == pytest.approx(injection, rel=1e-12)
-        velocity, force = flow.velocity(), grid.to_physical(flow._force(flow.modes))  # noqa: SLF001
+        velocity, force = flow.velocity(), grid.to_physical(flow._force(flow.modes))
         assert float((velocity * force).sum(0).mean()) == pytest.approx(injection, rel=1e-12)
 
 
@@ -219,9 +219,7 @@ def test_seeds_decide_the_start() -> None:
     assert torch.equal(first, again)
     product = float((grid.to_physical(first) * grid.to_physical(other)).sum(0).mean())
     assert abs(product) < 0.5 * 4
-    torch.testing.assert_close(
-        grid.shells(grid.energy_density(first)), grid.shells(grid.energy_density(other))
-    )
+    torch.testing.assert_close(grid.shells(grid.energy_density(first)), grid.shells(grid.energy_density(other)))
 
 
 def test_too_small_a_box_is_refused() -> None:
@@ -246,9 +244,7 @@ def snapshots(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.glob("snapshot-*.npy"))]
 
 
-def test_a_run_resumes_to_the_same_snapshots(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_resumes_to_the_same_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped anywhere, a run goes on to the very numbers it would have had."""
     Run(SMALL, tmp_path / "whole").advance(3)
     whole = snapshots(tmp_path / "whole")
@@ -277,9 +273,7 @@ def test_a_run_resumes_to_the_same_snapshots(
             continue
         break
     assert snapshots(tmp_path / "broken") == whole
-    first, second = (
-        json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "broken")
-    )
+    first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "broken"))
     assert first == second
     assert first["times"] == pytest.approx([0.6, 0.8, 1.0])
     assert not list((tmp_path / "broken").glob(".*"))

@@ -90,7 +90,7 @@ def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path
     straight.run()
     halved = Trainer(SMALL, recipe, [run], tmp_path / "halved")
     for _ in range(3):
-        halved.losses.append(halved._advance())  # noqa: SLF001 a step at a time
+        halved.losses.append(halved._advance())
     halved.save()
     again = Trainer(SMALL, recipe, [run], tmp_path / "halved")
     assert again.step == 3
@@ -127,7 +127,9 @@ def test_train_and_evaluate_on_the_command_line(
     for family in ("conv", "relaxed"):
         out = str(tmp_path / family)
         assert main(["train", "--family", family, "--data", str(run.folder), *options, "--out", out]) == 0
-    status = main(["evaluate", "--data", str(held_out.folder), "--weights", str(weights), "--ship", str(held_out.folder)])
+    status = main(
+        ["evaluate", "--data", str(held_out.folder), "--weights", str(weights), "--ship", str(held_out.folder)]
+    )
     assert status == 0
     text = capsys.readouterr().out
     assert "| relaxed-isotropic-x4 |" in text

@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+
+FROM python:3.11-slim AS requirements
+WORKDIR /build
+COPY pyproject.toml .
+# As a file of their own, so that the next stage is built again when they change, not when anything else does.
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['server'], sep='\n')" > requirements.txt
+
+FROM python:3.11-slim AS environment
+# For a smaller image without CUDA, give the index that holds torch's CPU builds.
+ARG PIP_EXTRA_INDEX_URL=""
+RUN python -m venv /opt/venv
+COPY --from=requirements /build/requirements.txt /build/
+RUN --mount=type=cache,target=/root/.cache/pip /opt/venv/bin/pip install -r /build/requirements.txt
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --user-group --no-create-home eddylift \
+    && install --directory --owner eddylift --group eddylift /data
+ENV PATH="/opt/venv/bin:$PATH" \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    EDDYLIFT_DATA=/data
+WORKDIR /app
+COPY --from=environment /opt/venv /opt/venv
+# What changes least comes first.
+COPY LICENSE ./
+COPY weights weights
+COPY models models
+COPY service service
+USER 10001
+EXPOSE 8000
+# urlopen raises on anything but success, and Python then exits with 1.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=2m --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+ENTRYPOINT ["python", "-m", "service"]
+CMD ["--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,44 @@
+"""Client of the eddylift service: coarse turbulent velocity in, four times finer velocity out."""
+
+from eddylift._async_client import AsyncClient
+from eddylift._calls import Boundary, Card, Metrics, Report, Reproduction
+from eddylift._client import Client
+from eddylift._errors import (
+    BusyError,
+    EddyliftError,
+    FailedError,
+    FieldError,
+    InvalidInputError,
+    NotFoundError,
+    RefusedError,
+    ServiceError,
+    TimedOutError,
+    UnauthorizedError,
+    UnexpectedAnswerError,
+    UnreachableError,
+)
+from eddylift._progress import Progress, ProgressCallback
+
+__all__ = [
+    "AsyncClient",
+    "Boundary",
+    "BusyError",
+    "Card",
+    "Client",
+    "EddyliftError",
+    "FailedError",
+    "FieldError",
+    "InvalidInputError",
+    "Metrics",
+    "NotFoundError",
+    "Progress",
+    "ProgressCallback",
+    "RefusedError",
+    "Report",
+    "Reproduction",
+    "ServiceError",
+    "TimedOutError",
+    "UnauthorizedError",
+    "UnexpectedAnswerError",
+    "UnreachableError",
+]

@@ -1,0 +1,178 @@
+"""The calls of the HTTP interface, as values: what to send, and how the answer is read. No network here.
+
+`Client` and `AsyncClient` send the same calls; only the sending differs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
+
+from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift._payload import decoder, encode, multipart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eddylift._payload import Answer, AnyVolume, Body, Volume
+
+T = TypeVar("T")
+
+Card = dict[str, Any]
+"""A model's card: name, family, flow, factor, frames, group, parameters, measured errors, sha256 and more."""
+
+AxisBoundary = Literal["periodic", "wall", "open"]
+Boundary = str | Mapping[str, AxisBoundary]
+"""What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` (z, y, x), or ``{"y": "wall"}``."""
+
+Metrics = dict[str, float | list[float] | None]
+"""Errors and statistics by name; None where one does not apply, as spectra on an axis with walls."""
+
+
+class Report(TypedDict):
+    """A model's answer held against a reference, and trilinear's beside it.
+
+    Attributes:
+        model: its name.
+        boundary: in z, y, x order.
+        levels: how many time levels the metrics are means over.
+        metrics: of the model's answer.
+        trilinear: of trilinear interpolation.
+    """
+
+    model: str
+    boundary: list[str]
+    levels: int
+    metrics: Metrics
+    trilinear: Metrics
+
+
+class Reproduction(TypedDict):
+    """A model's answer to the held-out sample that is shipped with it, held against its card.
+
+    Attributes:
+        model: its name.
+        device: what computed.
+        precision: arithmetic it was computed in.
+        mae_over_rms: mean absolute error over the rms of the sample, found now.
+        card_mae_over_rms: the same, as the card has it; None where it has none.
+        trilinear_mae_over_rms: the same of trilinear interpolation.
+        reproduced: whether the first two agree.
+        metrics: all of them.
+    """
+
+    model: str
+    device: str
+    precision: str
+    mae_over_rms: float | None
+    card_mae_over_rms: float | None
+    trilinear_mae_over_rms: float | None
+    reproduced: bool
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One call.
+
+    Attributes:
+        method: HTTP method.
+        path: below the service's address.
+        read: makes the result of a successful answer.
+        params: query parameters.
+        body: what is sent, if anything.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Answer], T]
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+
+
+def models() -> Call[list[Card]]:
+    """Ask for all cards."""
+
+    def read(answer: Answer) -> list[Card]:
+        cards: list[Card] = _read_object(answer, "models")["models"]
+        return cards
+
+    return Call("GET", "/v1/models", read)
+
+
+def model(name: str) -> Call[Card]:
+    """Ask for one card."""
+    return Call("GET", _model_path(name), lambda answer: _read_object(answer, "name"))
+
+
+def upscale(coarse: Volume, *, model: str, boundary: Boundary | None) -> Call[Volume]:
+    """Ask for the fine volume."""
+    return Call("POST", "/v1/upscale", decoder(coarse), _options(model, boundary), encode(coarse))
+
+
+def validate(
+    coarse: AnyVolume | None,
+    reference: AnyVolume,
+    *,
+    model: str,
+    boundary: Boundary | None,
+) -> Call[Report]:
+    """Ask for the errors of a model's answer to `coarse`, held against `reference`."""
+    parts = {} if coarse is None else {"coarse": encode(coarse)}
+    body = multipart({**parts, "reference": encode(reference)})
+    return Call("POST", "/v1/validate", _read_report, _options(model, boundary), body)
+
+
+def self_validate(model: str) -> Call[Reproduction]:
+    """Ask whether the service's device reproduces the card."""
+    return Call("POST", f"{_model_path(model)}/validate", _read_reproduction)
+
+
+def spell_boundary(boundary: Boundary) -> str:
+    """Spell a boundary as the service reads it; axes that a mapping leaves out are periodic.
+
+    Raises:
+        InvalidInputError: for an axis other than z, y, x.
+    """
+    if isinstance(boundary, str):
+        return boundary
+    strangers = sorted(set(map(str, boundary)) - set("zyx"))
+    if strangers:
+        message = f"boundary names the axes {', '.join(strangers)}, expected some of z, y, x"
+        raise InvalidInputError(message)
+    return ",".join(boundary.get(axis, "periodic") for axis in "zyx")
+
+
+def _options(model: str, boundary: Boundary | None) -> dict[str, str]:
+    options = {"model": model}
+    if boundary is not None:
+        options["boundary"] = spell_boundary(boundary)
+    return options
+
+
+def _model_path(name: str) -> str:
+    return f"/v1/models/{quote(name, safe='')}"
+
+
+def _read_report(answer: Answer) -> Report:
+    report: Report = _read_object(answer, *Report.__required_keys__)  # type: ignore[assignment]
+    return report
+
+
+def _read_reproduction(answer: Answer) -> Reproduction:
+    reproduction: Reproduction = _read_object(answer, *Reproduction.__required_keys__)  # type: ignore[assignment]
+    return reproduction
+
+
+def _read_object(answer: Answer, *keys: str) -> dict[str, Any]:
+    try:
+        found = json.loads(answer.content.getvalue())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not set(keys) <= set(found):
+        message = f"the answer is not a JSON object with {', '.join(sorted(keys))}: is this an eddylift service?"
+        raise UnexpectedAnswerError(message)
+    return found

@@ -1,0 +1,129 @@
+"""What the command line shows: bars while a call runs, tables and sentences after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import progress
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rich.console import Console
+    from stamina.instrumentation import RetryDetails
+
+    from eddylift._calls import Card, Metrics, Report, Reproduction
+    from eddylift._progress import Progress, Stage
+
+WORDS: dict[Stage, str] = {"upload": "sending", "wait": "waiting", "download": "receiving"}
+
+
+class Bars:
+    """One bar a stage of a call; nothing where nobody watches. A context manager, and a progress callback."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            _Bytes(),
+            progress.TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[Stage, progress.TaskID] = {}
+
+    def __enter__(self) -> Self:
+        """Start to show."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Clear the bars away."""
+        self._bars.stop()
+
+    def __call__(self, where: Progress) -> None:
+        """Move the bars to where a call is."""
+        if where.stage == "upload" and where.done == 0:
+            self._clear()
+        if where.stage not in self._tasks:
+            self._end_earlier()
+            self._tasks[where.stage] = self._bars.add_task(WORDS[where.stage], total=where.total)
+        self._bars.update(self._tasks[where.stage], completed=where.done, total=where.total)
+
+    def _clear(self) -> None:
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
+
+    def _end_earlier(self) -> None:
+        """Stop the clocks and the pulses of the stages that are over."""
+        for task in self._bars.tasks:
+            done = task.completed or 1
+            self._bars.update(task.id, completed=done, total=task.total or done)
+
+
+class _Bytes(progress.DownloadColumn):
+    """Bytes done and in all; nothing while there are none to count."""
+
+    def render(self, task: progress.Task) -> Text:
+        if task.description == WORDS["wait"]:
+            return Text("")
+        return super().render(task)
+
+
+def retry_note(console: Console, details: RetryDetails) -> None:
+    """Say why a call is tried again, and when."""
+    reason = str(details.caused_by).partition("\n")[0]
+    note = f"{reason}; trying again in {details.wait_for:.1f} s"
+    console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def models_table(cards: list[Card]) -> Table:
+    """List models, one a row."""
+    table = Table("model", "family", "flow", "group", box=None, pad_edge=False)
+    for title in ("frames", "parameters", "MAE / trilinear's"):
+        table.add_column(title, justify="right")
+    for card in cards:
+        values = (card.get(key) for key in ("name", "family", "flow", "group", "frames", "parameters"))
+        table.add_row(*map(_text, values), _gain(card))
+    return table
+
+
+def _gain(card: Card) -> str:
+    """MAE over trilinear's, on each held-out run that the card tells of."""
+    ratios = [(run.get("cells"), run.get("mae_over_trilinear")) for run in card.get("measured", [])]
+    return ", ".join(f"{_text(ratio['mean'])} at {cells}^3" for cells, ratio in ratios if ratio) or "-"
+
+
+def report_table(report: Report) -> Table:
+    """List metrics, a model's beside trilinear's."""
+    table = Table("metric", box=None, pad_edge=False)
+    for title in (report["model"], "trilinear"):
+        table.add_column(title, justify="right")
+    trilinear: Metrics = report["trilinear"]
+    for name, value in report["metrics"].items():
+        table.add_row(name, _text(value), _text(trilinear.get(name)))
+    return table
+
+
+def reproduction_sentence(found: Reproduction) -> str:
+    """Say whether a device reproduces a card."""
+    verdict = "reproduces its card" if found["reproduced"] else "DOES NOT reproduce its card"
+    return (
+        f"{found['model']} on {found['device']} in {found['precision']} {verdict}: MAE over rms "
+        f"{_text(found['mae_over_rms'])}, card {_text(found['card_mae_over_rms'])}, "
+        f"trilinear {_text(found['trilinear_mae_over_rms'])}"
+    )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value)

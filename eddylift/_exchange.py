@@ -1,0 +1,156 @@
+"""What sending has in common, waiting or not: addresses, headers, timeouts, retries, and whose errors are raised."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import random
+import uuid
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from eddylift import _errors
+from eddylift._payload import Answer
+from eddylift._progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eddylift._calls import Call
+    from eddylift._progress import ProgressCallback
+
+RETRIED = frozenset({429, 502, 503, 504})
+# A service that asks for a longer pause is not waited for: the caller is told, and decides.
+LONGEST_PAUSE = 60.0
+# stamina's own backoff, where the service names no pause: 0.5, 1, 2, ... seconds and up to half a second more.
+BACKOFF: dict[str, Any] = {"timeout": None, "wait_initial": 0.5, "wait_max": 10.0, "wait_jitter": 0.5}
+
+
+def settings(base_url: str, token: str | None, timeout: float | None) -> dict[str, Any]:
+    """Check and gather what both httpx2 clients are built with.
+
+    Raises:
+        InvalidInputError: for an address or a token that HTTP cannot carry.
+    """
+    try:
+        url = httpx2.URL(base_url)
+    except httpx2.InvalidURL as error:
+        message = f"{base_url!r} is not an address: {error}"
+        raise _errors.InvalidInputError(message) from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        message = f"{base_url!r} is not an address: expected http://host:port or https://host"
+        raise _errors.InvalidInputError(message)
+    # Velocities hardly compress, and an identity answer has a known length to show progress against.
+    headers = {"Accept-Encoding": "identity"}
+    if token is not None:
+        if not (token.isascii() and token.isprintable() and token):
+            message = "the token is empty or has characters that a header cannot carry"
+            raise _errors.InvalidInputError(message)
+        headers["Authorization"] = f"Bearer {token}"
+    connect = 10.0 if timeout is None else min(10.0, timeout)
+    return {"base_url": url, "headers": headers, "timeout": httpx2.Timeout(timeout, connect=connect)}
+
+
+def headers(call: Call[Any]) -> dict[str, str]:
+    """Build the headers of a call; its attempts share them, so that the service can tell a repetition."""
+    own: dict[str, str] = {}
+    if call.body is not None:
+        own |= {"Content-Type": call.body.content_type, "Content-Length": str(call.body.size)}
+    if call.method == "POST":
+        own |= {"Idempotency-Key": uuid.uuid4().hex}
+    return own
+
+
+def pause(error: Exception) -> bool | float:
+    """Say when a failed call is tried again: after so many seconds, after a backoff (True), or never (False)."""
+    if isinstance(error, _errors.UnreachableError):
+        return True
+    if not isinstance(error, _errors.ServiceError) or error.status not in RETRIED:
+        return False
+    if error.retry_after is None:
+        return True
+    if error.retry_after > LONGEST_PAUSE:
+        return False
+    # Those who were turned away together should not come back together.
+    return error.retry_after + random.uniform(0, 0.5)  # noqa: S311 nothing secret
+
+
+@contextlib.contextmanager
+def own_errors(base_url: httpx2.URL) -> Iterator[None]:
+    """Raise this package's errors in the place of httpx2's."""
+    try:
+        yield
+    except httpx2.ConnectTimeout as error:
+        message = f"cannot reach {base_url}: no connection in time"
+        raise _errors.UnreachableError(message) from error
+    except httpx2.TimeoutException as error:
+        message = f"{base_url} took too long ({type(error).__name__}): raise the timeout, or send a smaller volume"
+        raise _errors.TimedOutError(message) from error
+    except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as error:
+        raise _errors.InvalidInputError(str(error)) from error
+    except httpx2.DecodingError as error:
+        message = f"the answer of {base_url} cannot be decoded: {error}"
+        raise _errors.UnexpectedAnswerError(message) from error
+    except httpx2.TransportError as error:
+        message = f"cannot reach {base_url}: {str(error) or type(error).__name__}"
+        raise _errors.UnreachableError(message) from error
+
+
+class Download:
+    """Collects an answer, reporting as it comes."""
+
+    def __init__(self, response: httpx2.Response, report: ProgressCallback) -> None:
+        self._response = response
+        self._report = report
+        self._content = io.BytesIO()
+        length = response.headers.get("Content-Length", "")
+        # A proxy may compress all the same; what is counted below is what comes out of that.
+        known = length.isdecimal() and "Content-Encoding" not in response.headers
+        self._total = int(length) if known else None
+        self._tell()
+
+    def take(self, piece: bytes) -> None:
+        """Add the next bytes."""
+        self._content.write(piece)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._response.is_success:
+            self._report(Progress("download", self._content.tell(), self._total))
+
+    def finish(self) -> Answer:
+        """Return the whole answer.
+
+        Raises:
+            ServiceError: where it is a problem.
+            UnexpectedAnswerError: where it leads elsewhere; a token is never sent on.
+        """
+        response = self._response
+        if response.is_error:
+            after = _retry_after(response.headers.get("Retry-After"))
+            raise _errors.from_answer(response.status_code, self._content.getvalue(), after)
+        if not response.is_success:
+            target = response.headers.get("Location", "nowhere")
+            message = f"{response.url} answered {response.status_code} and points to {target}: use that address"
+            raise _errors.UnexpectedAnswerError(message)
+        self._content.seek(0)
+        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return Answer(content_type, self._content)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read seconds or a date; anything else is as if it were not there."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=dt.UTC)
+    return max(0.0, (date - dt.datetime.now(dt.UTC)).total_seconds())

@@ -1,0 +1,182 @@
+"""Volumes on the wire: numpy as application/x-npy, xarray as application/netcdf.
+
+xarray takes a second to import, so it is only imported when a volume is an xarray object.
+"""
+
+from __future__ import annotations
+
+import io
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+NPY = "application/x-npy"
+NETCDF = "application/netcdf"
+PIECE = 1 << 20
+# The name under which a DataArray travels: its own may be missing, or be that of one of its dims.
+ARRAY = "velocity"
+
+Volume = TypeVar("Volume", "NDArray[np.floating[Any]]", "xr.Dataset", "xr.DataArray")
+AnyVolume: TypeAlias = "NDArray[np.floating[Any]] | xr.Dataset | xr.DataArray"
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request carries.
+
+    Attributes:
+        content_type: MIME type.
+        parts: the bytes, in order, not copied together.
+    """
+
+    content_type: str
+    parts: tuple[bytes | memoryview, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(len(part) for part in self.parts)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Hand out the bytes, at most `PIECE` at a time."""
+        for part in self.parts:
+            for start in range(0, len(part), PIECE):
+                yield bytes(part[start : start + PIECE])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a successful answer carries."""
+
+    content_type: str
+    content: io.BytesIO
+
+
+def encode(volume: AnyVolume) -> Body:
+    """Write a volume as the service reads it. Floating-point data travels as float32, the precision of velocity.
+
+    Raises:
+        InvalidInputError: where the volume is of another kind, or holds what the container cannot.
+    """
+    if isinstance(volume, np.ndarray):
+        return Body(NPY, (_write_npy(volume),))
+    dataset = _as_dataset(volume)
+    return Body(NETCDF, (_write_netcdf(dataset),))
+
+
+def decoder(volume: AnyVolume) -> Callable[[Answer], Any]:
+    """Find how the answer to a volume is read back as the same kind."""
+    if isinstance(volume, np.ndarray):
+        return read_npy
+    import xarray as xr  # noqa: PLC0415 slow, see above
+
+    if not isinstance(volume, xr.DataArray):
+        return read_netcdf
+    name = volume.name
+
+    def read_array(answer: Answer) -> xr.DataArray:
+        fine = read_netcdf(answer)
+        if ARRAY not in fine:
+            message = f"the answer holds {', '.join(map(str, fine)) or 'no variable'}, expected {ARRAY}"
+            raise UnexpectedAnswerError(message)
+        return fine[ARRAY].rename(name)
+
+    return read_array
+
+
+def multipart(parts: Mapping[str, Body]) -> Body:
+    """Join bodies as the parts of one multipart/form-data body, each as a file of its name."""
+    boundary = uuid.uuid4().hex
+    joined: list[bytes | memoryview] = []
+    for name, body in parts.items():
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
+            f"Content-Type: {body.content_type}\r\n\r\n"
+        )
+        joined += [head.encode(), *body.parts, b"\r\n"]
+    joined.append(f"--{boundary}--\r\n".encode())
+    return Body(f"multipart/form-data; boundary={boundary}", tuple(joined))
+
+
+def _write_npy(volume: NDArray[Any]) -> memoryview:
+    if np.ma.is_masked(volume):
+        message = f"the volume has {np.ma.getmaskarray(volume).sum()} masked values: every cell needs a velocity"
+        raise InvalidInputError(message)
+    if volume.dtype.hasobject:
+        message = f"the volume holds Python objects (dtype {volume.dtype}), expected float32"
+        raise InvalidInputError(message)
+    if np.issubdtype(volume.dtype, np.floating):
+        volume = volume.astype(np.float32, copy=False)
+    file = io.BytesIO()
+    np.save(file, volume, allow_pickle=False)
+    return file.getbuffer()
+
+
+def _as_dataset(volume: object) -> xr.Dataset:
+    import xarray as xr  # noqa: PLC0415 slow, see above
+
+    if isinstance(volume, xr.Dataset):
+        return volume
+    if isinstance(volume, xr.DataArray):
+        return volume.to_dataset(name=ARRAY)
+    message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}"
+    raise InvalidInputError(message)
+
+
+def _write_netcdf(dataset: xr.Dataset) -> memoryview:
+    # Encodings are those of the file it came from: packed integers would lose digits, chunks would not fit.
+    dataset = dataset.drop_encoding()
+    wide = {name: array for name, array in dataset.data_vars.items() if np.issubdtype(array.dtype, np.floating)}
+    dataset = dataset.assign({name: array.astype(np.float32) for name, array in wide.items()})
+    try:
+        return dataset.to_netcdf(engine="h5netcdf")
+    except (TypeError, ValueError, AttributeError) as error:
+        message = f"the volume cannot be written as NetCDF: {error}"
+        raise InvalidInputError(message) from error
+
+
+def read_npy(answer: Answer) -> NDArray[np.float32]:
+    """Read an array, never unpickling.
+
+    Raises:
+        UnexpectedAnswerError: where the answer is anything else.
+    """
+    _expect(answer, NPY)
+    try:
+        fine: NDArray[np.float32] = np.lib.format.read_array(answer.content, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        message = f"the answer is not a whole .npy array: {error}"
+        raise UnexpectedAnswerError(message) from error
+    return fine
+
+
+def read_netcdf(answer: Answer) -> xr.Dataset:
+    """Read a dataset into memory.
+
+    Raises:
+        UnexpectedAnswerError: where the answer is anything else.
+    """
+    import xarray as xr  # noqa: PLC0415 slow, see above
+
+    _expect(answer, NETCDF)
+    try:
+        return xr.load_dataset(answer.content, engine="h5netcdf").drop_encoding()
+    except (ValueError, OSError) as error:
+        message = f"the answer is not a whole NetCDF-4 file: {error}"
+        raise UnexpectedAnswerError(message) from error
+
+
+def _expect(answer: Answer, content_type: str) -> None:
+    if answer.content_type != content_type:
+        message = f"the answer is {answer.content_type or 'of no type'}, expected {content_type}"
+        raise UnexpectedAnswerError(message)

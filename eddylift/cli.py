@@ -1,0 +1,175 @@
+"""The command line: eddylift models | upscale | validate."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import stamina
+import typer
+from rich.console import Console
+
+from eddylift import _display, _files
+from eddylift._client import Client
+from eddylift._errors import EddyliftError, InvalidInputError, ServiceError
+from eddylift._payload import AnyVolume
+
+app = typer.Typer(
+    help="Make coarse turbulent velocity fields four times finer, on an eddylift service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Url = Annotated[str, typer.Option("--url", envvar="EDDYLIFT_URL", help="Address of the service.")]
+# Its value is a secret: help must not show it as the default.
+Token = Annotated[
+    str | None, typer.Option("--token", envvar="EDDYLIFT_TOKEN", show_default=False, help="Token of the service.")
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds of silence after which to give up.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, also of errors.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Name of the model, as `eddylift models` lists it.")]
+Boundary = Annotated[
+    str | None,
+    typer.Option(
+        "--boundary",
+        "-b",
+        help="periodic, wall or open; or three of them for z, y, x, as periodic,wall,periodic. Default: the service's.",
+    ),
+]
+LOCAL = "http://127.0.0.1:8000"
+PATIENCE = 600.0
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 typer calls it so
+    if value:
+        try:
+            typer.echo(version("eddylift"))
+        except PackageNotFoundError:
+            typer.echo("a checkout, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def models(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+    """List the models of the service."""
+    with _session(url, token, timeout, as_json=as_json) as (client, _):
+        cards = client.models()
+    _show(cards, _display.models_table(cards), as_json=as_json)
+
+
+@app.command()
+def upscale(  # noqa: PLR0913 arguments are options
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Coarse volume: .npy, .nc, .h5, .zarr or .zip.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Fine volume; kinds as for IN.")],
+    *,
+    model: Model,
+    boundary: Boundary = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Make a coarse volume four times finer."""
+    with _session(url, token, timeout, as_json=as_json) as (client, bars):
+        _files.check_target(target, source, overwrite=overwrite)
+        # Any: a file may hold any kind of volume, while `upscale` tells one kind from another.
+        coarse = cast("Any", _files.read(source))
+        start = time.perf_counter()
+        with bars:
+            fine = client.upscale(coarse, model=model, boundary=boundary, progress=bars)
+        seconds = time.perf_counter() - start
+        _files.write(target, fine)
+    sizes = _sizes(fine)
+    result = {"model": model, "source": str(source), "target": str(target), "sizes": sizes, "seconds": seconds}
+    extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
+    _show(result, f"{target}: {extent}, by {model} in {seconds:.1f} s", as_json=as_json)
+
+
+@app.command()
+def validate(
+    reference: Annotated[
+        Path | None, typer.Argument(help="True fine volume. Without one, the sample shipped with the model.")
+    ] = None,
+    *,
+    coarse: Annotated[
+        Path | None, typer.Option("--coarse", "-c", help="Coarse volume. Default: the block mean of REFERENCE.")
+    ] = None,
+    model: Model,
+    boundary: Boundary = None,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Measure a model beside trilinear; without REFERENCE, check that the service reproduces the model's card."""
+    with _session(url, token, timeout, as_json=as_json) as (client, bars):
+        if reference is not None:
+            truth = _files.read(reference)
+            start = None if coarse is None else _files.read(coarse)
+            with bars:
+                report = client.validate(start, truth, model=model, boundary=boundary, progress=bars)
+            _show(report, _display.report_table(report), as_json=as_json)
+            return
+        if coarse is not None or boundary is not None:
+            message = "--coarse and --boundary go with a REFERENCE"
+            raise InvalidInputError(message)
+        found = client.self_validate(model)
+    _show(found, _display.reproduction_sentence(found), as_json=as_json)
+    if not found["reproduced"]:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _session(url: str, token: str | None, timeout: float, *, as_json: bool) -> Iterator[tuple[Client, _display.Bars]]:
+    """Open a client and its bars; whatever it cannot do ends the command with a message and exit code 1."""
+    console = Console(stderr=True)
+    hooks = stamina.instrumentation.get_on_retry_hooks()
+    stamina.instrumentation.set_on_retry_hooks([partial(_display.retry_note, console)])
+    try:
+        with Client(url, token, timeout=timeout) as client:
+            yield client, _display.Bars(console)
+    except EddyliftError as error:
+        _complain(error, console, as_json=as_json)
+        raise typer.Exit(1) from error
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(hooks)
+
+
+def _complain(error: EddyliftError, console: Console, *, as_json: bool) -> None:
+    if not as_json:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return
+    document: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+    if isinstance(error, ServiceError):
+        document["status"] = error.status
+        document["errors"] = [vars(part) for part in error.errors]
+    typer.echo(json.dumps({"error": document}), err=True)
+
+
+def _show(result: object, readable: object, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        Console().print(readable, markup=False, highlight=False, soft_wrap=isinstance(readable, str))
+
+
+def _sizes(volume: AnyVolume) -> dict[str, int]:
+    if isinstance(volume, np.ndarray):
+        return dict(zip(("component", "z", "y", "x"), volume.shape, strict=True))
+    return {str(name): size for name, size in volume.sizes.items()}

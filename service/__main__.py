@@ -1,0 +1,52 @@
+"""``python -m service``: serve on an address until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from service.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve super-resolution over HTTP. Everything else is set by EDDYLIFT_* variables.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def reachable(host: str) -> bool:
+    """Whether other machines may reach what listens on this address."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM."""
+    options = parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if reachable(options.host):
+        logging.getLogger("service").warning(
+            "listening on %s: anyone who can reach this address can use the service", options.host
+        )
+    # Batching needs all requests in one process: the device has one owner.
+    uvicorn.run(create_app(), host=options.host, port=options.port, workers=1, log_config=None, server_header=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

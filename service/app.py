@@ -1,0 +1,90 @@
+"""Putting the service together."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import torch
+from fastapi import FastAPI
+
+from models.catalogue import Catalogue
+from service import errors
+from service.batching import Batcher, Limits
+from service.dependencies import Service
+from service.loading import Shelf, choose
+from service.monitoring import CountRequests, Metrics
+from service.routes import health, models, upscale, validate
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+DESCRIPTION = """
+Coarse turbulent velocity in, four times as fine velocity out.
+
+Send a volume to `/v1/upscale`; see `/v1/models` for what can be done to it, and how well. Errors are problem documents
+(RFC 9457) whose `errors` name the field, its value and what was expected.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make an app; it computes between start-up and shut-down of its lifespan.
+
+    Args:
+        settings: from the environment if None.
+    """
+    service = _assemble(settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Probes are answered while models load; everything else that needs them says 503.
+        loop = asyncio.get_running_loop()
+
+        def prepare() -> None:
+            if service.settings.threads:
+                torch.set_num_threads(service.settings.threads)
+            service.shelf.warm()
+            loop.call_soon_threadsafe(warm)
+
+        def warm() -> None:
+            service.warm = True
+            service.metrics.ready.set(1)
+
+        service.batcher.start(prepare)
+        try:
+            yield
+        finally:
+            service.warm = False
+            service.metrics.ready.set(0)
+            await asyncio.to_thread(service.batcher.close)
+
+    app = FastAPI(title="eddylift", version="1", description=DESCRIPTION.strip(), lifespan=lifespan)
+    app.state.service = service
+    app.add_middleware(CountRequests, metrics=service.metrics)
+    errors.install(app)
+    for router in (models.router, upscale.router, validate.router):
+        app.include_router(router, prefix="/v1")
+    app.include_router(health.router)
+    return app
+
+
+def _assemble(settings: Settings) -> Service:
+    """The parts of a service, at rest."""
+    metrics = Metrics()
+    device = choose(settings.device)
+    limits = Limits(
+        wait_s=settings.batch_wait_ms / 1e3,
+        batch_blocks=settings.max_batch_blocks,
+        batch_cells=settings.max_batch_cells,
+        queue_cells=settings.max_queue_cells,
+    )
+    return Service(
+        settings=settings,
+        shelf=Shelf(Catalogue(settings.weights), device),
+        batcher=Batcher(device, limits, metrics),
+        metrics=metrics,
+        readers=anyio.CapacityLimiter(settings.readers),
+    )

@@ -1,0 +1,126 @@
+"""What routes are given: the service's parts, and a place for one more request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Depends, Query, Request
+
+from models.blocks import BOUNDARIES, Boundaries, parse_boundary
+from models.catalogue import Card, UnknownModelError
+from service.errors import busy, unfit, unknown_model, unready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from service.batching import Batcher
+    from service.loading import Shelf
+    from service.monitoring import Metrics
+    from service.settings import Settings
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Service:
+    """The parts of a running service.
+
+    Attributes:
+        settings: as it was started.
+        shelf: models.
+        batcher: what computes.
+        metrics: what is told to Prometheus.
+        readers: places for threads that read, write and measure.
+        warm: whether models have been loaded.
+        open_requests: requests that hold a volume.
+    """
+
+    settings: Settings
+    shelf: Shelf
+    batcher: Batcher
+    metrics: Metrics
+    readers: anyio.CapacityLimiter
+    warm: bool = False
+    open_requests: int = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can compute."""
+        return self.warm and self.batcher.alive
+
+    async def in_thread(self, function: Callable[[], Result]) -> Result:
+        """Run what takes long and does not need the device beside the event loop."""
+        return await anyio.to_thread.run_sync(function, limiter=self.readers)
+
+
+def get_service(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]
+
+
+async def admit(service: ServiceDep) -> AsyncIterator[None]:
+    """Take a place for a request until its answer has been sent.
+
+    Raises:
+        Problem: 503 until the models are warm, 429 if all places are taken.
+    """
+    if not service.ready:
+        detail = "the models are not warm yet"
+        raise unready(detail)
+    if service.open_requests >= service.settings.max_requests:
+        detail = f"{service.open_requests} requests are being served, as many as may be"
+        raise busy(detail, 1)
+    service.open_requests += 1
+    service.metrics.open_requests.set(service.open_requests)
+    try:
+        yield
+    finally:
+        service.open_requests -= 1
+        service.metrics.open_requests.set(service.open_requests)
+
+
+def find_card(name: str, service: Service) -> Card:
+    """The card of a model; 404 if there is none."""
+    try:
+        return service.shelf.card(name)
+    except UnknownModelError as error:
+        raise unknown_model(error.name, error.known) from error
+
+
+def _card_of_query(
+    service: ServiceDep,
+    model: Annotated[str, Query(description="Name of a model, as in `/v1/models`.", examples=["trilinear-x4"])],
+) -> Card:
+    return find_card(model, service)
+
+
+def _boundaries(
+    boundary: Annotated[
+        str,
+        Query(
+            description=(
+                "What lies beyond the ends of the volume: `periodic`, `wall` (no slip, half a cell beyond the last "
+                "centre) or `open`, for all axes or one per axis in z, y, x order: `periodic,wall,periodic`."
+            ),
+            examples=["periodic"],
+        ),
+    ] = "periodic",
+) -> Boundaries:
+    try:
+        return parse_boundary(boundary)
+    except ValueError as error:
+        names = ", ".join(BOUNDARIES)
+        raise unfit(
+            field="boundary", value=boundary, expected=f"one of {names}, or three of them for z, y, x joined by commas"
+        ) from error
+
+
+QueryCard = Annotated[Card, Depends(_card_of_query)]
+BoundariesDep = Annotated[Boundaries, Depends(_boundaries)]

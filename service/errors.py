@@ -1,0 +1,227 @@
+"""What the service answers when it cannot do what was asked: problem documents (RFC 9457).
+
+Everything that reads a request raises a [`Problem`][service.errors.Problem], made by the function named after what is
+wrong.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from fastapi import FastAPI, Request
+    from fastapi.responses import Response
+
+# What velocities may be.
+FLOATS: Final = "float32 or float64"
+MEDIA_TYPE: Final = "application/problem+json"
+logger = logging.getLogger("service")
+
+
+class FieldError(NamedTuple):
+    """One thing that does not fit.
+
+    Attributes:
+        field: what it is: a variable, a coordinate, a query parameter, a header, a part.
+        value: what was sent, as JSON can hold it.
+        expected: what would have been right.
+    """
+
+    field: str
+    value: object
+    expected: str
+
+
+class Problem(Exception):  # noqa: N818 the word of RFC 9457
+    """A refusal.
+
+    Args:
+        status: HTTP status.
+        kind: last word of the problem's type.
+        detail: what is wrong with this very request, for a person.
+        errors: the same for a program, field by field.
+        headers: to send along.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+    def document(self, instance: str) -> dict[str, Any]:
+        """The problem document, as JSON can hold it."""
+        return {
+            "type": f"urn:eddylift:problem:{self.kind}",
+            "title": self.kind.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "errors": [error._asdict() for error in self.errors],
+        }
+
+
+def _refusal(status: int, kind: str, field: str, value: object, expected: str) -> Problem:
+    detail = f"{field} is {value}; expected {expected}"
+    return Problem(status, kind, detail, errors=[FieldError(field, value, expected)])
+
+
+def unfit(*, field: str, value: object, expected: str) -> Problem:
+    """422: understood, but the field cannot be what it is."""
+    return _refusal(422, "unfit", field, value, expected)
+
+
+def malformed(*, field: str, value: object, expected: str) -> Problem:
+    """400: cannot be read as what it says it is."""
+    return _refusal(400, "malformed", field, value, expected)
+
+
+def too_large(*, field: str, value: object, limit: str) -> Problem:
+    """413: over a limit of this service."""
+    return _refusal(413, "too-large", field, value, f"at most {limit}")
+
+
+def unsupported(*, field: str, value: object, expected: str) -> Problem:
+    """415: a container or coding that is not read here."""
+    return _refusal(415, "unsupported", field, value, expected)
+
+
+def unknown_model(name: str, known: Sequence[str]) -> Problem:
+    """404: there is no such model."""
+    expected = f"one of {', '.join(known)}"
+    return Problem(404, "unknown-model", f"there is no model {name!r}", errors=[FieldError("model", name, expected)])
+
+
+def busy(detail: str, retry_after: float) -> Problem:
+    """429: all places are taken for now."""
+    return Problem(429, "busy", detail, headers={"Retry-After": str(max(1, math.ceil(retry_after)))})
+
+
+def unready(detail: str, retry_after: float = 1) -> Problem:
+    """503: cannot be computed at the moment."""
+    return Problem(503, "unready", detail, headers={"Retry-After": str(max(1, math.ceil(retry_after)))})
+
+
+@contextmanager
+def within(part: str) -> Iterator[None]:
+    """Name the part of a request that any problem raised inside is about."""
+    try:
+        yield
+    except Problem as problem:
+        problem.errors = [error._replace(field=f"{part}.{error.field}") for error in problem.errors]
+        problem.detail = f"{part}: {problem.detail}"
+        raise
+
+
+def respond(request: Request, problem: Problem) -> Response:
+    """The answer that carries a problem."""
+    request.app.state.service.metrics.errors.labels(problem.kind).inc()
+    return JSONResponse(
+        problem.document(request.url.path), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 registered for it
+    return respond(request, error)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: unknown paths, wrong methods, broken multipart."""
+    assert isinstance(error, HTTPException)  # noqa: S101 registered for it
+    kind = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    return respond(request, Problem(error.status_code, kind, str(error.detail), headers=error.headers))
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    """Query and path parameters that do not validate."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 registered for it
+    errors = [
+        FieldError(
+            ".".join(str(step) for step in entry["loc"][1:]),
+            None if entry["type"] == "missing" else str(entry.get("input")),
+            entry["msg"],
+        )
+        for entry in error.errors()
+    ]
+    detail = "; ".join(f"{entry.field}: {entry.expected}" for entry in errors)
+    return respond(request, Problem(422, "unfit", detail, errors=errors))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    """Anything else is ours. The log has the trace, the answer does not."""
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return respond(request, Problem(500, "internal", "the service failed on this request; its log says more"))
+
+
+def install(app: FastAPI) -> None:
+    """Make every refusal of an app a problem document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+SCHEMA: Final[dict[str, Any]] = {
+    "title": "Problem",
+    "description": "A problem document (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "errors"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "example": "urn:eddylift:problem:unfit"},
+        "title": {"type": "string", "example": "Unfit"},
+        "status": {"type": "integer", "example": 422},
+        "detail": {"type": "string", "example": "u is nan at (z, y, x) = (1, 2, 3); expected finite velocities"},
+        "instance": {"type": "string", "example": "/v1/upscale"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "value", "expected"],
+                "properties": {
+                    "field": {"type": "string", "example": "u"},
+                    "value": {"example": "nan at (z, y, x) = (1, 2, 3)"},
+                    "expected": {"type": "string", "example": "finite velocities"},
+                },
+            },
+        },
+    },
+}
+
+_MEANINGS: Final = {
+    400: "The body is not what it says it is.",
+    404: "There is no such model.",
+    408: "The body stopped coming.",
+    413: "Over a limit of this service.",
+    415: "A container that is not read here.",
+    422: "Understood, but something does not fit: `errors` names the field, its value and what was expected.",
+    429: "All places are taken; `Retry-After` says when to come back.",
+    503: "Not ready, or the device has no room; `Retry-After` says when to come back.",
+}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These refusals, as OpenAPI describes them."""
+    return {
+        status: {"description": _MEANINGS[status], "content": {MEDIA_TYPE: {"schema": SCHEMA}}} for status in statuses
+    }

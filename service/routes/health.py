@@ -1,0 +1,38 @@
+"""Whether the service lives and is ready, and what it counts."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from service.dependencies import ServiceDep  # noqa: TC001 FastAPI reads annotations
+from service.errors import responses, unready
+from service.schemas import Health
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live", summary="Does the service live?", responses=responses(503))
+async def get_live(service: ServiceDep) -> Health:
+    """200 for as long as the thread that computes lives; 503 means that a restart is due."""
+    if not service.batcher.alive:
+        detail = "the thread that computes has ended"
+        raise unready(detail)
+    return Health(status="alive")
+
+
+@router.get("/health/ready", summary="Can it compute?", responses=responses(503))
+async def get_ready(service: ServiceDep) -> Health:
+    """200 once the models are warm, with those that cannot be served and why."""
+    if not service.ready:
+        detail = "the models are not warm yet"
+        raise unready(detail)
+    failures = service.shelf.failures
+    models = [name for name in service.shelf.catalogue.names() if name not in failures]
+    return Health(status="ready", models=models, failures=failures)
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def get_metrics(service: ServiceDep) -> Response:
+    """Requests, queue, batches, time on the device, voxels and errors, in Prometheus's text format."""
+    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

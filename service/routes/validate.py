@@ -1,0 +1,85 @@
+"""How far a model is from a reference that the client has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from service.bodies import receive_parts
+from service.containers import recognise
+from service.dependencies import BoundariesDep, QueryCard, ServiceDep, admit, find_card
+from service.errors import malformed, responses, within
+from service.layouts import FACTOR, check_pair, read
+from service.schemas import Report
+from service.upscaling import upscale
+from service.validation import TRILINEAR, coarsened, measure, targets
+
+if TYPE_CHECKING:
+    from service.bodies import Body
+    from service.layouts import Volume
+    from service.settings import Settings
+
+router = APIRouter(tags=["super-resolution"])
+COARSE, REFERENCE = "coarse", "reference"
+FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "required": [REFERENCE],
+        "properties": {
+            COARSE: {"type": "string", "format": "binary", "description": "The coarse volume."},
+            REFERENCE: {"type": "string", "format": "binary", "description": "The true fine volume."},
+        },
+    }
+}
+
+
+@router.post(
+    "/validate",
+    summary="Measure a model against a reference",
+    dependencies=[Depends(admit)],
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FORM}}},
+    responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
+)
+async def post_validate(request: Request, service: ServiceDep, card: QueryCard, boundary: BoundariesDep) -> Report:
+    """Super-resolve a coarse volume and compare with a reference four times as fine.
+
+    Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`; without `coarse`, the reference
+    is made coarse here, by the mean over blocks of 4 x 4 x 4 cells. Metrics are those of the model and, beside them, of
+    trilinear interpolation; several levels count as samples, and give means over them. Lengths are taken from the
+    coordinates, if there are any: otherwise cells are taken to be cubes, and the longest edge to be 2 pi.
+
+    `curl -F reference=@fine.npy 'http://localhost:8000/v1/validate?model=trilinear-x4&boundary=periodic'`
+    """
+    parts = await receive_parts(request, service.settings, (COARSE, REFERENCE))
+    if REFERENCE not in parts:
+        raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
+    coarse, reference = await service.in_thread(lambda: _read(parts, service.settings))
+    with within(COARSE if COARSE in parts else REFERENCE):
+        samples = coarse.samples(card.frames)
+    references = targets(reference, samples)
+    answer = await upscale(request, service, card, samples, boundary)
+    sources = samples[:, card.frames // 2]
+    baseline = answer
+    if card.name != TRILINEAR:
+        baseline = await upscale(request, service, find_card(TRILINEAR, service), sources[:, None], boundary)
+    ours, theirs = await service.in_thread(
+        lambda: [
+            measure(each.fine, references, sources, baseline.fine, boundary, reference.length)
+            for each in (answer, baseline)
+        ]
+    )
+    return Report(model=card.name, boundary=list(boundary), levels=len(samples), metrics=ours, trilinear=theirs)
+
+
+def _read(parts: dict[str, Body], settings: Settings) -> tuple[Volume, Volume]:
+    """The coarse volume and the reference."""
+    with within(REFERENCE):
+        opened = recognise(parts[REFERENCE]).open(parts[REFERENCE].content, settings)
+        reference = read(opened.content, settings, FACTOR)
+    if COARSE not in parts:
+        return coarsened(reference), reference
+    with within(COARSE):
+        coarse = read(recognise(parts[COARSE]).open(parts[COARSE].content, settings).content, settings)
+    check_pair(coarse, reference)
+    return coarse, reference

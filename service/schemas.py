@@ -1,0 +1,68 @@
+"""What JSON answers look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Metrics = dict[str, float | list[float] | None]
+METRICS = {"mae": 0.104, "mae_over_rms": 0.124, "relative_l2": 0.161, "skill": 0.0, "skewness": [-0.31, -0.3, -0.33]}
+
+
+class Card(BaseModel):
+    """What a model is, what it was trained on, and how far off it was on data it had not seen."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(examples=["relaxed-isotropic-x4"])
+    family: str = Field(description="trilinear, conv, equivariant or relaxed", examples=["relaxed"])
+    flow: str | None = Field(description="what it was trained on", examples=["isotropic"])
+    factor: int = Field(description="fine cells per coarse cell along an axis", examples=[4])
+    frames: int = Field(description="time levels in", examples=[1])
+    group: str | None = Field(description="its group", examples=["O"])
+    parameters: int = Field(examples=[106000])
+    halo: int = Field(description="coarse cells read around a block", examples=[11])
+    receptive_field: int = Field(description="coarse cells along an axis that an answer depends on", examples=[23])
+    sampling: str = Field(description="how fine fields were made coarse", examples=["block mean"])
+    boundary: list[str] = Field(description="of the fields it was trained on, (z, y, x)")
+    measured: list[dict[str, Any]] = Field(description="errors on held-out simulations")
+    sample: dict[str, Any] = Field(description="errors on the sample that is shipped with the weights")
+    sha256: str | None = Field(description="of its weights; None if it has none")
+
+
+class Cards(BaseModel):
+    """All models."""
+
+    models: list[Card]
+
+
+class Report(BaseModel):
+    """How far the answer of a model is from a reference, beside trilinear interpolation."""
+
+    model: str = Field(examples=["trilinear-x4"])
+    boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
+    levels: int = Field(description="answers compared; metrics are means over them", examples=[1])
+    metrics: Metrics = Field(description="of the model; null where undefined", examples=[METRICS])
+    trilinear: Metrics = Field(description="of trilinear interpolation", examples=[METRICS])
+
+
+class Reproduction(BaseModel):
+    """Whether this device reproduces a card on the sample that is shipped with the weights."""
+
+    model: str = Field(examples=["trilinear-x4"])
+    device: str = Field(examples=["cpu"])
+    precision: str = Field(examples=["float32"])
+    mae_over_rms: float | None = Field(examples=[0.124])
+    card_mae_over_rms: float | None = Field(description="as the card says of the same sample", examples=[0.124])
+    trilinear_mae_over_rms: float | None = Field(examples=[0.124])
+    reproduced: bool = Field(description="whether the first two agree")
+    metrics: Metrics = Field(examples=[METRICS])
+
+
+class Health(BaseModel):
+    """Whether the service lives, and can compute."""
+
+    status: str = Field(examples=["ready"])
+    models: list[str] = Field(default=[], description="models that are served")
+    failures: dict[str, str] = Field(default={}, description="models that cannot be served, and why")

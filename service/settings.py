@@ -1,0 +1,89 @@
+"""Everything that can be set, and what it is set to otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBI = 1024**2
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Settings of the service, each read from the environment as ``EDDYLIFT_<NAME>``: ``EDDYLIFT_BATCH_WAIT_MS=20``.
+
+    At worst the service holds ``max_requests`` bodies of ``max_body_bytes``, and answers to ``max_queue_cells`` coarse
+    cells (768 bytes each), at a time; lower these on a small host.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EDDYLIFT_", frozen=True, extra="ignore")
+
+    # What is served, and on what.
+    weights: Annotated[Path, Field(description="Folder of models.")] = CHECKOUT / "weights"
+    device: Annotated[
+        str, Field(description="Device that computes: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:<n>`.")
+    ] = "auto"
+    threads: Annotated[
+        PositiveInt | None, Field(description="Threads of one computation on the CPU; PyTorch decides if unset.")
+    ] = None
+    precision: Annotated[Literal["float32"], Field(description="Arithmetic that answers are computed in.")] = "float32"
+
+    # Batching.
+    block: Annotated[PositiveInt, Field(description="Longest edge of a block, in coarse cells.")] = 32
+    batch_wait_ms: Annotated[
+        NonNegativeFloat, Field(description="How long the first block of a batch waits for others to join it.")
+    ] = 5.0
+    max_batch_blocks: Annotated[PositiveInt, Field(description="Most blocks in a batch.")] = 16
+    max_batch_cells: Annotated[
+        PositiveInt,
+        Field(description="Most coarse cells in a batch, halos included; a single larger block is computed alone."),
+    ] = 1_000_000
+
+    # Admission: beyond these the answer is 429 with Retry-After.
+    max_requests: Annotated[
+        PositiveInt, Field(description="Most requests that hold a volume at a time, from first byte to last.")
+    ] = 32
+    max_queue_cells: Annotated[
+        PositiveInt, Field(description="Most coarse cells waiting or being computed; one request alone always fits.")
+    ] = 8_388_608
+
+    # What one request may be: beyond these the answer is 413, 408 or 422.
+    max_body_bytes: Annotated[PositiveInt, Field(description="Longest body, all parts together.")] = 256 * MEBI
+    max_decoded_bytes: Annotated[
+        PositiveInt, Field(description="Most bytes that a compressed body may hold once decompressed.")
+    ] = 1024 * MEBI
+    max_archive_entries: Annotated[PositiveInt, Field(description="Most files in a zip archive.")] = 10_000
+    max_compression_ratio: Annotated[
+        PositiveFloat, Field(description="Largest ratio of decompressed to compressed size, once past a mebibyte.")
+    ] = 100.0
+    max_arrays: Annotated[PositiveInt, Field(description="Most arrays in a NetCDF or Zarr body.")] = 64
+    max_chunks: Annotated[PositiveInt, Field(description="Most chunks of a Zarr array, those in shards too.")] = 100_000
+    max_cells: Annotated[
+        PositiveInt, Field(description="Most coarse cells in a request, all time levels together.")
+    ] = 2_097_152
+    min_cells: Annotated[PositiveInt, Field(description="Fewest coarse cells along an axis.", ge=2)] = 4
+    body_idle_s: Annotated[
+        PositiveFloat, Field(description="Longest pause between two pieces of a body before 408.")
+    ] = 30.0
+
+    # What a velocity may be.
+    max_speed: Annotated[
+        PositiveFloat, Field(description="Magnitudes beyond this are taken for fill values and refused.")
+    ] = 1e12
+    missing_values: Annotated[
+        tuple[float, ...], Field(description="Values that mark missing data and are refused (-999.9 is JHTDB's).")
+    ] = (-999.9, -9999.0)
+    spacing_tolerance: Annotated[
+        PositiveFloat, Field(description="How uneven the spacing of an axis may be, relative to its mean.")
+    ] = 1e-3
+
+    # The rest.
+    readers: Annotated[
+        PositiveInt, Field(description="Threads that read bodies, write answers and compute metrics.")
+    ] = 4
+    reproduction_tolerance: Annotated[
+        PositiveFloat, Field(description="Relative departure from a card's error that still counts as reproducing it.")
+    ] = 0.005

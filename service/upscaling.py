@@ -1,0 +1,56 @@
+"""From a coarse volume to a fine one, through the batcher."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from service.batching import ClosedError, OutOfMemoryError, QueueFullError, Work
+from service.bodies import unless_gone
+from service.errors import Problem, busy, unready
+
+if TYPE_CHECKING:
+    import numpy as np
+    from fastapi import Request
+    from numpy.typing import NDArray
+
+    from models.blocks import Boundaries
+    from models.catalogue import Card
+    from service.batching import Answer
+    from service.dependencies import Service
+
+
+async def upscale(
+    request: Request, service: Service, card: Card, samples: NDArray[np.float32], boundary: Boundaries
+) -> Answer:
+    """Super-resolve samples, for as long as the client waits for them.
+
+    Args:
+        request: whom it is for; if its client leaves, its blocks leave the queue.
+        service: what computes.
+        card: of the model.
+        samples: velocity, (sample, frame, 3, z, y, x).
+        boundary: what lies beyond the ends of each axis (z, y, x).
+
+    Raises:
+        Problem: 429 if too much is waiting, 503 if the model or the device cannot do it.
+        ClientDisconnect: if the client left.
+    """
+
+    def prepare() -> Work:
+        return Work(card.name, service.shelf.get(card.name), samples, boundary, service.settings.block)
+
+    try:
+        work = await service.in_thread(prepare)
+    except (OSError, ValueError) as error:
+        detail = f"{card.name} cannot be loaded: {error}"
+        raise unready(detail, 60) from error
+    try:
+        return await unless_gone(request, asyncio.wrap_future(service.batcher.submit(work)))
+    except QueueFullError as error:
+        detail = "more is waiting for the device than may wait"
+        raise busy(detail, error.retry_after) from error
+    except OutOfMemoryError as error:
+        raise Problem(503, "out-of-memory", str(error), headers={"Retry-After": "60"}) from error
+    except ClosedError as error:
+        raise unready(str(error), 5) from error

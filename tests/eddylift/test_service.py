@@ -1,0 +1,270 @@
+"""Both clients and the command line against the service itself, with the model that needs no weights."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import httpx2
+import numpy as np
+import pytest
+import uvicorn
+import xarray as xr
+from typer.testing import CliRunner
+
+from eddylift import AsyncClient, Client, NotFoundError, Progress, RefusedError, cli
+from models.blocks import PERIODIC, parse_boundary
+from models.catalogue import Catalogue, HeldOut
+from models.superresolution import SuperResolution, upscale
+from service.app import create_app
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+TRILINEAR = "trilinear-x4"
+LIMIT = 1 << 20
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve an app on a free port of this machine, in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not (server.started and app.state.service.ready):
+            assert thread.is_alive()
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    weights = tmp_path_factory.mktemp("weights")
+    fine = np.random.default_rng(2).standard_normal((3, 16, 16, 16), np.float32)
+    coarse = fine.reshape(3, 4, 4, 4, 4, 4, 4).mean(axis=(2, 4, 6))
+    Catalogue(weights).write_held_out("isotropic", HeldOut(coarse[None], fine))
+    return Settings(weights=weights, device="cpu", threads=1, max_body_bytes=LIMIT)
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings) -> Iterator[str]:
+    with serving(create_app(settings)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as client:
+        yield client
+
+
+@pytest.fixture
+def in_process(settings: Settings) -> Callable[[Callable[[AsyncClient], Awaitable[Any]]], Any]:
+    """Run what an asynchronous client does against the app, without a network."""
+
+    async def go(use: Callable[[AsyncClient], Awaitable[T]]) -> T:
+        app = create_app(settings)
+        async with (
+            app.router.lifespan_context(app),
+            AsyncClient("http://service", transport=httpx2.ASGITransport(app)) as client,
+        ):
+            while not app.state.service.ready:  # noqa: ASYNC110 no event tells
+                await anyio.sleep(0.01)
+            return await use(client)
+
+    return lambda use: anyio.run(go, use)
+
+
+@pytest.fixture
+def coarse() -> NDArray[np.float32]:
+    return np.random.default_rng(1).standard_normal((3, 4, 5, 6), np.float32)
+
+
+@pytest.fixture
+def gridded(coarse: NDArray[np.float32]) -> xr.Dataset:
+    return xr.Dataset(
+        {name: (("z", "y", "x"), values, {"units": "m/s"}) for name, values in zip("uvw", coarse, strict=True)},
+        coords={"x": ("x", np.arange(6) + 0.5, {"units": "m"})},
+        attrs={"title": "a box"},
+    )
+
+
+def expected(coarse: NDArray[np.float32], boundary: str = "periodic") -> NDArray[np.float32]:
+    return upscale(SuperResolution().eval(), coarse, parse_boundary(boundary))
+
+
+def test_models(client: Client) -> None:
+    assert [card["name"] for card in client.models()] == [TRILINEAR]
+    assert client.model(TRILINEAR) == client.models()[0]
+    with pytest.raises(NotFoundError) as caught:
+        client.model("no-such")
+    assert caught.value.errors[0].field == "model"
+    assert caught.value.errors[0].value == "no-such"
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
+def test_upscale_array(client: Client, coarse: NDArray[np.float32], boundary: str) -> None:
+    seen: list[Progress] = []
+    fine = client.upscale(coarse, model=TRILINEAR, boundary=boundary, progress=seen.append)
+    np.testing.assert_array_equal(fine, expected(coarse, boundary))
+    assert [seen[0].stage, seen[-1].stage] == ["upload", "download"]
+    assert seen[-1].done == seen[-1].total == fine.nbytes + 128
+
+
+def test_upscale_dataset(client: Client, coarse: NDArray[np.float32], gridded: xr.Dataset) -> None:
+    fine = client.upscale(gridded, model=TRILINEAR, boundary={"y": "wall"})
+    values = expected(coarse, "periodic,wall,periodic")
+    for name, component in zip("uvw", values, strict=True):
+        assert fine[name].dims == ("z", "y", "x")
+        assert fine[name].attrs == {"units": "m/s"}
+        np.testing.assert_array_equal(fine[name], component)
+    np.testing.assert_allclose(fine["x"][:5], [0.125, 0.375, 0.625, 0.875, 1.125])
+    assert fine["x"].attrs == {"units": "m"}
+    assert fine.attrs["title"] == "a box"
+    assert fine.attrs["eddylift_model"] == TRILINEAR
+
+
+@pytest.mark.parametrize(
+    "times", [np.array([0.0, 0.5]), np.array(["2024-01-01", "2024-01-02"], "M8[ns]"), np.array([0, 5], "m8[ns]")]
+)
+def test_upscale_data_array_with_times(client: Client, coarse: NDArray[np.float32], times: NDArray[Any]) -> None:
+    series = xr.DataArray(
+        np.stack([coarse, 2 * coarse]),
+        dims=("time", "component", "z", "y", "x"),
+        coords={"time": times, "component": list("uvw")},
+        name="flow",
+        attrs={"units": "m/s"},
+    )
+    fine = client.upscale(series, model=TRILINEAR)
+    assert (fine.name, fine.dims, fine.attrs) == (series.name, series.dims, series.attrs)
+    xr.testing.assert_identical(fine["time"], series["time"])
+    assert fine["component"].to_numpy().tolist() == list("uvw")
+    np.testing.assert_array_equal(fine[0], expected(coarse))
+    np.testing.assert_array_equal(fine[1], expected(2 * coarse))
+
+
+def test_validate(client: Client, coarse: NDArray[np.float32], gridded: xr.Dataset) -> None:
+    reference = client.upscale(gridded, model=TRILINEAR)
+    report = client.validate(gridded, reference, model=TRILINEAR)
+    assert report["model"] == TRILINEAR
+    assert report["metrics"]["mae"] == 0
+    assert report["metrics"] == report["trilinear"]
+    alone = client.validate(None, expected(coarse), model=TRILINEAR)
+    assert isinstance(alone["metrics"]["mae"], float)
+    assert alone["metrics"]["mae"] > 0
+
+
+def test_self_validate(client: Client) -> None:
+    found = client.self_validate(TRILINEAR)
+    assert found["device"] == "cpu"
+    assert found["mae_over_rms"] == found["trilinear_mae_over_rms"]
+    # The card of trilinear promises nothing of this sample.
+    assert found["card_mae_over_rms"] is None
+    assert not found["reproduced"]
+
+
+def test_asynchronous_client_in_process(
+    in_process: Callable[..., Any], coarse: NDArray[np.float32], gridded: xr.Dataset
+) -> None:
+    found: dict[str, Any] = {}
+
+    async def use(client: AsyncClient) -> None:
+        found["fine"] = await client.upscale(coarse, model=TRILINEAR, boundary="wall")
+        found["gridded"] = await client.upscale(gridded, model=TRILINEAR)
+        found["models"] = await client.models()
+        found["report"] = await client.validate(None, found["fine"], model=TRILINEAR)
+        found["reproduction"] = await client.self_validate(TRILINEAR)
+        with pytest.raises(NotFoundError):
+            await client.model("no-such")
+
+    in_process(use)
+    np.testing.assert_array_equal(found["fine"], expected(coarse, "wall"))
+    np.testing.assert_array_equal(found["gridded"]["v"], expected(coarse)[1])
+    assert found["models"][0]["name"] == TRILINEAR
+    assert found["report"]["model"] == TRILINEAR
+    assert found["reproduction"]["device"] == "cpu"
+
+
+def test_many_at_once(in_process: Callable[..., Any], coarse: NDArray[np.float32]) -> None:
+    answers: dict[int, NDArray[Any]] = {}
+
+    async def use(client: AsyncClient) -> None:
+        async def one(number: int) -> None:
+            answers[number] = await client.upscale(coarse * np.float32(number), model=TRILINEAR)
+
+        async with anyio.create_task_group() as group:
+            for number in range(1, 9):
+                group.start_soon(one, number)
+
+    in_process(use)
+    for number, fine in answers.items():
+        np.testing.assert_array_equal(fine, expected(coarse * np.float32(number)))
+    assert len(answers) == 8
+
+
+def test_problems_name_the_field(client: Client, coarse: NDArray[np.float32], gridded: xr.Dataset) -> None:
+    broken = coarse.copy()
+    broken[1, 2, 3, 4] = np.nan
+    cases: list[tuple[Any, dict[str, Any], int, str]] = [
+        (broken, {}, 422, "v"),
+        (coarse[:2], {}, 422, "shape"),
+        (coarse.astype(int), {}, 422, "dtype"),
+        (gridded.drop_vars("w"), {}, 422, "w"),
+        (gridded.rename(z="depth"), {}, 422, "u"),
+        (coarse, {"boundary": "round"}, 422, "boundary"),
+        (coarse, {"model": "no-such"}, 404, "model"),
+    ]
+    for volume, options, status, field in cases:
+        with pytest.raises(RefusedError) as caught:
+            client.upscale(volume, **{"model": TRILINEAR, **options})
+        assert (caught.value.status, caught.value.errors[0].field) == (status, field)
+        assert caught.value.detail
+    np.testing.assert_array_equal(client.upscale(coarse, model=TRILINEAR), expected(coarse))
+
+
+@pytest.mark.parametrize("times", [2, 30])
+def test_too_large(client: Client, times: int) -> None:
+    volume = np.zeros((3, times, LIMIT // 12, 1), np.float32)
+    with pytest.raises(RefusedError) as caught:
+        client.upscale(volume, model=TRILINEAR)
+    assert caught.value.status == 413
+    assert caught.value.errors[0].field == "body"
+
+
+def test_command_line(url: str, gridded: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDDYLIFT_URL", url)
+    gridded.to_netcdf("coarse.nc", engine="h5netcdf")
+
+    def run(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(cli.app, arguments)
+        assert result.exit_code == code, result.output
+        return result.stdout + result.stderr
+
+    assert TRILINEAR in run("models")
+    for target in ("fine.nc", "fine.zarr", "fine.zip"):
+        assert "z 16 x y 20 x x 24" in run("upscale", "coarse.nc", target, "--model", TRILINEAR)
+        report = run("validate", target, "--coarse", "coarse.nc", "--model", TRILINEAR, "--json")
+        assert json.loads(report)["metrics"]["mae"] == 0
+    assert "there is no model 'x'" in run("upscale", "coarse.nc", "other.nc", "-m", "x", code=1)
+    assert not (tmp_path / "other.nc").exists()
+
+
+def test_periodic_is_what_the_service_takes_for_granted(client: Client, coarse: NDArray[np.float32]) -> None:
+    fine = client.upscale(coarse, model=TRILINEAR)
+    np.testing.assert_array_equal(fine, upscale(SuperResolution().eval(), coarse, PERIODIC))

@@ -1,0 +1,64 @@
+"""Uses of the client that must type-check; never run."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import httpx2
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from eddylift import (
+    AsyncClient,
+    Boundary,
+    Card,
+    Client,
+    EddyliftError,
+    FieldError,
+    Progress,
+    Report,
+    Reproduction,
+    ServiceError,
+)
+
+
+def show(progress: Progress) -> None:
+    assert_type(progress.total, int | None)
+
+
+def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, boundary: Boundary) -> None:
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200))
+    with Client("http://host:8000", "token", timeout=None, attempts=1, transport=transport) as client:
+        assert_type(client, Client)
+        assert_type(client.models(), list[Card])
+        assert_type(client.model("trilinear-x4"), Card)
+        assert_type(client.upscale(array, model="trilinear-x4", progress=show), NDArray[np.floating[Any]])
+        assert_type(client.upscale(dataset, model="trilinear-x4", boundary=boundary), xr.Dataset)
+        assert_type(client.upscale(field, model="trilinear-x4", boundary={"y": "wall"}), xr.DataArray)
+        assert_type(client.validate(None, array, model="trilinear-x4"), Report)
+        assert_type(client.validate(dataset, field, model="trilinear-x4", boundary="periodic"), Report)
+        assert_type(client.self_validate("trilinear-x4"), Reproduction)
+        assert_type(client.self_validate("trilinear-x4")["reproduced"], bool)
+
+
+async def go(array: NDArray[np.float32], dataset: xr.Dataset) -> None:
+    async with AsyncClient("http://host:8000", transport=httpx2.ASGITransport(lambda *_: None)) as client:  # type: ignore[arg-type]
+        assert_type(client, AsyncClient)
+        assert_type(await client.upscale(array, model="trilinear-x4"), NDArray[np.floating[Any]])
+        assert_type(await client.upscale(dataset, model="trilinear-x4"), xr.Dataset)
+        assert_type(await client.models(), list[Card])
+
+
+def catch(client: Client, integers: NDArray[np.int64]) -> None:
+    try:
+        client.upscale(integers, model="trilinear-x4")  # type: ignore[type-var]
+        client.upscale("coarse.nc", model="trilinear-x4")  # type: ignore[type-var]
+        client.validate(None, None, model="trilinear-x4")  # type: ignore[arg-type]
+        client.upscale(xr.Dataset(), model="trilinear-x4", boundary={"y": "round"})  # type: ignore[dict-item]
+    except ServiceError as error:
+        assert_type(error.status, int)
+        assert_type(error.errors, tuple[FieldError, ...])
+        assert_type(error.retry_after, float | None)
+    except EddyliftError:
+        pass
