@@ -1,4 +1,4 @@
-"""The client for asynchronous programs (asyncio or trio). Volumes are encoded and decoded in a thread."""
+"""The client for asynchronous programs. Volumes are encoded and decoded in a thread, beside the event loop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import stamina
 from anyio import to_thread
 
 from eddylift import _calls, _exchange
+from eddylift._payload import PIECE
 from eddylift._progress import aupload, ignore
 
 if TYPE_CHECKING:
@@ -109,6 +110,6 @@ class AsyncClient:
                 call.method, call.path, params=call.params, headers=headers, content=content
             ) as response:
                 download = _exchange.Download(response, report)
-                async for piece in response.aiter_bytes():
+                async for piece in response.aiter_bytes(PIECE):
                     download.take(piece)
         return download.finish()

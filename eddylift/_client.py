@@ -8,6 +8,7 @@ import httpx2
 import stamina
 
 from eddylift import _calls, _exchange
+from eddylift._payload import PIECE
 from eddylift._progress import ignore, upload
 
 if TYPE_CHECKING:
@@ -125,6 +126,6 @@ class Client:
             self._http.stream(call.method, call.path, params=call.params, headers=headers, content=content) as response,
         ):
             download = _exchange.Download(response, report)
-            for piece in response.iter_bytes():
+            for piece in response.iter_bytes(PIECE):
                 download.take(piece)
         return download.finish()

@@ -209,20 +209,22 @@ class Catalogue:
         (self.folder / card.name).mkdir(parents=True, exist_ok=True)
         (self.folder / card.name / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
 
-    def _held_out_path(self, flow: str, frames: int) -> Path:
-        return self.folder / HELD_OUT / (f"{flow}-x{FACTOR}" + (f"-{frames}frames" if frames > 1 else "") + ".npz")
+    def _held_out_folder(self, flow: str, frames: int) -> Path:
+        return self.folder / HELD_OUT / (f"{flow}-x{FACTOR}" + (f"-{frames}frames" if frames > 1 else ""))
 
     def held_out(self, flow: str, frames: int = 1) -> HeldOut | None:
         """The shipped sample of a flow; None if there is none."""
-        path = self._held_out_path(flow, frames)
-        if not path.exists():
+        folder = self._held_out_folder(flow, frames)
+        if not folder.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return HeldOut(arrays["coarse"], arrays["fine"])
+        coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in HeldOut._fields)
+        return HeldOut(coarse[None] if frames == 1 else coarse, fine)
 
     def write_held_out(self, flow: str, sample: HeldOut) -> Path:
-        """Write the shipped sample of a flow."""
-        path = self._held_out_path(flow, len(sample.coarse))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, coarse=sample.coarse, fine=sample.fine)
-        return path
+        """Write the shipped sample of a flow as ``coarse.npy`` and ``fine.npy``, which can be sent as they are."""
+        frames = len(sample.coarse)
+        folder = self._held_out_folder(flow, frames)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "coarse.npy", sample.coarse[0] if frames == 1 else sample.coarse)
+        np.save(folder / "fine.npy", sample.fine)
+        return folder

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import httpx2
 import numpy as np
 import pytest
+import stamina
 import xarray as xr
 
 import eddylift
@@ -219,6 +221,14 @@ def test_retry_after_a_date(ask: Ask, service: FakeService) -> None:
     with pytest.raises(BusyError) as caught:
         ask("models")
     assert 15 < pause(caught.value) <= 20.5
+
+
+def test_the_pause_that_is_asked_for_is_made(ask: Ask, service: FakeService) -> None:
+    stamina.set_testing(testing=False)
+    service.script = [problem(429, {"Retry-After": "1"})]
+    start = time.monotonic()
+    assert ask("models") == CARDS
+    assert time.monotonic() - start >= 1
 
 
 def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:

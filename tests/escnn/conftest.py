@@ -12,7 +12,7 @@ found = find_spec("escnn")
 if found is None or found.origin is None:
     collect_ignore_glob = ["test_*.py"]
 else:
-    # escnn keeps what it has computed inside its package and believes it for ever; stale, it breaks equivariance silently.
+    # escnn keeps what it has computed inside its package, for ever. Stale, it breaks equivariance silently.
     shutil.rmtree(Path(found.origin).parent / "group" / "_cache", ignore_errors=True)
     with warnings.catch_warnings():
         # It says that py3nj is missing.

@@ -1,6 +1,6 @@
-"""Our group and layers against escnn's, which were written by others and from another theory (irreps and steerable bases).
+"""Our group and layers against escnn's, written by others and from another theory: irreps and steerable bases.
 
-escnn's vectors are along (W, -H, -D), ours along (x, y, z) = (W, H, D): the two differ by half a turn about x. Its group
+escnn's vectors are along (W, -H, -D), ours along (x, y, z) = (W, H, D): they differ by half a turn about x. Its group
 elements come in another order. Beside that, features and kernels of both libraries are the same arrays.
 """
 
@@ -123,8 +123,8 @@ def project(of: Peer, factor: int = 1, *, relaxed: bool = False) -> Case:
 def fit(layer: GroupLayer, kernel: Tensor) -> None:
     """Set the weights so that the layer's kernel is the orthogonal projection of ``kernel`` on its span.
 
-    Every weight appears once per group element, turned by an orthogonal matrix, so the adjoint of the map from weights to
-    kernel is the group's order times its inverse.
+    Every weight appears once per group element, turned by an orthogonal matrix. The adjoint of the map from weights to
+    kernel, applied to a kernel, therefore gives the weights times the group's order.
     """
     (adjoint,) = torch.autograd.grad((layer.kernel() * kernel).sum(), layer.psi)
     layer.psi.data = adjoint / layer.over.order

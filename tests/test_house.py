@@ -1,0 +1,77 @@
+"""What each room may import, and what the wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ROOMS = {"models", "training", "service", "eddylift"}
+
+
+def imported(room: str) -> Iterator[tuple[str, str]]:
+    """Every import in a room: the file and the module's first name."""
+    for path in sorted((ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute"
+                names = [node.module or ""]
+            yield from ((str(path.relative_to(ROOT)), name.partition(".")[0]) for name in names)
+
+
+def declared(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+
+
+def distributions(module: str) -> set[str]:
+    return {name.lower().replace("_", "-") for name in packages_distributions().get(module, [module])}
+
+
+@pytest.mark.parametrize(
+    ("room", "others", "requirements"),
+    [
+        ("models", set(), ["jaxtyping", "numpy", "safetensors", "torch"]),
+        ("training", {"models"}, PROJECT["optional-dependencies"]["train"]),
+        ("service", {"models"}, PROJECT["optional-dependencies"]["server"]),
+        ("eddylift", set(), PROJECT["dependencies"]),
+    ],
+)
+def test_a_room_imports_what_it_may_and_what_is_declared(room: str, others: set[str], requirements: list[str]) -> None:
+    mine = declared(requirements)
+    for path, module in imported(room):
+        if module in sys.stdlib_module_names or module == room:
+            continue
+        if module in ROOMS:
+            assert module in others, f"{path} imports {module}"
+        else:
+            assert distributions(module) & mine, f"{path} imports {module}, which is not declared"
+
+
+@pytest.mark.parametrize("extra", ["server", "train"])
+def test_an_extra_declares_what_models_imports(extra: str) -> None:
+    mine = declared(PROJECT["optional-dependencies"][extra])
+    assert {"jaxtyping", "numpy", "safetensors", "torch"} <= mine
+
+
+def test_the_wheel_holds_the_client_alone(tmp_path: Path) -> None:
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
+    assert {name.partition("/")[0] for name in names} == {"eddylift", f"eddylift-{PROJECT['version']}.dist-info"}
+    assert "eddylift/py.typed" in names
+    assert "eddylift = eddylift.cli:app" in entry_points
