@@ -20,7 +20,7 @@ install: .venv/.installed  ## make .venv with everything in it
 demo: install  ## super-resolve held-out turbulence over HTTP; prints the table, draws the figure
 	$(BIN)/python examples/demo.py
 
-test: install $(ESCNN)/.installed  ## run all tests
+test: lint $(ESCNN)/.installed  ## lint, then run all tests
 	$(BIN)/python -m pytest
 	$(ESCNN)/bin/python -m pytest tests/escnn
 

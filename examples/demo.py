@@ -10,18 +10,21 @@ import argparse
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import contextmanager
+import urllib.request
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.colors import Normalize
 from rich.console import Console
 from rich.table import Table
 
-from eddylift import Client, UnreachableError
+from eddylift import Client
 from models.catalogue import Catalogue
 from models.metrics import spectrum
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
     from numpy.typing import NDArray
 
     from eddylift import Metrics
@@ -45,24 +49,33 @@ def service() -> Iterator[Client]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603 our own command
-    try:
-        with Client(f"http://127.0.0.1:{port}") as client:
-            while process.poll() is None:
-                try:
-                    client.models()
-                    break
-                except UnreachableError:
-                    time.sleep(0.2)
-            else:
-                message = f"the service ended with status {process.returncode}"
-                raise RuntimeError(message)
-            console.print(f"service on http://127.0.0.1:{port}")
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process,  # noqa: S603 our own command
+        Client(url) as client,
+    ):
+        try:
+            wait_for(url, process)
             yield client
-    finally:
-        process.terminate()
-        process.wait()
+        except BaseException:
+            log.seek(0)
+            console.print(log.read(), markup=False)
+            raise
+        finally:
+            process.terminate()
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Return once the service says that it is ready."""
+    with console.status("starting the service ..."):
+        while process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"{url}/health/ready"):  # noqa: S310 an address of ours
+                return
+            time.sleep(0.1)
+    message = f"the service ended with status {process.returncode}"
+    raise RuntimeError(message)
 
 
 def numbers(metrics: Metrics) -> dict[str, float]:
@@ -74,10 +87,9 @@ def upscale_with_all(
     client: Client, coarse: NDArray[np.float32], fine: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
     """Every model's answer; prints what each is worth."""
-    table = Table(title="one held-out volume of isotropic turbulence, 4x in every direction")
-    columns = ("model", "parameters", "MAE", "MAE / rms", "MAE / trilinear's", "relative L2", "consistency", "seconds")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "model" else "right")
+    table = Table(box=None, pad_edge=False, title="a volume of isotropic turbulence that no model has seen, 4x finer")
+    for column in ("model", "weights", "MAE", "MAE / rms", "/ trilinear's", "consistency", "seconds"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     answers = {}
     for family in FAMILIES:
         name = "trilinear-x4" if family == "trilinear" else f"{family}-isotropic-x4"
@@ -88,12 +100,11 @@ def upscale_with_all(
             report = client.validate(coarse, fine, model=name, boundary="periodic")
         ours, plain = (numbers(report[part]) for part in ("metrics", "trilinear"))
         table.add_row(
-            name,
+            family,
             f"{client.model(name)['parameters']:,}",
             f"{ours['mae']:.4f}",
             f"{ours['mae_over_rms']:.4f}",
             f"{ours['mae'] / plain['mae']:.3f}",
-            f"{ours['relative_l2']:.3f}",
             f"{ours['consistency']:.0e}",
             f"{seconds:.2f}",
         )
@@ -109,28 +120,29 @@ def draw(
     from matplotlib import pyplot as plt  # noqa: PLC0415 after the backend is chosen
 
     level = fine.shape[1] // 2
-    slices = {
-        f"coarse, {coarse.shape[-1]}³": coarse[0, level // 4],
-        f"trilinear, {fine.shape[-1]}³": answers["trilinear"][0, level],
-        f"relaxed, {fine.shape[-1]}³": answers["relaxed"][0, level],
-        f"true, {fine.shape[-1]}³": fine[0, level],
-    }
-    errors = {f"|error|, {name}": np.abs(answers[name][0, level] - fine[0, level]) for name in ("trilinear", "relaxed")}
-    figure, axes = plt.subplot_mosaic(
-        [[*slices], [*errors, "spectra", "spectra"]], figsize=(13, 6.6), layout="constrained"
-    )
+    true = fine[0, level]
+    small, large = (f"{field.shape[-1]}³" for field in (coarse, fine))
+    slices = {f"coarse, {small}": coarse[0, level // 4]}
+    slices |= {f"{name}, {large}": answers[name][0, level] for name in ("trilinear", "relaxed")}
+    slices[f"true, {large}"] = true
+    errors = {f"|error|, {name}": np.abs(answers[name][0, level] - true) for name in ("trilinear", "relaxed")}
     bound, worst = (max(float(np.abs(values).max()) for values in maps.values()) for maps in (slices, errors))
-    for title, values in slices.items():
-        image = axes[title].imshow(values, origin="lower", cmap="RdBu_r", vmin=-bound, vmax=bound)
-    figure.colorbar(image, ax=[axes[title] for title in slices], label="u", shrink=0.85)
-    for title, values in errors.items():
-        image = axes[title].imshow(values, origin="lower", cmap="magma", vmin=0, vmax=worst)
-    figure.colorbar(image, ax=[axes[title] for title in errors], label="|u - true u|", shrink=0.85)
-    for title in (*slices, *errors):
-        axes[title].set(title=title, xticks=[], yticks=[])
-    draw_spectra(axes["spectra"], fine, answers, nyquist=coarse.shape[-1] // 2)
+    figure = plt.figure(figsize=(13, 6.8), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=[1.1, 1])
+    draw_maps(figure.add_subfigure(grid[0, :]), slices, Normalize(-bound, bound), cmap="RdBu_r", label="u")
+    draw_maps(figure.add_subfigure(grid[1, 0]), errors, Normalize(0, worst), cmap="magma", label="|u - true u|")
+    draw_spectra(figure.add_subfigure(grid[1, 1]).subplots(), fine, answers, nyquist=coarse.shape[-1] // 2)
     figure.savefig(path, dpi=110)
     console.print(f"picture: {path}")
+
+
+def draw_maps(part: SubFigure, maps: dict[str, NDArray[np.float32]], norm: Normalize, *, cmap: str, label: str) -> None:
+    """Slices side by side, in one scale of colours."""
+    row = [part.add_subplot(1, len(maps), column + 1) for column in range(len(maps))]
+    for axes, (title, values) in zip(row, maps.items(), strict=True):
+        axes.imshow(values, origin="lower", cmap=cmap, norm=norm)
+        axes.set(title=title, xticks=[], yticks=[])
+    part.colorbar(mpl.cm.ScalarMappable(norm, cmap), ax=row, label=label, shrink=0.9)
 
 
 def draw_spectra(axes: Axes, fine: NDArray[np.float32], answers: dict[str, NDArray[np.float32]], nyquist: int) -> None:
@@ -141,9 +153,9 @@ def draw_spectra(axes: Axes, fine: NDArray[np.float32], answers: dict[str, NDArr
         style = "--" if family == "trilinear" else "-"
         axes.loglog(k, spectrum(torch.from_numpy(answer)).energy, style, color=COLOURS[family], label=family)
     axes.axvline(nyquist, color="grey", linestyle=":")
-    axes.annotate("coarse Nyquist", (nyquist, float(energy.max())), rotation=90, va="top", ha="right", color="grey")
+    axes.annotate("coarse Nyquist", (nyquist, float(energy.max())), ha="center", va="bottom", color="grey")
     axes.set(xlabel="k", ylabel="E(k)", title="kinetic energy spectrum")
-    axes.set_ylim(float(energy[: 2 * len(energy) // 3].min()) / 10, 3 * float(energy.max()))
+    axes.set_ylim(float(energy[: 2 * len(energy) // 3].min()) / 10, 5 * float(energy.max()))
     axes.legend(loc="lower left")
 
 

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 # What velocities may be.
 FLOATS: Final = "float32 or float64"
 MEDIA_TYPE: Final = "application/problem+json"
+TITLES: Final = {
+    "malformed": "The body is not what it says it is",
+    "unknown-model": "There is no such model",
+    "no-sample": "There is no held-out sample",
+    "timeout": "The body stopped coming",
+    "too-large": "Over a limit of this service",
+    "unsupported": "Not a container that is read here",
+    "unfit": "A field does not fit",
+    "busy": "All places are taken",
+    "unready": "Not ready",
+    "out-of-memory": "A block does not fit the device",
+    "internal": "The service failed",
+}
 logger = logging.getLogger("service")
 
 
@@ -73,7 +86,7 @@ class Problem(Exception):  # noqa: N818 the word of RFC 9457
         """The problem document, as JSON can hold it."""
         return {
             "type": f"urn:eddylift:problem:{self.kind}",
-            "title": self.kind.replace("-", " ").capitalize(),
+            "title": TITLES.get(self.kind, self.kind.replace("-", " ").capitalize()),
             "status": self.status,
             "detail": self.detail,
             "instance": instance,
@@ -189,7 +202,7 @@ SCHEMA: Final[dict[str, Any]] = {
     "required": ["type", "title", "status", "detail", "instance", "errors"],
     "properties": {
         "type": {"type": "string", "format": "uri", "example": "urn:eddylift:problem:unfit"},
-        "title": {"type": "string", "example": "Unfit"},
+        "title": {"type": "string", "example": "A field does not fit"},
         "status": {"type": "integer", "example": 422},
         "detail": {"type": "string", "example": "u is nan at (z, y, x) = (1, 2, 3); expected finite velocities"},
         "instance": {"type": "string", "example": "/v1/upscale"},

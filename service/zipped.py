@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import xarray as xr
 import zarr
 from zarr.core.buffer import default_buffer_prototype
-from zarr.errors import ZarrUserWarning
+from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from service.chunks import Chunks, check_array
@@ -66,8 +66,9 @@ class ZarrBody:
             # Turbulence does not compress; leave its bytes alone.
             encoding[str(name)] = {"compressors": None, "chunks": tuple(min(EDGE, n) for n in variable.shape)}
         with warnings.catch_warnings():
-            # Consolidated metadata is no part of the v3 specification yet; it came like that.
+            # Consolidated metadata and texts of one length are no part of the v3 specification yet; they came so.
             warnings.simplefilter("ignore", ZarrUserWarning)
+            warnings.simplefilter("ignore", UnstableSpecificationWarning)
             answer.to_zarr(store, mode="w", zarr_format=self.version, consolidated=self.consolidated, encoding=encoding)
         pieces = io.BytesIO()
         with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:

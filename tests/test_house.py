@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 ROOMS = {"models", "training", "service", "eddylift"}
 
 
@@ -37,17 +39,18 @@ def declared(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
 
 
-def distributions(module: str) -> set[str]:
-    return {name.lower().replace("_", "-") for name in packages_distributions().get(module, [module])}
+@cache
+def distributions(module: str) -> frozenset[str]:
+    return frozenset(name.lower().replace("_", "-") for name in packages_distributions().get(module, [module]))
 
 
 @pytest.mark.parametrize(
     ("room", "others", "requirements"),
     [
         ("models", set(), ["jaxtyping", "numpy", "safetensors", "torch"]),
-        ("training", {"models"}, PROJECT["optional-dependencies"]["train"]),
-        ("service", {"models"}, PROJECT["optional-dependencies"]["server"]),
-        ("eddylift", set(), PROJECT["dependencies"]),
+        ("training", {"models"}, EXTRAS["train"]),
+        ("service", {"models"}, EXTRAS["server"]),
+        ("eddylift", set(), PROJECT["dependencies"] + EXTRAS["zarr"]),
     ],
 )
 def test_a_room_imports_what_it_may_and_what_is_declared(room: str, others: set[str], requirements: list[str]) -> None:
@@ -63,7 +66,7 @@ def test_a_room_imports_what_it_may_and_what_is_declared(room: str, others: set[
 
 @pytest.mark.parametrize("extra", ["server", "train"])
 def test_an_extra_declares_what_models_imports(extra: str) -> None:
-    mine = declared(PROJECT["optional-dependencies"][extra])
+    mine = declared(EXTRAS[extra])
     assert {"jaxtyping", "numpy", "safetensors", "torch"} <= mine
 
 

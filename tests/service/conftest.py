@@ -1,0 +1,83 @@
+"""Services in this process, with models that nobody trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from models.blocks import PERIODIC
+from models.catalogue import Catalogue, HeldOut, describe
+from models.metrics import coarsen, report
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution, upscale
+from service import Settings, create_app
+from tests.service.wire import noise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.dependencies import Service
+
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    """Two small networks, one of them for three frames, and a held-out sample that one card was measured on."""
+    torch.manual_seed(3)
+    made = Catalogue(tmp_path_factory.mktemp("weights"))
+    fine = torch.from_numpy(noise(3, 32, 32, 32, seed=9))
+    sample = HeldOut(coarsen(fine).numpy()[None], fine.numpy())
+    made.write_held_out("isotropic", sample)
+    model = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
+    measured = report(
+        torch.from_numpy(upscale(model.frozen(), sample.coarse, PERIODIC)), fine, torch.from_numpy(sample.coarse[0])
+    )
+    card = made.save(model, describe(model, flow="isotropic"))
+    made.write(dataclasses.replace(card, sample={"mae_over_rms": measured["mae_over_rms"]}))
+    three = SuperResolution(Network(Architecture("conv", "C1", 2, 1, frames=3)))
+    made.save(three, describe(three, flow="isotropic"))
+    return made
+
+
+@pytest.fixture
+def serve(catalogue: Catalogue) -> Iterator[Serve]:
+    """Start a service with some settings, and wait until it is ready."""
+    with ExitStack() as running:
+
+        def start(weights: Path = catalogue.folder, **settings: Any) -> TestClient:  # noqa: ANN401 passed on to Settings
+            app = create_app(Settings(weights=weights, device="cpu", threads=1, **settings))
+            client = running.enter_context(TestClient(app, raise_server_exceptions=False))
+            wait_until(lambda: client.get("/health/ready").is_success)
+            return client
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def client(catalogue: Catalogue) -> Iterator[TestClient]:
+    """A service that all tests share which leave it as it was."""
+    app = create_app(Settings(weights=catalogue.folder, device="cpu", threads=1))
+    with TestClient(app) as shared:
+        wait_until(lambda: shared.get("/health/ready").is_success)
+        yield shared
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.005)
+
+
+def parts(client: TestClient) -> Service:
+    """The inside of a service."""
+    service: Service = client.app.state.service  # type: ignore[attr-defined]
+    return service

@@ -1,0 +1,140 @@
+"""Volumes as they travel, and models that misbehave on request."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.storage import MemoryStore
+
+from models.layers import NOWHERE
+from models.superresolution import SuperResolution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from models.layers import Axes
+
+NPY = "application/x-npy"
+NETCDF = "application/netcdf"
+ZIP = "application/zip"
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    """A velocity with a mean and a scale of its own."""
+    return (3 * np.random.default_rng(seed).standard_normal(shape) + 1).astype(np.float32)
+
+
+def npy(array: NDArray[Any], *, allow_pickle: bool = False) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=allow_pickle)
+    return file.getvalue()
+
+
+def from_npy(content: bytes) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
+    return array
+
+
+def dataset(velocity: NDArray[Any], **changes: object) -> xr.Dataset:
+    """u, v, w over (z, y, x) or (time, z, y, x), with coordinates, units and attributes."""
+    cells = velocity.shape[-3:]
+    dims = ("z", "y", "x") if velocity.ndim == 4 else ("time", "z", "y", "x")
+    steps = {"z": 0.25, "y": 0.5, "x": 1.0}
+    coordinates: dict[str, Any] = {
+        axis: (axis, 2 + step * (np.arange(n) + 0.5), {"units": "m", "long_name": f"{axis} of cell centres"})
+        for (axis, step), n in zip(steps.items(), cells, strict=True)
+    }
+    if velocity.ndim == 5:
+        coordinates["time"] = ("time", 10.0 * np.arange(len(velocity)), {"units": "days since 2000-01-01"})
+    components = np.moveaxis(velocity, -4, 0)
+    variables = {
+        name: (dims, part, {"units": "m s-1", "standard_name": f"{name}_velocity"})
+        for name, part in zip("uvw", components, strict=True)
+    }
+    attributes = {"title": "noise", "history": "made by a test"}
+    return xr.Dataset(variables, coordinates, attributes).assign(changes)
+
+
+def joined(
+    velocity: NDArray[Any], dims: tuple[str, ...] = ("component", "z", "y", "x"), **rest: Mapping[str, Any]
+) -> xr.Dataset:
+    """One variable with a component dim."""
+    standard = ("component", "z", "y", "x") if velocity.ndim == 4 else ("time", "component", "z", "y", "x")
+    return xr.Dataset({"velocity": xr.Variable(standard, velocity).transpose(*dims)}, **rest)
+
+
+def netcdf(volume: xr.Dataset, **options: Any) -> bytes:  # noqa: ANN401 passed on
+    return bytes(volume.to_netcdf(engine="h5netcdf", **options))
+
+
+def from_netcdf(content: bytes) -> xr.Dataset:
+    return xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)
+
+
+def files_of(volume: xr.Dataset, *, version: int = 3, **options: Any) -> dict[str, bytes]:  # noqa: ANN401 passed on
+    """A Zarr group by its keys."""
+    store = MemoryStore()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        volume.to_zarr(store, zarr_format=version, **{"consolidated": False, **options})
+    return {name: data.to_bytes() for name, data in store._store_dict.items()}
+
+
+def zipped(files: Mapping[str, bytes], *, root: str = "", method: int = zipfile.ZIP_STORED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(root + name, data)
+    return content.getvalue()
+
+
+def from_zip(content: bytes, *, root: str = "") -> xr.Dataset:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        make = zarr.core.buffer.default_buffer_prototype().buffer.from_bytes
+        files = {name.removeprefix(root): make(archive.read(name)) for name in archive.namelist()}
+    opened: xr.Dataset = xr.open_zarr(MemoryStore(files), consolidated=False, decode_times=False, chunks=None)
+    return opened.load()
+
+
+class Gate(SuperResolution):
+    """Trilinear interpolation that waits to be let through, and remembers its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.batches: list[int] = []
+        self.blocks: list[float] = []
+
+    def forward(self, coarse: Tensor, mean: Tensor, scale: Tensor, circular: Axes = NOWHERE) -> Tensor:
+        self.entered.set()
+        assert self.open.wait(30)
+        self.batches.append(len(coarse))
+        self.blocks += mean[:, 0].tolist()
+        return super().forward(coarse, mean, scale, circular)
+
+
+class Cramped(SuperResolution):
+    """Trilinear interpolation on a device with room for few blocks."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        super().__init__()
+        self.room = room
+        self.error = error
+        self.batches: list[int] = []
+
+    def forward(self, coarse: Tensor, mean: Tensor, scale: Tensor, circular: Axes = NOWHERE) -> Tensor:
+        self.batches.append(len(coarse))
+        if len(coarse) > self.room:
+            raise self.error
+        return super().forward(coarse, mean, scale, circular)
