@@ -53,7 +53,7 @@ class Group:
 
 
 @cache
-def group(name: GroupName) -> Group:
+def group(name: str) -> Group:
     """The group called ``C1``, ``O`` or ``Oh``.
 
     Raises:

@@ -20,7 +20,7 @@ import math
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,7 +59,7 @@ def crop(x: Float[Tensor, "*lead z y x"], cells: int, circular: Axes = NOWHERE) 
     return x
 
 
-def spread(x: Float[Tensor, "batch channels z y x"], factor: int) -> Float[Tensor, "batch out z2 y2 x2"]:
+def spread(x: Shaped[Tensor, "batch channels z y x"], factor: int) -> Shaped[Tensor, "batch out z2 y2 x2"]:
     """Lay channels numbered (channel, z, y, x of the sub-voxel) out in space: pixel shuffle in three dimensions."""
     if factor == 1:
         return x

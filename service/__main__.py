@@ -8,10 +8,6 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-import uvicorn
-
-from service.app import create_app
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,6 +33,11 @@ def reachable(host: str) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
+    # Not at the top: the processes that read foreign bodies start from this file too, and need neither.
+    import uvicorn  # noqa: PLC0415
+
+    from service import create_app  # noqa: PLC0415
+
     options = parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if reachable(options.host):

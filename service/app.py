@@ -16,12 +16,16 @@ from service.batching import Batcher, Limits
 from service.dependencies import Service
 from service.loading import Shelf, choose
 from service.monitoring import CountRequests, Metrics
+from service.quarantine import Quarantine
 from service.routes import health, models, upscale, validate
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+# In a batch. On a CPU eight blocks of 32^3 took 1.25 times as long together as one after another.
+BATCH_CELLS = {"cpu": 32_768}
+MANY = 1_000_000
 DESCRIPTION = """
 Coarse turbulent velocity in, four times as fine velocity out.
 
@@ -47,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             if service.settings.threads:
                 torch.set_num_threads(service.settings.threads)
             service.shelf.warm()
+            service.quarantine.warm()
             loop.call_soon_threadsafe(warm)
 
         def warm() -> None:
@@ -60,14 +65,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             service.warm = False
             service.metrics.ready.set(0)
             await asyncio.to_thread(service.batcher.close)
+            await asyncio.to_thread(service.quarantine.close)
 
     app = FastAPI(title="eddylift", version="1", description=DESCRIPTION.strip(), lifespan=lifespan)
     app.state.service = service
     app.add_middleware(CountRequests, metrics=service.metrics)
     errors.install(app)
-    for router in (models.router, upscale.router, validate.router):
-        app.include_router(router, prefix="/v1")
-    app.include_router(health.router)
+    # Routers carry their whole prefix, so that a route's path is what metrics call it.
+    for router in (models.router, upscale.router, validate.router, health.router):
+        app.include_router(router)
     return app
 
 
@@ -78,7 +84,7 @@ def _assemble(settings: Settings) -> Service:
     limits = Limits(
         wait_s=settings.batch_wait_ms / 1e3,
         batch_blocks=settings.max_batch_blocks,
-        batch_cells=settings.max_batch_cells,
+        batch_cells=settings.max_batch_cells or BATCH_CELLS.get(device.type, MANY),
         queue_cells=settings.max_queue_cells,
     )
     return Service(
@@ -86,5 +92,6 @@ def _assemble(settings: Settings) -> Service:
         shelf=Shelf(Catalogue(settings.weights), device),
         batcher=Batcher(device, limits, metrics),
         metrics=metrics,
+        quarantine=Quarantine(settings),
         readers=anyio.CapacityLimiter(settings.readers),
     )

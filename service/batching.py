@@ -300,32 +300,31 @@ class Batcher:
         return batch
 
     def _compute(self, key: Key, batch: list[Item]) -> None:
-        """Compute a batch; in parts if it does not fit the device, and one by one if it fails otherwise."""
-        batch = [item for item in batch if not item.work.future.done()]
-        if not batch:
-            return
-        try:
-            self._forward(key, batch)
-        except Exception as error:  # noqa: BLE001 whatever a model raises concerns the requests in this batch alone
-            # The traceback holds on to the tensors that did not fit.
-            failure = error.with_traceback(None)
-        else:
-            self._fitted(key, len(batch))
-            return
-        short = out_of_memory(failure)
-        if short:
-            self._release(key, len(batch))
-        if len(batch) > 1:
-            half = (len(batch) + 1) // 2 if short else 1
-            for start in range(0, len(batch), half):
-                self._compute(key, batch[start : start + half])
-            return
-        if short:
-            cells = " x ".join(map(str, key.shape))
-            failure = OutOfMemoryError(f"a block of {cells} coarse cells, halo included, does not fit the device")
-        else:
-            logger.error("%s failed on a block of %s", key.model, key.shape, exc_info=failure)
-        self._fail(batch[0].work, failure)
+        """Compute a batch; in smaller and smaller parts if it does not fit, and one by one if it fails otherwise."""
+        size = len(batch)
+        while batch := [item for item in batch if not item.work.future.done()]:
+            part = batch[:size]
+            try:
+                self._forward(key, part)
+            except Exception as error:  # whatever a model raises concerns the requests in this batch alone
+                short = out_of_memory(error)
+                if not short and len(part) == 1:
+                    logger.exception("%s failed on a block of %s", key.model, key.shape)
+                # The traceback holds on to the tensors that did not fit.
+                failure: Exception = error.with_traceback(None)
+            else:
+                self._fitted(key, len(part))
+                batch = batch[len(part) :]
+                continue
+            if short:
+                self._release(key, len(part))
+            if len(part) > 1:
+                size = len(part) // 2 if short else 1
+                continue
+            if short:
+                cells = " x ".join(map(str, key.shape))
+                failure = OutOfMemoryError(f"a block of {cells} coarse cells, halo included, does not fit the device")
+            self._fail(part[0].work, failure)
 
     def _forward(self, key: Key, batch: list[Item]) -> None:
         """Compute a batch and hand the blocks out."""

@@ -37,11 +37,13 @@ class Container(NamedTuple):
         media_types: its media types; answers carry the first.
         magic: what its bytes begin with.
         open: reads a body's head.
+        foreign: whether it is read by libraries that were not made for hostile input.
     """
 
     media_types: tuple[str, ...]
     magic: tuple[bytes, ...]
     open: Callable[[bytes, Settings], Opened]
+    foreign: bool = True
 
     @property
     def media_type(self) -> str:
@@ -50,7 +52,7 @@ class Container(NamedTuple):
 
 
 CONTAINERS: Final = (
-    Container(("application/x-npy",), (b"\x93NUMPY",), NpyBody),
+    Container(("application/x-npy",), (b"\x93NUMPY",), NpyBody, foreign=False),
     Container(("application/netcdf", "application/x-netcdf"), (b"\x89HDF\r\n\x1a\n", b"CDF"), NetcdfBody),
     Container(("application/zip", "application/x-zip-compressed"), (b"PK\x03\x04",), ZarrBody),
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from service.batching import Batcher
     from service.loading import Shelf
     from service.monitoring import Metrics
+    from service.quarantine import Quarantine
     from service.settings import Settings
 
 Result = TypeVar("Result")
@@ -33,6 +34,7 @@ class Service:
         shelf: models.
         batcher: what computes.
         metrics: what is told to Prometheus.
+        quarantine: what reads bodies.
         readers: places for threads that read, write and measure.
         warm: whether models have been loaded.
         open_requests: requests that hold a volume.
@@ -42,6 +44,7 @@ class Service:
     shelf: Shelf
     batcher: Batcher
     metrics: Metrics
+    quarantine: Quarantine
     readers: anyio.CapacityLimiter
     warm: bool = False
     open_requests: int = 0

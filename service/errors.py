@@ -7,24 +7,27 @@ wrong.
 from __future__ import annotations
 
 import http
+import json
 import logging
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fastapi import FastAPI, Request
-    from fastapi.responses import Response
 
 # What velocities may be.
 FLOATS: Final = "float32 or float64"
 MEDIA_TYPE: Final = "application/problem+json"
+# As nginx calls a client that hung up; there is no official one.
+GONE: Final = 499
 TITLES: Final = {
     "malformed": "The body is not what it says it is",
     "unknown-model": "There is no such model",
@@ -75,12 +78,17 @@ class Problem(Exception):  # noqa: N818 the word of RFC 9457
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
+        # All of these, so that it can be pickled from process to process.
+        super().__init__(status, kind, detail)
         self.status = status
         self.kind = kind
         self.detail = detail
         self.errors = list(errors)
         self.headers = dict(headers or {})
+
+    def __str__(self) -> str:
+        """What is wrong."""
+        return self.detail
 
     def document(self, instance: str) -> dict[str, Any]:
         """The problem document, as JSON can hold it."""
@@ -149,9 +157,9 @@ def within(part: str) -> Iterator[None]:
 def respond(request: Request, problem: Problem) -> Response:
     """The answer that carries a problem."""
     request.app.state.service.metrics.errors.labels(problem.kind).inc()
-    return JSONResponse(
-        problem.document(request.url.path), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
-    )
+    # In ASCII: what is quoted from a request need not be text that can be encoded.
+    content = json.dumps(problem.document(request.url.path), allow_nan=False)
+    return Response(content, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -181,6 +189,11 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     return respond(request, Problem(422, "unfit", detail, errors=errors))
 
 
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this but the metrics."""
+    return Response(status_code=GONE)
+
+
 async def _on_bug(request: Request, error: Exception) -> Response:
     """Anything else is ours. The log has the trace, the answer does not."""
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -192,6 +205,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(Exception, _on_bug)
 
 

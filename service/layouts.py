@@ -45,6 +45,10 @@ class Layout(Protocol):
         """The same with a fine velocity, (level, 3, 4 z, 4 y, 4 x), and a note on where it is from."""
         ...
 
+    def trial(self) -> Any:  # noqa: ANN401 what came
+        """The same with next to no velocity, to see whether it can be written."""
+        ...
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -143,6 +147,11 @@ class BareLayout:
         alone: NDArray[np.float32] = fine[0]
         return alone
 
+    @staticmethod
+    def trial() -> NDArray[np.float32]:
+        """Nothing but numbers can be written."""
+        return np.zeros(1, np.float32)
+
 
 def _check_cells(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:
     fewest, most = factor * settings.min_cells, factor**3 * settings.max_cells
@@ -223,6 +232,13 @@ class DatasetLayout:
         answer.attrs = {**self.source.attrs, **_note(self.source.attrs, provenance)}
         return answer.drop_encoding()
 
+    def trial(self) -> xr.Dataset:
+        """What came with the velocity, and the velocity's own attributes."""
+        variables = {
+            name: xr.Variable((), np.float32(0), attributes) for name, (_, attributes) in self.velocity.items()
+        }
+        return self.source.assign(variables).drop_encoding()
+
 
 def _note(attributes: Mapping[Any, Any], provenance: Mapping[str, str]) -> dict[str, str]:
     """Where a field is from, as attributes of its own and as a line of the CF ``history``."""
@@ -264,7 +280,9 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, factor: int) -> Volum
     rest = dataset.drop_vars(names)
     for name in rest.variables:
         _load(rest[name], str(name))
-    return Volume(velocity, DatasetLayout(rest.load(), kept, joined), TIME if timed else None, coordinates)
+    return Volume(
+        velocity, DatasetLayout(rest.load().drop_encoding(), kept, joined), TIME if timed else None, coordinates
+    )
 
 
 def _load(array: xr.DataArray, name: str) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBI = 1024**2
@@ -38,9 +38,12 @@ class Settings(BaseSettings):
     ] = 5.0
     max_batch_blocks: Annotated[PositiveInt, Field(description="Most blocks in a batch.")] = 16
     max_batch_cells: Annotated[
-        PositiveInt,
-        Field(description="Most coarse cells in a batch, halos included; a single larger block is computed alone."),
-    ] = 1_000_000
+        PositiveInt | None,
+        Field(
+            description="Most coarse cells in a batch, halos included; a single larger block is computed alone. "
+            "If unset, 1,000,000 on a GPU and 32,768 on a CPU, where larger batches no longer fit the caches."
+        ),
+    ] = None
 
     # Admission: beyond these the answer is 429 with Retry-After.
     max_requests: Annotated[
@@ -84,6 +87,12 @@ class Settings(BaseSettings):
     readers: Annotated[
         PositiveInt, Field(description="Threads that read bodies, write answers and compute metrics.")
     ] = 4
+    warm_readers: Annotated[
+        NonNegativeInt, Field(description="Processes for reading NetCDF and Zarr that are there from the start.")
+    ] = 1
+    read_timeout_s: Annotated[
+        PositiveFloat, Field(description="Longest time to read a NetCDF or Zarr body before it is taken for broken.")
+    ] = 60.0
     reproduction_tolerance: Annotated[
         PositiveFloat, Field(description="Relative departure from a card's error that still counts as reproducing it.")
     ] = 0.005

@@ -17,7 +17,7 @@ from service.validation import TRILINEAR, close, measure
 if TYPE_CHECKING:
     from models.catalogue import HeldOut
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"])
 # Trilinear interpolation belongs to no flow; this one's sample is shipped first.
 FLOW = "isotropic"
 

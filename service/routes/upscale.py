@@ -10,19 +10,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
 from service.bodies import essence, receive_body
-from service.containers import MEDIA_TYPES, check_media_type, recognise
+from service.containers import MEDIA_TYPES, check_media_type
 from service.dependencies import BoundariesDep, QueryCard, ServiceDep, admit
 from service.errors import responses
-from service.layouts import read
 from service.upscaling import upscale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from service.containers import Opened
-    from service.layouts import Volume
 
-router = APIRouter(tags=["super-resolution"])
+router = APIRouter(prefix="/v1", tags=["super-resolution"])
 PIECE = 1 << 20
 BINARY: dict[str, Any] = {name: {"schema": {"type": "string", "format": "binary"}} for name in MEDIA_TYPES}
 HEADERS = {
@@ -79,13 +76,7 @@ async def post_upscale(
     times = [time.perf_counter()]
     body = await receive_body(request, service.settings)
     times.append(time.perf_counter())
-    container = recognise(body)
-
-    def read_body() -> tuple[Opened, Volume]:
-        opened = container.open(body.content, service.settings)
-        return opened, read(opened.content, service.settings)
-
-    opened, volume = await service.in_thread(read_body)
+    container, opened, volume = await service.in_thread(lambda: service.quarantine.read(body))
     samples = volume.samples(card.frames)
     times.append(time.perf_counter())
     answer = await upscale(request, service, card, samples, boundary)

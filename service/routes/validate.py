@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, Request
 
 from service.bodies import receive_parts
-from service.containers import recognise
 from service.dependencies import BoundariesDep, QueryCard, ServiceDep, admit, find_card
 from service.errors import malformed, responses, within
-from service.layouts import FACTOR, check_pair, read
+from service.layouts import FACTOR, check_pair
 from service.schemas import Report
 from service.upscaling import upscale
 from service.validation import TRILINEAR, coarsened, measure, targets
@@ -18,9 +17,9 @@ from service.validation import TRILINEAR, coarsened, measure, targets
 if TYPE_CHECKING:
     from service.bodies import Body
     from service.layouts import Volume
-    from service.settings import Settings
+    from service.quarantine import Quarantine
 
-router = APIRouter(tags=["super-resolution"])
+router = APIRouter(prefix="/v1", tags=["super-resolution"])
 COARSE, REFERENCE = "coarse", "reference"
 FORM: dict[str, Any] = {
     "schema": {
@@ -54,7 +53,7 @@ async def post_validate(request: Request, service: ServiceDep, card: QueryCard, 
     parts = await receive_parts(request, service.settings, (COARSE, REFERENCE))
     if REFERENCE not in parts:
         raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
-    coarse, reference = await service.in_thread(lambda: _read(parts, service.settings))
+    coarse, reference = await service.in_thread(lambda: _read(parts, service.quarantine))
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
     references = targets(reference, samples)
@@ -72,14 +71,13 @@ async def post_validate(request: Request, service: ServiceDep, card: QueryCard, 
     return Report(model=card.name, boundary=list(boundary), levels=len(samples), metrics=ours, trilinear=theirs)
 
 
-def _read(parts: dict[str, Body], settings: Settings) -> tuple[Volume, Volume]:
+def _read(parts: dict[str, Body], quarantine: Quarantine) -> tuple[Volume, Volume]:
     """The coarse volume and the reference."""
     with within(REFERENCE):
-        opened = recognise(parts[REFERENCE]).open(parts[REFERENCE].content, settings)
-        reference = read(opened.content, settings, FACTOR)
+        reference = quarantine.read(parts[REFERENCE], FACTOR).volume
     if COARSE not in parts:
         return coarsened(reference), reference
     with within(COARSE):
-        coarse = read(recognise(parts[COARSE]).open(parts[COARSE].content, settings).content, settings)
+        coarse = quarantine.read(parts[COARSE]).volume
     check_pair(coarse, reference)
     return coarse, reference

@@ -53,7 +53,7 @@ def serve(catalogue: Catalogue) -> Iterator[Serve]:
     with ExitStack() as running:
 
         def start(weights: Path = catalogue.folder, **settings: Any) -> TestClient:  # noqa: ANN401 passed on to Settings
-            app = create_app(Settings(weights=weights, device="cpu", threads=1, **settings))
+            app = create_app(Settings(weights=weights, device="cpu", threads=1, **{"warm_readers": 0, **settings}))
             client = running.enter_context(TestClient(app, raise_server_exceptions=False))
             wait_until(lambda: client.get("/health/ready").is_success)
             return client
@@ -64,8 +64,8 @@ def serve(catalogue: Catalogue) -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def client(catalogue: Catalogue) -> Iterator[TestClient]:
     """A service that all tests share which leave it as it was."""
-    app = create_app(Settings(weights=catalogue.folder, device="cpu", threads=1))
-    with TestClient(app) as shared:
+    app = create_app(Settings(weights=catalogue.folder, device="cpu", threads=1, read_timeout_s=10))
+    with TestClient(app, raise_server_exceptions=False) as shared:
         wait_until(lambda: shared.get("/health/ready").is_success)
         yield shared
 

@@ -477,3 +477,15 @@ def test_other_errors_are_problem_documents(client: TestClient) -> None:
         assert response.headers["Content-Type"] == "application/problem+json"
         assert response.json()["status"] == status
     assert client.get("/v1/upscale").headers["Allow"] == "POST"
+
+
+def test_text_that_is_none_is_quoted_not_repeated(client: TestClient) -> None:
+    def units(file: h5py.File) -> None:
+        kind = h5py.h5t.C_S1.copy()
+        kind.set_size(3)
+        kind.set_cset(h5py.h5t.CSET_UTF8)
+        del file["v"].attrs["units"]
+        attribute = h5py.h5a.create(file["v"].id, b"units", kind, h5py.h5s.create(h5py.h5s.SCALAR))
+        attribute.write(np.array(b"\xff\xfem", "S3"), mtype=kind)
+
+    refused(client, post(client, hdf5(units), NETCDF), 422, "v")
