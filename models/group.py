@@ -26,7 +26,7 @@ class Group:
         matrices: R_g, acting on vectors (u, v, w).
     """
 
-    name: GroupName
+    name: str
     matrices: Int[Tensor, "order 3 3"]
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("service").warning(
             "listening on %s: anyone who can reach this address can use the service", options.host
         )
+    # uvicorn hands a SIGTERM on once it has shut down; that is an end as it should be.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Batching needs all requests in one process: the device has one owner.
     uvicorn.run(create_app(), host=options.host, port=options.port, workers=1, log_config=None, server_header=False)
     return 0

@@ -162,6 +162,7 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
         started.append(options)
 
     monkeypatch.setattr("uvicorn.run", run)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     assert main(["--host", "0.0.0.0", "--port", "81"]) == 0  # noqa: S104 what is warned of
     assert started[0]["host"] == "0.0.0.0"  # noqa: S104 as told
     assert started[0]["port"] == 81
