@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.blocks import plan
-from models.layers import NOWHERE, Axes, crop, freeze
+from models.layers import NOWHERE, Axes, crop, freeze, wrap
 from models.metrics import coarsen
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def trilinear(
         coarse: the field, with one more cell at both ends of every axis that is not circular.
         circular: axes (z, y, x) to wrap around.
     """
-    pad = [int(wrap) for wrap in reversed(circular) for _ in range(2)]
-    padded = functional.pad(coarse, pad, mode="circular") if any(circular) else coarse
-    fine = functional.interpolate(padded, scale_factor=FACTOR, mode="trilinear", align_corners=False)
+    fine = functional.interpolate(wrap(coarse, circular), scale_factor=FACTOR, mode="trilinear", align_corners=False)
     return crop(fine, FACTOR)
 
 

@@ -17,6 +17,7 @@ from training.samples import Sample, Source
 from training.train import Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SMALL = Architecture("equivariant", "O", 1, 1)
@@ -84,6 +85,16 @@ def test_training_beats_interpolation(run: StoredRun, tmp_path: Path) -> None:
     assert after < 0.8
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Several threads add up gradients in an order of their own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path) -> None:
     recipe = Recipe(6, augment=True)
     straight = Trainer(SMALL, recipe, [run], tmp_path / "straight")
