@@ -153,7 +153,7 @@ def draw_spectra(axes: Axes, fine: NDArray[np.float32], answers: dict[str, NDArr
         style = "--" if family == "trilinear" else "-"
         axes.loglog(k, spectrum(torch.from_numpy(answer)).energy, style, color=COLOURS[family], label=family)
     axes.axvline(nyquist, color="grey", linestyle=":")
-    axes.annotate("coarse Nyquist", (nyquist, float(energy.max())), ha="center", va="bottom", color="grey")
+    axes.annotate(" coarse Nyquist", (nyquist, float(energy.max())), ha="left", va="bottom", color="grey")
     axes.set(xlabel="k", ylabel="E(k)", title="kinetic energy spectrum")
     axes.set_ylim(float(energy[: 2 * len(energy) // 3].min()) / 10, 5 * float(energy.max()))
     axes.legend(loc="lower left")
