@@ -82,20 +82,22 @@ def retry_note(console: Console, details: RetryDetails) -> None:
 
 
 def models_table(cards: list[Card]) -> Table:
-    """List models, one a row."""
-    table = Table("model", "family", "flow", "group", box=None, pad_edge=False)
+    """List models, one a row; their names say family and flow."""
+    table = Table(box=None, pad_edge=False)
+    # A name is there to be typed: whatever else is cut on a narrow terminal, names are not.
+    table.add_column("model", no_wrap=True, min_width=max((len(_text(card.get("name"))) for card in cards), default=0))
+    table.add_column("group")
     for title in ("frames", "parameters", "MAE / trilinear's"):
         table.add_column(title, justify="right")
     for card in cards:
-        values = (card.get(key) for key in ("name", "family", "flow", "group", "frames", "parameters"))
-        table.add_row(*map(_text, values), _gain(card))
+        table.add_row(*(_text(card.get(key)) for key in ("name", "group", "frames", "parameters")), _gain(card))
     return table
 
 
 def _gain(card: Card) -> str:
     """MAE over trilinear's, on each held-out run that the card tells of."""
     ratios = [(run.get("cells"), run.get("mae_over_trilinear")) for run in card.get("measured", [])]
-    return ", ".join(f"{_text(ratio['mean'])} at {cells}^3" for cells, ratio in ratios if ratio) or "-"
+    return ", ".join(f"{ratio['mean']:.3f} ({cells}^3)" for cells, ratio in ratios if ratio) or "-"
 
 
 def report_table(report: Report) -> Table:
