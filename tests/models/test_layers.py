@@ -111,7 +111,8 @@ def test_frozen_is_the_layer_and_costs_one_convolution() -> None:
     layer = Convolve(group("O"), 2, 1, banks=2, relaxed=True, factor=2)
     layer.offset.data.normal_()
     x = regular("O").float()
-    torch.testing.assert_close(layer.frozen()(x), layer(x))
+    # In float32 the two sum up in orders of their own.
+    torch.testing.assert_close(layer.frozen()(x), layer(x), rtol=1e-4, atol=1e-4)
     layer, x = layer.double(), x.double()
     assert torch.equal(layer.frozen()(x), layer(x))
     assert not list(layer.frozen().parameters())
@@ -128,14 +129,14 @@ def test_a_block_has_the_same_bits_in_any_batch(cells: int) -> None:
 
 def test_training_after_freezing_leaves_no_stale_kernel() -> None:
     """Train, evaluate, train: each frozen copy is the network as it was when the copy was made."""
-    network = torch.nn.Sequential(Convolve(group("O"), 1, 1), Convolve(group("O"), 1, 1))
+    network = torch.nn.Sequential(Convolve(group("O"), 1, 1), Convolve(group("O"), 1, 1)).double()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    x = torch.randn(1, 24, 5, 5, 5)
+    x = torch.randn(1, 24, 5, 5, 5, dtype=torch.float64)
     answers = []
     for _ in range(2):
         frozen = freeze(network)
         assert all(isinstance(layer, Frozen) for layer in frozen)
-        torch.testing.assert_close(frozen(x), network(x))
+        assert torch.equal(frozen(x), network(x))
         answers.append((frozen, frozen(x)))
         network(x).square().mean().backward()
         optimizer.step()
