@@ -1,0 +1,449 @@
+"""Turbulent channel flow between walls at y = -1 and y = 1, on a CPU or a GPU.
+
+``du/dt + div(u u) = -grad p + nu laplace u + f e_x``, ``div u = 0``, ``u = 0`` at the walls. Lengths are in half
+heights h, velocities in the nominal u_tau, so that ``nu = 1/180`` means Re_tau = 180. The uniform force ``f(t)`` keeps
+the mass flux constant.
+
+Along x and z: Fourier modes, products dealiased by the 2/3 rule. Along y: staggered second-order finite differences
+(Harlow & Welch, Phys. Fluids 8, 1965), u, w and p at the centres of cells, v on their faces. The convective term has
+the divergence form, with the interpolations of Verstappen & Veldman (J. Comput. Phys. 187, 2003): on any spacing it
+is skew-symmetric, so it conserves momentum and energy to round-off before time is discrete. Time: low-storage RK3
+for convection, Crank-Nicolson for all of viscosity, pressure increments (Rai & Moin, J. Comput. Phys. 96, 1991).
+
+All solves along y, for viscosity and pressure, at every wavenumber and time step, are done in the eigenvectors of the
+second difference, found once in float64: two small matrix products and one division.
+
+Inside, arrays are ``(component, y, z, x)`` and coefficients ``(component, y, kz, kx)`` with the modes along z in the
+order ``0..K, -K..-1`` and along x ``0..K``. ``v[j]`` lies on the face below cell j, so ``v[0]`` is at the wall.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Array = NDArray[np.float64]
+
+NU = 1 / 180
+BULK = 15.63
+"""Mean velocity over u_tau at Re_tau = 180 (Kim, Moin & Moser, J. Fluid Mech. 177, 1987)."""
+STRETCHING = 1.9
+CFL = 1.4
+"""Largest ``dt k_max |u|`` along an axis; RK3 is stable up to sqrt(3)."""
+FRAME = 0.64
+"""Speed of the frame over the bulk velocity: it halves the largest speed, and so doubles the time step."""
+STAGES = ((8 / 15, 0.0), (5 / 12, -17 / 60), (3 / 4, -5 / 12))
+"""Weights of the present and the last convective term; their sum is the length of the stage."""
+
+
+class Grid:
+    """Points, modes, differences and solves along y.
+
+    Faces are at ``y = tanh(1.9 s) / tanh(1.9)`` for ny + 1 even steps of s from -1 to 1. Points along x and z are
+    evenly spaced from 0.
+
+    Args:
+        nx, ny, nz: points along each axis.
+        length_x, length_z: the periods.
+        device: where everything lies.
+        dtype: float32 or float64.
+
+    Raises:
+        ValueError: if there are fewer than 4 cells along y, or no points along x or z.
+    """
+
+    def __init__(
+        self,
+        nx: int = 96,
+        ny: int = 96,
+        nz: int = 96,
+        *,
+        length_x: float = 1.5 * math.pi,
+        length_z: float = 0.75 * math.pi,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if ny < 4 or min(nx, nz) < 1:  # noqa: PLR2004
+            message = f"a channel needs 4 cells along y and points along x and z, got {nx}, {ny}, {nz} along x, y, z"
+            raise ValueError(message)
+        self.nx, self.ny, self.nz = nx, ny, nz
+        self.length_x, self.length_z = length_x, length_z
+        self.device, self.dtype = torch.device(device), dtype
+        self.cut_x, self.cut_z = (nx - 1) // 3, (nz - 1) // 3
+        self.modes_shape = (3, ny, 2 * self.cut_z + 1, self.cut_x + 1)
+        self.modes_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
+
+        self.faces: Array = np.tanh(STRETCHING * np.linspace(-1, 1, ny + 1)) / math.tanh(STRETCHING)
+        self.centres: Array = (self.faces[1:] + self.faces[:-1]) / 2
+        cells = np.diff(self.faces)
+        # From centre to centre; the first and last reach from the wall to the centre of its cell.
+        gaps = np.diff(self.centres, prepend=-1, append=1)
+        self.cells = self._tensor(cells)[:, None, None]
+        """Heights of cells, (y, 1, 1)."""
+        self.gaps = self._tensor(gaps[:-1])[:, None, None]
+        """Distances between centres across each face but the last, (y, 1, 1); the first is half a cell."""
+        self.per_cell, self.per_gap = 1 / self.cells, 1 / self.gaps
+        self.upper = (self.cells / (self.cells + self.cells.roll(1, 0)))[1:]
+        """Weight of the cell above an inner face in an average over volume."""
+
+        kz = torch.arange(-self.cut_z, self.cut_z + 1, device=device, dtype=dtype).roll(-self.cut_z)
+        kx = torch.arange(self.cut_x + 1, device=device, dtype=dtype)
+        self.weight = torch.where(kx > 0, 2.0, 1.0).double()
+        """How often a stored mode counts: twice when its conjugate is left out."""
+        kx, kz = kx * (2 * math.pi / length_x), kz[:, None] * (2 * math.pi / length_z)
+        self.ikx, self.ikz = 1j * kx, 1j * kz
+        # Solves see real and imaginary parts side by side, as one real axis.
+        self.k_squared = (kx**2 + kz**2).repeat_interleave(2, dim=-1).flatten()
+        self.fastest = (float(kx.abs().max()), float(kz.abs().max()))
+
+        above = np.eye(ny + 1, ny) - np.eye(ny + 1, ny, k=-1)  # cell above a face less the one below; 0 in a wall
+        inner = above.copy()
+        inner[[0, -1]] = 0  # pressure has no gradient through a wall
+        across = np.eye(ny, k=1) - np.eye(ny)  # upper face of a cell less its lower one
+        across[:, 0] = 0
+        solid = _diagonalise(above, gaps, cells)
+        bases = (solid, _diagonalise(across, cells, gaps[:-1]), solid)
+        exact = [torch.tensor(np.stack(part), device=device) for part in zip(*bases, strict=True)]
+        self.exact_values, self.exact_vectors, self.exact_inverse = exact
+        self.values, self.vectors, self.inverse = (part.to(dtype) for part in exact)
+        values, vectors, inverse = _diagonalise(inner, gaps, cells)
+        self.pressure_vectors, self.pressure_inverse = self._tensor(vectors), self._tensor(inverse)
+        self.inverse_laplacian = 1 / (self._tensor(values)[:, None] - self.k_squared).clamp(max=-1e-9)
+        self.inverse_laplacian[:, :2] = 0  # k = 0: v has no mean, so nothing is to be projected
+
+    def _tensor(self, values: Array) -> Tensor:
+        return torch.tensor(values, dtype=self.dtype, device=self.device)
+
+    def to_physical(self, modes: Complex[Tensor, "... y kz kx"]) -> Float[Tensor, "... y z x"]:
+        """Values on the points along x and z."""
+        shape = (*modes.shape[:-2], self.nz, self.cut_x + 1)
+        padded = modes.new_zeros(shape)
+        padded[..., : self.cut_z + 1, :] = modes[..., : self.cut_z + 1, :]
+        if self.cut_z:
+            padded[..., -self.cut_z :, :] = modes[..., -self.cut_z :, :]
+        rows = torch.fft.ifft(padded, dim=-2, norm="forward")
+        values: Tensor = torch.fft.irfft(rows, n=self.nx, dim=-1, norm="forward")
+        return values
+
+    def to_spectral(self, values: Float[Tensor, "... y z x"]) -> Complex[Tensor, "... y kz kx"]:
+        """Coefficients of the kept modes."""
+        modes = torch.fft.rfft2(values, norm="forward")[..., : self.cut_x + 1]
+        low = modes[..., : self.cut_z + 1, :]
+        kept: Tensor = torch.cat((low, modes[..., self.nz - self.cut_z :, :]), dim=-2)
+        return kept
+
+    def divergence(self, modes: Complex[Tensor, "3 y kz kx"]) -> Complex[Tensor, "y kz kx"]:
+        """Coefficients of the discrete divergence in each cell."""
+        u, v, w = modes
+        divergence: Tensor = self.ikx * u + self.ikz * w
+        divergence -= v * self.per_cell
+        divergence[:-1] += v[1:] * self.per_cell[:-1]
+        return divergence
+
+    def gradient(self, pressure: Complex[Tensor, "y kz kx"]) -> Complex[Tensor, "3 y kz kx"]:
+        """Coefficients of the discrete gradient, where the velocity components are; zero on the walls."""
+        gradient = pressure.new_empty((3, *pressure.shape))
+        torch.mul(pressure, self.ikx, out=gradient[0])
+        gradient[1, 0] = 0
+        torch.mul(pressure[1:] - pressure[:-1], self.per_gap[1:], out=gradient[1, 1:])
+        torch.mul(pressure, self.ikz, out=gradient[2])
+        return gradient
+
+    def project(
+        self, modes: Complex[Tensor, "3 y kz kx"]
+    ) -> tuple[Complex[Tensor, "3 y kz kx"], Complex[Tensor, "y kz kx"]]:
+        """Take the gradient part away: what is left, with no divergence, and the potential of what was taken."""
+        divergence = self.divergence(modes)
+        coordinates = self.pressure_inverse @ _real(divergence)
+        potential = _complex(self.pressure_vectors @ coordinates.mul_(self.inverse_laplacian), divergence)
+        return modes - self.gradient(potential), potential
+
+    def diffuse(self, modes: Complex[Tensor, "3 y kz kx"], amount: float) -> Complex[Tensor, "3 y kz kx"]:
+        """Solve ``(1 - amount laplace) x = modes`` with x = 0 at the walls."""
+        coordinates = self.inverse @ _real(modes)
+        coordinates /= (1 - amount * self.values)[..., None] + amount * self.k_squared
+        solution = _complex(self.vectors @ coordinates, modes)
+        # The mean flow is far larger than all else: solved in float32, its round-off would be a force of 1 %.
+        solution[..., 0, 0] = self.diffuse_mean(modes[..., 0, 0].real, amount).to(modes.dtype)
+        return solution
+
+    def diffuse_mean(self, mean: Float[Tensor, "3 y"], amount: float) -> Float[Tensor, "3 y"]:
+        """Do as ``diffuse`` for k = 0, in float64."""
+        coordinates = (self.exact_inverse @ mean[..., None].double()).squeeze(-1)
+        coordinates /= 1 - amount * self.exact_values
+        return (self.exact_vectors @ coordinates[..., None]).squeeze(-1)
+
+    def inner(self, a: Complex[Tensor, "3 y kz kx"], b: Complex[Tensor, "3 y kz kx"]) -> float:
+        """Mean of ``a . b`` over the channel: each component weighs as much as the volume that it stands for."""
+        widths = torch.stack((self.cells, self.gaps, self.cells)).flatten(1)
+        return float((self.plane_means(a, b) * widths).sum()) / 2
+
+    def plane_means(
+        self, a: Complex[Tensor, "*rest y kz kx"], b: Complex[Tensor, "*rest y kz kx"]
+    ) -> Float[Tensor, "*rest y"]:
+        """Mean over x and z of the product of two fields, in float64 (Parseval)."""
+        product = (torch.view_as_real(a).double() * torch.view_as_real(b)).sum(dim=-1)
+        return (product * self.weight).sum(dim=(-2, -1))
+
+    def resampling(self, cells: int) -> tuple[Float[Tensor, "cell y"], Float[Tensor, "cell y"]]:
+        """Matrices that turn u (or w) and v along y into means over uniform cells.
+
+        The integral of u from the lower wall, known exactly on the faces, and v itself are continued between faces by
+        the cubic spline with zero slope at both walls. So no flux is lost, and because both are the same spline the
+        continued field is solenoidal at every point. ``u = 1 - y^2`` comes out exactly.
+        """
+        n, h, values = self.ny, np.diff(self.faces), np.eye(self.ny + 1)
+        # Each row below is a linear form in the values on the faces. Slopes m of the spline at inner face j:
+        # m[j-1] / h[j-1] + 2 m[j] (1 / h[j-1] + 1 / h[j]) + m[j+1] / h[j] = 3 (rise[j-1] / h[j-1] + rise[j] / h[j]).
+        system, right = np.eye(n + 1), np.zeros((n + 1, n + 1))
+        rise = np.diff(values, axis=0) / h[:, None]
+        for j in range(1, n):
+            system[j, j - 1 : j + 2] = 1 / h[j - 1], 2 / h[j - 1] + 2 / h[j], 1 / h[j]
+            right[j] = 3 * (rise[j - 1] / h[j - 1] + rise[j] / h[j])
+        slopes = np.linalg.solve(system, right)
+        low, high = slopes[:-1], slopes[1:]
+        cubic = np.stack((values[:-1] / h[:, None], low, 3 * rise - 2 * low - high, low + high - 2 * rise))
+        cubic *= h[:, None]  # powers of t from 0 to 1 in each cell
+        powers = np.arange(4)
+        edges = np.linspace(-1, 1, cells + 1)
+        at = np.clip(np.searchsorted(self.faces, edges, side="right") - 1, 0, n - 1)
+        t = ((edges - self.faces[at]) / h[at])[:, None]
+        value = np.einsum("ep,pef->ef", t**powers, cubic[:, at])
+        integral = np.einsum("ep,pef->ef", h[at, None] * t ** (powers + 1) / (powers + 1), cubic[:, at])
+        whole = np.einsum("p,pef->ef", 1 / (powers + 1), cubic) * h[:, None]
+        integral += np.concatenate((values[:1] * 0, np.cumsum(whole, axis=0)))[at]
+        flux = np.tri(n + 1, n, -1) * h  # from means over cells to the integral on the faces
+        horizontal, vertical = (np.diff(form, axis=0) * (cells / 2) for form in (value @ flux, integral[:, :-1]))
+        return self._tensor(horizontal), self._tensor(vertical)
+
+
+def _diagonalise(difference: Array, gaps: Array, widths: Array) -> tuple[Array, Array, Array]:
+    """Eigenvalues, eigenvectors and their inverse of ``-1/widths difference^T 1/gaps difference``."""
+    root = np.sqrt(widths)
+    scaled = difference / root
+    values, vectors = np.linalg.eigh(-(scaled.T / gaps) @ scaled)
+    return values, vectors / root[:, None], vectors.T * root
+
+
+def _real(modes: Tensor) -> Tensor:
+    """View (..., y, kz, kx) as real numbers (..., y, column)."""
+    return torch.view_as_real(modes).flatten(-3)
+
+
+def _complex(columns: Tensor, like: Tensor) -> Tensor:
+    """Undo ``_real``."""
+    return torch.view_as_complex(columns.view(*like.shape, 2))
+
+
+def reichardt(y: Array, nu: float = NU) -> Array:
+    """Mean velocity over u_tau (Reichardt, Z. Angew. Math. Mech. 31, 1951), for u_tau = 1."""
+    plus = (1 - np.abs(y)) / nu
+    return np.asarray(np.log1p(0.4 * plus) / 0.41 + 7.8 * (1 - np.exp(-plus / 11) - plus / 11 * np.exp(-plus / 3)))
+
+
+def start(
+    grid: Grid, seed: int, *, bulk: float = BULK, nu: float = NU, disturbance: float = 0.15
+) -> Complex[Tensor, "3 y kz kx"]:
+    """Reichardt's profile with large solenoidal eddies, of rms ``disturbance * bulk`` over all components.
+
+    The noise is drawn on the CPU in float64 for a fixed set of modes, so that a seed means the same on every device
+    and, but for truncation, on every grid.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    waves_y, waves_z, waves_x = 6, 4, 4
+    noise = torch.randn((3, waves_y, 2 * waves_z + 1, waves_x + 1, 2), generator=generator, dtype=torch.float64)
+    eddies = torch.view_as_complex(noise)
+    y = torch.from_numpy(np.stack((grid.centres, grid.faces[:-1], grid.centres)))
+    shapes = torch.sin(torch.arange(1, waves_y + 1)[:, None] * (math.pi / 2) * (y[:, None] + 1))
+    eddies = torch.einsum("cmy,cmzx->cyzx", shapes.to(eddies.dtype), eddies)
+    z, x = min(waves_z, grid.cut_z), min(waves_x, grid.cut_x)
+    modes = torch.zeros(grid.modes_shape, dtype=eddies.dtype)
+    for k in range(-z, z + 1):
+        modes[:, :, k, : x + 1] = eddies[:, :, k, : x + 1]
+    modes[1, 0] = 0
+    modes = modes.to(grid.device, grid.modes_dtype)
+    modes = grid.to_spectral(grid.to_physical(modes))  # makes c(-k) the conjugate of c(k)
+    modes[:, :, 0, 0] = 0
+    modes, _ = grid.project(modes)
+    modes *= disturbance * bulk / math.sqrt(max(grid.inner(modes, modes) / 3, 1e-30))
+    profile = reichardt(grid.centres, nu)
+    profile *= 2 * bulk / float(profile @ np.diff(grid.faces))
+    modes[0, :, 0, 0] = torch.from_numpy(profile)
+    return modes
+
+
+class Flow:
+    """A channel that can be stepped forward in time.
+
+    Args:
+        grid: where it lives.
+        modes: solenoidal velocity, zero on the walls.
+        nu: viscosity.
+        bulk: mean streamwise velocity that is kept; None leaves the flow unforced.
+        frame: speed along x of the frame in which the flow is stepped; by default 0.64 of bulk. Velocities stay those
+            seen from the walls.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        modes: Complex[Tensor, "3 y kz kx"],
+        *,
+        nu: float = NU,
+        bulk: float | None = BULK,
+        frame: float | None = None,
+    ) -> None:
+        self.grid, self.modes, self.nu, self.bulk = grid, modes, nu, bulk
+        self.frame = FRAME * (bulk or 0.0) if frame is None else frame
+        self.pressure: Complex[Tensor, "y kz kx"] = torch.zeros_like(modes[0])
+        """Over density, from the last stage; its mean over x and z is left out."""
+        self.time, self.steps = 0.0, 0
+        self.offset = 0.0
+        """How far the frame has come, modulo the period."""
+        self._force = torch.zeros((), dtype=torch.float64, device=grid.device)
+
+    @property
+    def force(self) -> float:
+        """Uniform force over the last step. In the mean it is the stress on a wall, u_tau^2."""
+        return float(self._force)
+
+    def step(self, limit: float = math.inf, *, dt: float | None = None) -> float:
+        """Advance by one time step and return it.
+
+        Args:
+            limit: the step is cut to this at most, to land on a moment; half of it is gone where one step is too
+                short, as round-off in the pressure grows with one over the step.
+            dt: a fixed step instead of ``1.4 / max(k_max |u - frame|, |v| / dy, k_max |w|)``.
+
+        Raises:
+            FloatingPointError: if the flow is no longer finite.
+        """
+        grid, last = self.grid, None
+        velocity = grid.to_physical(self.modes)
+        rate = self._rate(velocity)
+        if not math.isfinite(rate):
+            message = f"the flow is no longer finite at t = {self.time:.4f}"
+            raise FloatingPointError(message)
+        if dt is None:
+            dt = CFL / max(rate, 1e-12)
+            dt = limit / 2 if dt < limit < 2 * dt else dt
+        dt = min(dt, limit)
+        self._force = torch.zeros_like(self._force)
+        for now, before in STAGES:
+            length = (now + before) * dt
+            convection = self._convection(self.modes, velocity if last is None else grid.to_physical(self.modes))
+            change = 2 * self.modes - length * grid.gradient(self.pressure)
+            change.add_(convection, alpha=now * dt)
+            if last is not None:
+                change.add_(last, alpha=before * dt)
+            last = convection
+            # Crank-Nicolson: (1 + bL) u = 2 u - (1 - bL) u saves applying L.
+            modes = grid.diffuse(change, self.nu * length / 2) - self.modes
+            modes[1, :, 0, 0] = 0
+            if self.bulk is not None:
+                self._push(modes, length, length / dt)
+            self.modes, potential = grid.project(modes)
+            self.pressure = self.pressure + potential / length
+        self.time += dt
+        self.steps += 1
+        self.offset = (self.offset + self.frame * dt) % grid.length_x
+        return dt
+
+    def run(self, until: float) -> None:
+        """Advance to a moment, exactly."""
+        while self.time < until:
+            self.step(until - self.time)
+            if until - self.time < 1e-9 * max(1.0, abs(until)):
+                self.time = until
+
+    def velocity_uniform(self, cells: int) -> Float[Tensor, "3 z y x"]:
+        """Velocity seen from the walls, at rest, on uniform cells along y.
+
+        Along y the values are means over the cells, see ``Grid.resampling``; along x and z they are values on the
+        points, as nothing finer than the modes is there.
+        """
+        modes = self.modes * torch.exp(-self.grid.ikx * self.offset)
+        horizontal, vertical = self.grid.resampling(cells)
+        matrices = torch.stack((horizontal, vertical, horizontal))
+        columns = matrices @ _real(modes)
+        values = self.grid.to_physical(_complex(columns, modes.new_empty((3, cells, *modes.shape[2:]))))
+        return values.transpose(1, 2).contiguous()
+
+    def state(self) -> dict[str, Any]:
+        """All that ``restore`` needs to go on to the same numbers, as arrays and numbers."""
+        return {
+            "modes": self.modes.cpu().numpy(),
+            "pressure": self.pressure.cpu().numpy(),
+            "nu": self.nu,
+            "bulk": math.nan if self.bulk is None else self.bulk,
+            "frame": self.frame,
+            "time": self.time,
+            "steps": self.steps,
+            "offset": self.offset,
+            "force": self.force,
+        }
+
+    @classmethod
+    def restore(cls, grid: Grid, state: dict[str, Any]) -> Flow:
+        """Take a flow up again.
+
+        Raises:
+            ValueError: if the state is of another grid or precision.
+        """
+        modes = torch.tensor(state["modes"], device=grid.device)
+        wanted = (grid.modes_shape, grid.modes_dtype)
+        if (tuple(modes.shape), modes.dtype) != wanted:
+            message = f"the state's modes are {tuple(modes.shape)} {modes.dtype}, the grid's {wanted[0]} {wanted[1]}"
+            raise ValueError(message)
+        bulk = float(state["bulk"])
+        flow = cls(grid, modes, nu=float(state["nu"]), bulk=None if math.isnan(bulk) else bulk)
+        flow.pressure = torch.tensor(state["pressure"], device=grid.device)
+        flow.frame, flow.offset = float(state["frame"]), float(state["offset"])
+        flow.time, flow.steps = float(state["time"]), int(state["steps"])
+        flow._force = torch.tensor(float(state["force"]), dtype=torch.float64, device=grid.device)
+        return flow
+
+    def _rate(self, velocity: Tensor) -> float:
+        u, v, w = velocity
+        kx, kz = self.grid.fastest
+        rates = ((u - self.frame).abs().max() * kx, (v.abs() / self.grid.gaps).max(), w.abs().max() * kz)
+        return float(torch.stack(rates).max())
+
+    def _push(self, modes: Tensor, length: float, share: float) -> None:
+        """Add the uniform force that brings the flux back; it acts through the implicit viscosity."""
+        grid = self.grid
+        uniform = torch.ones((3, grid.ny), dtype=torch.float64, device=grid.device)
+        response = length * grid.diffuse_mean(uniform, self.nu * length / 2)[0]
+        heights = grid.cells.flatten().double() / 2
+        missing = self.bulk - heights @ modes[0, :, 0, 0].real.double()  # type: ignore[operator]
+        force = missing / (heights @ response)
+        modes[0, :, 0, 0] += force * response
+        self._force = self._force + share * force
+
+    def _convection(self, modes: Tensor, velocity: Tensor) -> Tensor:
+        """``-div(u u)``, seen from the frame."""
+        grid = self.grid
+        u, v, w = velocity
+        result = (self.frame * grid.ikx) * modes
+        spanwise = grid.to_spectral(u * w)
+        result[0] -= grid.ikx * grid.to_spectral(u * u) + grid.ikz * spanwise
+        result[2] -= grid.ikx * spanwise + grid.ikz * grid.to_spectral(w * w)
+        for component, ik in ((0, grid.ikx), (2, grid.ikz)):
+            below, above = velocity[component, :-1], velocity[component, 1:]
+            # The carried velocity is averaged evenly and the carrying one over volume: that conserves energy.
+            flux = grid.to_spectral((below + above).mul_(v[1:]).mul_(0.5))
+            result[component, :-1] -= flux * grid.per_cell[:-1]
+            result[component, 1:] += flux * grid.per_cell[1:]
+            result[1, 1:] -= ik * grid.to_spectral(torch.lerp(below, above, grid.upper).mul_(v[1:]))
+        middle = 0.5 * torch.cat((v[:-1] + v[1:], v[-1:]))
+        flux = grid.to_spectral(middle.square())
+        result[1, 1:] -= (flux[1:] - flux[:-1]) * grid.per_gap[1:]
+        return result
