@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.blocks import PERIODIC
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from models.blocks import Boundaries
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class StoredRun:
         return int(self.description["seed"])
 
     @property
+    def boundary(self) -> Boundaries:
+        """What lies beyond the ends of each axis, (z, y, x)."""
+        z, y, x = self.description.get("boundary", PERIODIC)
+        return z, y, x
+
+    @property
     def times(self) -> list[float]:
         """Time of each snapshot."""
         return list(self.description["times"])
@@ -82,3 +92,15 @@ def find_runs(folder: Path, *, flow: str = "isotropic", seeds: set[int] | None =
     runs = [StoredRun(path.parent) for path in sorted(folder.glob("*/run.json"))]
     chosen = [run for run in runs if run.flow == flow and (seeds is None or run.seed in seeds)]
     return sorted(chosen, key=lambda run: (run.n, run.seed))
+
+
+def require_boxes(runs: Sequence[StoredRun]) -> None:
+    """Refuse runs that are not periodic along every axis.
+
+    Raises:
+        ValueError: naming the first such run.
+    """
+    for run in runs:
+        if run.boundary != PERIODIC:
+            message = f"{run.name} has boundaries {','.join(run.boundary)}; only periodic boxes can be used here yet"
+            raise ValueError(message)

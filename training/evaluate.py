@@ -19,7 +19,7 @@ from models.blocks import PERIODIC
 from models.catalogue import Card, Catalogue, HeldOut
 from models.metrics import coarsen, mae_over_rms, report
 from models.superresolution import SuperResolution, upscale
-from training.dataset import StoredRun
+from training.dataset import StoredRun, require_boxes
 
 if TYPE_CHECKING:
     import argparse
@@ -130,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         shipped = StoredRun(args.ship)
         print(catalogue.write_held_out(shipped.flow, list(samples(shipped))[-1]))
     runs = [StoredRun(folder) for folder in args.data]
+    require_boxes(runs)
     cards = [catalogue.card(name) for name in args.models or catalogue.names()]
     cards = [evaluate(catalogue, card, runs, args.device) for card in cards if card.frames == 1]
     for held_out in runs:

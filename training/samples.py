@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.group import group, rotate_vector
 from models.metrics import coarsen, rms
+from training.dataset import require_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,7 @@ class Source:
     """
 
     def __init__(self, runs: Sequence[StoredRun], *, augment: bool, device: str, seed: int, keep: int = 1) -> None:
+        require_boxes(runs)
         self.device = device
         self.matrices = group("Oh" if augment else "C1").matrices
         self.random = np.random.default_rng(seed)

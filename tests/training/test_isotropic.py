@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ import torch
 from training.__main__ import main
 from training.dataset import StoredRun, find_runs
 from training.isotropic import Flow, Grid, random_modes, refine, statistics, viscosity
-from training.simulate import Recipe, Run
+from training.isotropic_simulation import IsotropicSimulation
+from training.runs import Recipe, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,56 +236,15 @@ def test_a_flow_that_blows_up_says_so() -> None:
         flow.step()
 
 
-SMALL = Recipe("isotropic", n=16, seed=4, interval=0.2, spin_up=0.3, settle=0.3)
-
-
-def snapshots(folder: Path) -> list[bytes]:
-    """Content of the snapshots, in order."""
-    return [path.read_bytes() for path in sorted(folder.glob("snapshot-*.npy"))]
-
-
-def test_a_run_resumes_to_the_same_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped anywhere, a run goes on to the very numbers it would have had."""
-    Run(SMALL, tmp_path / "whole").advance(3)
-    whole = snapshots(tmp_path / "whole")
-    assert len(whole) == 3
-    assert len(set(whole)) == 3
-
-    Run(SMALL, tmp_path / "longer").advance(1)
-    Run(SMALL, tmp_path / "longer").advance(3)
-    assert snapshots(tmp_path / "longer") == whole
-
-    step, left = Flow.step, 0
-
-    def interrupted(flow: Flow, limit: float = math.inf) -> float:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise KeyboardInterrupt
-        return step(flow, limit)
-
-    monkeypatch.setattr(Flow, "step", interrupted)
-    for _ in range(40):
-        left = 7
-        try:
-            Run(SMALL, tmp_path / "broken").advance(3)
-        except KeyboardInterrupt:
-            continue
-        break
-    assert snapshots(tmp_path / "broken") == whole
-    first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "broken"))
-    assert first == second
-    assert first["times"] == pytest.approx([0.6, 0.8, 1.0])
-    assert not list((tmp_path / "broken").glob(".*"))
-
-
 def test_spin_up_is_refined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flow starts on few points and its snapshots have many, with their own viscosity."""
-    monkeypatch.setattr("training.simulate.SPIN_UP_POINTS", 16)
-    run = Run(Recipe("isotropic", 24, 4, interval=0.1, spin_up=0.2, settle=0.1), tmp_path)
-    assert run.flow.grid.n == 16
+    monkeypatch.setattr("training.isotropic_simulation.SPIN_UP_POINTS", 16)
+    recipe = Recipe("isotropic", 24, 4, interval=0.1, spin_up=0.2, settle=0.1)
+    simulation = IsotropicSimulation(recipe, "cpu")
+    assert simulation.flow.grid.n == 16
+    run = Run(recipe, tmp_path, lambda *_: simulation)
     run.advance(1)
-    assert run.flow.nu == pytest.approx(viscosity(24))
+    assert simulation.flow.nu == pytest.approx(viscosity(24))
     assert StoredRun(tmp_path)[0].shape == (3, 24, 24, 24)
 
 

@@ -1,0 +1,112 @@
+"""Runs of both flows: whatever stops them, they go on to the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from training import channel, isotropic
+from training.__main__ import main
+from training.channel_simulation import ChannelSimulation
+from training.dataset import StoredRun, find_runs
+from training.isotropic_simulation import IsotropicSimulation
+from training.runs import Recipe, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.runs import Make
+
+BOX = Recipe("isotropic", n=16, seed=4, interval=0.2, spin_up=0.3, settle=0.3)
+CHANNEL = Recipe("channel", n=16, seed=4, interval=0.1, spin_up=0.0, settle=0.1)
+
+
+def snapshots(folder: Path) -> list[bytes]:
+    """Content of the snapshots, in order."""
+    return [path.read_bytes() for path in sorted(folder.glob("snapshot-*.npy"))]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make", "flow"),
+    [(BOX, IsotropicSimulation, isotropic.Flow), (CHANNEL, ChannelSimulation, channel.Flow)],
+    ids=["isotropic", "channel"],
+)
+def test_a_run_resumes_to_the_same_snapshots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, make: Make, flow: type[isotropic.Flow]
+) -> None:
+    """Stopped anywhere, a run goes on to the very numbers it would have had."""
+    Run(recipe, tmp_path / "whole", make).advance(3)
+    whole = snapshots(tmp_path / "whole")
+    assert len(whole) == 3
+    assert len(set(whole)) == 3
+
+    Run(recipe, tmp_path / "longer", make).advance(1)
+    Run(recipe, tmp_path / "longer", make).advance(3)
+    assert snapshots(tmp_path / "longer") == whole
+
+    step, left = flow.step, 0
+
+    def interrupted(flow: isotropic.Flow, limit: float = math.inf) -> float:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return step(flow, limit)
+
+    monkeypatch.setattr(flow, "step", interrupted)
+    monkeypatch.setattr("training.runs.SAVE_EVERY", 0.0)
+    interruptions = 0
+    for _ in range(80):
+        left = 3
+        try:
+            Run(recipe, tmp_path / "broken", make).advance(3)
+        except KeyboardInterrupt:
+            interruptions += 1
+            continue
+        break
+    assert interruptions > 2
+    assert snapshots(tmp_path / "broken") == whole
+    first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "broken"))
+    assert first == second
+    assert first["times"] == pytest.approx([recipe.moment(number) for number in range(3)])
+    assert not list((tmp_path / "broken").glob(".*"))
+
+
+def test_a_channel_is_simulated_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["simulate", "--flow", "channel", "--n", "16", "--seed", "9", "--snapshots", "2", "--interval", "0.05",
+               "--settle", "0.05", "--out", str(tmp_path)]  # fmt: skip
+    assert main(command) == 0
+    assert "Moser, Kim & Mansour" in capsys.readouterr().out
+    (run,) = find_runs(tmp_path, flow="channel")
+    assert run.description["boundary"] == ["periodic", "wall", "periodic"]
+    assert run.description["length"] == pytest.approx([0.75 * math.pi, 2, 1.5 * math.pi])
+    for snapshot in run:
+        assert snapshot.shape == (3, 16, 16, 16)
+        # Streamwise, as the flux is kept; slower at the walls, which bound the second axis.
+        assert snapshot[0].mean() == pytest.approx(channel.BULK, rel=1e-4)
+        profile = snapshot[0].mean(axis=(0, 2))
+        assert profile[[0, -1]].max() < 0.8 * profile[4:12].min()
+        assert np.abs(snapshot[1:].mean(axis=(1, 2, 3))).max() < 0.1
+
+
+def test_a_channel_has_no_spin_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate", "--flow", "channel", "--n", "16", "--spin-up", "1", "--out", str(tmp_path)])
+    assert "spin-up must be 0, not 1.0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["train", "--out", "{}/out"], ["evaluate", "--weights", "{}/weights"]], ids=["train", "evaluate"]
+)
+def test_walls_are_refused_where_boxes_are_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    Run(CHANNEL, tmp_path / CHANNEL.name, ChannelSimulation).advance(2)
+    with pytest.raises(SystemExit) as refused:
+        main([*(part.format(tmp_path) for part in command), "--data", str(StoredRun(tmp_path / CHANNEL.name).folder)])
+    assert refused.value.code == 2
+    assert "channel-16-seed4 has boundaries periodic,wall,periodic" in capsys.readouterr().err

@@ -1,0 +1,221 @@
+"""A run: a simulation, the folder that it keeps snapshots in, and how far it has come.
+
+The folder ``<flow>-<n>-seed<k>`` holds ``run.json``, ``snapshot-0000.npy`` ... and ``restart.npz``. The restart is
+replaced after every snapshot and every few minutes, so that a run that was interrupted goes on to the same numbers,
+and a complete run can be made longer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+Record = dict[str, float]
+SAVE_EVERY = 120.0
+"""Seconds between restarts while there is no snapshot."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run is made of. Two runs of one recipe on one kind of device are the same, number for number."""
+
+    flow: str
+    n: int
+    """Points a side."""
+    seed: int
+    interval: float
+    """Time between snapshots; long enough for the flow to forget itself."""
+    spin_up: float
+    """Time on fewer points, from the random start; only the isotropic flow has it."""
+    settle: float
+    """Time on n^3 points before the first snapshot."""
+
+    @property
+    def name(self) -> str:
+        """Folder of the run."""
+        return f"{self.flow}-{self.n}-seed{self.seed}"
+
+    def moment(self, snapshot: int) -> float:
+        """Time of a snapshot."""
+        return self.spin_up + self.settle + snapshot * self.interval
+
+
+class Simulation(Protocol):
+    """A flow as a run sees it: made of a recipe and a device, and taken up again from what ``state`` gave."""
+
+    columns: str
+    """Head of the table of records."""
+
+    @property
+    def time(self) -> float:
+        """How far it is."""
+
+    def advance(self, until: float) -> None:
+        """Take one step, which does not go past a moment; one that comes close to it lands on it."""
+
+    def velocity(self) -> Tensor:
+        """Velocity (3, z, y, x) at this moment, on uniform cells."""
+
+    def record(self) -> Record:
+        """What a snapshot is known by."""
+
+    def row(self, record: Record) -> str:
+        """One line of the table."""
+
+    def summary(self, records: list[Record]) -> str:
+        """What was found in all, beside what was to be expected."""
+
+    def description(self) -> dict[str, Any]:
+        """What ``run.json`` says beside the recipe and the records."""
+
+    def state(self) -> dict[str, Any]:
+        """Arrays, numbers and strings to go on from."""
+
+
+class Make(Protocol):
+    """Makes the simulation of a recipe on a device, from a state if there is one."""
+
+    def __call__(self, recipe: Recipe, device: str, state: dict[str, Any] | None) -> Simulation:
+        """See the class."""
+
+
+class Run:
+    """A simulation and its folder, taken up where the restart left it or begun anew.
+
+    Args:
+        recipe: what to simulate.
+        folder: where to keep it.
+        make: makes the simulation.
+        device: where to compute.
+        say: takes a line for every snapshot.
+        live: whether to show progress on standard error.
+
+    Raises:
+        ValueError: if the folder holds a run of another recipe.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        make: Make,
+        *,
+        device: str = "cpu",
+        say: Callable[[str], None] = print,
+        live: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.say = say
+        self.live = live
+        self.records: list[Record] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        restart = folder / "restart.npz"
+        state = self._load(restart) if restart.exists() else None
+        self.simulation = make(recipe, device, state)
+
+    def advance(self, snapshots: int) -> None:
+        """Go on until that many snapshots are there."""
+        while (number := len(self.records)) < snapshots:
+            self._run(f"snapshot {number + 1}/{snapshots}" if number else "settling", self.recipe.moment(number))
+            self._keep(number)
+
+    def _run(self, what: str, until: float) -> None:
+        simulation, start, steps = self.simulation, self.simulation.time, 0
+        begin = shown = saved = time.perf_counter()
+        while simulation.time < until:
+            simulation.advance(until)
+            steps += 1
+            now = time.perf_counter()
+            if now - saved > SAVE_EVERY:
+                saved = now
+                self._save()
+            if self.live and now - shown > 1:
+                shown = now
+                done = (simulation.time - start) / (until - start)
+                left = (now - begin) * (1 - done) / done
+                rate = (now - begin) / steps
+                line = f"{what}: t {simulation.time:.2f}/{until:g}, {rate:.3f} s/step, {left:.0f} s left"
+                print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
+        if self.live:
+            print(f"\r{'':<78}\r", end="", file=sys.stderr, flush=True)
+
+    def _keep(self, number: int) -> None:
+        velocity = self.simulation.velocity().to(device="cpu", dtype=torch.float32).numpy()
+        self.records.append(self.simulation.record())
+        with Replacing(self.folder / f"snapshot-{number:04d}.npy") as path, path.open("wb") as file:
+            np.save(file, velocity)
+        self._save()
+        self._describe()
+        self.say(f"{number:5d} {self.simulation.row(self.records[-1])}")
+
+    def _save(self) -> None:
+        state = {
+            "recipe": json.dumps(asdict(self.recipe)),
+            "records": json.dumps(self.records),
+            **self.simulation.state(),
+        }
+        with Replacing(self.folder / "restart.npz") as path, path.open("wb") as file:
+            np.savez(file, **state)
+
+    def _load(self, path: Path) -> dict[str, Any]:
+        with np.load(path, allow_pickle=False) as content:
+            state = dict(content)
+        recipe = json.loads(str(state["recipe"]))
+        if recipe != asdict(self.recipe):
+            message = (
+                f"{self.folder} holds another run ({recipe}), not {asdict(self.recipe)}: "
+                "give its settings to go on with it, or another seed or folder"
+            )
+            raise ValueError(message)
+        self.records = json.loads(str(state["records"]))
+        return state
+
+    def _describe(self) -> None:
+        description = {
+            **asdict(self.recipe),
+            **self.simulation.description(),
+            "layout": "(3, z, y, x) float32, components u, v, w along x, y, z",
+            "times": [record["time"] for record in self.records],
+            "statistics": self.records,
+        }
+        with Replacing(self.folder / "run.json") as path:
+            path.write_text(json.dumps(description, indent=1) + "\n")
+
+
+def landed(time: float, until: float) -> bool:
+    """Whether a moment is reached but for round-off."""
+    return until - time < 1e-9 * max(1.0, abs(until))
+
+
+class Replacing:
+    """A path to write to that takes the place of another one only when it is complete."""
+
+    def __init__(self, target: Path) -> None:
+        """Name the file that is to be replaced."""
+        self.target = target
+        self.part = target.with_name(f".{target.name}.part")
+
+    def __enter__(self) -> Path:
+        """Give the path to write to."""
+        return self.part
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Put it in place, or take it away when writing failed."""
+        if kind is None:
+            os.replace(self.part, self.target)  # noqa: PTH105
+        else:
+            self.part.unlink(missing_ok=True)
