@@ -1,0 +1,107 @@
+"""Each opponent is as good as it is said to be."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from models.metrics import coarsen
+from training.opponents import LinearEstimator, consistent_trilinear, spectral, tricubic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+def waves(z: int, y: int, x: int, highest: int, seed: int = 0) -> Tensor:
+    """A random field (3, z, y, x) in float64 of modes up to a wavenumber along each axis, with a mean."""
+    random = torch.Generator().manual_seed(seed)
+    field = torch.zeros(3, z, y, x, dtype=torch.float64) + torch.tensor([3.0, -2.0, 1.0])[:, None, None, None]
+    lines = [torch.arange(n, dtype=torch.float64) * (2 * math.pi / n) for n in (z, y, x)]
+    for _ in range(12):
+        k = torch.randint(-highest, highest + 1, (3,), generator=random)
+        phase = sum(
+            number * line.reshape([-1 if axis == other else 1 for other in range(3)])
+            for axis, (number, line) in enumerate(zip(k, lines, strict=True))
+        )
+        for component in range(3):
+            field[component] += torch.randn((), generator=random) * torch.cos(phase + component)
+    return field
+
+
+@pytest.mark.parametrize("cells", [(32, 24, 28), (20, 16, 36)])
+def test_spectral_is_exact_for_what_the_coarse_grid_resolves(cells: tuple[int, int, int]) -> None:
+    fine = waves(*cells, highest=1)
+    torch.testing.assert_close(spectral(coarsen(fine)), fine, rtol=0, atol=1e-12)
+
+
+def test_spectral_keeps_a_nyquist_mode_where_it_is() -> None:
+    zigzag = torch.tensor([1.0, -1.0] * 2, dtype=torch.float64).expand(3, 4, 4, 4)
+    answer = spectral(zigzag)
+    torch.testing.assert_close(coarsen(answer), zigzag)
+
+
+def error(opponent: Callable[[Tensor], Tensor], fine: Tensor) -> float:
+    return float((opponent(coarsen(fine)) - fine).square().mean().sqrt())
+
+
+def test_tricubic_converges_faster_than_trilinear() -> None:
+    """Point values of a smooth field: third order (Keys 1981). The block mean itself is second."""
+
+    def of_points(n: int) -> float:
+        centres = (torch.arange(n, dtype=torch.float64) + 0.5) * (2 * math.pi / n)
+        fine = (torch.arange(4 * n, dtype=torch.float64) + 0.5) * (2 * math.pi / (4 * n))
+        coarse = torch.sin(centres).expand(3, 4, 4, n)
+        return float((tricubic(coarse) - torch.sin(fine)).abs().max())
+
+    assert of_points(16) / of_points(32) == pytest.approx(8, rel=0.3)
+
+
+@pytest.mark.parametrize("opponent", [consistent_trilinear, tricubic, spectral])
+def test_a_uniform_flow_stays(opponent: Callable[[Tensor], Tensor]) -> None:
+    coarse = torch.tensor([1.0, 2.0, -3.0]).double()[:, None, None, None].expand(3, 4, 5, 6)
+    answer = opponent(coarse)
+    assert answer.shape == (3, 16, 20, 24)
+    torch.testing.assert_close(answer, coarse[:, :1, :1, :1].expand(answer.shape))
+
+
+def test_consistent_trilinear_has_the_means_of_its_input() -> None:
+    coarse = torch.randn(3, 4, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(coarsen(consistent_trilinear(coarse)), coarse)
+
+
+def test_the_linear_estimator_beats_every_other_linear_map_where_it_was_fitted() -> None:
+    torch.manual_seed(0)
+    fields = [waves(32, 32, 32, highest=6, seed=seed) for seed in range(3)]
+    linear = LinearEstimator(fields, radius=1)
+    for fine in fields:
+        coarse = coarsen(fine)
+        torch.testing.assert_close(coarsen(linear(coarse)), coarse, rtol=0, atol=1e-6)
+    ours = sum(error(linear, fine) ** 2 for fine in fields)
+    # Both see the neighbours only; the others see more.
+    assert ours < sum(error(consistent_trilinear, fine) ** 2 for fine in fields)
+
+
+def test_the_linear_estimator_finds_a_map_that_is_linear() -> None:
+    """Fields of one wavenumber and fixed direction are linear in their coarse cells: another such field is exact."""
+    linear = LinearEstimator([noise_of_one_kernel(seed) for seed in range(4)], radius=1)
+    fine = noise_of_one_kernel(9)
+    assert error(linear, fine) < 1e-6 * float(fine.std())
+
+
+def noise_of_one_kernel(seed: int) -> Tensor:
+    """White coarse noise, made fine by weights of its own for the sub-voxels of a cell whose mean is one."""
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(3, 8, 8, 8, generator=random, dtype=torch.float64)
+    coarse -= coarse.mean(dim=(1, 2, 3), keepdim=True)
+    pattern = torch.linspace(0.5, 1.5, 64, dtype=torch.float64).reshape(4, 4, 4)
+    return torch.kron(coarse, pattern[None])
+
+
+def test_too_few_cells_are_refused() -> None:
+    with pytest.raises(ValueError, match="64 coarse cells are too few to fit 375 weights"):
+        LinearEstimator([torch.randn(3, 16, 16, 16)])

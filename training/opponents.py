@@ -1,0 +1,137 @@
+"""What a network has to beat: classical interpolations, and the best that any linear estimator can do.
+
+For periodic boxes whose coarse cells are means over fine ones. Coarse fields are (3, z, y, x), answers
+(3, 4 z, 4 y, 4 x).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from models.layers import EVERYWHERE, spread
+from models.metrics import coarsen
+from models.superresolution import FACTOR, refine, trilinear
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    # From the cells of an axis to the matrix that interpolates along it.
+    Interpolation = Callable[[int], Tensor]
+
+Coarse = Float[Tensor, "3 z y x"]
+Fine = Float[Tensor, "3 fine_z fine_y fine_x"]
+
+
+def consistent_trilinear(coarse: Coarse) -> Fine:
+    """Trilinear interpolation, shifted in every coarse cell so that its mean is the input's."""
+    answer = trilinear(coarse[None], EVERYWHERE)[0]
+    return answer + refine(coarse - coarsen(answer, FACTOR))
+
+
+def tricubic(coarse: Coarse) -> Fine:
+    """Cubic convolution along each axis (Keys, IEEE Trans. Acoust. Speech Signal Process. 29, 1981; a = -1/2)."""
+    return _along_axes(coarse, _cubic)
+
+
+def spectral(coarse: Coarse) -> Fine:
+    """Fourier interpolation along each axis that undoes the block mean: exact for what the coarse grid resolves."""
+    return _along_axes(coarse, _fourier)
+
+
+def _along_axes(coarse: Tensor, interpolation: Interpolation) -> Tensor:
+    for axis in (1, 2, 3):
+        matrix = interpolation(coarse.shape[axis]).to(coarse)
+        coarse = torch.tensordot(coarse, matrix, dims=([axis], [1])).movedim(-1, axis)
+    return coarse
+
+
+def _fine_centres(cells: int) -> Tensor:
+    """Centres of fine cells in coarse cells from the first coarse centre: -3/8, -1/8, 1/8 ..."""
+    return (torch.arange(FACTOR * cells, dtype=torch.float64) + 0.5) / FACTOR - 0.5
+
+
+def _cubic(cells: int) -> Float[Tensor, "fine cell"]:
+    x = _fine_centres(cells)
+    first = x.floor().long()
+    matrix = torch.zeros(FACTOR * cells, cells, dtype=torch.float64)
+    for step in range(-1, 3):
+        s = (x - (first + step)).abs()
+        near, far = (1.5 * s - 2.5) * s**2 + 1, ((-0.5 * s + 2.5) * s - 4) * s + 2
+        weight = torch.where(s <= 1, near, far)
+        matrix.scatter_add_(1, ((first + step) % cells)[:, None], weight[:, None])
+    return matrix
+
+
+def _fourier(cells: int) -> Float[Tensor, "fine cell"]:
+    # Of the Nyquist wavenumber, which only even axes have, phase and sign cannot be told: it is left as it is.
+    k = torch.arange(-((cells - 1) // 2), (cells - 1) // 2 + 1, dtype=torch.float64) * (2 * math.pi / cells)
+    offsets = _fine_centres(1)
+    kept = torch.cos(k[:, None] * offsets).mean(dim=1)  # what the mean over a cell leaves of a mode
+    distance = _fine_centres(cells)[:, None] - torch.arange(cells, dtype=torch.float64)
+    matrix = (torch.cos(distance[..., None] * k) / kept).sum(dim=-1) / cells
+    if cells % 2 == 0:
+        signs = 1.0 - 2.0 * (torch.arange(cells, dtype=torch.float64) % 2)
+        matrix += signs.repeat_interleave(FACTOR)[:, None] * signs / cells
+    return matrix
+
+
+class LinearEstimator:
+    """The linear map from a neighbourhood of coarse cells to the fine cells of its middle with least squared error.
+
+    One kernel for all places, all three components in and out; the mean velocity is taken out before and put back
+    after. As the middle cell is among the inputs, the block mean of the answer is the input, up to round-off.
+
+    Args:
+        fields: fine fields to fit to, by their block means.
+        radius: cells on each side of the middle one.
+
+    Raises:
+        ValueError: if the fields hold too few cells to determine the kernel.
+    """
+
+    def __init__(self, fields: Iterable[Fine], radius: int = 2) -> None:
+        self.radius = radius
+        size = 2 * radius + 1
+        inputs, cells = 3 * size**3, 0
+        products = torch.zeros(inputs, inputs, dtype=torch.float64)
+        targets = torch.zeros(inputs, 3 * FACTOR**3, dtype=torch.float64)
+        for field in fields:
+            coarse, mean = self._centred(coarsen(field.double(), FACTOR))
+            around = self._padded(coarse)
+            for axis in (1, 2, 3):
+                around = around.unfold(axis, size, 1)
+            around = around.permute(0, 4, 5, 6, 1, 2, 3).reshape(inputs, -1)
+            products += around @ around.T
+            targets += around @ _by_cell(field.double() - mean).flatten(1).T
+            cells += around.shape[1]
+        if cells < 2 * inputs:
+            message = f"{cells} coarse cells are too few to fit {inputs} weights for each fine cell"
+            raise ValueError(message)
+        weights = torch.linalg.solve(products, targets)
+        self.kernel = weights.T.reshape(3 * FACTOR**3, 3, size, size, size)
+
+    def __call__(self, coarse: Coarse) -> Fine:
+        """Estimate the fine field."""
+        fluctuation, mean = self._centred(coarse.double())
+        channels = functional.conv3d(self._padded(fluctuation)[None], self.kernel)
+        return (spread(channels, FACTOR)[0] + mean).to(coarse.dtype)
+
+    def _centred(self, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        mean = coarse.mean(dim=(1, 2, 3), keepdim=True)
+        return coarse - mean, mean
+
+    def _padded(self, coarse: Tensor) -> Tensor:
+        return functional.pad(coarse[None], (self.radius,) * 6, mode="circular")[0]
+
+
+def _by_cell(fine: Tensor) -> Tensor:
+    """Fine cells, (3, 4 z, 4 y, 4 x), as channels of the coarse ones they lie in: undoes ``spread``."""
+    _, z, y, x = fine.shape
+    parts = fine.reshape(3, z // FACTOR, FACTOR, y // FACTOR, FACTOR, x // FACTOR, FACTOR)
+    return parts.permute(0, 2, 4, 6, 1, 3, 5).reshape(3 * FACTOR**3, z // FACTOR, y // FACTOR, x // FACTOR)
