@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from models.metrics import Value
 
 TRILINEAR = SuperResolution().eval()
@@ -33,15 +35,24 @@ DIGITS = 5
 
 
 def measure(model: SuperResolution, sample: HeldOut) -> dict[str, Value]:
-    """All metrics of a model on a sample of a periodic box, with trilinear interpolation's error beside them."""
-    coarse, fine = torch.from_numpy(sample.coarse[len(sample.coarse) // 2]), torch.from_numpy(sample.fine)
-    plain = upscale(TRILINEAR, coarse.numpy(), PERIODIC)
-    answer = plain if model.network is None else upscale(model, sample.coarse, PERIODIC)
-    baseline = torch.from_numpy(plain)
-    metrics = report(torch.from_numpy(answer), fine, coarse, baseline=baseline)
-    theirs = mae_over_rms(baseline, fine)
+    """All metrics of a model on a sample of a periodic box, see ``judge``."""
+    return judge(upscale(model, sample.coarse if model.network else middle(sample)[None], PERIODIC), sample)
+
+
+def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
+    """All metrics of an answer to a sample of a periodic box, with trilinear interpolation's error beside them."""
+    plain = torch.from_numpy(upscale(TRILINEAR, middle(sample), PERIODIC))
+    fine = torch.from_numpy(sample.fine)
+    metrics = report(torch.from_numpy(answer), fine, torch.from_numpy(middle(sample)), baseline=plain)
+    theirs = mae_over_rms(plain, fine)
     ratio = mae_over_rms(torch.from_numpy(answer), fine) / theirs
     return {**metrics, "trilinear_mae_over_rms": theirs, "mae_over_trilinear": ratio}
+
+
+def middle(sample: HeldOut) -> NDArray[np.float32]:
+    """The coarse frame that is answered, (3, z, y, x)."""
+    frame: NDArray[np.float32] = sample.coarse[len(sample.coarse) // 2]
+    return frame
 
 
 def samples(run: StoredRun) -> Iterator[HeldOut]:

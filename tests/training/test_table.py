@@ -1,0 +1,67 @@
+"""The table holds everyone, and says of them what evaluation says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from models.catalogue import Catalogue, describe
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution
+from training import table
+from training.__main__ import main
+from training.dataset import StoredRun
+from training.simulate import TIMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+def test_one_command_makes_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(table, "HELD_OUT", ((16, 101),))
+    monkeypatch.setattr(table, "FITTED", ((32, 4, 2),))
+    monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
+    catalogue = Catalogue(tmp_path / "weights")
+    torch.manual_seed(0)
+    network = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
+    catalogue.save(network, describe(network, flow="isotropic"))
+    command = ["table", "--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights", "--snapshots", "2"]
+    assert main(command) == 0
+    text = (tmp_path / "weights" / "TABLE.md").read_text()
+    assert text in capsys.readouterr().out
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if "±" in line and "|" in line
+    }
+    assert list(rows) == [
+        "trilinear-x4",
+        "trilinear + consistency",
+        "tricubic",
+        "spectral",
+        "best linear estimator",
+        "relaxed-isotropic-x4",
+    ]
+    assert all(len(row) == len(table.COLUMNS) + 1 for row in rows.values())
+    assert rows["trilinear-x4"][3].strip() == "1.00 ± 0.00"
+    assert float(rows["trilinear + consistency"][3].split("±")[0]) < 1
+    times = StoredRun(tmp_path / "data" / "isotropic-16-seed101").times
+    assert main(command) == 0
+    assert StoredRun(tmp_path / "data" / "isotropic-16-seed101").times == times
+    assert (tmp_path / "weights" / "TABLE.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "wanted"),
+    [
+        (0.12515, 0.0098, "0.125 ± 0.010"),
+        (1.6, 0.05, "1.60 ± 0.05"),
+        (0.0192, 0.0026, "0.0192 ± 0.0026"),
+        (1e-7, 0, "1e-07"),
+    ],
+)
+def test_numbers_are_shown_to_three_digits(mean: float, std: float, wanted: str) -> None:
+    assert table.shown({"mean": mean, "std": std}) == wanted
