@@ -51,7 +51,7 @@ class ChannelSimulation:
         flow.step(until - flow.time)
         if landed(flow.time, until):
             flow.time = until
-        if flow.time >= self.recipe.settle and (flow.steps % SAMPLE_EVERY == 0 or not self.averages.samples):
+        if flow.time >= self.recipe.settle and flow.steps % SAMPLE_EVERY == 0:
             self.averages.add(flow)
 
     def velocity(self) -> Tensor:
@@ -60,6 +60,8 @@ class ChannelSimulation:
 
     def record(self) -> Record:
         """The present wall stress as Re_tau, and averages so far."""
+        if not self.averages.samples:
+            self.averages.add(self.flow)
         profile = self.averages.profile()
         peak = int(profile.u_rms.argmax())
         return {

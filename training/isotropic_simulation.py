@@ -33,6 +33,8 @@ class IsotropicSimulation:
         self.earlier_steps = 0
         if state is None:
             self.flow = Flow(grid, random_modes(grid, recipe.seed))
+            if not recipe.spin_up:
+                self._refine()
             return
         self.flow = Flow(grid, torch.from_numpy(state["modes"]).to(device), time=float(state["time"]))
         self.flow.steps, self.earlier_steps = int(state["steps"]), int(state["earlier_steps"])
@@ -45,15 +47,15 @@ class IsotropicSimulation:
         return self.flow.time
 
     def advance(self, until: float) -> None:
-        """Take one step; the first beyond the spin-up is on n^3 points."""
-        if self.flow.time < self.recipe.spin_up:
+        """Take one step; the spin-up ends with the flow on n^3 points."""
+        flow, spinning = self.flow, self.flow.time < self.recipe.spin_up
+        if spinning:
             until = self.recipe.spin_up
-        elif self.flow.time == self.recipe.spin_up:
-            self._refine()
-        flow = self.flow
         flow.step(until - flow.time)
         if landed(flow.time, until):
             flow.time = until
+            if spinning:
+                self._refine()
 
     def _refine(self) -> None:
         coarse = self.flow

@@ -76,6 +76,17 @@ def test_a_run_resumes_to_the_same_snapshots(
     assert not list((tmp_path / "broken").glob(".*"))
 
 
+@pytest.mark.parametrize(("flow", "make"), [("isotropic", IsotropicSimulation), ("channel", ChannelSimulation)])
+def test_a_run_may_start_with_its_first_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flow: str, make: Make
+) -> None:
+    monkeypatch.setattr("training.isotropic_simulation.SPIN_UP_POINTS", 12)
+    Run(Recipe(flow, 16, 4, interval=0.05, spin_up=0.0, settle=0.0), tmp_path, make).advance(2)
+    run = StoredRun(tmp_path)
+    assert run.times == pytest.approx([0, 0.05])
+    assert [snapshot.shape for snapshot in run] == [(3, 16, 16, 16)] * 2
+
+
 def test_a_channel_is_simulated_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["simulate", "--flow", "channel", "--n", "16", "--seed", "9", "--snapshots", "2", "--interval", "0.05",
                "--settle", "0.05", "--out", str(tmp_path)]  # fmt: skip
