@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from eddylift._calls import Boundary, Call, Card, Report, Reproduction
+    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, Symmetry
     from eddylift._payload import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
 
@@ -54,6 +54,10 @@ class AsyncClient:
     async def model(self, name: str) -> Card:
         """See `Client.model`."""
         return await self._send(_calls.model(name))
+
+    async def symmetry(self, model: str) -> Symmetry:
+        """See `Client.symmetry`."""
+        return await self._send(_calls.symmetry(model))
 
     async def upscale(
         self,

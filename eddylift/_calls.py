@@ -74,6 +74,20 @@ class Reproduction(TypedDict):
     metrics: Metrics
 
 
+class Symmetry(TypedDict):
+    """Which symmetries of the octahedral group a model keeps.
+
+    Attributes:
+        model: its name.
+        equivariance_error: ||f(g u) - g f(u)|| / ||f(u) - its mean|| for each element g, named by where it takes x,y,z.
+        relaxation: share of each irrep in the relaxation weights of each layer; empty for a model that is not relaxed.
+    """
+
+    model: str
+    equivariance_error: dict[str, float]
+    relaxation: dict[str, dict[str, float]]
+
+
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """One call.
@@ -106,6 +120,11 @@ def models() -> Call[list[Card]]:
 def model(name: str) -> Call[Card]:
     """Ask for one card."""
     return Call("GET", _model_path(name), lambda answer: _read_object(answer, "name"))
+
+
+def symmetry(model: str) -> Call[Symmetry]:
+    """Ask which symmetries a model keeps."""
+    return Call("GET", f"{_model_path(model)}/symmetry", _read_symmetry)
 
 
 def upscale(coarse: Volume, *, model: str, boundary: Boundary | None) -> Call[Volume]:
@@ -165,6 +184,11 @@ def _read_report(answer: Answer) -> Report:
 def _read_reproduction(answer: Answer) -> Reproduction:
     reproduction: Reproduction = _read_object(answer, *Reproduction.__required_keys__)  # type: ignore[assignment]
     return reproduction
+
+
+def _read_symmetry(answer: Answer) -> Symmetry:
+    symmetry: Symmetry = _read_object(answer, *Symmetry.__required_keys__)  # type: ignore[assignment]
+    return symmetry
 
 
 def _read_object(answer: Answer, *keys: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from eddylift._calls import Boundary, Call, Card, Report, Reproduction
+    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, Symmetry
     from eddylift._payload import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
 
@@ -55,6 +55,10 @@ class Client:
     def model(self, name: str) -> Card:
         """Return one model's card."""
         return self._send(_calls.model(name))
+
+    def symmetry(self, model: str) -> Symmetry:
+        """Return which symmetries a model keeps, as its card has it."""
+        return self._send(_calls.symmetry(model))
 
     def upscale(
         self,

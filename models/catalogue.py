@@ -82,6 +82,8 @@ class Card:
         trained: data, seeds, steps, time and software.
         measured: errors on held-out simulations, one entry a box.
         sample: errors on the sample that is shipped with the weights.
+        symmetry: on that sample, the equivariance error of each element of the octahedral group, and the share of each
+            irrep in the relaxation weights of each layer; see [`models.symmetries`][models.symmetries].
         sha256: of the weights file; None if there is none.
     """
 
@@ -101,6 +103,7 @@ class Card:
     trained: dict[str, Any] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
     sample: dict[str, Any] = field(default_factory=dict)
+    symmetry: dict[str, Any] = field(default_factory=dict)
     sha256: str | None = None
 
     @property
@@ -171,7 +174,11 @@ class Catalogue:
         return Card.from_dict(json.loads(path.read_text())) if path.exists() else TRILINEAR
 
     def load(self, name: str, device: str = "cpu") -> SuperResolution:
-        """A model ready for inference: weights checked, kernels built.
+        """A model ready for inference: weights checked, kernels built; see ``trained`` for errors."""
+        return self.trained(name).frozen().to(device)
+
+    def trained(self, name: str) -> SuperResolution:
+        """A model with its weights as they were learned, checked.
 
         Raises:
             UnknownModelError: if there is no such model.
@@ -182,7 +189,7 @@ class Catalogue:
 
         card = self.card(name)
         if card.architecture is None:
-            return SuperResolution().to(device).eval()
+            return SuperResolution().eval()
         content = (self.folder / name / WEIGHTS).read_bytes()
         found = hashlib.sha256(content).hexdigest()
         if found != card.sha256:
@@ -191,7 +198,7 @@ class Catalogue:
         architecture = Architecture(**{**card.architecture, "head": tuple(card.architecture["head"])})
         model = SuperResolution(Network(architecture))
         model.load_state_dict(load(content))
-        return model.frozen().to(device)
+        return model
 
     def save(self, model: SuperResolution, card: Card) -> Card:
         """Write a model and its card, and return the card with the weights' sha256."""

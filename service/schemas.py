@@ -31,6 +31,22 @@ class Card(BaseModel):
     sha256: str | None = Field(description="of its weights; None if it has none")
 
 
+class Symmetry(BaseModel):
+    """Which symmetries of the octahedral group a model keeps."""
+
+    model: str = Field(examples=["relaxed-isotropic-x4"])
+    equivariance_error: dict[str, float] = Field(
+        description="||f(g u) - g f(u)|| / ||f(u) - its mean|| on the sample that is shipped with the weights, for "
+        "each element g, named by where it takes the point x,y,z",
+        examples=[{"x,y,z": 0.0, "-y,x,z": 0.0031}],
+    )
+    relaxation: dict[str, dict[str, float]] = Field(
+        description="share of each irrep in the relaxation weights of each layer, empty for a model that is not "
+        "relaxed; what is not A1 (A1g) breaks a symmetry",
+        examples=[{"network.lift": {"A1": 0.998, "A2": 0.0, "E": 0.001, "T1": 0.001, "T2": 0.0}}],
+    )
+
+
 class Cards(BaseModel):
     """All models."""
 

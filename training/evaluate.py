@@ -19,6 +19,7 @@ from models.blocks import PERIODIC
 from models.catalogue import Card, Catalogue, HeldOut
 from models.metrics import coarsen, mae_over_rms, report
 from models.superresolution import SuperResolution, upscale
+from models.symmetries import equivariance_errors, relaxation
 from training.dataset import StoredRun, require_boxes
 
 if TYPE_CHECKING:
@@ -95,9 +96,21 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device
         measured.append({**entry, **spread(rows)})
     held_out = catalogue.held_out(card.flow or runs[0].flow, card.frames)
     shipped = {name: rounded(value) for name, value in measure(model, held_out).items()} if held_out else {}
-    card = dataclasses.replace(card, measured=measured, sample=shipped)
+    symmetry = read_symmetry(catalogue, card.name, model, held_out) if held_out else {}
+    card = dataclasses.replace(card, measured=measured, sample=shipped, symmetry=symmetry)
     catalogue.write(card)
     return card
+
+
+def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sample: HeldOut) -> dict[str, Any]:
+    """What a card says of a model's symmetry."""
+    frames = sample.coarse if model.network else middle(sample)[None]
+    errors = {element: rounded(error) for element, error in equivariance_errors(model, frames).items()}
+    shares = relaxation(catalogue.trained(name)).items()
+    return {
+        "equivariance_error": errors,
+        "relaxation": {layer: {irrep: rounded(share) for irrep, share in each.items()} for layer, each in shares},
+    }
 
 
 def table(cards: Sequence[Card], run: str) -> str:

@@ -10,7 +10,7 @@ from models.blocks import PERIODIC
 from models.metrics import CUBE
 from service.dependencies import ServiceDep, admit, find_card
 from service.errors import Problem, responses
-from service.schemas import Card, Cards, Reproduction
+from service.schemas import Card, Cards, Reproduction, Symmetry
 from service.upscaling import upscale
 from service.validation import TRILINEAR, close, measure
 
@@ -34,6 +34,16 @@ async def get_models(service: ServiceDep) -> Cards:
 async def get_model(service: ServiceDep, name: str) -> Card:
     """The card of a model."""
     return Card(**find_card(name, service).to_dict())
+
+
+@router.get("/{name}/symmetry", summary="Tell which symmetries a model keeps", responses=responses(404, 422))
+async def get_symmetry(service: ServiceDep, name: str) -> Symmetry:
+    """Equivariance errors by group element, and the relaxed weights by irrep, as the card has them."""
+    card = find_card(name, service)
+    if not card.symmetry:
+        detail = f"the symmetry of {card.name} was not measured; python -m training evaluate does"
+        raise Problem(404, "no-symmetry", detail)
+    return Symmetry(model=card.name, **card.symmetry)
 
 
 @router.post(

@@ -48,7 +48,13 @@ REPRODUCTION = {
     "reproduced": True,
     "metrics": {"mae": 0.5},
 }
+SYMMETRY = {
+    "model": "relaxed-isotropic-x4",
+    "equivariance_error": {"x,y,z": 0.0, "-y,x,z": 0.1},
+    "relaxation": {"network.lift": {"A1": 1.0}},
+}
 DOCUMENTS: dict[tuple[str, str], object] = {
+    ("GET", "/v1/models/relaxed-isotropic-x4/symmetry"): SYMMETRY,
     ("GET", "/v1/models"): {"models": CARDS},
     ("GET", "/v1/models/trilinear-x4"): CARDS[0],
     ("POST", "/v1/models/trilinear-x4/validate"): REPRODUCTION,

@@ -26,7 +26,7 @@ from eddylift import (
     UnreachableError,
 )
 from eddylift._exchange import LONGEST_PAUSE, pause
-from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, finer, problem
+from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, SYMMETRY, finer, problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,6 +110,10 @@ def test_validate(ask: Ask, service: FakeService, array: NDArray[np.float32], *,
     assert request.content.count(b'; name="reference"') == 1
     assert request.content.count(b'; name="coarse"') == with_coarse
     assert dict(request.url.params) == {"model": "trilinear-x4"}
+
+
+def test_symmetry(ask: Ask) -> None:
+    assert ask("symmetry", "relaxed-isotropic-x4") == SYMMETRY
 
 
 def test_self_validate(ask: Ask) -> None:

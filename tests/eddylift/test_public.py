@@ -29,6 +29,7 @@ def test_public_names() -> None:
         "Report",
         "Reproduction",
         "ServiceError",
+        "Symmetry",
         "TimedOutError",
         "UnauthorizedError",
         "UnexpectedAnswerError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -171,3 +172,20 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     assert not reachable("localhost")
     assert not reachable("::1")
     assert reachable("example.org")
+
+
+def test_the_symmetry_of_a_card_is_served(
+    serve: Callable[..., TestClient], catalogue: Catalogue, tmp_path: Path
+) -> None:
+    found = {
+        "equivariance_error": {"x,y,z": 0.0, "-y,x,z": 0.25},
+        "relaxation": {"network.lift": {"A1": 0.5, "E": 0.5}},
+    }
+    card = catalogue.card("relaxed-isotropic-x4")
+    Catalogue(tmp_path).write(dataclasses.replace(card, symmetry=found, architecture=None))
+    client = serve(tmp_path)
+    answer = client.get("/v1/models/relaxed-isotropic-x4/symmetry").json()
+    assert answer == {"model": "relaxed-isotropic-x4", **found}
+    missing = client.get("/v1/models/trilinear-x4/symmetry")
+    assert missing.status_code == 404
+    assert missing.json()["type"].endswith("no-symmetry")

@@ -20,6 +20,7 @@ from eddylift import (
     Report,
     Reproduction,
     ServiceError,
+    Symmetry,
 )
 
 
@@ -39,6 +40,7 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.validate(None, array, model="trilinear-x4"), Report)
         assert_type(client.validate(dataset, field, model="trilinear-x4", boundary="periodic"), Report)
         assert_type(client.self_validate("trilinear-x4"), Reproduction)
+        assert_type(client.symmetry("trilinear-x4"), Symmetry)
         assert_type(client.self_validate("trilinear-x4")["reproduced"], bool)
 
 
