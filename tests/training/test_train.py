@@ -154,6 +154,9 @@ def test_train_and_evaluate_on_the_command_line(
     assert catalogue.card("trilinear-x4").measured[0]["mae_over_trilinear"] == {"mean": 1.0, "std": 0.0}
     ratio = entry["mae_over_trilinear"]["mean"]
     assert 0 < ratio < 1
+    assert len(card.symmetry["equivariance_error"]) == 48
+    assert card.symmetry["equivariance_error"]["x,y,z"] == 0
+    assert card.symmetry["relaxation"]["network.lift"]["A1"] > 0.99
     held = catalogue.held_out("isotropic")
     assert held is not None
     assert held.fine.shape == (3, 16, 16, 16)
