@@ -121,7 +121,7 @@ def shown(found: dict[str, float], scale: float = 1) -> str:
     """Mean and spread to three digits of the mean; what is below 1e-5 is round-off."""
     mean, deviation = found["mean"] * scale, found["std"] * scale
     if abs(mean) < 1e-5:  # noqa: PLR2004
-        return f"{mean:.0e}"
+        return f"{mean:.0e}" if mean else "0"
     digits = max(0, 2 - int(np.floor(np.log10(abs(mean)))))
     return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 

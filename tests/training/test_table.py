@@ -61,6 +61,7 @@ def test_one_command_makes_the_table(
         (1.6, 0.05, "1.60 ± 0.05"),
         (0.0192, 0.0026, "0.0192 ± 0.0026"),
         (1e-7, 0, "1e-07"),
+        (0, 0, "0"),
     ],
 )
 def test_numbers_are_shown_to_three_digits(mean: float, std: float, wanted: str) -> None:
