@@ -86,7 +86,7 @@ class Frozen(nn.Module):
         self.register_buffer("bias", bias.detach().clone())
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
-        """Apply the layer. A block's answer has the same bits whichever blocks are in the batch with it."""
+        """Apply the layer. On a CPU a block's answer has the same bits whichever blocks are in the batch with it."""
         if ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32:
             # conv3d takes another way for one small block than for two: other bits, and often slower.
             still, every = (0, 0, 0), (1, 1, 1)

@@ -85,12 +85,9 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device: str) -> Card:
     """Measure one model, and write and return its card."""
     model = catalogue.load(card.name, device)
-    seen = {(entry["run"], entry["seed"]) for entry in card.trained.get("data", [])}
     measured = []
     for run in runs:
-        if (run.name, run.seed) in seen:
-            message = f"{card.name} was trained on {run.name}: held-out runs have seeds of their own"
-            raise ValueError(message)
+        require_unseen(card, run.name)
         rows = [measure(model, sample) for sample in tqdm(samples(run), f"{card.name} on {run.name}", len(run))]
         entry = {"run": run.name, "flow": run.flow, "cells": run.n, "seed": run.seed, "samples": len(run)}
         measured.append({**entry, **spread(rows)})
@@ -100,6 +97,17 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device
     card = dataclasses.replace(card, measured=measured, sample=shipped, symmetry=symmetry)
     catalogue.write(card)
     return card
+
+
+def require_unseen(card: Card, run: str) -> None:
+    """Refuse to measure a model on a run that it was trained on.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if run in {entry["run"] for entry in card.trained.get("data", [])}:
+        message = f"{card.name} was trained on {run}: held-out runs have seeds of their own"
+        raise ValueError(message)
 
 
 def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sample: HeldOut) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from models.catalogue import Catalogue
 from training.dataset import StoredRun
-from training.evaluate import judge, measure, middle, samples, spread
+from training.evaluate import judge, measure, middle, require_unseen, samples, spread
 from training.isotropic_simulation import IsotropicSimulation
 from training.opponents import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.runs import Recipe, Run
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.catalogue import HeldOut
+    from models.catalogue import Card, HeldOut
     from models.metrics import Value
 
     Judge = Callable[[HeldOut], dict[str, Value]]
@@ -65,12 +65,8 @@ def simulated(n: int, seed: int, snapshots: int, data: Path) -> StoredRun:
     """A run with at least so many snapshots, made or made longer if need be."""
     recipe = Recipe("isotropic", n, seed, *TIMES["isotropic"])
     folder = data / recipe.name
-    if not (folder / "run.json").exists() or len(StoredRun(folder)) < snapshots:
-        print(f"simulating {recipe.name}", flush=True)
-        run = Run(
-            recipe, folder, IsotropicSimulation, say=lambda line: print(line, flush=True), live=sys.stderr.isatty()
-        )
-        run.advance(snapshots)
+    print(f"{folder}: {snapshots} snapshots", flush=True)
+    Run(recipe, folder, IsotropicSimulation, live=sys.stderr.isatty()).advance(snapshots)
     return StoredRun(folder)
 
 
@@ -82,8 +78,10 @@ def opponent(answer: Callable[[Tensor], Tensor]) -> Judge:
 def entrants(catalogue: Catalogue, linear: LinearEstimator) -> dict[str, tuple[int, Judge]]:
     """Everyone by name, with the count of weights."""
 
-    def trained(name: str) -> Judge:
-        model = catalogue.load(name)
+    def trained(card: Card) -> Judge:
+        for n, seed in HELD_OUT:
+            require_unseen(card, f"isotropic-{n}-seed{seed}")
+        model = catalogue.load(card.name)
         return lambda sample: measure(model, sample)
 
     classical: dict[str, tuple[int, Judge]] = {
@@ -93,7 +91,7 @@ def entrants(catalogue: Catalogue, linear: LinearEstimator) -> dict[str, tuple[i
         "best linear estimator": (linear.kernel.numel(), opponent(linear)),
     }
     cards = [card for card in map(catalogue.card, catalogue.names()) if card.frames == 1]
-    mine = {card.name: (card.parameters, trained(card.name)) for card in cards if card.flow in (None, "isotropic")}
+    mine = {card.name: (card.parameters, trained(card)) for card in cards if card.flow in (None, "isotropic")}
     plain = {name: mine.pop(name) for name in list(mine) if name.startswith("trilinear")}
     return {**plain, **classical, **mine}
 

@@ -74,7 +74,7 @@ def test_consistent_trilinear_has_the_means_of_its_input() -> None:
     torch.testing.assert_close(coarsen(consistent_trilinear(coarse)), coarse)
 
 
-def test_the_linear_estimator_beats_every_other_linear_map_where_it_was_fitted() -> None:
+def test_the_linear_estimator_beats_interpolation_from_the_same_cells_where_it_was_fitted() -> None:
     torch.manual_seed(0)
     fields = [waves(32, 32, 32, highest=6, seed=seed) for seed in range(3)]
     linear = LinearEstimator(fields, radius=1)
@@ -82,12 +82,11 @@ def test_the_linear_estimator_beats_every_other_linear_map_where_it_was_fitted()
         coarse = coarsen(fine)
         torch.testing.assert_close(coarsen(linear(coarse)), coarse, rtol=0, atol=1e-6)
     ours = sum(error(linear, fine) ** 2 for fine in fields)
-    # Both see the neighbours only; the others see more.
     assert ours < sum(error(consistent_trilinear, fine) ** 2 for fine in fields)
 
 
 def test_the_linear_estimator_finds_a_map_that_is_linear() -> None:
-    """Fields of one wavenumber and fixed direction are linear in their coarse cells: another such field is exact."""
+    """Where the fine field is a linear function of the coarse one, another such field comes out exactly."""
     linear = LinearEstimator([noise_of_one_kernel(seed) for seed in range(4)], radius=1)
     fine = noise_of_one_kernel(9)
     assert error(linear, fine) < 1e-6 * float(fine.std())

@@ -54,6 +54,21 @@ def test_one_command_makes_the_table(
     assert (tmp_path / "weights" / "TABLE.md").read_text() == text
 
 
+def test_a_model_trained_on_a_held_out_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(table, "HELD_OUT", ((16, 101),))
+    monkeypatch.setattr(table, "FITTED", ((32, 4, 2),))
+    monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
+    catalogue = Catalogue(tmp_path / "weights")
+    network = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
+    trained = {"data": [{"run": "isotropic-16-seed101", "seed": 101}]}
+    catalogue.save(network, describe(network, flow="isotropic", trained=trained))
+    with pytest.raises(SystemExit):
+        main(["table", "--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights"])
+    assert "relaxed-isotropic-x4 was trained on isotropic-16-seed101" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("mean", "std", "wanted"),
     [
