@@ -15,6 +15,7 @@ import numpy as np
 
 from models.blocks import PERIODIC
 from models.layers import count_parameters
+from models.metrics import CUBE
 from models.networks import Architecture, Network
 from models.superresolution import FACTOR, SuperResolution
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out"
+ABOUT = "sample.json"
+FIRST_FLOW = "isotropic"
 
 
 class UnknownModelError(KeyError):
@@ -54,10 +57,16 @@ class HeldOut(NamedTuple):
     Attributes:
         coarse: velocity, (frame, 3, z, y, x); block means of the fine field.
         fine: velocity at the middle frame, (3, 4 z, 4 y, 4 x).
+        boundary: of each axis (z, y, x).
+        length: of each axis (z, y, x).
+        run: the simulation that it is from.
     """
 
     coarse: NDArray[np.float32]
     fine: NDArray[np.float32]
+    boundary: Boundaries = PERIODIC
+    length: tuple[float, float, float] = CUBE
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,22 +225,30 @@ class Catalogue:
         (self.folder / card.name).mkdir(parents=True, exist_ok=True)
         (self.folder / card.name / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
 
-    def _held_out_folder(self, flow: str, frames: int) -> Path:
+    def _held_out_folder(self, flow: str | None, frames: int) -> Path:
+        flow = FIRST_FLOW if flow is None else flow
         return self.folder / HELD_OUT / (f"{flow}-x{FACTOR}" + (f"-{frames}frames" if frames > 1 else ""))
 
-    def held_out(self, flow: str, frames: int = 1) -> HeldOut | None:
-        """The shipped sample of a flow; None if there is none."""
+    def held_out(self, flow: str | None, frames: int = 1) -> HeldOut | None:
+        """The shipped sample of a flow; None if there is none. Of no flow, like trilinear interpolation: the first."""
         folder = self._held_out_folder(flow, frames)
         if not folder.exists():
             return None
-        coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in HeldOut._fields)
-        return HeldOut(coarse[None] if frames == 1 else coarse, fine)
+        coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("coarse", "fine"))
+        about = json.loads((folder / ABOUT).read_text())
+        z, y, x = about["boundary"]
+        length_z, length_y, length_x = about["length"]
+        return HeldOut(
+            coarse[None] if frames == 1 else coarse, fine, (z, y, x), (length_z, length_y, length_x), about["run"]
+        )
 
     def write_held_out(self, flow: str, sample: HeldOut) -> Path:
-        """Write the shipped sample of a flow as ``coarse.npy`` and ``fine.npy``, which can be sent as they are."""
+        """Write the shipped sample of a flow: ``coarse.npy`` and ``fine.npy``, which can be sent as they are."""
         frames = len(sample.coarse)
         folder = self._held_out_folder(flow, frames)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "coarse.npy", sample.coarse[0] if frames == 1 else sample.coarse)
         np.save(folder / "fine.npy", sample.fine)
+        about = {"run": sample.run, "boundary": sample.boundary, "length": sample.length}
+        (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         return folder

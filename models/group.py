@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
 GroupName = Literal["C1", "O", "Oh"]
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +106,23 @@ def rotate_scalar(field: Shaped[Tensor, "*lead z y x"], matrix: Int[Tensor, "3 3
         field: values on cell centres; leading axes are carried along.
         matrix: R_g. Axes that it exchanges exchange their lengths.
     """
-    # Array axis a (z, y, x) carries direction 2 - a; g takes direction j to the i with R_ij != 0.
-    on_axes = matrix.flip(0, 1)
-    source = [int(row.abs().argmax()) for row in on_axes]
+    on_axes, source = matrix.flip(0, 1), _source(matrix)
     lead = field.ndim - 3
     moved = field.permute(*range(lead), *(lead + axis for axis in source))
     flips = [lead + axis for axis in range(3) if on_axes[axis, source[axis]] < 0]
     return moved.flip(flips)
+
+
+def rotate_axes(values: tuple[Each, Each, Each], matrix: Int[Tensor, "3 3"]) -> tuple[Each, Each, Each]:
+    """Move what is known of each axis (z, y, x), such as boundaries or lengths."""
+    z, y, x = (values[axis] for axis in _source(matrix))
+    return z, y, x
+
+
+def _source(matrix: Int[Tensor, "3 3"]) -> list[int]:
+    """The array axis (z, y, x) that each one comes from."""
+    # Array axis a carries direction 2 - a; g takes direction j to the i with R_ij != 0.
+    return [int(row.abs().argmax()) for row in matrix.flip(0, 1)]
 
 
 def rotate_vector(

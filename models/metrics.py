@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Value = float | list[float] | None
 CUBE = (2 * math.pi,) * 3
+# Share of the energy of a float32 field that may be round-off: eps^2 is 1e-14.
+ROUND_OFF = 1e-12
 # Array axes (z, y, x) that the components (u, v, w) lie along.
 ALONG = (-1, -2, -3)
 
@@ -87,12 +89,32 @@ def spectrum(field: Float[Tensor, "3 z y x"]) -> Spectrum:
     return Spectrum(torch.arange(1, last + 1), energy[1 : last + 1])
 
 
+def line_spectrum(field: Float[Tensor, "3 z y x"], axis: int) -> Spectrum:
+    """E(k) along one axis (Pope, eq. 6.206, summed over components), averaged over the other two.
+
+    Args:
+        field: velocity, periodic along ``axis``.
+        axis: array axis, -3 to -1 for z, y, x.
+    """
+    n = field.shape[axis]
+    power = torch.fft.rfft(field.double(), dim=axis, norm="forward").abs().square().sum(dim=0) / 2
+    energy = 2 * power.movedim(axis, 0).flatten(1).mean(dim=1)
+    if n % 2 == 0:
+        energy[-1] /= 2
+    last = n // 2
+    return Spectrum(torch.arange(1, last + 1), energy[1 : last + 1])
+
+
 def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int = 4) -> tuple[float, float]:
-    """Rms of log10(E_answer / E_reference) over the shells below and above the coarse Nyquist wavenumber."""
+    """Rms of log10(E_answer / E_reference) over the shells below and above the coarse Nyquist wavenumber.
+
+    Shells that a simulation left empty, so that the reference has only round-off there, are left out.
+    """
     tiny = torch.finfo(torch.float64).tiny
     ratio = ((answer.energy + tiny) / (reference.energy + tiny)).log10()
+    ratio = ratio.where(reference.energy > ROUND_OFF * reference.energy.sum(), torch.nan)
     cut = len(ratio) // factor
-    return float(ratio[:cut].square().mean().sqrt()), float(ratio[cut:].square().mean().sqrt())
+    return float(ratio[:cut].square().nanmean().sqrt()), float(ratio[cut:].square().nanmean().sqrt())
 
 
 def resolved_wavenumber(answer: Spectrum, reference: Spectrum) -> float:
@@ -121,6 +143,41 @@ def gradients(
         if boundary[axis] != "periodic":
             inside = inside.narrow(axis, 1, field.shape[axis] - 2)
     return inside
+
+
+def near_walls(field: Float[Tensor, "3 z y x"], boundary: Boundaries, cells: int = 4) -> Bool[Tensor, "z y x"]:
+    """Which cells are among the first so many from a wall; by default those of the first coarse cell."""
+    near = torch.zeros(field.shape[1:], dtype=torch.bool, device=field.device)
+    for axis, name in enumerate(boundary):
+        if name == "wall":
+            near.narrow(axis, 0, cells).fill_(value=True)
+            near.narrow(axis, near.shape[axis] - cells, cells).fill_(value=True)
+    return near
+
+
+def profile_errors(
+    answer: Float[Tensor, "3 z y x"], reference: Float[Tensor, "3 z y x"], planes: tuple[int, int]
+) -> tuple[float, float]:
+    """Errors of the mean velocity U_i and of the Reynolds stresses <u_i' u_j'> as profiles along one axis.
+
+    Each is ||profile of the answer - that of the reference|| / ||that of the reference||, the norm over positions and
+    components, and averages <> over planes.
+
+    Args:
+        answer: the super-resolved field.
+        reference: the true field.
+        planes: the two array axes, -3 to -1, to average over.
+    """
+    pairs = []
+    for field in (answer.double(), reference.double()):
+        mean = field.mean(dim=planes, keepdim=True)
+        fluctuation = field - mean
+        stress = (fluctuation[:, None] * fluctuation[None]).mean(dim=planes)
+        pairs.append((mean, stress))
+    (mean, stress), (true_mean, true_stress) = pairs
+    return _ratio((mean - true_mean).norm(), true_mean.norm()), _ratio(
+        (stress - true_stress).norm(), true_stress.norm()
+    )
 
 
 class Gradients(NamedTuple):
@@ -182,7 +239,7 @@ def report(
         reference: the true field.
         coarse: what the answer was made from.
         baseline: trilinear interpolation of ``coarse``, for the skill.
-        boundary: of each axis (z, y, x); spectra are given only if all are periodic.
+        boundary: of each axis (z, y, x).
         length: of each axis (z, y, x).
 
     Returns:
@@ -190,24 +247,37 @@ def report(
         - ``mae_over_rms``: see [`mae_over_rms`][models.metrics.mae_over_rms];
         - ``relative_l2``: ||a - b|| / ||b - mean(b)||;
         - ``skill``: 1 - MSE / MSE of the baseline (Murphy 1988), None without one;
-        - ``spectrum_error_low``, ``spectrum_error_high``: see [`spectrum_errors`][models.metrics.spectrum_errors];
-          ``resolved_wavenumber``: see [`resolved_wavenumber`][models.metrics.resolved_wavenumber];
+        - ``spectrum_error_low``, ``spectrum_error_high``: see [`spectrum_errors`][models.metrics.spectrum_errors], by
+          shells if all axes are periodic, else the rms of those along each periodic axis;
+          ``resolved_wavenumber``: see [`resolved_wavenumber`][models.metrics.resolved_wavenumber], by shells only;
         - ``divergence`` and ``divergence_reference``, ``skewness``, ``flatness``: see
           [`Gradients`][models.metrics.Gradients];
         - ``kinetic_energy_ratio`` (of the fluctuations), ``enstrophy_ratio``, ``dissipation_ratio``: the answer's over
           the reference's;
-        - ``consistency``: ||block mean of the answer - coarse|| / ||coarse - its mean||.
+        - ``consistency``: ||block mean of the answer - coarse|| / ||coarse - its mean||;
+        - ``mae_near_wall``: mean absolute error in the coarse cells next to walls, None if there are none;
+          ``mean_profile_error``, ``stress_profile_error``: see [`profile_errors`][models.metrics.profile_errors], None
+          unless just one axis is not periodic.
     """
     answer, reference, coarse = answer.double(), reference.double(), coarse.double()
     error = answer - reference
     each = error.abs().mean(dim=(1, 2, 3))
     ours, true = (gradient_statistics(field, boundary, length) for field in (answer, reference))
-    low = high = resolved = None
-    if all(name == "periodic" for name in boundary):
+    factor = answer.shape[-1] // coarse.shape[-1]
+    low = high = resolved = mean_profile = stress_profile = None
+    periodic = [axis for axis in (-3, -2, -1) if boundary[axis] == "periodic"]
+    if len(periodic) == 3:  # noqa: PLR2004
         spectra = spectrum(answer), spectrum(reference)
-        low, high = spectrum_errors(*spectra)
+        low, high = spectrum_errors(*spectra, factor)
         resolved = resolved_wavenumber(*spectra)
-    gap = coarsen(answer, answer.shape[-1] // coarse.shape[-1]) - coarse
+    elif periodic:
+        lines = ((line_spectrum(answer, axis), line_spectrum(reference, axis)) for axis in periodic)
+        errors = torch.tensor([spectrum_errors(ours, theirs, factor) for ours, theirs in lines], dtype=torch.float64)
+        low, high = errors.square().nanmean(dim=0).sqrt().tolist()
+    if len(periodic) == 2:  # noqa: PLR2004
+        mean_profile, stress_profile = profile_errors(answer, reference, (periodic[0], periodic[1]))
+    near = near_walls(error, boundary, factor)
+    gap = coarsen(answer, factor) - coarse
     return {
         "mae": float(each.mean()),
         "mae_u": float(each[0]),
@@ -227,6 +297,9 @@ def report(
         "skewness": ours.skewness,
         "flatness": ours.flatness,
         "consistency": _ratio(gap.square().mean().sqrt(), rms(coarse)),
+        "mae_near_wall": float(error[:, near].abs().mean()) if near.any() else None,
+        "mean_profile_error": mean_profile,
+        "stress_profile_error": stress_profile,
     }
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.blocks import PERIODIC
-from models.group import Group, group, rotate_vector
+from models.group import Group, group, rotate_axes, rotate_vector
 from models.layers import GroupLayer
 from models.superresolution import upscale
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from models.blocks import Boundaries
     from models.superresolution import SuperResolution
 
 IRREPS = {"A1": 1, "A2": 1, "E": 2, "T1": 3, "T2": 3}
@@ -31,20 +32,24 @@ def element_names(over: Group) -> list[str]:
     ]
 
 
-def equivariance_errors(model: SuperResolution, source: NDArray[np.float32]) -> dict[str, float]:
-    """||f(g u) - g f(u)|| / ||f(u) - its mean|| for each of the 48 elements g, on one periodic field.
+def equivariance_errors(
+    model: SuperResolution, source: NDArray[np.float32], boundary: Boundaries = PERIODIC
+) -> dict[str, float]:
+    """||f(g u) - g f(u)|| / ||f(u) - its mean|| for each of the 48 elements g, which take walls along.
 
     Args:
         model: f.
         source: u, (frame, 3, z, y, x).
+        boundary: of each axis (z, y, x) of u.
     """
     over = group("Oh")
-    answer = torch.from_numpy(upscale(model, source, PERIODIC)).double()
+    answer = torch.from_numpy(upscale(model, source, boundary)).double()
     scale = (answer - answer.mean(dim=(1, 2, 3), keepdim=True)).norm()
     errors = {}
     for name, matrix in zip(element_names(over), over.matrices, strict=True):
         moved = rotate_vector(torch.from_numpy(source), matrix).contiguous().numpy()
-        gap = torch.from_numpy(upscale(model, moved, PERIODIC)).double() - rotate_vector(answer, matrix)
+        gap = torch.from_numpy(upscale(model, moved, rotate_axes(boundary, matrix))).double()
+        gap -= rotate_vector(answer, matrix)
         errors[name] = float(gap.norm() / scale)
     return errors
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 NU = 1 / 180
 BULK = 15.63
 """Mean velocity over u_tau at Re_tau = 180 (Kim, Moin & Moser, J. Fluid Mech. 177, 1987)."""
+LENGTH_X, LENGTH_Z = 1.5 * math.pi, 0.75 * math.pi
 STRETCHING = 1.9
 CFL = 1.4
 """Largest ``dt k_max |u|`` along an axis; RK3 is stable up to sqrt(3)."""
@@ -66,8 +67,8 @@ class Grid:
         ny: int = 96,
         nz: int = 96,
         *,
-        length_x: float = 1.5 * math.pi,
-        length_z: float = 0.75 * math.pi,
+        length_x: float = LENGTH_X,
+        length_z: float = LENGTH_Z,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from training.channel import Flow, Grid, start
+from training.channel import LENGTH_X, LENGTH_Z, Flow, Grid, start
 from training.channel_statistics import Statistics, compare
 from training.runs import landed
 
@@ -22,7 +22,7 @@ class ChannelSimulation:
     """See [`Simulation`][training.runs.Simulation]. Times are in h/u_tau, and there is no spin-up.
 
     Raises:
-        ValueError: if a spin-up is asked for.
+        ValueError: if a spin-up is asked for, or a box that no whole number of points fits.
     """
 
     columns = "    #      time  Re_tau  samples  u_rms+   at y+  -u'v'+  off linear"
@@ -32,7 +32,12 @@ class ChannelSimulation:
             message = f"a channel has no spin-up on fewer points: spin-up must be 0, not {recipe.spin_up}"
             raise ValueError(message)
         self.recipe = recipe
-        grid = Grid(recipe.n, recipe.n, recipe.n, device=device)
+        along = recipe.n * recipe.box
+        if along != int(along) or along < 1:
+            message = f"a box of {recipe.box:g} times the usual length has no whole number of points beside {recipe.n}"
+            raise ValueError(message)
+        lengths = {"length_x": recipe.box * LENGTH_X, "length_z": recipe.box * LENGTH_Z}
+        grid = Grid(int(along), recipe.n, int(along), **lengths, device=device)
         self.averages = Statistics(grid)
         if state is None:
             self.flow = Flow(grid, start(grid, recipe.seed))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.blocks import PERIODIC
+from models.metrics import CUBE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +60,12 @@ class StoredRun:
         return z, y, x
 
     @property
+    def length(self) -> tuple[float, float, float]:
+        """Of each axis, (z, y, x)."""
+        z, y, x = self.description.get("length", CUBE)
+        return z, y, x
+
+    @property
     def times(self) -> list[float]:
         """Time of each snapshot."""
         return list(self.description["times"])
@@ -94,13 +101,15 @@ def find_runs(folder: Path, *, flow: str = "isotropic", seeds: set[int] | None =
     return sorted(chosen, key=lambda run: (run.n, run.seed))
 
 
-def require_boxes(runs: Sequence[StoredRun]) -> None:
-    """Refuse runs that are not periodic along every axis.
+def require_alike(runs: Sequence[StoredRun]) -> None:
+    """Refuse runs of several flows, or with other boundaries: a model is for one.
 
     Raises:
-        ValueError: naming the first such run.
+        ValueError: naming the first run that differs.
     """
+    first = runs[0]
     for run in runs:
-        if run.boundary != PERIODIC:
-            message = f"{run.name} has boundaries {','.join(run.boundary)}; only periodic boxes can be used here yet"
+        if (run.flow, run.boundary) != (first.flow, first.boundary):
+            kinds = [f"{each.name} is {each.flow} with boundaries {','.join(each.boundary)}" for each in (first, run)]
+            message = f"runs must be of one flow with the same boundaries, but {' and '.join(kinds)}"
             raise ValueError(message)

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.blocks import PERIODIC
 from models.catalogue import Card, Catalogue, HeldOut
-from models.metrics import coarsen, mae_over_rms, report
+from models.metrics import coarsen, mae_over_rms, near_walls, report
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
-from training.dataset import StoredRun, require_boxes
+from training.dataset import StoredRun
 
 if TYPE_CHECKING:
     import argparse
@@ -36,18 +35,32 @@ DIGITS = 5
 
 
 def measure(model: SuperResolution, sample: HeldOut) -> dict[str, Value]:
-    """All metrics of a model on a sample of a periodic box, see ``judge``."""
-    return judge(upscale(model, sample.coarse if model.network else middle(sample)[None], PERIODIC), sample)
+    """All metrics of a model on a sample, see ``judge``."""
+    return judge(upscale(model, sample.coarse if model.network else middle(sample)[None], sample.boundary), sample)
 
 
 def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
-    """All metrics of an answer to a sample of a periodic box, with trilinear interpolation's error beside them."""
-    plain = torch.from_numpy(upscale(TRILINEAR, middle(sample), PERIODIC))
+    """All metrics of an answer to a sample, with trilinear interpolation's error beside them."""
+    ours = torch.from_numpy(answer)
+    plain = torch.from_numpy(upscale(TRILINEAR, middle(sample), sample.boundary))
     fine = torch.from_numpy(sample.fine)
-    metrics = report(torch.from_numpy(answer), fine, torch.from_numpy(middle(sample)), baseline=plain)
+    metrics = report(
+        ours,
+        fine,
+        torch.from_numpy(middle(sample)),
+        baseline=plain,
+        boundary=sample.boundary,
+        length=sample.length,
+    )
     theirs = mae_over_rms(plain, fine)
-    ratio = mae_over_rms(torch.from_numpy(answer), fine) / theirs
-    return {**metrics, "trilinear_mae_over_rms": theirs, "mae_over_trilinear": ratio}
+    near = near_walls(fine, sample.boundary, TRILINEAR.factor)
+    errors = ((field - fine)[:, near].double().abs().mean() for field in (ours, plain))
+    return {
+        **metrics,
+        "trilinear_mae_over_rms": theirs,
+        "mae_over_trilinear": mae_over_rms(ours, fine) / theirs,
+        "near_wall_mae_over_trilinear": float(next(errors) / next(errors)) if near.any() else None,
+    }
 
 
 def middle(sample: HeldOut) -> NDArray[np.float32]:
@@ -60,7 +73,7 @@ def samples(run: StoredRun) -> Iterator[HeldOut]:
     """The snapshots of a run, made coarse."""
     for snapshot in run:
         fine = np.array(snapshot)
-        yield HeldOut(coarsen(torch.from_numpy(fine)).numpy()[None], fine)
+        yield HeldOut(coarsen(torch.from_numpy(fine)).numpy()[None], fine, run.boundary, run.length, run.name)
 
 
 def rounded(value: Value) -> Value:
@@ -83,18 +96,20 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 
 
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device: str) -> Card:
-    """Measure one model, and write and return its card."""
+    """Measure one model on the runs of its flow, and write and return its card, which keeps what it says of others."""
     model = catalogue.load(card.name, device)
-    measured = []
+    measured = {entry["run"]: entry for entry in card.measured}
     for run in runs:
+        if card.flow not in (None, run.flow):
+            continue
         require_unseen(card, run.name)
         rows = [measure(model, sample) for sample in tqdm(samples(run), f"{card.name} on {run.name}", len(run))]
         entry = {"run": run.name, "flow": run.flow, "cells": run.n, "seed": run.seed, "samples": len(run)}
-        measured.append({**entry, **spread(rows)})
-    held_out = catalogue.held_out(card.flow or runs[0].flow, card.frames)
+        measured[run.name] = {**entry, **spread(rows)}
+    held_out = catalogue.held_out(card.flow, card.frames)
     shipped = {name: rounded(value) for name, value in measure(model, held_out).items()} if held_out else {}
     symmetry = read_symmetry(catalogue, card.name, model, held_out) if held_out else {}
-    card = dataclasses.replace(card, measured=measured, sample=shipped, symmetry=symmetry)
+    card = dataclasses.replace(card, measured=list(measured.values()), sample=shipped, symmetry=symmetry)
     catalogue.write(card)
     return card
 
@@ -113,7 +128,8 @@ def require_unseen(card: Card, run: str) -> None:
 def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sample: HeldOut) -> dict[str, Any]:
     """What a card says of a model's symmetry."""
     frames = sample.coarse if model.network else middle(sample)[None]
-    errors = {element: rounded(error) for element, error in equivariance_errors(model, frames).items()}
+    found = equivariance_errors(model, frames, sample.boundary)
+    errors = {element: rounded(error) for element, error in found.items()}
     shares = relaxation(catalogue.trained(name)).items()
     return {
         "equivariance_error": errors,
@@ -122,21 +138,23 @@ def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sampl
 
 
 def table(cards: Sequence[Card], run: str) -> str:
-    """Errors of the models on one run, as Markdown."""
+    """Errors of the models that were measured on one run, as Markdown."""
     lines = [
-        "| model | parameters | MAE / rms | MAE / trilinear's | relative L2 | resolved k | consistency |",
+        "| model | parameters | MAE / rms | MAE / trilinear's | at walls | relative L2 | consistency |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for card in cards:
-        entry = next(entry for entry in card.measured if entry["run"] == run)
+        entry = next((entry for entry in card.measured if entry["run"] == run), None)
+        if entry is None:
+            continue
 
         def shown(name: str, entry: dict[str, Any] = entry) -> str:
-            return f"{entry[name]['mean']:.3f} ± {entry[name]['std']:.3f}"
+            return f"{entry[name]['mean']:.3f} ± {entry[name]['std']:.3f}" if name in entry else "-"
 
         lines.append(
             f"| {card.name} | {card.parameters:,} | {entry['mae_over_rms']['mean']:.4f} ± "
-            f"{entry['mae_over_rms']['std']:.4f} | {shown('mae_over_trilinear')} | {shown('relative_l2')} | "
-            f"{entry['resolved_wavenumber']['mean']:.1f} | "
+            f"{entry['mae_over_rms']['std']:.4f} | {shown('mae_over_trilinear')} | "
+            f"{shown('near_wall_mae_over_trilinear')} | {shown('relative_l2')} | "
             f"{entry['consistency']['mean']:.1e} |"
         )
     return "\n".join(lines)
@@ -162,7 +180,6 @@ def run(args: argparse.Namespace) -> int:
         shipped = StoredRun(args.ship)
         print(catalogue.write_held_out(shipped.flow, list(samples(shipped))[-1]))
     runs = [StoredRun(folder) for folder in args.data]
-    require_boxes(runs)
     cards = [catalogue.card(name) for name in args.models or catalogue.names()]
     cards = [evaluate(catalogue, card, runs, args.device) for card in cards if card.frames == 1]
     for held_out in runs:

@@ -22,11 +22,18 @@ EXPECTED = {64: "36", 96: "47", 128: "55"}
 
 
 class IsotropicSimulation:
-    """See [`Simulation`][training.runs.Simulation]."""
+    """See [`Simulation`][training.runs.Simulation].
+
+    Raises:
+        ValueError: if another box is asked for than the cube.
+    """
 
     columns = "    #      time  energy     eps  Re_lam  k_eta    skew   flat  divergence   budget"
 
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:
+        if recipe.box != 1:
+            message = f"isotropic turbulence is simulated in a cube: box must be 1, not {recipe.box:g}"
+            raise ValueError(message)
         self.recipe = recipe
         points = min(SPIN_UP_POINTS, recipe.n) if state is None else int(state["points"])
         grid = Grid(points, device=device)

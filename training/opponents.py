@@ -1,7 +1,7 @@
 """What a network has to beat: classical interpolations, and the best that any linear estimator can do.
 
-For periodic boxes whose coarse cells are means over fine ones. Coarse fields are (3, z, y, x), answers
-(3, 4 z, 4 y, 4 x).
+For volumes whose coarse cells are means over fine ones, continued beyond their ends as blocks are. Coarse fields are
+(3, z, y, x), answers (3, 4 z, 4 y, 4 x), and boundaries are those of the axes (z, y, x).
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from models.layers import EVERYWHERE, spread
+from models.blocks import continued
+from models.layers import spread
 from models.metrics import coarsen
 from models.superresolution import FACTOR, refine, trilinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from models.blocks import Boundaries, Boundary
 
     # From the cells of an axis to the matrix that interpolates along it.
     Interpolation = Callable[[int], Tensor]
@@ -28,26 +32,46 @@ Coarse = Float[Tensor, "3 z y x"]
 Fine = Float[Tensor, "3 fine_z fine_y fine_x"]
 
 
-def consistent_trilinear(coarse: Coarse) -> Fine:
+def consistent_trilinear(coarse: Coarse, boundary: Boundaries) -> Fine:
     """Trilinear interpolation, shifted in every coarse cell so that its mean is the input's."""
-    answer = trilinear(coarse[None], EVERYWHERE)[0]
+    answer = trilinear(_surrounded(coarse, 1, boundary)[None])[0]
     return answer + refine(coarse - coarsen(answer, FACTOR))
 
 
-def tricubic(coarse: Coarse) -> Fine:
+def tricubic(coarse: Coarse, boundary: Boundaries) -> Fine:
     """Cubic convolution along each axis (Keys, IEEE Trans. Acoust. Speech Signal Process. 29, 1981; a = -1/2)."""
-    return _along_axes(coarse, _cubic)
+    return _along_axes(coarse, boundary, _cubic)
 
 
-def spectral(coarse: Coarse) -> Fine:
+def spectral(coarse: Coarse, boundary: Boundaries) -> Fine:
     """Fourier interpolation along each axis that undoes the block mean: exact for what the coarse grid resolves."""
-    return _along_axes(coarse, _fourier)
+    return _along_axes(coarse, boundary, _fourier)
 
 
-def _along_axes(coarse: Tensor, interpolation: Interpolation) -> Tensor:
+def _along_axes(coarse: Tensor, boundary: Boundaries, interpolation: Interpolation) -> Tensor:
     for axis in (1, 2, 3):
-        matrix = interpolation(coarse.shape[axis]).to(coarse)
+        matrix = _between_ends(coarse.shape[axis], boundary[axis - 1], interpolation).to(coarse)
         coarse = torch.tensordot(coarse, matrix, dims=([axis], [1])).movedim(-1, axis)
+    return coarse
+
+
+def _between_ends(cells: int, boundary: Boundary, interpolation: Interpolation) -> Float[Tensor, "fine cell"]:
+    """The matrix of an interpolation along an axis; one that is not periodic is continued to twice its length."""
+    if boundary == "periodic":
+        return interpolation(cells)
+    index, sign = continued(np.arange(2 * cells), cells, boundary)
+    continuation = torch.zeros(2 * cells, cells, dtype=torch.float64)
+    continuation[torch.arange(2 * cells), torch.from_numpy(index)] = torch.from_numpy(sign).double()
+    return interpolation(2 * cells)[: FACTOR * cells] @ continuation
+
+
+def _surrounded(coarse: Tensor, cells: int, boundary: Boundaries) -> Tensor:
+    """A field with so many more cells at both ends of each axis."""
+    for axis, name in enumerate(boundary, start=1):
+        n = coarse.shape[axis]
+        index, sign = continued(np.arange(-cells, n + cells), n, name)
+        signs = torch.from_numpy(sign).to(coarse).reshape(-1, *[1] * (3 - axis))
+        coarse = coarse.index_select(axis, torch.from_numpy(index)) * signs
     return coarse
 
 
@@ -89,21 +113,23 @@ class LinearEstimator:
 
     Args:
         fields: fine fields to fit to, by their block means.
+        boundary: of each axis of all fields.
         radius: cells on each side of the middle one.
 
     Raises:
         ValueError: if the fields hold too few cells to determine the kernel.
     """
 
-    def __init__(self, fields: Iterable[Fine], radius: int = 2) -> None:
+    def __init__(self, fields: Iterable[Fine], boundary: Boundaries, radius: int = 2) -> None:
         self.radius = radius
         size = 2 * radius + 1
         inputs, cells = 3 * size**3, 0
         products = torch.zeros(inputs, inputs, dtype=torch.float64)
         targets = torch.zeros(inputs, 3 * FACTOR**3, dtype=torch.float64)
         for field in fields:
-            coarse, mean = self._centred(coarsen(field.double(), FACTOR))
-            around = self._padded(coarse)
+            coarse = coarsen(field.double(), FACTOR)
+            mean = coarse.mean(dim=(1, 2, 3), keepdim=True)
+            around = _surrounded(coarse, radius, boundary) - mean
             for axis in (1, 2, 3):
                 around = around.unfold(axis, size, 1)
             around = around.permute(0, 4, 5, 6, 1, 2, 3).reshape(inputs, -1)
@@ -116,18 +142,12 @@ class LinearEstimator:
         weights = torch.linalg.solve(products, targets)
         self.kernel = weights.T.reshape(3 * FACTOR**3, 3, size, size, size)
 
-    def __call__(self, coarse: Coarse) -> Fine:
+    def __call__(self, coarse: Coarse, boundary: Boundaries) -> Fine:
         """Estimate the fine field."""
-        fluctuation, mean = self._centred(coarse.double())
-        channels = functional.conv3d(self._padded(fluctuation)[None], self.kernel)
+        mean = coarse.double().mean(dim=(1, 2, 3), keepdim=True)
+        around = _surrounded(coarse.double(), self.radius, boundary) - mean
+        channels = functional.conv3d(around[None], self.kernel)
         return (spread(channels, FACTOR)[0] + mean).to(coarse.dtype)
-
-    def _centred(self, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        mean = coarse.mean(dim=(1, 2, 3), keepdim=True)
-        return coarse - mean, mean
-
-    def _padded(self, coarse: Tensor) -> Tensor:
-        return functional.pad(coarse[None], (self.radius,) * 6, mode="circular")[0]
 
 
 def _by_cell(fine: Tensor) -> Tensor:

@@ -41,12 +41,15 @@ class Recipe:
     spin_up: float
     """Time on fewer points, from the random start; only the isotropic flow has it."""
     settle: float
-    """Time on n^3 points before the first snapshot."""
+    """Time on all points before the first snapshot."""
+    box: float = 1.0
+    """Length along x and z, and so the number of points, over the usual one; only a channel can be shorter."""
 
     @property
     def name(self) -> str:
         """Folder of the run."""
-        return f"{self.flow}-{self.n}-seed{self.seed}"
+        box = "" if self.box == 1 else f"-box{self.box:g}"
+        return f"{self.flow}-{self.n}{box}-seed{self.seed}"
 
     def moment(self, snapshot: int) -> float:
         """Time of a snapshot."""
@@ -175,7 +178,7 @@ class Run:
         with np.load(path, allow_pickle=False) as content:
             state = dict(content)
         recipe = json.loads(str(state["recipe"]))
-        if recipe != asdict(self.recipe):
+        if Recipe(**recipe) != self.recipe:
             message = (
                 f"{self.folder} holds another run ({recipe}), not {asdict(self.recipe)}: "
                 "give its settings to go on with it, or another seed or folder"

@@ -1,4 +1,7 @@
-"""Training samples: whole periodic boxes, shifted within a coarse cell and, if asked, turned at random."""
+"""Training samples: whole volumes, shifted within a coarse cell along periodic axes and, if asked, turned at random.
+
+Every sample holds whole wall-normal columns, and beyond a wall it is continued as a served block is.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.group import group, rotate_vector
+from models.blocks import surrounded
+from models.group import group, rotate_axes, rotate_vector
 from models.metrics import coarsen, rms
-from training.dataset import require_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from models.blocks import Boundaries
+    from models.layers import Axes
     from training.dataset import StoredRun
 
 FACTOR = 4
@@ -27,24 +32,37 @@ class Sample:
     """One batch.
 
     Attributes:
-        coarse: block means, (batch, frame, 3, z, y, x).
+        coarse: block means, (batch, frame, 3, z, y, x), with a halo along axes that are not circular.
         fine: the truth at the middle frame, (batch, 3, 4 z, 4 y, 4 x).
         mean: mean velocity over the coarse frames, (batch, 3).
         scale: rms of all components about it, (batch,).
+        circular: axes (z, y, x) that wrap around.
     """
 
     coarse: Float[Tensor, "batch frame 3 z y x"]
     fine: Float[Tensor, "batch 3 fine_z fine_y fine_x"]
     mean: Float[Tensor, "batch 3"]
     scale: Float[Tensor, " batch"]
+    circular: Axes
 
     @classmethod
-    def of(cls, frames: Float[Tensor, "frame 3 fine_z fine_y fine_x"]) -> Sample:
-        """One sample from fine frames."""
+    def of(cls, frames: Float[Tensor, "frame 3 fine_z fine_y fine_x"], boundary: Boundaries, halo: int) -> Sample:
+        """One sample from fine frames.
+
+        Args:
+            frames: velocity.
+            boundary: of each axis (z, y, x).
+            halo: coarse cells beyond the ends of axes that are not periodic.
+        """
         coarse = coarsen(frames, FACTOR)
         together = coarse.transpose(0, 1).flatten(1, 2)
+        read, circular = surrounded(coarse.cpu().numpy(), halo, boundary)
         return cls(
-            coarse[None], frames[None, len(frames) // 2], coarse.mean(dim=(0, 2, 3, 4))[None], rms(together)[None]
+            torch.from_numpy(read).to(frames.device)[None],
+            frames[None, len(frames) // 2],
+            coarse.mean(dim=(0, 2, 3, 4))[None],
+            rms(together)[None],
+            circular,
         )
 
 
@@ -53,14 +71,17 @@ class Source:
 
     Args:
         runs: where to draw from; each snapshot is as likely as any other.
+        halo: coarse cells that the model reads beyond the ends of axes that are not periodic.
         augment: also rotate and reflect at random.
         device: where samples are put together.
         seed: of the draws.
         keep: snapshots at the end of each run that are never drawn, for validation.
     """
 
-    def __init__(self, runs: Sequence[StoredRun], *, augment: bool, device: str, seed: int, keep: int = 1) -> None:
-        require_boxes(runs)
+    def __init__(
+        self, runs: Sequence[StoredRun], *, halo: int, augment: bool, device: str, seed: int, keep: int = 1
+    ) -> None:
+        self.halo = halo
         self.device = device
         self.matrices = group("Oh" if augment else "C1").matrices
         self.random = np.random.default_rng(seed)
@@ -71,13 +92,17 @@ class Source:
             raise ValueError(message)
 
     def draw(self) -> Sample:
-        """A new sample, each with its own shift, so that one snapshot gives 64 coarse fields."""
+        """A new sample, each with its own shift, so that one snapshot of a periodic box gives 64 coarse fields."""
         run, index = self.snapshots[self.random.integers(len(self.snapshots))]
-        shift = self.random.integers(FACTOR, size=3)
+        drawn = zip(self.random.integers(FACTOR, size=3), run.boundary, strict=True)
+        shift = tuple(int(cells) if boundary == "periodic" else 0 for cells, boundary in drawn)
         matrix = self.matrices[self.random.integers(len(self.matrices))]
-        fine = torch.from_numpy(np.array(run[index])).to(self.device)
-        return Sample.of(rotate_vector(fine.roll(tuple(shift), (1, 2, 3)), matrix)[None])
+        fine = torch.from_numpy(np.array(run[index])).to(self.device).roll(shift, (1, 2, 3))
+        return Sample.of(rotate_vector(fine, matrix)[None], rotate_axes(run.boundary, matrix), self.halo)
 
     def validation(self) -> list[Sample]:
         """The snapshots that are kept back, as they are."""
-        return [Sample.of(torch.from_numpy(np.array(run[index])).to(self.device)[None]) for run, index in self.kept]
+        return [
+            Sample.of(torch.from_numpy(np.array(run[index])).to(self.device)[None], run.boundary, self.halo)
+            for run, index in self.kept
+        ]

@@ -29,12 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ", ".join(f"{times[index]:g} for {flow}" for flow, times in TIMES.items()) for index in range(3)
     )
     parser.add_argument("--flow", choices=FLOWS, default="isotropic")
-    parser.add_argument("--n", type=int, default=96, help="points a side (default: %(default)s)")
+    parser.add_argument(
+        "--n", type=int, default=96, help="points a side, along y in a shorter channel (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the start (default: %(default)s)")
     parser.add_argument("--snapshots", type=int, default=10, help="how many in all (default: %(default)s)")
     parser.add_argument("--interval", type=float, help=f"time between snapshots (default: {interval})")
     parser.add_argument("--spin-up", type=float, help=f"time on 64^3 points at first (default: {spin_up})")
     parser.add_argument("--settle", type=float, help=f"time on n^3 before a snapshot (default: {settle})")
+    parser.add_argument("--box", type=float, default=1.0, help="length of a channel along x and z over the usual one")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where runs are kept")
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     asked = (args.interval, args.spin_up, args.settle)
     times = (usual if given is None else given for given, usual in zip(asked, TIMES[args.flow], strict=True))
-    recipe = Recipe(args.flow, args.n, args.seed, *times)
+    recipe = Recipe(args.flow, args.n, args.seed, *times, box=args.box)
     folder: Path = args.out / recipe.name
     run = Run(
         recipe,

@@ -20,10 +20,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from models.catalogue import Catalogue, describe
-from models.layers import EVERYWHERE
+from models.layers import crop
 from models.networks import FAMILIES, Architecture, Network
 from models.superresolution import SuperResolution, trilinear
-from training.dataset import StoredRun
+from training.dataset import StoredRun, require_alike
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class Trainer:
         self.recipe = recipe
         self.folder = folder
         self.device = device
-        self.source = Source(runs, augment=recipe.augment, device=device, seed=recipe.seed)
         self.model = SuperResolution(Network(architecture)).to(device)
+        self.source = Source(runs, halo=self.model.halo, augment=recipe.augment, device=device, seed=recipe.seed)
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.0)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_rate)
@@ -93,7 +93,7 @@ class Trainer:
         with torch.autocast(
             torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         ):
-            answer = self.model(sample.coarse, sample.mean, sample.scale, EVERYWHERE)
+            answer = self.model(sample.coarse, sample.mean, sample.scale, sample.circular)
         errors: Tensor = (answer - sample.fine).abs().mean(dim=(1, 2, 3, 4)) / sample.scale
         return errors.mean()
 
@@ -164,8 +164,9 @@ def over_trilinear(model: SuperResolution, samples: Sequence[Sample]) -> float:
     frozen = model.frozen()
     ratios = []
     for sample in samples:
-        answer = frozen(sample.coarse, sample.mean, sample.scale, EVERYWHERE)
-        plain = trilinear(sample.coarse[:, sample.coarse.shape[1] // 2], EVERYWHERE)
+        answer = frozen(sample.coarse, sample.mean, sample.scale, sample.circular)
+        middle = sample.coarse[:, sample.coarse.shape[1] // 2]
+        plain = trilinear(crop(middle, model.halo - 1, sample.circular), sample.circular)
         ratios.append(float((answer - sample.fine).abs().mean() / (plain - sample.fine).abs().mean()))
     return sum(ratios) / len(ratios)
 
@@ -217,6 +218,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, report, and store."""
     torch.set_num_threads(args.threads)
     runs = [StoredRun(folder) for folder in args.data]
+    require_alike(runs)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(args.steps, rate=args.rate, seed=args.seed, augment=args.augment, precision=precision)
     trainer = Trainer(architecture_of(args), recipe, runs, args.out, args.device)
@@ -225,7 +227,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.out}: {trainer.seconds / 60:.1f} min, validation MAE over trilinear's {ratio:.4f}")
     if args.weights:
         card = Catalogue(args.weights).save(
-            model, describe(model, flow=runs[0].flow, trained=provenance(trainer, runs))
+            model, describe(model, flow=runs[0].flow, boundary=runs[0].boundary, trained=provenance(trainer, runs))
         )
         print(f"{args.weights / card.name}: {card.parameters} parameters")
     return 0

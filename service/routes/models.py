@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request
 
-from models.blocks import PERIODIC
-from models.metrics import CUBE
 from service.dependencies import ServiceDep, admit, find_card
 from service.errors import Problem, responses
 from service.schemas import Card, Cards, Reproduction, Symmetry
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from models.catalogue import HeldOut
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-# Trilinear interpolation belongs to no flow; this one's sample is shipped first.
-FLOW = "isotropic"
 
 
 @router.get("", summary="List the models")
@@ -57,7 +53,7 @@ async def post_model_validate(request: Request, service: ServiceDep, name: str) 
     card = find_card(name, service)
 
     def find() -> HeldOut | None:
-        return service.shelf.catalogue.held_out(card.flow or FLOW, card.frames)
+        return service.shelf.catalogue.held_out(card.flow, card.frames)
 
     sample = await service.in_thread(find)
     if sample is None:
@@ -65,13 +61,14 @@ async def post_model_validate(request: Request, service: ServiceDep, name: str) 
         raise Problem(404, "no-sample", detail)
     plain = find_card(TRILINEAR, service)
     middle = sample.coarse[len(sample.coarse) // 2]
-    baseline = await upscale(request, service, plain, middle[None, None], PERIODIC)
+    baseline = await upscale(request, service, plain, middle[None, None], sample.boundary)
     answer = baseline
     if card.name != TRILINEAR:
-        answer = await upscale(request, service, card, sample.coarse[None], PERIODIC)
+        answer = await upscale(request, service, card, sample.coarse[None], sample.boundary)
     references, coarse = sample.fine[None], middle[None]
+    where = sample.boundary, sample.length
     ours, theirs = await service.in_thread(
-        lambda: [measure(each.fine, references, coarse, baseline.fine, PERIODIC, CUBE) for each in (answer, baseline)]
+        lambda: [measure(each.fine, references, coarse, baseline.fine, *where) for each in (answer, baseline)]
     )
     found, promised, simple = ours["mae_over_rms"], card.sample.get("mae_over_rms"), theirs["mae_over_rms"]
     return Reproduction(

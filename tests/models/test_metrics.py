@@ -7,17 +7,22 @@ import math
 import pytest
 import torch
 
-from models.blocks import PERIODIC
+from models.blocks import PERIODIC, Boundaries
 from models.metrics import (
     coarsen,
     gradient_statistics,
     gradients,
+    line_spectrum,
+    near_walls,
+    profile_errors,
     report,
     resolved_wavenumber,
     rms,
     spectrum,
     spectrum_errors,
 )
+
+WALLS: Boundaries = ("periodic", "wall", "periodic")
 
 
 def waves(n: int = 32) -> torch.Tensor:
@@ -59,6 +64,8 @@ def test_spectrum_sums_to_the_energy() -> None:
 def test_spectrum_errors_split_at_the_coarse_nyquist() -> None:
     answer, reference = spectrum(waves()), spectrum(waves())
     assert spectrum_errors(answer, reference) == (0.0, 0.0)
+    reference.energy[:] += 1e-3
+    answer.energy[:] += 1e-3
     answer.energy[2] *= 10  # shell 3 of 16, the coarse grid ends at 4
     low, high = spectrum_errors(answer, reference)
     assert low == pytest.approx(math.sqrt(1 / 4))
@@ -66,6 +73,71 @@ def test_spectrum_errors_split_at_the_coarse_nyquist() -> None:
     assert resolved_wavenumber(answer, reference) == 16
     answer.energy[6] *= 0.4
     assert resolved_wavenumber(answer, reference) == 7
+
+
+def test_shells_that_a_simulation_left_empty_do_not_count() -> None:
+    answer, reference = spectrum(waves()), spectrum(waves())
+    answer.energy[2] *= 10
+    answer.energy[10] = 1e-3
+    assert spectrum_errors(answer, reference) == (1.0, 0.0)
+
+
+def test_line_spectra_of_waves() -> None:
+    field = waves() + 2
+    for axis, mode, amplitude in ((-2, 3, 1.0), (-3, 5, 2.0), (-1, 7, 0.5)):
+        k, energy = line_spectrum(field, axis)
+        assert int(k[energy.argmax()]) == mode
+        assert float(energy.sum()) == pytest.approx(amplitude**2 / 4)
+
+
+def test_line_spectra_sum_to_the_energy_along_the_axis() -> None:
+    field = torch.randn(3, 6, 10, 7, dtype=torch.float64)
+    for axis in (-3, -2, -1):
+        along = field - field.mean(dim=axis, keepdim=True)
+        expected = 1.5 * float(along.square().mean())
+        assert float(line_spectrum(field, axis).energy.sum()) == pytest.approx(expected)
+
+
+def channel(n: int = 16) -> torch.Tensor:
+    """U(y) = 1 - y^2 with waves that vanish at walls y = -1 and 1."""
+    y = (torch.arange(n, dtype=torch.float64) + 0.5) * 2 / n - 1
+    x = (torch.arange(n, dtype=torch.float64) + 0.5) * 2 * math.pi / n
+    shape = (1 - y**2)[:, None]
+    waves = shape * torch.sin(x)
+    return torch.stack([shape + waves, waves, 2 * waves]).unsqueeze(1).expand(3, n, n, n).clone()
+
+
+def test_profile_errors() -> None:
+    field = channel()
+    assert profile_errors(field, field, (-3, -1)) == (0, 0)
+    faster = field.clone()
+    faster[0] *= 1.1
+    mean, stress = profile_errors(faster, field, (-3, -1))
+    assert mean == pytest.approx(0.1)
+    # Stresses over uu: 1, uv = vu: 1, uw = wu: 2, vv: 1, vw = wv: 2, ww: 4.
+    changed = (0.21**2 + 2 * 0.1**2 + 2 * 0.2**2) / (1 + 2 + 8 + 1 + 8 + 16)
+    assert stress == pytest.approx(math.sqrt(changed))
+
+
+def test_near_walls() -> None:
+    near = near_walls(channel(), WALLS)
+    assert near[:, [0, 3, 12, 15]].all()
+    assert not near[:, 4:12].any()
+    assert not near_walls(channel(), PERIODIC).any()
+
+
+def test_report_between_walls() -> None:
+    fine = channel()
+    answer = fine.clone()
+    answer[0, :, :4] += 0.3
+    found = report(answer, fine, coarsen(fine), boundary=WALLS, length=(2.0, 2.0, 4.0))
+    assert found["mae_near_wall"] == pytest.approx(0.3 / 3 / 2)
+    assert found["mae"] == pytest.approx(0.3 / 3 / 4)
+    assert found["resolved_wavenumber"] is None
+    assert found["spectrum_error_low"] == pytest.approx(0, abs=1e-12)  # the error is uniform along x and z
+    assert isinstance(found["mean_profile_error"], float)
+    assert found["mean_profile_error"] > 0
+    assert found["stress_profile_error"] == pytest.approx(0, abs=1e-12)
 
 
 def test_gradients_of_waves() -> None:
@@ -118,6 +190,6 @@ def test_report_of_a_known_error() -> None:
 
 def test_report_without_a_spectrum() -> None:
     fine = waves()
-    found = report(fine, fine, coarsen(fine), boundary=("periodic", "wall", "periodic"))
+    found = report(fine, fine, coarsen(fine), boundary=("open", "open", "open"))
     assert found["spectrum_error_low"] is None
     assert found["skill"] is None

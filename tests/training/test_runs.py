@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from models.catalogue import Catalogue
 from training import channel, isotropic
 from training.__main__ import main
 from training.channel_simulation import ChannelSimulation
@@ -110,14 +112,46 @@ def test_a_channel_has_no_spin_up(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "spin-up must be 0, not 1.0" in capsys.readouterr().err
 
 
+def test_a_shorter_channel_has_the_same_spacing(tmp_path: Path) -> None:
+    short = dataclasses.replace(CHANNEL, box=0.5)
+    assert short.name == "channel-16-box0.5-seed4"
+    Run(short, tmp_path / short.name, ChannelSimulation).advance(1)
+    run = StoredRun(tmp_path / short.name)
+    assert run[0].shape == (3, 8, 16, 8)
+    assert run.length == pytest.approx((0.375 * math.pi, 2, 0.75 * math.pi))
+
+
 @pytest.mark.parametrize(
-    "command", [["train", "--out", "{}/out"], ["evaluate", "--weights", "{}/weights"]], ids=["train", "evaluate"]
+    ("flow", "box", "message"),
+    [("isotropic", "0.5", "box must be 1, not 0.5"), ("channel", "0.3", "no whole number of points beside 16")],
 )
-def test_walls_are_refused_where_boxes_are_meant(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+def test_boxes_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flow: str, box: str, message: str
 ) -> None:
-    Run(CHANNEL, tmp_path / CHANNEL.name, ChannelSimulation).advance(2)
-    with pytest.raises(SystemExit) as refused:
-        main([*(part.format(tmp_path) for part in command), "--data", str(StoredRun(tmp_path / CHANNEL.name).folder)])
-    assert refused.value.code == 2
-    assert "channel-16-seed4 has boundaries periodic,wall,periodic" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["simulate", "--flow", flow, "--n", "16", "--box", box, "--out", str(tmp_path)])
+    assert message in capsys.readouterr().err
+
+
+def test_a_channel_is_trained_and_measured_with_its_walls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held_out = dataclasses.replace(CHANNEL, seed=5)
+    for recipe in (CHANNEL, held_out):
+        Run(recipe, tmp_path / recipe.name, ChannelSimulation).advance(2)
+    network = ["--family", "relaxed", "--fields", "1", "--blocks", "1", "--steps", "2"]
+    folders = ["--data", str(tmp_path / CHANNEL.name), "--out", str(tmp_path / "out"), "--weights", str(tmp_path)]
+    assert main(["train", *network, *folders]) == 0
+    data = str(tmp_path / held_out.name)
+    assert main(["evaluate", "--weights", str(tmp_path), "--data", data, "--ship", data]) == 0
+    assert "| relaxed-channel-x4 |" in capsys.readouterr().out
+    card = Catalogue(tmp_path).card("relaxed-channel-x4")
+    assert card.boundary == ("periodic", "wall", "periodic")
+    entry = card.measured[0]
+    assert 0 < entry["near_wall_mae_over_trilinear"]["mean"] < 1
+    assert entry["stress_profile_error"]["mean"] > 0
+    sample = Catalogue(tmp_path).held_out("channel")
+    assert sample is not None
+    assert (sample.run, sample.boundary) == (held_out.name, card.boundary)
+    assert sample.length == pytest.approx((0.75 * math.pi, 2, 1.5 * math.pi))
+    # The untrained network is equivariant, whichever axis the walls are moved to.
+    rotations = list(card.symmetry["equivariance_error"].values())[:24]
+    assert max(rotations) < 1e-3

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.blocks import PERIODIC
 from models.catalogue import Catalogue
-from models.networks import Architecture
+from models.metrics import coarsen
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution, upscale
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.samples import Sample, Source
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from models.blocks import Boundaries, Boundary
+
+WALLS: Boundaries = ("periodic", "wall", "periodic")
 SMALL = Architecture("equivariant", "O", 1, 1)
 
 
@@ -44,7 +50,7 @@ def run(tmp_path: Path) -> StoredRun:
 
 
 def test_a_sample_is_the_block_mean_of_a_shifted_snapshot(run: StoredRun) -> None:
-    sample = Source([run], augment=False, device="cpu", seed=0).draw()
+    sample = Source([run], halo=4, augment=False, device="cpu", seed=0).draw()
     assert sample.coarse.shape == (1, 1, 3, 4, 4, 4)
     means = sample.fine.reshape(1, 3, 4, 4, 4, 4, 4, 4).mean(dim=(3, 5, 7))
     torch.testing.assert_close(sample.coarse[:, 0], means)
@@ -55,7 +61,7 @@ def test_a_sample_is_the_block_mean_of_a_shifted_snapshot(run: StoredRun) -> Non
 
 
 def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
-    source = Source([run], augment=False, device="cpu", seed=0)
+    source = Source([run], halo=4, augment=False, device="cpu", seed=0)
     kept = source.validation()
     assert len(kept) == 1
     assert torch.equal(kept[0].fine[0], torch.from_numpy(np.array(run[2])))
@@ -66,14 +72,50 @@ def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
 
 def test_augmentation_turns_components_with_axes(run: StoredRun) -> None:
     """Divergence is small only if both turn together; independent axes would double it."""
-    source = Source([run], augment=True, device="cpu", seed=1)
+    source = Source([run], halo=4, augment=True, device="cpu", seed=1)
     speeds = {tuple(source.draw().fine.square().mean(dim=(0, 2, 3, 4)).tolist()) for _ in range(30)}
     assert len(speeds) > 2  # components are exchanged
 
 
+def test_a_sample_between_walls_is_read_as_a_served_block(tmp_path: Path) -> None:
+    """Shifted along x and z alone, continued oddly beyond walls; training and serving give the same answer."""
+    run = store(tmp_path / "data", 1, snapshots=2)
+    (run.folder / "run.json").write_text(json.dumps({**run.description, "boundary": WALLS}))
+    run = StoredRun(run.folder)
+    torch.manual_seed(0)
+    model = SuperResolution(Network(SMALL)).frozen()
+    source = Source([run], halo=model.halo, augment=True, device="cpu", seed=0)
+    seen = set()
+    for _ in range(12):
+        sample = source.draw()
+        wall = sample.circular.index(False)
+        assert sum(sample.circular) == 2
+        seen.add(wall)
+        boundary: list[Boundary] = ["periodic"] * 3
+        boundary[wall] = "wall"
+        coarse = coarsen(sample.fine[0]).numpy()
+        served = upscale(model, coarse, (boundary[0], boundary[1], boundary[2]))
+        answer = model(sample.coarse, sample.mean, sample.scale, sample.circular)[0]
+        torch.testing.assert_close(answer, torch.from_numpy(served), rtol=0, atol=1e-5)
+    assert seen == {0, 1, 2}
+    still = Source([run], halo=1, augment=False, device="cpu", seed=0)
+    profile = torch.from_numpy(np.array(run[0])).mean(dim=(1, 3))
+    for _ in range(4):
+        torch.testing.assert_close(still.draw().fine[0].mean(dim=(1, 3)), profile, rtol=0, atol=1e-6)
+
+
+def test_runs_of_two_kinds_are_refused(tmp_path: Path, run: StoredRun, capsys: pytest.CaptureFixture[str]) -> None:
+    other = store(tmp_path / "other", 2)
+    (other.folder / "run.json").write_text(json.dumps({**other.description, "boundary": WALLS}))
+    folders = [str(run.folder), str(other.folder)]
+    with pytest.raises(SystemExit):
+        main(["train", "--data", *folders, "--out", str(tmp_path / "out"), "--steps", "1"])
+    assert "isotropic-16-seed2 is isotropic with boundaries periodic,wall,periodic" in capsys.readouterr().err
+
+
 def test_too_few_snapshots(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 2 snapshots, got \\['isotropic-16-seed4'\\]"):
-        Source([store(tmp_path, 4, snapshots=1)], augment=False, device="cpu", seed=0)
+        Source([store(tmp_path, 4, snapshots=1)], halo=4, augment=False, device="cpu", seed=0)
 
 
 def test_training_beats_interpolation(run: StoredRun, tmp_path: Path) -> None:
@@ -176,6 +218,6 @@ def test_evaluating_on_training_data_is_refused(
 
 def test_sample_scale_is_the_rms_over_all_components() -> None:
     fine = torch.randn(1, 3, 8, 8, 8)
-    sample = Sample.of(fine)
+    sample = Sample.of(fine, PERIODIC, halo=4)
     fluctuation = sample.coarse[0, 0] - sample.mean[0][:, None, None, None]
     torch.testing.assert_close(sample.scale[0], fluctuation.square().mean().sqrt())
