@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.group import GroupName, group
-from models.layers import NOWHERE, RADIUS, Axes, Convolve, Lift, Project, crop
+from models.layers import NOWHERE, RADIUS, Axes, Convolve, GroupLayer, Lift, Project, crop
 
 Family = Literal["trilinear", "conv", "equivariant", "relaxed"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -116,6 +116,16 @@ class Network(nn.Module):
         at_coarse = 1 + 2 * len(self.trunk) + 1
         finer = sum((Fraction(1, 2**level) for level in range(1, len(self.upsampling) + 1)), Fraction())
         return RADIUS * (at_coarse + finer)
+
+    @property
+    def multiplications(self) -> float:
+        """How many a fine cell takes, all three components of it, once the kernels are built."""
+        total, finer = 0.0, 1
+        for layer in self.modules():
+            if isinstance(layer, GroupLayer):
+                total += layer.kernel().numel() * finer**3
+                finer *= layer.factor
+        return total / self.factor**3
 
     def forward(
         self, coarse: Float[Tensor, "batch vectors z y x"], circular: Axes = NOWHERE

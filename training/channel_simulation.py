@@ -36,8 +36,8 @@ class ChannelSimulation:
         if along != int(along) or along < 1:
             message = f"a box of {recipe.box:g} times the usual length has no whole number of points beside {recipe.n}"
             raise ValueError(message)
-        lengths = {"length_x": recipe.box * LENGTH_X, "length_z": recipe.box * LENGTH_Z}
-        grid = Grid(int(along), recipe.n, int(along), **lengths, device=device)
+        length_x, length_z = recipe.box * LENGTH_X, recipe.box * LENGTH_Z
+        grid = Grid(int(along), recipe.n, int(along), length_x=length_x, length_z=length_z, device=device)
         self.averages = Statistics(grid)
         if state is None:
             self.flow = Flow(grid, start(grid, recipe.seed))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from models.blocks import PERIODIC
+from models.metrics import CUBE
 from training.isotropic import Budget, Flow, Grid, Statistics, random_modes, refine, statistics
 from training.runs import landed
 
@@ -103,8 +105,8 @@ class IsotropicSimulation:
             "nu": flow.nu,
             "dt": (flow.time - self.recipe.spin_up) / flow.steps if flow.steps else None,
             "steps": self.earlier_steps + flow.steps,
-            "length": "2 pi",
-            "boundary": ["periodic", "periodic", "periodic"],
+            "length": CUBE,
+            "boundary": PERIODIC,
         }
 
     def state(self) -> dict[str, Any]:

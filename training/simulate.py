@@ -48,8 +48,10 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     asked = (args.interval, args.spin_up, args.settle)
-    times = (usual if given is None else given for given, usual in zip(asked, TIMES[args.flow], strict=True))
-    recipe = Recipe(args.flow, args.n, args.seed, *times, box=args.box)
+    interval, spin_up, settle = (
+        usual if given is None else given for given, usual in zip(asked, TIMES[args.flow], strict=True)
+    )
+    recipe = Recipe(args.flow, args.n, args.seed, interval, spin_up, settle, args.box)
     folder: Path = args.out / recipe.name
     run = Run(
         recipe,

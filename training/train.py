@@ -75,7 +75,16 @@ class Trainer:
         self.model = SuperResolution(Network(architecture)).to(device)
         self.source = Source(runs, halo=self.model.halo, augment=recipe.augment, device=device, seed=recipe.seed)
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.0)
+        # All banks of a kernel see one gradient at the start: at the full rate it would move as many times as fast.
+        named = list(self.model.named_parameters())
+        banks = [parameter for name, parameter in named if name.endswith("psi")]
+        others = [parameter for name, parameter in named if not name.endswith("psi")]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": banks, "lr": recipe.rate / architecture.banks}, {"params": others}],
+            lr=recipe.rate,
+            betas=(0.9, 0.95),
+            weight_decay=0.0,
+        )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_rate)
         self.step = 0
         self.seconds = 0.0

@@ -81,7 +81,8 @@ def test_a_reference_alone_is_made_coarse_here(client: TestClient, catalogue: Ca
     assert answer["levels"] == 1
     same(answer["metrics"], measured(catalogue, FINE, boundary))
     same(answer["trilinear"], measured(catalogue, FINE, boundary, model="trilinear-x4"))
-    assert (answer["metrics"]["spectrum_error_low"] is None) == ("wall" in boundary)
+    assert (answer["metrics"]["resolved_wavenumber"] is None) == ("wall" in boundary)
+    assert (answer["metrics"]["mae_near_wall"] is None) == ("wall" not in boundary)
 
 
 def test_a_coarse_volume_may_be_sent(client: TestClient) -> None:

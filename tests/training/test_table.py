@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 def test_one_command_makes_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "HELD_OUT", ((16, 101),))
-    monkeypatch.setattr(table, "FITTED", ((32, 4, 2),))
+    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101),)})
+    monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
     monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
     catalogue = Catalogue(tmp_path / "weights")
     torch.manual_seed(0)
     network = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
-    catalogue.save(network, describe(network, flow="isotropic"))
-    command = ["table", "--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights", "--snapshots", "2"]
+    card = describe(network, flow="isotropic", trained={"seed": 3, "minutes": 2.0})
+    catalogue.save(network, card)
+    Catalogue(tmp_path / "weights" / "seeds" / "3").save(network, card)
+    where = ["--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights"]
+    command = ["table", "--flows", "isotropic", *where, "--snapshots", "2"]
     assert main(command) == 0
     text = (tmp_path / "weights" / "TABLE.md").read_text()
     assert text in capsys.readouterr().out
@@ -44,10 +47,17 @@ def test_one_command_makes_the_table(
         "spectral",
         "best linear estimator",
         "relaxed-isotropic-x4",
+        "relaxed-isotropic-x4, seed 3",
     ]
-    assert all(len(row) == len(table.COLUMNS) + 1 for row in rows.values())
-    assert rows["trilinear-x4"][3].strip() == "1.00 ± 0.00"
-    assert float(rows["trilinear + consistency"][3].split("±")[0]) < 1
+    head = next(line for line in text.splitlines() if line.startswith("| |")).split("|")[2:-1]
+    assert "the same at walls" not in text.split("## Isotropic")[1]
+    assert all(len(row) == len(head) for row in rows.values())
+    ratio = [name.strip() for name in head].index("MAE / trilinear's")
+    assert rows["trilinear-x4"][ratio].strip() == "1.00 ± 0.00"
+    assert float(rows["trilinear + consistency"][ratio].split("±")[0]) < 1
+    assert rows["relaxed-isotropic-x4"] == rows["relaxed-isotropic-x4, seed 3"]
+    assert int(rows["relaxed-isotropic-x4"][1].replace(",", "")) == 2460
+    assert (tmp_path / "weights" / "TABLE.png").stat().st_size > 10_000
     times = StoredRun(tmp_path / "data" / "isotropic-16-seed101").times
     assert main(command) == 0
     assert StoredRun(tmp_path / "data" / "isotropic-16-seed101").times == times
@@ -57,15 +67,15 @@ def test_one_command_makes_the_table(
 def test_a_model_trained_on_a_held_out_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "HELD_OUT", ((16, 101),))
-    monkeypatch.setattr(table, "FITTED", ((32, 4, 2),))
+    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101),)})
+    monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
     monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
     catalogue = Catalogue(tmp_path / "weights")
     network = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
     trained = {"data": [{"run": "isotropic-16-seed101", "seed": 101}]}
     catalogue.save(network, describe(network, flow="isotropic", trained=trained))
     with pytest.raises(SystemExit):
-        main(["table", "--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights"])
+        main(["table", "--flows", "isotropic", "--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights"])
     assert "relaxed-isotropic-x4 was trained on isotropic-16-seed101" in capsys.readouterr().err
 
 
