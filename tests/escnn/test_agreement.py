@@ -16,6 +16,7 @@ from escnn import gspaces, nn
 
 from models.group import Group, GroupName, group, rotate_regular, rotate_vector
 from models.layers import Convolve, GroupLayer, Lift, Project
+from models.symmetries import irrep_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,3 +219,22 @@ def test_relaxed_layers_commute_until_their_weights_differ(make: Callable[..., C
     assert case.layer.relaxation is not None
     case.layer.relaxation.data += torch.randn_like(case.layer.relaxation)
     assert departure(of, case) > 0.1
+
+
+@pytest.mark.parametrize("name", ["O", "Oh"])
+def test_shares_of_irreps_are_those_of_escnn(name: GroupName) -> None:
+    """Entries of irreducible matrices are an orthogonal basis of the functions on a group, block by block an irrep."""
+    of = peer(name)
+    weights = torch.randn(2, of.over.order, dtype=torch.float64)
+    ours = irrep_shares(weights, of.over)
+    theirs = {}
+    for irrep in of.space.fibergroup.irreps():
+        entries = torch.stack([torch.from_numpy(irrep(element)).flatten() for element in of.elements])
+        pure = irrep_shares(entries.T, of.over)
+        called = max(pure, key=lambda label: pure[label])
+        assert pure[called] == pytest.approx(1)
+        coefficients = (irrep.size / of.over.order) ** 0.5 * weights @ entries
+        theirs[called] = float(coefficients.square().sum() / weights.square().sum())
+    assert theirs == pytest.approx(ours)
+    vectors = torch.stack([torch.from_numpy(of.standard(element)).flatten() for element in of.elements])
+    assert irrep_shares(vectors.T, of.over)["T1" if name == "O" else "T1u"] == pytest.approx(1)
