@@ -97,7 +97,7 @@ def models_table(cards: list[Card]) -> Table:
 def _gain(card: Card) -> str:
     """MAE over trilinear's, on each held-out run that the card tells of."""
     ratios = [(run.get("cells"), run.get("mae_over_trilinear")) for run in card.get("measured", [])]
-    return ", ".join(f"{ratio['mean']:.3f} ({cells}^3)" for cells, ratio in ratios if ratio) or "-"
+    return ", ".join(f"{ratio['mean']:.3f} ({_grid(cells)})" for cells, ratio in ratios if ratio) or "-"
 
 
 def report_table(report: Report) -> Table:
@@ -129,3 +129,8 @@ def _text(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return str(value)
+
+
+def _grid(cells: list[int]) -> str:
+    """Such as 96^3, or 96x48x96."""
+    return f"{cells[0]}^3" if len(set(cells)) == 1 else "x".join(map(str, cells))

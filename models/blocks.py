@@ -149,22 +149,6 @@ def continued(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> tupl
     return index, sign
 
 
-def surrounded(source: NDArray[Float], halo: int, boundary: Boundaries) -> tuple[NDArray[Float], Axes]:
-    """A whole volume as one block, read as any block is.
-
-    Args:
-        source: the volume, (..., z, y, x).
-        halo: coarse cells to read beyond the ends of axes that are not periodic.
-        boundary: what lies beyond the ends of each axis.
-
-    Returns:
-        The volume with its halo, and the axes that are wrapped inside the network instead.
-    """
-    z, y, x = source.shape[-3:]
-    one = plan((z, y, x), halo=halo, boundary=boundary, block=max(z, y, x))
-    return one.gather(source, one.blocks[0]), one.circular
-
-
 def plan(shape: Cells, *, halo: int, boundary: Boundaries, block: int = EDGE) -> Plan:
     """Cut a volume into blocks of nearly equal edges, at most ``block`` coarse cells long.
 

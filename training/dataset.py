@@ -1,11 +1,14 @@
-"""The runs under ``data/``: their descriptions, and their snapshots, mapped rather than read."""
+"""What training and evaluation read: snapshots of a flow, and where they are from.
+
+Our own simulations are mapped rather than read; other people's files are in [`training.files`][training.files].
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,12 +21,52 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.blocks import Boundaries
+    from models.blocks import Boundaries, Cells
+
+    # Numbers of fine cells along (z, y, x), in any order.
+    Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+
+
+class Dataset(Protocol):
+    """Snapshots of one flow on one grid."""
+
+    @property
+    def name(self) -> str:
+        """Such as ``isotropic-96-seed1``."""
+
+    @property
+    def flow(self) -> str:
+        """Such as ``isotropic``."""
+
+    @property
+    def boundary(self) -> Boundaries:
+        """What lies beyond the ends of each axis, (z, y, x)."""
+
+    @property
+    def length(self) -> tuple[float, float, float]:
+        """Of each axis, (z, y, x)."""
+
+    @property
+    def cells(self) -> Cells:
+        """Fine cells along (z, y, x)."""
+
+    def count(self, frames: int) -> int:
+        """How many snapshots have so many frames.
+
+        Raises:
+            ValueError: if none can have.
+        """
+
+    def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
+        """Velocity (frame, 3, z, y, x) in some cells of a snapshot."""
+
+    def provenance(self) -> dict[str, Any]:
+        """What a card says of it."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One simulation. Its length is the number of snapshots that were there when it was opened."""
+    """One of our simulations. Its length is the number of snapshots that were there when it was opened."""
 
     folder: Path
 
@@ -54,6 +97,11 @@ class StoredRun:
         return int(self.description["seed"])
 
     @property
+    def frames(self) -> int:
+        """Time levels of a snapshot."""
+        return int(self.description.get("frames", 1))
+
+    @property
     def boundary(self) -> Boundaries:
         """What lies beyond the ends of each axis, (z, y, x)."""
         z, y, x = self.description.get("boundary", PERIODIC)
@@ -66,6 +114,12 @@ class StoredRun:
         return z, y, x
 
     @property
+    def cells(self) -> Cells:
+        """Fine cells along (z, y, x)."""
+        z, y, x = self[0].shape[1:]
+        return z, y, x
+
+    @property
     def times(self) -> list[float]:
         """Time of each snapshot."""
         return list(self.description["times"])
@@ -74,34 +128,55 @@ class StoredRun:
         """Count the snapshots."""
         return len(self.times)
 
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Snapshot ``(3, z, y, x)``, mapped from the file and not to be written to."""
+    def levels(self, index: int) -> NDArray[np.float32]:
+        """Snapshot ``(frame, 3, z, y, x)``, mapped from the file and not to be written to."""
         if not -len(self) <= index < len(self):
             message = f"{self.name} has {len(self)} snapshots, there is no number {index}"
             raise IndexError(message)
         path = self.folder / f"snapshot-{index % len(self):04d}.npy"
         mapped: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return mapped
+        return mapped.reshape(self.frames, *mapped.shape[-4:])
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """The middle frame of a snapshot, ``(3, z, y, x)``."""
+        middle: NDArray[np.float32] = self.levels(index)[self.frames // 2]
+        return middle
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """Each snapshot in turn."""
         return (self[index] for index in range(len(self)))
 
+    def count(self, frames: int) -> int:
+        """All of them, if they have so many frames.
 
-def find_runs(folder: Path, *, flow: str = "isotropic", seeds: set[int] | None = None) -> list[StoredRun]:
-    """Find the runs of a flow below a folder that have a snapshot, in order of size and seed.
+        Raises:
+            ValueError: if they do not.
+        """
+        if frames not in (1, self.frames):
+            message = (
+                f"{self.name} has {self.frames} frame a snapshot, not {frames}: simulate it with --frames {frames}"
+            )
+            raise ValueError(message)
+        return len(self)
 
-    Args:
-        folder: where ``simulate`` keeps runs.
-        flow: which flow.
-        seeds: only these; held-out runs differ from training runs by their seed.
-    """
-    runs = [StoredRun(path.parent) for path in sorted(folder.glob("*/run.json"))]
-    chosen = [run for run in runs if run.flow == flow and (seeds is None or run.seed in seeds)]
-    return sorted(chosen, key=lambda run: (run.n, run.seed))
+    def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
+        """Velocity (frame, 3, z, y, x) in some cells of a snapshot."""
+        values = self[index][None] if frames == 1 else self.levels(index)
+        return taken(values, where)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {"run": self.name, "seed": self.seed, "snapshots": len(self)}
 
 
-def require_alike(runs: Sequence[StoredRun]) -> None:
+def taken(values: NDArray[np.float32], where: Window) -> NDArray[np.float32]:
+    """Some cells of a field (..., z, y, x)."""
+    for axis, cells in zip((-3, -2, -1), where, strict=True):
+        values = values.take(cells, axis=axis)
+    return values
+
+
+def require_alike(runs: Sequence[Dataset]) -> None:
     """Refuse runs of several flows, or with other boundaries: a model is for one.
 
     Raises:

@@ -19,7 +19,7 @@ from models.catalogue import Card, Catalogue, HeldOut
 from models.metrics import coarsen, mae_over_rms, near_walls, report
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
-from training.dataset import StoredRun
+from training.files import add_naming, open_dataset
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.metrics import Value
+    from training.dataset import Dataset
 
 TRILINEAR = SuperResolution().eval()
 # Cards hold what a reader can tell apart.
@@ -35,8 +36,8 @@ DIGITS = 5
 
 
 def measure(model: SuperResolution, sample: HeldOut) -> dict[str, Value]:
-    """All metrics of a model on a sample, see ``judge``."""
-    return judge(upscale(model, sample.coarse if model.network else middle(sample)[None], sample.boundary), sample)
+    """All metrics of a model on a sample, of whose frames it is given as many as it takes; see ``judge``."""
+    return judge(upscale(model, given(sample, model.frames), sample.boundary), sample)
 
 
 def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
@@ -63,17 +64,24 @@ def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
     }
 
 
+def given(sample: HeldOut, frames: int) -> NDArray[np.float32]:
+    """The coarse frames that a model takes, (frame, 3, z, y, x)."""
+    return middle(sample)[None] if frames == 1 else sample.coarse
+
+
 def middle(sample: HeldOut) -> NDArray[np.float32]:
     """The coarse frame that is answered, (3, z, y, x)."""
     frame: NDArray[np.float32] = sample.coarse[len(sample.coarse) // 2]
     return frame
 
 
-def samples(run: StoredRun) -> Iterator[HeldOut]:
+def samples(run: Dataset, frames: int = 1) -> Iterator[HeldOut]:
     """The snapshots of a run, made coarse."""
-    for snapshot in run:
-        fine = np.array(snapshot)
-        yield HeldOut(coarsen(torch.from_numpy(fine)).numpy()[None], fine, run.boundary, run.length, run.name)
+    z, y, x = (np.arange(n) for n in run.cells)
+    for index in range(run.count(frames)):
+        fine = run.window(index, (z, y, x), frames)
+        coarse = coarsen(torch.from_numpy(fine)).numpy()
+        yield HeldOut(coarse, fine[frames // 2], run.boundary, run.length, run.name)
 
 
 def rounded(value: Value) -> Value:
@@ -95,7 +103,7 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
     return summary
 
 
-def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device: str) -> Card:
+def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
     """Measure one model on the runs of its flow, and write and return its card, which keeps what it says of others."""
     model = catalogue.load(card.name, device)
     measured = {entry["run"]: entry for entry in card.measured}
@@ -103,9 +111,10 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[StoredRun], device
         if card.flow not in (None, run.flow):
             continue
         require_unseen(card, run.name)
-        rows = [measure(model, sample) for sample in tqdm(samples(run), f"{card.name} on {run.name}", len(run))]
-        entry = {"run": run.name, "flow": run.flow, "cells": run.n, "seed": run.seed, "samples": len(run)}
-        measured[run.name] = {**entry, **spread(rows)}
+        count = run.count(card.frames)
+        rows = [measure(model, each) for each in tqdm(samples(run, card.frames), f"{card.name} on {run.name}", count)]
+        about = {**run.provenance(), "flow": run.flow, "cells": list(run.cells), "samples": count}
+        measured[run.name] = {**about, **spread(rows)}
     held_out = catalogue.held_out(card.flow, card.frames)
     shipped = {name: rounded(value) for name, value in measure(model, held_out).items()} if held_out else {}
     symmetry = read_symmetry(catalogue, card.name, model, held_out) if held_out else {}
@@ -127,8 +136,7 @@ def require_unseen(card: Card, run: str) -> None:
 
 def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sample: HeldOut) -> dict[str, Any]:
     """What a card says of a model's symmetry."""
-    frames = sample.coarse if model.network else middle(sample)[None]
-    found = equivariance_errors(model, frames, sample.boundary)
+    found = equivariance_errors(model, given(sample, model.frames), sample.boundary)
     errors = {element: rounded(error) for element, error in found.items()}
     shares = relaxation(catalogue.trained(name)).items()
     return {
@@ -162,7 +170,9 @@ def table(cards: Sequence[Card], run: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of held-out runs")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="held-out runs or files, as for train")
+    add_naming(parser)
+    parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="measure models that take so many")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--models", nargs="*", help="only these (default: all)")
     parser.add_argument(
@@ -177,11 +187,11 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     catalogue = Catalogue(args.weights)
     if args.ship:
-        shipped = StoredRun(args.ship)
-        print(catalogue.write_held_out(shipped.flow, list(samples(shipped))[-1]))
-    runs = [StoredRun(folder) for folder in args.data]
+        shipped = open_dataset(args.ship, args.flow, args.boundary)
+        print(catalogue.write_held_out(shipped.flow, list(samples(shipped, args.frames))[-1]))
+    runs = [open_dataset(path, args.flow, args.boundary) for path in args.data]
     cards = [catalogue.card(name) for name in args.models or catalogue.names()]
-    cards = [evaluate(catalogue, card, runs, args.device) for card in cards if card.frames == 1]
+    cards = [evaluate(catalogue, card, runs, args.device) for card in cards if card.frames == args.frames]
     for held_out in runs:
-        print(f"\n{held_out.name}, {len(held_out)} samples\n\n{table(cards, held_out.name)}")
+        print(f"\n{held_out.name}, {held_out.count(args.frames)} samples\n\n{table(cards, held_out.name)}")
     return 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Record = dict[str, float]
@@ -44,16 +45,22 @@ class Recipe:
     """Time on all points before the first snapshot."""
     box: float = 1.0
     """Length along x and z, and so the number of points, over the usual one; only a channel can be shorter."""
+    frames: int = 1
+    """Time levels of a snapshot."""
+    spacing: float = 0.0
+    """Time between these."""
 
     @property
     def name(self) -> str:
         """Folder of the run."""
         box = "" if self.box == 1 else f"-box{self.box:g}"
-        return f"{self.flow}-{self.n}{box}-seed{self.seed}"
+        frames = "" if self.frames == 1 else f"-{self.frames}frames"
+        return f"{self.flow}-{self.n}{box}{frames}-seed{self.seed}"
 
-    def moment(self, snapshot: int) -> float:
-        """Time of a snapshot."""
-        return self.spin_up + self.settle + snapshot * self.interval
+    def moment(self, snapshot: int, frame: int | None = None) -> float:
+        """Time of a frame of a snapshot; of the middle one unless it is given."""
+        off = 0 if frame is None else frame - self.frames // 2
+        return self.spin_up + self.settle + snapshot * self.interval + off * self.spacing
 
 
 class Simulation(Protocol):
@@ -125,6 +132,8 @@ class Run:
         self.say = say
         self.live = live
         self.records: list[Record] = []
+        self.taken: list[tuple[NDArray[np.float32], Record]] = []
+        """Frames of the next snapshot that are there already."""
         folder.mkdir(parents=True, exist_ok=True)
         restart = folder / "restart.npz"
         state = self._load(restart) if restart.exists() else None
@@ -133,7 +142,11 @@ class Run:
     def advance(self, snapshots: int) -> None:
         """Go on until that many snapshots are there."""
         while (number := len(self.records)) < snapshots:
-            self._run(f"snapshot {number + 1}/{snapshots}" if number else "settling", self.recipe.moment(number))
+            what = f"snapshot {number + 1}/{snapshots}" if number else "settling"
+            while (frame := len(self.taken)) < self.recipe.frames:
+                self._run(what, self.recipe.moment(number, frame))
+                velocity = self.simulation.velocity().to(device="cpu", dtype=torch.float32).numpy()
+                self.taken.append((velocity, self.simulation.record()))
             self._keep(number)
 
     def _run(self, what: str, until: float) -> None:
@@ -157,10 +170,11 @@ class Run:
             print(f"\r{'':<78}\r", end="", file=sys.stderr, flush=True)
 
     def _keep(self, number: int) -> None:
-        velocity = self.simulation.velocity().to(device="cpu", dtype=torch.float32).numpy()
-        self.records.append(self.simulation.record())
+        frames, records = zip(*self.taken, strict=True)
+        self.records.append(records[len(records) // 2])
+        self.taken = []
         with Replacing(self.folder / f"snapshot-{number:04d}.npy") as path, path.open("wb") as file:
-            np.save(file, velocity)
+            np.save(file, frames[0] if len(frames) == 1 else np.stack(frames))
         self._save()
         self._describe()
         self.say(f"{number:5d} {self.simulation.row(self.records[-1])}")
@@ -169,6 +183,8 @@ class Run:
         state = {
             "recipe": json.dumps(asdict(self.recipe)),
             "records": json.dumps(self.records),
+            "taken": np.array([velocity for velocity, _ in self.taken]),
+            "taken_records": json.dumps([record for _, record in self.taken]),
             **self.simulation.state(),
         }
         with Replacing(self.folder / "restart.npz") as path, path.open("wb") as file:
@@ -185,13 +201,15 @@ class Run:
             )
             raise ValueError(message)
         self.records = json.loads(str(state["records"]))
+        if "taken" in state:
+            self.taken = list(zip(state["taken"], json.loads(str(state["taken_records"])), strict=True))
         return state
 
     def _describe(self) -> None:
         description = {
             **asdict(self.recipe),
             **self.simulation.description(),
-            "layout": "(3, z, y, x) float32, components u, v, w along x, y, z",
+            "layout": "([frame,] 3, z, y, x) float32, components u, v, w along x, y, z",
             "times": [record["time"] for record in self.records],
             "statistics": self.records,
         }

@@ -1,6 +1,6 @@
-"""Training samples: whole volumes, shifted within a coarse cell along periodic axes and, if asked, turned at random.
+"""Training samples: whole volumes or patches of large ones, shifted and, if asked, turned at random.
 
-Every sample holds whole wall-normal columns, and beyond a wall it is continued as a served block is.
+Wall-normal columns are always whole, and beyond the ends of an axis a sample is continued as a served block is.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.blocks import surrounded
+from models.blocks import EDGE, continued
 from models.group import group, rotate_axes, rotate_vector
+from models.layers import crop
 from models.metrics import coarsen, rms
+from models.superresolution import FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.blocks import Boundaries
-    from models.layers import Axes
-    from training.dataset import StoredRun
+    from numpy.typing import NDArray
 
-FACTOR = 4
+    from models.layers import Axes
+    from training.dataset import Dataset
+
+    Moments = tuple[Tensor, Tensor]
+
+PATCH = 24
+"""Coarse cells along an axis of a patch."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,8 @@ class Sample:
 
     Attributes:
         coarse: block means, (batch, frame, 3, z, y, x), with a halo along axes that are not circular.
-        fine: the truth at the middle frame, (batch, 3, 4 z, 4 y, 4 x).
-        mean: mean velocity over the coarse frames, (batch, 3).
+        fine: the truth at the middle frame, (batch, 3, 4 z, 4 y, 4 x), without.
+        mean: mean velocity over the coarse frames of the whole volume, (batch, 3).
         scale: rms of all components about it, (batch,).
         circular: axes (z, y, x) that wrap around.
     """
@@ -46,24 +52,26 @@ class Sample:
     circular: Axes
 
     @classmethod
-    def of(cls, frames: Float[Tensor, "frame 3 fine_z fine_y fine_x"], boundary: Boundaries, halo: int) -> Sample:
+    def of(
+        cls,
+        frames: Float[Tensor, "frame 3 fine_z fine_y fine_x"],
+        circular: Axes,
+        halo: int,
+        moments: Moments | None = None,
+    ) -> Sample:
         """One sample from fine frames.
 
         Args:
-            frames: velocity.
-            boundary: of each axis (z, y, x).
-            halo: coarse cells beyond the ends of axes that are not periodic.
+            frames: velocity, with ``halo`` coarse cells more at both ends of axes that are not circular.
+            circular: axes (z, y, x) that wrap around.
+            halo: see above.
+            moments: mean velocity (3,) and rms of the coarse volume; None if the sample is all of it.
         """
         coarse = coarsen(frames, FACTOR)
-        together = coarse.transpose(0, 1).flatten(1, 2)
-        read, circular = surrounded(coarse.cpu().numpy(), halo, boundary)
-        return cls(
-            torch.from_numpy(read).to(frames.device)[None],
-            frames[None, len(frames) // 2],
-            coarse.mean(dim=(0, 2, 3, 4))[None],
-            rms(together)[None],
-            circular,
-        )
+        inside = crop(coarse, halo, circular)
+        mean, scale = moments or (inside.mean(dim=(0, 2, 3, 4)), rms(inside.transpose(0, 1).flatten(1, 2)))
+        fine = crop(frames[len(frames) // 2], FACTOR * halo, circular)
+        return cls(coarse[None], fine[None], mean[None], scale[None], circular)
 
 
 class Source:
@@ -71,22 +79,41 @@ class Source:
 
     Args:
         runs: where to draw from; each snapshot is as likely as any other.
-        halo: coarse cells that the model reads beyond the ends of axes that are not periodic.
+        halo: coarse cells that the model reads beyond the ends of axes that are not circular.
+        frames: time levels of a sample.
         augment: also rotate and reflect at random.
         device: where samples are put together.
         seed: of the draws.
         keep: snapshots at the end of each run that are never drawn, for validation.
+
+    Raises:
+        ValueError: if there are too few snapshots, or their axes are no whole number of coarse cells.
     """
 
     def __init__(
-        self, runs: Sequence[StoredRun], *, halo: int, augment: bool, device: str, seed: int, keep: int = 1
+        self,
+        runs: Sequence[Dataset],
+        *,
+        halo: int,
+        augment: bool,
+        device: str,
+        seed: int,
+        frames: int = 1,
+        keep: int = 1,
     ) -> None:
         self.halo = halo
+        self.frames = frames
         self.device = device
         self.matrices = group("Oh" if augment else "C1").matrices
         self.random = np.random.default_rng(seed)
-        self.snapshots = [(run, index) for run in runs for index in range(len(run) - keep)]
-        self.kept = [(run, index) for run in runs for index in range(len(run) - keep, len(run))]
+        self.moments: dict[tuple[str, int], Moments] = {}
+        for run in runs:
+            if any(n % FACTOR for n in run.cells):
+                message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {FACTOR}"
+                raise ValueError(message)
+        counts = [(run, run.count(frames)) for run in runs]
+        self.snapshots = [(run, index) for run, count in counts for index in range(count - keep)]
+        self.kept = [(run, index) for run, count in counts for index in range(max(count - keep, 0), count)]
         if not self.snapshots:
             message = f"training needs runs of at least {keep + 1} snapshots, got {[run.name for run in runs]}"
             raise ValueError(message)
@@ -94,15 +121,61 @@ class Source:
     def draw(self) -> Sample:
         """A new sample, each with its own shift, so that one snapshot of a periodic box gives 64 coarse fields."""
         run, index = self.snapshots[self.random.integers(len(self.snapshots))]
-        drawn = zip(self.random.integers(FACTOR, size=3), run.boundary, strict=True)
-        shift = tuple(int(cells) if boundary == "periodic" else 0 for cells, boundary in drawn)
+        shift = self.random.integers(FACTOR, size=3)
         matrix = self.matrices[self.random.integers(len(self.matrices))]
-        fine = torch.from_numpy(np.array(run[index])).to(self.device).roll(shift, (1, 2, 3))
-        return Sample.of(rotate_vector(fine, matrix)[None], rotate_axes(run.boundary, matrix), self.halo)
+        start = self.random.random(3) if self._is_large(run) else np.zeros(3)
+        return self._sample(run, index, shift, matrix, start)
 
     def validation(self) -> list[Sample]:
-        """The snapshots that are kept back, as they are."""
-        return [
-            Sample.of(torch.from_numpy(np.array(run[index])).to(self.device)[None], run.boundary, self.halo)
-            for run, index in self.kept
-        ]
+        """The snapshots that are kept back, as they are; of large ones, a patch at the start."""
+        still, itself = np.zeros(3, np.intp), self.matrices[0]
+        return [self._sample(run, index, still, itself, np.zeros(3)) for run, index in self.kept]
+
+    def _is_large(self, run: Dataset) -> bool:
+        return not all(_is_whole(n, name == "wall") for n, name in zip(run.cells, run.boundary, strict=True))
+
+    def _sample(
+        self, run: Dataset, index: int, shift: NDArray[np.intp], matrix: Tensor, start: NDArray[np.float64]
+    ) -> Sample:
+        reached, signs, circular = [], [], []
+        for axis, (n, name) in enumerate(zip(run.cells, run.boundary, strict=True)):
+            whole = _is_whole(n, name == "wall")
+            wraps = whole and name == "periodic"
+            first = -shift[axis] if wraps else 0
+            length = n if whole else FACTOR * PATCH
+            if not whole and name == "periodic":
+                first = int(start[axis] * n)
+            elif not whole:  # coarse cells as they are served, so that an end is where one ends
+                first = FACTOR * int(start[axis] * ((n - length) // FACTOR + 1))
+            halo = 0 if wraps else FACTOR * self.halo
+            cells, sign = continued(np.arange(first - halo, first + length + halo), n, name)
+            reached.append(cells)
+            signs.append(sign.astype(np.float32))
+            circular.append(wraps)
+        z, y, x = reached
+        values = run.window(index, (z, y, x), self.frames)
+        values *= signs[0][:, None, None] * signs[1][:, None] * signs[2]
+        fine = rotate_vector(torch.from_numpy(values).to(self.device), matrix)
+        moments = None
+        if self._is_large(run):
+            mean, scale = self._moments(run, index)
+            moments = matrix.to(mean) @ mean, scale
+        return Sample.of(fine, rotate_axes((circular[0], circular[1], circular[2]), matrix), self.halo, moments)
+
+    def _moments(self, run: Dataset, index: int) -> Moments:
+        """Mean velocity and rms of a coarse volume, read once, in slabs."""
+        if (run.name, index) not in self.moments:
+            z, y, x = (np.arange(n) for n in run.cells)
+            slabs = [
+                coarsen(torch.from_numpy(run.window(index, (part, y, x), self.frames)).double())
+                for part in np.split(z, range(FACTOR * PATCH, len(z), FACTOR * PATCH))
+            ]
+            coarse = torch.cat(slabs, dim=-3).transpose(0, 1).flatten(1, 2)
+            mean, scale = coarse.mean(dim=(1, 2, 3)), rms(coarse)
+            self.moments[run.name, index] = mean.float().to(self.device), scale.float().to(self.device)
+        return self.moments[run.name, index]
+
+
+def _is_whole(cells: int, between_walls: bool) -> bool:  # noqa: FBT001
+    """Whether samples hold an axis whole."""
+    return between_walls or cells <= FACTOR * EDGE

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import argparse
 
 FLOWS: dict[str, Make] = {"isotropic": IsotropicSimulation, "channel": ChannelSimulation}
+# Time between three frames: fluid then goes by a fraction of a coarse cell of 96^3 points, at the rms velocity relative
+# to the mean in a box, and at the bulk velocity relative to the walls in a channel.
+SPACING = {"isotropic": 0.1, "channel": 0.01}
 # Interval, spin-up and settling: times of the box over its forcing, and of the channel in h/u_tau.
 TIMES = {"isotropic": (2.5, 10.0, 5.0), "channel": (1.2, 0.0, 5.0)}
 
@@ -38,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spin-up", type=float, help=f"time on 64^3 points at first (default: {spin_up})")
     parser.add_argument("--settle", type=float, help=f"time on n^3 before a snapshot (default: {settle})")
     parser.add_argument("--box", type=float, default=1.0, help="length of a channel along x and z over the usual one")
+    spacings = ", ".join(f"{spacing:g} for {flow}" for flow, spacing in SPACING.items())
+    parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="time levels of a snapshot")
+    parser.add_argument("--spacing", type=float, help=f"time between frames (default: {spacings})")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where runs are kept")
@@ -51,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     interval, spin_up, settle = (
         usual if given is None else given for given, usual in zip(asked, TIMES[args.flow], strict=True)
     )
-    recipe = Recipe(args.flow, args.n, args.seed, interval, spin_up, settle, args.box)
+    spacing = 0.0 if args.frames == 1 else SPACING[args.flow] if args.spacing is None else args.spacing
+    recipe = Recipe(args.flow, args.n, args.seed, interval, spin_up, settle, args.box, args.frames, spacing)
     folder: Path = args.out / recipe.name
     run = Run(
         recipe,

@@ -23,7 +23,8 @@ from models.catalogue import Catalogue, describe
 from models.layers import crop
 from models.networks import FAMILIES, Architecture, Network
 from models.superresolution import SuperResolution, trilinear
-from training.dataset import StoredRun, require_alike
+from training.dataset import require_alike
+from training.files import add_naming, open_dataset
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from training.dataset import Dataset
 
 CHECKPOINT = "checkpoint.pt"
 WARM_UP = 30
@@ -65,7 +68,7 @@ class Trainer:
     """
 
     def __init__(
-        self, architecture: Architecture, recipe: Recipe, runs: Sequence[StoredRun], folder: Path, device: str = "cpu"
+        self, architecture: Architecture, recipe: Recipe, runs: Sequence[Dataset], folder: Path, device: str = "cpu"
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.architecture = architecture
@@ -73,14 +76,22 @@ class Trainer:
         self.folder = folder
         self.device = device
         self.model = SuperResolution(Network(architecture)).to(device)
-        self.source = Source(runs, halo=self.model.halo, augment=recipe.augment, device=device, seed=recipe.seed)
+        self.source = Source(
+            runs,
+            halo=self.model.halo,
+            frames=self.model.frames,
+            augment=recipe.augment,
+            device=device,
+            seed=recipe.seed,
+        )
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
         # All banks of a kernel see one gradient at the start: at the full rate it would move as many times as fast.
         named = list(self.model.named_parameters())
         banks = [parameter for name, parameter in named if name.endswith("psi")]
         others = [parameter for name, parameter in named if not name.endswith("psi")]
+        groups: list[dict[str, Any]] = [{"params": banks, "lr": recipe.rate / architecture.banks}, {"params": others}]
         self.optimizer = torch.optim.AdamW(
-            [{"params": banks, "lr": recipe.rate / architecture.banks}, {"params": others}],
+            groups,
             lr=recipe.rate,
             betas=(0.9, 0.95),
             weight_decay=0.0,
@@ -196,7 +207,13 @@ def fastest_precision(device: str) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--family", choices=[name for name in FAMILIES if name != "trilinear"], default="relaxed")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of training runs")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders of runs, or Zarr, NetCDF and HDF5 files"
+    )
+    add_naming(parser)
+    parser.add_argument(
+        "--frames", type=int, choices=[1, 3], default=1, help="time levels in; the middle one is answered"
+    )
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--fields", type=int, default=4, help="regular fields; conv gets as many channels")
@@ -218,15 +235,15 @@ def architecture_of(args: argparse.Namespace) -> Architecture:
     if args.family == "conv":
         order = 24 if args.group == "O" else 48
         head = tuple(order * n for n in args.head)
-        return Architecture("conv", "C1", args.fields * order, args.blocks, head=head)
+        return Architecture("conv", "C1", args.fields * order, args.blocks, head=head, frames=args.frames)
     banks = args.banks if args.family == "relaxed" else 1
-    return Architecture(args.family, args.group, args.fields, args.blocks, banks, tuple(args.head))
+    return Architecture(args.family, args.group, args.fields, args.blocks, banks, tuple(args.head), args.frames)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, report, and store."""
     torch.set_num_threads(args.threads)
-    runs = [StoredRun(folder) for folder in args.data]
+    runs = [open_dataset(path, args.flow, args.boundary) for path in args.data]
     require_alike(runs)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(args.steps, rate=args.rate, seed=args.seed, augment=args.augment, precision=precision)
@@ -242,10 +259,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def provenance(trainer: Trainer, runs: Sequence[StoredRun]) -> dict[str, Any]:
+def provenance(trainer: Trainer, runs: Sequence[Dataset]) -> dict[str, Any]:
     """What a card says of a training."""
     return {
-        "data": [{"run": run.name, "seed": run.seed, "snapshots": len(run)} for run in runs],
+        "data": [run.provenance() for run in runs],
         "loss": "L1",
         **asdict(trainer.recipe),
         "minutes": round(trainer.seconds / 60, 1),

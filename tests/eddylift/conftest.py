@@ -28,7 +28,7 @@ CARDS = [
         "group": "O",
         "frames": 1,
         "parameters": 123456,
-        "measured": [{"cells": 96, "mae_over_trilinear": {"mean": 0.25, "std": 0.01}}],
+        "measured": [{"cells": [96, 96, 96], "mae_over_trilinear": {"mean": 0.25, "std": 0.01}}],
     },
 ]
 REPORT = {

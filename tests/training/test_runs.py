@@ -14,7 +14,7 @@ from models.catalogue import Catalogue
 from training import channel, isotropic
 from training.__main__ import main
 from training.channel_simulation import ChannelSimulation
-from training.dataset import StoredRun, find_runs
+from training.dataset import StoredRun
 from training.isotropic_simulation import IsotropicSimulation
 from training.runs import Recipe, Run
 
@@ -94,7 +94,7 @@ def test_a_channel_is_simulated_by_one_command(tmp_path: Path, capsys: pytest.Ca
                "--settle", "0.05", "--out", str(tmp_path)]  # fmt: skip
     assert main(command) == 0
     assert "Moser, Kim & Mansour" in capsys.readouterr().out
-    (run,) = find_runs(tmp_path, flow="channel")
+    run = StoredRun(tmp_path / "channel-16-seed9")
     assert run.description["boundary"] == ["periodic", "wall", "periodic"]
     assert run.description["length"] == pytest.approx([0.75 * math.pi, 2, 1.5 * math.pi])
     for snapshot in run:
@@ -155,3 +155,59 @@ def test_a_channel_is_trained_and_measured_with_its_walls(tmp_path: Path, capsys
     # The untrained network is equivariant, whichever axis the walls are moved to.
     rotations = list(card.symmetry["equivariance_error"].values())[:24]
     assert max(rotations) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make", "spacing"), [(BOX, IsotropicSimulation, 0.02), (CHANNEL, ChannelSimulation, 0.002)]
+)
+def test_frames_of_a_snapshot_are_moments_apart(tmp_path: Path, recipe: Recipe, make: Make, spacing: float) -> None:
+    """The middle one at the snapshot's time; an interruption between frames changes nothing."""
+    three = dataclasses.replace(recipe, frames=3, spacing=spacing)
+    assert three.name == f"{recipe.flow}-16-3frames-seed4"
+    Run(three, tmp_path / "whole", make).advance(2)
+    run = StoredRun(tmp_path / "whole")
+    assert run.times == pytest.approx([recipe.moment(0), recipe.moment(1)])
+    before, now, after = run.levels(1)
+    assert np.array_equal(run[1], now)
+    change = np.abs(now - before).mean()
+    assert 0 < change < 0.2 * np.abs(now - run[0]).mean()
+    assert np.abs(after - 2 * now + before).mean() < 0.2 * change  # smooth in time
+
+    def stop(self: Run, what: str, until: float) -> None:
+        if len(self.records) == 1 and len(self.taken) == 2:
+            raise KeyboardInterrupt
+        going_on(self, what, until)
+        self._save()
+
+    going_on = Run._run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_run", stop)
+        interrupted = Run(three, tmp_path / "parts", make)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.advance(2)
+        interrupted._save()
+    again = Run(three, tmp_path / "parts", make)
+    assert len(again.taken) == 2
+    again.advance(2)
+    assert snapshots(tmp_path / "parts") == snapshots(tmp_path / "whole")
+
+
+def test_three_frames_are_trained_on_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    three = dataclasses.replace(BOX, frames=3, spacing=0.02)
+    for recipe in (three, dataclasses.replace(three, seed=5), BOX):
+        Run(recipe, tmp_path / recipe.name, IsotropicSimulation).advance(2)
+    weights, data = str(tmp_path / "weights"), str(tmp_path / "isotropic-16-3frames-seed5")
+    network = ["--family", "conv", "--fields", "1", "--blocks", "1", "--steps", "2", "--frames", "3"]
+    folders = ["--out", str(tmp_path / "out"), "--weights", weights]
+    assert main(["train", *network, *folders, "--data", str(tmp_path / three.name)]) == 0
+    assert main(["evaluate", "--frames", "3", "--weights", weights, "--data", data, "--ship", data]) == 0
+    assert "| conv-isotropic-x4-3frames |" in capsys.readouterr().out
+    card = Catalogue(tmp_path / "weights").card("conv-isotropic-x4-3frames")
+    assert card.frames == 3
+    assert card.measured[0]["mae_over_trilinear"]["mean"] < 1
+    sample = Catalogue(tmp_path / "weights").held_out("isotropic", 3)
+    assert sample is not None
+    assert sample.coarse.shape == (3, 3, 4, 4, 4)
+    with pytest.raises(SystemExit):
+        main(["train", *network, *folders, "--data", str(tmp_path / BOX.name)])
+    assert "isotropic-16-seed4 has 1 frame a snapshot, not 3: simulate it with --frames 3" in capsys.readouterr().err

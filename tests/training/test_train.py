@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.blocks import PERIODIC
 from models.catalogue import Catalogue
+from models.layers import EVERYWHERE
 from models.metrics import coarsen
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
@@ -218,6 +218,6 @@ def test_evaluating_on_training_data_is_refused(
 
 def test_sample_scale_is_the_rms_over_all_components() -> None:
     fine = torch.randn(1, 3, 8, 8, 8)
-    sample = Sample.of(fine, PERIODIC, halo=4)
+    sample = Sample.of(fine, EVERYWHERE, halo=4)
     fluctuation = sample.coarse[0, 0] - sample.mean[0][:, None, None, None]
     torch.testing.assert_close(sample.scale[0], fluctuation.square().mean().sqrt())

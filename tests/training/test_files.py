@@ -1,0 +1,249 @@
+"""Other people's files: read as they are meant, trained on, measured and served; refused where they are not clear."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from models.blocks import parse_boundary, plan
+from models.catalogue import Catalogue
+from models.metrics import coarsen
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution, moments
+from training import samples
+from training.__main__ import main
+from training.files import open_dataset
+from training.samples import Source
+from training.train import Recipe, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.dataset import Dataset
+
+CELLS = (16, 12, 20)
+
+
+def velocity(times: int = 3, cells: tuple[int, int, int] = CELLS) -> NDArray[np.float32]:
+    """(time, 3, z, y, x)."""
+    return np.random.default_rng(0).standard_normal((times, 3, *cells)).astype(np.float32)
+
+
+def coordinates(cells: tuple[int, int, int] = CELLS) -> dict[str, Any]:
+    return {axis: (np.arange(n) + 0.5) * step for axis, n, step in zip("zyx", cells, (0.1, 0.2, 0.3), strict=True)}
+
+
+def write_components(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
+    dims = ("time", "z", "y", "x")
+    parts = {name: (dims, field[:, index]) for index, name in enumerate("uvw")}
+    dataset = xr.Dataset(parts, coordinates(field.shape[2:]), attrs)
+    if path.suffix == ".zarr":
+        dataset.to_zarr(path, consolidated=False)
+    else:
+        dataset.transpose("x", "time", "y", "z").to_netcdf(path)
+    return path
+
+
+def write_one_array(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
+    dims = ("time", "component", "z", "y", "x")
+    labelled = {**coordinates(field.shape[2:]), "component": list("uvw")}
+    array = xr.DataArray(field, labelled, dims, "velocity").transpose("z", "y", "x", "component", "time")
+    array.to_dataset().assign_attrs(attrs).to_netcdf(path)
+    return path
+
+
+def write_jhtdb(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
+    with h5py.File(path, "w") as file:
+        for level, values in enumerate(field, start=1):
+            file[f"Velocity_{level:04d}"] = np.moveaxis(values, 0, -1)
+        for axis, values in coordinates(field.shape[2:]).items():
+            file[f"{axis}coor"] = values
+        file.attrs.update(attrs)
+    return path
+
+
+WRITERS = [
+    pytest.param(write_components, "flow.zarr", id="zarr"),
+    pytest.param(write_components, "flow.nc", id="netcdf"),
+    pytest.param(write_one_array, "flow.nc", id="component"),
+    pytest.param(write_jhtdb, "flow.h5", id="jhtdb"),
+]
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_files_are_read_as_they_are_meant(tmp_path: Path, write: Callable[..., Path], name: str) -> None:
+    field = velocity()
+    found = open_dataset(write(tmp_path / name, field), "jet", "periodic,wall,open")
+    assert (found.name, found.flow, found.cells) == ("flow", "jet", CELLS)
+    assert found.boundary == ("periodic", "wall", "open")
+    assert found.length == pytest.approx((1.6, 2.4, 6.0))
+    assert (found.count(1), found.count(3)) == (3, 1)
+    where = (np.array([15, 0, 1]), np.array([3, 4]), np.arange(20)[::-1])
+    wanted = field[:, :, where[0]][:, :, :, where[1]][:, :, :, :, where[2]]
+    assert np.array_equal(found.window(1, where, 1), wanted[1:2])
+    assert np.array_equal(found.window(0, where, 3), wanted)
+
+
+def test_files_may_say_themselves_what_they_are(tmp_path: Path) -> None:
+    path = write_components(tmp_path / "a.nc", velocity(), flow="plane-jet", boundary="open,open,periodic")
+    found = open_dataset(path)
+    assert (found.flow, found.boundary) == ("plane-jet", ("open", "open", "periodic"))
+    assert open_dataset(path, "other", "periodic").flow == "other"
+
+
+def test_a_file_is_trained_on_measured_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"flow": "jet", "boundary": "periodic"}
+    mine = str(write_jhtdb(tmp_path / "mine.h5", velocity(), **said))
+    held_out = str(write_components(tmp_path / "other.zarr", velocity(2), **said))
+    options = ["--family", "conv", "--fields", "1", "--blocks", "1", "--steps", "2", "--out", str(tmp_path / "out")]
+    assert main(["train", *options, "--data", mine, "--weights", str(tmp_path / "weights")]) == 0
+    assert main(["evaluate", "--data", held_out, "--ship", held_out, "--weights", str(tmp_path / "weights")]) == 0
+    assert "| conv-jet-x4 |" in capsys.readouterr().out
+    card = Catalogue(tmp_path / "weights").card("conv-jet-x4")
+    assert card.trained["data"] == [{"run": "mine", "snapshots": 3}]
+    assert card.measured[0]["cells"] == list(CELLS)
+    assert card.sample["mae_over_trilinear"] > 0
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--data", mine, "--weights", str(tmp_path / "weights")])
+    assert "conv-jet-x4 was trained on mine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "open", "periodic,wall,open"])
+def test_patches_of_a_large_volume_are_answered_as_parts_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: str
+) -> None:
+    """With the halo, the mean and the rms of the whole, wherever a patch lies."""
+    monkeypatch.setattr(samples, "EDGE", 3)
+    monkeypatch.setattr(samples, "PATCH", 2)
+    field, names = velocity(2, (32, 16, 24)), parse_boundary(boundary)
+    run = open_dataset(write_jhtdb(tmp_path / "large.h5", field), "jet", boundary)
+    torch.manual_seed(0)
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1))).frozen()
+    source = Source([run], halo=model.halo, augment=False, device="cpu", seed=1)
+    mean, scale = moments(coarsen(torch.from_numpy(field[:1])).numpy())
+    places = set()
+    for _ in range(6):
+        sample = source.draw()
+        assert sample.fine.shape == (1, 3, 8, 16 if names[1] == "wall" else 8, 8)
+        np.testing.assert_allclose(sample.mean[0], mean, atol=1e-6)
+        assert float(sample.scale[0]) == pytest.approx(float(scale))
+        at = find(field[0], sample.fine[0].numpy())
+        places.add(at)
+        # The coarse grid is shifted with a patch along periodic axes.
+        shift = tuple(n % 4 for n in at)
+        assert not any(n and name != "periodic" for n, name in zip(shift, names, strict=True))
+        coarse = coarsen(torch.from_numpy(np.roll(field[:1], [-n for n in shift], axis=(2, 3, 4)))).numpy()
+        one = plan((8, 4, 6), halo=model.halo, boundary=names)
+        read = torch.from_numpy(one.gather(coarse, one.blocks[0]))[None]
+        whole = model(read, sample.mean, sample.scale, one.circular)[0].numpy()
+        whole = np.roll(whole, [n - m for n, m in zip(shift, at, strict=True)], axis=(1, 2, 3))
+        answer = model(sample.coarse, sample.mean, sample.scale, sample.circular)[0]
+        np.testing.assert_allclose(answer, whole[:, : answer.shape[1], : answer.shape[2], :8], atol=1e-5)
+    assert len(places) > 3
+
+
+def find(field: NDArray[np.float32], part: NDArray[np.float32]) -> tuple[int, int, int]:
+    """Where a part of a field, continued periodically, begins."""
+    z, y, x = np.argwhere((field == part[:, :1, :1, :1]).all(axis=0))[0]
+    shifted = np.roll(field, (-z, -y, -x), axis=(1, 2, 3))
+    assert np.array_equal(shifted[:, : part.shape[1], : part.shape[2], : part.shape[3]], part)
+    return int(z), int(y), int(x)
+
+
+def spoil(field: NDArray[np.float32], value: float) -> NDArray[np.float32]:
+    field[2, 1, 3, 4, 5:7] = value
+    return field
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -999.9])
+def test_missing_values_are_refused_where_they_are_read(tmp_path: Path, value: float) -> None:
+    found = open_dataset(write_jhtdb(tmp_path / "a.h5", spoil(velocity(), value)), "jet", "periodic")
+    everywhere = tuple(np.arange(n) for n in CELLS)
+    assert isinstance(found.window(0, everywhere, 1), np.ndarray)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"a\.h5: 2 values of time level 2 are not finite, or -999\.9"):
+        found.window(2, everywhere, 1)  # type: ignore[arg-type]
+
+
+def edited(change: Callable[[xr.Dataset], Any]) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = write_components(folder / "plain.nc", velocity())
+        with xr.open_dataset(path) as dataset:
+            change(dataset.load()).to_netcdf(folder / "edited.nc")
+        return folder / "edited.nc"
+
+    return write
+
+
+def jhtdb(change: Callable[[h5py.File], None]) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = write_jhtdb(folder / "edited.h5", velocity())
+        with h5py.File(path, "a") as file:
+            change(file)
+        return path
+
+    return write
+
+
+def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            edited(lambda d: d.drop_vars("w")),
+            r"expected variables u, v, w or one with a component dim, got \['u', 'v'\]",
+        ),
+        (edited(lambda d: d.rename(y="height")), "dims must be z, y, x and perhaps time"),
+        (edited(lambda d: d.assign_coords(y=d.y**2)), "y must be 12 evenly spaced, growing coordinates"),
+        (edited(lambda d: d.assign_coords(x=-d.x)), "x must be 20 evenly spaced, growing coordinates"),
+        (edited(lambda d: d.astype("int32")), "velocity must be real floating-point numbers, not int32"),
+        (jhtdb(replace("Velocity_0002", np.zeros((4, 4, 4, 3)))), "all of one shape"),
+        (jhtdb(replace("ycoor", np.zeros(12))), "y must be 12 evenly spaced"),
+        (jhtdb(replace("zcoor", np.arange(5.0))), "z must be 16 evenly spaced, growing coordinates, got 5"),
+        (lambda folder: folder / "nothing.zarr", "is neither the folder of a run nor a"),
+        (lambda folder: folder, "is neither the folder of a run nor a"),
+    ],
+)
+def test_what_is_not_clear_is_refused(tmp_path: Path, write: Callable[[Path], Path], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_dataset(write(tmp_path), "jet", "periodic")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--boundary", "periodic"], "the flow needs a name of small letters, digits and hyphens, got None"),
+        (["--boundary", "periodic", "--flow", "../x"], "got '../x'; give --flow"),
+        (["--flow", "jet"], "does not say what lies beyond the ends of its axes; give --boundary"),
+        (["--flow", "jet", "--boundary", "solid"], "boundary must be one of periodic, wall, open"),
+    ],
+)
+def test_what_a_file_leaves_out_must_be_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    path = write_components(tmp_path / "a.nc", velocity())
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "--data", str(path), "--out", str(tmp_path / "out"), *options])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_axes_that_are_no_whole_number_of_cells_are_refused(tmp_path: Path) -> None:
+    run: Dataset = open_dataset(write_jhtdb(tmp_path / "a.h5", velocity(3, (16, 12, 18))), "jet", "periodic")
+    with pytest.raises(ValueError, match=r"a has \(16, 12, 18\) cells along z, y, x; each must be a multiple of 4"):
+        Trainer(Architecture("conv", "C1", 4, 1), Recipe(1), [run], tmp_path / "out")
