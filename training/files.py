@@ -138,7 +138,8 @@ Opened = tuple["Read", "tuple[int, ...]", "Sequence[NDArray[np.float64] | None]"
 def _open_xarray(path: Path) -> Opened:
     import xarray as xr  # noqa: PLC0415 training runs on hosts without it
 
-    opened: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False) if path.suffix == ".zarr" else xr.open_dataset(path)
+    is_zarr = path.suffix == ".zarr"
+    opened = xr.open_zarr(path, chunks=None, consolidated=False) if is_zarr else xr.open_dataset(path)
     if set(COMPONENTS) <= set(opened.data_vars):
         parts = [opened[name] for name in COMPONENTS]
     else:
