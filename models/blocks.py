@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from models.layers import Axes
@@ -26,6 +29,10 @@ Float = TypeVar("Float", bound=np.floating[Any])
 Boundary = Literal["periodic", "wall", "open"]
 Boundaries = tuple[Boundary, Boundary, Boundary]
 Cells = tuple[int, int, int]
+# Numbers of cells along (z, y, x).
+Window = tuple["NDArray[np.intp]", "NDArray[np.intp]", "NDArray[np.intp]"]
+# From ranges of cells along (z, y, x) to values (..., z, y, x).
+Read = Callable[[slice, slice, slice], "NDArray[Float]"]
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 PERIODIC: Boundaries = ("periodic", "periodic", "periodic")
 EDGE = 32
@@ -105,7 +112,7 @@ class Plan:
         return Block((z, y, x), (end_z, end_y, end_x))
 
     def gather(self, source: NDArray[Float], block: Block) -> NDArray[Float]:
-        """Read a block and its halo.
+        """Read a block and its halo from an array.
 
         Args:
             source: the whole volume, (..., z, y, x).
@@ -114,21 +121,66 @@ class Plan:
         Returns:
             (..., z + 2 halo, y + 2 halo, x + 2 halo), without the halo along circular axes.
         """
-        values = np.asarray(source)
-        lead = values.ndim - 3
-        for axis in range(3):
-            halo = 0 if self.circular[axis] else self.halo
-            reached = np.arange(block.start[axis] - halo, block.stop[axis] + halo)
-            index, sign = continued(reached, self.shape[axis], self.boundary[axis])
-            if index[0] == reached[0] and index[-1] == reached[-1]:
-                part = [slice(None)] * values.ndim
-                part[lead + axis] = slice(reached[0], reached[-1] + 1)
-                values = values[tuple(part)]
-                continue
-            values = values.take(index, axis=lead + axis)
+        return self.assemble(lambda z, y, x: source[..., z, y, x], block)
+
+    def assemble(self, read: Read[Float], block: Block) -> NDArray[Float]:
+        """Read a block and its halo from what is not in memory; see [`gather`][models.blocks.Plan.gather].
+
+        Args:
+            read: see [`collect`][models.blocks.collect].
+            block: one of this plan's blocks.
+        """
+        reached = [self._reached(axis, block) for axis in range(3)]
+        (z, _), (y, _), (x, _) = reached
+        values = collect(read, (z, y, x))
+        for axis, (_, sign) in enumerate(reached):
             if (sign < 0).any():
                 values = values * sign.reshape(-1, *[1] * (2 - axis)).astype(values.dtype)
         return np.ascontiguousarray(values)
+
+    def _reached(self, axis: int, block: Block) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
+        halo = 0 if self.circular[axis] else self.halo
+        reached = np.arange(block.start[axis] - halo, block.stop[axis] + halo)
+        return continued(reached, self.shape[axis], self.boundary[axis])
+
+
+def collect(read: Read[Float], where: Window) -> NDArray[Float]:
+    """Read cells of a volume that is not in memory, and none that are not needed.
+
+    Args:
+        read: gives (..., z, y, x) for ranges of cells.
+        where: numbers of cells along (z, y, x), in any order; those in a row are read together.
+    """
+    in_z, in_y, in_x = ([*runs(index)] for index in where)
+
+    def box(z: Run, y: Run, x: Run) -> NDArray[Float]:
+        values = read(z.cells, y.cells, x.cells)
+        flips = tuple(axis for axis, run in ((-3, z), (-2, y), (-1, x)) if run.backwards)
+        return np.flip(values, flips) if flips else values
+
+    def join(parts: list[NDArray[Float]], axis: int) -> NDArray[Float]:
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
+
+    return join([join([join([box(z, y, x) for x in in_x], -1) for y in in_y], -2) for z in in_z], -3)
+
+
+class Run(NamedTuple):
+    """Neighbouring cells along an axis, read up or down."""
+
+    cells: slice
+    backwards: bool
+
+
+def runs(index: NDArray[np.intp]) -> Iterator[Run]:
+    """Cut a list of cells where it jumps or turns."""
+    start = 0
+    while start < len(index):
+        step = -1 if start + 1 < len(index) and index[start + 1] == index[start] - 1 else 1
+        along = np.diff(index[start:]) == step
+        stop = start + 1 + (len(along) if along.all() else int(along.argmin()))
+        first, last = sorted((int(index[start]), int(index[stop - 1])))
+        yield Run(slice(first, last + 1), step < 0 and stop > start + 1)
+        start = stop
 
 
 def continued(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> tuple[NDArray[np.intp], NDArray[np.int8]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from models.blocks import PERIODIC
+from models.blocks import PERIODIC, collect
 from models.metrics import CUBE
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.blocks import Boundaries, Cells
-
-    # Numbers of fine cells along (z, y, x), in any order.
-    Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+    from models.blocks import Boundaries, Cells, Window
 
 
 class Dataset(Protocol):
@@ -162,18 +159,11 @@ class StoredRun:
     def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
         """Velocity (frame, 3, z, y, x) in some cells of a snapshot."""
         values = self[index][None] if frames == 1 else self.levels(index)
-        return taken(values, where)
+        return np.array(collect(lambda z, y, x: values[..., z, y, x], where))
 
     def provenance(self) -> dict[str, Any]:
         """What a card says of it."""
         return {"run": self.name, "seed": self.seed, "snapshots": len(self)}
-
-
-def taken(values: NDArray[np.float32], where: Window) -> NDArray[np.float32]:
-    """Some cells of a field (..., z, y, x)."""
-    for axis, cells in zip((-3, -2, -1), where, strict=True):
-        values = values.take(cells, axis=axis)
-    return values
 
 
 def require_alike(runs: Sequence[Dataset]) -> None:

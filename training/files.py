@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.blocks import parse_boundary
-from training.dataset import StoredRun, taken
+from models.blocks import collect, parse_boundary
+from training.dataset import StoredRun
 
 if TYPE_CHECKING:
     import argparse
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.blocks import Boundaries, Cells
-    from training.dataset import Dataset, Window
+    from models.blocks import Boundaries, Cells, Window
+    from training.dataset import Dataset
 
     Slices = tuple[slice, slice, slice]
     # Velocity (3, z, y, x) of a time level in a range of cells.
@@ -69,16 +69,14 @@ class Recording:
         Raises:
             ValueError: if there are values that are missing or not finite among them.
         """
-        first = [int(cells.min()) for cells in where]
-        z, y, x = (slice(low, int(cells.max()) + 1) for low, cells in zip(first, where, strict=True))
-        values = np.stack([self.read(level, (z, y, x)) for level in range(index, index + frames)])
+        levels = range(index, index + frames)
+        values = collect(lambda *box: np.stack([self.read(level, box) for level in levels]), where)
         bad = int((~np.isfinite(values) | np.isclose(values, MISSING)).sum())
         if bad:
-            levels = f"time level {index}" if frames == 1 else f"time levels {index} to {index + frames - 1}"
-            message = f"{self.path}: {bad} values of {levels} are not finite, or -999.9, which marks missing ones"
+            named = f"time level {index}" if frames == 1 else f"time levels {index} to {index + frames - 1}"
+            message = f"{self.path}: {bad} values of {named} are not finite, or -999.9, which marks missing ones"
             raise ValueError(message)
-        inside = tuple(cells - low for low, cells in zip(first, where, strict=True))
-        return taken(values.astype(np.float32, copy=False), (inside[0], inside[1], inside[2]))
+        return np.ascontiguousarray(values, np.float32)
 
     def provenance(self) -> dict[str, Any]:
         """What a card says of it."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.blocks import PERIODIC, parse_boundary, plan
+from models.blocks import PERIODIC, collect, parse_boundary, plan
 
 LENGTHS = st.tuples(*[st.integers(1, 15)] * 3)
 
@@ -90,3 +90,25 @@ def test_unknown_boundary(text: str) -> None:
 def test_empty_volume() -> None:
     with pytest.raises(ValueError, match="at least one cell"):
         plan((4, 0, 4), halo=1, boundary=PERIODIC)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=12))
+def test_cells_are_collected_in_their_order(index: list[int]) -> None:
+    values = np.arange(7 * 5 * 7).reshape(7, 5, 7)
+    found = collect(lambda *box: values[box], (np.array(index), np.arange(5), np.array(index[::-1])))
+    assert np.array_equal(found, values[index][:, :, index[::-1]])
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "wall", "open"])
+def test_a_block_reads_no_more_than_it_needs(boundary: str) -> None:
+    source = np.random.default_rng(0).standard_normal((3, 30, 30, 30))
+    layout = plan((30, 30, 30), halo=2, boundary=parse_boundary(boundary), block=5)
+    corner, read = layout.blocks[-1], []
+
+    def count(z: slice, y: slice, x: slice) -> np.ndarray:
+        part = source[:, z, y, x]
+        read.append(part[0].size)
+        return part
+
+    assert np.array_equal(layout.assemble(count, corner), layout.gather(source, corner))
+    assert sum(read) <= 9**3
