@@ -67,6 +67,13 @@ class Block:
         z, y, x = (stop - start for start, stop in zip(self.start, self.stop, strict=True))
         return z, y, x
 
+    def within(self, box: Block) -> Block:
+        """The same, counted from where a box begins."""
+        start, stop = (
+            tuple(n - first for n, first in zip(cells, box.start, strict=True)) for cells in (self.start, self.stop)
+        )
+        return Block((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
     def fine(self, factor: int) -> tuple[slice, slice, slice]:
         """Where the block lies in the fine volume."""
         z, y, x = (slice(factor * a, factor * b) for a, b in zip(self.start, self.stop, strict=True))

@@ -1,8 +1,8 @@
 """One thread owns the device and computes blocks of one shape together, whichever requests they are from.
 
-A request's volumes are a [`Work`][service.batching.Work]; its blocks wait here, unread, until a batch takes them. Works
-take turns: each batch starts from the work at the head of the line and takes one block of each work in turn, so that a
-large volume never holds up a small one; works that gave a block go to the end of the line.
+What is wanted together is a [`Work`][service.batching.Work]; its blocks wait here until a batch takes them. Works take
+turns: each batch starts from the work at the head of the line and takes one block of each work in turn, so that a large
+volume never holds up a small one; works that gave a block go to the end of the line.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import torch
 
-from models.blocks import plan
+from models.blocks import Block, plan
 from models.superresolution import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from models.blocks import Block, Boundaries, Cells
+    from models.blocks import Boundaries, Cells, Plan
     from models.layers import Axes
     from models.superresolution import SuperResolution
     from service.monitoring import Metrics
@@ -96,38 +96,37 @@ class Answer:
 
 
 class Work:
-    """The volumes of one request, all of one shape and for one model.
-
-    Reads the volumes once, for their mean and rms: make it outside the event loop.
+    """Blocks that are wanted together: those of volumes of one shape, for one model.
 
     Args:
         name: of the model.
         model: the model, on the batcher's device.
-        sources: velocity, (sample, frame, 3, z, y, x); each sample is super-resolved by itself.
-        boundary: what lies beyond the ends of each axis (z, y, x).
-        block: longest edge of a block, in coarse cells.
+        layout: how the volumes are cut.
+        blocks: what is wanted of each sample; together they fill a box.
+        scales: mean velocity and rms of each sample.
     """
 
     def __init__(
-        self, name: str, model: SuperResolution, sources: NDArray[np.float32], boundary: Boundaries, block: int
+        self,
+        name: str,
+        model: SuperResolution,
+        layout: Plan,
+        blocks: Sequence[Block],
+        scales: Sequence[tuple[NDArray[np.float32], np.float32]],
     ) -> None:
         self.model = model
-        self.sources = sources
-        self.plan = plan(sources.shape[3:], halo=model.halo, boundary=boundary, block=block)
-        scales = [moments(source) for source in sources]
+        self.plan = layout
         self.means = np.stack([mean for mean, _ in scales])
         self.scales = np.array([scale for _, scale in scales], np.float32)
-        self.fine = np.empty((len(sources), 3, *(model.factor * n for n in self.plan.shape)), np.float32)
-        self.cells = len(sources) * math.prod(self.plan.shape)
+        self.box = Block(blocks[0].start, blocks[-1].stop)
+        self.fine = np.empty((len(scales), 3, *(model.factor * n for n in self.box.shape)), np.float32)
+        self.cells = len(scales) * math.prod(self.box.shape)
         self.future: Future[Answer] = Future()
         self.waiting: dict[Key, deque[Item]] = {}
-        for sample, part in itertools.product(range(len(sources)), self.plan.blocks):
-            z, y, x = (
-                n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, self.plan.circular, strict=True)
-            )
-            key = Key(name, (z, y, x), self.plan.circular)
-            self.waiting.setdefault(key, deque()).append(Item(self, sample, part))
-        self.missing = len(sources) * len(self.plan.blocks)
+        for sample, part in itertools.product(range(len(scales)), blocks):
+            z, y, x = (n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, layout.circular, strict=True))
+            self.waiting.setdefault(Key(name, (z, y, x), layout.circular), deque()).append(Item(self, sample, part))
+        self.missing = len(scales) * len(blocks)
         self.submitted = self.started = 0.0
         self.compute_seconds = 0.0
 
@@ -150,13 +149,66 @@ class Work:
         return item
 
     def read(self, item: Item) -> NDArray[np.float32]:
-        """A block with its halo, (frame, 3, z, y, x)."""
-        return self.plan.gather(self.sources[item.sample], item.block)
+        """A block with its halo, (frame, 3, z, y, x); on the batcher's thread, so it must be at hand."""
+        raise NotImplementedError
 
     def write(self, item: Item, fine: NDArray[np.float32]) -> None:
         """Put a computed block, (3, 4 z, 4 y, 4 x), in its place."""
-        self.fine[item.sample][:, *item.block.fine(self.model.factor)] = fine
+        place = item.block.within(self.box).fine(self.model.factor)
+        self.fine[item.sample][:, *place] = fine
         self.missing -= 1
+
+
+class Volumes(Work):
+    """Whole volumes. Reads them once, for their mean and rms: make it outside the event loop.
+
+    Args:
+        name: of the model.
+        model: the model, on the batcher's device.
+        sources: velocity, (sample, frame, 3, z, y, x); each sample is super-resolved by itself.
+        boundary: what lies beyond the ends of each axis (z, y, x).
+        block: longest edge of a block, in coarse cells.
+    """
+
+    def __init__(
+        self, name: str, model: SuperResolution, sources: NDArray[np.float32], boundary: Boundaries, block: int
+    ) -> None:
+        layout = plan(sources.shape[3:], halo=model.halo, boundary=boundary, block=block)
+        super().__init__(name, model, layout, layout.blocks, [moments(source) for source in sources])
+        self.sources = sources
+
+    def read(self, item: Item) -> NDArray[np.float32]:
+        """See the class above."""
+        return self.plan.gather(self.sources[item.sample], item.block)
+
+
+class Part(Work):
+    """One block of a volume that is not in memory.
+
+    Args:
+        name: of the model.
+        model: the model, on the batcher's device.
+        layout: how the volume is cut.
+        block: which block.
+        coarse: it, with its halo, (frame, 3, z, y, x).
+        scale: mean velocity and rms of the volume.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: SuperResolution,
+        layout: Plan,
+        block: Block,
+        coarse: NDArray[np.float32],
+        scale: tuple[NDArray[np.float32], np.float32],
+    ) -> None:
+        super().__init__(name, model, layout, [block], [scale])
+        self.coarse = coarse
+
+    def read(self, item: Item) -> NDArray[np.float32]:  # noqa: ARG002 there is but one
+        """See the class above."""
+        return self.coarse
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
     _check_cells(levels.shape[2:], len(levels), settings, factor)
     velocity = np.empty(levels.shape, np.float32)
     for number, name in enumerate(COMPONENTS):
-        velocity[:, number] = _narrow(levels[:, number], name, settings)
+        velocity[:, number] = narrow(levels[:, number], name, settings)
     return Volume(velocity, BareLayout(), "frame" if array.ndim == framed else None)
 
 
@@ -164,7 +164,7 @@ def _check_cells(cells: Sequence[int], levels: int, settings: Settings, factor: 
         raise too_large(field="shape", value=list(cells) if levels == 1 else [levels, *cells], limit=f"{most} cells")
 
 
-def _narrow(values: NDArray[Any], name: str, settings: Settings) -> NDArray[np.float32]:
+def narrow(values: NDArray[Any], name: str, settings: Settings) -> NDArray[np.float32]:
     """One component, (level, z, y, x), in single precision.
 
     Raises:
@@ -262,27 +262,61 @@ def finer(values: NDArray[Any]) -> NDArray[np.floating[Any]]:
     return fine.astype(values.dtype if values.dtype.kind == "f" else np.float64)
 
 
-def _read_dataset(dataset: xr.Dataset, settings: Settings, factor: int) -> Volume:
+@dataclass(frozen=True)
+class Found:
+    """The velocity of a dataset, looked at and not read.
+
+    Attributes:
+        names: of u, v, w, or of the one variable that holds all.
+        joined: whether one variable holds all components.
+        levels: times; None without a time dim.
+        cells: along (z, y, x).
+        coordinates: of the cells along (z, y, x), where there are any.
+    """
+
+    names: tuple[Hashable, ...]
+    joined: bool
+    levels: int | None
+    cells: tuple[int, int, int]
+    coordinates: tuple[NDArray[np.float64] | None, ...]
+
+    def select(self, dataset: xr.Dataset, number: int, where: Mapping[str, Any]) -> NDArray[Any]:
+        """One component in a range of cells, (z, y, x) or, if times are ranges too, (time, z, y, x)."""
+        array = dataset[self.names[0]].isel({COMPONENT: number}) if self.joined else dataset[self.names[number]]
+        part = array.isel(where)
+        name = COMPONENTS[number]
+        loaded = part.copy(data=_load(part, name))
+        return np.asarray(loaded.transpose(*([TIME] if TIME in part.dims else []), *AXES).values)
+
+
+def survey(dataset: xr.Dataset, settings: Settings) -> Found:
+    """Find the velocity in a dataset and check all but its values.
+
+    Raises:
+        Problem: 422 if there is none, or it is ambiguous.
+    """
     names, joined = _find_velocity(dataset)
     first = dataset[names[0]]
-    timed = TIME in first.dims
-    levels = first.sizes[TIME] if timed else 1
     _check_variables(dataset, names, joined=joined)
-    cells = [first.sizes[axis] for axis in AXES]
-    _check_cells(cells, levels, settings, factor)
+    z, y, x = (first.sizes[axis] for axis in AXES)
     coordinates = tuple(_check_coordinate(dataset, axis, settings) for axis in AXES)
-    velocity = np.empty((levels, len(COMPONENTS), *cells), np.float32)
+    return Found(tuple(names), joined, first.sizes[TIME] if TIME in first.dims else None, (z, y, x), coordinates)
+
+
+def _read_dataset(dataset: xr.Dataset, settings: Settings, factor: int) -> Volume:
+    found = survey(dataset, settings)
+    levels = 1 if found.levels is None else found.levels
+    _check_cells(found.cells, levels, settings, factor)
+    velocity = np.empty((levels, len(COMPONENTS), *found.cells), np.float32)
     for number, component in enumerate(COMPONENTS):
-        array = first.isel({COMPONENT: number}) if joined else dataset[component]
-        values = _load(array.transpose(*([TIME] if timed else []), *AXES), component)
-        velocity[:, number] = _narrow(values if timed else values[None], component, settings)
-    kept = {name: (dataset[name].dims, dict(dataset[name].attrs)) for name in names}
-    rest = dataset.drop_vars(names)
+        values = found.select(dataset, number, {})
+        velocity[:, number] = narrow(values[None] if found.levels is None else values, component, settings)
+    kept = {name: (dataset[name].dims, dict(dataset[name].attrs)) for name in found.names}
+    rest = dataset.drop_vars(list(found.names))
     for name in rest.variables:
         _load(rest[name], str(name))
-    return Volume(
-        velocity, DatasetLayout(rest.load().drop_encoding(), kept, joined), TIME if timed else None, coordinates
-    )
+    layout = DatasetLayout(rest.load().drop_encoding(), kept, found.joined)
+    return Volume(velocity, layout, None if found.levels is None else TIME, found.coordinates)
 
 
 def _load(array: xr.DataArray, name: str) -> NDArray[Any]:

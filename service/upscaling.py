@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from service.batching import ClosedError, OutOfMemoryError, QueueFullError, Work
+from service.batching import ClosedError, OutOfMemoryError, QueueFullError, Volumes, Work
 from service.bodies import unless_gone
 from service.errors import Problem, busy, unready
 
@@ -38,7 +38,7 @@ async def upscale(
     """
 
     def prepare() -> Work:
-        return Work(card.name, service.shelf.get(card.name), samples, boundary, service.settings.block)
+        return Volumes(card.name, service.shelf.get(card.name), samples, boundary, service.settings.block)
 
     try:
         work = await service.in_thread(prepare)

@@ -13,7 +13,7 @@ import torch
 from models.blocks import PERIODIC
 from models.layers import NOWHERE
 from models.superresolution import SuperResolution, upscale
-from service.batching import RECOVERY, Batcher, ClosedError, Limits, OutOfMemoryError, QueueFullError, Work
+from service.batching import RECOVERY, Batcher, ClosedError, Limits, OutOfMemoryError, QueueFullError, Volumes
 from service.monitoring import Metrics
 from tests.service.conftest import wait_until
 from tests.service.wire import Cramped, Gate, noise
@@ -44,14 +44,14 @@ def start() -> Iterator[Start]:
         assert not batcher.alive
 
 
-def work(model: SuperResolution, *shape: int, seed: int = 0, block: int = 4, name: str = "gate") -> Work:
+def work(model: SuperResolution, *shape: int, seed: int = 0, block: int = 4, name: str = "gate") -> Volumes:
     """A work whose blocks are told apart by their mean velocity."""
     volume = noise(1, 1, 3, *(shape or (4, 4, 4)), seed=seed)
     volume += seed - volume.mean(axis=(3, 4, 5), keepdims=True)
-    return Work(name, model, volume, PERIODIC, block)
+    return Volumes(name, model, volume, PERIODIC, block)
 
 
-def check(made: Work, future: Future[Answer]) -> None:
+def check(made: Volumes, future: Future[Answer]) -> None:
     """Its answer is what the model makes of it by itself."""
     answer = future.result(30)
     block = max(made.plan.block_shape)
