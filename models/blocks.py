@@ -111,6 +111,16 @@ class Plan:
         starts = (range(0, n, edge) for n, edge in zip(self.shape, self.block_shape, strict=True))
         return [self._block(start) for start in itertools.product(*starts)]
 
+    @property
+    def counts(self) -> Cells:
+        """Blocks along each axis."""
+        z, y, x = (math.ceil(n / edge) for n, edge in zip(self.shape, self.block_shape, strict=True))
+        return z, y, x
+
+    def at(self, number: Cells) -> Block:
+        """The block of a number along each axis."""
+        return self._block(tuple(n * edge for n, edge in zip(number, self.block_shape, strict=True)))
+
     def _block(self, start: tuple[int, ...]) -> Block:
         z, y, x = start
         end_z, end_y, end_x = (

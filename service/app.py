@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import torch
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from models.catalogue import Catalogue
 from service import errors
@@ -17,8 +18,10 @@ from service.dependencies import Service
 from service.loading import Shelf, choose
 from service.monitoring import CountRequests, Metrics
 from service.quarantine import Quarantine
-from service.routes import health, models, upscale, validate
+from service.routes import health, models, upscale, validate, views, volumes
 from service.settings import Settings
+from service.views import Views
+from service.volumes import VolumeStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,7 +43,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Args:
         settings: from the environment if None.
     """
-    service = _assemble(settings or Settings())
+    settings = settings or Settings()
+    service = _assemble(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,9 +75,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = service
     app.add_middleware(CountRequests, metrics=service.metrics)
     errors.install(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "HEAD", "PUT", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
     # Routers carry their whole prefix, so that a route's path is what metrics call it.
-    for router in (models.router, upscale.router, validate.router, health.router):
-        app.include_router(router)
+    for room in (models, upscale, validate, volumes, views, health):
+        app.include_router(room.router)
     return app
 
 
@@ -87,6 +99,7 @@ def _assemble(settings: Settings) -> Service:
         batch_cells=settings.max_batch_cells or BATCH_CELLS.get(device.type, MANY),
         queue_cells=settings.max_queue_cells,
     )
+    stored = VolumeStore(settings.data / "volumes")
     return Service(
         settings=settings,
         shelf=Shelf(Catalogue(settings.weights), device),
@@ -94,4 +107,6 @@ def _assemble(settings: Settings) -> Service:
         metrics=metrics,
         quarantine=Quarantine(settings),
         readers=anyio.CapacityLimiter(settings.readers),
+        volumes=stored,
+        views=Views(stored, settings.data, settings.view_bytes, settings.view_blocks),
     )

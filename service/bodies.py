@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from service.errors import Problem, malformed, too_large, unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Sequence
     from typing import TypeVar
 
     from starlette.types import Message, Receive
@@ -77,13 +77,20 @@ def _bounded(receive: Receive, settings: Settings) -> Receive:
     return bounded
 
 
-async def receive_body(request: Request, settings: Settings) -> Body:
-    """Receive a body that is one volume."""
+async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator[bytes]:
+    """Receive a body that is stored as it comes."""
     check_head(request, settings)
-    content = bytearray()
     stream = Request(request.scope, _bounded(request.receive, settings)).stream()
     async with aclosing(stream):
         async for piece in stream:
+            yield piece
+
+
+async def receive_body(request: Request, settings: Settings) -> Body:
+    """Receive a body that is one volume."""
+    content = bytearray()
+    async with aclosing(receive_pieces(request, settings)) as pieces:
+        async for piece in pieces:
             content += piece
     if not content:
         raise malformed(field="body", value="empty", expected="a coarse volume")

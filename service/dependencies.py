@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from service.monitoring import Metrics
     from service.quarantine import Quarantine
     from service.settings import Settings
+    from service.views import Views
+    from service.volumes import VolumeStore
 
 Result = TypeVar("Result")
 
@@ -36,6 +38,8 @@ class Service:
         metrics: what is told to Prometheus.
         quarantine: what reads bodies.
         readers: places for threads that read, write and measure.
+        volumes: what was sent to stay.
+        views: what is looked at.
         warm: whether models have been loaded.
         open_requests: requests that hold a volume.
     """
@@ -46,6 +50,8 @@ class Service:
     metrics: Metrics
     quarantine: Quarantine
     readers: anyio.CapacityLimiter
+    volumes: VolumeStore
+    views: Views
     warm: bool = False
     open_requests: int = 0
 

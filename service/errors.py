@@ -39,6 +39,10 @@ TITLES: Final = {
     "busy": "All places are taken",
     "unready": "Not ready",
     "out-of-memory": "A block does not fit the device",
+    "unknown-volume": "There is no such volume",
+    "unknown-key": "There is no such key",
+    "range": "The range lies outside",
+    "no-room": "There is no room left",
     "internal": "The service failed",
 }
 logger = logging.getLogger("service")
@@ -241,9 +245,11 @@ _MEANINGS: Final = {
     408: "The body stopped coming.",
     413: "Over a limit of this service.",
     415: "A container that is not read here.",
+    416: "The range of bytes lies outside of the object.",
     422: "Understood, but something does not fit: `errors` names the field, its value and what was expected.",
     429: "All places are taken; `Retry-After` says when to come back.",
     503: "Not ready, or the device has no room; `Retry-After` says when to come back.",
+    507: "There is no room to store it; nothing was lost.",
 }
 
 

@@ -76,6 +76,26 @@ class Reproduction(BaseModel):
     metrics: Metrics = Field(examples=[METRICS])
 
 
+class Volume(BaseModel):
+    """A stored volume."""
+
+    name: str = Field(examples=["channel"])
+    tag: str = Field(description="changes with the content")
+    keys: int = Field(description="objects that it is made of", examples=[12])
+    bytes: int = Field(description="all of them together", examples=[1_048_576])
+    variables: list[str] = Field(default=[], description="that hold the velocity", examples=[["u", "v", "w"]])
+    cells: list[int] | None = Field(default=None, description="along z, y, x", examples=[[24, 24, 24]])
+    levels: int | None = Field(default=None, description="times; null without a time dim", examples=[10])
+    boundary: list[str] | None = Field(default=None, description="in z, y, x order, where the volume says")
+    problem: str | None = Field(default=None, description="why it cannot be super-resolved, if it cannot")
+
+
+class Volumes(BaseModel):
+    """What was sent to stay."""
+
+    volumes: list[Volume]
+
+
 class Health(BaseModel):
     """Whether the service lives, and can compute."""
 

@@ -31,6 +31,18 @@ class Settings(BaseSettings):
     ] = None
     precision: Annotated[Literal["float32"], Field(description="Arithmetic that answers are computed in.")] = "float32"
 
+    # Volumes and views of them.
+    data: Annotated[Path, Field(description="Folder of volumes, and of what is computed and found out about them.")] = (
+        CHECKOUT / "data" / "service"
+    )
+    view_bytes: Annotated[
+        PositiveInt, Field(description="Bytes of blocks that views keep; what was not read for longest goes first.")
+    ] = 16 * 1024 * MEBI
+    view_blocks: Annotated[PositiveInt, Field(description="Most blocks that views read and compute at a time.")] = 16
+    cors_origins: Annotated[
+        tuple[str, ...], Field(description="Origins whose pages may read answers in a browser; `*` is all.")
+    ] = ()
+
     # Batching.
     block: Annotated[PositiveInt, Field(description="Longest edge of a block, in coarse cells.")] = 32
     batch_wait_ms: Annotated[

@@ -10,6 +10,8 @@ from service.bodies import unless_gone
 from service.errors import Problem, busy, unready
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from fastapi import Request
     from numpy.typing import NDArray
@@ -40,13 +42,27 @@ async def upscale(
     def prepare() -> Work:
         return Volumes(card.name, service.shelf.get(card.name), samples, boundary, service.settings.block)
 
+    return await unless_gone(request, compute(service, card, prepare))
+
+
+async def compute(service: Service, card: Card, prepare: Callable[[], Work]) -> Answer:
+    """Compute a work; if this is cancelled, its blocks leave the queue.
+
+    Args:
+        service: what computes.
+        card: of the model.
+        prepare: makes the work, in a thread.
+
+    Raises:
+        Problem: 429 if too much is waiting, 503 if the model or the device cannot do it.
+    """
     try:
         work = await service.in_thread(prepare)
     except (OSError, ValueError) as error:
         detail = f"{card.name} cannot be loaded: {error}"
         raise unready(detail, 60) from error
     try:
-        return await unless_gone(request, asyncio.wrap_future(service.batcher.submit(work)))
+        return await asyncio.wrap_future(service.batcher.submit(work))
     except QueueFullError as error:
         detail = "more is waiting for the device than may wait"
         raise busy(detail, error.retry_after) from error

@@ -1,0 +1,82 @@
+"""Zarr volumes, sent and fetched key by key."""
+
+from __future__ import annotations
+
+import hashlib
+
+from fastapi import APIRouter, Request, Response
+
+from service.bodies import check_head, receive_pieces
+from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
+from service.errors import Problem, responses
+from service.objects import answer
+from service.schemas import Volume, Volumes
+
+router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
+
+
+def _describe(service: Service, name: str) -> Volume:
+    tag = service.volumes.tag(name)
+    volume = Volume(name=name, tag=tag.digest, keys=tag.keys, bytes=tag.size)
+    try:
+        source = service.views.source(service, name)
+        boundary = source.boundary
+    except Problem as problem:
+        return volume.model_copy(update={"problem": problem.detail})
+    return volume.model_copy(
+        update={
+            "variables": list(map(str, source.found.names)),
+            "cells": list(source.cells),
+            "levels": source.found.levels,
+            "boundary": list(boundary) if boundary else None,
+        }
+    )
+
+
+@router.get("", summary="List the volumes")
+async def get_volumes(service: ServiceDep) -> Volumes:
+    """What was sent, and what of it can be super-resolved."""
+    return await service.in_thread(
+        lambda: Volumes(volumes=[_describe(service, name) for name in service.volumes.names()])
+    )
+
+
+@router.get("/{name}", summary="Describe a volume", responses=responses(404, 422))
+async def get_volume(service: ServiceDep, name: str) -> Volume:
+    """What a volume holds, or why it cannot be super-resolved."""
+    return await service.in_thread(lambda: _describe(service, name))
+
+
+@router.delete("/{name}", status_code=204, summary="Drop a volume", responses=responses(404, 422))
+async def delete_volume(service: ServiceDep, name: str) -> None:
+    """Drop a volume with all its keys."""
+    await service.in_thread(lambda: service.volumes.delete(name))
+
+
+@router.put("/{name}/{key:path}", summary="Send a key", responses=responses(408, 413, 415, 422, 507))
+async def put_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
+    """Store one object of a Zarr group, v2 or v3, such as `zarr.json` or `u/c/0/0/0`; 201 if it is new, else 204.
+
+    Boundaries are taken from the group's attribute `boundary`, such as `periodic,wall,periodic` for z, y, x.
+    """
+    check_head(request, service.settings)
+    new = await service.volumes.put(name, key, receive_pieces(request, service.settings))
+    return Response(status_code=201 if new else 204)
+
+
+@router.head("/{name}/{key:path}", include_in_schema=False)
+@router.get("/{name}/{key:path}", summary="Fetch a key", responses=responses(404, 416, 422))
+async def get_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
+    """One object of a stored Zarr group, in part if a range is asked for."""
+
+    def read() -> Response:
+        content = service.volumes.object(name, key).read_bytes()
+        return answer(request, content, hashlib.sha256(content).hexdigest()[:32])
+
+    return await service.in_thread(read)
+
+
+@router.delete("/{name}/{key:path}", status_code=204, summary="Drop a key", responses=responses(404, 422))
+async def delete_key(service: ServiceDep, name: str, key: str) -> None:
+    """Drop one object of a volume."""
+    await service.in_thread(lambda: service.volumes.delete(name, key))

@@ -1,0 +1,187 @@
+"""Views: super-resolved volumes whose blocks are computed when somebody looks at them, and kept while there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from models.blocks import PERIODIC
+from service.batching import Part
+from service.errors import Problem, unfit
+from service.sources import Source, open_source
+from service.superresolved import SuperResolved
+from service.upscaling import compute
+from service.volumes import PART, VolumeStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from models.blocks import Boundaries
+    from models.catalogue import Card
+    from service.batching import Work
+    from service.dependencies import Service
+    from service.superresolved import Place
+
+# Opened sources that are kept.
+OPENED: Final = 16
+
+
+class Shelter:
+    """Files of a folder up to a size; those that were not used for longest go first.
+
+    Args:
+        root: the folder.
+        budget: bytes.
+    """
+
+    def __init__(self, root: Path, budget: int) -> None:
+        self.root = root
+        self.budget = budget
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._total = 0
+        self._changing = threading.Lock()
+        if root.exists():
+            found = [path for path in root.rglob("*") if path.is_file()]
+            for path in sorted(found, key=lambda path: path.stat().st_mtime):
+                if path.name.startswith(PART):
+                    path.unlink(missing_ok=True)
+                else:
+                    self._note(str(path.relative_to(root)), path.stat().st_size)
+
+    def _note(self, name: str, size: int) -> None:
+        self._total += size - self._sizes.pop(name, 0)
+        self._sizes[name] = size
+
+    def get(self, name: str) -> bytes | None:
+        """Content of a file; None if it is not there."""
+        path = self.root / name
+        try:
+            content = path.read_bytes()
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        with self._changing:
+            if name in self._sizes:
+                self._sizes.move_to_end(name)
+        return content
+
+    def put(self, name: str, content: bytes) -> None:
+        """Store a file, whole or not at all, and make room for it.
+
+        Raises:
+            OSError: if there is no room on the disk.
+        """
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{PART}-{path.name}-{threading.get_ident()}")
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        with self._changing:
+            self._note(name, len(content))
+            while self._total > self.budget and len(self._sizes) > 1:
+                oldest, size = self._sizes.popitem(last=False)
+                self._total -= size
+                (self.root / oldest).unlink(missing_ok=True)
+
+
+class Views:
+    """What is looked at.
+
+    Args:
+        volumes: stored ones.
+        root: folder for what is computed and found out.
+        budget: bytes of blocks that are kept.
+        limit: blocks that are read and computed at a time.
+    """
+
+    def __init__(self, volumes: VolumeStore, root: Path, budget: int, limit: int) -> None:
+        self.volumes = volumes
+        self.root = root
+        self.blocks = Shelter(root / "views", budget)
+        self.computed = 0
+        self._places = asyncio.Semaphore(limit)
+        self._sources: OrderedDict[str, Source] = OrderedDict()
+        self._opening = threading.Lock()
+        self._running: dict[tuple[str, Place], asyncio.Task[dict[str, bytes]]] = {}
+        self._waiting: dict[tuple[str, Place], int] = {}
+
+    def open(self, service: Service, name: str, card: Card, boundary: Boundaries | None) -> SuperResolved:
+        """A view of a volume; reads only what describes it.
+
+        Raises:
+            Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model.
+        """
+        source = self.source(service, name)
+        boundary = boundary or source.boundary or PERIODIC
+        if source.levels < card.frames:
+            expected = f"at least {card.frames} for {card.name}"
+            raise unfit(field="time", value=f"{source.levels} levels", expected=expected)
+        return SuperResolved(source, card, card.halo, boundary, service.settings.block)
+
+    def source(self, service: Service, name: str) -> Source:
+        """An opened volume; see ``open`` for errors."""
+        tag = self.volumes.tag(name).digest
+        with self._opening:
+            source = self._sources.get(name)
+            if source is None or source.tag != tag:
+                path = self.volumes.path(name)
+                source = open_source(path, name, tag, service.settings, self.root / "moments")
+                self._sources[name] = source
+                while len(self._sources) > OPENED:
+                    self._sources.popitem(last=False)
+            self._sources.move_to_end(name)
+            return source
+
+    async def chunk(self, service: Service, view: SuperResolved, key: str, place: Place) -> bytes:
+        """A chunk, stored or computed now. Readers of one block share a computation, which ends with the last of them.
+
+        Raises:
+            Problem: as [`compute`][service.upscaling.compute] and [`Source.block`][service.sources.Source.block] do.
+        """
+        stored = await service.in_thread(lambda: self.blocks.get(f"{view.fingerprint}/{key}"))
+        if stored is not None:
+            return stored
+        block = view.fingerprint, place
+        if block not in self._running:
+            self._running[block] = asyncio.create_task(self._compute(service, view, place))
+            self._running[block].add_done_callback(lambda _: self._running.pop(block, None))
+        task = self._running[block]
+        self._waiting[block] = self._waiting.get(block, 0) + 1
+        try:
+            chunks = await asyncio.shield(task)
+        finally:
+            self._waiting[block] -= 1
+            if not self._waiting[block]:
+                del self._waiting[block]
+                task.cancel()
+        return chunks[key]
+
+    async def _compute(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
+        card, layout = view.card, view.layout
+        block, levels = layout.at(place.block), range(place.level, place.level + card.frames)
+
+        def prepare() -> Work:
+            model = service.shelf.get(card.name)
+            scale = view.source.scale(levels)
+            return Part(card.name, model, layout, block, view.source.block(levels, layout, block), scale)
+
+        async with self._places:
+            answer = await compute(service, card, prepare)
+            self.computed += 1
+
+            def keep() -> dict[str, bytes]:
+                chunks = dict(zip(view.keys(place), view.encode(answer.fine[0]), strict=True))
+                for key, content in chunks.items():
+                    try:
+                        self.blocks.put(f"{view.fingerprint}/{key}", content)
+                    except OSError as error:
+                        raise Problem(507, "no-room", f"a block cannot be stored: {error.strerror}") from error
+                return chunks
+
+            return await service.in_thread(keep)

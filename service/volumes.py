@@ -1,0 +1,171 @@
+"""Stored volumes: Zarr groups under the data folder, sent key by key."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from service.errors import Problem, unfit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Of a key, between slashes; Zarr v2 has files that begin with a dot.
+SEGMENT: Final = re.compile(r"\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+DEEPEST: Final = 10
+# Seconds for which a volume is not looked at again.
+FRESH: Final = 0.5
+PART: Final = ".part"
+
+
+class Tag(NamedTuple):
+    """What a volume holds, in short.
+
+    Attributes:
+        digest: other content, other digest.
+        keys: how many.
+        size: in bytes.
+    """
+
+    digest: str
+    keys: int
+    size: int
+
+
+class VolumeStore:
+    """The volumes of a folder.
+
+    Args:
+        root: the folder, made when something is put into it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._tags: dict[str, tuple[float, Tag]] = {}
+
+    def names(self) -> list[str]:
+        """Names of all volumes, in order."""
+        if not self.root.exists():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir() and NAME.fullmatch(path.name))
+
+    def path(self, name: str) -> Path:
+        """Folder of a volume.
+
+        Raises:
+            Problem: 422 if the name cannot be one, 404 if there is no such volume.
+        """
+        path = self.root / checked_name(name)
+        if not path.is_dir():
+            raise Problem(404, "unknown-volume", f"there is no volume {name}")
+        return path
+
+    def object(self, name: str, key: str) -> Path:
+        """File of a key.
+
+        Raises:
+            Problem: 422 if the key cannot be one, 404 if it is not there.
+        """
+        path = self.path(name) / checked_key(key)
+        if not path.is_file():
+            raise Problem(404, "unknown-key", f"volume {name} has no key {key}")
+        return path
+
+    async def put(self, name: str, key: str, pieces: AsyncIterator[bytes]) -> bool:
+        """Store what comes under a key, whole or not at all, and tell whether the key is new.
+
+        Raises:
+            Problem: 422 if name or key cannot be, 507 if there is no room.
+        """
+        path = self.root / checked_name(name) / checked_key(key)
+        part = path.with_name(f"{PART}-{uuid.uuid4().hex}")
+        new = not path.exists()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                async for piece in pieces:
+                    file.write(piece)
+            part.replace(path)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise unfit(field="key", value=key, expected="a key that no other one lies below or above") from error
+        except OSError as error:
+            raise Problem(507, "no-room", f"{key} cannot be stored: {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                part.unlink()
+            self._tags.pop(name, None)
+        return new
+
+    def delete(self, name: str, key: str | None = None) -> None:
+        """Drop a key, or a whole volume.
+
+        Raises:
+            Problem: 404 if it is not there.
+        """
+        if key is not None:
+            self.object(name, key).unlink(missing_ok=True)
+        else:
+            # Out of sight first, so that no reader sees half of it.
+            gone = self.root / f".gone-{uuid.uuid4().hex}"
+            self.path(name).rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+        self._tags.pop(name, None)
+
+    def tag(self, name: str) -> Tag:
+        """What a volume holds, by the names, sizes and times of its files; half a second old at most."""
+        looked, tag = self._tags.get(name, (-FRESH, Tag("", 0, 0)))
+        if time.monotonic() - looked > FRESH:
+            tag = tag_of(self.path(name))
+            self._tags[name] = time.monotonic(), tag
+        return tag
+
+
+def tag_of(folder: Path) -> Tag:
+    """See [`VolumeStore.tag`][service.volumes.VolumeStore.tag]."""
+    digest, keys, size = hashlib.sha256(), 0, 0
+    for path, status in sorted(_files(str(folder))):
+        digest.update(f"{os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        keys, size = keys + 1, size + status.st_size
+    return Tag(digest.hexdigest(), keys, size)
+
+
+def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            elif not entry.name.startswith(PART):
+                yield entry.path, entry.stat()
+
+
+def checked_name(name: str) -> str:
+    """A name that can be that of a volume.
+
+    Raises:
+        Problem: 422 if it cannot.
+    """
+    if not NAME.fullmatch(name):
+        expected = "up to 100 letters, digits, dots, hyphens and underscores, the first a letter or a digit"
+        raise unfit(field="name", value=name, expected=expected)
+    return name
+
+
+def checked_key(key: str) -> str:
+    """A key that stays inside its volume.
+
+    Raises:
+        Problem: 422 if it does not.
+    """
+    segments = key.split("/")
+    if len(segments) > DEEPEST or not all(SEGMENT.fullmatch(segment) for segment in segments):
+        expected = f"up to {DEEPEST} names of letters, digits, dots, hyphens and underscores, joined by slashes"
+        raise unfit(field="key", value=key, expected=expected)
+    return key

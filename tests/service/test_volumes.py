@@ -1,0 +1,167 @@
+"""Volumes are kept key by key, inside their folder, and told what they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import zarr
+from zarr.storage import MemoryStore
+
+from tests.service.wire import dataset, noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import xarray as xr
+    from fastapi.testclient import TestClient
+
+    Serve = Callable[..., TestClient]
+
+
+def objects(content: xr.Dataset, zarr_format: int = 3, **encoding: Any) -> dict[str, bytes]:  # noqa: ANN401
+    store = MemoryStore()
+    each = dict.fromkeys(content.data_vars, encoding) if encoding else None
+    content.to_zarr(store, zarr_format=zarr_format, consolidated=False, encoding=each)
+    return {key: value.to_bytes() for key, value in store._store_dict.items()}
+
+
+def send(client: TestClient, name: str, content: xr.Dataset, **options: Any) -> dict[str, bytes]:  # noqa: ANN401
+    sent = objects(content, **options)
+    for key, value in sent.items():
+        response = client.put(f"/v1/volumes/{name}/{key}", content=value)
+        assert response.status_code == 201, response.text
+    return sent
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> TestClient:
+    return serve(data=tmp_path / "data")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_is_sent_can_be_fetched(client: TestClient, zarr_format: int) -> None:
+    sent = send(client, "box", dataset(noise(3, 4, 5, 6)), zarr_format=zarr_format)
+    for key, value in sent.items():
+        response = client.get(f"/v1/volumes/box/{key}")
+        assert response.content == value
+        head = client.head(f"/v1/volumes/box/{key}")
+        assert head.headers["content-length"] == str(len(value))
+        assert head.headers["etag"] == response.headers["etag"]
+        assert not head.content
+    told = client.get("/v1/volumes/box").json()
+    assert told["keys"] == len(sent)
+    assert told["bytes"] == sum(map(len, sent.values()))
+    assert (told["variables"], told["cells"], told["levels"]) == (["u", "v", "w"], [4, 5, 6], None)
+    assert told["problem"] is None
+    assert client.get("/v1/volumes").json() == {"volumes": [told]}
+
+
+def test_a_key_is_replaced_and_dropped(client: TestClient) -> None:
+    sent = send(client, "box", dataset(noise(3, 4, 4, 4)))
+    tag = client.get("/v1/volumes/box").json()["tag"]
+    assert client.put("/v1/volumes/box/u/c/0/0/0", content=b"other").status_code == 204
+    told = client.get("/v1/volumes/box").json()
+    assert told["tag"] != tag
+    assert told["keys"] == len(sent)
+    assert client.delete("/v1/volumes/box/u/c/0/0/0").status_code == 204
+    missing = client.get("/v1/volumes/box/u/c/0/0/0")
+    assert (missing.status_code, missing.json()["type"]) == (404, "urn:eddylift:problem:unknown-key")
+    assert client.delete("/v1/volumes/box").status_code == 204
+    assert client.get("/v1/volumes").json() == {"volumes": []}
+    for method in ("GET", "DELETE"):
+        assert client.request(method, "/v1/volumes/box").json()["type"] == "urn:eddylift:problem:unknown-volume"
+
+
+def test_parts_of_a_key(client: TestClient) -> None:
+    client.put("/v1/volumes/box/some", content=b"0123456789")
+    path = "/v1/volumes/box/some"
+    for asked, wanted, where in (
+        ("0-3", b"0123", "0-3"),
+        ("7-", b"789", "7-9"),
+        ("-2", b"89", "8-9"),
+        ("8-99", b"89", "8-9"),
+    ):
+        response = client.get(path, headers={"Range": f"bytes={asked}"})
+        assert (response.status_code, response.content) == (206, wanted)
+        assert response.headers["content-range"] == f"bytes {where}/10"
+    outside = client.get(path, headers={"Range": "bytes=10-12"})
+    assert (outside.status_code, outside.headers["content-range"]) == (416, "bytes */10")
+    whole = client.get(path, headers={"Range": "lines=1-2"})
+    assert (whole.status_code, whole.content) == (200, b"0123456789")
+    etag = whole.headers["etag"]
+    assert client.get(path, headers={"If-None-Match": f'"other", W/{etag}'}).status_code == 304
+    changed = client.get(path, headers={"Range": "bytes=0-1", "If-Range": '"other"'})
+    assert (changed.status_code, len(changed.content)) == (200, 10)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["..%2Fescape/key", ".hidden/key", "box/..%2F..%2Fkey", "box/a/.%2E/b", "box/a//b", "box/%5Cb",
+     "box/a/.part-1", "box/" + "a/" * 11 + "b", "box/a%00b", "b" * 101 + "/key", "box/ü"],
+)  # fmt: skip
+def test_names_that_climb_or_hide_are_refused(client: TestClient, tmp_path: Path, path: str) -> None:
+    response = client.put(f"/v1/volumes/{path}", content=b"x")
+    assert response.status_code in {404, 422}
+    assert not [each for each in tmp_path.rglob("*") if each.is_file()]
+
+
+def test_a_key_below_another_is_refused(client: TestClient) -> None:
+    client.put("/v1/volumes/box/a", content=b"x")
+    response = client.put("/v1/volumes/box/a/b", content=b"x")
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "key")
+    client.put("/v1/volumes/box/c/d", content=b"x")
+    assert client.put("/v1/volumes/box/c", content=b"x").status_code == 422
+
+
+def test_a_body_that_is_too_long_leaves_nothing(serve: Serve, tmp_path: Path) -> None:
+    client = serve(data=tmp_path / "data", max_body_bytes=100)
+    assert client.put("/v1/volumes/box/a", content=b"x" * 101).status_code == 413
+    pieces = (b"x" * 60 for _ in range(2))
+    assert client.put("/v1/volumes/box/a", content=pieces).status_code == 413
+    assert not [each for each in tmp_path.rglob("*") if each.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (dataset(noise(3, 4, 4, 4)).drop_vars("w"), "expected variables u, v, w"),
+        (dataset(noise(3, 4, 4, 4)).astype("int16"), "u is int16; expected float32 or float64"),
+        (dataset(noise(3, 4, 4, 3)), "expected at least 4 cells along x"),
+        (dataset(noise(0, 3, 4, 4, 4)), "time is empty"),
+        (dataset(noise(3, 4, 4, 4)).assign_coords(y=[0.0, 1, 2, 4]), "expected uniform spacing"),
+        (dataset(noise(3, 4, 4, 4)).assign_attrs(boundary="slippery"), "boundary is slippery"),
+        (dataset(noise(3, 4, 4, 4), v=dataset(noise(3, 4, 4, 4))["v"].assign_attrs(add_offset=1.0)), "v is packed"),
+    ],
+)
+def test_volumes_that_cannot_be_super_resolved_say_why(client: TestClient, content: xr.Dataset, problem: str) -> None:
+    send(client, "box", content)
+    assert problem in client.get("/v1/volumes/box").json()["problem"]
+
+
+def test_what_is_no_zarr_group_says_so(client: TestClient) -> None:
+    client.put("/v1/volumes/box/zarr.json", content=b"\xff")
+    assert "expected a Zarr group" in client.get("/v1/volumes/box").json()["problem"]
+
+
+def test_a_full_disk_loses_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    client.put("/v1/volumes/box/a", content=b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    response = client.put("/v1/volumes/box/a", content=b"new")
+    assert response.status_code == 507
+    assert "No space left on device" in response.json()["detail"]
+    assert client.get("/v1/volumes/box/a").content == b"old"
+    assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == ["a"]
+
+
+def test_zarr_reads_what_was_sent(client: TestClient, tmp_path: Path) -> None:
+    velocity = noise(3, 4, 5, 6)
+    send(client, "box", dataset(velocity))
+    group = zarr.open_group(tmp_path / "data" / "volumes" / "box", mode="r")
+    assert np.array_equal(np.asarray(group["v"]), velocity[1])
