@@ -1,7 +1,7 @@
 """Client of the eddylift service: coarse turbulent velocity in, four times finer velocity out."""
 
 from eddylift._async_client import AsyncClient
-from eddylift._calls import Boundary, Card, Metrics, Report, Reproduction, Symmetry
+from eddylift._calls import Boundary, Card, Metrics, Report, Reproduction, StoredVolume, Symmetry
 from eddylift._client import Client
 from eddylift._errors import (
     BusyError,
@@ -37,6 +37,7 @@ __all__ = [
     "Report",
     "Reproduction",
     "ServiceError",
+    "StoredVolume",
     "Symmetry",
     "TimedOutError",
     "UnauthorizedError",

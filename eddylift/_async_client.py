@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,15 +10,19 @@ import httpx2
 import stamina
 from anyio import to_thread
 
-from eddylift import _calls, _exchange
+from eddylift import _calls, _exchange, _volumes
+from eddylift._errors import NotFoundError
 from eddylift._payload import PIECE
-from eddylift._progress import aupload, ignore
+from eddylift._progress import Progress, aupload, ignore
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, Symmetry
+    import xarray as xr
+
+    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, StoredVolume, Symmetry
     from eddylift._payload import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
 
@@ -87,6 +92,56 @@ class AsyncClient:
     async def self_validate(self, model: str) -> Reproduction:
         """See `Client.self_validate`."""
         return await self._send(_calls.self_validate(model))
+
+    async def volumes(self) -> list[StoredVolume]:
+        """See `Client.volumes`."""
+        return await self._send(_calls.volumes())
+
+    async def upload(
+        self,
+        volume: xr.Dataset | str | Path,
+        name: str,
+        *,
+        replace: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> StoredVolume:
+        """See `Client.upload`."""
+        async with AsyncExitStack() as kept:
+            manager = _volumes.group(volume)
+            objects = await to_thread.run_sync(manager.__enter__)
+            kept.push(manager)
+            await self._make_room(name, replace=replace)
+            done, total = 0, sum(each.size for each in objects)
+            report = progress or ignore
+            report(Progress("upload", done, total))
+            for each in objects:
+                content = await to_thread.run_sync(each.path.read_bytes)
+                await self._send(_calls.put_object(name, each.key, content))
+                done += each.size
+                report(Progress("upload", done, total))
+        return await self._send(_calls.volume(name))
+
+    async def _make_room(self, name: str, *, replace: bool) -> None:
+        try:
+            await self._send(_calls.volume(name))
+        except NotFoundError:
+            return
+        if not replace:
+            raise _volumes.taken(name)
+        await self._send(_calls.delete_volume(name))
+
+    async def delete_volume(self, name: str) -> None:
+        """See `Client.delete_volume`."""
+        await self._send(_calls.delete_volume(name))
+
+    async def open(self, volume: str, *, model: str, boundary: Boundary | None = None) -> xr.Dataset:
+        """See `Client.open`."""
+        spelled = None if boundary is None else _calls.spell_boundary(boundary)
+        await self._send(_calls.volume(volume))
+        await self._send(_calls.model(model))
+        credentials = _exchange.credentials(self._http)
+        opening = partial(_volumes.open_view, self._http.base_url, credentials, volume, model, spelled)
+        return await to_thread.run_sync(opening)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
-from eddylift._payload import decoder, encode, multipart
+from eddylift._payload import Body, decoder, encode, multipart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eddylift._payload import Answer, AnyVolume, Body, Volume
+    from eddylift._payload import Answer, AnyVolume, Volume
 
 T = TypeVar("T")
 
@@ -88,6 +88,32 @@ class Symmetry(TypedDict):
     relaxation: dict[str, dict[str, float]]
 
 
+class StoredVolume(TypedDict):
+    """A volume that stays at the service.
+
+    Attributes:
+        name: what it is called there.
+        tag: changes with the content.
+        keys: objects that it is made of.
+        bytes: all of them together.
+        variables: that hold the velocity.
+        cells: along z, y, x; None if it cannot be super-resolved.
+        levels: times; None without a time dim.
+        boundary: in z, y, x order, where the volume says.
+        problem: why it cannot be super-resolved, if it cannot.
+    """
+
+    name: str
+    tag: str
+    keys: int
+    bytes: int
+    variables: list[str]
+    cells: list[int] | None
+    levels: int | None
+    boundary: list[str] | None
+    problem: str | None
+
+
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """One call.
@@ -150,6 +176,37 @@ def self_validate(model: str) -> Call[Reproduction]:
     return Call("POST", f"{_model_path(model)}/validate", _read_reproduction)
 
 
+def volumes() -> Call[list[StoredVolume]]:
+    """Ask for all stored volumes."""
+
+    def read(answer: Answer) -> list[StoredVolume]:
+        found: list[StoredVolume] = _read_object(answer, "volumes")["volumes"]
+        return found
+
+    return Call("GET", "/v1/volumes", read)
+
+
+def volume(name: str) -> Call[StoredVolume]:
+    """Ask for one stored volume."""
+
+    def read(answer: Answer) -> StoredVolume:
+        found: StoredVolume = _read_object(answer, *StoredVolume.__required_keys__)  # type: ignore[assignment]
+        return found
+
+    return Call("GET", _volume_path(name), read)
+
+
+def put_object(name: str, key: str, content: bytes) -> Call[None]:
+    """Send one object of a stored volume."""
+    path = f"{_volume_path(name)}/{quote(key)}"
+    return Call("PUT", path, lambda _: None, body=Body("application/octet-stream", (content,)))
+
+
+def delete_volume(name: str) -> Call[None]:
+    """Drop a stored volume."""
+    return Call("DELETE", _volume_path(name), lambda _: None)
+
+
 def spell_boundary(boundary: Boundary) -> str:
     """Spell a boundary as the service reads it; axes that a mapping leaves out are periodic.
 
@@ -174,6 +231,10 @@ def _options(model: str, boundary: Boundary | None) -> dict[str, str]:
 
 def _model_path(name: str) -> str:
     return f"/v1/models/{quote(name, safe='')}"
+
+
+def _volume_path(name: str) -> str:
+    return f"/v1/volumes/{quote(name, safe='')}"
 
 
 def _read_report(answer: Answer) -> Report:

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx2
 import stamina
 
-from eddylift import _calls, _exchange
+from eddylift import _calls, _exchange, _volumes
+from eddylift._errors import NotFoundError
 from eddylift._payload import PIECE
-from eddylift._progress import ignore, upload
+from eddylift._progress import Progress, ignore, upload
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, Symmetry
+    import xarray as xr
+
+    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, StoredVolume, Symmetry
     from eddylift._payload import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
 
@@ -104,6 +108,67 @@ class Client:
     def self_validate(self, model: str) -> Reproduction:
         """Ask whether this service, on its device and in its precision, reproduces the errors on the model's card."""
         return self._send(_calls.self_validate(model))
+
+    def volumes(self) -> list[StoredVolume]:
+        """List the volumes that stay at the service."""
+        return self._send(_calls.volumes())
+
+    def upload(
+        self,
+        volume: xr.Dataset | str | Path,
+        name: str,
+        *,
+        replace: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> StoredVolume:
+        """Send a coarse volume that is to stay at the service, object by object. A dataset needs ``eddylift[zarr]``.
+
+        Args:
+            volume: a dataset, or the folder of a Zarr group; its attribute ``boundary``, such as
+                ``periodic,wall,periodic`` for z, y, x, is what the service goes by.
+            name: what it is called there.
+            replace: drop what is called so already; else that is refused.
+            progress: told as the objects are sent.
+
+        Raises:
+            InvalidInputError: if the name is taken, or the volume cannot be sent.
+        """
+        with _volumes.group(volume) as objects:
+            self._make_room(name, replace=replace)
+            done, total = 0, sum(each.size for each in objects)
+            report = progress or ignore
+            report(Progress("upload", done, total))
+            for each in objects:
+                self._send(_calls.put_object(name, each.key, each.path.read_bytes()))
+                done += each.size
+                report(Progress("upload", done, total))
+        return self._send(_calls.volume(name))
+
+    def _make_room(self, name: str, *, replace: bool) -> None:
+        try:
+            self._send(_calls.volume(name))
+        except NotFoundError:
+            return
+        if not replace:
+            raise _volumes.taken(name)
+        self._send(_calls.delete_volume(name))
+
+    def delete_volume(self, name: str) -> None:
+        """Drop a volume that stays at the service."""
+        self._send(_calls.delete_volume(name))
+
+    def open(self, volume: str, *, model: str, boundary: Boundary | None = None) -> xr.Dataset:
+        """Open a stored volume at four times its resolution; what is read is computed then. Needs ``eddylift[zarr]``.
+
+        Args:
+            volume: name of the stored volume.
+            model: as for `upscale`.
+            boundary: as for `upscale`; None leaves it to the volume.
+        """
+        spelled = None if boundary is None else _calls.spell_boundary(boundary)
+        self._send(_calls.volume(volume))
+        self._send(_calls.model(model))
+        return _volumes.open_view(self._http.base_url, _exchange.credentials(self._http), volume, model, spelled)
 
     def close(self) -> None:
         """Close the connections."""

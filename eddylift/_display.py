@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from stamina.instrumentation import RetryDetails
 
-    from eddylift._calls import Card, Metrics, Report, Reproduction
+    from eddylift._calls import Card, Metrics, Report, Reproduction, StoredVolume
     from eddylift._progress import Progress, Stage
 
 WORDS: dict[Stage, str] = {"upload": "sending", "wait": "waiting", "download": "receiving"}
@@ -91,6 +91,18 @@ def models_table(cards: list[Card]) -> Table:
         table.add_column(title, justify="right")
     for card in cards:
         table.add_row(*(_text(card.get(key)) for key in ("name", "group", "frames", "parameters")), _gain(card))
+    return table
+
+
+def volumes_table(volumes: list[StoredVolume]) -> Table:
+    """List stored volumes, one a row, or why they cannot be super-resolved."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("volume", "cells (z, y, x)", "times", "boundary", "bytes"):
+        table.add_column(title)
+    for each in volumes:
+        cells = each["problem"] or " x ".join(map(str, each["cells"] or []))
+        boundary = ",".join(each["boundary"] or [])
+        table.add_row(each["name"], cells, _text(each["levels"]), boundary or "-", f"{each['bytes']:,}")
     return table
 
 

@@ -54,6 +54,11 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
     return {"base_url": url, "headers": headers, "timeout": httpx2.Timeout(timeout, connect=connect)}
 
 
+def credentials(client: httpx2.Client | httpx2.AsyncClient) -> dict[str, str]:
+    """Say what others have to send along to speak for a client."""
+    return {name: client.headers[name] for name in ("Authorization",) if name in client.headers}
+
+
 def headers(call: Call[Any]) -> dict[str, str]:
     """Build the headers of a call; its attempts share them, so that the service can tell a repetition."""
     own: dict[str, str] = {}

@@ -95,7 +95,7 @@ def write(path: Path, volume: AnyVolume) -> None:
             elif path.suffix == ".zip":
                 _write_zip(draft, volume)
             else:
-                _write_zarr(draft, volume)
+                write_zarr(draft, volume)
             if path.is_dir():
                 _remove(path)
             draft.replace(path)
@@ -107,8 +107,18 @@ def _check_kind(path: Path) -> None:
     if path.suffix not in HDF5 | ZARR | {".npy"}:
         message = f"{path} is of no known kind: expected a name that ends in {', '.join(SUFFIXES)}"
         raise InvalidInputError(message)
-    if path.suffix in ZARR and importlib.util.find_spec("zarr") is None:
-        message = f"{path} needs the zarr package: pip install 'eddylift[zarr]'"
+    if path.suffix in ZARR:
+        require_zarr(str(path))
+
+
+def require_zarr(what: str) -> None:
+    """Refuse what the base install cannot do.
+
+    Raises:
+        InvalidInputError: without the zarr package.
+    """
+    if importlib.util.find_spec("zarr") is None:
+        message = f"{what} needs the zarr package: pip install 'eddylift[zarr]'"
         raise InvalidInputError(message)
 
 
@@ -178,7 +188,8 @@ def _group(path: Path) -> str | None:
     return None if top == PurePosixPath() else str(top)
 
 
-def _write_zarr(folder: Path, volume: xr.Dataset | xr.DataArray) -> None:
+def write_zarr(folder: Path, volume: xr.Dataset | xr.DataArray) -> None:
+    """Write a Zarr group."""
     from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning  # noqa: PLC0415 not in the base install
 
     with warnings.catch_warnings():
@@ -192,7 +203,7 @@ def _write_zip(path: Path, volume: xr.Dataset | xr.DataArray) -> None:
     # By way of a folder: zarr's own store for archives writes every metadata file twice into them.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as name:
         folder = Path(name)
-        _write_zarr(folder, volume)
+        write_zarr(folder, volume)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for file in sorted(folder.rglob("*")):
                 archive.write(file, file.relative_to(folder))

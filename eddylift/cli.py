@@ -1,4 +1,4 @@
-"""The command line: eddylift models | upscale | validate."""
+"""The command line: eddylift models | upscale | validate | volumes | upload."""
 
 import contextlib
 import json
@@ -133,6 +133,31 @@ def validate(
     _show(found, _display.reproduction_sentence(found), as_json=as_json)
     if not found["reproduced"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def volumes(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+    """List the volumes that stay at the service."""
+    with _session(url, token, timeout, as_json=as_json) as (client, _):
+        found = client.volumes()
+    _show(found, _display.volumes_table(found), as_json=as_json)
+
+
+@app.command()
+def upload(
+    source: Annotated[Path, typer.Argument(metavar="ZARR", help="Coarse volume: the folder of a Zarr group.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called at the service.")],
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="Drop what is called so already.")] = False,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Send a coarse volume that stays at the service, to be looked at through a view."""
+    with _session(url, token, timeout, as_json=as_json) as (client, bars), bars:
+        found = client.upload(source, name, replace=replace, progress=bars)
+    _show(found, _display.volumes_table([found]), as_json=as_json)
 
 
 @contextlib.contextmanager

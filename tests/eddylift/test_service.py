@@ -16,7 +16,7 @@ import uvicorn
 import xarray as xr
 from typer.testing import CliRunner
 
-from eddylift import AsyncClient, Client, NotFoundError, Progress, RefusedError, cli
+from eddylift import AsyncClient, Client, InvalidInputError, NotFoundError, Progress, RefusedError, cli
 from models.blocks import PERIODIC, parse_boundary
 from models.catalogue import Catalogue, HeldOut
 from models.superresolution import SuperResolution, upscale
@@ -58,7 +58,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     fine = np.random.default_rng(2).standard_normal((3, 16, 16, 16), np.float32)
     coarse = fine.reshape(3, 4, 4, 4, 4, 4, 4).mean(axis=(2, 4, 6))
     Catalogue(weights).write_held_out("isotropic", HeldOut(coarse[None], fine))
-    return Settings(weights=weights, device="cpu", threads=1, max_body_bytes=LIMIT)
+    return Settings(
+        weights=weights, device="cpu", threads=1, max_body_bytes=LIMIT, data=tmp_path_factory.mktemp("data"), block=3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -268,3 +270,90 @@ def test_command_line(url: str, gridded: xr.Dataset, tmp_path: Path, monkeypatch
 def test_periodic_is_what_the_service_takes_for_granted(client: Client, coarse: NDArray[np.float32]) -> None:
     fine = client.upscale(coarse, model=TRILINEAR)
     np.testing.assert_array_equal(fine, upscale(SuperResolution().eval(), coarse, PERIODIC))
+
+
+def channel(cells: tuple[int, int, int] = (5, 6, 4)) -> xr.Dataset:
+    velocity = np.random.default_rng(4).standard_normal((3, *cells), np.float32)
+    parts = {name: (("z", "y", "x"), part) for name, part in zip("uvw", velocity, strict=True)}
+    centres = {axis: (np.arange(n) + 0.5) * 2.0 for axis, n in zip("zyx", cells, strict=True)}
+    return xr.Dataset(parts, centres, {"boundary": "periodic,wall,periodic"})
+
+
+def wanted(volume: xr.Dataset, boundary: str = "periodic,wall,periodic") -> NDArray[np.float32]:
+    source = np.stack([volume[name].values for name in "uvw"])
+    return upscale(SuperResolution().eval(), source, parse_boundary(boundary), block=3)
+
+
+def test_a_volume_is_sent_and_looked_at(client: Client, tmp_path: Path) -> None:
+    volume = channel()
+    told: list[Progress] = []
+    stored = client.upload(volume, "channel", progress=told.append)
+    assert (stored["cells"], stored["boundary"]) == ([5, 6, 4], ["periodic", "wall", "periodic"])
+    assert told[0] == Progress("upload", 0, stored["bytes"])
+    assert told[-1] == Progress("upload", stored["bytes"], stored["bytes"])
+    assert client.volumes() == [stored]
+    view = client.open("channel", model=TRILINEAR)
+    assert view.sizes == {"z": 20, "y": 24, "x": 16}
+    assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
+    np.testing.assert_allclose(view["x"][:2], [0.25, 0.75])
+    opened = client.open("channel", model=TRILINEAR, boundary={"y": "open"})
+    assert np.array_equal(opened["v"][:, :3].values, wanted(volume, "periodic,open,periodic")[1, :, :3])
+    with pytest.raises(InvalidInputError, match="there is a volume channel already"):
+        client.upload(volume, "channel")
+    other = 2 * volume.assign_attrs(boundary="open")
+    other.to_zarr(tmp_path / "other.zarr", zarr_format=2)
+    assert client.upload(tmp_path / "other.zarr", "channel", replace=True)["tag"] != stored["tag"]
+    client.delete_volume("channel")
+    assert client.volumes() == []
+    with pytest.raises(NotFoundError, match="there is no volume channel"):
+        client.open("channel", model=TRILINEAR)
+
+
+def test_a_view_of_an_unknown_model(client: Client) -> None:
+    client.upload(channel(), "some")
+    with pytest.raises(NotFoundError, match="there is no model"):
+        client.open("some", model="nothing")
+    client.delete_volume("some")
+
+
+def test_what_is_no_group_is_not_sent(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="is no folder of a Zarr group"):
+        client.upload(tmp_path, "some")
+    with pytest.raises(RefusedError, match="expected up to 100 letters"):
+        client.upload(channel(), "a name")
+    assert client.volumes() == []
+
+
+def test_the_asynchronous_client_sends_and_looks_too(url: str) -> None:
+    async def go() -> None:
+        async with AsyncClient(url) as client:
+            volume = channel((4, 4, 4))
+            told: list[Progress] = []
+            stored = await client.upload(volume, "mine", progress=told.append)
+            assert told[-1].done == stored["bytes"]
+            assert await client.volumes() == [stored]
+            with pytest.raises(InvalidInputError, match="there is a volume mine already"):
+                await client.upload(volume, "mine")
+            assert (await client.upload(volume, "mine", replace=True))["cells"] == [4, 4, 4]
+            view = await client.open("mine", model=TRILINEAR)
+            found = await anyio.to_thread.run_sync(lambda: np.stack([view[name].values for name in "uvw"]))
+            assert np.array_equal(found, wanted(volume))
+            await client.delete_volume("mine")
+
+    anyio.run(go)
+
+
+def test_volumes_on_the_command_line(url: str, tmp_path: Path) -> None:
+    channel().to_zarr(tmp_path / "channel.zarr", zarr_format=2)
+    runner, where = CliRunner(), ["--url", url]
+    sent = runner.invoke(cli.app, ["upload", str(tmp_path / "channel.zarr"), "channel", *where])
+    assert sent.exit_code == 0, sent.output
+    assert "periodic,wall,periodic" in sent.output
+    listed = runner.invoke(cli.app, ["volumes", "--json", *where])
+    assert json.loads(listed.output)[0]["cells"] == [5, 6, 4]
+    again = runner.invoke(cli.app, ["upload", str(tmp_path / "channel.zarr"), "channel", *where])
+    assert again.exit_code == 1
+    assert (
+        runner.invoke(cli.app, ["upload", str(tmp_path / "channel.zarr"), "channel", "--replace", *where]).exit_code
+        == 0
+    )
