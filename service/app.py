@@ -15,10 +15,12 @@ from models.catalogue import Catalogue
 from service import errors
 from service.batching import Batcher, Limits
 from service.dependencies import Service
+from service.jobs import Jobs
+from service.ledger import Ledger
 from service.loading import Shelf, choose
 from service.monitoring import CountRequests, Metrics
 from service.quarantine import Quarantine
-from service.routes import health, models, upscale, validate, views, volumes
+from service.routes import health, jobs, models, upscale, validate, views, volumes
 from service.settings import Settings
 from service.views import Views
 from service.volumes import VolumeStore
@@ -63,11 +65,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             service.metrics.ready.set(1)
 
         service.batcher.start(prepare)
+        service.jobs.start(service)
         try:
             yield
         finally:
             service.warm = False
             service.metrics.ready.set(0)
+            await service.jobs.close()
             await asyncio.to_thread(service.batcher.close)
             await asyncio.to_thread(service.quarantine.close)
 
@@ -84,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["*"],
         )
     # Routers carry their whole prefix, so that a route's path is what metrics call it.
-    for room in (models, upscale, validate, volumes, views, health):
+    for room in (models, upscale, validate, volumes, views, jobs, health):
         app.include_router(room.router)
     return app
 
@@ -109,4 +113,5 @@ def _assemble(settings: Settings) -> Service:
         readers=anyio.CapacityLimiter(settings.readers),
         volumes=stored,
         views=Views(stored, settings.data, settings.view_bytes, settings.view_blocks),
+        jobs=Jobs(Ledger(settings.data / "jobs.sqlite"), settings.max_jobs, settings.job_blocks),
     )

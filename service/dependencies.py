@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from service.batching import Batcher
+    from service.jobs import Jobs
     from service.loading import Shelf
     from service.monitoring import Metrics
     from service.quarantine import Quarantine
@@ -40,6 +41,7 @@ class Service:
         readers: places for threads that read, write and measure.
         volumes: what was sent to stay.
         views: what is looked at.
+        jobs: what is computed in the background.
         warm: whether models have been loaded.
         open_requests: requests that hold a volume.
     """
@@ -52,6 +54,7 @@ class Service:
     readers: anyio.CapacityLimiter
     volumes: VolumeStore
     views: Views
+    jobs: Jobs
     warm: bool = False
     open_requests: int = 0
 

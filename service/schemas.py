@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -94,6 +94,38 @@ class Volumes(BaseModel):
     """What was sent to stay."""
 
     volumes: list[Volume]
+
+
+class Order(BaseModel, extra="forbid"):
+    """What a job is to do."""
+
+    source: str = Field(description="stored volume to read", examples=["channel"])
+    target: str = Field(description="stored volume to write", examples=["channel-fine"])
+    model: str = Field(examples=["relaxed-channel-x4"])
+    boundary: str | None = Field(default=None, description="in z, y, x order; null leaves it to the source")
+
+
+class Job(BaseModel):
+    """A job, and how far it is."""
+
+    id: str
+    source: str
+    target: str
+    model: str
+    boundary: str | None
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    detail: str | None = Field(description="why it failed")
+    created: float = Field(description="seconds since 1970")
+    blocks: int | None = Field(description="in all; null until they were counted")
+    blocks_done: int
+    voxels_per_second: float | None = Field(description="fine cells, since the job was taken up")
+    seconds_left: float | None
+
+
+class Jobs(BaseModel):
+    """All jobs, the newest first."""
+
+    jobs: list[Job]
 
 
 class Health(BaseModel):

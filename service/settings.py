@@ -39,6 +39,10 @@ class Settings(BaseSettings):
         PositiveInt, Field(description="Bytes of blocks that views keep; what was not read for longest goes first.")
     ] = 16 * 1024 * MEBI
     view_blocks: Annotated[PositiveInt, Field(description="Most blocks that views read and compute at a time.")] = 16
+    max_jobs: Annotated[PositiveInt, Field(description="Most jobs that run at a time; others wait.")] = 1
+    job_blocks: Annotated[
+        PositiveInt, Field(description="Blocks of a job that are read, computed and written at a time.")
+    ] = 4
     cors_origins: Annotated[
         tuple[str, ...], Field(description="Origins whose pages may read answers in a browser; `*` is all.")
     ] = ()

@@ -14,7 +14,7 @@ from service.errors import Problem, unfit
 from service.sources import Source, open_source
 from service.superresolved import SuperResolved
 from service.upscaling import compute
-from service.volumes import PART, VolumeStore
+from service.volumes import PART, VolumeStore, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,14 +74,7 @@ class Shelter:
         Raises:
             OSError: if there is no room on the disk.
         """
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{PART}-{path.name}-{threading.get_ident()}")
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(self.root / name, content)
         with self._changing:
             self._note(name, len(content))
             while self._total > self.budget and len(self._sizes) > 1:
@@ -149,7 +142,7 @@ class Views:
             return stored
         block = view.fingerprint, place
         if block not in self._running:
-            self._running[block] = asyncio.create_task(self._compute(service, view, place))
+            self._running[block] = asyncio.create_task(self._fill(service, view, place))
             self._running[block].add_done_callback(lambda _: self._running.pop(block, None))
         task = self._running[block]
         self._waiting[block] = self._waiting.get(block, 0) + 1
@@ -162,26 +155,30 @@ class Views:
                 task.cancel()
         return chunks[key]
 
-    async def _compute(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
+    async def compute(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
+        """Read and compute a block: its chunks by their keys. See ``chunk`` for errors."""
         card, layout = view.card, view.layout
         block, levels = layout.at(place.block), range(place.level, place.level + card.frames)
 
         def prepare() -> Work:
-            model = service.shelf.get(card.name)
             scale = view.source.scale(levels)
-            return Part(card.name, model, layout, block, view.source.block(levels, layout, block), scale)
+            coarse = view.source.block(levels, layout, block)
+            return Part(card.name, service.shelf.get(card.name), layout, block, coarse, scale)
 
+        answer = await compute(service, card, prepare)
+        return await service.in_thread(lambda: dict(zip(view.keys(place), view.encode(answer.fine[0]), strict=True)))
+
+    async def _fill(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
         async with self._places:
-            answer = await compute(service, card, prepare)
+            chunks = await self.compute(service, view, place)
             self.computed += 1
 
-            def keep() -> dict[str, bytes]:
-                chunks = dict(zip(view.keys(place), view.encode(answer.fine[0]), strict=True))
-                for key, content in chunks.items():
-                    try:
+            def keep() -> None:
+                try:
+                    for key, content in chunks.items():
                         self.blocks.put(f"{view.fingerprint}/{key}", content)
-                    except OSError as error:
-                        raise Problem(507, "no-room", f"a block cannot be stored: {error.strerror}") from error
-                return chunks
+                except OSError as error:
+                    raise Problem(507, "no-room", f"a block cannot be stored: {error.strerror}") from error
 
-            return await service.in_thread(keep)
+            await service.in_thread(keep)
+            return chunks

@@ -119,6 +119,10 @@ class VolumeStore:
             shutil.rmtree(gone, ignore_errors=True)
         self._tags.pop(name, None)
 
+    def forget(self, name: str) -> None:
+        """Look at a volume anew the next time."""
+        self._tags.pop(name, None)
+
     def tag(self, name: str) -> Tag:
         """What a volume holds, by the names, sizes and times of its files; half a second old at most."""
         looked, tag = self._tags.get(name, (-FRESH, Tag("", 0, 0)))
@@ -126,6 +130,22 @@ class VolumeStore:
             tag = tag_of(self.path(name))
             self._tags[name] = time.monotonic(), tag
         return tag
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{PART}-{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 def tag_of(folder: Path) -> Tag:

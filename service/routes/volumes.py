@@ -33,6 +33,12 @@ def _describe(service: Service, name: str) -> Volume:
     )
 
 
+async def require_idle(service: Service, name: str) -> None:
+    """Refuse (409) to change what a job reads or writes."""
+    if await service.in_thread(lambda: service.jobs.uses(name)):
+        raise Problem(409, "taken", f"a job uses {name}; cancel it first")
+
+
 @router.get("", summary="List the volumes")
 async def get_volumes(service: ServiceDep) -> Volumes:
     """What was sent, and what of it can be super-resolved."""
@@ -47,19 +53,21 @@ async def get_volume(service: ServiceDep, name: str) -> Volume:
     return await service.in_thread(lambda: _describe(service, name))
 
 
-@router.delete("/{name}", status_code=204, summary="Drop a volume", responses=responses(404, 422))
+@router.delete("/{name}", status_code=204, summary="Drop a volume", responses=responses(404, 409, 422))
 async def delete_volume(service: ServiceDep, name: str) -> None:
     """Drop a volume with all its keys."""
+    await require_idle(service, name)
     await service.in_thread(lambda: service.volumes.delete(name))
 
 
-@router.put("/{name}/{key:path}", summary="Send a key", responses=responses(408, 413, 415, 422, 507))
+@router.put("/{name}/{key:path}", summary="Send a key", responses=responses(408, 409, 413, 415, 422, 507))
 async def put_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
     """Store one object of a Zarr group, v2 or v3, such as `zarr.json` or `u/c/0/0/0`; 201 if it is new, else 204.
 
     Boundaries are taken from the group's attribute `boundary`, such as `periodic,wall,periodic` for z, y, x.
     """
     check_head(request, service.settings)
+    await require_idle(service, name)
     new = await service.volumes.put(name, key, receive_pieces(request, service.settings))
     return Response(status_code=201 if new else 204)
 
@@ -76,7 +84,8 @@ async def get_key(request: Request, service: ServiceDep, name: str, key: str) ->
     return await service.in_thread(read)
 
 
-@router.delete("/{name}/{key:path}", status_code=204, summary="Drop a key", responses=responses(404, 422))
+@router.delete("/{name}/{key:path}", status_code=204, summary="Drop a key", responses=responses(404, 409, 422))
 async def delete_key(service: ServiceDep, name: str, key: str) -> None:
     """Drop one object of a volume."""
+    await require_idle(service, name)
     await service.in_thread(lambda: service.volumes.delete(name, key))

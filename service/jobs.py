@@ -1,0 +1,264 @@
+"""Jobs: a stored volume super-resolved into another one, block by block, whatever happens in between.
+
+A block is done if its chunks are there: each is written whole, under another name first. A job that was stopped, by
+whatever it was, goes on with what is missing, and computes nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from models.blocks import parse_boundary
+from service.errors import Problem, unfit
+from service.superresolved import DOCUMENT, Place
+from service.volumes import PART, checked_name, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from service.dependencies import Service
+    from service.ledger import Job, Ledger
+    from service.superresolved import SuperResolved
+
+logger = logging.getLogger("service.jobs")
+# Seconds between two looks at a device that has no place, or is not ready.
+PATIENCE: Final = 0.5
+FINGERPRINT: Final = "eddylift_fingerprint"
+
+
+@dataclass
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        blocks: in all; None until they were counted.
+        done: of them.
+        earlier: of these, done before it was taken up.
+        cells: fine cells of a block.
+        began: when it was taken up, by the monotonic clock.
+    """
+
+    blocks: int | None = None
+    done: int = 0
+    earlier: int = 0
+    cells: int = 0
+    began: float = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Fine cells a second since it was taken up; None before the first."""
+        seconds, done = time.monotonic() - self.began, self.done - self.earlier
+        return self.cells * done / seconds if done and seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that the rest takes at this rate; None where there is none yet."""
+        return None if self.blocks is None or not self.rate else (self.blocks - self.done) * self.cells / self.rate
+
+
+class Jobs:
+    """What runs, and what waits to.
+
+    Args:
+        ledger: the list of jobs.
+        limit: jobs that run at a time.
+        ahead: blocks of a job that are read, computed and written at a time.
+    """
+
+    def __init__(self, ledger: Ledger, limit: int, ahead: int) -> None:
+        self.ledger = ledger
+        self.ahead = ahead
+        self.computed = 0
+        self._places = asyncio.Semaphore(limit)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._progress: dict[str, Progress] = {}
+
+    def start(self, service: Service) -> None:
+        """Take up what was not ended when the service was; call it in the event loop."""
+        for job in reversed(self.ledger.all()):
+            if not job.ended:
+                self._launch(service, job)
+
+    async def close(self) -> None:
+        """Stop; what is not done is taken up at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def progress(self, job: Job) -> Progress:
+        """How far a job is; nothing is known of one that ended before the service was started."""
+        return self._progress.get(job.id, Progress())
+
+    def uses(self, volume: str) -> bool:
+        """Whether a job reads or writes a volume."""
+        return any(volume in (job.source, job.target) for job in self.ledger.all() if not job.ended)
+
+    async def submit(self, service: Service, source: str, target: str, model: str, boundary: str | None) -> Job:
+        """Put a job in line.
+
+        Raises:
+            Problem: 404, 400 or 422 if it cannot be done, 409 if the target is something else.
+        """
+
+        def prepare() -> Job:
+            view = look(service, source, model, boundary)
+            self._claim(service, view, target)
+            return self.ledger.add(source, target, model, boundary)
+
+        job = await service.in_thread(prepare)
+        self._launch(service, job)
+        return job
+
+    async def resume(self, service: Service, job: Job) -> None:
+        """Put a job that failed or was cancelled in line again."""
+        if job.id not in self._tasks and job.state != "done":
+            await service.in_thread(lambda: self.ledger.mark(job.id, "queued"))
+            self._launch(service, job)
+
+    async def cancel(self, service: Service, job: Job) -> None:
+        """Stop a job; blocks that are done stay."""
+        if task := self._tasks.get(job.id):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+        def mark() -> None:
+            now = self.ledger.get(job.id)
+            if now and not now.ended:
+                self.ledger.mark(job.id, "cancelled")
+
+        await service.in_thread(mark)
+
+    def _claim(self, service: Service, view: SuperResolved, target: str) -> None:
+        """See that a target is free, or this very volume begun."""
+        if target == view.source.name:
+            raise unfit(field="target", value=target, expected="another volume than the source")
+        document = service.volumes.root / checked_name(target) / DOCUMENT
+        try:
+            begun = json.loads(document.read_bytes())["attributes"][FINGERPRINT]
+        except (OSError, ValueError, KeyError, TypeError):
+            begun = None
+        if begun != view.fingerprint and document.parent.exists():
+            raise Problem(409, "taken", f"there is a volume {target} already, and it is something else")
+        if any(target in (job.source, job.target) for job in self.ledger.all() if not job.ended):
+            raise Problem(409, "taken", f"another job uses {target}")
+
+    def _launch(self, service: Service, job: Job) -> None:
+        self._progress[job.id] = Progress()
+        task = asyncio.create_task(self._run(service, job), name=f"job {job.id}")
+        self._tasks[job.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+
+    async def _run(self, service: Service, job: Job) -> None:
+        async with self._places:
+            try:
+                while not service.ready:  # noqa: ASYNC110 no event tells
+                    await asyncio.sleep(PATIENCE)
+                await service.in_thread(lambda: self.ledger.mark(job.id, "running"))
+                await self._fill(service, job)
+            except Exception as error:  # whatever it is, the job fails and the service goes on
+                problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
+                if not isinstance(problem, Problem):
+                    logger.exception("job %s failed", job.id)
+                await service.in_thread(lambda: self.ledger.mark(job.id, "failed", detail))
+            else:
+                await service.in_thread(lambda: self.ledger.mark(job.id, "done"))
+
+    async def _fill(self, service: Service, job: Job) -> None:
+        """Compute all blocks of a target that are not there."""
+        view = await service.in_thread(lambda: look(service, job.source, job.model, job.boundary))
+        folder = service.volumes.root / job.target
+        progress = self._progress[job.id]
+        counts = view.layout.counts
+        progress.blocks = view.levels * math.prod(counts)
+        progress.cells = math.prod(view.chunk)
+        await service.in_thread(lambda: begin(view, folder))
+        missing = await service.in_thread(lambda: [place for place in places(view) if not there(view, folder, place)])
+        progress.done = progress.earlier = progress.blocks - len(missing)
+        progress.began = time.monotonic()
+        ahead = asyncio.Semaphore(self.ahead)
+
+        async def fill(place: Place) -> None:
+            try:
+                await self._block(service, view, folder, place)
+                progress.done += 1
+            finally:
+                ahead.release()
+
+        async with asyncio.TaskGroup() as group:
+            for place in missing:
+                await ahead.acquire()
+                if service.volumes.tag(job.source).digest != view.source.tag:
+                    raise Problem(409, "changed", f"{job.source} has changed since the job began")
+                group.create_task(fill(place))
+        await service.in_thread(lambda: service.volumes.forget(job.target))
+
+    async def _block(self, service: Service, view: SuperResolved, folder: Path, place: Place) -> None:
+        while True:
+            try:
+                chunks = await service.views.compute(service, view, place)
+                break
+            except Problem as problem:
+                # A device that is full, or not ready for the moment, is waited for.
+                if problem.kind not in {"busy", "unready"}:
+                    raise
+                await asyncio.sleep(PATIENCE)
+        self.computed += 1
+
+        def keep() -> None:
+            try:
+                for key, content in chunks.items():
+                    write_whole(folder / key, content)
+            except OSError as error:
+                raise Problem(507, "no-room", f"a block cannot be stored: {error.strerror}") from error
+
+        await service.in_thread(keep)
+
+
+def look(service: Service, source: str, model: str, boundary: str | None) -> SuperResolved:
+    """What a job is to make. See [`Views.open`][service.views.Views.open] for errors."""
+    # Not at the top: dependencies know jobs.
+    from service.dependencies import find_card  # noqa: PLC0415
+
+    try:
+        parsed = None if boundary is None else parse_boundary(boundary)
+    except ValueError as error:
+        raise unfit(field="boundary", value=boundary, expected="periodic, wall or open, or three of them") from error
+    return service.views.open(service, source, find_card(model, service), parsed)
+
+
+def begin(view: SuperResolved, folder: Path) -> None:
+    """Write the documents of a target, that of the group last."""
+    documents = dict(view.documents)
+    head = json.loads(documents.pop(DOCUMENT))
+    head["attributes"][FINGERPRINT] = view.fingerprint
+    if (folder / DOCUMENT).exists():
+        for left in folder.rglob(f"{PART}-*"):  # of a service that was killed
+            left.unlink(missing_ok=True)
+        return
+    for key, content in documents.items():
+        write_whole(folder / key, content)
+    write_whole(folder / DOCUMENT, json.dumps(head).encode())
+
+
+def places(view: SuperResolved) -> Iterator[Place]:
+    """All blocks, x fastest."""
+    for level in range(view.levels):
+        for z, y, x in itertools.product(*map(range, view.layout.counts)):
+            yield Place(level, (z, y, x))
+
+
+def there(view: SuperResolved, folder: Path, place: Place) -> bool:
+    """Whether a block is done."""
+    return all((folder / key).exists() for key in view.keys(place))

@@ -1,0 +1,105 @@
+"""Whole volumes, super-resolved in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator  # noqa: TC003 FastAPI reads annotations
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.sse import EventSourceResponse
+
+from service import ledger
+from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
+from service.errors import Problem, responses
+from service.schemas import Job, Jobs, Order
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+# Seconds between two events.
+EVERY = 0.5
+
+
+async def _find(service: ServiceDep, job: str) -> ledger.Job:
+    found = await service.in_thread(lambda: service.jobs.ledger.get(job))
+    if found is None:
+        raise Problem(404, "unknown-job", f"there is no job {job}")
+    return found
+
+
+JobDep = Annotated[ledger.Job, Depends(_find)]
+
+
+def _describe(service: Service, job: ledger.Job) -> Job:
+    progress = service.jobs.progress(job)
+    return Job(
+        id=job.id,
+        source=job.source,
+        target=job.target,
+        model=job.model,
+        boundary=job.boundary,
+        state=job.state,
+        detail=job.detail,
+        created=job.created,
+        blocks=progress.blocks,
+        blocks_done=progress.done,
+        voxels_per_second=progress.rate if job.state == "running" else None,
+        seconds_left=progress.seconds_left if job.state == "running" else None,
+    )
+
+
+async def _look(service: Service, job: ledger.Job) -> Job:
+    now = await service.in_thread(lambda: service.jobs.ledger.get(job.id))
+    return _describe(service, now or job)
+
+
+@router.post("", status_code=202, summary="Order a job", responses=responses(400, 404, 409, 422))
+async def post_jobs(service: ServiceDep, order: Order) -> Job:
+    """Super-resolve a stored volume into another one, in the background; the target can be read while it fills.
+
+    A target that is this very volume, begun by an earlier job, is completed; nothing else is overwritten.
+    """
+    job = await service.jobs.submit(service, order.source, order.target, order.model, order.boundary)
+    return _describe(service, job)
+
+
+@router.get("", summary="List the jobs")
+async def get_jobs(service: ServiceDep) -> Jobs:
+    """All jobs, the newest first."""
+    jobs = await service.in_thread(service.jobs.ledger.all)
+    return Jobs(jobs=[_describe(service, job) for job in jobs])
+
+
+@router.get("/{job}", summary="Tell how far a job is", responses=responses(404))
+async def get_job(service: ServiceDep, job: JobDep) -> Job:
+    """How far a job is, how fast, and how long it still takes."""
+    return _describe(service, job)
+
+
+@router.get(
+    "/{job}/events",
+    summary="Watch a job",
+    response_class=EventSourceResponse,
+    responses=responses(404),
+)
+async def get_events(service: ServiceDep, job: JobDep) -> AsyncIterator[Job]:
+    """The job twice a second as server-sent events, the last when it has ended."""
+    while True:
+        now = await _look(service, job)
+        yield now
+        if now.state in ledger.ENDED:
+            return
+        await asyncio.sleep(EVERY)
+
+
+@router.post("/{job}/cancel", summary="Cancel a job", responses=responses(404))
+async def post_cancel(service: ServiceDep, job: JobDep) -> Job:
+    """Stop a job; what is done stays, and the job can be resumed."""
+    await service.jobs.cancel(service, job)
+    return await _look(service, job)
+
+
+@router.post("/{job}/resume", status_code=202, summary="Resume a job", responses=responses(404))
+async def post_resume(service: ServiceDep, job: JobDep) -> Job:
+    """Go on with a job that failed or was cancelled; blocks that are done are not computed again."""
+    await service.jobs.resume(service, job)
+    return await _look(service, job)

@@ -1,0 +1,320 @@
+"""A job makes the volume that a request is answered, whatever happens in between, and computes nothing twice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import numpy as np
+import pytest
+import xarray as xr
+
+from models.blocks import parse_boundary
+from models.superresolution import upscale
+from service.settings import CHECKOUT
+from service.volumes import write_whole
+from tests.service.conftest import parts, wait_until
+from tests.service.test_server import wait_until_ready
+from tests.service.test_volumes import objects, send
+from tests.service.wire import dataset, noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
+
+    from models.catalogue import Catalogue
+
+    Serve = Callable[..., TestClient]
+
+LEARNED, THREE = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames"
+ORDER = {"source": "box", "target": "fine", "model": LEARNED}
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> TestClient:
+    return serve(data=tmp_path / "data", block=4)
+
+
+def order(client: TestClient, **changes: object) -> str:
+    response = client.post("/v1/jobs", json={**ORDER, **changes})
+    assert response.status_code == 202, response.text
+    name: str = response.json()["id"]
+    return name
+
+
+def look(client: TestClient, job: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
+    return found
+
+
+def finish(client: TestClient, job: str, state: str = "done") -> dict[str, Any]:
+    wait_until(lambda: look(client, job)["state"] in {"done", "failed", "cancelled"})
+    found = look(client, job)
+    assert found["state"] == state, found
+    return found
+
+
+def fine(root: Path, name: str = "fine") -> NDArray[np.float32]:
+    with xr.open_zarr(root / "data" / "volumes" / name, consolidated=True, decode_times=False) as found:
+        return np.stack([found[each].values for each in "uvw"])
+
+
+def wanted(catalogue: Catalogue, source: NDArray[np.float32], boundary: str = "periodic", model: str = LEARNED) -> Any:  # noqa: ANN401
+    return upscale(catalogue.load(model), source, parse_boundary(boundary), block=4)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
+def test_a_job_makes_what_a_request_is_answered(
+    client: TestClient, catalogue: Catalogue, tmp_path: Path, boundary: str
+) -> None:
+    velocity = noise(3, 5, 8, 9)
+    send(client, "box", dataset(velocity).assign_attrs(boundary=boundary))
+    done = finish(client, order(client))
+    assert (done["blocks"], done["blocks_done"], done["detail"]) == (2 * 2 * 3, 12, None)
+    assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity, boundary))
+    told = client.get("/v1/volumes/fine").json()
+    assert (told["cells"], told["problem"]) == ([20, 32, 36], None)
+    # What a job made is a volume like any other.
+    assert client.get(f"/v1/views/fine/{LEARNED}/zarr.json").status_code == 200
+
+
+def test_times_and_frames(client: TestClient, catalogue: Catalogue, tmp_path: Path) -> None:
+    velocity = noise(4, 3, 4, 5, 6)
+    send(client, "box", dataset(velocity))
+    assert finish(client, order(client))["blocks"] == 4 * 4
+    finish(client, order(client, target="three", model=THREE))
+    every, three = fine(tmp_path), fine(tmp_path, "three")
+    for level in range(4):
+        assert np.array_equal(every[:, level], wanted(catalogue, velocity[level]))
+    for level in range(2):
+        assert np.array_equal(three[:, level], wanted(catalogue, velocity[level : level + 3], model=THREE))
+
+
+class Gate:
+    """Lets a job compute so many blocks, and holds it up then."""
+
+    def __init__(self, client: TestClient, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
+        self.passing = threading.Semaphore(blocks)
+        self.open = threading.Event()
+        batcher = parts(client).batcher
+        forward = batcher._forward
+
+        def wait(key: Any, batch: list[Any]) -> None:  # noqa: ANN401
+            for _ in batch:
+                while not self.open.is_set() and not self.passing.acquire(timeout=0.01):
+                    if all(item.work.future.cancelled() for item in batch):
+                        break
+            forward(key, batch)
+
+        monkeypatch.setattr(batcher, "_forward", wait)
+
+
+def test_cancelling_stops_and_resuming_goes_on(
+    client: TestClient, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    velocity = noise(3, 8, 8, 16)
+    send(client, "box", dataset(velocity))
+    gate = Gate(client, monkeypatch, 5)
+    job = order(client)
+    wait_until(lambda: look(client, job)["blocks_done"] >= 3)
+    running = look(client, job)
+    assert running["state"] == "running"
+    assert running["voxels_per_second"] > 0
+    assert running["seconds_left"] > 0
+    for method, path in (("DELETE", "box"), ("PUT", "box/u/c/0/0/0"), ("DELETE", "fine"), ("DELETE", "fine/zarr.json")):
+        assert client.request(method, f"/v1/volumes/{path}").status_code == 409
+    busy = client.post("/v1/jobs", json=ORDER)
+    assert (busy.status_code, busy.json()["detail"]) == (409, "another job uses fine")
+    assert client.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    stopped = parts(client).jobs.computed
+    gate.open.set()
+    time.sleep(0.1)
+    assert parts(client).jobs.computed == stopped < 16
+    assert client.post(f"/v1/jobs/{job}/resume").status_code == 202
+    finish(client, job)
+    assert parts(client).jobs.computed == 16
+    assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
+    again = order(client)  # everything is there
+    assert finish(client, again)["blocks_done"] == 16
+    assert parts(client).jobs.computed == 16
+
+
+def test_events_tell_until_the_end(client: TestClient) -> None:
+    send(client, "box", dataset(noise(3, 8, 8, 8)))
+    job = order(client)
+    with client.stream("GET", f"/v1/jobs/{job}/events") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in response.iter_lines() if line.startswith("data:")]
+    events = [json.loads(line.removeprefix("data:")) for line in lines]
+    assert events[-1]["state"] == "done"
+    assert events[-1]["blocks_done"] == 8
+    done = [event["blocks_done"] for event in events]
+    assert done == sorted(done)
+
+
+def test_jobs_wait_for_each_other_and_are_listed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    gate = Gate(client, monkeypatch, 0)
+    first, second = order(client), order(client, target="other")
+    wait_until(lambda: look(client, first)["state"] == "running")
+    assert look(client, second)["state"] == "queued"
+    assert [job["id"] for job in client.get("/v1/jobs").json()["jobs"]] == [second, first]
+    assert client.post(f"/v1/jobs/{second}/cancel").json()["state"] == "cancelled"
+    gate.open.set()
+    finish(client, first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "detail"),
+    [
+        ({"source": "nothing"}, 404, "there is no volume nothing"),
+        ({"model": "nothing"}, 404, "there is no model"),
+        ({"target": "box"}, 422, "expected another volume than the source"),
+        ({"target": "../box"}, 422, "expected up to 100 letters"),
+        ({"target": "taken"}, 409, "there is a volume taken already, and it is something else"),
+        ({"boundary": "slippery"}, 422, "boundary is slippery"),
+        ({"model": THREE}, 422, "expected at least 3"),
+        ({"kind": "other"}, 422, "kind"),
+    ],
+)
+def test_orders_that_cannot_be(client: TestClient, changes: dict[str, str], status: int, detail: str) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    send(client, "taken", dataset(noise(3, 4, 4, 4, seed=1)))
+    response = client.post("/v1/jobs", json={**ORDER, **changes})
+    assert response.status_code == status, response.text
+    assert detail in response.json()["detail"]
+    assert client.get("/v1/jobs").json() == {"jobs": []}
+
+
+def test_a_job_that_is_not_there(client: TestClient) -> None:
+    for method, path in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/resume")):
+        assert client.request(method, f"/v1/jobs/nothing{path}").status_code == 404
+
+
+def test_bad_values_fail_the_job_alone(client: TestClient) -> None:
+    velocity = noise(3, 8, 4, 4)
+    velocity[2, 7, 1, 1] = np.inf
+    send(client, "box", dataset(velocity))
+    assert "w is inf at (z, y, x)" in finish(client, order(client), "failed")["detail"]
+    send(client, "good", dataset(noise(3, 4, 4, 4)))
+    finish(client, order(client, source="good", target="other"))
+
+
+def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
+    client: TestClient, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    velocity = noise(3, 8, 8, 8)
+    send(client, "box", dataset(velocity))
+    written = itertools.count()
+
+    def fills_up(path: Path, content: bytes) -> None:
+        if "/c/" in str(path) and next(written) >= 10:
+            raise OSError(28, "No space left on device")
+        write_whole(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.jobs.write_whole", fills_up)
+        job = order(client)
+        assert "No space left on device" in finish(client, job, "failed")["detail"]
+    computed = parts(client).jobs.computed
+    done = look(client, job)["blocks_done"]
+    assert 0 < done < 8
+    client.post(f"/v1/jobs/{job}/resume")
+    finish(client, job)
+    assert parts(client).jobs.computed == computed + 8 - done
+    assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
+
+
+def test_a_source_that_changes_fails_the_job(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    send(client, "box", dataset(noise(3, 8, 8, 16)))
+    gate = Gate(client, monkeypatch, 3)
+    job = order(client)
+    wait_until(lambda: look(client, job)["blocks_done"] >= 2)
+    path = tmp_path / "data" / "volumes" / "box" / "u" / "c" / "0" / "0" / "0"  # behind the service's back
+    os.utime(path)
+    time.sleep(0.6)  # longer than a volume is not looked at again
+    gate.open.set()
+    assert "box has changed since the job began" in finish(client, job, "failed")["detail"]
+
+
+def test_a_service_that_is_stopped_goes_on_at_the_next_start(
+    serve: Serve, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(data=tmp_path / "data", block=4)
+    velocity = noise(3, 8, 8, 16)
+    send(client, "box", dataset(velocity))
+    Gate(client, monkeypatch, 5)
+    job = order(client)
+    wait_until(lambda: look(client, job)["blocks_done"] >= 3)
+    portal = client.portal
+    assert portal is not None
+    portal.call(parts(client).jobs.close)
+    again = serve(data=tmp_path / "data", block=4)
+    assert finish(again, job)["blocks_done"] == 16
+    assert parts(again).jobs.computed <= 13
+    assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Kill -9 at twenty moments of a seed: nothing is torn, and what was done is not computed again."""
+    random = np.random.default_rng(7)
+    velocity = noise(3, 16, 16, 16)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    environment = {
+        **os.environ,
+        "EDDYLIFT_WEIGHTS": str(catalogue.folder),
+        "EDDYLIFT_DATA": str(tmp_path / "data"),
+        "EDDYLIFT_DEVICE": "cpu",
+        "EDDYLIFT_THREADS": "1",
+        "EDDYLIFT_BLOCK": "2",
+        "EDDYLIFT_WARM_READERS": "0",
+        "EDDYLIFT_BATCH_WAIT_MS": "40",
+    }
+    command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)]
+    volume = tmp_path / "data" / "volumes" / "fine"
+    seen: dict[Path, int] = {}
+    job = ""
+    for _ in range(20):
+        process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stderr=subprocess.DEVNULL)  # noqa: S603
+        wait_until_ready(address, process)
+        if not job:
+            for key, content in objects(dataset(velocity)).items():
+                httpx2.put(f"{address}/v1/volumes/box/{key}", content=content).raise_for_status()
+            job = httpx2.post(f"{address}/v1/jobs", json=ORDER).raise_for_status().json()["id"]
+        time.sleep(random.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        chunks = {path: path.stat().st_mtime_ns for path in volume.rglob("c/*/*/*") if path.is_file()}
+        assert {path: chunks.get(path) for path in seen} == seen  # not written again
+        assert {path.stat().st_size for path in chunks} <= {4 * 8**3}
+        seen = chunks
+    assert 0 < len(seen) < 3 * 8**3
+    process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stderr=subprocess.DEVNULL)  # noqa: S603
+    try:
+        wait_until_ready(address, process)
+        wait_until(lambda: httpx2.get(f"{address}/v1/jobs/{job}").json()["state"] == "done", 60)
+    finally:
+        process.terminate()
+        process.wait()
+    assert not list(volume.rglob(".part-*"))
+    assert np.array_equal(
+        fine(tmp_path), upscale(catalogue.load(LEARNED), velocity, parse_boundary("periodic"), block=2)
+    )
