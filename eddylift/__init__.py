@@ -1,7 +1,7 @@
 """Client of the eddylift service: coarse turbulent velocity in, four times finer velocity out."""
 
 from eddylift._async_client import AsyncClient
-from eddylift._calls import Boundary, Card, Metrics, Report, Reproduction, StoredVolume, Symmetry
+from eddylift._calls import Boundary, Card, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
 from eddylift._client import Client
 from eddylift._errors import (
     BusyError,
@@ -9,6 +9,7 @@ from eddylift._errors import (
     FailedError,
     FieldError,
     InvalidInputError,
+    JobError,
     NotFoundError,
     RefusedError,
     ServiceError,
@@ -17,10 +18,12 @@ from eddylift._errors import (
     UnexpectedAnswerError,
     UnreachableError,
 )
+from eddylift._jobs import AsyncJob, Job
 from eddylift._progress import Progress, ProgressCallback
 
 __all__ = [
     "AsyncClient",
+    "AsyncJob",
     "Boundary",
     "BusyError",
     "Card",
@@ -29,6 +32,9 @@ __all__ = [
     "FailedError",
     "FieldError",
     "InvalidInputError",
+    "Job",
+    "JobError",
+    "JobStatus",
     "Metrics",
     "NotFoundError",
     "Progress",

@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from eddylift import _calls, _exchange, _volumes
 from eddylift._errors import NotFoundError
+from eddylift._jobs import AsyncJob
 from eddylift._payload import PIECE
 from eddylift._progress import Progress, aupload, ignore
 
@@ -142,6 +143,18 @@ class AsyncClient:
         credentials = _exchange.credentials(self._http)
         opening = partial(_volumes.open_view, self._http.base_url, credentials, volume, model, spelled)
         return await to_thread.run_sync(opening)
+
+    async def submit(self, source: str, target: str, *, model: str, boundary: Boundary | None = None) -> AsyncJob:
+        """See `Client.submit`."""
+        return AsyncJob(self, await self._send(_calls.submit(source, target, model=model, boundary=boundary)))
+
+    async def jobs(self) -> list[AsyncJob]:
+        """See `Client.jobs`."""
+        return [AsyncJob(self, status) for status in await self._send(_calls.jobs())]
+
+    async def job(self, name: str) -> AsyncJob:
+        """See `Client.job`."""
+        return AsyncJob(self, await self._send(_calls.job(name)))
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -114,6 +114,38 @@ class StoredVolume(TypedDict):
     problem: str | None
 
 
+class JobStatus(TypedDict):
+    """A job at the service, and how far it is.
+
+    Attributes:
+        id: what it is called.
+        source: stored volume that it reads.
+        target: stored volume that it writes.
+        model: name of the model.
+        boundary: in z, y, x order; None leaves it to the source.
+        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
+        detail: why it failed.
+        created: seconds since 1970.
+        blocks: in all; None until they were counted.
+        blocks_done: of them.
+        voxels_per_second: fine cells, while it runs.
+        seconds_left: while it runs.
+    """
+
+    id: str
+    source: str
+    target: str
+    model: str
+    boundary: str | None
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    detail: str | None
+    created: float
+    blocks: int | None
+    blocks_done: int
+    voxels_per_second: float | None
+    seconds_left: float | None
+
+
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """One call.
@@ -207,6 +239,37 @@ def delete_volume(name: str) -> Call[None]:
     return Call("DELETE", _volume_path(name), lambda _: None)
 
 
+def submit(source: str, target: str, *, model: str, boundary: Boundary | None) -> Call[JobStatus]:
+    """Order a job."""
+    order = {"source": source, "target": target, **_options(model, boundary)}
+    return Call("POST", "/v1/jobs", _read_job, body=Body("application/json", (json.dumps(order).encode(),)))
+
+
+def jobs() -> Call[list[JobStatus]]:
+    """Ask for all jobs."""
+
+    def read(answer: Answer) -> list[JobStatus]:
+        found: list[JobStatus] = _read_object(answer, "jobs")["jobs"]
+        return found
+
+    return Call("GET", "/v1/jobs", read)
+
+
+def job(name: str) -> Call[JobStatus]:
+    """Ask how far a job is."""
+    return Call("GET", _job_path(name), _read_job)
+
+
+def cancel(name: str) -> Call[JobStatus]:
+    """Stop a job."""
+    return Call("POST", f"{_job_path(name)}/cancel", _read_job)
+
+
+def resume(name: str) -> Call[JobStatus]:
+    """Go on with a job."""
+    return Call("POST", f"{_job_path(name)}/resume", _read_job)
+
+
 def spell_boundary(boundary: Boundary) -> str:
     """Spell a boundary as the service reads it; axes that a mapping leaves out are periodic.
 
@@ -235,6 +298,15 @@ def _model_path(name: str) -> str:
 
 def _volume_path(name: str) -> str:
     return f"/v1/volumes/{quote(name, safe='')}"
+
+
+def _job_path(name: str) -> str:
+    return f"/v1/jobs/{quote(name, safe='')}"
+
+
+def _read_job(answer: Answer) -> JobStatus:
+    found: JobStatus = _read_object(answer, *JobStatus.__required_keys__)  # type: ignore[assignment]
+    return found
 
 
 def _read_report(answer: Answer) -> Report:

@@ -9,6 +9,7 @@ import stamina
 
 from eddylift import _calls, _exchange, _volumes
 from eddylift._errors import NotFoundError
+from eddylift._jobs import Job
 from eddylift._payload import PIECE
 from eddylift._progress import Progress, ignore, upload
 
@@ -169,6 +170,25 @@ class Client:
         self._send(_calls.volume(volume))
         self._send(_calls.model(model))
         return _volumes.open_view(self._http.base_url, _exchange.credentials(self._http), volume, model, spelled)
+
+    def submit(self, source: str, target: str, *, model: str, boundary: Boundary | None = None) -> Job:
+        """Order a stored volume to be super-resolved into another one, in the background.
+
+        Args:
+            source: name of the stored volume to read.
+            target: name of the one to write, which can be read while it fills; one that was begun so is completed.
+            model: as for `upscale`.
+            boundary: as for `upscale`; None leaves it to the source.
+        """
+        return Job(self, self._send(_calls.submit(source, target, model=model, boundary=boundary)))
+
+    def jobs(self) -> list[Job]:
+        """List the jobs of the service, the newest first."""
+        return [Job(self, status) for status in self._send(_calls.jobs())]
+
+    def job(self, name: str) -> Job:
+        """Return a job by its id."""
+        return Job(self, self._send(_calls.job(name)))
 
     def close(self) -> None:
         """Close the connections."""

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from stamina.instrumentation import RetryDetails
 
-    from eddylift._calls import Card, Metrics, Report, Reproduction, StoredVolume
+    from eddylift._calls import Card, JobStatus, Metrics, Report, Reproduction, StoredVolume
     from eddylift._progress import Progress, Stage
 
-WORDS: dict[Stage, str] = {"upload": "sending", "wait": "waiting", "download": "receiving"}
+WORDS: dict[Stage, str] = {"upload": "sending", "wait": "waiting", "download": "receiving", "compute": "computing"}
 
 
 class Bars:
@@ -66,11 +66,13 @@ class Bars:
 
 
 class _Bytes(progress.DownloadColumn):
-    """Bytes done and in all; nothing while there are none to count."""
+    """Bytes or blocks done and in all; nothing while there are none to count."""
 
     def render(self, task: progress.Task) -> Text:
         if task.description == WORDS["wait"]:
             return Text("")
+        if task.description == WORDS["compute"]:
+            return Text(f"{task.completed:.0f}/{task.total:.0f} blocks")
         return super().render(task)
 
 
@@ -103,6 +105,19 @@ def volumes_table(volumes: list[StoredVolume]) -> Table:
         cells = each["problem"] or " x ".join(map(str, each["cells"] or []))
         boundary = ",".join(each["boundary"] or [])
         table.add_row(each["name"], cells, _text(each["levels"]), boundary or "-", f"{each['bytes']:,}")
+    return table
+
+
+def jobs_table(jobs: list[JobStatus]) -> Table:
+    """List jobs, one a row, or why they failed."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("job", no_wrap=True)
+    for title in ("source", "target", "model", "state", "blocks"):
+        table.add_column(title)
+    for each in jobs:
+        blocks = "-" if each["blocks"] is None else f"{each['blocks_done']}/{each['blocks']}"
+        state = f"{each['state']}: {each['detail']}" if each["detail"] else each["state"]
+        table.add_row(each["id"], each["source"], each["target"], each["model"], state, blocks)
     return table
 
 

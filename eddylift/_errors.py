@@ -5,6 +5,7 @@ EddyliftError
 ├── UnreachableError: the service could not be reached, or hung up
 ├── TimedOutError: the service took longer than the timeout
 ├── UnexpectedAnswerError: something answered, but not as an eddylift service does
+├── JobError: a job that was waited for failed or was cancelled
 └── ServiceError: the service answered with a problem: status, title, detail, errors
     ├── RefusedError: 4xx, what was sent does not fit
     │   ├── UnauthorizedError: 401 and 403
@@ -18,7 +19,10 @@ from __future__ import annotations
 import http
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eddylift._calls import JobStatus
 
 
 class EddyliftError(Exception):
@@ -39,6 +43,18 @@ class TimedOutError(EddyliftError):
 
 class UnexpectedAnswerError(EddyliftError):
     """The answer is not one that an eddylift service gives; the address may be wrong."""
+
+
+class JobError(EddyliftError):
+    """A job failed or was cancelled.
+
+    Attributes:
+        status: what the service says of it.
+    """
+
+    def __init__(self, message: str, status: JobStatus) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from eddylift._payload import Body
 
-Stage = Literal["upload", "wait", "download"]
+Stage = Literal["upload", "wait", "download", "compute"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class Progress:
     """Where a call is.
 
     Attributes:
-        stage: ``upload``, then ``wait`` (queued or computed), then ``download``. A repeated call starts again.
-        done: bytes sent or received.
-        total: bytes in all, where known.
+        stage: ``upload``, then ``wait`` (queued or computed), then ``download``. A repeated call starts again. Of a job
+            it is ``compute``.
+        done: bytes sent or received; blocks of a job.
+        total: the same in all, where known.
     """
 
     stage: Stage

@@ -1,4 +1,4 @@
-"""The command line: eddylift models | upscale | validate | volumes | upload."""
+"""The command line: eddylift models | upscale | validate, volumes | upload, submit | jobs | watch | cancel | resume."""
 
 import contextlib
 import json
@@ -158,6 +158,65 @@ def upload(
     with _session(url, token, timeout, as_json=as_json) as (client, bars), bars:
         found = client.upload(source, name, replace=replace, progress=bars)
     _show(found, _display.volumes_table([found]), as_json=as_json)
+
+
+@app.command()
+def submit(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Stored volume to read.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Stored volume to write.")],
+    *,
+    model: Model,
+    boundary: Boundary = None,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Order a stored volume to be super-resolved into another one, in the background."""
+    with _session(url, token, timeout, as_json=as_json) as (client, _):
+        job = client.submit(source, target, model=model, boundary=boundary)
+    _show(job.status, _display.jobs_table([job.status]), as_json=as_json)
+
+
+@app.command()
+def jobs(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+    """List the jobs of the service."""
+    with _session(url, token, timeout, as_json=as_json) as (client, _):
+        found = [job.status for job in client.jobs()]
+    _show(found, _display.jobs_table(found), as_json=as_json)
+
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, as `eddylift jobs` lists it.")]
+
+
+@app.command()
+def watch(
+    job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Wait until a job is done, showing how far it is; exit code 1 if it fails. Ctrl-C leaves it running."""
+    with _session(url, token, timeout, as_json=as_json) as (client, bars), bars:
+        status = client.job(job).wait(progress=bars)
+    _show(status, _display.jobs_table([status]), as_json=as_json)
+
+
+@app.command()
+def cancel(
+    job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Stop a job; blocks that are done stay."""
+    with _session(url, token, timeout, as_json=as_json) as (client, _):
+        status = client.job(job).cancel()
+    _show(status, _display.jobs_table([status]), as_json=as_json)
+
+
+@app.command()
+def resume(
+    job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Go on with a job that failed or was cancelled."""
+    with _session(url, token, timeout, as_json=as_json) as (client, _):
+        status = client.job(job).resume()
+    _show(status, _display.jobs_table([status]), as_json=as_json)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ ROOM = Path(eddylift.__file__).parent
 def test_public_names() -> None:
     assert eddylift.__all__ == [
         "AsyncClient",
+        "AsyncJob",
         "Boundary",
         "BusyError",
         "Card",
@@ -21,6 +22,9 @@ def test_public_names() -> None:
         "FailedError",
         "FieldError",
         "InvalidInputError",
+        "Job",
+        "JobError",
+        "JobStatus",
         "Metrics",
         "NotFoundError",
         "Progress",

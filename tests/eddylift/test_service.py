@@ -16,7 +16,7 @@ import uvicorn
 import xarray as xr
 from typer.testing import CliRunner
 
-from eddylift import AsyncClient, Client, InvalidInputError, NotFoundError, Progress, RefusedError, cli
+from eddylift import AsyncClient, Client, InvalidInputError, JobError, NotFoundError, Progress, RefusedError, cli
 from models.blocks import PERIODIC, parse_boundary
 from models.catalogue import Catalogue, HeldOut
 from models.superresolution import SuperResolution, upscale
@@ -357,3 +357,75 @@ def test_volumes_on_the_command_line(url: str, tmp_path: Path) -> None:
         runner.invoke(cli.app, ["upload", str(tmp_path / "channel.zarr"), "channel", "--replace", *where]).exit_code
         == 0
     )
+
+
+def test_a_job_is_waited_for(client: Client) -> None:
+    volume = channel()
+    client.upload(volume, "series")
+    job = client.submit("series", "series-fine", model=TRILINEAR)
+    assert job.status["state"] == "queued"
+    told: list[Progress] = []
+    done = job.wait(progress=told.append)
+    assert (done["state"], done["blocks"], done["blocks_done"]) == ("done", 8, 8)
+    assert told[-1] == Progress("compute", 8, 8)
+    assert client.job(job.id).status["state"] == "done"
+    assert client.jobs()[0].id == job.id
+    assert {each["name"] for each in client.volumes()} >= {"series", "series-fine"}
+    with pytest.raises(RefusedError, match="another volume than the source"):
+        client.submit("series", "series", model=TRILINEAR)
+    with pytest.raises(NotFoundError, match="there is no job nothing"):
+        client.job("nothing")
+    for name in ("series", "series-fine"):
+        client.delete_volume(name)
+
+
+def test_a_job_that_fails_says_why_and_is_resumed(client: Client) -> None:
+    bad = channel()
+    bad["v"][0, 0, 0] = np.nan
+    client.upload(bad, "bad")
+    job = client.submit("bad", "bad-fine", model=TRILINEAR, boundary={"y": "wall"})
+    with pytest.raises(JobError, match=f"job {job.id} failed: v is nan at") as failure:
+        job.wait()
+    assert failure.value.status["boundary"] == "periodic,wall,periodic"
+    assert job.resume()["state"] in {"queued", "running", "failed"}
+    with pytest.raises(JobError):
+        job.wait()
+    assert job.cancel()["state"] == "failed"
+    client.delete_volume("bad")
+    client.delete_volume("bad-fine")
+
+
+def test_jobs_of_the_asynchronous_client(url: str) -> None:
+    async def go() -> None:
+        async with AsyncClient(url) as client:
+            await client.upload(channel((4, 4, 4)), "small")
+            job = await client.submit("small", "small-fine", model=TRILINEAR)
+            assert (await job.wait())["state"] == "done"
+            assert (await client.job(job.id)).status == job.status
+            assert (await client.jobs())[0].id == job.id
+            assert (await job.cancel())["state"] == "done"
+            assert (await job.resume())["state"] == "done"
+            for name in ("small", "small-fine"):
+                await client.delete_volume(name)
+
+    anyio.run(go)
+
+
+def test_jobs_on_the_command_line(client: Client, url: str) -> None:
+    client.upload(channel(), "ordered")
+    runner, where = CliRunner(), ["--url", url]
+    ordered = runner.invoke(cli.app, ["submit", "ordered", "ordered-fine", "-m", TRILINEAR, "--json", *where])
+    assert ordered.exit_code == 0, ordered.output
+    job = json.loads(ordered.output)["id"]
+    watched = runner.invoke(cli.app, ["watch", job, *where])
+    assert watched.exit_code == 0, watched.output
+    assert "8/8" in watched.output
+    assert job in runner.invoke(cli.app, ["jobs", *where]).output
+    for command in ("cancel", "resume"):
+        ended = runner.invoke(cli.app, [command, job, "--json", *where])
+        assert json.loads(ended.output)["state"] == "done"
+    client.upload(channel().assign(w=lambda volume: volume["w"] * np.inf), "ordered-bad")
+    bad = runner.invoke(cli.app, ["submit", "ordered-bad", "ordered-more", "-m", TRILINEAR, "--json", *where])
+    failed = runner.invoke(cli.app, ["watch", json.loads(bad.output)["id"], *where])
+    assert failed.exit_code == 1
+    assert "failed: w is" in failed.output

@@ -1,0 +1,119 @@
+"""Jobs at the service, as objects to wait for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from anyio import sleep
+
+from eddylift import _calls
+from eddylift._errors import JobError
+from eddylift._progress import Progress, ignore
+
+if TYPE_CHECKING:
+    from eddylift._async_client import AsyncClient
+    from eddylift._calls import JobStatus
+    from eddylift._client import Client
+    from eddylift._progress import ProgressCallback
+
+# Seconds between two looks at a job.
+EVERY = 0.5
+
+
+def _look(status: JobStatus, report: ProgressCallback) -> bool:
+    """Report how far a job is, and say whether it is done.
+
+    Raises:
+        JobError: if it failed or was cancelled.
+    """
+    if status["blocks"] is not None:
+        report(Progress("compute", status["blocks_done"], status["blocks"]))
+    if status["state"] in {"failed", "cancelled"}:
+        detail = status["detail"] or "it was cancelled"
+        message = f"job {status['id']} {status['state']}: {detail}"
+        raise JobError(message, status)
+    return status["state"] == "done"
+
+
+class Job:
+    """A job, as `Client.submit` and `Client.job` give it.
+
+    Attributes:
+        status: what the service said when it was last asked.
+    """
+
+    def __init__(self, client: Client, status: JobStatus) -> None:
+        self._client = client
+        self.status = status
+
+    @property
+    def id(self) -> str:
+        """What the service calls it."""
+        return self.status["id"]
+
+    def refresh(self) -> JobStatus:
+        """Ask how far it is."""
+        self.status = self._client._send(_calls.job(self.id))  # noqa: SLF001 of this package
+        return self.status
+
+    def wait(self, *, progress: ProgressCallback | None = None) -> JobStatus:
+        """Wait until it is done. Interrupting the wait leaves the job running.
+
+        Args:
+            progress: told about the blocks as they are done.
+
+        Raises:
+            JobError: if it failed or was cancelled.
+        """
+        while not _look(self.refresh(), progress or ignore):
+            time.sleep(EVERY)
+        return self.status
+
+    def cancel(self) -> JobStatus:
+        """Stop it; blocks that are done stay."""
+        self.status = self._client._send(_calls.cancel(self.id))  # noqa: SLF001
+        return self.status
+
+    def resume(self) -> JobStatus:
+        """Go on after a failure or a cancellation."""
+        self.status = self._client._send(_calls.resume(self.id))  # noqa: SLF001
+        return self.status
+
+
+class AsyncJob:
+    """As `Job`, for asynchronous programs.
+
+    Attributes:
+        status: as of `Job`.
+    """
+
+    def __init__(self, client: AsyncClient, status: JobStatus) -> None:
+        self._client = client
+        self.status = status
+
+    @property
+    def id(self) -> str:
+        """What the service calls it."""
+        return self.status["id"]
+
+    async def refresh(self) -> JobStatus:
+        """See `Job.refresh`."""
+        self.status = await self._client._send(_calls.job(self.id))  # noqa: SLF001
+        return self.status
+
+    async def wait(self, *, progress: ProgressCallback | None = None) -> JobStatus:
+        """See `Job.wait`."""
+        while not _look(await self.refresh(), progress or ignore):  # noqa: ASYNC110 the event is elsewhere
+            await sleep(EVERY)
+        return self.status
+
+    async def cancel(self) -> JobStatus:
+        """See `Job.cancel`."""
+        self.status = await self._client._send(_calls.cancel(self.id))  # noqa: SLF001
+        return self.status
+
+    async def resume(self) -> JobStatus:
+        """See `Job.resume`."""
+        self.status = await self._client._send(_calls.resume(self.id))  # noqa: SLF001
+        return self.status
