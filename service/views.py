@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.dependencies import Service
     from service.superresolved import Place
 
-# Opened sources that are kept.
+# Opened sources, and views of them, that are kept.
 OPENED: Final = 16
 
 
@@ -100,6 +100,7 @@ class Views:
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
         self._sources: OrderedDict[str, Source] = OrderedDict()
+        self._views: OrderedDict[str, SuperResolved] = OrderedDict()
         self._opening = threading.Lock()
         self._running: dict[tuple[str, Place], asyncio.Task[dict[str, bytes]]] = {}
         self._waiting: dict[tuple[str, Place], int] = {}
@@ -115,7 +116,13 @@ class Views:
         if source.levels < card.frames:
             expected = f"at least {card.frames} for {card.name}"
             raise unfit(field="time", value=f"{source.levels} levels", expected=expected)
-        return SuperResolved(source, card, card.halo, boundary, service.settings.block)
+        view = SuperResolved(source, card, card.halo, boundary, service.settings.block)
+        with self._opening:
+            view = self._views.setdefault(view.fingerprint, view)
+            self._views.move_to_end(view.fingerprint)
+            while len(self._views) > OPENED:
+                self._views.popitem(last=False)
+        return view
 
     def source(self, service: Service, name: str) -> Source:
         """An opened volume; see ``open`` for errors."""
@@ -143,7 +150,7 @@ class Views:
         block = view.fingerprint, place
         if block not in self._running:
             self._running[block] = asyncio.create_task(self._fill(service, view, place))
-            self._running[block].add_done_callback(lambda _: self._running.pop(block, None))
+            self._running[block].add_done_callback(lambda task: self._forget(block, task))
         task = self._running[block]
         self._waiting[block] = self._waiting.get(block, 0) + 1
         try:
@@ -153,7 +160,13 @@ class Views:
             if not self._waiting[block]:
                 del self._waiting[block]
                 task.cancel()
+                self._forget(block, task)
         return chunks[key]
+
+    def _forget(self, block: tuple[str, Place], task: asyncio.Task[dict[str, bytes]]) -> None:
+        """Let the next reader of a block begin anew, if nobody has already."""
+        if self._running.get(block) is task:
+            del self._running[block]
 
     async def compute(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
         """Read and compute a block: its chunks by their keys. See ``chunk`` for errors."""

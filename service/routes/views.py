@@ -50,15 +50,15 @@ async def get_view(request: Request, service: ServiceDep, volume: str, model: st
     name, boundary = _parse(model)
     card = find_card(name, service)
     view = await service.in_thread(lambda: service.views.open(service, volume, card, boundary))
-    documents = await service.in_thread(lambda: view.documents)
-    if key in documents:
-        content = documents[key]
-        etag = hashlib.sha256(content).hexdigest()[:32]
-        json = key.rpartition("/")[2] == DOCUMENT
-        return answer(request, content, etag, media_type="application/json" if json else "application/octet-stream")
     place = view.place(key)
     if place is None:
-        raise Problem(404, "unknown-key", f"the view has no key {key}")
+        documents = await service.in_thread(lambda: view.documents)
+        if key not in documents:
+            raise Problem(404, "unknown-key", f"the view has no key {key}")
+        content = documents[key]
+        json = key.rpartition("/")[2] == DOCUMENT
+        media_type = "application/json" if json else "application/octet-stream"
+        return answer(request, content, hashlib.sha256(content).hexdigest()[:32], media_type=media_type)
     if not service.ready:
         detail = "the models are not warm yet"
         raise unready(detail)

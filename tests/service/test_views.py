@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import itertools
 import json
 import math
@@ -159,6 +161,32 @@ def test_readers_of_one_block_share_its_computation(client: TestClient, monkeypa
     assert service.views.computed == 1
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 3
+    assert not service.views._running
+    assert not service.views._waiting
+
+
+def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    service = parts(client)
+
+    async def come_and_go() -> int:
+        card = service.shelf.card(LEARNED)
+        view = await service.in_thread(lambda: service.views.open(service, "box", card, None))
+        place = view.place("u/c/0/0/0")
+        assert place is not None
+        first = asyncio.create_task(service.views.chunk(service, view, "u/c/0/0/0", place))
+        while not service.views._running:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        first.cancel()
+        await asyncio.sleep(0)
+        return len(await service.views.chunk(service, view, "u/c/0/0/0", place))
+
+    monkeypatch.setattr(service.batcher, "limits", dataclasses.replace(service.batcher.limits, wait_s=0.1))
+    portal = client.portal
+    assert portal is not None
+    assert portal.call(come_and_go) == 4 * 24**3
     assert not service.views._running
     assert not service.views._waiting
 
