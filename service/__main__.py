@@ -32,6 +32,10 @@ def reachable(host: str) -> bool:
         return host != "localhost"
 
 
+# Seconds that requests have to end in when the service is stopped.
+GRACE_S = 30
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
     # Not at the top: the processes that read foreign bodies start from this file too, and need neither.
@@ -48,7 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # uvicorn hands a SIGTERM on once it has shut down; that is an end as it should be.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Batching needs all requests in one process: the device has one owner.
-    uvicorn.run(create_app(), host=options.host, port=options.port, workers=1, log_config=None, server_header=False)
+    uvicorn.run(
+        create_app(),
+        host=options.host,
+        port=options.port,
+        workers=1,
+        log_config=None,
+        server_header=False,
+        # Whoever watches a job would hold the service up for as long as the job takes.
+        timeout_graceful_shutdown=GRACE_S,
+    )
     return 0
 
 

@@ -65,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             service.metrics.ready.set(1)
 
         service.batcher.start(prepare)
+        service.volumes.tidy()
         service.jobs.start(service)
         try:
             yield

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -63,9 +66,36 @@ class Service:
         """Whether it can compute."""
         return self.warm and self.batcher.alive
 
-    async def in_thread(self, function: Callable[[], Result]) -> Result:
-        """Run what takes long and does not need the device beside the event loop."""
-        return await anyio.to_thread.run_sync(function, limiter=self.readers)
+    async def in_thread(self, function: Callable[[], Result], limiter: anyio.CapacityLimiter | None = None) -> Result:
+        """Run what takes long and does not need the device beside the event loop.
+
+        A thread cannot be stopped: if this is cancelled after it began, it is waited for, so that nothing goes on
+        behind anyone's back.
+        """
+        starting, begun, given_up = threading.Lock(), False, False
+
+        def run() -> Result:
+            nonlocal begun
+            with starting:
+                if given_up:
+                    raise asyncio.CancelledError
+                begun = True
+            return function()
+
+        task = asyncio.ensure_future(anyio.to_thread.run_sync(run, limiter=limiter or self.readers))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            with starting:
+                given_up = not begun
+            if given_up:
+                task.cancel()
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # nobody is left to hear of it
+            raise
 
 
 def get_service(request: Request) -> Service:

@@ -38,6 +38,7 @@ TITLES: Final = {
     "unfit": "A field does not fit",
     "busy": "All places are taken",
     "unready": "Not ready",
+    "unloadable": "A model cannot be loaded",
     "out-of-memory": "A block does not fit the device",
     "unknown-volume": "There is no such volume",
     "unknown-key": "There is no such key",

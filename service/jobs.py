@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import math
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("service.jobs")
 # Seconds between two looks at a device that has no place, or is not ready.
 PATIENCE: Final = 0.5
+# Blocks that are looked for at a time.
+LOOKED_AT: Final = 1000
 FINGERPRINT: Final = "eddylift_fingerprint"
 
 
@@ -42,22 +45,22 @@ class Progress:
     Attributes:
         blocks: in all; None until they were counted.
         done: of them.
-        earlier: of these, done before it was taken up.
+        computed: of these, since it was taken up.
         cells: fine cells of a block.
         began: when it was taken up, by the monotonic clock.
     """
 
     blocks: int | None = None
     done: int = 0
-    earlier: int = 0
+    computed: int = 0
     cells: int = 0
     began: float = 0.0
 
     @property
     def rate(self) -> float | None:
         """Fine cells a second since it was taken up; None before the first."""
-        seconds, done = time.monotonic() - self.began, self.done - self.earlier
-        return self.cells * done / seconds if done and seconds > 0 else None
+        seconds = time.monotonic() - self.began
+        return self.cells * self.computed / seconds if self.computed and seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -79,6 +82,7 @@ class Jobs:
         self.ahead = ahead
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
+        self._claiming = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, Progress] = {}
 
@@ -111,19 +115,28 @@ class Jobs:
         """
 
         def prepare() -> Job:
-            view = look(service, source, model, boundary)
-            self._claim(service, view, target)
+            self._claim(service, look(service, source, model, boundary), target)
             return self.ledger.add(source, target, model, boundary)
 
-        job = await service.in_thread(prepare)
-        self._launch(service, job)
+        async with self._claiming:
+            job = await service.in_thread(prepare)
+            self._launch(service, job)
         return job
 
     async def resume(self, service: Service, job: Job) -> None:
-        """Put a job that failed or was cancelled in line again."""
-        if job.id not in self._tasks and job.state != "done":
-            await service.in_thread(lambda: self.ledger.mark(job.id, "queued"))
-            self._launch(service, job)
+        """Put a job that failed or was cancelled in line again; see ``submit`` for errors."""
+
+        def prepare() -> bool:
+            now = self.ledger.get(job.id)
+            if now is None or not now.ended or now.state == "done":
+                return False
+            self._claim(service, look(service, job.source, job.model, job.boundary), job.target)
+            self.ledger.mark(job.id, "queued")
+            return True
+
+        async with self._claiming:
+            if await service.in_thread(prepare):
+                self._launch(service, job)
 
     async def cancel(self, service: Service, job: Job) -> None:
         """Stop a job; blocks that are done stay."""
@@ -143,13 +156,7 @@ class Jobs:
         """See that a target is free, or this very volume begun."""
         if target == view.source.name:
             raise unfit(field="target", value=target, expected="another volume than the source")
-        document = service.volumes.root / checked_name(target) / DOCUMENT
-        try:
-            begun = json.loads(document.read_bytes())["attributes"][FINGERPRINT]
-        except (OSError, ValueError, KeyError, TypeError):
-            begun = None
-        if begun != view.fingerprint and document.parent.exists():
-            raise Problem(409, "taken", f"there is a volume {target} already, and it is something else")
+        require_own(view, service.volumes.root / checked_name(target))
         if any(target in (job.source, job.target) for job in self.ledger.all() if not job.ended):
             raise Problem(409, "taken", f"another job uses {target}")
 
@@ -157,7 +164,7 @@ class Jobs:
         self._progress[job.id] = Progress()
         task = asyncio.create_task(self._run(service, job), name=f"job {job.id}")
         self._tasks[job.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+        task.add_done_callback(lambda _: self._tasks.pop(job.id) if self._tasks.get(job.id) is task else None)
 
     async def _run(self, service: Service, job: Job) -> None:
         async with self._places:
@@ -184,8 +191,6 @@ class Jobs:
         progress.blocks = view.levels * math.prod(counts)
         progress.cells = math.prod(view.chunk)
         await service.in_thread(lambda: begin(view, folder))
-        missing = await service.in_thread(lambda: [place for place in places(view) if not there(view, folder, place)])
-        progress.done = progress.earlier = progress.blocks - len(missing)
         progress.began = time.monotonic()
         ahead = asyncio.Semaphore(self.ahead)
 
@@ -193,16 +198,29 @@ class Jobs:
             try:
                 await self._block(service, view, folder, place)
                 progress.done += 1
+                progress.computed += 1
             finally:
                 ahead.release()
 
+        rest = places(view)
         async with asyncio.TaskGroup() as group:
-            for place in missing:
-                await ahead.acquire()
-                if service.volumes.tag(job.source).digest != view.source.tag:
-                    raise Problem(409, "changed", f"{job.source} has changed since the job began")
-                group.create_task(fill(place))
-        await service.in_thread(lambda: service.volumes.forget(job.target))
+            while batch := list(itertools.islice(rest, LOOKED_AT)):
+                missing = await service.in_thread(
+                    lambda batch=batch: [place for place in batch if not there(view, folder, place)]  # type: ignore[misc]
+                )
+                progress.done += len(batch) - len(missing)
+                for place in missing:
+                    await ahead.acquire()
+                    group.create_task(fill(place))
+        service.volumes.forget(job.source)
+        await self._require_same(service, view)
+        service.volumes.forget(job.target)
+
+    async def _require_same(self, service: Service, view: SuperResolved) -> None:
+        """Refuse to go on with a source that is another one by now."""
+        name = view.source.name
+        if (await service.in_thread(lambda: service.volumes.tag(name))).digest != view.source.tag:
+            raise Problem(409, "changed", f"{name} has changed since the job began")
 
     async def _block(self, service: Service, view: SuperResolved, folder: Path, place: Place) -> None:
         while True:
@@ -215,6 +233,7 @@ class Jobs:
                     raise
                 await asyncio.sleep(PATIENCE)
         self.computed += 1
+        await self._require_same(service, view)
 
         def keep() -> None:
             try:
@@ -238,18 +257,37 @@ def look(service: Service, source: str, model: str, boundary: str | None) -> Sup
     return service.views.open(service, source, find_card(model, service), parsed)
 
 
+def require_own(view: SuperResolved, folder: Path) -> bool:
+    """Whether a target has been begun; refuse (409) one that is something else."""
+    if not folder.exists():
+        return False
+    try:
+        begun = json.loads((folder / DOCUMENT).read_bytes())["attributes"][FINGERPRINT]
+    except (OSError, ValueError, KeyError, TypeError):
+        begun = None
+    if begun != view.fingerprint:
+        raise Problem(409, "taken", f"there is a volume {folder.name} already, and it is something else")
+    return True
+
+
 def begin(view: SuperResolved, folder: Path) -> None:
-    """Write the documents of a target, that of the group last."""
-    documents = dict(view.documents)
-    head = json.loads(documents.pop(DOCUMENT))
-    head["attributes"][FINGERPRINT] = view.fingerprint
-    if (folder / DOCUMENT).exists():
+    """Make a target: its folder appears with all documents in it, or not at all."""
+    if require_own(view, folder):
         for left in folder.rglob(f"{PART}-*"):  # of a service that was killed
             left.unlink(missing_ok=True)
         return
-    for key, content in documents.items():
-        write_whole(folder / key, content)
-    write_whole(folder / DOCUMENT, json.dumps(head).encode())
+    documents = dict(view.documents)
+    head = json.loads(documents[DOCUMENT])
+    head["attributes"][FINGERPRINT] = view.fingerprint
+    documents[DOCUMENT] = json.dumps(head).encode()
+    part = folder.with_name(f"{PART}-{folder.name}-{view.fingerprint}")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        for key, content in documents.items():
+            write_whole(part / key, content)
+        part.rename(folder)
+    except OSError as error:
+        raise Problem(507, "no-room", f"{folder.name} cannot be begun: {error.strerror}") from error
 
 
 def places(view: SuperResolved) -> Iterator[Place]:
@@ -260,5 +298,8 @@ def places(view: SuperResolved) -> Iterator[Place]:
 
 
 def there(view: SuperResolved, folder: Path, place: Place) -> bool:
-    """Whether a block is done."""
-    return all((folder / key).exists() for key in view.keys(place))
+    """Whether a block is done: chunks are of one size, and one that a power failure cut short is not."""
+    try:
+        return all((folder / key).stat().st_size == view.chunk_bytes for key in view.keys(place))
+    except FileNotFoundError:
+        return False

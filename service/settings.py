@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     data: Annotated[Path, Field(description="Folder of volumes, and of what is computed and found out about them.")] = (
         CHECKOUT / "data" / "service"
     )
+    max_volume_cells: Annotated[
+        PositiveInt, Field(description="Most coarse cells of a stored volume, at one time.")
+    ] = 17_179_869_184
     view_bytes: Annotated[
         PositiveInt, Field(description="Bytes of blocks that views keep; what was not read for longest goes first.")
     ] = 16 * 1024 * MEBI

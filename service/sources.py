@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import threading
+import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
+import zarr
+from zarr.storage import LocalStore, WrapperStore
 
 from models.blocks import parse_boundary
-from service.errors import malformed, unfit
+from service.chunks import Chunks, check_array
+from service.errors import Problem, malformed, too_large, unfit
 from service.layouts import AXES, COMPONENTS, TIME, Found, narrow, survey
+from service.volumes import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
 
     from models.blocks import Block, Boundaries, Plan
     from service.settings import Settings
@@ -26,6 +34,9 @@ if TYPE_CHECKING:
 
 # Cells of one component that are read at a time for the moments.
 SLAB: Final = 1 << 22
+# Longest coordinate.
+LONGEST: Final = 1 << 20
+DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs"}
 
 
 @dataclass
@@ -46,8 +57,7 @@ class Source:
     found: Found
     settings: Settings
     notes: Path | None = None
-    _scales: dict[tuple[int, int], Scale] = field(default_factory=dict)
-    _measuring: threading.Lock = field(default_factory=threading.Lock)
+    scales: dict[tuple[int, int], Scale] = field(default_factory=dict)
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -100,37 +110,68 @@ class Source:
         Found once, in one pass through slabs of the volume, and kept.
         """
         key = (levels.start, levels.stop)
-        with self._measuring:
-            if key not in self._scales:
-                note = self.notes / f"{self.tag[:32]}-{levels.start}-{levels.stop}.json" if self.notes else None
-                if note and note.exists():
-                    mean, rms = json.loads(note.read_text())
-                else:
-                    mean, rms = self._measure(levels)
-                    if note:
-                        note.parent.mkdir(parents=True, exist_ok=True)
-                        note.write_text(json.dumps([mean, rms]))
-                self._scales[key] = np.array(mean, np.float32), np.float32(rms)
-            return self._scales[key]
+        if key not in self.scales:
+            note = self.notes / f"{self.tag[:32]}-{levels.start}-{levels.stop}.json" if self.notes else None
+            try:
+                mean, rms = json.loads(note.read_bytes()) if note else self._measure(levels)
+            except (OSError, ValueError, TypeError):
+                mean, rms = self._measure(levels)
+                if note:
+                    with suppress(OSError):  # it can be found again
+                        write_whole(note, json.dumps([mean, rms]).encode())
+            self.scales[key] = np.array(mean, np.float32), np.float32(rms)
+        return self.scales[key]
 
     def _measure(self, levels: range) -> tuple[list[float], float]:
         depth, height, width = self.cells
-        step = max(1, SLAB // (height * width))
+        rows = min(height, max(1, SLAB // width))
+        planes = max(1, SLAB // (rows * width))
         count, mean, squares = 0, np.zeros(3), np.zeros(3)
-        for level in levels:
-            for start in range(0, depth, step):
-                slab = self.read(
-                    range(level, level + 1), slice(start, min(start + step, depth)), slice(0, height), slice(0, width)
-                )[0]
-                # Chan, Golub & LeVeque, Am. Stat. 37, 1983: two sets of samples put together.
-                more = slab[0].size
-                part = slab.mean(axis=(1, 2, 3), dtype=np.float64)
-                spread = np.square(slab - part[:, None, None, None]).sum(axis=(1, 2, 3))
-                gap = part - mean
-                squares += spread + gap**2 * (count * more / (count + more))
-                mean += gap * (more / (count + more))
-                count += more
+        for level, z, y in itertools.product(levels, range(0, depth, planes), range(0, height, rows)):
+            where = slice(z, min(z + planes, depth)), slice(y, min(y + rows, height)), slice(0, width)
+            slab = self.read(range(level, level + 1), *where)[0]
+            # Chan, Golub & LeVeque, Am. Stat. 37, 1983: two sets of samples put together.
+            more = slab[0].size
+            part = slab.mean(axis=(1, 2, 3), dtype=np.float64)
+            spread = np.square(slab - part[:, None, None, None]).sum(axis=(1, 2, 3))
+            gap = part - mean
+            squares += spread + gap**2 * (count * more / (count + more))
+            mean += gap * (more / (count + more))
+            count += more
         return mean.tolist(), float(np.sqrt(squares.mean() / count))
+
+
+class Measured(WrapperStore[LocalStore]):
+    """A store whose chunks are not decoded if they would become larger than their array says."""
+
+    def inspect(self, settings: Settings) -> None:
+        """Refuse arrays whose decoding would run foreign code or fill the memory.
+
+        Raises:
+            Problem: 413 or 422, naming the array.
+        """
+        self.chunks: dict[str, Chunks] = {}
+        root = zarr.open_group(self, mode="r", use_consolidated=False)
+        for name, node in root.members():
+            if not isinstance(node, zarr.Array):
+                raise unfit(field=name, value="a group", expected="arrays in the outermost group alone")
+            check_array(name, node, settings.max_volume_cells)
+            chunks = Chunks.of(name, node)
+            if chunks.nbytes > settings.max_decoded_bytes:
+                limit = f"{settings.max_decoded_bytes} bytes"
+                raise too_large(field=name, value=f"in chunks of {chunks.nbytes} bytes", limit=limit)
+            # xarray reads these when it opens a group.
+            if node.ndim == 1 and node.size > LONGEST:
+                raise too_large(field=name, value=f"{node.size} long", limit=f"{LONGEST}")
+            self.chunks[name] = chunks
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """The content of a key; see the class."""
+        content = await super().get(key, prototype, byte_range)
+        name, _, rest = key.partition("/")
+        if content is not None and byte_range is None and name in self.chunks and rest not in DOCUMENTS:
+            self.chunks[name].measure(content.to_bytes())
+        return content
 
 
 def open_source(path: Path, name: str, tag: str, settings: Settings, notes: Path | None = None) -> Source:
@@ -140,7 +181,11 @@ def open_source(path: Path, name: str, tag: str, settings: Settings, notes: Path
         Problem: 400 if it is no Zarr group, 422 if it holds no velocity.
     """
     try:
-        dataset = xr.open_zarr(path, chunks=None, consolidated=False, decode_cf=False)
+        store = Measured(LocalStore(path, read_only=True))
+        store.inspect(settings)
+        dataset = xr.open_zarr(store, chunks=None, consolidated=False, decode_cf=False)
+    except Problem:
+        raise
     except Exception as error:  # whatever zarr makes of foreign files
         raise malformed(field="volume", value=f"{name}, which cannot be opened", expected="a Zarr group") from error
     found = survey(dataset, settings)
@@ -153,4 +198,6 @@ def open_source(path: Path, name: str, tag: str, settings: Settings, notes: Path
             raise unfit(field="shape", value=list(found.cells), expected=expected)
     if found.levels == 0:
         raise unfit(field=TIME, value="empty", expected="at least one level")
+    if math.prod(found.cells) > settings.max_volume_cells:
+        raise too_large(field="shape", value=list(found.cells), limit=f"{settings.max_volume_cells} cells")
     return Source(name, tag, dataset, found, settings, notes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,11 @@ class SuperResolved:
         """Fine cells of a chunk along (z, y, x)."""
         z, y, x = (FACTOR * n for n in self.layout.block_shape)
         return z, y, x
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of a chunk."""
+        return 4 * math.prod(self.chunk) * (3 if self.source.found.joined else 1)
 
     @property
     def variables(self) -> tuple[str, ...]:

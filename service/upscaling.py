@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries
     from models.catalogue import Card
+    from models.superresolution import SuperResolution
     from service.batching import Answer
     from service.dependencies import Service
 
@@ -39,28 +40,29 @@ async def upscale(
         ClientDisconnect: if the client left.
     """
 
-    def prepare() -> Work:
-        return Volumes(card.name, service.shelf.get(card.name), samples, boundary, service.settings.block)
+    def prepare(model: SuperResolution) -> Work:
+        return Volumes(card.name, model, samples, boundary, service.settings.block)
 
     return await unless_gone(request, compute(service, card, prepare))
 
 
-async def compute(service: Service, card: Card, prepare: Callable[[], Work]) -> Answer:
+async def compute(service: Service, card: Card, prepare: Callable[[SuperResolution], Work]) -> Answer:
     """Compute a work; if this is cancelled, its blocks leave the queue.
 
     Args:
         service: what computes.
         card: of the model.
-        prepare: makes the work, in a thread.
+        prepare: makes the work of the loaded model, in a thread.
 
     Raises:
         Problem: 429 if too much is waiting, 503 if the model or the device cannot do it.
     """
     try:
-        work = await service.in_thread(prepare)
+        model = await service.in_thread(lambda: service.shelf.get(card.name))
     except (OSError, ValueError) as error:
         detail = f"{card.name} cannot be loaded: {error}"
-        raise unready(detail, 60) from error
+        raise Problem(503, "unloadable", detail, headers={"Retry-After": "60"}) from error
+    work = await service.in_thread(lambda: prepare(model))
     try:
         return await asyncio.wrap_future(service.batcher.submit(work))
     except QueueFullError as error:

@@ -8,6 +8,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+import anyio
+
 from models.blocks import PERIODIC
 from service.batching import Part
 from service.errors import Problem, unfit
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries
     from models.catalogue import Card
+    from models.superresolution import SuperResolution
     from service.batching import Work
     from service.dependencies import Service
+    from service.sources import Scale
     from service.superresolved import Place
 
 # Opened sources, and views of them, that are kept.
@@ -99,6 +103,8 @@ class Views:
         self.blocks = Shelter(root / "views", budget)
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
+        self._measuring = asyncio.Lock()
+        self._measurers = anyio.CapacityLimiter(1)
         self._sources: OrderedDict[str, Source] = OrderedDict()
         self._views: OrderedDict[str, SuperResolved] = OrderedDict()
         self._opening = threading.Lock()
@@ -173,13 +179,20 @@ class Views:
         card, layout = view.card, view.layout
         block, levels = layout.at(place.block), range(place.level, place.level + card.frames)
 
-        def prepare() -> Work:
-            scale = view.source.scale(levels)
-            coarse = view.source.block(levels, layout, block)
-            return Part(card.name, service.shelf.get(card.name), layout, block, coarse, scale)
+        scale = await self._scale(service, view.source, levels)
+
+        def prepare(model: SuperResolution) -> Work:
+            return Part(card.name, model, layout, block, view.source.block(levels, layout, block), scale)
 
         answer = await compute(service, card, prepare)
         return await service.in_thread(lambda: dict(zip(view.keys(place), view.encode(answer.fine[0]), strict=True)))
+
+    async def _scale(self, service: Service, source: Source, levels: range) -> Scale:
+        """Mean and rms of a source; measured one after another, so that a large one leaves readers to the others."""
+        if known := source.scales.get((levels.start, levels.stop)):
+            return known
+        async with self._measuring:
+            return await service.in_thread(lambda: source.scale(levels), self._measurers)
 
     async def _fill(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
         async with self._places:

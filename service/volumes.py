@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from service.errors import Problem, unfit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -24,6 +24,7 @@ DEEPEST: Final = 10
 # Seconds for which a volume is not looked at again.
 FRESH: Final = 0.5
 PART: Final = ".part"
+GONE: Final = ".gone"
 
 
 class Tag(NamedTuple):
@@ -50,6 +51,7 @@ class VolumeStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._tags: dict[str, tuple[float, Tag]] = {}
+        self._changes: dict[str, int] = {}
 
     def names(self) -> list[str]:
         """Names of all volumes, in order."""
@@ -79,30 +81,47 @@ class VolumeStore:
             raise Problem(404, "unknown-key", f"volume {name} has no key {key}")
         return path
 
-    async def put(self, name: str, key: str, pieces: AsyncIterator[bytes]) -> bool:
+    async def put(
+        self, name: str, key: str, pieces: AsyncIterator[bytes], allowed: Callable[[], Awaitable[None]]
+    ) -> bool:
         """Store what comes under a key, whole or not at all, and tell whether the key is new.
+
+        Args:
+            name: of the volume.
+            key: of the object.
+            pieces: its content.
+            allowed: raises if the volume must not change; asked when all has come.
 
         Raises:
             Problem: 422 if name or key cannot be, 507 if there is no room.
         """
         path = self.root / checked_name(name) / checked_key(key)
-        part = path.with_name(f"{PART}-{uuid.uuid4().hex}")
-        new = not path.exists()
+        part = self.root / f"{PART}-{uuid.uuid4().hex}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 async for piece in pieces:
                     file.write(piece)
+            await allowed()
+            new = not path.exists()
+            path.parent.mkdir(parents=True, exist_ok=True)
             part.replace(path)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise unfit(field="key", value=key, expected="a key that no other one lies below or above") from error
         except OSError as error:
             raise Problem(507, "no-room", f"{key} cannot be stored: {error.strerror}") from error
         finally:
-            with suppress(OSError):
-                part.unlink()
-            self._tags.pop(name, None)
+            part.unlink(missing_ok=True)
+            self.forget(name)
         return new
+
+    def tidy(self) -> None:
+        """Remove what a service left that was killed."""
+        for left in [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]:
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
     def delete(self, name: str, key: str | None = None) -> None:
         """Drop a key, or a whole volume.
@@ -114,21 +133,24 @@ class VolumeStore:
             self.object(name, key).unlink(missing_ok=True)
         else:
             # Out of sight first, so that no reader sees half of it.
-            gone = self.root / f".gone-{uuid.uuid4().hex}"
+            gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
             self.path(name).rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
-        self._tags.pop(name, None)
+        self.forget(name)
 
     def forget(self, name: str) -> None:
         """Look at a volume anew the next time."""
+        self._changes[name] = self._changes.get(name, 0) + 1
         self._tags.pop(name, None)
 
     def tag(self, name: str) -> Tag:
         """What a volume holds, by the names, sizes and times of its files; half a second old at most."""
-        looked, tag = self._tags.get(name, (-FRESH, Tag("", 0, 0)))
-        if time.monotonic() - looked > FRESH:
+        now, changes = time.monotonic(), self._changes.get(name, 0)
+        looked, tag = self._tags.get(name, (now - 2 * FRESH, Tag("", 0, 0)))
+        if now - looked > FRESH:
             tag = tag_of(self.path(name))
-            self._tags[name] = time.monotonic(), tag
+            if self._changes.get(name, 0) == changes:
+                self._tags[name] = now, tag
         return tag
 
 
@@ -158,12 +180,14 @@ def tag_of(folder: Path) -> Tag:
 
 
 def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as entries:
+    # What is removed meanwhile was not there.
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path)
-            elif not entry.name.startswith(PART):
-                yield entry.path, entry.stat()
+            with suppress(FileNotFoundError):
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(entry.path)
+                elif not entry.name.startswith(PART):
+                    yield entry.path, entry.stat()
 
 
 def checked_name(name: str) -> str:

@@ -54,6 +54,9 @@ class Dataset(Protocol):
             ValueError: if none can have.
         """
 
+    def shared(self, frames: int) -> int:
+        """Time levels that neighbouring snapshots of so many frames have in common."""
+
     def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
         """Velocity (frame, 3, z, y, x) in some cells of a snapshot."""
 
@@ -155,6 +158,10 @@ class StoredRun:
             )
             raise ValueError(message)
         return len(self)
+
+    def shared(self, frames: int) -> int:  # noqa: ARG002
+        """None: each has frames of its own."""
+        return 0
 
     def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
         """Velocity (frame, 3, z, y, x) in some cells of a snapshot."""

@@ -63,6 +63,10 @@ class Recording:
         """Snapshots that begin early enough."""
         return max(self.times - frames + 1, 0)
 
+    def shared(self, frames: int) -> int:
+        """All but one."""
+        return frames - 1
+
     def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
         """Velocity (frame, 3, z, y, x) in some cells of a snapshot.
 

@@ -138,6 +138,8 @@ class Run:
         restart = folder / "restart.npz"
         state = self._load(restart) if restart.exists() else None
         self.simulation = make(recipe, device, state)
+        if self.records:
+            self._describe()  # the last time there may have been none left for it
 
     def advance(self, snapshots: int) -> None:
         """Go on until that many snapshots are there."""

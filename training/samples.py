@@ -106,13 +106,13 @@ class Source:
         self.device = device
         self.matrices = group("Oh" if augment else "C1").matrices
         self.random = np.random.default_rng(seed)
-        self.moments: dict[tuple[str, int], Moments] = {}
+        self.moments: dict[tuple[int, int], Moments] = {}
         for run in runs:
             if any(n % FACTOR for n in run.cells):
                 message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {FACTOR}"
                 raise ValueError(message)
         counts = [(run, run.count(frames)) for run in runs]
-        self.snapshots = [(run, index) for run, count in counts for index in range(count - keep)]
+        self.snapshots = [(run, index) for run, count in counts for index in range(count - keep - run.shared(frames))]
         self.kept = [(run, index) for run, count in counts for index in range(max(count - keep, 0), count)]
         if not self.snapshots:
             message = f"training needs runs of at least {keep + 1} snapshots, got {[run.name for run in runs]}"
@@ -164,7 +164,8 @@ class Source:
 
     def _moments(self, run: Dataset, index: int) -> Moments:
         """Mean velocity and rms of a coarse volume, read once, in slabs."""
-        if (run.name, index) not in self.moments:
+        key = id(run), index  # names need not differ
+        if key not in self.moments:
             z, y, x = (np.arange(n) for n in run.cells)
             slabs = [
                 coarsen(torch.from_numpy(run.window(index, (part, y, x), self.frames)).double())
@@ -172,8 +173,8 @@ class Source:
             ]
             coarse = torch.cat(slabs, dim=-3).transpose(0, 1).flatten(1, 2)
             mean, scale = coarse.mean(dim=(1, 2, 3)), rms(coarse)
-            self.moments[run.name, index] = mean.float().to(self.device), scale.float().to(self.device)
-        return self.moments[run.name, index]
+            self.moments[key] = mean.float().to(self.device), scale.float().to(self.device)
+        return self.moments[key]
 
 
 def _is_whole(cells: int, between_walls: bool) -> bool:  # noqa: FBT001

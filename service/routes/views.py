@@ -11,7 +11,7 @@ from models.blocks import parse_boundary
 from service.bodies import unless_gone
 from service.dependencies import ServiceDep, find_card
 from service.errors import Problem, responses, unfit, unready
-from service.objects import answer
+from service.objects import answer, head, unchanged
 from service.superresolved import DOCUMENT
 
 if TYPE_CHECKING:
@@ -59,8 +59,14 @@ async def get_view(request: Request, service: ServiceDep, volume: str, model: st
         json = key.rpartition("/")[2] == DOCUMENT
         media_type = "application/json" if json else "application/octet-stream"
         return answer(request, content, hashlib.sha256(content).hexdigest()[:32], media_type=media_type)
+    etag = hashlib.sha256(f"{view.fingerprint}/{key}".encode()).hexdigest()[:32]
+    # Neither needs the block itself.
+    if response := unchanged(request, etag):
+        return response
+    if request.method == "HEAD":
+        return head(etag, view.chunk_bytes)
     if not service.ready:
         detail = "the models are not warm yet"
         raise unready(detail)
     content = await unless_gone(request, service.views.chunk(service, view, key, place))
-    return answer(request, content, hashlib.sha256(f"{view.fingerprint}/{key}".encode()).hexdigest()[:32])
+    return answer(request, content, etag)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+from contextlib import suppress
 
 from fastapi import APIRouter, Request, Response
 
 from service.bodies import check_head, receive_pieces
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import Problem, responses
-from service.objects import answer
+from service.objects import answer_file
 from service.schemas import Volume, Volumes
 
 router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
@@ -42,9 +42,15 @@ async def require_idle(service: Service, name: str) -> None:
 @router.get("", summary="List the volumes")
 async def get_volumes(service: ServiceDep) -> Volumes:
     """What was sent, and what of it can be super-resolved."""
-    return await service.in_thread(
-        lambda: Volumes(volumes=[_describe(service, name) for name in service.volumes.names()])
-    )
+
+    def describe() -> Volumes:
+        found = []
+        for name in service.volumes.names():
+            with suppress(Problem):  # dropped meanwhile
+                found.append(_describe(service, name))
+        return Volumes(volumes=found)
+
+    return await service.in_thread(describe)
 
 
 @router.get("/{name}", summary="Describe a volume", responses=responses(404, 422))
@@ -68,7 +74,8 @@ async def put_key(request: Request, service: ServiceDep, name: str, key: str) ->
     """
     check_head(request, service.settings)
     await require_idle(service, name)
-    new = await service.volumes.put(name, key, receive_pieces(request, service.settings))
+    pieces = receive_pieces(request, service.settings)
+    new = await service.volumes.put(name, key, pieces, lambda: require_idle(service, name))
     return Response(status_code=201 if new else 204)
 
 
@@ -76,12 +83,7 @@ async def put_key(request: Request, service: ServiceDep, name: str, key: str) ->
 @router.get("/{name}/{key:path}", summary="Fetch a key", responses=responses(404, 416, 422))
 async def get_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
     """One object of a stored Zarr group, in part if a range is asked for."""
-
-    def read() -> Response:
-        content = service.volumes.object(name, key).read_bytes()
-        return answer(request, content, hashlib.sha256(content).hexdigest()[:32])
-
-    return await service.in_thread(read)
+    return await service.in_thread(lambda: answer_file(request, service.volumes.object(name, key)))
 
 
 @router.delete("/{name}/{key:path}", status_code=204, summary="Drop a key", responses=responses(404, 409, 422))

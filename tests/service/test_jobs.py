@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -249,6 +250,74 @@ def test_a_source_that_changes_fails_the_job(
     time.sleep(0.6)  # longer than a volume is not looked at again
     gate.open.set()
     assert "box has changed since the job began" in finish(client, job, "failed")["detail"]
+
+
+def test_a_job_of_what_is_no_more_is_not_resumed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither from another source into blocks of the first, nor into a volume of somebody else's."""
+    send(client, "box", dataset(noise(3, 8, 8, 8)))
+    gate = Gate(client, monkeypatch, 3)
+    job = order(client)
+    wait_until(lambda: look(client, job)["blocks_done"] >= 2)
+    client.post(f"/v1/jobs/{job}/cancel")
+    gate.open.set()
+    client.delete("/v1/volumes/box")
+    send(client, "box", dataset(noise(3, 8, 8, 8, seed=1)))
+    refused = client.post(f"/v1/jobs/{job}/resume")
+    assert (refused.status_code, look(client, job)["state"]) == (409, "cancelled")
+    client.delete("/v1/volumes/fine")
+    mine = send(client, "fine", dataset(noise(3, 4, 4, 4)))
+    assert client.post(f"/v1/jobs/{job}/resume").status_code == 409
+    assert {key: client.get(f"/v1/volumes/fine/{key}").content for key in mine} == mine
+
+
+def test_of_two_orders_for_one_target_one_wins(client: TestClient) -> None:
+    send(client, "box", dataset(noise(3, 8, 8, 8)))
+    with ThreadPoolExecutor(8) as people:
+        orders = [{**ORDER, "model": model} for model in (LEARNED, "trilinear-x4") * 4]
+        answers = list(people.map(lambda order: client.post("/v1/jobs", json=order), orders))
+    won = [answer.json()["model"] for answer in answers if answer.status_code == 202]
+    assert {answer.status_code for answer in answers} == {202, 409}
+    assert len(set(won)) == 1
+    for answer in answers:
+        if answer.status_code == 202:
+            finish(client, answer.json()["id"])
+    assert client.get("/v1/volumes/fine/zarr.json").json()["attributes"]["eddylift_model"] == won[0]
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_job(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+
+    def broken(_: str) -> None:
+        message = "the weights are torn"
+        raise ValueError(message)
+
+    monkeypatch.setattr(parts(client).shelf, "get", broken)
+    assert "the weights are torn" in finish(client, order(client), "failed")["detail"]
+
+
+def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nothing is written into a target that was dropped since."""
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow(path: Path, content: bytes) -> None:
+        if "/c/" in str(path):
+            writing.set()
+            go_on.wait(10)
+        write_whole(path, content)
+
+    monkeypatch.setattr("service.jobs.write_whole", slow)
+    job = order(client)
+    assert writing.wait(10)
+    with ThreadPoolExecutor(1) as other:
+        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
+        time.sleep(0.2)
+        assert not cancelling.done()
+        go_on.set()
+        assert cancelling.result().json()["state"] in {"cancelled", "done"}
+    client.delete("/v1/volumes/fine")
+    time.sleep(0.2)
+    assert client.get("/v1/volumes/fine").status_code == 404
 
 
 def test_a_service_that_is_stopped_goes_on_at_the_next_start(

@@ -205,7 +205,11 @@ def test_a_volume_that_changes_is_looked_at_anew(client: TestClient, catalogue: 
 def test_chunks_answer_as_objects_do(client: TestClient) -> None:
     send(client, "box", dataset(noise(3, 6, 6, 6)))
     path = f"/v1/views/box/{LEARNED}/v/c/0/0/0"
+    etag = client.head(path).headers["etag"]
+    assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
+    assert parts(client).views.computed == 0
     whole = client.get(path)
+    assert whole.headers["etag"] == etag
     assert len(whole.content) == 4 * 24**3
     assert client.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
     assert client.get(path, headers={"Range": "bytes=4-11"}).content == whole.content[4:12]
@@ -301,6 +305,12 @@ def test_moments_of_a_stream_are_those_of_the_whole(
     (tmp_path / "a.zarr" / "u" / "c").rename(tmp_path / "gone")
     again = open_source(tmp_path / "a.zarr", "a", "tag", parts(client).settings, tmp_path / "notes")
     assert again.scale(range(2))[1] == rms  # from the note
+    (tmp_path / "gone").rename(tmp_path / "a.zarr" / "u" / "c")
+    (note,) = (tmp_path / "notes").iterdir()
+    note.write_text("")  # as a service leaves it that was killed
+    once_more = open_source(tmp_path / "a.zarr", "a", "tag", parts(client).settings, tmp_path / "notes")
+    assert once_more.scale(range(2))[1] == rms
+    assert note.read_text()
 
 
 def test_browsers_of_allowed_origins_may_read(serve: Serve, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -165,3 +167,60 @@ def test_zarr_reads_what_was_sent(client: TestClient, tmp_path: Path) -> None:
     send(client, "box", dataset(velocity))
     group = zarr.open_group(tmp_path / "data" / "volumes" / "box", mode="r")
     assert np.array_equal(np.asarray(group["v"]), velocity[1])
+
+
+def array(shape: list[int], chunks: list[int], dims: list[str], kind: str = "float32") -> bytes:
+    """The document of an array of which nothing was sent."""
+    return json.dumps(
+        {
+            "zarr_format": 3, "node_type": "array", "shape": shape, "data_type": kind, "fill_value": 0,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "attributes": {}, "dimension_names": dims, "storage_transformers": [],
+        }
+    ).encode()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hostile", "problem"),
+    [
+        ({"z": array([10**10], [10**10], ["z"], "int8")}, "z is in chunks of 10000000000 bytes"),
+        ({"z": array([10**10], [10**6], ["z"], "int8")}, "z is 10000000000 long"),
+        ({name: array([10**6] * 3, [64] * 3, ["z", "y", "x"]) for name in "uvw"}, "3814697265625 chunks"),
+        (
+            {name: array([4096] * 3, [4096] * 3, ["z", "y", "x"]) for name in "uvw"},
+            "chunks of 274877906944 bytes",
+        ),
+        ({"more/u": array([4], [4], ["x"])}, "cannot be opened"),
+    ],
+)
+def test_volumes_that_would_fill_the_memory_are_only_named(
+    client: TestClient, hostile: dict[str, bytes], problem: str
+) -> None:
+    client.put("/v1/volumes/bad/zarr.json", content=b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    for name, document in hostile.items():
+        client.put(f"/v1/volumes/bad/{name}/zarr.json", content=document)
+    assert problem in client.get("/v1/volumes/bad").json()["problem"]
+    assert len(client.get("/v1/volumes").json()["volumes"]) == 1
+
+
+def test_chunks_that_grow_beyond_their_array_are_not_decoded(client: TestClient) -> None:
+    sent = send(client, "bomb", dataset(noise(3, 4, 4, 4)))
+    assert json.loads(sent["u/zarr.json"])["codecs"][-1]["name"] == "zstd"
+    bomb = numcodecs.Zstd().encode(bytes(10**7))
+    client.put("/v1/volumes/bomb/u/c/0/0/0", content=bytes(bomb))
+    response = client.get("/v1/views/bomb/trilinear-x4/u/c/0/0/0")
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["field"] == "u"
+
+
+def test_what_is_refused_or_dropped_leaves_no_volume(serve: Serve, tmp_path: Path) -> None:
+    client = serve(data=tmp_path / "data", max_body_bytes=10)
+    assert client.put("/v1/volumes/box/a", content=(b"x" * 6 for _ in range(2))).status_code == 413
+    assert client.get("/v1/volumes").json() == {"volumes": []}
+    for name in (".part-dead", ".gone-dead/a"):
+        (tmp_path / "data" / "volumes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "volumes" / name).write_bytes(b"left by a service that was killed")
+    serve(data=tmp_path / "data")
+    assert not list((tmp_path / "data" / "volumes").iterdir())
