@@ -16,10 +16,13 @@ from eddylift import (
     Client,
     EddyliftError,
     FieldError,
+    Job,
+    JobStatus,
     Progress,
     Report,
     Reproduction,
     ServiceError,
+    StoredVolume,
     Symmetry,
 )
 
@@ -38,6 +41,11 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.upscale(dataset, model="trilinear-x4", boundary=boundary), xr.Dataset)
         assert_type(client.upscale(field, model="trilinear-x4", boundary={"y": "wall"}), xr.DataArray)
         assert_type(client.validate(None, array, model="trilinear-x4"), Report)
+        assert_type(client.upload(dataset, "box", progress=show), StoredVolume)
+        assert_type(client.volumes(), list[StoredVolume])
+        assert_type(client.open("box", model="trilinear-x4", boundary={"y": "wall"}), xr.Dataset)
+        assert_type(client.submit("box", "fine", model="trilinear-x4"), Job)
+        assert_type(client.job("some").wait(progress=show), JobStatus)
         assert_type(client.validate(dataset, field, model="trilinear-x4", boundary="periodic"), Report)
         assert_type(client.self_validate("trilinear-x4"), Reproduction)
         assert_type(client.symmetry("trilinear-x4"), Symmetry)
