@@ -78,10 +78,21 @@ def _draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
     for card in cards:
         values = [max(error, ROUND_OFF) for error in card.symmetry["equivariance_error"].values()]
         axes.semilogy(values, "o", ms=3.5, color=COLOURS[card.family], label=card.family)
+        if card.family == "relaxed":
+            _name_kept(axes, card.symmetry["equivariance_error"])
     axes.axvline(23.5, color="#bbbbbb", lw=1)
     axes.set(xticks=[11.5, 35.5], xticklabels=["24 rotations", "24 with reflection"], ylim=(ROUND_OFF / 2, 2))
     axes.tick_params(axis="x", length=0)
     axes.legend(fontsize=8, frameon=False, loc="center right")
+
+
+def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:
+    """Name rotations that are kept far better than the others are."""
+    rotations = list(errors.items())[1:24]
+    worst = max(error for _, error in rotations)
+    for place, (name, error) in enumerate(rotations, start=1):
+        if error < worst / 3:
+            axes.annotate(name, (place, error), textcoords="offset points", xytext=(6, -9), fontsize=8)
 
 
 def _draw_shares(axes: Axes, card: Card) -> None:
