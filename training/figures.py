@@ -91,7 +91,7 @@ def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:
     rotations = list(errors.items())[1:24]
     worst = max(error for _, error in rotations)
     for place, (name, error) in enumerate(rotations, start=1):
-        if error < worst / 3:
+        if error < worst / 10:
             axes.annotate(name, (place, error), textcoords="offset points", xytext=(6, -9), fontsize=8)
 
 

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from models.catalogue import Catalogue
+from models.superresolution import FACTOR
 from training.dataset import StoredRun
 from training.evaluate import judge, measure, middle, require_unseen, samples, spread
 from training.figures import Bar, draw_errors, draw_symmetry
@@ -102,10 +103,12 @@ def simulated(flow: str, n: int, seed: int, snapshots: int, data: Path) -> Store
 
 
 def opponent(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -> Entrant:
-    """An opponent; it answers in the precision of the networks."""
-    return Entrant(
-        lambda sample: judge(answer(torch.from_numpy(middle(sample)), sample.boundary).numpy(), sample), weights
-    )
+    """An opponent; it answers in the precision of the networks. Weights are those of one coarse cell's answer."""
+
+    def judged(sample: HeldOut) -> dict[str, Value]:
+        return judge(answer(torch.from_numpy(middle(sample)), sample.boundary).numpy(), sample)
+
+    return Entrant(judged, weights, weights / FACTOR**3)
 
 
 def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
