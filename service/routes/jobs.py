@@ -69,7 +69,7 @@ async def get_jobs(service: ServiceDep) -> Jobs:
     return Jobs(jobs=[_describe(service, job) for job in jobs])
 
 
-@router.get("/{job}", summary="Tell how far a job is", responses=responses(404))
+@router.get("/{job}", summary="Tell how far a job is", responses=responses(404, 422))
 async def get_job(service: ServiceDep, job: JobDep) -> Job:
     """How far a job is, how fast, and how long it still takes."""
     return _describe(service, job)
@@ -79,7 +79,7 @@ async def get_job(service: ServiceDep, job: JobDep) -> Job:
     "/{job}/events",
     summary="Watch a job",
     response_class=EventSourceResponse,
-    responses=responses(404),
+    responses=responses(404, 422),
 )
 async def get_events(service: ServiceDep, job: JobDep) -> AsyncIterator[Job]:
     """The job twice a second as server-sent events, the last when it has ended."""
@@ -91,14 +91,14 @@ async def get_events(service: ServiceDep, job: JobDep) -> AsyncIterator[Job]:
         await asyncio.sleep(EVERY)
 
 
-@router.post("/{job}/cancel", summary="Cancel a job", responses=responses(404))
+@router.post("/{job}/cancel", summary="Cancel a job", responses=responses(404, 422))
 async def post_cancel(service: ServiceDep, job: JobDep) -> Job:
     """Stop a job; what is done stays, and the job can be resumed."""
     await service.jobs.cancel(service, job)
     return await _look(service, job)
 
 
-@router.post("/{job}/resume", status_code=202, summary="Resume a job", responses=responses(404))
+@router.post("/{job}/resume", status_code=202, summary="Resume a job", responses=responses(404, 409, 422))
 async def post_resume(service: ServiceDep, job: JobDep) -> Job:
     """Go on with a job that failed or was cancelled; blocks that are done are not computed again."""
     await service.jobs.resume(service, job)
