@@ -12,9 +12,10 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -80,7 +81,7 @@ class Item(NamedTuple):
     block: Block
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
     """What became of a work.
 
@@ -93,6 +94,16 @@ class Answer:
     fine: NDArray[np.float32]
     queue_seconds: float
     compute_seconds: float
+
+    def taken(self) -> Answer:
+        """The same, whose field this one no longer holds.
+
+        Futures and their callbacks hold on to each other until the garbage collector comes, which counts objects, not
+        bytes.
+        """
+        answer = replace(self)
+        self.fine = np.empty(0, np.float32)
+        return answer
 
 
 class Work:
@@ -289,11 +300,14 @@ class Batcher:
             self._line.append(work)
             self._count()
             self._changed.notify_all()
-        work.future.add_done_callback(lambda _: self._leave(work))
+        # Weak, for the reason given with Answer.taken; whoever ends the work holds it.
+        reference = weakref.ref(work)
+        work.future.add_done_callback(lambda _: self._leave(reference()))
         return work.future
 
-    def _leave(self, work: Work) -> None:
+    def _leave(self, work: Work | None) -> None:
         """A work is answered, failed or no longer wanted."""
+        assert work is not None  # noqa: S101 in line, or being computed
         with self._changed:
             if dropped := work.blocks:
                 self._line.remove(work)

@@ -64,7 +64,7 @@ async def compute(service: Service, card: Card, prepare: Callable[[SuperResoluti
         raise Problem(503, "unloadable", detail, headers={"Retry-After": "60"}) from error
     work = await service.in_thread(lambda: prepare(model))
     try:
-        return await asyncio.wrap_future(service.batcher.submit(work))
+        return (await asyncio.wrap_future(service.batcher.submit(work))).taken()
     except QueueFullError as error:
         detail = "more is waiting for the device than may wait"
         raise busy(detail, error.retry_after) from error
