@@ -157,7 +157,7 @@ class Jobs:
         if target == view.source.name:
             raise unfit(field="target", value=target, expected="another volume than the source")
         require_own(view, service.volumes.root / checked_name(target))
-        if any(target in (job.source, job.target) for job in self.ledger.all() if not job.ended):
+        if self.uses(target):
             raise Problem(409, "taken", f"another job uses {target}")
 
     def _launch(self, service: Service, job: Job) -> None:
@@ -187,8 +187,7 @@ class Jobs:
         view = await service.in_thread(lambda: look(service, job.source, job.model, job.boundary))
         folder = service.volumes.root / job.target
         progress = self._progress[job.id]
-        counts = view.layout.counts
-        progress.blocks = view.levels * math.prod(counts)
+        progress.blocks = view.levels * math.prod(view.layout.counts)
         progress.cells = math.prod(view.chunk)
         await service.in_thread(lambda: begin(view, folder))
         progress.began = time.monotonic()
