@@ -162,6 +162,15 @@ def within(part: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """507 where a disk does not take something."""
+    try:
+        yield
+    except OSError as error:
+        raise Problem(507, "no-room", f"{what} cannot be stored: {error.strerror}") from error
+
+
 def respond(request: Request, problem: Problem) -> Response:
     """The answer that carries a problem."""
     request.app.state.service.metrics.errors.labels(problem.kind).inc()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from models.blocks import parse_boundary
-from service.errors import Problem, unfit
+from service.errors import Problem, storing, unfit
 from service.superresolved import DOCUMENT, Place
 from service.volumes import PART, checked_name, write_whole
 
@@ -235,11 +235,9 @@ class Jobs:
         await self._require_same(service, view)
 
         def keep() -> None:
-            try:
+            with storing("a block"):
                 for key, content in chunks.items():
                     write_whole(folder / key, content)
-            except OSError as error:
-                raise Problem(507, "no-room", f"a block cannot be stored: {error.strerror}") from error
 
         await service.in_thread(keep)
 
@@ -281,12 +279,10 @@ def begin(view: SuperResolved, folder: Path) -> None:
     documents[DOCUMENT] = json.dumps(head).encode()
     part = folder.with_name(f"{PART}-{folder.name}-{view.fingerprint}")
     shutil.rmtree(part, ignore_errors=True)
-    try:
+    with storing(folder.name):
         for key, content in documents.items():
             write_whole(part / key, content)
         part.rename(folder)
-    except OSError as error:
-        raise Problem(507, "no-room", f"{folder.name} cannot be begun: {error.strerror}") from error
 
 
 def places(view: SuperResolved) -> Iterator[Place]:

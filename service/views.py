@@ -12,7 +12,7 @@ import anyio
 
 from models.blocks import PERIODIC
 from service.batching import Part
-from service.errors import Problem, unfit
+from service.errors import storing, unfit
 from service.sources import Source, open_source
 from service.superresolved import SuperResolved
 from service.upscaling import compute
@@ -200,11 +200,9 @@ class Views:
             self.computed += 1
 
             def keep() -> None:
-                try:
+                with storing("a block"):
                     for key, content in chunks.items():
                         self.blocks.put(f"{view.fingerprint}/{key}", content)
-                except OSError as error:
-                    raise Problem(507, "no-room", f"a block cannot be stored: {error.strerror}") from error
 
             await service.in_thread(keep)
             return chunks
