@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.blocks import PERIODIC
 from models.errors import Errors, coarsen, near_walls_of, ratio
-from models.gradients import GradientSums, central_differences
+from models.gradients import CUBE, GradientSums, central_differences
 from models.moments import Moments
 from models.profiles import Profile
 from models.slabs import Grid, Steps, cut, surrounded
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.blocks import Read
+    from models.blocks import Boundaries, Cells, Read
+    from models.gradients import Lengths
     from models.slabs import Box
 
     Reads = Read[np.floating]
@@ -117,30 +119,37 @@ class _Sums:
         }
 
 
-def compare(
+def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it is read
     answer: Reads,
     reference: Reads,
     coarse: Reads,
-    baseline: Reads | None,
-    grid: Grid,
+    baseline: Reads | None = None,
     *,
+    cells: Cells,
+    boundary: Boundaries = PERIODIC,
+    length: Lengths = CUBE,
+    factor: int = 4,
     slab: int = SLAB,
     scratch: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Value]:
     """Every metric of an answer that is not in memory.
 
-    The volumes are read in boxes: once for all metrics but spectra, then for spectra along lines once more for each
-    periodic axis, or for spectra by shells once more for each component. The coarse volume and the baseline are read
-    once. The most memory is about 50 bytes times ``slab``.
+    The volumes are read in boxes: once for all metrics but spectra, then the answer and the reference for spectra, once
+    more for each component if all axes are periodic, else for each periodic axis. Memory is about 65 bytes for each of
+    ``slab`` cells of float32 and 60 MB.
 
     Args:
         answer: gives the super-resolved field, (3, z, y, x), for ranges of cells.
         reference: gives the true field.
         coarse: gives what the answer was made from, for ranges of coarse cells.
         baseline: gives trilinear interpolation of the coarse field, for the skill.
-        grid: where the cells are.
-        slab: fine cells that are read at a time; at least a coarse cell by a coarse cell by a whole line.
+        cells: fine cells along (z, y, x).
+        boundary: of each axis (z, y, x).
+        length: of each axis (z, y, x).
+        factor: fine cells per coarse cell along an axis.
+        slab: fine cells that are read at a time. Spectra by shells need a whole plane (y, x) and those along lines a
+            whole line, be they larger.
         scratch: folder for a file of 8 bytes a fine cell (8.6 GB for 1024^3), for spectra by shells of volumes larger
             than a slab. None holds as much in memory.
         progress: called with the slabs that are done and their total, after each. What it raises ends the comparison,
@@ -167,10 +176,11 @@ def compare(
         ValueError: if an axis is not a whole number of coarse cells long.
         OSError: if the folder does not take the file.
     """
-    if any(n % grid.factor for n in grid.cells):
-        message = f"every axis must be a multiple of {grid.factor} cells long, got {grid.cells}"
+    if any(n % factor for n in cells):
+        message = f"every axis must be a multiple of {factor} cells long, got {cells}"
         raise ValueError(message)
-    boxes = cut(grid.cells, slab, grid.factor)
+    grid = Grid(cells, factor, boundary, length)
+    boxes = cut(cells, slab, factor)
     sums = _Sums(grid)
     work = Steps(len(boxes) + _spectrum_steps(grid, slab), progress)
     for box in boxes:

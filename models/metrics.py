@@ -17,7 +17,6 @@ from models.comparison import Value, compare
 from models.errors import coarsen, mae_over_rms, near_walls, rms
 from models.gradients import CUBE, Gradients, gradient_statistics, gradients
 from models.profiles import profile_errors
-from models.slabs import Grid
 from models.spectra import Spectrum, line_spectrum, resolved_wavenumber, spectrum, spectrum_errors
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CUBE",
     "Gradients",
-    "Grid",
     "Spectrum",
     "Value",
     "coarsen",
@@ -70,9 +68,17 @@ def report(
         length: of each axis (z, y, x).
     """
     _, nz, ny, nx = answer.shape
-    grid = Grid((nz, ny, nx), nx // coarse.shape[-1], boundary, length)
-    plain = None if baseline is None else _reader(baseline)
-    return compare(_reader(answer), _reader(reference), _reader(coarse), plain, grid, slab=SLAB)
+    return compare(
+        _reader(answer),
+        _reader(reference),
+        _reader(coarse),
+        None if baseline is None else _reader(baseline),
+        cells=(nz, ny, nx),
+        boundary=boundary,
+        length=length,
+        factor=nx // coarse.shape[-1],
+        slab=SLAB,
+    )
 
 
 def _reader(field: Float[Tensor, "3 z y x"]) -> Read[np.floating]:
