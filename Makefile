@@ -9,7 +9,7 @@ BIN := .venv/bin
 ESCNN := .venv-escnn
 ROOMS := models training service eddylift tests examples
 
-.PHONY: help install demo test serve train lint format clean
+.PHONY: help install demo test bench serve train lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,6 +23,9 @@ demo: install  ## super-resolve held-out turbulence over HTTP; prints the table,
 test: lint $(ESCNN)/.installed  ## lint, then run all tests
 	$(BIN)/python -m pytest
 	$(ESCNN)/bin/python -m pytest tests/escnn
+
+bench: .venv/.bench  ## measure against other networks, tools and servers (ARGS=--quick); writes tests/benchmarks/BENCH.md
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 serve: install  ## start the service (HOST=, PORT=)
 	$(BIN)/python -m service --host $(HOST) --port $(PORT)
@@ -46,6 +49,10 @@ clean:  ## remove the environments and caches
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
+	touch $@
+
+.venv/.bench: .venv/.installed
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev,bench]'
 	touch $@
 
 # escnn declares what it does not need (py3nj, which takes a Fortran compiler to build), so what it does need is listed.
