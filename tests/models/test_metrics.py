@@ -61,6 +61,24 @@ def test_spectrum_sums_to_the_energy() -> None:
     assert float(spectrum(field).energy.sum()) == pytest.approx(1.5 * float(rms(field) ** 2), rel=1e-10)
 
 
+@pytest.mark.parametrize("axis", [-3, -2, -1])
+def test_the_shortest_waves_count_once(axis: int) -> None:
+    """Of which there is a cosine and no sine; along x, rfft keeps all of them."""
+    line = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(4)
+    field = line.reshape(-1, *[1] * (-1 - axis)).expand(3, 8, 8, 8)
+    for energy in (spectrum(field).energy, line_spectrum(field, axis).energy):
+        assert energy.tolist() == pytest.approx([0, 0, 0, 1.5], abs=1e-14)
+
+
+def test_shells_of_a_box_are_those_of_its_longest_edge() -> None:
+    cells = torch.arange(8, dtype=torch.float64)[:, None, None]
+    field = torch.cos(2 * math.pi * 3 * cells / 8).expand(3, 8, 16, 12)
+    k, energy = spectrum(field)
+    assert k.tolist() == list(range(1, 9))
+    # Three waves along an edge half as long.
+    assert energy.tolist() == pytest.approx([0, 0, 0, 0, 0, 0.75, 0, 0], abs=1e-14)
+
+
 def test_spectrum_errors_split_at_the_coarse_nyquist() -> None:
     answer, reference = spectrum(waves()), spectrum(waves())
     assert spectrum_errors(answer, reference) == (0.0, 0.0)
