@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from service.access import Scope
+
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -21,6 +23,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    commands = parser.add_subparsers(dest="command", title="instead of serving")
+    token = commands.add_parser(
+        "token",
+        help="make a token",
+        description="Make a token. It is shown on standard error and stored nowhere. On standard output is the line "
+        "that lets it in: append it to the file that EDDYLIFT_TOKENS names, and start the service again.",
+    )
+    token.add_argument("--name", required=True, help="what logs call its bearer")
+    token.add_argument("--scope", required=True, choices=("read", "write", "admin"), help="each does what is before it")
     return parser.parse_args(arguments)
 
 
@@ -38,26 +49,64 @@ GRACE_S = 30
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
-    # Not at the top: the processes that read foreign bodies start from this file too, and need neither.
-    import uvicorn  # noqa: PLC0415
-
-    from service import create_app  # noqa: PLC0415
+    # Not at the top: the processes that read foreign bodies start from this file too, and need none of it.
+    from service.access import TokensError  # noqa: PLC0415
 
     options = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if reachable(options.host):
-        logging.getLogger("service").warning(
-            "listening on %s: anyone who can reach this address can use the service", options.host
-        )
+    try:
+        if options.command == "token":
+            return make(options.name, options.scope)
+        return serve(options.host, options.port)
+    except TokensError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+def make(name: str, scope: Scope) -> int:
+    """Make a token: the secret for its bearer, the line for the service."""
+    from service.access import make_token  # noqa: PLC0415
+
+    secret, line = make_token(name, scope)
+    sys.stderr.write(f"{secret}\n")
+    sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def serve(host: str, port: int) -> int:
+    """Serve on an address.
+
+    Raises:
+        TokensError: if others reach the address and nothing says whether they may use the service.
+    """
+    import uvicorn  # noqa: PLC0415
+
+    from service import Settings, create_app  # noqa: PLC0415
+    from service.access import OFF, TokensError  # noqa: PLC0415
+    from service.logs import configure  # noqa: PLC0415
+
+    settings = Settings()
+    configure(settings.log_format)
+    if reachable(host):
+        if settings.tokens is None:
+            message = (
+                f"others can reach {host}, and no tokens are set. EDDYLIFT_TOKENS=<file> lets in those who have one "
+                "(`python -m service token --help` tells how to make it); EDDYLIFT_TOKENS=off lets in everyone"
+            )
+            raise TokensError(message)
+        if settings.tokens == OFF:
+            logging.getLogger("service").warning(
+                "listening on %s without tokens: anyone who can reach this address can use the service", host
+            )
     # uvicorn hands a SIGTERM on once it has shut down; that is an end as it should be.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Batching needs all requests in one process: the device has one owner.
     uvicorn.run(
-        create_app(),
-        host=options.host,
-        port=options.port,
+        create_app(settings),
+        host=host,
+        port=port,
         workers=1,
         log_config=None,
+        access_log=False,  # ours says more
         server_header=False,
         # Whoever watches a job would hold the service up for as long as the job takes.
         timeout_graceful_shutdown=GRACE_S,

@@ -13,12 +13,14 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from models.catalogue import Catalogue
 from service import errors
+from service.access import Access
 from service.batching import Batcher, Limits
 from service.dependencies import Service
+from service.guard import Guard
 from service.jobs import Jobs
 from service.ledger import Ledger
 from service.loading import Shelf, choose
-from service.monitoring import CountRequests, Metrics
+from service.monitoring import Metrics, Observe
 from service.quarantine import Quarantine
 from service.routes import health, jobs, models, upscale, validate, views, volumes
 from service.settings import Settings
@@ -44,6 +46,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Args:
         settings: from the environment if None.
+
+    Raises:
+        TokensError: if the file of tokens cannot be used.
     """
     settings = settings or Settings()
     service = _assemble(settings)
@@ -76,10 +81,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(service.batcher.close)
             await asyncio.to_thread(service.quarantine.close)
 
-    app = FastAPI(title="eddylift", version="1", description=DESCRIPTION.strip(), lifespan=lifespan)
+    app = FastAPI(
+        title="eddylift",
+        version="1",
+        description=DESCRIPTION.strip(),
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
     app.state.service = service
-    app.add_middleware(CountRequests, metrics=service.metrics)
     errors.install(app)
+    # The last that is added is the first to see a request.
+    access = Access.of(settings.tokens)
+    app.add_middleware(Guard, access=access, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -88,6 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["*"],
         )
+    app.add_middleware(Observe, metrics=service.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, so that a route's path is what metrics call it.
     for room in (models, upscale, validate, volumes, views, jobs, health):
         app.include_router(room.router)

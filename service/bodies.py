@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 
 from service.errors import Problem, malformed, too_large, unsupported
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
     from typing import TypeVar
 
+    from starlette.requests import Request
     from starlette.types import Message, Receive
 
     from service.settings import Settings
@@ -53,19 +54,27 @@ def check_head(request: Request, settings: Settings) -> None:
         raise too_large(field="body", value=f"{length} bytes", limit=f"{settings.max_body_bytes} bytes")
 
 
-def _bounded(receive: Receive, settings: Settings) -> Receive:
-    """A ``receive`` that ends bodies that grow too long (413) or stop coming (408)."""
-    received = 0
+def bounded(receive: Receive, settings: Settings) -> Receive:
+    """A ``receive`` that ends bodies that grow too long (413), stop coming or come too slowly (408)."""
+    received, waited, whole = 0, 0.0, False
 
-    async def bounded() -> Message:
-        nonlocal received
+    async def receive_bounded() -> Message:
+        nonlocal received, waited, whole
+        if whole:
+            # What comes now is that the client hangs up, whenever that is.
+            return await receive()
+        clock = asyncio.get_running_loop().time
+        # Time that we take ourselves is not the client's.
+        left = settings.body_idle_s + received / settings.body_bytes_per_s - waited
+        start = clock()
         try:
-            async with asyncio.timeout(settings.body_idle_s):
+            async with asyncio.timeout(min(settings.body_idle_s, left)):
                 message = await receive()
         except TimeoutError:
-            detail = f"no more of the body came for {settings.body_idle_s:g} s"
-            raise Problem(408, "timeout", detail, headers={"Connection": "close"}) from None
+            raise _late(settings, slow=left < settings.body_idle_s) from None
+        waited += clock() - start
         received += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
         if received > settings.max_body_bytes:
             raise too_large(
                 field="body",
@@ -74,14 +83,20 @@ def _bounded(receive: Receive, settings: Settings) -> Receive:
             )
         return message
 
-    return bounded
+    return receive_bounded
+
+
+def _late(settings: Settings, *, slow: bool) -> Problem:
+    detail = f"no more of the body came for {settings.body_idle_s:g} s"
+    if slow:
+        detail = f"the body came at less than {settings.body_bytes_per_s:g} bytes per second"
+    return Problem(408, "timeout", detail, headers={"Connection": "close"})
 
 
 async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator[bytes]:
     """Receive a body that is stored as it comes."""
     check_head(request, settings)
-    stream = Request(request.scope, _bounded(request.receive, settings)).stream()
-    async with aclosing(stream):
+    async with aclosing(request.stream()) as stream:
         async for piece in stream:
             yield piece
 
@@ -103,9 +118,8 @@ async def receive_parts(request: Request, settings: Settings, names: Sequence[st
     media_type = essence(request.headers.get("content-type"))
     if media_type != MULTIPART:
         raise unsupported(field="Content-Type", value=media_type or None, expected=MULTIPART)
-    bounded = Request(request.scope, _bounded(request.receive, settings))
     parts: dict[str, Body] = {}
-    async with bounded.form(max_files=len(names), max_fields=len(names)) as form:
+    async with request.form(max_files=len(names), max_fields=len(names)) as form:
         for name, part in form.multi_items():
             if name not in names or name in parts:
                 found = "there twice" if name in parts else "there"

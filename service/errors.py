@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http
 import json
-import logging
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,6 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+
+from service.logs import request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,9 @@ TITLES: Final = {
     "malformed": "The body is not what it says it is",
     "unknown-model": "There is no such model",
     "no-sample": "There is no held-out sample",
-    "timeout": "The body stopped coming",
+    "timeout": "The body did not come in time",
+    "unauthorized": "A token is asked for",
+    "forbidden": "It may not be used",
     "too-large": "Over a limit of this service",
     "unsupported": "Not a container that is read here",
     "unfit": "A field does not fit",
@@ -49,7 +52,6 @@ TITLES: Final = {
     "no-room": "There is no room left",
     "internal": "The service failed",
 }
-logger = logging.getLogger("service")
 
 
 class FieldError(NamedTuple):
@@ -66,8 +68,8 @@ class FieldError(NamedTuple):
     expected: str
 
 
-class Problem(Exception):  # noqa: N818 the word of RFC 9457
-    """A refusal.
+class Problem(HTTPException):
+    """A refusal. FastAPI lets an HTTPException through where a body that it reads itself is cut short.
 
     Args:
         status: HTTP status.
@@ -87,12 +89,12 @@ class Problem(Exception):  # noqa: N818 the word of RFC 9457
         headers: Mapping[str, str] | None = None,
     ) -> None:
         # All of these, so that it can be pickled from process to process.
-        super().__init__(status, kind, detail)
-        self.status = status
+        Exception.__init__(self, status, kind, detail)
+        self.status = self.status_code = status
         self.kind = kind
-        self.detail = detail
+        self.detail: str = detail
         self.errors = list(errors)
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
     def __str__(self) -> str:
         """What is wrong."""
@@ -106,6 +108,7 @@ class Problem(Exception):  # noqa: N818 the word of RFC 9457
             "status": self.status,
             "detail": self.detail,
             "instance": instance,
+            "request_id": request_id.get(),
             "errors": [error._asdict() for error in self.errors],
         }
 
@@ -211,32 +214,26 @@ async def _on_gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=GONE)
 
 
-async def _on_bug(request: Request, error: Exception) -> Response:
-    """Anything else is ours. The log has the trace, the answer does not."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return respond(request, Problem(500, "internal", "the service failed on this request; its log says more"))
-
-
 def install(app: FastAPI) -> None:
     """Make every refusal of an app a problem document."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(ClientDisconnect, _on_gone)
-    app.add_exception_handler(Exception, _on_bug)
 
 
 SCHEMA: Final[dict[str, Any]] = {
     "title": "Problem",
     "description": "A problem document (RFC 9457).",
     "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "errors"],
+    "required": ["type", "title", "status", "detail", "instance", "request_id", "errors"],
     "properties": {
         "type": {"type": "string", "format": "uri", "example": "urn:eddylift:problem:unfit"},
         "title": {"type": "string", "example": "A field does not fit"},
         "status": {"type": "integer", "example": 422},
         "detail": {"type": "string", "example": "u is nan at (z, y, x) = (1, 2, 3); expected finite velocities"},
         "instance": {"type": "string", "example": "/v1/upscale"},
+        "request_id": {"type": "string", "description": "also in the header X-Request-ID and in the log"},
         "errors": {
             "type": "array",
             "items": {
@@ -254,14 +251,16 @@ SCHEMA: Final[dict[str, Any]] = {
 
 _MEANINGS: Final = {
     400: "The body is not what it says it is.",
+    401: "A token is asked for, and none that is known was sent.",
+    403: "The token does not let its bearer do this.",
     404: "There is no such model.",
-    408: "The body stopped coming.",
+    408: "The body stopped coming, or came too slowly.",
     409: "There is something else already, or it is in use.",
     413: "Over a limit of this service.",
     415: "A container that is not read here.",
     416: "The range of bytes lies outside of the object.",
     422: "Understood, but something does not fit: `errors` names the field, its value and what was expected.",
-    429: "All places are taken; `Retry-After` says when to come back.",
+    429: "All places are taken, or the client asks too often; `Retry-After` says when to come back.",
     503: "Not ready, or the device has no room; `Retry-After` says when to come back.",
     507: "There is no room to store it; nothing was lost.",
 }

@@ -50,6 +50,29 @@ class Settings(BaseSettings):
         tuple[str, ...], Field(description="Origins whose pages may read answers in a browser; `*` is all.")
     ] = ()
 
+    # Who may use it, and how often.
+    tokens: Annotated[
+        Literal["off"] | Path | None,
+        Field(
+            description="File of tokens, a line each: `name scope sha256`, as `python -m service token` prints them. "
+            "Whoever has none is refused. Unset, tokens are neither asked for nor is a host served on that others "
+            "reach; `off` serves there too, without tokens."
+        ),
+    ] = None
+    rate_per_s: Annotated[
+        PositiveFloat | None,
+        Field(
+            description="Requests a second that each token, or each address without one, may make for long; 429 with "
+            "Retry-After beyond. Not limited if unset. Behind a proxy, set FORWARDED_ALLOW_IPS to its address."
+        ),
+    ] = None
+    rate_burst: Annotated[
+        PositiveInt, Field(description="Requests that may come at once; a view is one request for each block read.")
+    ] = 100
+    log_format: Annotated[
+        Literal["text", "json"], Field(description="Lines of the log: for a person, or JSON for a program.")
+    ] = "text"
+
     # Batching.
     block: Annotated[PositiveInt, Field(description="Longest edge of a block, in coarse cells.")] = 32
     batch_wait_ms: Annotated[
@@ -90,6 +113,10 @@ class Settings(BaseSettings):
     body_idle_s: Annotated[
         PositiveFloat, Field(description="Longest pause between two pieces of a body before 408.")
     ] = 30.0
+    body_bytes_per_s: Annotated[
+        PositiveFloat,
+        Field(description="Slowest that a body may come on the whole, once `body_idle_s` are over, before 408."),
+    ] = 16_384.0
 
     # What a velocity may be.
     max_speed: Annotated[

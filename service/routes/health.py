@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from service.access import REFUSALS, bearer, needs
 from service.dependencies import ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import responses, unready
 from service.schemas import Health
@@ -22,17 +23,25 @@ async def get_live(service: ServiceDep) -> Health:
 
 
 @router.get("/health/ready", summary="Can it compute?", responses=responses(503))
-async def get_ready(service: ServiceDep) -> Health:
-    """200 once the models are warm, with those that cannot be served and why."""
+async def get_ready(request: Request, service: ServiceDep) -> Health:
+    """200 once the models are warm; to those who may read, with the models that can and cannot be served, and why."""
     if not service.ready:
         detail = "the models are not warm yet"
         raise unready(detail)
+    if bearer(request) is None:
+        return Health(status="ready")
     failures = service.shelf.failures
     models = [name for name in service.shelf.catalogue.names() if name not in failures]
     return Health(status="ready", models=models, failures=failures)
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    dependencies=[needs("admin")],
+    responses=REFUSALS,
+)
 async def get_metrics(service: ServiceDep) -> Response:
     """Requests, queue, batches, time on the device, voxels and errors, in Prometheus's text format."""
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

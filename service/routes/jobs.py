@@ -10,11 +10,13 @@ from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse
 
 from service import ledger
+from service.access import REFUSALS, needs
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import Problem, responses
 from service.schemas import Job, Jobs, Order
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+WRITE = [needs("write")]
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[needs("read")], responses=REFUSALS)
 # Seconds between two events.
 EVERY = 0.5
 
@@ -52,7 +54,13 @@ async def _look(service: Service, job: ledger.Job) -> Job:
     return _describe(service, now or job)
 
 
-@router.post("", status_code=202, summary="Order a job", responses=responses(400, 404, 409, 422))
+@router.post(
+    "",
+    status_code=202,
+    summary="Order a job",
+    dependencies=WRITE,
+    responses=responses(400, 404, 409, 422),
+)
 async def post_jobs(service: ServiceDep, order: Order) -> Job:
     """Super-resolve a stored volume into another one, in the background; the target can be read while it fills.
 
@@ -91,14 +99,20 @@ async def get_events(service: ServiceDep, job: JobDep) -> AsyncIterator[Job]:
         await asyncio.sleep(EVERY)
 
 
-@router.post("/{job}/cancel", summary="Cancel a job", responses=responses(404, 422))
+@router.post("/{job}/cancel", summary="Cancel a job", dependencies=WRITE, responses=responses(404, 422))
 async def post_cancel(service: ServiceDep, job: JobDep) -> Job:
     """Stop a job; what is done stays, and the job can be resumed."""
     await service.jobs.cancel(service, job)
     return await _look(service, job)
 
 
-@router.post("/{job}/resume", status_code=202, summary="Resume a job", responses=responses(404, 409, 422))
+@router.post(
+    "/{job}/resume",
+    status_code=202,
+    summary="Resume a job",
+    dependencies=WRITE,
+    responses=responses(404, 409, 422),
+)
 async def post_resume(service: ServiceDep, job: JobDep) -> Job:
     """Go on with a job that failed or was cancelled; blocks that are done are not computed again."""
     await service.jobs.resume(service, job)

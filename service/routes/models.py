@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request
 
+from service.access import REFUSALS, needs
 from service.dependencies import ServiceDep, admit, find_card
 from service.errors import Problem, responses
 from service.schemas import Card, Cards, Reproduction, Symmetry
@@ -15,7 +16,7 @@ from service.validation import TRILINEAR, close, measure
 if TYPE_CHECKING:
     from models.catalogue import HeldOut
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("read")], responses=REFUSALS)
 
 
 @router.get("", summary="List the models")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
+from service.access import REFUSALS, needs
 from service.bodies import essence, receive_body
 from service.containers import MEDIA_TYPES, check_media_type
 from service.dependencies import BoundariesDep, QueryCard, ServiceDep, admit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-router = APIRouter(prefix="/v1", tags=["super-resolution"])
+router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 PIECE = 1 << 20
 BINARY: dict[str, Any] = {name: {"schema": {"type": "string", "format": "binary"}} for name in MEDIA_TYPES}
 HEADERS = {

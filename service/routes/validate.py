@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request
 
+from service.access import REFUSALS, needs
 from service.bodies import receive_parts
 from service.dependencies import BoundariesDep, QueryCard, ServiceDep, admit, find_card
 from service.errors import malformed, responses, within
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from service.layouts import Volume
     from service.quarantine import Quarantine
 
-router = APIRouter(prefix="/v1", tags=["super-resolution"])
+router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 COARSE, REFERENCE = "coarse", "reference"
 FORM: dict[str, Any] = {
     "schema": {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from models.blocks import parse_boundary
+from service.access import REFUSALS, needs
 from service.bodies import unless_gone
 from service.dependencies import ServiceDep, find_card
 from service.errors import Problem, responses, unfit, unready
@@ -17,7 +18,7 @@ from service.superresolved import DOCUMENT
 if TYPE_CHECKING:
     from models.blocks import Boundaries
 
-router = APIRouter(prefix="/v1/views", tags=["views"])
+router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 
 
 def _parse(model: str) -> tuple[str, Boundaries | None]:

@@ -6,13 +6,15 @@ from contextlib import suppress
 
 from fastapi import APIRouter, Request, Response
 
+from service.access import REFUSALS, needs
 from service.bodies import check_head, receive_pieces
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import Problem, responses
 from service.objects import answer_file
 from service.schemas import Volume, Volumes
 
-router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
+WRITE = [needs("write")]
+router = APIRouter(prefix="/v1/volumes", tags=["volumes"], dependencies=[needs("read")], responses=REFUSALS)
 
 
 def _describe(service: Service, name: str) -> Volume:
@@ -59,14 +61,21 @@ async def get_volume(service: ServiceDep, name: str) -> Volume:
     return await service.in_thread(lambda: _describe(service, name))
 
 
-@router.delete("/{name}", status_code=204, summary="Drop a volume", responses=responses(404, 409, 422))
+@router.delete(
+    "/{name}", status_code=204, summary="Drop a volume", dependencies=WRITE, responses=responses(404, 409, 422)
+)
 async def delete_volume(service: ServiceDep, name: str) -> None:
     """Drop a volume with all its keys."""
     await require_idle(service, name)
     await service.in_thread(lambda: service.volumes.delete(name))
 
 
-@router.put("/{name}/{key:path}", summary="Send a key", responses=responses(408, 409, 413, 415, 422, 507))
+@router.put(
+    "/{name}/{key:path}",
+    summary="Send a key",
+    dependencies=WRITE,
+    responses=responses(408, 409, 413, 415, 422, 507),
+)
 async def put_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
     """Store one object of a Zarr group, v2 or v3, such as `zarr.json` or `u/c/0/0/0`; 201 if it is new, else 204.
 
@@ -86,7 +95,13 @@ async def get_key(request: Request, service: ServiceDep, name: str, key: str) ->
     return await service.in_thread(lambda: answer_file(request, service.volumes.object(name, key)))
 
 
-@router.delete("/{name}/{key:path}", status_code=204, summary="Drop a key", responses=responses(404, 409, 422))
+@router.delete(
+    "/{name}/{key:path}",
+    status_code=204,
+    summary="Drop a key",
+    dependencies=WRITE,
+    responses=responses(404, 409, 422),
+)
 async def delete_key(service: ServiceDep, name: str, key: str) -> None:
     """Drop one object of a volume."""
     await require_idle(service, name)

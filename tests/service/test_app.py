@@ -156,7 +156,7 @@ def test_devices_by_name() -> None:
 
 
 def test_the_command_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    assert vars(parse([])) == {"host": "127.0.0.1", "port": 8000}
+    assert vars(parse([])) == {"host": "127.0.0.1", "port": 8000, "command": None}
     started: list[dict[str, Any]] = []
 
     def run(_app: FastAPI, **options: Any) -> None:  # noqa: ANN401 as uvicorn takes them
@@ -164,6 +164,7 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 
     monkeypatch.setattr("uvicorn.run", run)
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setenv("EDDYLIFT_TOKENS", "off")
     assert main(["--host", "0.0.0.0", "--port", "81"]) == 0  # noqa: S104 what is warned of
     assert started[0]["host"] == "0.0.0.0"  # noqa: S104 as told
     assert started[0]["port"] == 81

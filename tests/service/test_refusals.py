@@ -41,7 +41,7 @@ def refused(client: TestClient, response: httpx2.Response, status: int, field: s
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
-    assert set(problem) == {"type", "title", "status", "detail", "instance", "errors"}
+    assert set(problem) == {"type", "title", "status", "detail", "instance", "request_id", "errors"}
     assert problem["status"] == status
     assert problem["type"].startswith("urn:eddylift:problem:")
     (error,) = problem["errors"]
