@@ -6,33 +6,21 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import anyio
 import torch
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from models.catalogue import Catalogue
 from service import errors
 from service.access import Access
-from service.batching import Batcher, Limits
-from service.dependencies import Service
+from service.assembly import assemble
 from service.guard import Guard
-from service.jobs import Jobs
-from service.ledger import Ledger
-from service.loading import Shelf, choose
-from service.monitoring import Metrics, Observe
-from service.quarantine import Quarantine
+from service.monitoring import Observe
 from service.routes import health, jobs, models, upscale, validate, views, volumes
 from service.settings import Settings
-from service.views import Views
-from service.volumes import VolumeStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# In a batch. On a CPU eight blocks of 32^3 took 1.25 times as long together as one after another.
-BATCH_CELLS = {"cpu": 32_768}
-MANY = 1_000_000
 DESCRIPTION = """
 Coarse turbulent velocity in, four times as fine velocity out.
 
@@ -51,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         TokensError: if the file of tokens cannot be used.
     """
     settings = settings or Settings()
-    service = _assemble(settings)
+    service = assemble(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,6 +66,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             service.warm = False
             service.metrics.ready.set(0)
             await service.jobs.close()
+            if service.cluster:
+                await service.cluster.close()
             await asyncio.to_thread(service.batcher.close)
             await asyncio.to_thread(service.quarantine.close)
 
@@ -107,27 +97,3 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for room in (models, upscale, validate, volumes, views, jobs, health):
         app.include_router(room.router)
     return app
-
-
-def _assemble(settings: Settings) -> Service:
-    """The parts of a service, at rest."""
-    metrics = Metrics()
-    device = choose(settings.device)
-    limits = Limits(
-        wait_s=settings.batch_wait_ms / 1e3,
-        batch_blocks=settings.max_batch_blocks,
-        batch_cells=settings.max_batch_cells or BATCH_CELLS.get(device.type, MANY),
-        queue_cells=settings.max_queue_cells,
-    )
-    stored = VolumeStore(settings.data / "volumes")
-    return Service(
-        settings=settings,
-        shelf=Shelf(Catalogue(settings.weights), device),
-        batcher=Batcher(device, limits, metrics),
-        metrics=metrics,
-        quarantine=Quarantine(settings),
-        readers=anyio.CapacityLimiter(settings.readers),
-        volumes=stored,
-        views=Views(stored, settings.data, settings.view_bytes, settings.view_blocks),
-        jobs=Jobs(Ledger(settings.data / "jobs.sqlite"), settings.max_jobs, settings.job_blocks),
-    )

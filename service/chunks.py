@@ -128,14 +128,24 @@ class Chunks:
             self._check_texts(data)
         return size
 
+    def measure_part(self, start: int, data: bytes) -> None:
+        """See that bytes of a shard, from ``start`` on, do not decode to more than a chunk; see ``measure``."""
+        if self.shard is None:
+            message = "parts of chunks are not read"
+            raise BrokenChunkError(message)
+        if start or self.shard.index_location == ShardingCodecIndexLocation.end:
+            self._inner(self.shard).measure(data)
+
+    def _inner(self, shard: ShardingCodec) -> Chunks:
+        return self._version_3(self.name, math.prod(shard.chunk_shape), self.itemsize, shard.codecs, sharded=True)
+
     def _measure_shard(self, shard: ShardingCodec, data: bytes) -> int:
         """Size of all chunks in a shard, by its index."""
         index_codecs: Sequence[Any] = shard.index_codecs
         kinds = [type(codec) for codec in index_codecs]
         if kinds not in ([BytesCodec], [BytesCodec, Crc32cCodec]) or index_codecs[0].endian.value != "little":
             raise unfit(field=self.name, value="sharded with an encoded index", expected="a plain little-endian index")
-        items = math.prod(shard.chunk_shape)
-        count = self.items // items
+        count = self.items // math.prod(shard.chunk_shape)
         first = 0
         if shard.index_location == ShardingCodecIndexLocation.end:
             first = len(data) - 16 * count - CHECKSUM * (len(kinds) - 1)
@@ -144,7 +154,7 @@ class Chunks:
         except struct.error as error:
             message = "a shard too short for its index"
             raise BrokenChunkError(message) from error
-        inner = self._version_3(self.name, items, self.itemsize, shard.codecs, sharded=True)
+        inner = self._inner(shard)
         return sum(
             inner.measure(data[start : start + size])
             for start, size in zip(index[::2], index[1::2], strict=True)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from service.batching import Batcher
+    from service.cluster import Cluster
     from service.jobs import Jobs
+    from service.library import Library
     from service.loading import Shelf
     from service.monitoring import Metrics
     from service.quarantine import Quarantine
@@ -42,9 +44,12 @@ class Service:
         metrics: what is told to Prometheus.
         quarantine: what reads bodies.
         readers: places for threads that read, write and measure.
+        comparers: places for threads that compare stored volumes.
         volumes: what was sent to stay.
+        library: what of them is open.
         views: what is looked at.
         jobs: what is computed in the background.
+        cluster: what computes blocks of jobs, if it is not this process.
         warm: whether models have been loaded.
         open_requests: requests that hold a volume.
     """
@@ -55,9 +60,12 @@ class Service:
     metrics: Metrics
     quarantine: Quarantine
     readers: anyio.CapacityLimiter
+    comparers: anyio.CapacityLimiter
     volumes: VolumeStore
+    library: Library
     views: Views
     jobs: Jobs
+    cluster: Cluster | None = None
     warm: bool = False
     open_requests: int = 0
 

@@ -35,12 +35,12 @@ TITLES: Final = {
     "no-sample": "There is no held-out sample",
     "timeout": "The body did not come in time",
     "unauthorized": "A token is asked for",
-    "forbidden": "It may not be used",
     "too-large": "Over a limit of this service",
     "unsupported": "Not a container that is read here",
     "unfit": "A field does not fit",
     "busy": "All places are taken",
     "unready": "Not ready",
+    "overdue": "The device was not free in time",
     "unloadable": "A model cannot be loaded",
     "out-of-memory": "A block does not fit the device",
     "unknown-volume": "There is no such volume",
@@ -50,6 +50,9 @@ TITLES: Final = {
     "changed": "It is not what it was",
     "range": "The range lies outside",
     "no-room": "There is no room left",
+    "storage": "An object store cannot be reached",
+    "workers-lost": "Workers died",
+    "forbidden": "It may not be used",
     "internal": "The service failed",
 }
 
@@ -144,14 +147,19 @@ def unknown_model(name: str, known: Sequence[str]) -> Problem:
     return Problem(404, "unknown-model", f"there is no model {name!r}", errors=[FieldError("model", name, expected)])
 
 
-def busy(detail: str, retry_after: float) -> Problem:
+def retry_after(seconds: float) -> dict[str, str]:
+    """The header that says when to come back."""
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def busy(detail: str, seconds: float) -> Problem:
     """429: all places are taken for now."""
-    return Problem(429, "busy", detail, headers={"Retry-After": str(max(1, math.ceil(retry_after)))})
+    return Problem(429, "busy", detail, headers=retry_after(seconds))
 
 
-def unready(detail: str, retry_after: float = 1) -> Problem:
+def unready(detail: str, seconds: float = 1) -> Problem:
     """503: cannot be computed at the moment."""
-    return Problem(503, "unready", detail, headers={"Retry-After": str(max(1, math.ceil(retry_after)))})
+    return Problem(503, "unready", detail, headers=retry_after(seconds))
 
 
 @contextmanager
@@ -252,7 +260,7 @@ SCHEMA: Final[dict[str, Any]] = {
 _MEANINGS: Final = {
     400: "The body is not what it says it is.",
     401: "A token is asked for, and none that is known was sent.",
-    403: "The token does not let its bearer do this.",
+    403: "The token, or this service itself, may not do this.",
     404: "There is no such model.",
     408: "The body stopped coming, or came too slowly.",
     409: "There is something else already, or it is in use.",
@@ -261,6 +269,7 @@ _MEANINGS: Final = {
     416: "The range of bytes lies outside of the object.",
     422: "Understood, but something does not fit: `errors` names the field, its value and what was expected.",
     429: "All places are taken, or the client asks too often; `Retry-After` says when to come back.",
+    502: "An object store cannot be reached.",
     503: "Not ready, or the device has no room; `Retry-After` says when to come back.",
     507: "There is no room to store it; nothing was lost.",
 }

@@ -1,71 +1,29 @@
-"""Jobs: a stored volume super-resolved into another one, block by block, whatever happens in between.
-
-A block is done if its chunks are there: each is written whole, under another name first. A job that was stopped, by
-whatever it was, goes on with what is missing, and computes nothing twice.
-"""
+"""Jobs: stored volumes super-resolved into others, or compared with what is true, whatever happens in between."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import logging
-import math
-import shutil
-import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 from models.blocks import parse_boundary
-from service.errors import Problem, storing, unfit
-from service.superresolved import DOCUMENT, Place
-from service.volumes import PART, checked_name, write_whole
+from service.comparison import check_reference, compare
+from service.dependencies import find_card
+from service.errors import Problem, unfit, within
+from service.filling import PATIENCE, Progress, fill
+from service.layouts import FACTOR
+from service.library import Look
+from service.locations import inside, require_same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from service.dependencies import Service
-    from service.ledger import Job, Ledger
+    from service.ledger import Job, Ledger, Order
+    from service.locations import Location
+    from service.sources import Source
     from service.superresolved import SuperResolved
 
 logger = logging.getLogger("service.jobs")
-# Seconds between two looks at a device that has no place, or is not ready.
-PATIENCE: Final = 0.5
-# Blocks that are looked for at a time.
-LOOKED_AT: Final = 1000
-FINGERPRINT: Final = "eddylift_fingerprint"
-
-
-@dataclass
-class Progress:
-    """How far a job is.
-
-    Attributes:
-        blocks: in all; None until they were counted.
-        done: of them.
-        computed: of these, since it was taken up.
-        cells: fine cells of a block.
-        began: when it was taken up, by the monotonic clock.
-    """
-
-    blocks: int | None = None
-    done: int = 0
-    computed: int = 0
-    cells: int = 0
-    began: float = 0.0
-
-    @property
-    def rate(self) -> float | None:
-        """Fine cells a second since it was taken up; None before the first."""
-        seconds = time.monotonic() - self.began
-        return self.cells * self.computed / seconds if self.computed and seconds > 0 else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Time that the rest takes at this rate; None where there is none yet."""
-        return None if self.blocks is None or not self.rate else (self.blocks - self.done) * self.cells / self.rate
 
 
 class Jobs:
@@ -74,7 +32,7 @@ class Jobs:
     Args:
         ledger: the list of jobs.
         limit: jobs that run at a time.
-        ahead: blocks of a job that are read, computed and written at a time.
+        ahead: blocks of a job that each worker reads, computes and writes at a time.
     """
 
     def __init__(self, ledger: Ledger, limit: int, ahead: int) -> None:
@@ -104,19 +62,20 @@ class Jobs:
         return self._progress.get(job.id, Progress())
 
     def uses(self, volume: str) -> bool:
-        """Whether a job reads or writes a volume."""
-        return any(volume in (job.source, job.target) for job in self.ledger.all() if not job.ended)
+        """Whether a job reads or writes a volume, or what lies in it or around it."""
+        used = (name for job in self.ledger.all() if not job.ended for name in job.order.volumes)
+        return any(inside(volume, name) or inside(name, volume) for name in used)
 
-    async def submit(self, service: Service, source: str, target: str, model: str, boundary: str | None) -> Job:
+    async def submit(self, service: Service, order: Order) -> Job:
         """Put a job in line.
 
         Raises:
-            Problem: 404, 400 or 422 if it cannot be done, 409 if the target is something else.
+            Problem: 404, 400 or 422 if it cannot be done, 403 if it may not be, 409 if the target is something else.
         """
 
         def prepare() -> Job:
-            self._claim(service, look(service, source, model, boundary), target)
-            return self.ledger.add(source, target, model, boundary)
+            self._claim(service, order)
+            return self.ledger.add(order)
 
         async with self._claiming:
             job = await service.in_thread(prepare)
@@ -130,7 +89,7 @@ class Jobs:
             now = self.ledger.get(job.id)
             if now is None or not now.ended or now.state == "done":
                 return False
-            self._claim(service, look(service, job.source, job.model, job.boundary), job.target)
+            self._claim(service, job.order)
             self.ledger.mark(job.id, "queued")
             return True
 
@@ -152,13 +111,24 @@ class Jobs:
 
         await service.in_thread(mark)
 
-    def _claim(self, service: Service, view: SuperResolved, target: str) -> None:
-        """See that a target is free, or this very volume begun."""
-        if target == view.source.name:
-            raise unfit(field="target", value=target, expected="another volume than the source")
-        require_own(view, service.volumes.root / checked_name(target))
-        if self.uses(target):
-            raise Problem(409, "taken", f"another job uses {target}")
+    def _claim(self, service: Service, order: Order) -> None:
+        """See that all fits, and that a target is free, or this very volume begun."""
+        view = look(service, order)
+        if order.reference is not None:
+            check_reference(view, reference_of(service, order.reference))
+        if order.target is None:
+            if order.reference is None:
+                raise unfit(field="target", value=None, expected="a volume to write, or a reference to compare with")
+            return
+        for name in {order.source, order.reference} - {None}:
+            if inside(order.target, str(name)) or inside(str(name), order.target):
+                expected = "another volume than the source and the reference, not in them and not around them"
+                raise unfit(field="target", value=order.target, expected=expected)
+        target = service.library.locations.find(order.target)
+        if not target.is_free():
+            require_same(target, view.documents)
+        if self.uses(target.name):
+            raise Problem(409, "taken", f"another job uses {order.target}")
 
     def _launch(self, service: Service, job: Job) -> None:
         self._progress[job.id] = Progress()
@@ -172,7 +142,7 @@ class Jobs:
                 while not service.ready:  # noqa: ASYNC110 no event tells
                     await asyncio.sleep(PATIENCE)
                 await service.in_thread(lambda: self.ledger.mark(job.id, "running"))
-                await self._fill(service, job)
+                report = await self._do(service, job)
             except Exception as error:  # whatever it is, the job fails and the service goes on
                 problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
@@ -180,121 +150,37 @@ class Jobs:
                     logger.exception("job %s failed", job.id)
                 await service.in_thread(lambda: self.ledger.mark(job.id, "failed", detail))
             else:
-                await service.in_thread(lambda: self.ledger.mark(job.id, "done"))
+                await service.in_thread(lambda: self.ledger.mark(job.id, "done", report=report))
 
-    async def _fill(self, service: Service, job: Job) -> None:
-        """Compute all blocks of a target that are not there."""
-        view = await service.in_thread(lambda: look(service, job.source, job.model, job.boundary))
-        folder = service.volumes.root / job.target
-        progress = self._progress[job.id]
-        progress.blocks = view.levels * math.prod(view.layout.counts)
-        progress.cells = math.prod(view.chunk)
-        await service.in_thread(lambda: begin(view, folder))
-        progress.began = time.monotonic()
-        ahead = asyncio.Semaphore(self.ahead)
-
-        async def fill(place: Place) -> None:
-            try:
-                await self._block(service, view, folder, place)
-                progress.done += 1
-                progress.computed += 1
-            finally:
-                ahead.release()
-
-        rest = places(view)
-        async with asyncio.TaskGroup() as group:
-            while batch := list(itertools.islice(rest, LOOKED_AT)):
-                missing = await service.in_thread(
-                    lambda batch=batch: [place for place in batch if not there(view, folder, place)]  # type: ignore[misc]
-                )
-                progress.done += len(batch) - len(missing)
-                for place in missing:
-                    await ahead.acquire()
-                    group.create_task(fill(place))
-        service.volumes.forget(job.source)
-        await self._require_same(service, view)
-        service.volumes.forget(job.target)
-
-    async def _require_same(self, service: Service, view: SuperResolved) -> None:
-        """Refuse to go on with a source that is another one by now."""
-        name = view.source.name
-        if (await service.in_thread(lambda: service.volumes.tag(name))).digest != view.source.tag:
-            raise Problem(409, "changed", f"{name} has changed since the job began")
-
-    async def _block(self, service: Service, view: SuperResolved, folder: Path, place: Place) -> None:
-        while True:
-            try:
-                chunks = await service.views.compute(service, view, place)
-                break
-            except Problem as problem:
-                # A device that is full, or not ready for the moment, is waited for.
-                if problem.kind not in {"busy", "unready"}:
-                    raise
-                await asyncio.sleep(PATIENCE)
-        self.computed += 1
-        await self._require_same(service, view)
-
-        def keep() -> None:
-            with storing("a block"):
-                for key, content in chunks.items():
-                    write_whole(folder / key, content)
-
-        await service.in_thread(keep)
+    async def _do(self, service: Service, job: Job) -> dict[str, Any] | None:
+        order, progress = job.order, self._progress[job.id]
+        view = await service.in_thread(lambda: look(service, order))
+        locations = service.library.locations
+        scratch = locations.scratch(job.id)
+        target: Location = locations.find(order.target) if order.target is not None else scratch
+        await fill(service, view, target, progress, self.ahead)
+        if order.reference is None:
+            return None
+        reference = order.reference
+        true = await service.in_thread(lambda: reference_of(service, reference))
+        report = await compare(service, view, target, true, progress)
+        await service.in_thread(scratch.drop)
+        return report
 
 
-def look(service: Service, source: str, model: str, boundary: str | None) -> SuperResolved:
-    """What a job is to make. See [`Views.open`][service.views.Views.open] for errors."""
-    # Not at the top: dependencies know jobs.
-    from service.dependencies import find_card  # noqa: PLC0415
-
+def look(service: Service, order: Order) -> SuperResolved:
+    """What a job is to make. See [`Library.view`][service.library.Library.view] for errors."""
     try:
-        parsed = None if boundary is None else parse_boundary(boundary)
+        boundary = None if order.boundary is None else parse_boundary(order.boundary)
     except ValueError as error:
-        raise unfit(field="boundary", value=boundary, expected="periodic, wall or open, or three of them") from error
-    return service.views.open(service, source, find_card(model, service), parsed)
+        expected = "periodic, wall or open, or three of them"
+        raise unfit(field="boundary", value=order.boundary, expected=expected) from error
+    card = find_card(order.model, service)
+    with within("source"):
+        return service.library.view(order.source, card, Look(boundary, tuple(sorted(order.names.items()))))
 
 
-def require_own(view: SuperResolved, folder: Path) -> bool:
-    """Whether a target has been begun; refuse (409) one that is something else."""
-    if not folder.exists():
-        return False
-    try:
-        begun = json.loads((folder / DOCUMENT).read_bytes())["attributes"][FINGERPRINT]
-    except (OSError, ValueError, KeyError, TypeError):
-        begun = None
-    if begun != view.fingerprint:
-        raise Problem(409, "taken", f"there is a volume {folder.name} already, and it is something else")
-    return True
-
-
-def begin(view: SuperResolved, folder: Path) -> None:
-    """Make a target: its folder appears with all documents in it, or not at all."""
-    if require_own(view, folder):
-        for left in folder.rglob(f"{PART}-*"):  # of a service that was killed
-            left.unlink(missing_ok=True)
-        return
-    documents = dict(view.documents)
-    head = json.loads(documents[DOCUMENT])
-    head["attributes"][FINGERPRINT] = view.fingerprint
-    documents[DOCUMENT] = json.dumps(head).encode()
-    part = folder.with_name(f"{PART}-{folder.name}-{view.fingerprint}")
-    shutil.rmtree(part, ignore_errors=True)
-    with storing(folder.name):
-        for key, content in documents.items():
-            write_whole(part / key, content)
-        part.rename(folder)
-
-
-def places(view: SuperResolved) -> Iterator[Place]:
-    """All blocks, x fastest."""
-    for level in range(view.levels):
-        for z, y, x in itertools.product(*map(range, view.layout.counts)):
-            yield Place(level, (z, y, x))
-
-
-def there(view: SuperResolved, folder: Path, place: Place) -> bool:
-    """Whether a block is done: chunks are of one size, and one that a power failure cut short is not."""
-    try:
-        return all((folder / key).stat().st_size == view.chunk_bytes for key in view.keys(place))
-    except FileNotFoundError:
-        return False
+def reference_of(service: Service, name: str) -> Source:
+    """The fine volume of that name."""
+    with within("reference"):
+        return service.library.source(name, Look(factor=FACTOR))

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 import xarray as xr
 
-from service.errors import FLOATS, malformed, too_large, unfit
+from service.errors import FLOATS, Problem, malformed, too_large, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from service.errors import Problem
     from service.settings import Settings
 
 FACTOR: Final = 4
@@ -74,12 +73,8 @@ class Volume:
 
     @property
     def length(self) -> tuple[float, float, float]:
-        """Length of each axis (z, y, x) by its coordinates; without all three, of cubic cells, 2 pi for the longest."""
-        if any(values is None for values in self.coordinates):
-            z, y, x = (2 * math.pi * n / max(self.cells) for n in self.cells)
-        else:
-            z, y, x = (spacing(values) * len(values) for values in self.coordinates if values is not None)
-        return z, y, x
+        """See [`length_of`][service.layouts.length_of]."""
+        return length_of(self)
 
     def samples(self, frames: int) -> NDArray[np.float32]:
         """What a model of so many frames super-resolves, one after another: (sample, frame, 3, z, y, x).
@@ -322,6 +317,8 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, factor: int) -> Volum
 def _load(array: xr.DataArray, name: str) -> NDArray[Any]:
     try:
         return np.asarray(array.values)
+    except Problem:
+        raise
     except Exception as error:  # whatever decoders make of foreign bytes
         raise malformed(field=name, value="stored in chunks that do not decode", expected="whole chunks") from error
 
@@ -420,7 +417,28 @@ def _check_coordinate(dataset: xr.Dataset, axis: str, settings: Settings) -> NDA
     return values
 
 
-def check_pair(coarse: Volume, reference: Volume) -> None:
+class Grid(Protocol):
+    """Where a volume's cells are."""
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Cells along (z, y, x)."""
+
+    @property
+    def coordinates(self) -> tuple[NDArray[np.float64] | None, ...]:
+        """Centres of the cells along (z, y, x), where they were sent."""
+
+
+def length_of(grid: Grid) -> tuple[float, float, float]:
+    """Length of each axis (z, y, x) by its coordinates; without all three, of cubic cells, 2 pi for the longest."""
+    if any(values is None for values in grid.coordinates):
+        z, y, x = (2 * math.pi * n / max(grid.cells) for n in grid.cells)
+    else:
+        z, y, x = (spacing(values) * len(values) for values in grid.coordinates if values is not None)
+    return z, y, x
+
+
+def check_pair(coarse: Grid, reference: Grid) -> None:
     """Refuse (422) a reference whose cells are not the fine cells of a coarse volume."""
     wanted = tuple(FACTOR * n for n in coarse.cells)
     if reference.cells != wanted:

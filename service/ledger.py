@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
-COLUMNS: Final = "id, source, target, model, boundary, state, detail, created"
+COLUMNS: Final = "id, asked, state, detail, created, report"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a job is to do: super-resolve a volume and, if there is a reference, compare with it.
+
+    Attributes:
+        source: volume to read.
+        target: volume to write; None only beside a reference, and then nothing is kept.
+        model: name of the model.
+        boundary: in z, y, x order, joined by commas; None leaves it to the source.
+        names: what variables and dims of the source are to be called, by what they are called.
+        reference: the true fine volume.
+    """
+
+    source: str
+    target: str | None
+    model: str
+    boundary: str | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    reference: str | None = None
+
+    @property
+    def volumes(self) -> list[str]:
+        """All that it reads and writes."""
+        return [name for name in (self.source, self.target, self.reference) if name]
 
 
 @dataclass(frozen=True)
@@ -23,23 +50,19 @@ class Job:
 
     Attributes:
         id: what it is called.
-        source: stored volume to read.
-        target: stored volume to write.
-        model: name of the model.
-        boundary: in z, y, x order, joined by commas; None leaves it to the source.
+        order: what it is to do.
         state: how far it is.
         detail: why it failed.
         created: seconds since 1970.
+        report: what the comparison gave.
     """
 
     id: str
-    source: str
-    target: str
-    model: str
-    boundary: str | None
+    order: Order
     state: State = "queued"
     detail: str | None = None
     created: float = 0.0
+    report: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -63,8 +86,8 @@ class Ledger:
         connection = sqlite3.connect(self.path, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, source TEXT, target TEXT, model TEXT, "
-            "boundary TEXT, state TEXT, detail TEXT, created REAL)"
+            "CREATE TABLE IF NOT EXISTS orders "
+            "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT)"
         )
         return connection
 
@@ -72,26 +95,31 @@ class Ledger:
         with self._writing:
             connection = self._connect()
             try:
-                return [Job(*row) for row in connection.execute(statement, values)]
+                return [_job(*row) for row in connection.execute(statement, values)]
             finally:
                 connection.close()
 
-    def add(self, source: str, target: str, model: str, boundary: str | None) -> Job:
+    def add(self, order: Order) -> Job:
         """Put a new job on the list."""
-        job = Job(uuid.uuid4().hex[:12], source, target, model, boundary, created=time.time())
-        values = (job.id, job.source, job.target, job.model, job.boundary, job.state, job.detail, job.created)
-        self._query(f"INSERT INTO jobs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
+        job = Job(uuid.uuid4().hex[:12], order, created=time.time())
+        values = (job.id, json.dumps(asdict(order)), job.state, job.detail, job.created, None)
+        self._query(f"INSERT INTO orders ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
         return job
 
     def get(self, name: str) -> Job | None:
         """A job by its id."""
-        found = self._query(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (name,)) if self.path.exists() else []  # noqa: S608
+        found = self._query(f"SELECT {COLUMNS} FROM orders WHERE id = ?", (name,)) if self.path.exists() else []  # noqa: S608
         return found[0] if found else None
 
     def all(self) -> list[Job]:
         """All jobs, the newest first."""
-        return self._query(f"SELECT {COLUMNS} FROM jobs ORDER BY created DESC") if self.path.exists() else []  # noqa: S608
+        return self._query(f"SELECT {COLUMNS} FROM orders ORDER BY created DESC") if self.path.exists() else []  # noqa: S608
 
-    def mark(self, name: str, state: State, detail: str | None = None) -> None:
-        """Say how far a job is."""
-        self._query("UPDATE jobs SET state = ?, detail = ? WHERE id = ?", (state, detail, name))
+    def mark(self, name: str, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
+        """Say how far a job is, and what it found."""
+        values = (state, detail, None if report is None else json.dumps(report), name)
+        self._query("UPDATE orders SET state = ?, detail = ?, report = ? WHERE id = ?", values)
+
+
+def _job(name: str, asked: str, state: State, detail: str | None, created: float, report: str | None) -> Job:
+    return Job(name, Order(**json.loads(asked)), state, detail, created, None if report is None else json.loads(report))

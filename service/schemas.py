@@ -68,7 +68,7 @@ class Reproduction(BaseModel):
 
     model: str = Field(examples=["trilinear-x4"])
     device: str = Field(examples=["cpu"])
-    precision: str = Field(examples=["float32"])
+    precision: str = Field(description="that the model is served in", examples=["float32"])
     mae_over_rms: float | None = Field(examples=[0.124])
     card_mae_over_rms: float | None = Field(description="as the card says of the same sample", examples=[0.124])
     trilinear_mae_over_rms: float | None = Field(examples=[0.124])
@@ -99,24 +99,30 @@ class Volumes(BaseModel):
 class Order(BaseModel, extra="forbid"):
     """What a job is to do."""
 
-    source: str = Field(description="stored volume to read", examples=["channel"])
-    target: str = Field(description="stored volume to write", examples=["channel-fine"])
+    source: str = Field(description="volume to read", examples=["channel", "s3://flows/channel.zarr"])
+    target: str | None = Field(
+        default=None, description="volume to write; null only beside a reference", examples=["channel-fine"]
+    )
     model: str = Field(examples=["relaxed-channel-x4"])
     boundary: str | None = Field(default=None, description="in z, y, x order; null leaves it to the source")
+    names: dict[str, str] = Field(
+        default={},
+        description="what variables and dims of the source are to be called, by what they are called",
+        examples=[{"ux": "u", "uy": "v", "uz": "w", "depth": "z"}],
+    )
+    reference: str | None = Field(default=None, description="true fine volume to compare the answer with")
 
 
-class Job(BaseModel):
+class Job(Order):
     """A job, and how far it is."""
 
     id: str
-    source: str
-    target: str
-    model: str
-    boundary: str | None
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     detail: str | None = Field(description="why it failed")
     created: float = Field(description="seconds since 1970")
-    blocks: int | None = Field(description="in all; null until they were counted")
+    report: Report | None = Field(description="what the comparison gave")
+    stage: str = Field(description="computing or comparing", examples=["computing"])
+    blocks: int | None = Field(description="of this stage in all; null until they were counted")
     blocks_done: int
     voxels_per_second: float | None = Field(description="fine cells, since the job was taken up")
     seconds_left: float | None
@@ -134,3 +140,7 @@ class Health(BaseModel):
     status: str = Field(examples=["ready"])
     models: list[str] = Field(default=[], description="models that are served")
     failures: dict[str, str] = Field(default={}, description="models that cannot be served, and why")
+    precisions: dict[str, str] = Field(
+        default={}, description="arithmetic of each model", examples=[{"relaxed-isotropic-x4": "bfloat16"}]
+    )
+    warnings: dict[str, str] = Field(default={}, description="what is wrong with models that are served all the same")

@@ -29,7 +29,13 @@ class Settings(BaseSettings):
     threads: Annotated[
         PositiveInt | None, Field(description="Threads of one computation on the CPU; PyTorch decides if unset.")
     ] = None
-    precision: Annotated[Literal["float32"], Field(description="Arithmetic that answers are computed in.")] = "float32"
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"],
+        Field(
+            description="Arithmetic of the networks. A model that departs from its card in another one than float32, "
+            "or whose card tells no error, is served in float32, with a warning."
+        ),
+    ] = "float32"
 
     # Volumes and views of them.
     data: Annotated[Path, Field(description="Folder of volumes, and of what is computed and found out about them.")] = (
@@ -46,6 +52,31 @@ class Settings(BaseSettings):
     job_blocks: Annotated[
         PositiveInt, Field(description="Blocks of a job that are read, computed and written at a time.")
     ] = 4
+    s3_buckets: Annotated[
+        tuple[str, ...],
+        Field(
+            description='Buckets, or `bucket/path`, that volumes may be read from and written to, as in `["flows"]`. '
+            "Credentials are taken from the environment as AWS names them."
+        ),
+    ] = ()
+    s3_endpoint: Annotated[
+        str | None, Field(description="Address of an S3-compatible store; AWS if unset.", pattern=r"^https?://")
+    ] = None
+    s3_region: Annotated[str, Field(description="Region of the buckets.")] = "us-east-1"
+    s3_anonymous: Annotated[bool, Field(description="Whether buckets are public, and requests are not signed.")] = False
+    s3_patience_s: Annotated[
+        PositiveFloat, Field(description="For how long a request to an object store is repeated.")
+    ] = 60.0
+    s3_fresh_s: Annotated[
+        PositiveFloat, Field(description="For how long a volume in an object store is taken to be what it was.")
+    ] = 30.0
+    scheduler: Annotated[
+        str | None,
+        Field(
+            description="Dask scheduler, such as `tcp://scheduler:8786`, whose workers compute the blocks of jobs; "
+            "they need the same weights, data folder and buckets. If unset, this process computes them."
+        ),
+    ] = None
     cors_origins: Annotated[
         tuple[str, ...], Field(description="Origins whose pages may read answers in a browser; `*` is all.")
     ] = ()
@@ -83,7 +114,16 @@ class Settings(BaseSettings):
         PositiveInt | None,
         Field(
             description="Most coarse cells in a batch, halos included; a single larger block is computed alone. "
-            "If unset, 1,000,000 on a GPU and 32,768 on a CPU, where larger batches no longer fit the caches."
+            "Never more than half the memory that is free at the start holds, as measured then. If unset, a GPU takes "
+            "that much, and a CPU 32,768, beyond which they no longer fit its caches."
+        ),
+    ] = None
+
+    request_deadline_s: Annotated[
+        PositiveFloat | None,
+        Field(
+            description="A request that the device has not begun with after this time leaves the queue, and is "
+            "answered 503 with Retry-After. Jobs wait for as long as it takes."
         ),
     ] = None
 

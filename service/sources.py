@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.storage import LocalStore, WrapperStore
+from zarr.abc.store import RangeByteRequest, Store
+from zarr.storage import WrapperStore
 
 from models.blocks import parse_boundary
 from service.chunks import Chunks, check_array
 from service.errors import Problem, malformed, too_large, unfit
 from service.layouts import AXES, COMPONENTS, TIME, Found, narrow, survey
+from service.locations import reaching
 from service.volumes import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
     from models.blocks import Block, Boundaries, Plan
+    from service.locations import Location
     from service.settings import Settings
 
     Scale = tuple[NDArray[np.float32], np.float32]
@@ -63,6 +67,11 @@ class Source:
     def cells(self) -> tuple[int, int, int]:
         """Coarse cells along (z, y, x)."""
         return self.found.cells
+
+    @property
+    def coordinates(self) -> tuple[NDArray[np.float64] | None, ...]:
+        """Centres of the cells along (z, y, x), where there are any."""
+        return self.found.coordinates
 
     @property
     def levels(self) -> int:
@@ -141,8 +150,16 @@ class Source:
         return mean.tolist(), float(np.sqrt(squares.mean() / count))
 
 
-class Measured(WrapperStore[LocalStore]):
-    """A store whose chunks are not decoded if they would become larger than their array says."""
+class Measured(WrapperStore[Store]):
+    """A store whose chunks are not decoded if they would become larger than their array says.
+
+    Attributes:
+        name: what the store is called.
+        chunks: those of each array.
+    """
+
+    name: str
+    chunks: dict[str, Chunks]
 
     def inspect(self, settings: Settings) -> None:
         """Refuse arrays whose decoding would run foreign code or fill the memory.
@@ -150,7 +167,7 @@ class Measured(WrapperStore[LocalStore]):
         Raises:
             Problem: 413 or 422, naming the array.
         """
-        self.chunks: dict[str, Chunks] = {}
+        self.chunks = {}
         root = zarr.open_group(self, mode="r", use_consolidated=False)
         for name, node in root.members():
             if not isinstance(node, zarr.Array):
@@ -167,37 +184,71 @@ class Measured(WrapperStore[LocalStore]):
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """The content of a key; see the class."""
-        content = await super().get(key, prototype, byte_range)
+        with reaching(self.name):
+            content = await super().get(key, prototype, byte_range)
         name, _, rest = key.partition("/")
-        if content is not None and byte_range is None and name in self.chunks and rest not in DOCUMENTS:
-            self.chunks[name].measure(content.to_bytes())
+        if content is not None and name in self.chunks and rest not in DOCUMENTS:
+            if byte_range is None:
+                self.chunks[name].measure(content.to_bytes())
+            elif isinstance(byte_range, RangeByteRequest):
+                self.chunks[name].measure_part(byte_range.start, content.to_bytes())
         return content
 
 
-def open_source(path: Path, name: str, tag: str, settings: Settings, notes: Path | None = None) -> Source:
+def open_source(
+    location: Location,
+    tag: str,
+    settings: Settings,
+    *,
+    names: Mapping[str, str] | None = None,
+    notes: Path | None = None,
+    factor: int = 1,
+) -> Source:
     """Open a Zarr group, v2 or v3, and look at its velocity.
 
+    Args:
+        location: where it is.
+        tag: of its content.
+        settings: for what is allowed.
+        names: what variables and dims are to be called, by what they are called.
+        notes: see [`Source`][service.sources.Source].
+        factor: how much finer than a coarse volume it is.
+
     Raises:
-        Problem: 400 if it is no Zarr group, 422 if it holds no velocity.
+        Problem: 400 if it is no Zarr group, 422 if it holds no velocity, 502 if it cannot be reached.
     """
+    store = Measured(location.group())
+    store.name = location.name
     try:
-        store = Measured(LocalStore(path, read_only=True))
         store.inspect(settings)
         dataset = xr.open_zarr(store, chunks=None, consolidated=False, decode_cf=False)
     except Problem:
         raise
     except Exception as error:  # whatever zarr makes of foreign files
-        raise malformed(field="volume", value=f"{name}, which cannot be opened", expected="a Zarr group") from error
+        value = f"{location.name}, which cannot be opened"
+        raise malformed(field="volume", value=value, expected="a Zarr group") from error
+    if names:
+        dataset = _renamed(dataset, names)
     found = survey(dataset, settings)
     for variable in found.names:
         if packed := {"scale_factor", "add_offset"} & set(dataset[variable].attrs):
             raise unfit(field=str(variable), value=f"packed by its {packed.pop()}", expected="velocities as they are")
+    fewest, most = factor * settings.min_cells, factor**3 * settings.max_volume_cells
     for axis, cells in zip(AXES, found.cells, strict=True):
-        if cells < settings.min_cells:
-            expected = f"at least {settings.min_cells} cells along {axis}"
-            raise unfit(field="shape", value=list(found.cells), expected=expected)
+        if cells < fewest:
+            raise unfit(field="shape", value=list(found.cells), expected=f"at least {fewest} cells along {axis}")
     if found.levels == 0:
         raise unfit(field=TIME, value="empty", expected="at least one level")
-    if math.prod(found.cells) > settings.max_volume_cells:
-        raise too_large(field="shape", value=list(found.cells), limit=f"{settings.max_volume_cells} cells")
-    return Source(name, tag, dataset, found, settings, notes)
+    if math.prod(found.cells) > most:
+        raise too_large(field="shape", value=list(found.cells), limit=f"{most} cells")
+    return Source(location.name, tag, dataset, found, settings, notes)
+
+
+def _renamed(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
+    known = {*map(str, dataset.variables), *map(str, dataset.dims)}
+    if strangers := [name for name in names if name not in known]:
+        raise unfit(field="names", value=strangers[0], expected=f"one of {', '.join(sorted(known))}")
+    try:
+        return dataset.rename({ours: theirs for ours, theirs in names.items() if ours != theirs})
+    except ValueError as error:
+        raise unfit(field="names", value=dict(names), expected="names that differ from each other") from error

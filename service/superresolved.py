@@ -20,17 +20,15 @@ from zarr.storage import MemoryStore
 
 from models.blocks import plan
 from service.layouts import AXES, COMPONENT, COMPONENTS, FACTOR, TIME, finer
+from service.locations import DOCUMENT, FINGERPRINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Plan
     from models.catalogue import Card
     from service.sources import Source
 
-DOCUMENT: Final = "zarr.json"
 INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
 
 
@@ -51,6 +49,7 @@ class SuperResolved:
         halo: of the model, in coarse cells.
         boundary: what lies beyond the ends of each axis (z, y, x).
         edge: longest edge of a block, in coarse cells.
+        names: see [`Look`][service.library.Look].
     """
 
     source: Source
@@ -58,6 +57,7 @@ class SuperResolved:
     halo: int
     boundary: Boundaries
     edge: int
+    names: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def layout(self) -> Plan:
@@ -67,13 +67,18 @@ class SuperResolved:
     @cached_property
     def fingerprint(self) -> str:
         """Other content, other fingerprint."""
-        parts = [self.source.name, self.source.tag, self.card.name, self.card.sha256, self.boundary, self.edge]
+        source, card = self.source, self.card
+        parts = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge, self.names]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
     @property
     def levels(self) -> int:
         """Time levels of the answer: as many as have all frames that the model takes."""
         return self.source.levels - self.card.frames + 1
+
+    def span(self, place: Place) -> range:
+        """Levels of the source that a block is made from."""
+        return range(place.level, place.level + self.card.frames)
 
     @cached_property
     def chunk(self) -> tuple[int, int, int]:
@@ -140,6 +145,7 @@ class SuperResolved:
 
     def _attributes(self) -> dict[str, Any]:
         about = {
+            FINGERPRINT: self.fingerprint,
             "eddylift_source": self.source.name,
             "eddylift_source_tag": self.source.tag,
             "eddylift_model": self.card.name,
@@ -175,14 +181,12 @@ class SuperResolved:
         ]
         return ["/".join([name, "c", *map(str, numbers)]) for name in self.variables]
 
-    def encode(self, fine: NDArray[np.float32]) -> Iterator[bytes]:
-        """The chunks of a block's velocity, (3, z, y, x), in the order of ``keys``; full ones, as Zarr wants them."""
+    def chunks(self, place: Place, fine: NDArray[np.float32]) -> dict[str, bytes]:
+        """The chunks of a block's velocity, (3, z, y, x), by their keys; full ones, as Zarr wants them."""
         full = np.full((3, *self.chunk), np.nan, "<f4")
         full[:, *(slice(n) for n in fine.shape[1:])] = fine
-        if self.source.found.joined:
-            yield full.tobytes()
-        else:
-            yield from (part.tobytes() for part in full)
+        parts = [full] if self.source.found.joined else full
+        return {key: part.tobytes() for key, part in zip(self.keys(place), parts, strict=True)}
 
 
 def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from service.batching import ClosedError, OutOfMemoryError, QueueFullError, Volumes, Work
+from service.batching import ClosedError, OutOfMemoryError, OverdueError, QueueFullError
 from service.bodies import unless_gone
-from service.errors import Problem, busy, unready
+from service.errors import Problem, busy, retry_after, unready
+from service.works import Volumes, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from fastapi import Request
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries
     from models.catalogue import Card
     from models.superresolution import SuperResolution
-    from service.batching import Answer
     from service.dependencies import Service
+    from service.works import Answer
 
 
 async def upscale(
@@ -46,16 +48,19 @@ async def upscale(
     return await unless_gone(request, compute(service, card, prepare))
 
 
-async def compute(service: Service, card: Card, prepare: Callable[[SuperResolution], Work]) -> Answer:
+async def compute(
+    service: Service, card: Card, prepare: Callable[[SuperResolution], Work], *, background: bool = False
+) -> Answer:
     """Compute a work; if this is cancelled, its blocks leave the queue.
 
     Args:
         service: what computes.
         card: of the model.
         prepare: makes the work of the loaded model, in a thread.
+        background: let it wait for what somebody waits for, however long that is.
 
     Raises:
-        Problem: 429 if too much is waiting, 503 if the model or the device cannot do it.
+        Problem: 429 if too much is waiting, 503 if the model or the device cannot do it, or not in time.
     """
     try:
         model = await service.in_thread(lambda: service.shelf.get(card.name))
@@ -63,11 +68,37 @@ async def compute(service: Service, card: Card, prepare: Callable[[SuperResoluti
         detail = f"{card.name} cannot be loaded: {error}"
         raise Problem(503, "unloadable", detail, headers={"Retry-After": "60"}) from error
     work = await service.in_thread(lambda: prepare(model))
+    work.background = background
+    with refusing():
+        future = asyncio.wrap_future(service.batcher.submit(work))
+        with _deadline(service, work):
+            return (await future).taken()
+
+
+@contextmanager
+def _deadline(service: Service, work: Work) -> Iterator[None]:
+    """Take a work that is not begun in time out of the queue."""
+    seconds = service.settings.request_deadline_s
+    if seconds is None or work.background:
+        yield
+        return
+    timer = asyncio.get_running_loop().call_later(seconds, service.batcher.expire, work)
     try:
-        return (await asyncio.wrap_future(service.batcher.submit(work))).taken()
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Say as a problem why a work was not computed."""
+    try:
+        yield
     except QueueFullError as error:
         detail = "more is waiting for the device than may wait"
         raise busy(detail, error.retry_after) from error
+    except OverdueError as error:
+        raise Problem(503, "overdue", str(error), headers=retry_after(error.retry_after)) from error
     except OutOfMemoryError as error:
         raise Problem(503, "out-of-memory", str(error), headers={"Retry-After": "60"}) from error
     except ClosedError as error:

@@ -14,7 +14,7 @@ from service.errors import unfit
 from service.layouts import AXES, FACTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -93,6 +93,11 @@ def measure(
             answers, references, coarse, map(torch.from_numpy, baselines), strict=True
         )
     ]
+    return mean_of(rows)
+
+
+def mean_of(rows: Sequence[Mapping[str, Value]]) -> Metrics:
+    """The mean of every metric over samples."""
     return {name: _mean([row[name] for row in rows]) for name in rows[0]}
 
 

@@ -6,31 +6,22 @@ import asyncio
 import os
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 
-from models.blocks import PERIODIC
-from service.batching import Part
-from service.errors import storing, unfit
-from service.sources import Source, open_source
-from service.superresolved import SuperResolved
+from service.errors import storing
+from service.library import part_of
 from service.upscaling import compute
-from service.volumes import PART, VolumeStore, write_whole
+from service.volumes import PART, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.blocks import Boundaries
-    from models.catalogue import Card
-    from models.superresolution import SuperResolution
-    from service.batching import Work
     from service.dependencies import Service
-    from service.sources import Scale
-    from service.superresolved import Place
-
-# Opened sources, and views of them, that are kept.
-OPENED: Final = 16
+    from service.library import Library
+    from service.sources import Scale, Source
+    from service.superresolved import Place, SuperResolved
 
 
 class Shelter:
@@ -91,58 +82,21 @@ class Views:
     """What is looked at.
 
     Args:
-        volumes: stored ones.
-        root: folder for what is computed and found out.
+        library: what is open.
+        root: folder for what is computed.
         budget: bytes of blocks that are kept.
         limit: blocks that are read and computed at a time.
     """
 
-    def __init__(self, volumes: VolumeStore, root: Path, budget: int, limit: int) -> None:
-        self.volumes = volumes
-        self.root = root
-        self.blocks = Shelter(root / "views", budget)
+    def __init__(self, library: Library, root: Path, budget: int, limit: int) -> None:
+        self.library = library
+        self.blocks = Shelter(root, budget)
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
         self._measuring = asyncio.Lock()
         self._measurers = anyio.CapacityLimiter(1)
-        self._sources: OrderedDict[str, Source] = OrderedDict()
-        self._views: OrderedDict[str, SuperResolved] = OrderedDict()
-        self._opening = threading.Lock()
         self._running: dict[tuple[str, Place], asyncio.Task[dict[str, bytes]]] = {}
         self._waiting: dict[tuple[str, Place], int] = {}
-
-    def open(self, service: Service, name: str, card: Card, boundary: Boundaries | None) -> SuperResolved:
-        """A view of a volume; reads only what describes it.
-
-        Raises:
-            Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model.
-        """
-        source = self.source(service, name)
-        boundary = boundary or source.boundary or PERIODIC
-        if source.levels < card.frames:
-            expected = f"at least {card.frames} for {card.name}"
-            raise unfit(field="time", value=f"{source.levels} levels", expected=expected)
-        view = SuperResolved(source, card, card.halo, boundary, service.settings.block)
-        with self._opening:
-            view = self._views.setdefault(view.fingerprint, view)
-            self._views.move_to_end(view.fingerprint)
-            while len(self._views) > OPENED:
-                self._views.popitem(last=False)
-        return view
-
-    def source(self, service: Service, name: str) -> Source:
-        """An opened volume; see ``open`` for errors."""
-        tag = self.volumes.tag(name).digest
-        with self._opening:
-            source = self._sources.get(name)
-            if source is None or source.tag != tag:
-                path = self.volumes.path(name)
-                source = open_source(path, name, tag, service.settings, self.root / "moments")
-                self._sources[name] = source
-                while len(self._sources) > OPENED:
-                    self._sources.popitem(last=False)
-            self._sources.move_to_end(name)
-            return source
 
     async def chunk(self, service: Service, view: SuperResolved, key: str, place: Place) -> bytes:
         """A chunk, stored or computed now. Readers of one block share a computation, which ends with the last of them.
@@ -174,20 +128,17 @@ class Views:
         if self._running.get(block) is task:
             del self._running[block]
 
-    async def compute(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
+    async def compute(
+        self, service: Service, view: SuperResolved, place: Place, *, background: bool = False
+    ) -> dict[str, bytes]:
         """Read and compute a block: its chunks by their keys. See ``chunk`` for errors."""
-        card, layout = view.card, view.layout
-        block, levels = layout.at(place.block), range(place.level, place.level + card.frames)
+        scale = await self.scale(service, view.source, view.span(place))
+        answer = await compute(
+            service, view.card, lambda model: part_of(view, model, place, scale), background=background
+        )
+        return await service.in_thread(lambda: view.chunks(place, answer.fine[0]))
 
-        scale = await self._scale(service, view.source, levels)
-
-        def prepare(model: SuperResolution) -> Work:
-            return Part(card.name, model, layout, block, view.source.block(levels, layout, block), scale)
-
-        answer = await compute(service, card, prepare)
-        return await service.in_thread(lambda: dict(zip(view.keys(place), view.encode(answer.fine[0]), strict=True)))
-
-    async def _scale(self, service: Service, source: Source, levels: range) -> Scale:
+    async def scale(self, service: Service, source: Source, levels: range) -> Scale:
         """Mean and rms of a source; measured one after another, so that a large one leaves readers to the others."""
         if known := source.scales.get((levels.start, levels.stop)):
             return known

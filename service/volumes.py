@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from service.errors import Problem, unfit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -172,10 +172,18 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def tag_of(folder: Path) -> Tag:
     """See [`VolumeStore.tag`][service.volumes.VolumeStore.tag]."""
+    return digested(
+        (os.path.relpath(path, folder), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
+        for path, status in _files(str(folder))
+    )
+
+
+def digested(objects: Iterable[tuple[str, str, int]]) -> Tag:
+    """The tag of objects: each its key, what tells its content from another one, and its size."""
     digest, keys, size = hashlib.sha256(), 0, 0
-    for path, status in sorted(_files(str(folder))):
-        digest.update(f"{os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
-        keys, size = keys + 1, size + status.st_size
+    for key, content, more in sorted(objects):
+        digest.update(f"{key} {content}\n".encode())
+        keys, size = keys + 1, size + more
     return Tag(digest.hexdigest(), keys, size)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator  # noqa: TC003 FastAPI reads annotations
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -13,7 +14,7 @@ from service import ledger
 from service.access import REFUSALS, needs
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import Problem, responses
-from service.schemas import Job, Jobs, Order
+from service.schemas import Job, Jobs, Order, Report
 
 WRITE = [needs("write")]
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[needs("read")], responses=REFUSALS)
@@ -34,15 +35,14 @@ JobDep = Annotated[ledger.Job, Depends(_find)]
 def _describe(service: Service, job: ledger.Job) -> Job:
     progress = service.jobs.progress(job)
     return Job(
+        **asdict(job.order),
         id=job.id,
-        source=job.source,
-        target=job.target,
-        model=job.model,
-        boundary=job.boundary,
         state=job.state,
         detail=job.detail,
         created=job.created,
-        blocks=progress.blocks,
+        report=None if job.report is None else Report(**job.report),
+        stage=progress.stage,
+        blocks=progress.total,
         blocks_done=progress.done,
         voxels_per_second=progress.rate if job.state == "running" else None,
         seconds_left=progress.seconds_left if job.state == "running" else None,
@@ -59,14 +59,17 @@ async def _look(service: Service, job: ledger.Job) -> Job:
     status_code=202,
     summary="Order a job",
     dependencies=WRITE,
-    responses=responses(400, 404, 409, 422),
+    responses=responses(400, 403, 404, 409, 422, 502),
 )
 async def post_jobs(service: ServiceDep, order: Order) -> Job:
-    """Super-resolve a stored volume into another one, in the background; the target can be read while it fills.
+    """Super-resolve a volume into another one, in the background; the target can be read while it fills.
 
-    A target that is this very volume, begun by an earlier job, is completed; nothing else is overwritten.
+    Volumes are stored ones by name, or `s3://bucket/path` in buckets that the service may use. A target that is this
+    very volume, begun by an earlier job, is completed; nothing else is overwritten. With a `reference`, the answer is
+    compared with it block by block, as `POST /v1/validate` does it for volumes that fit into memory; the job's `report`
+    has the metrics, and without a `target` nothing else is kept.
     """
-    job = await service.jobs.submit(service, order.source, order.target, order.model, order.boundary)
+    job = await service.jobs.submit(service, ledger.Order(**order.model_dump()))
     return _describe(service, job)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,45 +11,57 @@ from service.access import REFUSALS, needs
 from service.bodies import unless_gone
 from service.dependencies import ServiceDep, find_card
 from service.errors import Problem, responses, unfit, unready
+from service.library import Look
+from service.locations import DOCUMENT
 from service.objects import answer, head, unchanged
-from service.superresolved import DOCUMENT
-
-if TYPE_CHECKING:
-    from models.blocks import Boundaries
 
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 
 
-def _parse(model: str) -> tuple[str, Boundaries | None]:
-    """The model and the boundary of ``relaxed-channel-x4;boundary=periodic,wall,periodic``."""
-    name, separator, option = model.partition(";")
-    if not separator:
-        return name, None
-    key, _, value = option.partition("=")
-    try:
-        # A key that is not known makes a value that is none.
-        return name, parse_boundary(value if key == "boundary" else option)
-    except ValueError as error:
-        expected = "a model, or a model;boundary= and periodic, wall or open, or three of them for z, y, x"
-        raise unfit(field="model", value=model, expected=expected) from error
+def _parse(model: str) -> tuple[str, Look]:
+    """The model and the options of ``relaxed-channel-x4;boundary=periodic,wall,periodic;names=ux:u,uy:v,uz:w``."""
+    name, *options = model.split(";")
+    look = Look()
+    for option in options:
+        key, _, value = option.partition("=")
+        try:
+            if key == "names":
+                names = tuple(sorted((ours, theirs) for ours, theirs in (pair.split(":") for pair in value.split(","))))
+                look = look._replace(names=names)
+            else:  # a key that is not known makes a value that is none
+                look = look._replace(boundary=parse_boundary(value if key == "boundary" else option))
+        except ValueError as error:
+            expected = (
+                "a model, then ;boundary= and periodic, wall or open, or three of them for z, y, x, "
+                "or ;names= and pairs such as ux:u"
+            )
+            raise unfit(field="model", value=model, expected=expected) from error
+    return name, look
+
+
+def _address(volume: str) -> str:
+    """``s3://bucket/path`` is written ``s3:bucket:path``, so that it is one segment of a path."""
+    scheme, *rest = volume.split(":")
+    return f"{scheme}://{'/'.join(rest)}" if rest else volume
 
 
 @router.head("/{volume}/{model}/{key:path}", include_in_schema=False)
 @router.get(
     "/{volume}/{model}/{key:path}",
     summary="Look at a super-resolved volume",
-    responses=responses(400, 404, 416, 422, 429, 503, 507),
+    responses=responses(400, 403, 404, 416, 422, 429, 502, 503, 507),
 )
 async def get_view(request: Request, service: ServiceDep, volume: str, model: str, key: str) -> Response:
     """One object of a Zarr v3 group that is four times as fine as a stored volume: a document, coordinates or a block.
 
     `xarray.open_zarr("http://localhost:8000/v1/views/<volume>/<model>")` opens it at once, whatever its size; a block
     that is not there is computed, kept and answered. Boundaries are those of the volume's attribute `boundary`, else
-    periodic; `<model>;boundary=periodic,wall,periodic` says otherwise.
+    periodic; `<model>;boundary=periodic,wall,periodic` says otherwise, and `;names=ux:u,uy:v,uz:w` what variables and
+    dims are to be called. A volume in a bucket that the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
     """
-    name, boundary = _parse(model)
+    name, look = _parse(model)
     card = find_card(name, service)
-    view = await service.in_thread(lambda: service.views.open(service, volume, card, boundary))
+    view = await service.in_thread(lambda: service.library.view(_address(volume), card, look))
     place = view.place(key)
     if place is None:
         documents = await service.in_thread(lambda: view.documents)

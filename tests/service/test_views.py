@@ -19,6 +19,7 @@ from zarr.storage import MemoryStore
 
 from models.blocks import parse_boundary
 from models.superresolution import upscale
+from service.locations import Folder
 from service.sources import SLAB, open_source
 from tests.service.conftest import parts, wait_until
 from tests.service.test_volumes import send
@@ -173,7 +174,7 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
 
     async def come_and_go() -> int:
         card = service.shelf.card(LEARNED)
-        view = await service.in_thread(lambda: service.views.open(service, "box", card, None))
+        view = await service.in_thread(lambda: service.library.view("box", card))
         place = view.place("u/c/0/0/0")
         assert place is not None
         first = asyncio.create_task(service.views.chunk(service, view, "u/c/0/0/0", place))
@@ -297,18 +298,19 @@ def test_moments_of_a_stream_are_those_of_the_whole(
     monkeypatch.setattr("service.sources.SLAB", slab)
     velocity = noise(2, 3, 11, 5, 6) + 100
     dataset(velocity).to_zarr(tmp_path / "a.zarr", consolidated=False)
-    source = open_source(tmp_path / "a.zarr", "a", "tag", parts(client).settings, tmp_path / "notes")
+    where = Folder("a", tmp_path / "a.zarr")
+    source = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
     mean, rms = source.scale(range(2))
     centred = velocity - velocity.mean(axis=(0, 2, 3, 4), dtype=np.float64)[:, None, None, None]
     np.testing.assert_allclose(mean, velocity.mean(axis=(0, 2, 3, 4), dtype=np.float64), rtol=1e-6)
     assert float(rms) == pytest.approx(np.sqrt((centred**2).mean()), rel=1e-6)
     (tmp_path / "a.zarr" / "u" / "c").rename(tmp_path / "gone")
-    again = open_source(tmp_path / "a.zarr", "a", "tag", parts(client).settings, tmp_path / "notes")
+    again = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
     assert again.scale(range(2))[1] == rms  # from the note
     (tmp_path / "gone").rename(tmp_path / "a.zarr" / "u" / "c")
     (note,) = (tmp_path / "notes").iterdir()
     note.write_text("")  # as a service leaves it that was killed
-    once_more = open_source(tmp_path / "a.zarr", "a", "tag", parts(client).settings, tmp_path / "notes")
+    once_more = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
     assert once_more.scale(range(2))[1] == rms
     assert note.read_text()
 
