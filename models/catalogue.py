@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries
+    from models.layers import Precision
     from models.networks import Family
 
 CARD = "card.json"
@@ -182,9 +183,9 @@ class Catalogue:
         path = self.folder / name / CARD
         return Card.from_dict(json.loads(path.read_text())) if path.exists() else TRILINEAR
 
-    def load(self, name: str, device: str = "cpu") -> SuperResolution:
+    def load(self, name: str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
         """A model ready for inference: weights checked, kernels built; see ``trained`` for errors."""
-        return self.trained(name).frozen().to(device)
+        return self.trained(name).frozen(precision).to(device)
 
     def trained(self, name: str) -> SuperResolution:
         """A model with its weights as they were learned, checked.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 
 Module = TypeVar("Module", bound=nn.Module)
 Axes = tuple[bool, bool, bool]
+# Of frozen convolutions: as they are; as they are, but multiplied in TensorFloat-32 on a GPU; or rounded to bfloat16.
+Precision = Literal["float32", "tf32", "bfloat16"]
 NOWHERE: Axes = (False, False, False)
 EVERYWHERE: Axes = (True, True, True)
 SIZE = 3
 RADIUS = SIZE // 2
 ONEDNN = torch.backends.mkldnn.is_available()
+ONEDNN_DTYPES = (torch.float32, torch.bfloat16)
 
 
 def convolve(
@@ -74,23 +77,37 @@ def spread(x: Shaped[Tensor, "batch channels z y x"], factor: int) -> Shaped[Ten
 
 
 class Frozen(nn.Module):
-    """A layer whose kernel has been built once: costs exactly a Conv3d."""
+    """A layer whose kernel has been built once: costs exactly a Conv3d.
+
+    Args:
+        kernel: of the convolution.
+        bias: of every output channel.
+        factor: sub-voxels per edge of an output cell.
+        precision: of the convolution. In bfloat16, the answer is too.
+    """
 
     kernel: Tensor
     bias: Tensor
 
-    def __init__(self, kernel: Tensor, bias: Tensor, factor: int) -> None:
+    def __init__(self, kernel: Tensor, bias: Tensor, factor: int, precision: Precision = "float32") -> None:
         super().__init__()
         self.factor = factor
-        self.register_buffer("kernel", kernel.detach().clone())
-        self.register_buffer("bias", bias.detach().clone())
+        self.tf32 = precision == "tf32"
+        dtype = torch.bfloat16 if precision == "bfloat16" else kernel.dtype
+        self.register_buffer("kernel", kernel.detach().clone().to(dtype))
+        self.register_buffer("bias", bias.detach().clone().to(dtype))
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the layer. On a CPU a block's answer has the same bits whichever blocks are in the batch with it."""
-        if ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32:
+        x = x.to(self.kernel.dtype)
+        if ONEDNN and x.device.type == "cpu" and x.dtype in ONEDNN_DTYPES:
             # conv3d takes another way for one small block than for two: other bits, and often slower.
             still, every = (0, 0, 0), (1, 1, 1)
             answer = torch.mkldnn_convolution(wrap(x, circular), self.kernel, self.bias, still, every, every, 1)
+        elif x.device.type == "cuda":
+            # cuDNN multiplies in TensorFloat-32 unless it is told not to.
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.tf32):
+                answer = convolve(x, self.kernel, self.bias, circular)
         else:
             answer = convolve(x, self.kernel, self.bias, circular)
         return spread(answer, self.factor)
@@ -134,9 +151,9 @@ class GroupLayer(nn.Module):
         """The bias of every output channel; elements and sub-voxels of one field share it."""
         return self.offset.repeat_interleave(self.over.order * self.factor**3)
 
-    def frozen(self) -> Frozen:
+    def frozen(self, precision: Precision = "float32") -> Frozen:
         """This layer as it is now, with its kernel built."""
-        return Frozen(self.kernel(), self.bias(), self.factor)
+        return Frozen(self.kernel(), self.bias(), self.factor, precision)
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the layer, building its kernel from the weights as they are."""
@@ -249,16 +266,20 @@ class Project(GroupLayer):
         return self.psi.new_zeros(3 * self.factor**3)
 
 
-def freeze(module: Module) -> Module:
+def freeze(module: Module, precision: Precision = "float32") -> Module:
     """A copy of the module for inference, with every kernel built once from the weights as they are now.
 
     The copy is a snapshot: nothing is cached in the original, so training it further leaves no stale kernel behind.
+
+    Args:
+        module: with group layers in it.
+        precision: of their convolutions.
     """
 
     def replace(inside: nn.Module) -> None:
         for name, child in inside.named_children():
             if isinstance(child, GroupLayer):
-                setattr(inside, name, child.frozen())
+                setattr(inside, name, child.frozen(precision))
             else:
                 replace(child)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.blocks import plan
-from models.layers import NOWHERE, Axes, crop, freeze, wrap
+from models.layers import NOWHERE, Axes, Precision, crop, freeze, wrap
 from models.metrics import coarsen
 
 if TYPE_CHECKING:
@@ -76,9 +76,14 @@ class SuperResolution(nn.Module):
         """Which of the four families this is."""
         return self.network.architecture.family if self.network else "trilinear"
 
-    def frozen(self) -> SuperResolution:
-        """A snapshot for inference, its kernels built once."""
-        return freeze(self)
+    def frozen(self, precision: Precision = "float32") -> SuperResolution:
+        """A snapshot for inference, its kernels built once.
+
+        Args:
+            precision: of the network's convolutions, and of what is between them; normalisation, interpolation and the
+                consistency step stay as they are.
+        """
+        return freeze(self, precision)
 
     def forward(
         self,

@@ -1,8 +1,12 @@
 """One thread owns the device and computes blocks of one shape together, whichever requests they are from.
 
-What is wanted together is a [`Work`][service.batching.Work]; its blocks wait here until a batch takes them. Works take
-turns: each batch starts from the work at the head of the line and takes one block of each work in turn, so that a large
+What is wanted together is a [`Work`][service.works.Work]; its blocks wait here until a batch takes them. Works take
+turns: each batch starts from the work at the head of a line and takes one block of each work in turn, so that a large
 volume never holds up a small one; works that gave a block go to the end of the line.
+
+There are two lines, and a batch is of one. Works that somebody waits for go first, and those in the background take
+what is left. Where both lines wait, one cell is computed in the background for every `PRECEDENCE` others: a background
+batch goes first once that many times its cells have been computed while it had to wait. So neither line starves.
 """
 
 from __future__ import annotations
@@ -14,29 +18,28 @@ import threading
 import time
 import weakref
 from collections import deque
-from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, replace
+from concurrent.futures import InvalidStateError
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
 
-from models.blocks import Block, plan
-from models.superresolution import moments
+from service.works import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from concurrent.futures import Future
 
-    from numpy.typing import NDArray
-
-    from models.blocks import Boundaries, Cells, Plan
-    from models.layers import Axes
-    from models.superresolution import SuperResolution
+    from service.device import Device, Landing
     from service.monitoring import Metrics
+    from service.works import Item, Key, Work
 
 logger = logging.getLogger("service.batching")
 # Batches that must fit before a batch size that once did not is tried again.
 RECOVERY: Final = 64
+# Cells that are computed for one in the background, while both lines wait.
+PRECEDENCE: Final = 7
 
 
 class QueueFullError(RuntimeError):
@@ -51,175 +54,24 @@ class QueueFullError(RuntimeError):
         self.retry_after = retry_after
 
 
+class OverdueError(RuntimeError):
+    """A work was not begun in time.
+
+    Attributes:
+        retry_after: seconds until what waits now may be done.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the device was not free in time")
+        self.retry_after = retry_after
+
+
 class OutOfMemoryError(RuntimeError):
     """A single block does not fit the device."""
 
 
 class ClosedError(RuntimeError):
     """The service is shutting down."""
-
-
-class Key(NamedTuple):
-    """What blocks must share to be computed together.
-
-    Attributes:
-        model: its name.
-        shape: coarse cells of a block with its halo, (z, y, x).
-        circular: axes that are wrapped inside the network, (z, y, x).
-    """
-
-    model: str
-    shape: Cells
-    circular: Axes
-
-
-class Item(NamedTuple):
-    """One block of a work, waiting."""
-
-    work: Work
-    sample: int
-    block: Block
-
-
-@dataclass
-class Answer:
-    """What became of a work.
-
-    Attributes:
-        fine: velocity, (sample, 3, 4 z, 4 y, 4 x).
-        queue_seconds: from submission to the first batch.
-        compute_seconds: time on the device; batches shared with others count in part.
-    """
-
-    fine: NDArray[np.float32]
-    queue_seconds: float
-    compute_seconds: float
-
-    def taken(self) -> Answer:
-        """The same, whose field this one no longer holds.
-
-        Futures and their callbacks hold on to each other until the garbage collector comes, which counts objects, not
-        bytes.
-        """
-        answer = replace(self)
-        self.fine = np.empty(0, np.float32)
-        return answer
-
-
-class Work:
-    """Blocks that are wanted together: those of volumes of one shape, for one model.
-
-    Args:
-        name: of the model.
-        model: the model, on the batcher's device.
-        layout: how the volumes are cut.
-        blocks: what is wanted of each sample; together they fill a box.
-        scales: mean velocity and rms of each sample.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        model: SuperResolution,
-        layout: Plan,
-        blocks: Sequence[Block],
-        scales: Sequence[tuple[NDArray[np.float32], np.float32]],
-    ) -> None:
-        self.model = model
-        self.plan = layout
-        self.means = np.stack([mean for mean, _ in scales])
-        self.scales = np.array([scale for _, scale in scales], np.float32)
-        self.box = Block(blocks[0].start, blocks[-1].stop)
-        self.fine = np.empty((len(scales), 3, *(model.factor * n for n in self.box.shape)), np.float32)
-        self.cells = len(scales) * math.prod(self.box.shape)
-        self.future: Future[Answer] = Future()
-        self.waiting: dict[Key, deque[Item]] = {}
-        for sample, part in itertools.product(range(len(scales)), blocks):
-            z, y, x = (n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, layout.circular, strict=True))
-            self.waiting.setdefault(Key(name, (z, y, x), layout.circular), deque()).append(Item(self, sample, part))
-        self.missing = len(scales) * len(blocks)
-        self.submitted = self.started = 0.0
-        self.compute_seconds = 0.0
-
-    @property
-    def next_key(self) -> Key:
-        """What its next block shares with others."""
-        return next(iter(self.waiting))
-
-    @property
-    def blocks(self) -> int:
-        """How many of its blocks wait."""
-        return sum(map(len, self.waiting.values()))
-
-    def take(self, key: Key) -> Item:
-        """Its next block of a key."""
-        queue = self.waiting[key]
-        item = queue.popleft()
-        if not queue:
-            del self.waiting[key]
-        return item
-
-    def read(self, item: Item) -> NDArray[np.float32]:
-        """A block with its halo, (frame, 3, z, y, x); on the batcher's thread, so it must be at hand."""
-        raise NotImplementedError
-
-    def write(self, item: Item, fine: NDArray[np.float32]) -> None:
-        """Put a computed block, (3, 4 z, 4 y, 4 x), in its place."""
-        place = item.block.within(self.box).fine(self.model.factor)
-        self.fine[item.sample][:, *place] = fine
-        self.missing -= 1
-
-
-class Volumes(Work):
-    """Whole volumes. Reads them once, for their mean and rms: make it outside the event loop.
-
-    Args:
-        name: of the model.
-        model: the model, on the batcher's device.
-        sources: velocity, (sample, frame, 3, z, y, x); each sample is super-resolved by itself.
-        boundary: what lies beyond the ends of each axis (z, y, x).
-        block: longest edge of a block, in coarse cells.
-    """
-
-    def __init__(
-        self, name: str, model: SuperResolution, sources: NDArray[np.float32], boundary: Boundaries, block: int
-    ) -> None:
-        layout = plan(sources.shape[3:], halo=model.halo, boundary=boundary, block=block)
-        super().__init__(name, model, layout, layout.blocks, [moments(source) for source in sources])
-        self.sources = sources
-
-    def read(self, item: Item) -> NDArray[np.float32]:
-        """See the class above."""
-        return self.plan.gather(self.sources[item.sample], item.block)
-
-
-class Part(Work):
-    """One block of a volume that is not in memory.
-
-    Args:
-        name: of the model.
-        model: the model, on the batcher's device.
-        layout: how the volume is cut.
-        block: which block.
-        coarse: it, with its halo, (frame, 3, z, y, x).
-        scale: mean velocity and rms of the volume.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        model: SuperResolution,
-        layout: Plan,
-        block: Block,
-        coarse: NDArray[np.float32],
-        scale: tuple[NDArray[np.float32], np.float32],
-    ) -> None:
-        super().__init__(name, model, layout, [block], [scale])
-        self.coarse = coarse
-
-    def read(self, item: Item) -> NDArray[np.float32]:  # noqa: ARG002 there is but one
-        """See the class above."""
-        return self.coarse
 
 
 @dataclass(frozen=True)
@@ -229,30 +81,45 @@ class Limits:
     Attributes:
         wait_s: how long the first block of a batch waits for others.
         batch_blocks: most blocks in a batch.
-        batch_cells: most coarse cells in a batch, halos included, unless one block alone has more.
+        batch_cells: most coarse cells in a batch, halos included, unless one block alone has more; None leaves it to
+            the memory.
         queue_cells: most coarse cells that wait or are being computed, unless one work alone has more.
     """
 
     wait_s: float = 0.005
     batch_blocks: int = 16
-    batch_cells: int = 1_000_000
+    batch_cells: int | None = None
     queue_cells: int = 8_388_608
 
 
+class Flight(NamedTuple):
+    """A batch that the device has."""
+
+    key: Key
+    batch: list[Item]
+    land: Landing
+
+
 class Batcher:
-    """The line of waiting blocks and the thread that computes them.
+    """The lines of waiting blocks and the thread that computes them.
 
     Args:
         device: that computes.
         limits: see [`Limits`][service.batching.Limits].
         metrics: to keep.
+        room: coarse cells that fit the device at a time, by model; looked up when a batch is made.
     """
 
-    def __init__(self, device: torch.device, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, device: Device, limits: Limits, metrics: Metrics, room: Mapping[str, int] | None = None) -> None:
         self.device = device
         self.limits = limits
         self.metrics = metrics
-        self._line: deque[Work] = deque()
+        self.room = {} if room is None else room
+        # Works that somebody waits for, and works in the background.
+        self._lines: tuple[deque[Work], deque[Work]] = (deque(), deque())
+        # Cells computed while the background waited, that it has had nothing for yet.
+        self._owed = 0
+        self._flights: deque[Flight] = deque()
         self._changed = threading.Condition()
         self._cells = 0
         self._closed = False
@@ -267,10 +134,10 @@ class Batcher:
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the batch at hand, fail what still waits, and end the thread."""
+        """Finish the batches at hand, fail what still waits, and end the thread."""
         with self._changed:
             self._closed = True
-            left = list(self._line)
+            left = list(itertools.chain(*self._lines))
             self._changed.notify_all()
         for work in left:
             self._fail(work, ClosedError("the service is shutting down"))
@@ -297,7 +164,7 @@ class Batcher:
                 raise QueueFullError(self._cells * self._seconds_per_cell)
             work.submitted = time.monotonic()
             self._cells += work.cells
-            self._line.append(work)
+            self._lines[work.background].append(work)
             self._count()
             self._changed.notify_all()
         # Weak, for the reason given with Answer.taken; whoever ends the work holds it.
@@ -305,54 +172,91 @@ class Batcher:
         work.future.add_done_callback(lambda _: self._leave(reference()))
         return work.future
 
+    def expire(self, work: Work) -> None:
+        """Fail a work, and take it out of line, unless a batch has taken blocks of it."""
+        with self._changed:
+            if not work.begun:
+                self._fail(work, OverdueError(self._cells * self._seconds_per_cell))
+
     def _leave(self, work: Work | None) -> None:
         """A work is answered, failed or no longer wanted."""
         assert work is not None  # noqa: S101 in line, or being computed
         with self._changed:
             if dropped := work.blocks:
-                self._line.remove(work)
+                self._lines[work.background].remove(work)
                 work.waiting.clear()
                 self.metrics.dropped_blocks.inc(dropped)
             self._cells -= work.cells
             self._count()
 
     def _count(self) -> None:
-        self.metrics.queue_blocks.set(sum(work.blocks for work in self._line))
+        self.metrics.queue_blocks.set(sum(work.blocks for work in itertools.chain(*self._lines)))
         self.metrics.queue_cells.set(self._cells)
 
     def _run(self, prepare: Callable[[], None]) -> None:
         prepare()
         with torch.inference_mode():
-            while batch := self._next_batch():
-                self._compute(*batch)
+            for key, batch in self._batches():
+                self._compute(key, batch)
+
+    def _batches(self) -> Iterator[tuple[Key, list[Item]]]:
+        """What to compute, until closed. Lands what the device has whenever there is nothing to send to it."""
+        while True:
+            if batch := self._next_batch():
+                yield batch
+            elif self._flights:
+                self._land()
+            else:
+                return
 
     def _next_batch(self) -> tuple[Key, list[Item]] | None:
-        """Wait for a batch to fill, or for its first block to have waited long enough. None once closed."""
+        """Wait for a batch to fill, or for its first block to have waited long enough.
+
+        None once closed, and instead of waiting while the device has a batch.
+        """
         with self._changed:
             while not self._closed:
-                if not self._line:
-                    self._changed.wait()
-                    continue
-                head = self._line[0]
-                key = head.next_key
-                size = self._capacity(key)
-                ready = sum(len(work.waiting.get(key, ())) for work in self._line)
-                left = head.submitted + self.limits.wait_s - time.monotonic()
-                if ready < size and left > 0:
-                    self._changed.wait(left)
-                    continue
-                return key, self._take(key, size)
+                left = None
+                if any(self._lines):
+                    line = self._choose()
+                    head = line[0]
+                    key = head.next_key
+                    size = self._capacity(key)
+                    ready = sum(len(work.waiting.get(key, ())) for work in line)
+                    left = head.submitted + self.limits.wait_s - time.monotonic()
+                    if ready >= size or left <= 0:
+                        return key, self._take(line, key, size)
+                if self._flights:
+                    break
+                self._changed.wait(left)
         return None
+
+    def _choose(self) -> deque[Work]:
+        """The line that the next batch is of; at least one is not empty."""
+        line, behind = self._lines
+        if not behind:
+            # What is owed is for waiting, and nobody waits.
+            self._owed = 0
+            return line
+        if not line:
+            return behind
+        key = behind[0].next_key
+        ready = sum(len(work.waiting.get(key, ())) for work in behind)
+        cells = min(self._capacity(key), ready) * math.prod(key.shape)
+        return behind if self._owed >= PRECEDENCE * cells else line
 
     def _capacity(self, key: Key) -> int:
         """Most blocks of a key that may be computed at once."""
-        fit = max(1, self.limits.batch_cells // math.prod(key.shape))
-        ceiling, _ = self._ceilings.get(key, (fit, 0))
-        return min(self.limits.batch_blocks, fit, ceiling)
+        blocks = self.limits.batch_blocks
+        for cells in (self.limits.batch_cells, self.room.get(key.model)):
+            if cells is not None:
+                blocks = min(blocks, cells // math.prod(key.shape))
+        ceiling, _ = self._ceilings.get(key, (blocks, 0))
+        return max(1, min(blocks, ceiling))
 
-    def _take(self, key: Key, size: int) -> list[Item]:
-        """Take blocks of a key out of the line, one work after another, round and round."""
-        givers = deque(work for work in self._line if key in work.waiting)
+    def _take(self, line: deque[Work], key: Key, size: int) -> list[Item]:
+        """Take blocks of a key out of a line, one work after another, round and round."""
+        givers = deque(work for work in line if key in work.waiting)
         served = dict.fromkeys(itertools.islice(givers, size))
         batch: list[Item] = []
         while givers and len(batch) < size:
@@ -360,10 +264,17 @@ class Batcher:
             batch.append(work.take(key))
             if key in work.waiting:
                 givers.append(work)
-        rest = [work for work in self._line if work not in served]
-        self._line = deque([*rest, *(work for work in served if work.waiting)])
+        self._note(batch[0].work, len(batch) * math.prod(key.shape))
+        rest = [work for work in line if work not in served]
+        line.clear()
+        line.extend([*rest, *(work for work in served if work.waiting)])
         self._count()
         return batch
+
+    def _note(self, first: Work, cells: int) -> None:
+        """Note what the background is owed, where both lines wait."""
+        if all(self._lines):
+            self._owed += -PRECEDENCE * cells if first.background else cells
 
     def _compute(self, key: Key, batch: list[Item]) -> None:
         """Compute a batch; in smaller and smaller parts if it does not fit, and one by one if it fails otherwise."""
@@ -381,6 +292,8 @@ class Batcher:
             else:
                 self._fitted(key, len(part))
                 batch = batch[len(part) :]
+                while len(self._flights) >= self.device.depth:
+                    self._land()
                 continue
             if short:
                 self._release(key, len(part))
@@ -393,27 +306,39 @@ class Batcher:
             self._fail(part[0].work, failure)
 
     def _forward(self, key: Key, batch: list[Item]) -> None:
-        """Compute a batch and hand the blocks out."""
-        model = batch[0].work.model
+        """Send a batch to the device."""
         start = time.monotonic()
         for item in batch:
             item.work.started = item.work.started or start
-        coarse = torch.from_numpy(np.stack([item.work.read(item) for item in batch])).to(self.device)
-        mean = torch.from_numpy(np.stack([item.work.means[item.sample] for item in batch])).to(self.device)
-        scale = torch.from_numpy(np.stack([item.work.scales[item.sample] for item in batch])).to(self.device)
-        fine = model(coarse, mean, scale, key.circular).cpu().numpy()
-        seconds = time.monotonic() - start
+        blocks = [item.work.read(item) for item in batch]
+        mean = np.stack([item.work.means[item.sample] for item in batch])
+        scale = np.stack([item.work.scales[item.sample] for item in batch])
+        land = self.device.launch(batch[0].work.model, blocks, mean, scale, key.circular)
+        self._flights.append(Flight(key, batch, land))
+
+    def _land(self) -> None:
+        """Take back the batch that the device has had for longest, and hand its blocks out."""
+        key, batch, land = self._flights.popleft()
+        try:
+            fine, seconds = land()
+            self._observe(key, batch, seconds)
+            for item, part in zip(batch, fine, strict=True):
+                item.work.compute_seconds += seconds / len(batch)
+                item.work.write(item, part)
+                if not item.work.missing:
+                    self._finish(item.work)
+        except Exception as error:  # what a device tells late concerns this batch alone
+            logger.exception("%s failed on blocks of %s", key.model, key.shape)
+            for item in batch:
+                self._fail(item.work, error.with_traceback(None))
+
+    def _observe(self, key: Key, batch: list[Item], seconds: float) -> None:
         self.metrics.batch_blocks.labels(key.model).observe(len(batch))
         self.metrics.batch_requests.labels(key.model).observe(len({id(item.work) for item in batch}))
         self.metrics.compute_seconds.labels(key.model).observe(seconds)
-        self.metrics.voxels.labels(key.model).inc(math.prod(fine.shape[2:]) * len(batch))
         cells = sum(math.prod(item.block.shape) for item in batch)
+        self.metrics.voxels.labels(key.model).inc(batch[0].work.model.factor ** 3 * cells)
         self._seconds_per_cell += 0.2 * (seconds / cells - self._seconds_per_cell)
-        for item, part in zip(batch, fine, strict=True):
-            item.work.compute_seconds += seconds / len(batch)
-            item.work.write(item, part)
-            if not item.work.missing:
-                self._finish(item.work)
 
     def _fitted(self, key: Key, size: int) -> None:
         """Let a batch size that once did not fit be tried again after many that did."""
@@ -429,12 +354,13 @@ class Batcher:
             self._ceilings[key] = 2 * ceiling, 0
 
     def _release(self, key: Key, size: int) -> None:
-        """Remember that a batch did not fit, and give back what the allocator holds."""
+        """Remember that a batch did not fit, and make what room there is."""
+        while self._flights:
+            self._land()
         self.metrics.out_of_memory.inc()
         self._ceilings[key] = max(1, size // 2), 0
         logger.warning("%d blocks of %s do not fit %s", size, key.shape, self.device)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.device.release()
 
     def _finish(self, work: Work) -> None:
         answer = Answer(work.fine, work.started - work.submitted, work.compute_seconds)

@@ -69,7 +69,8 @@ class Library:
         if source.levels < card.frames:
             expected = f"at least {card.frames} for {card.name}"
             raise unfit(field="time", value=f"{source.levels} levels", expected=expected)
-        view = SuperResolved(source, card, card.halo, boundary, self.settings.block, look.names)
+        edge, precision = self.settings.block, self.settings.precision
+        view = SuperResolved(source, card, card.halo, boundary, edge, look.names, precision)
         with self._opening:
             view = self._views.setdefault(view.fingerprint, view)
             self._views.move_to_end(view.fingerprint)

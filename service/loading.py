@@ -1,20 +1,25 @@
-"""The models that are served, each loaded once."""
+"""The models that are served, each loaded once, in a precision that its card allows."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from models.layers import EVERYWHERE
+from service.certificate import fault
 
 if TYPE_CHECKING:
     from models.catalogue import Card, Catalogue
+    from models.layers import Precision
     from models.superresolution import SuperResolution
+    from service.device import Device
 
 logger = logging.getLogger("service.loading")
+# Of the memory that is free when a model is loaded, what a batch of it may take.
+PORTION: Final = 0.5
 
 
 def choose(device: str) -> torch.device:
@@ -30,12 +35,27 @@ class Shelf:
     Args:
         catalogue: where they come from.
         device: where they go.
+        precision: of the networks that are certified in it; others are in float32.
+        tolerance: relative departure from a card's error that is still certified.
+
+    Attributes:
+        failures: why models cannot be served.
+        precisions: of the models that are loaded.
+        warnings: what is wrong with models that are served all the same.
+        room: coarse cells of a model that fit the memory at a time, halos included, where that is known.
     """
 
-    def __init__(self, catalogue: Catalogue, device: torch.device) -> None:
+    def __init__(
+        self, catalogue: Catalogue, device: Device, precision: Precision = "float32", tolerance: float = 0.005
+    ) -> None:
         self.catalogue = catalogue
         self.device = device
+        self.precision = precision
+        self.tolerance = tolerance
         self.failures: dict[str, str] = {}
+        self.precisions: dict[str, Precision] = {}
+        self.warnings: dict[str, str] = {}
+        self.room: dict[str, int] = {}
         self._models: dict[str, SuperResolution] = {}
         self._loading = threading.Lock()
 
@@ -47,18 +67,67 @@ class Shelf:
         """A model on its device, loaded at the first call; raises what ``Catalogue.load`` does."""
         with self._loading:
             if name not in self._models:
-                self._models[name] = self.catalogue.load(name, str(self.device))
+                self._models[name] = self._load(name)
             return self._models[name]
 
     def warm(self) -> None:
-        """Load every model and run it once. One that cannot be loaded is left out, not the others with it."""
+        """Load every model and measure its memory. One that cannot be loaded is left out, not the others with it."""
         for name in self.catalogue.names():
             try:
-                model = self.get(name)
-                cells = torch.zeros(1, model.frames, 3, 4, 4, 4, device=self.device)
-                moments = torch.zeros(1, 3, device=self.device), torch.zeros(1, device=self.device)
-                with torch.inference_mode():
-                    model(cells, *moments, EVERYWHERE)
+                self._measure(name, self.get(name))
             except Exception as error:
                 logger.exception("%s cannot be served", name)
                 self.failures[name] = str(error)
+
+    def _load(self, name: str) -> SuperResolution:
+        """A model in the first precision that it is certified in; in float32 if there is none."""
+        card = self.card(name)
+        precision = self.precision if card.architecture else "float32"
+        if precision != "float32":
+            try:
+                model = self.catalogue.load(name, str(self.device), precision)
+                wrong = self._fault(model, card, precision)
+            except RuntimeError as error:  # the device cannot compute in it
+                wrong = str(error)
+            if wrong is None:
+                self.precisions[name] = precision
+                return model
+            self._warn(name, f"not served in {precision} but in float32: {wrong}")
+        model = self.catalogue.load(name, str(self.device))
+        if wrong := self._fault(model, card, "float32"):
+            self._warn(name, f"not what its card says, in float32 on {self.device}: {wrong}")
+        self.precisions[name] = "float32"
+        return model
+
+    def _fault(self, model: SuperResolution, card: Card, precision: Precision) -> str | None:
+        """Why a model is not certified in a precision; None if it is."""
+        if precision == "tf32" and self.device.place.type != "cuda":
+            return f"{self.device} has no tf32"
+        sample = self.catalogue.held_out(card.flow, card.frames)
+        if sample is None or not card.sample:
+            return None if precision == "float32" else "there is no held-out sample with a known error"
+        return fault(model, card, sample, self.tolerance)
+
+    def _warn(self, name: str, message: str) -> None:
+        logger.warning("%s is %s", name, message)
+        self.warnings[name] = f"{self.warnings[name]}; {message}" if name in self.warnings else message
+
+    def _measure(self, name: str, model: SuperResolution) -> None:
+        """Tell how many cells fit the memory at a time from what two blocks take."""
+
+        def run(edge: int) -> int:
+            coarse = torch.zeros(1, model.frames, 3, edge, edge, edge, device=self.device.place)
+            moments = torch.zeros(1, 3, device=self.device.place), torch.zeros(1, device=self.device.place)
+            with torch.inference_mode():
+                return self.device.peak(lambda: model(coarse, *moments, EVERYWHERE))
+
+        few, many = self.device.edges
+        less, more = run(few), run(many)
+        bytes_per_cell = max(1.0, (more - less) / (many**3 - few**3))
+        # What waits to be computed or fetched while another batch is computed.
+        waiting = (self.device.depth - 1) * 4 * 3 * (model.frames + model.factor**3)
+        free = self.device.free
+        if free is not None:
+            fixed = max(0.0, less - bytes_per_cell * few**3)
+            self.room[name] = max(1, int((PORTION * free - fixed) / (bytes_per_cell + waiting)))
+            logger.info("%s takes %.0f bytes a coarse cell: %d fit", name, bytes_per_cell, self.room[name])

@@ -50,6 +50,7 @@ class SuperResolved:
         boundary: what lies beyond the ends of each axis (z, y, x).
         edge: longest edge of a block, in coarse cells.
         names: see [`Look`][service.library.Look].
+        precision: that the service is set to.
     """
 
     source: Source
@@ -58,6 +59,7 @@ class SuperResolved:
     boundary: Boundaries
     edge: int
     names: tuple[tuple[str, str], ...] = ()
+    precision: str = "float32"
 
     @cached_property
     def layout(self) -> Plan:
@@ -69,6 +71,7 @@ class SuperResolved:
         """Other content, other fingerprint."""
         source, card = self.source, self.card
         parts = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge, self.names]
+        parts += [self.precision] if self.precision != "float32" else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
     @property

@@ -30,9 +30,15 @@ async def get_ready(request: Request, service: ServiceDep) -> Health:
         raise unready(detail)
     if bearer(request) is None:
         return Health(status="ready")
-    failures = service.shelf.failures
-    models = [name for name in service.shelf.catalogue.names() if name not in failures]
-    return Health(status="ready", models=models, failures=failures)
+    shelf = service.shelf
+    models = [name for name in shelf.catalogue.names() if name not in shelf.failures]
+    return Health(
+        status="ready",
+        models=models,
+        failures=shelf.failures,
+        precisions={**shelf.precisions},
+        warnings=shelf.warnings,
+    )
 
 
 @router.get(

@@ -75,7 +75,7 @@ async def post_model_validate(request: Request, service: ServiceDep, name: str) 
     return Reproduction(
         model=card.name,
         device=str(service.batcher.device),
-        precision=service.settings.precision,
+        precision=service.shelf.precisions[card.name],
         mae_over_rms=found if isinstance(found, float) else None,
         card_mae_over_rms=promised,
         trilinear_mae_over_rms=simple if isinstance(simple, float) else None,

@@ -12,8 +12,12 @@ from models.layers import EVERYWHERE, Convolve, Frozen, Lift, Project, convolve,
 
 if TYPE_CHECKING:
     from models.group import GroupName
+    from models.layers import Precision
 
 SHAPE = (3, 4, 5)
+rounds = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU does not compute in bfloat16"
+)
 
 
 def regular(name: GroupName, fields: int = 2) -> torch.Tensor:
@@ -119,12 +123,22 @@ def test_frozen_is_the_layer_and_costs_one_convolution() -> None:
 
 
 @pytest.mark.parametrize("cells", [3, 6, 14])
-def test_a_block_has_the_same_bits_in_any_batch(cells: int) -> None:
-    layer = Convolve(group("O"), 2, 1, factor=2).frozen()
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=rounds)])
+def test_a_block_has_the_same_bits_in_any_batch(cells: int, precision: Precision) -> None:
+    layer = Convolve(group("O"), 2, 1, factor=2).frozen(precision)
     x = torch.randn(5, 48, cells, cells, cells)
     alone = torch.cat([layer(block, EVERYWHERE) for block in x.split(1)])
     for size in (2, 3, 5):
         assert torch.equal(torch.cat([layer(part, EVERYWHERE) for part in x.split(size)]), alone)
+
+
+@rounds
+def test_bfloat16_is_near_and_stays_what_it_is() -> None:
+    layer, x = Convolve(group("O"), 2, 1, factor=2), torch.randn(2, 48, 6, 6, 6)
+    exact, rounded = layer.frozen()(x), layer.frozen("bfloat16")(x)
+    assert rounded.dtype == torch.bfloat16
+    error = (exact - rounded).abs().max() / exact.std()
+    assert 1e-4 < error < 3e-2
 
 
 def test_training_after_freezing_leaves_no_stale_kernel() -> None:

@@ -47,6 +47,8 @@ def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkey
             "status": "ready",
             "models": catalogue.names(),
             "failures": {},
+            "precisions": dict.fromkeys(catalogue.names(), "float32"),
+            "warnings": {},
         }
         assert "eddylift_ready 1.0" in client.get("/metrics").text
     assert not app.state.service.batcher.alive

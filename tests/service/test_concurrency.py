@@ -156,3 +156,20 @@ def test_a_client_that_leaves_leaves_nothing_behind(serve: Callable[..., TestCli
     if sent is None:
         assert metric(client, "dropped_blocks_total") == 9
         assert sum(gate.batches) == 2
+
+
+def test_a_request_that_the_device_does_not_begin_in_time_is_refused(serve: Callable[..., TestClient]) -> None:
+    client, gate = serve(request_deadline_s=0.2), Gate()
+    put(client, gate)
+    with ThreadPoolExecutor(2) as clients:
+        begun = clients.submit(post, client, noise(3, 4, 4, 4))
+        assert gate.entered.wait(30)
+        late = clients.submit(post, client, noise(3, 4, 4, 4)).result(30)
+        assert late.status_code == 503
+        assert late.json()["type"] == "urn:eddylift:problem:overdue"
+        assert int(late.headers["Retry-After"]) >= 1
+        assert metric(client, "queue_blocks") == 0
+        # This one took longer, but was begun.
+        gate.open.set()
+        assert begun.result(30).status_code == 200
+    assert gate.batches == [1]

@@ -1,0 +1,194 @@
+"""What is wanted of the device: works, and the blocks that they are made of."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from models.blocks import Block, plan
+from models.superresolution import moments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from models.blocks import Boundaries, Cells, Plan
+    from models.layers import Axes
+    from models.superresolution import SuperResolution
+
+
+class Key(NamedTuple):
+    """What blocks must share to be computed together.
+
+    Attributes:
+        model: its name.
+        shape: coarse cells of a block with its halo, (z, y, x).
+        circular: axes that are wrapped inside the network, (z, y, x).
+    """
+
+    model: str
+    shape: Cells
+    circular: Axes
+
+
+class Item(NamedTuple):
+    """One block of a work, waiting."""
+
+    work: Work
+    sample: int
+    block: Block
+
+
+@dataclass
+class Answer:
+    """What became of a work.
+
+    Attributes:
+        fine: velocity, (sample, 3, 4 z, 4 y, 4 x).
+        queue_seconds: from submission to the first batch.
+        compute_seconds: time on the device; batches shared with others count in part.
+    """
+
+    fine: NDArray[np.float32]
+    queue_seconds: float
+    compute_seconds: float
+
+    def taken(self) -> Answer:
+        """The same, whose field this one no longer holds.
+
+        Futures and their callbacks hold on to each other until the garbage collector comes, which counts objects, not
+        bytes.
+        """
+        answer = replace(self)
+        self.fine = np.empty(0, np.float32)
+        return answer
+
+
+class Work:
+    """Blocks that are wanted together: those of volumes of one shape, for one model.
+
+    Args:
+        name: of the model.
+        model: the model, on the batcher's device.
+        layout: how the volumes are cut.
+        blocks: what is wanted of each sample; together they fill a box.
+        scales: mean velocity and rms of each sample.
+
+    Attributes:
+        background: whether nobody waits at the other end; such works take what the others leave, and a share.
+    """
+
+    background = False
+
+    def __init__(
+        self,
+        name: str,
+        model: SuperResolution,
+        layout: Plan,
+        blocks: Sequence[Block],
+        scales: Sequence[tuple[NDArray[np.float32], np.float32]],
+    ) -> None:
+        self.model = model
+        self.plan = layout
+        self.means = np.stack([mean for mean, _ in scales])
+        self.scales = np.array([scale for _, scale in scales], np.float32)
+        self.box = Block(blocks[0].start, blocks[-1].stop)
+        self.fine = np.empty((len(scales), 3, *(model.factor * n for n in self.box.shape)), np.float32)
+        self.cells = len(scales) * math.prod(self.box.shape)
+        self.future: Future[Answer] = Future()
+        self.waiting: dict[Key, deque[Item]] = {}
+        for sample, part in itertools.product(range(len(scales)), blocks):
+            z, y, x = (n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, layout.circular, strict=True))
+            self.waiting.setdefault(Key(name, (z, y, x), layout.circular), deque()).append(Item(self, sample, part))
+        self.missing = len(scales) * len(blocks)
+        self.begun = False
+        self.submitted = self.started = 0.0
+        self.compute_seconds = 0.0
+
+    @property
+    def next_key(self) -> Key:
+        """What its next block shares with others."""
+        return next(iter(self.waiting))
+
+    @property
+    def blocks(self) -> int:
+        """How many of its blocks wait."""
+        return sum(map(len, self.waiting.values()))
+
+    def take(self, key: Key) -> Item:
+        """Its next block of a key."""
+        self.begun = True
+        queue = self.waiting[key]
+        item = queue.popleft()
+        if not queue:
+            del self.waiting[key]
+        return item
+
+    def read(self, item: Item) -> NDArray[np.float32]:
+        """A block with its halo, (frame, 3, z, y, x); on the batcher's thread, so it must be at hand."""
+        raise NotImplementedError
+
+    def write(self, item: Item, fine: NDArray[np.float32]) -> None:
+        """Put a computed block, (3, 4 z, 4 y, 4 x), in its place."""
+        place = item.block.within(self.box).fine(self.model.factor)
+        self.fine[item.sample][:, *place] = fine
+        self.missing -= 1
+
+
+class Volumes(Work):
+    """Whole volumes. Reads them once, for their mean and rms: make it outside the event loop.
+
+    Args:
+        name: of the model.
+        model: the model, on the batcher's device.
+        sources: velocity, (sample, frame, 3, z, y, x); each sample is super-resolved by itself.
+        boundary: what lies beyond the ends of each axis (z, y, x).
+        block: longest edge of a block, in coarse cells.
+    """
+
+    def __init__(
+        self, name: str, model: SuperResolution, sources: NDArray[np.float32], boundary: Boundaries, block: int
+    ) -> None:
+        layout = plan(sources.shape[3:], halo=model.halo, boundary=boundary, block=block)
+        super().__init__(name, model, layout, layout.blocks, [moments(source) for source in sources])
+        self.sources = sources
+
+    def read(self, item: Item) -> NDArray[np.float32]:
+        """See the class above."""
+        return self.plan.gather(self.sources[item.sample], item.block)
+
+
+class Part(Work):
+    """One block of a volume that is not in memory.
+
+    Args:
+        name: of the model.
+        model: the model, on the batcher's device.
+        layout: how the volume is cut.
+        block: which block.
+        coarse: it, with its halo, (frame, 3, z, y, x).
+        scale: mean velocity and rms of the volume.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: SuperResolution,
+        layout: Plan,
+        block: Block,
+        coarse: NDArray[np.float32],
+        scale: tuple[NDArray[np.float32], np.float32],
+    ) -> None:
+        super().__init__(name, model, layout, [block], [scale])
+        self.coarse = coarse
+
+    def read(self, item: Item) -> NDArray[np.float32]:  # noqa: ARG002 there is but one
+        """See the class above."""
+        return self.coarse
