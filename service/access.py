@@ -172,8 +172,8 @@ class Needs:
 
     def __call__(
         self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(SCHEME)] = None
-    ) -> None:
-        """Look at the token of a request.
+    ) -> Token:
+        """The token of a request.
 
         Raises:
             Problem: 401 without one, 403 if its scope is too small.
@@ -187,6 +187,7 @@ class Needs:
             errors = [FieldError("Authorization", value, expected)]
             detail = f"Authorization is {value}; expected {expected}"
             raise Problem(403, "forbidden", detail, errors=errors, headers=headers)
+        return token
 
 
 def needs(scope: Scope) -> Any:  # noqa: ANN401 as FastAPI types what Depends gives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -66,20 +67,38 @@ class Jobs:
         used = (name for job in self.ledger.all() if not job.ended for name in job.order.volumes)
         return any(inside(volume, name) or inside(name, volume) for name in used)
 
-    async def submit(self, service: Service, order: Order) -> Job:
-        """Put a job in line.
+    async def submit(self, service: Service, order: Order, key: str | None = None) -> Job:
+        """Put a job in line; an order that is repeated under its key is the job that it was.
 
         Raises:
-            Problem: 404, 400 or 422 if it cannot be done, 403 if it may not be, 409 if the target is something else.
+            Problem: 404, 400 or 422 if it cannot be done, 403 if it may not be, 409 if the target is something else,
+                422 if the key was that of another order.
         """
 
-        def prepare() -> Job:
-            self._claim(service, order)
-            return self.ledger.add(order)
+        def prepare() -> tuple[Job, bool]:
+            if known := self._keyed(order, key):
+                return known, False
+            try:
+                self._claim(service, order)
+                return self.ledger.add(order, key), True
+            except (Problem, sqlite3.IntegrityError):
+                # Another process that shares the ledger may have been given the same meanwhile.
+                if known := self._keyed(order, key):
+                    return known, False
+                raise
 
         async with self._claiming:
-            job = await service.in_thread(prepare)
-            self._launch(service, job)
+            job, new = await service.in_thread(prepare)
+            if new:
+                self._launch(service, job)
+        return job
+
+    def _keyed(self, order: Order, key: str | None) -> Job | None:
+        """The job that was ordered under a key."""
+        job = None if key is None else self.ledger.keyed(key)
+        if job and job.order != order:
+            expected = f"another key than that of job {job.id}, which was another order"
+            raise unfit(field="Idempotency-Key", value="used", expected=expected)
         return job
 
     async def resume(self, service: Service, job: Job) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 import uuid
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -89,6 +90,7 @@ class Ledger:
             "CREATE TABLE IF NOT EXISTS orders "
             "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT)"
         )
+        connection.execute("CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, id TEXT)")
         return connection
 
     def _query(self, statement: str, values: tuple[object, ...] = ()) -> list[Job]:
@@ -99,12 +101,32 @@ class Ledger:
             finally:
                 connection.close()
 
-    def add(self, order: Order) -> Job:
-        """Put a new job on the list."""
+    def add(self, order: Order, key: str | None = None) -> Job:
+        """Put a new job on the list.
+
+        Args:
+            order: what it is to do.
+            key: by which it is found again.
+
+        Raises:
+            sqlite3.IntegrityError: if the key has a job already.
+        """
         job = Job(uuid.uuid4().hex[:12], order, created=time.time())
         values = (job.id, json.dumps(asdict(order)), job.state, job.detail, job.created, None)
-        self._query(f"INSERT INTO orders ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
+        with self._writing, closing(self._connect()) as connection:
+            # Both or none, and nothing of another process in between.
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"INSERT INTO orders ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
+            if key is not None:
+                connection.execute("INSERT INTO keys (key, id) VALUES (?, ?)", (key, job.id))
+            connection.execute("COMMIT")
         return job
+
+    def keyed(self, key: str) -> Job | None:
+        """The job that was added with a key."""
+        statement = f"SELECT {COLUMNS} FROM orders JOIN keys USING (id) WHERE key = ?"  # noqa: S608 our own names
+        found = self._query(statement, (key,)) if self.path.exists() else []
+        return found[0] if found else None
 
     def get(self, name: str) -> Job | None:
         """A job by its id."""

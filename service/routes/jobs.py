@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator  # noqa: TC003 FastAPI reads annotatio
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse
 
 from service import ledger
-from service.access import REFUSALS, needs
+from service.access import REFUSALS, Token, needs
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import Problem, responses
 from service.schemas import Job, Jobs, Order, Report
@@ -30,6 +30,17 @@ async def _find(service: ServiceDep, job: str) -> ledger.Job:
 
 
 JobDep = Annotated[ledger.Job, Depends(_find)]
+KeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Of the client's own making, new for each order: sent again under its key, an order gives the job "
+        "that it gave before.",
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+    ),
+]
 
 
 def _describe(service: Service, job: ledger.Job) -> Job:
@@ -58,10 +69,11 @@ async def _look(service: Service, job: ledger.Job) -> Job:
     "",
     status_code=202,
     summary="Order a job",
-    dependencies=WRITE,
     responses=responses(400, 403, 404, 409, 422, 502),
 )
-async def post_jobs(service: ServiceDep, order: Order) -> Job:
+async def post_jobs(
+    service: ServiceDep, order: Order, token: Annotated[Token, needs("write")], key: KeyHeader = None
+) -> Job:
     """Super-resolve a volume into another one, in the background; the target can be read while it fills.
 
     Volumes are stored ones by name, or `s3://bucket/path` in buckets that the service may use. A target that is this
@@ -69,7 +81,9 @@ async def post_jobs(service: ServiceDep, order: Order) -> Job:
     compared with it block by block, as `POST /v1/validate` does it for volumes that fit into memory; the job's `report`
     has the metrics, and without a `target` nothing else is kept.
     """
-    job = await service.jobs.submit(service, ledger.Order(**order.model_dump()))
+    # Keys of one client are none of another.
+    own = None if key is None else f"{token.name} {key}"
+    job = await service.jobs.submit(service, ledger.Order(**order.model_dump()), own)
     return _describe(service, job)
 
 
