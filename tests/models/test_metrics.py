@@ -182,6 +182,16 @@ def test_gradient_statistics() -> None:
     assert gauss.divergence == pytest.approx(math.sqrt(3 / 9), abs=0.02)
 
 
+@pytest.mark.parametrize("boundary", [PERIODIC, WALLS, ("open", "periodic", "wall")])
+def test_report_has_the_gradients_of_the_answer(boundary: Boundaries) -> None:
+    """Those of the cells that have neighbours."""
+    fine = torch.randn(3, 8, 12, 16, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = report(2 * fine + 1, fine, coarsen(fine), boundary=boundary, length=(1.0, 2.0, 3.0))
+    wanted = gradient_statistics(2 * fine, boundary, (1.0, 2.0, 3.0))
+    for name in ("divergence", "skewness", "flatness"):
+        assert found[name] == pytest.approx(getattr(wanted, name), rel=1e-9), name
+
+
 def test_report_of_the_truth() -> None:
     fine = waves()
     found = report(fine, fine, coarsen(fine), baseline=fine + 0.1)
