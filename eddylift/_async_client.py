@@ -17,6 +17,7 @@ from eddylift._payload import PIECE
 from eddylift._progress import Progress, aupload, ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -131,6 +132,17 @@ class AsyncClient:
             raise _volumes.taken(name)
         await self._send(_calls.delete_volume(name))
 
+    async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
+        """See `Client.download`."""
+        volume = await self._send(_calls.volume(name))
+        arrival = await to_thread.run_sync(_volumes.Arrival, folder, volume, progress or ignore)
+        more = True
+        while more:
+            sizes, more = await self._send(_calls.objects(name, arrival.last))
+            for key in await to_thread.run_sync(arrival.missing, sizes):
+                await to_thread.run_sync(arrival.take, key, await self._send(_calls.get_object(name, key)))
+        return await to_thread.run_sync(arrival.finish, await self._send(_calls.volume(name)))
+
     async def delete_volume(self, name: str) -> None:
         """See `Client.delete_volume`."""
         await self._send(_calls.delete_volume(name))
@@ -138,15 +150,24 @@ class AsyncClient:
     async def open(self, volume: str, *, model: str, boundary: Boundary | None = None) -> xr.Dataset:
         """See `Client.open`."""
         spelled = None if boundary is None else _calls.spell_boundary(boundary)
-        await self._send(_calls.volume(volume))
-        await self._send(_calls.model(model))
+        await self._send(_calls.view(volume, model, spelled))
         credentials = _exchange.credentials(self._http)
         opening = partial(_volumes.open_view, self._http.base_url, credentials, volume, model, spelled)
         return await to_thread.run_sync(opening)
 
-    async def submit(self, source: str, target: str, *, model: str, boundary: Boundary | None = None) -> AsyncJob:
+    async def submit(
+        self,
+        source: str,
+        target: str | None = None,
+        *,
+        model: str,
+        boundary: Boundary | None = None,
+        reference: str | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> AsyncJob:
         """See `Client.submit`."""
-        return AsyncJob(self, await self._send(_calls.submit(source, target, model=model, boundary=boundary)))
+        call = _calls.submit(source, target, model=model, boundary=boundary, reference=reference, names=names)
+        return AsyncJob(self, await self._send(call))
 
     async def jobs(self) -> list[AsyncJob]:
         """See `Client.jobs`."""

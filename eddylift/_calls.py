@@ -119,14 +119,18 @@ class JobStatus(TypedDict):
 
     Attributes:
         id: what it is called.
-        source: stored volume that it reads.
-        target: stored volume that it writes.
+        source: volume that it reads.
+        target: volume that it writes; None keeps nothing but the report.
         model: name of the model.
         boundary: in z, y, x order; None leaves it to the source.
+        names: what variables and dims of the source are to be called, by what they are called.
+        reference: volume that the answer is compared with.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
         detail: why it failed.
         created: seconds since 1970.
-        blocks: in all; None until they were counted.
+        report: what the comparison gave, when it is done.
+        stage: ``computing`` blocks, or ``comparing`` slabs.
+        blocks: of this stage in all; None until they were counted.
         blocks_done: of them.
         voxels_per_second: fine cells, while it runs.
         seconds_left: while it runs.
@@ -134,12 +138,16 @@ class JobStatus(TypedDict):
 
     id: str
     source: str
-    target: str
+    target: str | None
     model: str
     boundary: str | None
+    names: dict[str, str]
+    reference: str | None
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     detail: str | None
     created: float
+    report: Report | None
+    stage: Literal["computing", "comparing"]
     blocks: int | None
     blocks_done: int
     voxels_per_second: float | None
@@ -228,6 +236,11 @@ def volume(name: str) -> Call[StoredVolume]:
     return Call("GET", _volume_path(name), read)
 
 
+def view(name: str, model: str, boundary: str | None) -> Call[None]:
+    """Ask whether a view is there."""
+    return Call("GET", f"{view_path(name, model, boundary)}/zarr.json", lambda _: None)
+
+
 def put_object(name: str, key: str, content: bytes) -> Call[None]:
     """Send one object of a stored volume."""
     path = f"{_volume_path(name)}/{quote(key)}"
@@ -239,9 +252,33 @@ def delete_volume(name: str) -> Call[None]:
     return Call("DELETE", _volume_path(name), lambda _: None)
 
 
-def submit(source: str, target: str, *, model: str, boundary: Boundary | None) -> Call[JobStatus]:
+def objects(name: str, after: str) -> Call[tuple[dict[str, int], bool]]:
+    """Ask for the objects of a stored volume after a key, with their sizes, and whether there are more."""
+
+    def read(answer: Answer) -> tuple[dict[str, int], bool]:
+        found = _read_object(answer, "keys", "more")
+        return {each["key"]: each["bytes"] for each in found["keys"]}, found["more"]
+
+    return Call("GET", f"{_volume_path(name)}/", read, params={"after": after})
+
+
+def get_object(name: str, key: str) -> Call[bytes]:
+    """Fetch one object of a stored volume."""
+    return Call("GET", f"{_volume_path(name)}/{quote(key)}", lambda answer: answer.content.getvalue())
+
+
+def submit(
+    source: str,
+    target: str | None,
+    *,
+    model: str,
+    boundary: Boundary | None,
+    reference: str | None,
+    names: Mapping[str, str] | None,
+) -> Call[JobStatus]:
     """Order a job."""
-    order = {"source": source, "target": target, **_options(model, boundary)}
+    order = {"source": source, "target": target, "reference": reference, "names": dict(names or {})}
+    order |= _options(model, boundary)
     return Call("POST", "/v1/jobs", _read_job, body=Body("application/json", (json.dumps(order).encode(),)))
 
 
@@ -283,6 +320,13 @@ def spell_boundary(boundary: Boundary) -> str:
         message = f"boundary names the axes {', '.join(strangers)}, expected some of z, y, x"
         raise InvalidInputError(message)
     return ",".join(boundary.get(axis, "periodic") for axis in "zyx")
+
+
+def view_path(volume: str, model: str, boundary: str | None) -> str:
+    """Spell where a view is; an address in a bucket is one segment, ``s3:bucket:path``."""
+    segment = volume.replace("://", ":", 1).replace("/", ":") if volume.startswith("s3://") else volume
+    option = f";boundary={boundary}" if boundary else ""
+    return f"/v1/views/{quote(segment, safe=':')}/{quote(model, safe='')}{option}"
 
 
 def _options(model: str, boundary: Boundary | None) -> dict[str, str]:

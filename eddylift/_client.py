@@ -14,6 +14,7 @@ from eddylift._payload import PIECE
 from eddylift._progress import Progress, ignore, upload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -154,6 +155,27 @@ class Client:
             raise _volumes.taken(name)
         self._send(_calls.delete_volume(name))
 
+    def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
+        """Fetch a volume that stays at the service, object by object, into a folder, which is then a Zarr group.
+
+        What came of it before, and was interrupted, is not fetched again.
+
+        Args:
+            name: what it is called there.
+            folder: where to put it; must not be there.
+            progress: told as the objects come.
+
+        Raises:
+            InvalidInputError: if there is something else.
+        """
+        arrival = _volumes.Arrival(folder, self._send(_calls.volume(name)), progress or ignore)
+        more = True
+        while more:
+            sizes, more = self._send(_calls.objects(name, arrival.last))
+            for key in arrival.missing(sizes):
+                arrival.take(key, self._send(_calls.get_object(name, key)))
+        return arrival.finish(self._send(_calls.volume(name)))
+
     def delete_volume(self, name: str) -> None:
         """Drop a volume that stays at the service."""
         self._send(_calls.delete_volume(name))
@@ -162,25 +184,37 @@ class Client:
         """Open a stored volume at four times its resolution; what is read is computed then. Needs ``eddylift[zarr]``.
 
         Args:
-            volume: name of the stored volume.
+            volume: name of the stored volume, or ``s3://bucket/path`` in a bucket that the service uses.
             model: as for `upscale`.
             boundary: as for `upscale`; None leaves it to the volume.
         """
         spelled = None if boundary is None else _calls.spell_boundary(boundary)
-        self._send(_calls.volume(volume))
-        self._send(_calls.model(model))
+        self._send(_calls.view(volume, model, spelled))
         return _volumes.open_view(self._http.base_url, _exchange.credentials(self._http), volume, model, spelled)
 
-    def submit(self, source: str, target: str, *, model: str, boundary: Boundary | None = None) -> Job:
-        """Order a stored volume to be super-resolved into another one, in the background.
+    def submit(
+        self,
+        source: str,
+        target: str | None = None,
+        *,
+        model: str,
+        boundary: Boundary | None = None,
+        reference: str | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Order a volume to be super-resolved into another one, or compared with a true one, in the background.
 
         Args:
-            source: name of the stored volume to read.
-            target: name of the one to write, which can be read while it fills; one that was begun so is completed.
+            source: volume to read: the name of a stored one, or ``s3://bucket/path`` in a bucket that the service uses.
+            target: volume to write, which can be read while it fills; one that was begun so is completed. None keeps
+                nothing but the report, beside a reference.
             model: as for `upscale`.
             boundary: as for `upscale`; None leaves it to the source.
+            reference: the true volume, 4 times as fine, that the answer is compared with.
+            names: what variables and dims of the source are to be called, by what they are called: ``{"ux": "u"}``.
         """
-        return Job(self, self._send(_calls.submit(source, target, model=model, boundary=boundary)))
+        call = _calls.submit(source, target, model=model, boundary=boundary, reference=reference, names=names)
+        return Job(self, self._send(call))
 
     def jobs(self) -> list[Job]:
         """List the jobs of the service, the newest first."""

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from eddylift._calls import Card, JobStatus, Metrics, Report, Reproduction, StoredVolume
     from eddylift._progress import Progress, Stage
 
-WORDS: dict[Stage, str] = {"upload": "sending", "wait": "waiting", "download": "receiving", "compute": "computing"}
+WORDS: dict[Stage, str] = {
+    "upload": "sending",
+    "wait": "waiting",
+    "download": "receiving",
+    "compute": "computing",
+    "compare": "comparing",
+}
 
 
 class Bars:
@@ -71,7 +77,7 @@ class _Bytes(progress.DownloadColumn):
     def render(self, task: progress.Task) -> Text:
         if task.description == WORDS["wait"]:
             return Text("")
-        if task.description == WORDS["compute"]:
+        if task.description in {WORDS["compute"], WORDS["compare"]}:
             return Text(f"{task.completed:.0f}/{task.total:.0f} blocks")
         return super().render(task)
 
@@ -117,7 +123,7 @@ def jobs_table(jobs: list[JobStatus]) -> Table:
     for each in jobs:
         blocks = "-" if each["blocks"] is None else f"{each['blocks_done']}/{each['blocks']}"
         state = f"{each['state']}: {each['detail']}" if each["detail"] else each["state"]
-        table.add_row(each["id"], each["source"], each["target"], each["model"], state, blocks)
+        table.add_row(each["id"], each["source"], each["target"] or "-", each["model"], state, blocks)
     return table
 
 

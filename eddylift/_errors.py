@@ -6,7 +6,7 @@ EddyliftError
 ├── TimedOutError: the service took longer than the timeout
 ├── UnexpectedAnswerError: something answered, but not as an eddylift service does
 ├── JobError: a job that was waited for failed or was cancelled
-└── ServiceError: the service answered with a problem: status, title, detail, errors
+└── ServiceError: the service answered with a problem: status, title, detail, errors, request_id
     ├── RefusedError: 4xx, what was sent does not fit
     │   ├── UnauthorizedError: 401 and 403
     │   └── NotFoundError: 404, no such model
@@ -84,6 +84,7 @@ class ServiceError(EddyliftError):
         detail: this very problem, in a sentence; may be empty.
         errors: what did not fit, field by field.
         retry_after: seconds after which the service asks to be called again, where it said so.
+        request_id: what the service's log calls the request, where it said so.
     """
 
     def __init__(
@@ -93,13 +94,15 @@ class ServiceError(EddyliftError):
         detail: str = "",
         errors: tuple[FieldError, ...] = (),
         retry_after: float | None = None,
+        request_id: str | None = None,
     ) -> None:
-        super().__init__(status, title, detail, errors, retry_after)
+        super().__init__(status, title, detail, errors, retry_after, request_id)
         self.status = status
         self.title = title
         self.detail = detail
         self.errors = errors
         self.retry_after = retry_after
+        self.request_id = request_id
 
     def __str__(self) -> str:
         head = f"{self.title} ({self.status})"
@@ -117,6 +120,12 @@ class RefusedError(ServiceError):
 class UnauthorizedError(RefusedError):
     """401 or 403: the token is missing, wrong or not enough."""
 
+    def __str__(self) -> str:
+        if self.status != http.HTTPStatus.UNAUTHORIZED:
+            return super().__str__()
+        hint = "give it as Client(..., token=...), or as --token or EDDYLIFT_TOKEN to the command line"
+        return f"{super().__str__()}\n  {hint}"
+
 
 class NotFoundError(RefusedError):
     """404: no such model."""
@@ -128,6 +137,10 @@ class BusyError(ServiceError):
 
 class FailedError(ServiceError):
     """5xx: the service, or a proxy before it, failed."""
+
+    def __str__(self) -> str:
+        # Whoever runs the service finds the reason in its log.
+        return super().__str__() + (f"\n  request {self.request_id}" if self.request_id else "")
 
 
 _KINDS: dict[int, type[ServiceError]] = {
@@ -150,7 +163,15 @@ def from_answer(status: int, content: bytes, retry_after: float | None = None) -
     kind = _KINDS.get(status, RefusedError if status < http.HTTPStatus.INTERNAL_SERVER_ERROR else FailedError)
     problem = _problem(content)
     title = str(problem.get("title") or _phrase(status))
-    return kind(status, title, _text(problem.get("detail")), _fields(problem.get("errors")), retry_after)
+    request_id = problem.get("request_id")
+    return kind(
+        status,
+        title,
+        _text(problem.get("detail")),
+        _fields(problem.get("errors")),
+        retry_after,
+        request_id if isinstance(request_id, str) else None,
+    )
 
 
 def _problem(content: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from anyio import sleep
@@ -12,13 +13,16 @@ from eddylift._errors import JobError
 from eddylift._progress import Progress, ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from eddylift._async_client import AsyncClient
     from eddylift._calls import JobStatus
     from eddylift._client import Client
-    from eddylift._progress import ProgressCallback
+    from eddylift._progress import ProgressCallback, Stage
 
 # Seconds between two looks at a job.
 EVERY = 0.5
+STAGES: dict[str, Stage] = {"computing": "compute", "comparing": "compare"}
 
 
 def _look(status: JobStatus, report: ProgressCallback) -> bool:
@@ -28,12 +32,26 @@ def _look(status: JobStatus, report: ProgressCallback) -> bool:
         JobError: if it failed or was cancelled.
     """
     if status["blocks"] is not None:
-        report(Progress("compute", status["blocks_done"], status["blocks"]))
+        report(Progress(STAGES[status["stage"]], status["blocks_done"], status["blocks"]))
     if status["state"] in {"failed", "cancelled"}:
         detail = status["detail"] or "it was cancelled"
         message = f"job {status['id']} {status['state']}: {detail}"
         raise JobError(message, status)
     return status["state"] == "done"
+
+
+@contextmanager
+def _reported(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallback]:  # noqa: FBT001 as callers write it
+    """Give who is told."""
+    if progress is not True:
+        yield progress or ignore
+        return
+    from rich.console import Console  # noqa: PLC0415 slow
+
+    from eddylift._display import Bars  # noqa: PLC0415
+
+    with Bars(Console(stderr=True)) as bars:
+        yield bars
 
 
 class Job:
@@ -57,17 +75,18 @@ class Job:
         self.status = self._client._send(_calls.job(self.id))  # noqa: SLF001 of this package
         return self.status
 
-    def wait(self, *, progress: ProgressCallback | None = None) -> JobStatus:
+    def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
         """Wait until it is done. Interrupting the wait leaves the job running.
 
         Args:
-            progress: told about the blocks as they are done.
+            progress: told about the blocks as they are done; True shows a bar.
 
         Raises:
             JobError: if it failed or was cancelled.
         """
-        while not _look(self.refresh(), progress or ignore):
-            time.sleep(EVERY)
+        with _reported(progress) as report:
+            while not _look(self.refresh(), report):
+                time.sleep(EVERY)
         return self.status
 
     def cancel(self) -> JobStatus:
@@ -102,10 +121,11 @@ class AsyncJob:
         self.status = await self._client._send(_calls.job(self.id))  # noqa: SLF001
         return self.status
 
-    async def wait(self, *, progress: ProgressCallback | None = None) -> JobStatus:
+    async def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
         """See `Job.wait`."""
-        while not _look(await self.refresh(), progress or ignore):  # noqa: ASYNC110 the event is elsewhere
-            await sleep(EVERY)
+        with _reported(progress) as report:
+            while not _look(await self.refresh(), report):  # noqa: ASYNC110 the event is elsewhere
+                await sleep(EVERY)
         return self.status
 
     async def cancel(self) -> JobStatus:

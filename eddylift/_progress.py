@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from eddylift._payload import Body
 
-Stage = Literal["upload", "wait", "download", "compute"]
+Stage = Literal["upload", "wait", "download", "compute", "compare"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Progress:
 
     Attributes:
         stage: ``upload``, then ``wait`` (queued or computed), then ``download``. A repeated call starts again. Of a job
-            it is ``compute``.
-        done: bytes sent or received; blocks of a job.
+            it is ``compute``, then ``compare`` if there is a reference.
+        done: bytes sent or received; blocks or slabs of a job.
         total: the same in all, where known.
     """
 

@@ -6,16 +6,19 @@ import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
-from eddylift import _files
-from eddylift._errors import InvalidInputError
+from eddylift import _calls, _files
+from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift._progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx2
     import xarray as xr
+
+    from eddylift._calls import StoredVolume
+    from eddylift._progress import ProgressCallback
 
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 
@@ -69,12 +72,83 @@ def open_view(
     from obstore.store import HTTPStore  # noqa: PLC0415 not in the base install
     from zarr.storage import ObjectStore  # noqa: PLC0415
 
-    option = f";boundary={boundary}" if boundary else ""
-    path = f"/v1/views/{quote(volume, safe='')}/{quote(model, safe='')}{option}"
-    address = str(base_url).rstrip("/") + path
+    address = str(base_url).rstrip("/") + _calls.view_path(volume, model, boundary)
     store = HTTPStore.from_url(address, client_options={"allow_http": True, "default_headers": headers})
     view: xr.Dataset = xr.open_zarr(ObjectStore(store, read_only=True), chunks=None, consolidated=True)
     return view
+
+
+class Arrival:
+    """A volume that is being fetched into a folder, which appears when it is whole.
+
+    Args:
+        folder: where it is put.
+        volume: what it is.
+        report: told as objects come.
+
+    Attributes:
+        last: the last key that was asked for.
+
+    Raises:
+        InvalidInputError: if the folder is there.
+    """
+
+    def __init__(self, folder: str | Path, volume: StoredVolume, report: ProgressCallback) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists():
+            message = f"{self.folder} is there already"
+            raise InvalidInputError(message)
+        # Named after the content, so that what came of another one is not taken for it.
+        self.part = self.folder.with_name(f".{self.folder.name}.{volume['tag'][:16]}.part")
+        self.part.mkdir(parents=True, exist_ok=True)
+        self.tag = volume["tag"]
+        self.total = volume["bytes"]
+        self.report = report
+        self.done = 0
+        self.last = ""
+        report(Progress("download", 0, self.total))
+
+    def missing(self, sizes: dict[str, int]) -> list[str]:
+        """Say which objects are not there, in order."""
+        keys = []
+        for key, size in sizes.items():
+            path = self.part / key
+            if path.is_file() and path.stat().st_size == size:
+                self.done += size
+            else:
+                keys.append(key)
+            self.last = key
+        self.report(Progress("download", self.done, self.total))
+        return keys
+
+    def take(self, key: str, content: bytes) -> None:
+        """Store an object, whole or not at all.
+
+        Raises:
+            UnexpectedAnswerError: if it lies outside of the folder.
+        """
+        path = self.part / key
+        if not path.resolve().is_relative_to(self.part.resolve()):
+            message = f"the service sent the key {key}, which leads out of {self.folder}"
+            raise UnexpectedAnswerError(message)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.part")
+        partial.write_bytes(content)
+        partial.replace(path)
+        self.done += len(content)
+        self.report(Progress("download", self.done, self.total))
+
+    def finish(self, volume: StoredVolume) -> Path:
+        """Put the folder in place.
+
+        Raises:
+            InvalidInputError: if the volume has changed meanwhile.
+        """
+        if volume["tag"] != self.tag:
+            message = f"{volume['name']} changed while it was fetched: fetch it again"
+            raise InvalidInputError(message)
+        self.part.rename(self.folder)
+        return self.folder
 
 
 def taken(name: str) -> InvalidInputError:

@@ -1,4 +1,4 @@
-"""The command line: eddylift models | upscale | validate, volumes | upload, submit | jobs | watch | cancel | resume."""
+"""The command line: eddylift models | upscale | validate, volumes | upload | download, submit | jobs | watch ..."""
 
 import contextlib
 import json
@@ -161,21 +161,52 @@ def upload(
 
 
 @app.command()
-def submit(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Stored volume to read.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Stored volume to write.")],
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called at the service.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put it, as a Zarr group.")],
+    *,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+) -> None:
+    """Fetch a volume that stays at the service. What was interrupted goes on with the same command."""
+    with _session(url, token, timeout, as_json=False) as (client, bars), bars:
+        client.download(name, folder, progress=bars)
+
+
+@app.command()
+def submit(  # noqa: PLR0913 one an option
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Volume to read: a stored one, or s3://bucket/path.")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="TARGET", help="Volume to write; may be left out beside a reference.")
+    ] = None,
     *,
     model: Model,
     boundary: Boundary = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", "-r", help="True volume, 4 times as fine, to compare the answer with.")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="What variables and dims are to be called: ux:u,uy:v,uz:w,depth:z.")
+    ] = None,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
-    """Order a stored volume to be super-resolved into another one, in the background."""
+    """Order a volume to be super-resolved into another one, or compared with a true one, in the background."""
     with _session(url, token, timeout, as_json=as_json) as (client, _):
-        job = client.submit(source, target, model=model, boundary=boundary)
+        called = _parse_names(names)
+        job = client.submit(source, target, model=model, boundary=boundary, reference=reference, names=called)
     _show(job.status, _display.jobs_table([job.status]), as_json=as_json)
+
+
+def _parse_names(names: str | None) -> dict[str, str]:
+    pairs = [pair.split(":") for pair in (names or "").split(",") if pair]
+    if bad := [pair for pair in pairs if len(pair) != 2 or not all(pair)]:  # noqa: PLR2004 a pair
+        message = f"--names has {':'.join(bad[0])}, expected pairs such as ux:u,uy:v,uz:w"
+        raise InvalidInputError(message)
+    return dict(pairs)
 
 
 @app.command()
@@ -196,7 +227,9 @@ def watch(
     """Wait until a job is done, showing how far it is; exit code 1 if it fails. Ctrl-C leaves it running."""
     with _session(url, token, timeout, as_json=as_json) as (client, bars), bars:
         status = client.job(job).wait(progress=bars)
-    _show(status, _display.jobs_table([status]), as_json=as_json)
+    report = status["report"]
+    readable = _display.report_table(report) if report else _display.jobs_table([status])
+    _show(status, readable, as_json=as_json)
 
 
 @app.command()

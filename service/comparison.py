@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HALO = 1
 # Fine cells that are read at a time.
-SLAB = 1 << 22
+SLAB = 1 << 23
 
 
 class StoppedError(Exception):

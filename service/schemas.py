@@ -96,6 +96,20 @@ class Volumes(BaseModel):
     volumes: list[Volume]
 
 
+class Object(BaseModel):
+    """One object of a stored volume."""
+
+    key: str = Field(examples=["u/c/0/0/0"])
+    bytes: int
+
+
+class Keys(BaseModel):
+    """Objects of a stored volume, in order."""
+
+    keys: list[Object]
+    more: bool = Field(description="whether there are others after the last of these")
+
+
 class Order(BaseModel, extra="forbid"):
     """What a job is to do."""
 

@@ -70,6 +70,11 @@ class VolumeStore:
             raise Problem(404, "unknown-volume", f"there is no volume {name}")
         return path
 
+    def keys(self, name: str) -> list[tuple[str, int]]:
+        """Keys of a volume in order, and the sizes of their objects; 404 if there is no such volume."""
+        folder = self.path(name)
+        return sorted((os.path.relpath(path, folder), status.st_size) for path, status in _files(str(folder)))
+
     def object(self, name: str, key: str) -> Path:
         """File of a key.
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from service.access import REFUSALS, needs
 from service.bodies import check_head, receive_pieces
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import Problem, responses
 from service.objects import answer_file
-from service.schemas import Volume, Volumes
+from service.schemas import Keys, Object, Volume, Volumes
 
 WRITE = [needs("write")]
 router = APIRouter(prefix="/v1/volumes", tags=["volumes"], dependencies=[needs("read")], responses=REFUSALS)
+
+# Keys that are listed at a time.
+PAGE = 10_000
 
 
 def _describe(service: Service, name: str) -> Volume:
@@ -86,6 +90,21 @@ async def put_key(request: Request, service: ServiceDep, name: str, key: str) ->
     pieces = receive_pieces(request, service.settings)
     new = await service.volumes.put(name, key, pieces, lambda: require_idle(service, name))
     return Response(status_code=201 if new else 204)
+
+
+@router.get("/{name}/", summary="List the keys of a volume", responses=responses(404, 422))
+async def get_keys(
+    service: ServiceDep,
+    name: str,
+    after: Annotated[str, Query(description="Key that the last page ended with.")] = "",
+) -> Keys:
+    """The objects of a stored Zarr group in the order of their keys, a page at a time."""
+
+    def page() -> Keys:
+        found = [Object(key=key, bytes=size) for key, size in service.volumes.keys(name) if key > after]
+        return Keys(keys=found[:PAGE], more=len(found) > PAGE)
+
+    return await service.in_thread(page)
 
 
 @router.head("/{name}/{key:path}", include_in_schema=False)

@@ -16,7 +16,17 @@ import uvicorn
 import xarray as xr
 from typer.testing import CliRunner
 
-from eddylift import AsyncClient, Client, InvalidInputError, JobError, NotFoundError, Progress, RefusedError, cli
+from eddylift import (
+    AsyncClient,
+    Client,
+    InvalidInputError,
+    JobError,
+    NotFoundError,
+    Progress,
+    RefusedError,
+    UnreachableError,
+    cli,
+)
 from models.blocks import PERIODIC, parse_boundary
 from models.catalogue import Catalogue, HeldOut
 from models.superresolution import SuperResolution, upscale
@@ -377,6 +387,55 @@ def test_a_job_is_waited_for(client: Client) -> None:
         client.job("nothing")
     for name in ("series", "series-fine"):
         client.delete_volume(name)
+
+
+def test_a_job_compares_and_says_how_far_off(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    fine = channel((16, 32, 16))
+    coarse = fine.coarsen(z=4, y=4, x=4).mean().astype("float32").assign_attrs(fine.attrs)
+    client.upload(coarse, "compared")
+    client.upload(fine, "compared-true")
+    told: list[Progress] = []
+    done = client.submit("compared", model=TRILINEAR, reference="compared-true").wait(progress=told.append)
+    assert {"compute", "compare"} == {each.stage for each in told}
+    assert done["report"] is not None
+    assert done["report"]["metrics"]["mae"] == pytest.approx(done["report"]["trilinear"]["mae"])
+    assert done["target"] is None
+    job = client.submit("compared", model=TRILINEAR, reference="compared-true")
+    assert job.wait(progress=True)["state"] == "done"
+    assert "compared" not in capsys.readouterr().out
+    for name in ("compared", "compared-true"):
+        client.delete_volume(name)
+
+
+def test_a_volume_is_fetched_and_goes_on_where_it_was_stopped(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.routes.volumes.PAGE", 3)
+    volume = channel()
+    stored = client.upload(volume, "kept")
+    fetched: list[str] = []
+    send = client._send
+
+    def counted(call: Any, progress: Any = None) -> Any:  # noqa: ANN401
+        if "/kept/u/" in call.path and not fetched:
+            fetched.append(call.path)
+            raise UnreachableError("gone")  # noqa: EM101
+        if "/kept/" in call.path and "after" not in call.params:
+            fetched.append(call.path)
+        return send(call, progress)
+
+    monkeypatch.setattr(client, "_send", counted)
+    with pytest.raises(UnreachableError):
+        client.download("kept", tmp_path / "kept.zarr")
+    assert not (tmp_path / "kept.zarr").exists()
+    told: list[Progress] = []
+    assert client.download("kept", tmp_path / "kept.zarr", progress=told.append) == tmp_path / "kept.zarr"
+    assert told[-1] == Progress("download", stored["bytes"], stored["bytes"])
+    assert len(fetched) == stored["keys"] + 1
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "kept.zarr", engine="zarr", consolidated=False), volume)
+    with pytest.raises(InvalidInputError, match="is there already"):
+        client.download("kept", tmp_path / "kept.zarr")
+    client.delete_volume("kept")
 
 
 def test_a_job_that_fails_says_why_and_is_resumed(client: Client) -> None:
