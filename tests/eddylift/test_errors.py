@@ -58,6 +58,26 @@ def test_problem_document_is_kept_and_spelled_out() -> None:
     assert str(error) == "Unfit (422): the volume does not fit\n  u: got 'nan', expected finite velocities"
 
 
+def test_who_has_no_token_is_told_where_to_put_it() -> None:
+    document = {"title": "A token is asked for", "detail": "Authorization is missing"}
+    error = from_answer(401, json.dumps(document).encode())
+    head, hint = str(error).split("\n")
+    assert head == "A token is asked for (401): Authorization is missing"
+    assert "token=" in hint
+    assert "EDDYLIFT_TOKEN" in hint
+    # Who has one is not.
+    assert "EDDYLIFT_TOKEN" not in str(from_answer(403, json.dumps(document).encode()))
+
+
+def test_failures_tell_the_request() -> None:
+    document = {"title": "The service failed", "detail": "its log says more", "request_id": "3f2a"}
+    error = from_answer(500, json.dumps(document).encode())
+    assert error.request_id == "3f2a"
+    assert str(error) == "The service failed (500): its log says more\n  request 3f2a"
+    assert from_answer(500, b'{"request_id": 7}').request_id is None
+    assert from_answer(422, json.dumps(document).encode()).request_id == "3f2a"
+
+
 def test_what_the_detail_says_is_not_said_again() -> None:
     detail = "u is nan; expected finite velocities"
     assert str(from_answer(422, json.dumps({**PROBLEM, "detail": detail}).encode())) == f"Unfit (422): {detail}"
