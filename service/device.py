@@ -182,6 +182,11 @@ class _Tally(TorchDispatchMode):
         self._now = 0
         self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing is compiled here, and to be left out of that loads the compiler, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self,
         function: Callable[..., object],

@@ -64,17 +64,19 @@ class Shelf:
         return self.catalogue.card(name)
 
     def get(self, name: str) -> SuperResolution:
-        """A model on its device, loaded at the first call; raises what ``Catalogue.load`` does."""
+        """A model on its device; the first call loads, certifies and measures it, and raises what ``load`` does."""
         with self._loading:
             if name not in self._models:
-                self._models[name] = self._load(name)
+                model = self._load(name)
+                self._measure(name, model)
+                self._models[name] = model
             return self._models[name]
 
     def warm(self) -> None:
-        """Load every model and measure its memory. One that cannot be loaded is left out, not the others with it."""
+        """Load every model. One that cannot be loaded is left out, not the others with it."""
         for name in self.catalogue.names():
             try:
-                self._measure(name, self.get(name))
+                self.get(name)
             except Exception as error:
                 logger.exception("%s cannot be served", name)
                 self.failures[name] = str(error)

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     batch_wait_ms: Annotated[
         NonNegativeFloat, Field(description="How long the first block of a batch waits for others to join it.")
     ] = 5.0
-    max_batch_blocks: Annotated[PositiveInt, Field(description="Most blocks in a batch.")] = 16
+    max_batch_blocks: Annotated[PositiveInt, Field(description="Most blocks in a batch.")] = 64
     max_batch_cells: Annotated[
         PositiveInt | None,
         Field(

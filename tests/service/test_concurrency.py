@@ -13,10 +13,13 @@ import torch
 
 from models.superresolution import upscale
 from tests.service.conftest import parts, wait_until
-from tests.service.wire import NPY, Cramped, Gate, from_npy, noise, npy
+from tests.service.test_volumes import send
+from tests.service.wire import NPY, Cramped, Gate, dataset, from_npy, noise, npy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
 
     import httpx2
     from fastapi.testclient import TestClient
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from models.catalogue import Catalogue
     from models.superresolution import SuperResolution
+    from service.works import Answer, Work
 
 LEARNED = "relaxed-isotropic-x4"
 CLIENTS = 8
@@ -173,3 +177,24 @@ def test_a_request_that_the_device_does_not_begin_in_time_is_refused(serve: Call
         gate.open.set()
         assert begun.result(30).status_code == 200
     assert gate.batches == [1]
+
+
+def test_jobs_wait_for_those_who_wait(
+    serve: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(data=tmp_path)
+    batcher, submitted = parts(client).batcher, []
+    submit = batcher.submit
+
+    def note(work: Work) -> Future[Answer]:
+        submitted.append(work.background)
+        return submit(work)
+
+    monkeypatch.setattr(batcher, "submit", note)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    assert post(client, noise(3, 4, 4, 4)).status_code == 200
+    assert client.get("/v1/views/box/trilinear-x4/u/c/0/0/0").status_code == 200
+    order = client.post("/v1/jobs", json={"source": "box", "target": "fine", "model": "trilinear-x4"})
+    job = f"/v1/jobs/{order.json()['id']}"
+    wait_until(lambda: client.get(job).json()["state"] == "done")
+    assert submitted == [False, False, True]
