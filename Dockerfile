@@ -34,4 +34,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=2m --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
 ENTRYPOINT ["python", "-m", "service"]
+# All addresses of the container: it starts only if EDDYLIFT_TOKENS says who may use it (a file, or off).
 CMD ["--host", "0.0.0.0", "--port", "8000"]

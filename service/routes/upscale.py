@@ -70,6 +70,8 @@ async def post_upscale(
 
     Values are float32 or float64, the latter computed and answered in float32; cells are centred and uniform.
 
+    The answer depends on the request alone: one whose answer was lost can be sent again.
+
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' -o fine.npy
     'http://localhost:8000/v1/upscale?model=trilinear-x4&boundary=periodic'`
     """

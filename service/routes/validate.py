@@ -49,6 +49,8 @@ async def post_validate(request: Request, service: ServiceDep, card: QueryCard, 
     trilinear interpolation; several levels count as samples, and give means over them. Lengths are taken from the
     coordinates, if there are any: otherwise cells are taken to be cubes, and the longest edge to be 2 pi.
 
+    The answer depends on the request alone: one whose answer was lost can be sent again.
+
     `curl -F reference=@fine.npy 'http://localhost:8000/v1/validate?model=trilinear-x4&boundary=periodic'`
     """
     parts = await receive_parts(request, service.settings, (COARSE, REFERENCE))
