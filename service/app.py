@@ -17,6 +17,8 @@ from service.guard import Guard
 from service.monitoring import Observe
 from service.routes import health, jobs, models, upscale, validate, views, volumes
 from service.settings import Settings
+from service.tracing import TELEMETRY
+from service.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,6 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     service = assemble(settings)
+    service.metrics.registry.register(Watch(service))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        telemetry=TELEMETRY,
     )
     app.state.service = service
     errors.install(app)

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
@@ -71,6 +71,7 @@ class Metrics:
             "eddylift_dropped_blocks", "Blocks not computed because nobody waits for them any more.", registry=to
         )
         self.ready = Gauge("eddylift_ready", "1 once the models are warm.", registry=to)
+        ProcessCollector(registry=to)
 
 
 class Observe:

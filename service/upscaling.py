@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from service.batching import ClosedError, OutOfMemoryError, OverdueError, QueueFullError
 from service.bodies import unless_gone
 from service.errors import Problem, busy, retry_after, unready
+from service.tracing import record
 from service.works import Volumes, Work
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ async def compute(
     with refusing():
         future = asyncio.wrap_future(service.batcher.submit(work))
         with _deadline(service, work):
-            return (await future).taken()
+            answer = (await future).taken()
+    record(work, answer, model=card.name)
+    return answer
 
 
 @contextmanager

@@ -48,6 +48,6 @@ async def get_ready(request: Request, service: ServiceDep) -> Health:
     dependencies=[needs("admin")],
     responses=REFUSALS,
 )
-async def get_metrics(service: ServiceDep) -> Response:
+def get_metrics(service: ServiceDep) -> Response:
     """Requests, queue, batches, time on the device, voxels and errors, in Prometheus's text format."""
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
