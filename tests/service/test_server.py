@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -99,6 +100,26 @@ def test_bodies_that_stop_coming_are_given_up(address: str) -> None:
     with raw(address, HEAD + b"Content-Length: 1000\r\n\r\nhalf") as connection:
         assert b" 408 " in connection.recv(100)
     assert post(address, content=npy(noise(3, 4, 4, 4))).status_code == 200
+
+
+def test_bodies_that_drip_are_given_up(address: str) -> None:
+    """No pause is too long, and the body would take its 45 s."""
+    with raw(address, HEAD + b"Content-Length: 1000\r\n\r\n") as connection:
+        for _ in range(900):
+            if select.select([connection], [], [], 0.05)[0]:
+                break
+            connection.sendall(b"x")
+        else:
+            pytest.fail("it was not given up")
+        answer = connection.recv(1000)
+    assert b" 408 " in answer
+    assert b"bytes per second" in answer
+    assert post(address, content=npy(noise(3, 4, 4, 4))).status_code == 200
+
+
+def test_it_does_not_say_what_it_runs_on(address: str) -> None:
+    for path in ("/health/live", "/v1/nothing"):
+        assert "server" not in httpx2.get(f"{address}{path}").headers
 
 
 def test_clients_that_hang_up_are_forgotten(address: str) -> None:
