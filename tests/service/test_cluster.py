@@ -6,15 +6,15 @@ import os
 import signal
 import socket
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from distributed import LocalCluster
 
 from tests.service.conftest import parts, wait_until
-from tests.service.test_jobs import fine, finish, look, order, wanted
+from tests.service.test_jobs import fine, finish, look, order, stored, wanted
 from tests.service.test_volumes import send
 from tests.service.wire import dataset, noise
 
@@ -27,71 +27,84 @@ if TYPE_CHECKING:
     from models.catalogue import Catalogue
 
     Serve = Callable[..., TestClient]
-    Start = Callable[..., LocalCluster]
 
 # Dask speaks of what it tidies up as it ends.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture
-def start(catalogue: Catalogue, tmp_path: Path) -> Iterator[Start]:
-    """Start a scheduler and two workers, which find the same data and weights."""
+@contextmanager
+def running(catalogue: Catalogue, data: Path, port: int = 0, **changes: str) -> Iterator[LocalCluster]:
+    """A scheduler and two workers, which find the same data and weights."""
     environment = {
         "EDDYLIFT_WEIGHTS": str(catalogue.folder),
-        "EDDYLIFT_DATA": str(tmp_path / "data"),
+        "EDDYLIFT_DATA": str(data),
         "EDDYLIFT_DEVICE": "cpu",
         "EDDYLIFT_BLOCK": "4",
         "OMP_NUM_THREADS": "1",
+        **changes,
     }
-    with ExitStack() as running:
-
-        def run(port: int = 0, **changes: str) -> LocalCluster:
-            cluster: LocalCluster = LocalCluster(
-                n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, scheduler_port=port,
-                env={**environment, **changes},
-            )  # fmt: skip
-            running.enter_context(cluster)
-            return cluster
-
-        yield run
+    with LocalCluster(
+        n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0", scheduler_port=port, env=environment
+    ) as cluster:
+        yield cluster
 
 
-def client_of(cluster: LocalCluster, serve: Serve, tmp_path: Path, **settings: Any) -> TestClient:  # noqa: ANN401
-    return serve(data=tmp_path / "data", block=4, scheduler=cluster.scheduler_address, **settings)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def cluster(catalogue: Catalogue, data: Path) -> Iterator[LocalCluster]:
+    with running(catalogue, data) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster: LocalCluster, serve: Serve, data: Path) -> TestClient:
+    return serve(data=data, block=4, scheduler=cluster.scheduler_address)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
 def test_a_cluster_makes_what_a_request_is_answered(
-    start: Start, serve: Serve, catalogue: Catalogue, tmp_path: Path, boundary: str
+    client: TestClient, catalogue: Catalogue, data: Path, boundary: str
 ) -> None:
-    client = client_of(start(), serve, tmp_path)
     velocity = noise(3, 5, 8, 9)
-    send(client, "box", dataset(velocity).assign_attrs(boundary=boundary))
-    done = finish(client, order(client))
+    name = boundary.replace(",", "-")
+    send(client, name, dataset(velocity).assign_attrs(boundary=boundary))
+    done = finish(client, order(client, source=name, target=f"{name}-fine"))
     assert (done["blocks"], done["blocks_done"]) == (12, 12)
-    found, expected = fine(tmp_path), wanted(catalogue, velocity, boundary)
+    found, expected = stored(data, f"{name}-fine"), wanted(catalogue, velocity, boundary)
     np.testing.assert_allclose(found, expected, atol=1e-5 * velocity.std())
     assert parts(client).jobs.computed == 0  # not here
 
 
-def test_a_worker_of_other_settings_computes_nothing(start: Start, serve: Serve, tmp_path: Path) -> None:
-    client = client_of(start(EDDYLIFT_BLOCK="8"), serve, tmp_path)
-    send(client, "box", dataset(noise(3, 8, 8, 8)))
-    detail = finish(client, order(client), "failed")["detail"]
-    assert detail == "a worker sees another box, has other weights of relaxed-isotropic-x4, or other settings"
-    assert not list((tmp_path / "data" / "volumes" / "fine").rglob("u/c/*/*/*"))
+def test_a_worker_of_other_settings_computes_nothing(cluster: LocalCluster, serve: Serve, data: Path) -> None:
+    client = serve(data=data, block=8, scheduler=cluster.scheduler_address)
+    send(client, "other", dataset(noise(3, 8, 8, 8)))
+    detail = finish(client, order(client, source="other", target="other-fine"), "failed")["detail"]
+    assert detail == "a worker sees another other, has other weights of relaxed-isotropic-x4, or other settings"
+    assert not list((data / "volumes" / "other-fine").rglob("u/c/*/*/*"))
 
 
-def test_bad_values_fail_the_job_with_their_place(start: Start, serve: Serve, tmp_path: Path) -> None:
-    client = client_of(start(), serve, tmp_path)
+def test_an_answer_that_is_compared_alone_is_not_kept(client: TestClient, data: Path) -> None:
+    send(client, "coarse", dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"]))
+    send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
+    done = finish(client, order(client, source="coarse", target=None, reference="true"))
+    assert done["report"]["metrics"]["mae"] > 0
+    assert not list((data / "scratch").iterdir())
+
+
+def test_bad_values_fail_the_job_with_their_place(client: TestClient) -> None:
     velocity = noise(3, 8, 4, 4)
     velocity[2, 7, 1, 1] = np.nan
-    send(client, "box", dataset(velocity))
-    assert "w is nan at (z, y, x)" in finish(client, order(client), "failed")["detail"]
+    send(client, "bad", dataset(velocity))
+    detail = finish(client, order(client, source="bad", target="bad-fine"), "failed")["detail"]
+    assert "w is nan at (z, y, x)" in detail
 
 
 def test_a_scheduler_that_is_away_is_waited_for(
-    start: Start, serve: Serve, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cluster.CONNECT_S", 0.3)
     with socket.socket() as probe:
@@ -103,18 +116,27 @@ def test_a_scheduler_that_is_away_is_waited_for(
     job = order(client)
     time.sleep(1)
     assert (look(client, job)["state"], look(client, job)["blocks_done"]) == ("running", 0)
-    start(port)
-    finish(client, job)
+    with running(catalogue, tmp_path / "data", port):
+        finish(client, job)
+        portal = client.portal
+        cluster = parts(client).cluster
+        assert portal is not None
+        assert cluster is not None
+        portal.call(cluster.close)
     np.testing.assert_allclose(fine(tmp_path), wanted(catalogue, velocity), atol=1e-5 * velocity.std())
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_a_worker_costs_its_blocks_alone(
-    start: Start, serve: Serve, catalogue: Catalogue, tmp_path: Path
+    serve: Serve, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     """Kill -9 at twenty moments of a seed; a new one takes its place each time."""
-    cluster = start(EDDYLIFT_BLOCK="2", EDDYLIFT_BATCH_WAIT_MS="40")
-    client = serve(data=tmp_path / "data", block=2, scheduler=cluster.scheduler_address)
+    with running(catalogue, tmp_path / "data", EDDYLIFT_BLOCK="2", EDDYLIFT_BATCH_WAIT_MS="40") as cluster:
+        client = serve(data=tmp_path / "data", block=2, scheduler=cluster.scheduler_address)
+        _kill_and_compare(cluster, client, catalogue, tmp_path)
+
+
+def _kill_and_compare(cluster: LocalCluster, client: TestClient, catalogue: Catalogue, tmp_path: Path) -> None:
     random = np.random.default_rng(11)
     velocity = noise(3, 16, 16, 16)
     send(client, "box", dataset(velocity))

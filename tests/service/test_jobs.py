@@ -72,7 +72,11 @@ def finish(client: TestClient, job: str, state: str = "done") -> dict[str, Any]:
 
 
 def fine(root: Path, name: str = "fine") -> NDArray[np.float32]:
-    with xr.open_zarr(root / "data" / "volumes" / name, consolidated=True, decode_times=False) as found:
+    return stored(root / "data", name)
+
+
+def stored(data: Path, name: str) -> NDArray[np.float32]:
+    with xr.open_zarr(data / "volumes" / name, consolidated=True, decode_times=False) as found:
         return np.stack([found[each].values for each in "uvw"])
 
 
