@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     cells (768 bytes each), at a time; lower these on a small host.
     """
 
-    model_config = SettingsConfigDict(env_prefix="EDDYLIFT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="EDDYLIFT_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     # What is served, and on what.
     weights: Annotated[Path, Field(description="Folder of models.")] = CHECKOUT / "weights"
