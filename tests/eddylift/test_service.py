@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import uvicorn
 import xarray as xr
+import zarr
 from typer.testing import CliRunner
 
 from eddylift import (
@@ -324,6 +325,22 @@ def test_a_view_of_an_unknown_model(client: Client) -> None:
     with pytest.raises(NotFoundError, match="there is no model"):
         client.open("some", model="nothing")
     client.delete_volume("some")
+
+
+def test_a_view_of_824_gigabytes_opens_without_reading_any(client: Client, settings: Settings) -> None:
+    """A source of 1024^3 cells of which no chunk was sent: it is at rest, which costs nothing to store."""
+    folder = settings.data / "volumes" / "huge"
+    group = zarr.create_group(folder, attributes={"boundary": "periodic"})
+    for name in "uvw":
+        group.create_array(name, shape=(1024,) * 3, chunks=(128,) * 3, dtype="f4", dimension_names=("z", "y", "x"))
+    reads: list[tuple[slice, ...]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.sources.Source.read", lambda _, __, *where: reads.append(where))
+        view = client.open("huge", model=TRILINEAR)
+    assert dict(view.sizes) == {"z": 4096, "y": 4096, "x": 4096}
+    assert sum(view[name].size * 4 for name in "uvw") == 824_633_720_832
+    assert not reads
+    client.delete_volume("huge")
 
 
 def test_what_is_no_group_is_not_sent(client: Client, tmp_path: Path) -> None:
