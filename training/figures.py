@@ -26,7 +26,7 @@ class Bar(NamedTuple):
 
 
 def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
-    """MAE over trilinear interpolation's, one panel a run, the bars as in the table from top to bottom.
+    """MAE over trilinear interpolation's, one panel a run, three in a row, the bars as in the table.
 
     Args:
         path: PNG to write.
@@ -34,9 +34,14 @@ def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 training runs on hosts without it
 
+    columns = min(3, len(runs))
+    rows = -(-len(runs) // columns)
     longest = max(map(len, runs.values()))
-    figure = Figure(figsize=(5.2 * len(runs), 1.2 + 0.34 * longest), layout="constrained")
-    for axes, (title, bars) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
+    figure = Figure(figsize=(5.4 * columns, rows * (1.2 + 0.3 * longest)), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in panels[len(runs) :]:
+        axes.remove()
+    for axes, (title, bars) in zip(panels, runs.items(), strict=False):
         names = [bar.name for bar in bars]
         colours = [COLOURS.get(name.split("-")[0], OPPONENT) for name in names]
         means = [bar.mean for bar in bars]

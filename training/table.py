@@ -21,7 +21,7 @@ from training.evaluate import judge, measure, middle, require_unseen, samples, s
 from training.figures import Bar, draw_errors, draw_symmetry
 from training.opponents import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.runs import Recipe, Run
-from training.simulate import FLOWS, TIMES
+from training.simulate import FLOWS, SPACING, TIMES
 
 if TYPE_CHECKING:
     import argparse
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     Judge = Callable[[HeldOut], dict[str, Value]]
 
-HELD_OUT = {"isotropic": ((96, 101), (128, 102)), "channel": ((96, 101),)}
-"""Points a side and seed of the runs that no model has seen."""
+HELD_OUT = {"isotropic": ((96, 101, 1), (128, 102, 1), (96, 101, 3)), "channel": ((96, 101, 1), (96, 101, 3))}
+"""Points a side, seed and frames of the runs that no model has seen."""
 FITTED = {"isotropic": ((64, 4, 12), (96, 1, 3)), "channel": ((96, 1, 3), (96, 2, 3))}
-"""Points a side, seed and snapshots that the linear estimator is fitted to: the start of the training runs."""
-SEEDS = "seeds"
-"""Folder of catalogues, one a training seed, whose models are in the table and are not served."""
+"""Points a side, seed and snapshots that the linear estimator is fitted to."""
+OTHERS = "others"
+"""Folder of catalogues whose models are in the table and are not served: further training seeds, other widths."""
 COLUMNS = {
     "MAE": ("mae", 1),
     "MAE / rms": ("mae_over_rms", 1),
@@ -55,8 +55,9 @@ COLUMNS = {
     "consistency": ("consistency", 1),
 }
 EXPLANATION = """\
-Written by `python -m training table`; do not edit. One frame, made coarse by the mean over 4^3 cells: mean and standard
-deviation over snapshots of runs that nothing was fitted to. Metrics are defined in
+Written by `python -m training table`; do not edit. Fields made coarse by the mean over 4^3 cells: mean and standard
+deviation over snapshots of runs that nothing was fitted to. Where a run has three frames, models of three see all of
+them, and everyone else the middle one, which is what all are judged by. Metrics are defined in
 [models/metrics.py](../models/metrics.py): *spectrum* is the rms of log10(E / E_true) below and above the coarse Nyquist
 wavenumber (in a channel, of spectra along x and z), *at walls* counts the coarse cells next to a wall alone (y+ < 15),
 *stresses* is the relative error of the profiles of all six Reynolds stresses, *divergence* that of the true field is
@@ -91,14 +92,20 @@ class Entrant:
     """Multiplications per fine cell."""
     minutes: float = 0.0
     """Of training."""
+    frames: int = 1
+    """Time levels that it must be given."""
 
 
-def simulated(flow: str, n: int, seed: int, snapshots: int, data: Path) -> StoredRun:
+def recipe_of(flow: str, n: int, seed: int, frames: int = 1) -> Recipe:
+    """A run as ``training simulate`` makes it if it is told no more."""
+    return Recipe(flow, n, seed, *TIMES[flow], frames=frames, spacing=SPACING[flow] if frames > 1 else 0.0)
+
+
+def simulated(recipe: Recipe, snapshots: int, data: Path) -> StoredRun:
     """A run with at least so many snapshots, made or made longer if need be."""
-    recipe = Recipe(flow, n, seed, *TIMES[flow])
     folder = data / recipe.name
     print(f"{folder}: {snapshots} snapshots", flush=True)
-    Run(recipe, folder, FLOWS[flow], live=sys.stderr.isatty()).advance(snapshots)
+    Run(recipe, folder, FLOWS[recipe.flow], live=sys.stderr.isatty()).advance(snapshots)
     return StoredRun(folder)
 
 
@@ -113,18 +120,19 @@ def opponent(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -
 
 def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
     """A model, which must not have seen what it is judged on."""
-    for n, seed in HELD_OUT[flow]:
-        require_unseen(card, f"{flow}-{n}-seed{seed}")
+    for run in HELD_OUT[flow]:
+        require_unseen(card, recipe_of(flow, *run).name)
     model = catalogue.load(card.name)
     network = catalogue.trained(card.name).network
     cost = network.multiplications if network else 0.0
-    return Entrant(lambda sample: measure(model, sample), card.parameters, cost, card.trained.get("minutes", 0.0))
+    minutes = card.trained.get("minutes", 0.0)
+    return Entrant(lambda sample: measure(model, sample), card.parameters, cost, minutes, card.frames)
 
 
 def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Entrant]:
     """Everyone who has something to say on a flow, by name."""
     catalogue = Catalogue(weights)
-    cards = [card for card in map(catalogue.card, catalogue.names()) if card.frames == 1]
+    cards = [catalogue.card(name) for name in catalogue.names()]
     plain = {card.name: trained(catalogue, card, flow) for card in cards if card.flow is None}
     classical = {
         "trilinear + consistency": opponent(consistent_trilinear),
@@ -133,17 +141,18 @@ def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Ent
         "best linear estimator": opponent(linear, linear.kernel.numel()),
     }
     learned = {card.name: trained(catalogue, card, flow) for card in cards if card.flow == flow}
-    for folder in sorted((weights / SEEDS).glob("*")):
+    for folder in sorted((weights / OTHERS).glob("*")):
         more = Catalogue(folder)
         for card in map(more.card, more.names()):
-            if card.flow == flow and card.frames == 1:
-                learned[f"{card.name}, seed {card.trained['seed']}"] = trained(more, card, flow)
+            if card.flow == flow:
+                learned[f"{card.name}, {folder.name.replace('-', ' ')}"] = trained(more, card, flow)
     return {**plain, **classical, **dict(sorted(learned.items()))}
 
 
 def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tuple[str, list[Bar]]:
     """The table of one run, and the bars of its figure."""
-    held_out = list(samples(run))[:snapshots]
+    held_out = list(samples(run, run.frames))[:snapshots]
+    everyone = {name: each for name, each in everyone.items() if each.frames <= run.frames}
     found = {
         name: spread([each.judge(sample) for sample in tqdm(held_out, f"{name} on {run.name}")])
         for name, each in everyone.items()
@@ -157,8 +166,9 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
     for name, each in everyone.items():
         cells = [shown(found[name][key], scale) for key, scale in columns.values()]
         lines.append(f"| {name} | {each.weights:,} | {each.cost:,.0f} | {each.minutes:.0f} | {' | '.join(cells)} |")
+    frames = f" of {run.frames} frames" if run.frames > 1 else ""
     head = (
-        f"### {run.n}^3, seed {run.seed}, {len(held_out)} snapshots\n\n"
+        f"### {run.n}^3, seed {run.seed}, {len(held_out)} snapshots{frames}\n\n"
         f"Divergence of the true field: {shown(first['divergence_reference'])}."
     )
     bars = [
@@ -194,9 +204,10 @@ def run(args: argparse.Namespace) -> int:
     for flow in args.flows:
         everyone = entrants(args.weights, flow, fitted(flow, args.data))
         parts.append(f"## {flow.capitalize()} flow\n\n{THEIRS[flow]}")
-        for n, seed in HELD_OUT[flow]:
-            held_out = simulated(flow, n, seed, args.snapshots, args.data)
-            text, bars[f"{flow}, {n}^3"] = section(held_out, everyone, args.snapshots)
+        for n, seed, frames in HELD_OUT[flow]:
+            held_out = simulated(recipe_of(flow, n, seed, frames), args.snapshots, args.data)
+            title = f"{flow}, {n}^3" + (f", {frames} frames" if frames > 1 else "")
+            text, bars[title] = section(held_out, everyone, args.snapshots)
             parts.append(text)
     text = "\n".join(parts)
     (args.weights / "TABLE.md").write_text(text)
@@ -208,6 +219,6 @@ def run(args: argparse.Namespace) -> int:
 
 def fitted(flow: str, data: Path) -> LinearEstimator:
     """The linear estimator of a flow."""
-    runs = [(simulated(flow, n, seed, count, data), count) for n, seed, count in FITTED[flow]]
+    runs = [(simulated(recipe_of(flow, n, seed), count, data), count) for n, seed, count in FITTED[flow]]
     fields = (torch.from_numpy(np.array(run[index])) for run, count in runs for index in range(count))
     return LinearEstimator(fields, runs[0][0].boundary)

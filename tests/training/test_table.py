@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def test_one_command_makes_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101),)})
+    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101, 1), (16, 101, 3))})
     monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
     monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
     catalogue = Catalogue(tmp_path / "weights")
@@ -31,15 +31,20 @@ def test_one_command_makes_the_table(
     network = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
     card = describe(network, flow="isotropic", trained={"seed": 3, "minutes": 2.0})
     catalogue.save(network, card)
-    Catalogue(tmp_path / "weights" / "seeds" / "3").save(network, card)
+    Catalogue(tmp_path / "weights" / "others" / "seed-3").save(network, card)
+    three = SuperResolution(Network(Architecture("conv", "C1", 2, 1, frames=3)))
+    catalogue.save(three, describe(three, flow="isotropic", trained={"seed": 0, "minutes": 1.0}))
     where = ["--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights"]
     command = ["table", "--flows", "isotropic", *where, "--snapshots", "2"]
     assert main(command) == 0
     text = (tmp_path / "weights" / "TABLE.md").read_text()
     assert text in capsys.readouterr().out
-    rows = {
-        line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if "±" in line and "|" in line
-    }
+    one, _, three_frames = text.partition("of 3 frames")
+    rows, all_rows = (
+        {line.split("|")[1].strip(): line.split("|")[2:-1] for line in part.splitlines() if "±" in line and "|" in line}
+        for part in (one, three_frames)
+    )
+    assert set(all_rows) - set(rows) == {"conv-isotropic-x4-3frames"}
     assert list(rows) == [
         "trilinear-x4",
         "trilinear + consistency",
@@ -67,7 +72,7 @@ def test_one_command_makes_the_table(
 def test_a_model_trained_on_a_held_out_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101),)})
+    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101, 1), (16, 101, 3))})
     monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
     monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
     catalogue = Catalogue(tmp_path / "weights")
