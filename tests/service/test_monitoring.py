@@ -129,8 +129,9 @@ def test_a_bug_is_logged_with_its_trace_and_told_without(
         message = "a password, perhaps"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(parts(client).jobs.ledger, "all", fail)
-    answer = client.get("/v1/jobs", headers={"X-Request-ID": "mine"})
+    with monkeypatch.context() as broken:
+        broken.setattr(parts(client).jobs.ledger, "all", fail)
+        answer = client.get("/v1/jobs", headers={"X-Request-ID": "mine"})
     assert answer.status_code == 500
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
