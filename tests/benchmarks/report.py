@@ -30,6 +30,11 @@ that of ours, where they have to agree.
 
 ![Ratios, latencies and roofline](BENCH.png)
 """
+COUNTED = """\
+Operations are counted as they run: two for each multiplication of a convolution, 16 for a value interpolated, one for
+each value otherwise. Bytes are those that each operation reads (weights too) and writes, as if no cache kept anything
+in between. The roof is no hard one: caches keep much, and a library's convolution may be quicker than its product.
+"""
 OURS, OTHER = "#3f8f5b", "#8a8f98"
 
 
@@ -83,10 +88,7 @@ def _table(rows: Sequence[Row]) -> str:
 def _roofline(roofline: Roofline) -> str:
     foreword = (
         f"On the {roofline.device}: {roofline.product / 1e9:.1f} GFLOP/s in a large matrix product, "
-        f"{roofline.memory / 1e9:.1f} GB/s in a large copy, with the same threads.\nOperations are counted as run: "
-        "two for each multiplication of a convolution, 16\nfor a value interpolated, one for each other. Bytes "
-        "are those that each operation reads (weights too)\nand writes, as if no cache kept anything in between; "
-        "caches do, so that a share above 1 is possible where\nmemory is the roof.\n"
+        f"{roofline.memory / 1e9:.1f} GB/s in a large copy, with the same threads.\n{COUNTED}"
     )
     lines = [
         foreword,
