@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.ledger import Order
+from service.ledger import Job, Order
 from service.settings import CHECKOUT
 from service.watch import Watch
 from tests.service.conftest import parts
 from tests.service.wire import NPY, noise, npy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
     from fastapi.testclient import TestClient
 
@@ -147,13 +149,12 @@ def samples(client: TestClient, name: str) -> dict[str, float]:
     }
 
 
-def test_jobs_and_blocks_are_looked_up(serve: Serve, tmp_path: Any) -> None:  # noqa: ANN401 pytest's
+def test_jobs_and_blocks_are_looked_up(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(data=tmp_path)
     states = {"queued": 0, "running": 0, "done": 0, "failed": 0, "cancelled": 0}
     assert samples(client, "eddylift_jobs") == states
-    ledger = parts(client).jobs.ledger
-    for state in ("failed", "failed", "done"):
-        ledger.mark(ledger.add(Order("a", "b", "trilinear-x4")).id, state)
+    jobs = [Job("", Order("a", "b", "trilinear-x4"), state) for state in ("failed", "failed", "done")]
+    monkeypatch.setattr(parts(client).jobs.ledger, "all", lambda: jobs)
     assert samples(client, "eddylift_jobs") == {**states, "failed": 2, "done": 1}
     parts(client).views.computed += 3
     assert samples(client, "eddylift_volume_blocks_total") == {"view": 3, "job": 0}
