@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import math
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -43,10 +44,6 @@ def reachable(host: str) -> bool:
         return host != "localhost"
 
 
-# Seconds that requests have to end in when the service is stopped.
-GRACE_S = 30
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
     # Not at the top: the processes that read foreign bodies start from this file too, and need none of it.
@@ -82,6 +79,7 @@ def serve(host: str, port: int) -> int:
 
     from service import Settings, create_app  # noqa: PLC0415
     from service.access import OFF, TokensError  # noqa: PLC0415
+    from service.leaving import Server  # noqa: PLC0415
     from service.logs import configure  # noqa: PLC0415
 
     settings = Settings()
@@ -99,18 +97,17 @@ def serve(host: str, port: int) -> int:
             )
     # uvicorn hands a SIGTERM on once it has shut down; that is an end as it should be.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # Batching needs all requests in one process: the device has one owner.
-    uvicorn.run(
-        create_app(settings),
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
         host=host,
         port=port,
-        workers=1,
         log_config=None,
         access_log=False,  # ours says more
         server_header=False,
-        # Whoever watches a job would hold the service up for as long as the job takes.
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
+    Server(config, app.state.service, settings.drain_s).run()
     return 0
 
 

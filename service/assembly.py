@@ -17,6 +17,7 @@ from service.loading import Shelf, choose
 from service.locations import Locations
 from service.monitoring import Metrics
 from service.quarantine import Quarantine
+from service.replicas import Replica
 from service.views import Views
 from service.volumes import VolumeStore
 
@@ -41,6 +42,7 @@ def assemble(settings: Settings) -> Service:
     )
     stored = VolumeStore(settings.data / "volumes")
     locations = Locations(stored, settings.data / "scratch", settings)
+    ledger = Ledger(settings.data / "jobs.sqlite")
     library = Library(locations, settings.data / "moments", settings)
     return Service(
         settings=settings,
@@ -53,7 +55,7 @@ def assemble(settings: Settings) -> Service:
         volumes=stored,
         library=library,
         views=Views(library, settings.data / "views", settings.view_bytes, settings.view_blocks),
-        jobs=Jobs(Ledger(settings.data / "jobs.sqlite"), settings.max_jobs, settings.job_blocks),
+        jobs=Jobs(ledger, Replica(settings.data / "replicas"), settings.max_jobs, settings.job_blocks),
         cluster=_cluster(settings.scheduler) if settings.scheduler else None,
     )
 

@@ -51,6 +51,7 @@ class Service:
         jobs: what is computed in the background.
         cluster: what computes blocks of jobs, if it is not this process.
         warm: whether models have been loaded.
+        leaving: whether it is about to end, and admits nothing.
         open_requests: requests that hold a volume.
     """
 
@@ -67,12 +68,25 @@ class Service:
     jobs: Jobs
     cluster: Cluster | None = None
     warm: bool = False
+    leaving: bool = False
     open_requests: int = 0
 
     @property
     def ready(self) -> bool:
         """Whether it can compute."""
-        return self.warm and self.batcher.alive
+        return self.warm and self.batcher.alive and not self.leaving
+
+    def require_ready(self) -> None:
+        """Refuse (503) what cannot be computed now."""
+        if not self.ready:
+            detail = "the service is shutting down" if self.leaving else "the models are not warm yet"
+            raise unready(detail)
+
+    async def leave(self) -> None:
+        """Admit nothing from now on, and hand jobs back; what was admitted is finished."""
+        self.leaving = True
+        self.metrics.ready.set(0)
+        await self.jobs.close()
 
     async def in_thread(self, function: Callable[[], Result], limiter: anyio.CapacityLimiter | None = None) -> Result:
         """Run what takes long and does not need the device beside the event loop.
@@ -121,9 +135,7 @@ async def admit(service: ServiceDep) -> AsyncIterator[None]:
     Raises:
         Problem: 503 until the models are warm, 429 if all places are taken.
     """
-    if not service.ready:
-        detail = "the models are not warm yet"
-        raise unready(detail)
+    service.require_ready()
     if service.open_requests >= service.settings.max_requests:
         detail = f"{service.open_requests} requests are being served, as many as may be"
         raise busy(detail, 1)

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from service.errors import Problem
 from service.superresolved import Place
@@ -48,6 +48,16 @@ class Progress:
     computed: int = 0
     cells: int = 0
     began: float = 0.0
+
+    def told(self) -> dict[str, Any]:
+        """As others are told of it."""
+        return {
+            "stage": self.stage,
+            "blocks": self.total,
+            "blocks_done": self.done,
+            "voxels_per_second": self.rate,
+            "seconds_left": self.seconds_left,
+        }
 
     def begin(self, stage: str, total: int, cells: int) -> None:
         """Go on to a stage."""
@@ -104,6 +114,7 @@ async def fill(service: Service, view: SuperResolved, target: Location, progress
     source = service.library.locations.find(view.source.name)
     source.forget()
     await service.in_thread(lambda: require_unchanged(view, source))
+    await service.in_thread(target.tidy)
     target.forget()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from models.blocks import parse_boundary
 from service.comparison import check_reference, compare
@@ -19,48 +19,100 @@ from service.locations import inside, require_same
 
 if TYPE_CHECKING:
     from service.dependencies import Service
-    from service.ledger import Job, Ledger, Order
+    from service.ledger import Job, Ledger, Order, State
     from service.locations import Location
+    from service.replicas import Replica
     from service.sources import Source
     from service.superresolved import SuperResolved
 
 logger = logging.getLogger("service.jobs")
+# Seconds between two looks at the list of jobs.
+EVERY: Final = 1.0
 
 
 class Jobs:
     """What runs, and what waits to.
 
+    Services that share the ledger do a job each, and what one leaves another takes up.
+
     Args:
         ledger: the list of jobs.
+        replica: this service among those that share the ledger.
         limit: jobs that run at a time.
         ahead: blocks of a job that each worker reads, computes and writes at a time.
     """
 
-    def __init__(self, ledger: Ledger, limit: int, ahead: int) -> None:
+    def __init__(self, ledger: Ledger, replica: Replica, limit: int, ahead: int) -> None:
         self.ledger = ledger
+        self.replica = replica
         self.ahead = ahead
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
         self._claiming = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, Progress] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._watcher: asyncio.Task[None] | None = None
 
     def start(self, service: Service) -> None:
-        """Take up what was not ended when the service was; call it in the event loop."""
-        for job in reversed(self.ledger.all()):
-            if not job.ended:
-                self._launch(service, job)
+        """Take up what nobody does, now and from now on; call it in the event loop."""
+        self._look_after(service, self._look())
+        self._watcher = asyncio.create_task(self._watch(service), name="jobs")
 
     async def close(self) -> None:
-        """Stop; what is not done is taken up at the next start."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        """Stop; what is not done is free for others, and taken up at the next start."""
+        if self._watcher is None:
+            return
+        self._watcher.cancel()
+        tasks = dict(self._tasks)
+        for task in tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._watcher, *tasks.values(), return_exceptions=True)
+        self._watcher = None
+        for name in tasks:
+            self.ledger.own(name, None)
+        self.replica.end()
 
-    def progress(self, job: Job) -> Progress:
-        """How far a job is; nothing is known of one that ended before the service was started."""
-        return self._progress.get(job.id, Progress())
+    def told(self, job: Job) -> dict[str, Any]:
+        """How far a job is."""
+        mine = self._progress.get(job.id)
+        return mine.told() if mine else job.progress or Progress().told()
+
+    async def _watch(self, service: Service) -> None:
+        """Tell the others how far jobs are, do what they ask, and take up what nobody does."""
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                self._look_after(service, await service.in_thread(self._look))
+            except (OSError, sqlite3.Error):
+                logger.exception("the list of jobs cannot be read")
+
+    def _look(self) -> list[Job]:
+        """Own jobs that are to be cancelled, and jobs that were nobody's and are taken now."""
+        if not self.ledger.path.exists():
+            return []
+        found = []
+        with self.replica.alone():
+            for job in reversed(self.ledger.all()):
+                if job.id in self._tasks:
+                    self.ledger.tell(job.id, self._progress[job.id].told())
+                    found += [job] if job.stopping else []
+                elif not job.ended and not (job.owner and self.replica.lives(job.owner)):
+                    if job.stopping:
+                        self.ledger.mark(job.id, "cancelled")
+                        continue
+                    self.ledger.own(job.id, self.replica.id)
+                    found.append(job)
+        return found
+
+    def _look_after(self, service: Service, jobs: list[Job]) -> None:
+        for job in jobs:
+            if not job.stopping:
+                self._launch(service, job)
+            elif job.id in self._tasks:
+                stopping = asyncio.create_task(self.cancel(service, job))
+                self._stopping.add(stopping)
+                stopping.add_done_callback(self._stopping.discard)
 
     def uses(self, volume: str) -> bool:
         """Whether a job reads or writes a volume, or what lies in it or around it."""
@@ -76,16 +128,11 @@ class Jobs:
         """
 
         def prepare() -> tuple[Job, bool]:
-            if known := self._keyed(order, key):
-                return known, False
-            try:
-                self._claim(service, order)
-                return self.ledger.add(order, key), True
-            except (Problem, sqlite3.IntegrityError):
-                # Another process that shares the ledger may have been given the same meanwhile.
+            with self.replica.alone():
                 if known := self._keyed(order, key):
                     return known, False
-                raise
+                self._claim(service, order)
+                return self.ledger.add(order, self.replica.id, key), True
 
         async with self._claiming:
             job, new = await service.in_thread(prepare)
@@ -105,12 +152,14 @@ class Jobs:
         """Put a job that failed or was cancelled in line again; see ``submit`` for errors."""
 
         def prepare() -> bool:
-            now = self.ledger.get(job.id)
-            if now is None or not now.ended or now.state == "done":
-                return False
-            self._claim(service, job.order)
-            self.ledger.mark(job.id, "queued")
-            return True
+            with self.replica.alone():
+                now = self.ledger.get(job.id)
+                if now is None or not now.ended or now.state == "done":
+                    return False
+                self._claim(service, job.order)
+                self.ledger.own(job.id, self.replica.id)
+                self.ledger.mark(job.id, "queued")
+                return True
 
         async with self._claiming:
             if await service.in_thread(prepare):
@@ -119,16 +168,25 @@ class Jobs:
     async def cancel(self, service: Service, job: Job) -> None:
         """Stop a job; blocks that are done stay."""
         if task := self._tasks.get(job.id):
+            progress = self._progress[job.id].told()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            await service.in_thread(lambda: self.ledger.tell(job.id, progress))
+            await service.in_thread(lambda: self._cancelled(job.id))
+            return
+        await service.in_thread(lambda: self.ledger.stop(job.id))
+        # Another replica's: it answers soon, unless it has died.
+        while (now := await service.in_thread(lambda: self.ledger.get(job.id))) and not now.ended:
+            if not (now.owner and self.replica.lives(now.owner)):
+                await service.in_thread(lambda: self._cancelled(job.id))
+                return
+            await asyncio.sleep(EVERY / 4)
 
-        def mark() -> None:
-            now = self.ledger.get(job.id)
-            if now and not now.ended:
-                self.ledger.mark(job.id, "cancelled")
-
-        await service.in_thread(mark)
+    def _cancelled(self, name: str) -> None:
+        now = self.ledger.get(name)
+        if now and not now.ended:
+            self.ledger.mark(name, "cancelled")
 
     def _claim(self, service: Service, order: Order) -> None:
         """See that all fits, and that a target is free, or this very volume begun."""
@@ -153,7 +211,11 @@ class Jobs:
         self._progress[job.id] = Progress()
         task = asyncio.create_task(self._run(service, job), name=f"job {job.id}")
         self._tasks[job.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.id) if self._tasks.get(job.id) is task else None)
+        task.add_done_callback(lambda _: self._forget(job, task))
+
+    def _forget(self, job: Job, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(job.id) is task:
+            del self._tasks[job.id], self._progress[job.id]
 
     async def _run(self, service: Service, job: Job) -> None:
         async with self._places:
@@ -167,9 +229,13 @@ class Jobs:
                 detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
                 if not isinstance(problem, Problem):
                     logger.exception("job %s failed", job.id)
-                await service.in_thread(lambda: self.ledger.mark(job.id, "failed", detail))
+                await service.in_thread(lambda: self._end(job, "failed", detail))
             else:
-                await service.in_thread(lambda: self.ledger.mark(job.id, "done", report=report))
+                await service.in_thread(lambda: self._end(job, "done", report=report))
+
+    def _end(self, job: Job, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
+        self.ledger.tell(job.id, self._progress[job.id].told())
+        self.ledger.mark(job.id, state, detail, report)
 
     async def _do(self, service: Service, job: Job) -> dict[str, Any] | None:
         order, progress = job.order, self._progress[job.id]

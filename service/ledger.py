@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
-COLUMNS: Final = "id, asked, state, detail, created, report"
+COLUMNS: Final = "id, asked, state, detail, created, report, owner, progress, stopping"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class Job:
         detail: why it failed.
         created: seconds since 1970.
         report: what the comparison gave.
+        owner: the replica that does it.
+        progress: how far it was when the owner last told.
+        stopping: whether somebody wants it to be cancelled.
     """
 
     id: str
@@ -64,6 +67,9 @@ class Job:
     detail: str | None = None
     created: float = 0.0
     report: dict[str, Any] | None = None
+    owner: str | None = None
+    progress: dict[str, Any] | None = None
+    stopping: bool = False
 
     @property
     def ended(self) -> bool:
@@ -88,7 +94,8 @@ class Ledger:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS orders "
-            "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT)"
+            "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, owner TEXT, "
+            "progress TEXT, stopping INTEGER)"
         )
         connection.execute("CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, id TEXT)")
         return connection
@@ -101,22 +108,23 @@ class Ledger:
             finally:
                 connection.close()
 
-    def add(self, order: Order, key: str | None = None) -> Job:
+    def add(self, order: Order, owner: str, key: str | None = None) -> Job:
         """Put a new job on the list.
 
         Args:
             order: what it is to do.
+            owner: the replica that does it.
             key: by which it is found again.
 
         Raises:
             sqlite3.IntegrityError: if the key has a job already.
         """
-        job = Job(uuid.uuid4().hex[:12], order, created=time.time())
-        values = (job.id, json.dumps(asdict(order)), job.state, job.detail, job.created, None)
+        job = Job(uuid.uuid4().hex[:12], order, created=time.time(), owner=owner)
+        asked = json.dumps(asdict(order))
+        values = (job.id, asked, job.state, job.detail, job.created, None, owner, None, False)
         with self._writing, closing(self._connect()) as connection:
-            # Both or none, and nothing of another process in between.
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(f"INSERT INTO orders ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
+            connection.execute("BEGIN IMMEDIATE")  # both or none
+            connection.execute(f"INSERT INTO orders ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
             if key is not None:
                 connection.execute("INSERT INTO keys (key, id) VALUES (?, ?)", (key, job.id))
             connection.execute("COMMIT")
@@ -139,9 +147,40 @@ class Ledger:
 
     def mark(self, name: str, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
         """Say how far a job is, and what it found."""
-        values = (state, detail, None if report is None else json.dumps(report), name)
-        self._query("UPDATE orders SET state = ?, detail = ?, report = ? WHERE id = ?", values)
+        values = (state, detail, _text(report), name)
+        self._query("UPDATE orders SET state = ?, detail = ?, report = ?, stopping = 0 WHERE id = ?", values)
+
+    def own(self, name: str, owner: str | None) -> None:
+        """Say which replica does a job; None if any may."""
+        self._query("UPDATE orders SET owner = ? WHERE id = ?", (owner, name))
+
+    def tell(self, name: str, progress: dict[str, Any]) -> None:
+        """Say how far a job is."""
+        self._query("UPDATE orders SET progress = ? WHERE id = ?", (_text(progress), name))
+
+    def stop(self, name: str) -> None:
+        """Ask the owner of a job to cancel it."""
+        self._query("UPDATE orders SET stopping = 1 WHERE id = ?", (name,))
 
 
-def _job(name: str, asked: str, state: State, detail: str | None, created: float, report: str | None) -> Job:
-    return Job(name, Order(**json.loads(asked)), state, detail, created, None if report is None else json.loads(report))
+def _text(content: dict[str, Any] | None) -> str | None:
+    return None if content is None else json.dumps(content)
+
+
+def _content(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else json.loads(text)
+
+
+def _job(  # noqa: PLR0913 PLR0917 a row
+    name: str,
+    asked: str,
+    state: State,
+    detail: str | None,
+    created: float,
+    report: str | None,
+    owner: str | None,
+    progress: str | None,
+    stopping: int | None,
+) -> Job:
+    order = Order(**json.loads(asked))
+    return Job(name, order, state, detail, created, _content(report), owner, _content(progress), bool(stopping))

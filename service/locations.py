@@ -78,6 +78,9 @@ class Location(Protocol):
             Problem: 409 if there is another one.
         """
 
+    def tidy(self) -> None:
+        """Remove what was left by who was killed; nobody must be writing."""
+
 
 class Folder:
     """A folder on disk.
@@ -135,8 +138,6 @@ class Folder:
         """See [`Location`][service.locations.Location]."""
         if not self.is_free():
             require_same(self, documents)
-            for left in self.path.rglob(f"{PART}-*"):  # of a service that was killed
-                left.unlink(missing_ok=True)
             return
         digest = hashlib.sha256(documents[DOCUMENT]).hexdigest()[:16]
         part = self.path.with_name(f"{PART}-{self.path.name}-{digest}")
@@ -145,6 +146,11 @@ class Folder:
             for key, content in documents.items():
                 write_whole(part / key, content)
             part.rename(self.path)
+
+    def tidy(self) -> None:
+        """See [`Location`][service.locations.Location]."""
+        for left in self.path.rglob(f"{PART}-*"):
+            left.unlink(missing_ok=True)
 
     def drop(self) -> None:
         """Remove it with all that is in it."""
@@ -228,6 +234,9 @@ class Bucket:
         for key, content in documents.items():
             if key != DOCUMENT:
                 self.put(key, content)
+
+    def tidy(self) -> None:
+        """An object store leaves nothing."""
 
 
 class Locations:

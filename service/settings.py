@@ -179,6 +179,13 @@ class Settings(BaseSettings):
     read_timeout_s: Annotated[
         PositiveFloat, Field(description="Longest time to read a NetCDF or Zarr body before it is taken for broken.")
     ] = 60.0
+    drain_s: Annotated[
+        NonNegativeFloat,
+        Field(description="Upon SIGTERM, how long `/health/ready` says 503 before connections are refused."),
+    ] = 1.0
+    grace_s: Annotated[
+        PositiveFloat, Field(description="How long requests have to end in after that; what is left is cut off.")
+    ] = 30.0
     reproduction_tolerance: Annotated[
         PositiveFloat, Field(description="Relative departure from a card's error that still counts as reproducing it.")
     ] = 0.005

@@ -25,9 +25,7 @@ async def get_live(service: ServiceDep) -> Health:
 @router.get("/health/ready", summary="Can it compute?", responses=responses(503))
 async def get_ready(request: Request, service: ServiceDep) -> Health:
     """200 once the models are warm; to those who may read, with the models that can and cannot be served, and why."""
-    if not service.ready:
-        detail = "the models are not warm yet"
-        raise unready(detail)
+    service.require_ready()
     if bearer(request) is None:
         return Health(status="ready")
     shelf = service.shelf

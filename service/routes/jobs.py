@@ -44,19 +44,17 @@ KeyHeader = Annotated[
 
 
 def _describe(service: Service, job: ledger.Job) -> Job:
-    progress = service.jobs.progress(job)
+    told = service.jobs.told(job)
+    if job.state != "running":
+        told = {**told, "voxels_per_second": None, "seconds_left": None}
     return Job(
         **asdict(job.order),
+        **told,
         id=job.id,
         state=job.state,
         detail=job.detail,
         created=job.created,
         report=None if job.report is None else Report(**job.report),
-        stage=progress.stage,
-        blocks=progress.total,
-        blocks_done=progress.done,
-        voxels_per_second=progress.rate if job.state == "running" else None,
-        seconds_left=progress.seconds_left if job.state == "running" else None,
     )
 
 
@@ -111,7 +109,7 @@ async def get_events(service: ServiceDep, job: JobDep) -> AsyncIterator[Job]:
     while True:
         now = await _look(service, job)
         yield now
-        if now.state in ledger.ENDED:
+        if now.state in ledger.ENDED or service.leaving:
             return
         await asyncio.sleep(EVERY)
 

@@ -10,7 +10,7 @@ from models.blocks import parse_boundary
 from service.access import REFUSALS, needs
 from service.bodies import unless_gone
 from service.dependencies import ServiceDep, find_card
-from service.errors import Problem, responses, unfit, unready
+from service.errors import Problem, responses, unfit
 from service.library import Look
 from service.locations import DOCUMENT
 from service.objects import answer, head, unchanged
@@ -77,8 +77,6 @@ async def get_view(request: Request, service: ServiceDep, volume: str, model: st
         return response
     if request.method == "HEAD":
         return head(etag, view.chunk_bytes)
-    if not service.ready:
-        detail = "the models are not warm yet"
-        raise unready(detail)
+    service.require_ready()
     content = await unless_gone(request, service.views.chunk(service, view, key, place))
     return answer(request, content, etag)

@@ -488,7 +488,7 @@ def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(catalogue: Catalo
         "EDDYLIFT_THREADS": "1",
         "EDDYLIFT_BLOCK": "2",
         "EDDYLIFT_WARM_READERS": "0",
-        "EDDYLIFT_BATCH_WAIT_MS": "40",
+        "EDDYLIFT_BATCH_WAIT_MS": "120",
     }
     command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)]
     volume = tmp_path / "data" / "volumes" / "fine"
@@ -501,7 +501,7 @@ def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(catalogue: Catalo
             for key, content in objects(dataset(velocity)).items():
                 httpx2.put(f"{address}/v1/volumes/box/{key}", content=content).raise_for_status()
             job = httpx2.post(f"{address}/v1/jobs", json=ORDER).raise_for_status().json()["id"]
-        time.sleep(random.uniform(0, 0.4))
+        time.sleep(random.uniform(0, 1.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
         chunks = {path: path.stat().st_mtime_ns for path in volume.rglob("c/*/*/*") if path.is_file()}

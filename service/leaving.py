@@ -1,0 +1,51 @@
+"""A server that takes its leave: it says so first, and goes when those who ask have had time to see it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    import socket
+    from types import FrameType
+
+    from service.dependencies import Service
+
+
+class Server(uvicorn.Server):
+    """Upon SIGTERM, admits nothing more and is not ready; a while later it closes, once what was admitted is done.
+
+    A second signal, or SIGINT, does not wait.
+
+    Args:
+        config: of uvicorn.
+        service: what is served.
+        drain_s: seconds from the one to the other.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, drain_s: float) -> None:
+        super().__init__(config)
+        self.service = service
+        self.drain_s = drain_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn, and the class above."""
+        if sig != signal.SIGTERM or self._loop is None or self.service.leaving:
+            super().handle_exit(sig, frame)
+            return
+        self.service.leaving = True
+        self._loop.call_soon_threadsafe(self._leave, sig)
+
+    def _leave(self, sig: int) -> None:
+        self._leaving = asyncio.create_task(self.service.leave())
+        asyncio.get_running_loop().call_later(self.drain_s, super().handle_exit, sig, None)

@@ -1,0 +1,71 @@
+"""Services that share a data folder, and who of them is alive."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Replica:
+    """A service among others. Each holds a lock on a file, which the system lets go of however the service ends.
+
+    The folder must be on a disk whose locks all see: a local one, or NFS of version 4.
+
+    Args:
+        folder: of the files.
+
+    Attributes:
+        id: what it is called.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = uuid.uuid4().hex[:12]
+        self._held: BinaryIO | None = None
+        self._beginning = threading.Lock()
+
+    def begin(self) -> None:
+        """Let the others see that it lives, from now on."""
+        with self._beginning:
+            if self._held is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held = (self.folder / self.id).open("wb")
+                fcntl.flock(held, fcntl.LOCK_EX)
+                self._held = held
+
+    def end(self) -> None:
+        """Let the others see that it does not."""
+        if self._held:
+            (self.folder / self.id).unlink(missing_ok=True)
+            self._held.close()
+            self._held = None
+
+    def lives(self, name: str) -> bool:
+        """Whether a replica is alive."""
+        path = self.folder / name
+        if name == self.id:
+            return self._held is not None
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        path.unlink(missing_ok=True)
+        return False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Do something that no other replica does meanwhile."""
+        self.begin()
+        with (self.folder / "alone").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
