@@ -33,6 +33,7 @@ class Scale:
         clients: numbers of clients that send at the same time.
         requests: fewest requests of a round, all clients together.
         shapes: of volumes that come mixed.
+        job_edge: of the blocks of a job.
         arrivals: requests of a round at a fixed load.
         matrix: edge of the matrices whose product is the roof.
         copied: bytes that are copied to see how fast memory is.
@@ -49,6 +50,7 @@ class Scale:
     clients: tuple[int, ...] = (1, 8, 32)
     requests: int = 16
     shapes: tuple[Cells, ...] = ((8, 8, 8), (8, 8, 8), (8, 12, 16), (12, 12, 12), (16, 8, 16), (16, 16, 16))
+    job_edge: int = 16
     arrivals: int = 100
     matrix: int = 2048
     copied: int = 2**28
@@ -72,6 +74,7 @@ QUICK = Scale(
     clients=(1, 3),
     requests=3,
     shapes=((4, 4, 4), (4, 6, 8)),
+    job_edge=4,
     arrivals=6,
     matrix=128,
     copied=2**20,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +32,7 @@ from tests.benchmarks.timing import Ratio, Row, alternate, by_voxels
 from tests.benchmarks.volumes import noise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,9 +61,39 @@ def measure(scale: Scale) -> Sequence[Row]:
         return [*_throughput(scale, bare, batched, model), *_latency(scale, batched, single, model)]
 
 
+@dataclass(frozen=True)
+class Served:
+    """A service in a process of its own.
+
+    Attributes:
+        address: where it listens.
+        process: its number.
+    """
+
+    address: str
+    process: int
+
+    def peak(self, work: Callable[[], object]) -> float:
+        """Most resident memory during some work, in MB, as Linux tells it; NaN elsewhere."""
+        told = Path("/proc") / str(self.process)
+        if not told.exists():
+            return math.nan
+        (told / "clear_refs").write_text("5")
+        work()
+        lines = dict(line.split(":", 1) for line in (told / "status").read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+
+
 @contextmanager
 def serve(weights: Path, data: Path, **settings: str) -> Iterator[str]:
-    """Run the service in a process of its own, with as many threads as here, and give its address."""
+    """As `running`, for its address alone."""
+    with running(weights, data, **settings) as served:
+        yield served.address
+
+
+@contextmanager
+def running(weights: Path, data: Path, **settings: str) -> Iterator[Served]:
+    """Run the service in a process of its own, with as many threads as here."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -81,7 +113,7 @@ def serve(weights: Path, data: Path, **settings: str) -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{port}"
             _wait(address, process, data / "log")
-            yield address
+            yield Served(address, process.pid)
         except Exception as error:
             error.add_note((data / "log").read_text()[-2000:])
             raise

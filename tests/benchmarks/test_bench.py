@@ -74,6 +74,8 @@ def test_the_table_has_every_row(written: Path) -> None:
         "Latency at a fixed load": [
             (f"p{percentile}, batched", f"p{percentile}, one block at a time") for percentile in (50, 95, 99)
         ],
+        "Jobs": [("a job, from volume to volume", "the bare model on the same blocks")],
+        "Memory of jobs": [("peak memory of the service, 64 blocks", "8 blocks")],
     }
     families = ["trilinear", "conv", "equivariant", "relaxed", "published, frozen", "published"]
     assert [row[0] for row in found["Roofline"]] == families
@@ -96,6 +98,7 @@ def test_contestants_agree(written: Path) -> None:
         *found["Networks"][:2],
         *(row for row in found["Interpolation"][:2] if MISSING not in row[6]),
         *found["Served throughput"],
+        *found["Jobs"],
     ]
     for row in same:
         assert float(row[5]) < 1e-5, row
