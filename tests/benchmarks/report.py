@@ -105,7 +105,7 @@ def draw(path: Path, rows: Sequence[Row], roofline: Roofline) -> None:
     """Draw ratios, latencies and the roofline, one panel each."""
     figure = Figure(figsize=(15, 5.6), layout="constrained")
     ratios, latencies, roof = figure.subplots(1, 3, width_ratios=(1.5, 1, 1.1))
-    _draw_ratios(ratios, [row for row in rows if row.ratio and row.section != LATENCY])
+    _draw_ratios(ratios, [row for row in rows if row.ratio and row.unit == "voxels/s"])
     _draw_latencies(latencies, [row for row in rows if row.section == LATENCY])
     _draw_roofline(roof, roofline)
     for axes in (ratios, latencies, roof):
