@@ -35,8 +35,21 @@ if TYPE_CHECKING:
 
     Judge = Callable[[HeldOut], dict[str, Value]]
 
-HELD_OUT = {"isotropic": ((96, 101, 1), (128, 102, 1), (96, 101, 3)), "channel": ((96, 101, 1), (96, 101, 3))}
-"""Points a side, seed and frames of the runs that no model has seen."""
+
+def recipe_of(flow: str, n: int, seed: int, *, frames: int = 1, box: float = 1.0) -> Recipe:
+    """A run as ``training simulate`` makes it if it is told no more."""
+    return Recipe(flow, n, seed, *TIMES[flow], box, frames, SPACING[flow] if frames > 1 else 0.0)
+
+
+HELD_OUT = {
+    "isotropic": (
+        recipe_of("isotropic", 96, 101),
+        recipe_of("isotropic", 128, 102),
+        recipe_of("isotropic", 64, 103, frames=3),
+    ),
+    "channel": (recipe_of("channel", 96, 101), recipe_of("channel", 96, 103, frames=3, box=0.5)),
+}
+"""Runs that no model has seen."""
 FITTED = {"isotropic": ((64, 4, 12), (96, 1, 3)), "channel": ((96, 1, 3), (96, 2, 3))}
 """Points a side, seed and snapshots that the linear estimator is fitted to."""
 OTHERS = "others"
@@ -96,11 +109,6 @@ class Entrant:
     """Time levels that it must be given."""
 
 
-def recipe_of(flow: str, n: int, seed: int, frames: int = 1) -> Recipe:
-    """A run as ``training simulate`` makes it if it is told no more."""
-    return Recipe(flow, n, seed, *TIMES[flow], frames=frames, spacing=SPACING[flow] if frames > 1 else 0.0)
-
-
 def simulated(recipe: Recipe, snapshots: int, data: Path) -> StoredRun:
     """A run with at least so many snapshots, made or made longer if need be."""
     folder = data / recipe.name
@@ -121,7 +129,7 @@ def opponent(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -
 def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
     """A model, which must not have seen what it is judged on."""
     for run in HELD_OUT[flow]:
-        require_unseen(card, recipe_of(flow, *run).name)
+        require_unseen(card, run.name)
     model = catalogue.load(card.name)
     network = catalogue.trained(card.name).network
     cost = network.multiplications if network else 0.0
@@ -168,7 +176,7 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
         lines.append(f"| {name} | {each.weights:,} | {each.cost:,.0f} | {each.minutes:.0f} | {' | '.join(cells)} |")
     frames = f" of {run.frames} frames" if run.frames > 1 else ""
     head = (
-        f"### {run.n}^3, seed {run.seed}, {len(held_out)} snapshots{frames}\n\n"
+        f"### {size(run)}, seed {run.seed}, {len(held_out)} snapshots{frames}\n\n"
         f"Divergence of the true field: {shown(first['divergence_reference'])}."
     )
     bars = [
@@ -176,6 +184,11 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
         for name, values in found.items()
     ]
     return head + "\n\n" + "\n".join(lines) + "\n", bars
+
+
+def size(run: StoredRun) -> str:
+    """Cells of a run, such as 96^3, or 48 x 96 x 48 along (z, y, x)."""
+    return f"{run.n}^3" if len(set(run.cells)) == 1 else " x ".join(map(str, run.cells))
 
 
 def shown(found: dict[str, float], scale: float = 1) -> str:
@@ -204,9 +217,9 @@ def run(args: argparse.Namespace) -> int:
     for flow in args.flows:
         everyone = entrants(args.weights, flow, fitted(flow, args.data))
         parts.append(f"## {flow.capitalize()} flow\n\n{THEIRS[flow]}")
-        for n, seed, frames in HELD_OUT[flow]:
-            held_out = simulated(recipe_of(flow, n, seed, frames), args.snapshots, args.data)
-            title = f"{flow}, {n}^3" + (f", {frames} frames" if frames > 1 else "")
+        for recipe in HELD_OUT[flow]:
+            held_out = simulated(recipe, args.snapshots, args.data)
+            title = f"{flow}, {size(held_out)}" + (f", {recipe.frames} frames" if recipe.frames > 1 else "")
             text, bars[title] = section(held_out, everyone, args.snapshots)
             parts.append(text)
     text = "\n".join(parts)

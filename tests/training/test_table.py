@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that take no time."""
+    monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
+    runs = [table.recipe_of("isotropic", 16, 101, frames=frames) for frames in (1, 3)]
+    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": runs})
+    monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
+
+
 @pytest.mark.slow
 def test_one_command_makes_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101, 1), (16, 101, 3))})
-    monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
-    monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
+    tiny(monkeypatch)
     catalogue = Catalogue(tmp_path / "weights")
     torch.manual_seed(0)
     network = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
@@ -72,9 +78,7 @@ def test_one_command_makes_the_table(
 def test_a_model_trained_on_a_held_out_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "HELD_OUT", {"isotropic": ((16, 101, 1), (16, 101, 3))})
-    monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
-    monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
+    tiny(monkeypatch)
     catalogue = Catalogue(tmp_path / "weights")
     network = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
     trained = {"data": [{"run": "isotropic-16-seed101", "seed": 101}]}
