@@ -79,7 +79,14 @@ class Service:
     def require_ready(self) -> None:
         """Refuse (503) what cannot be computed now."""
         if not self.ready:
-            detail = "the service is shutting down" if self.leaving else "the models are not warm yet"
+            self.require_staying()
+            detail = "the models are not warm yet"
+            raise unready(detail)
+
+    def require_staying(self) -> None:
+        """Refuse (503) what another service, or the next one, had better do."""
+        if self.leaving:
+            detail = "the service is shutting down"
             raise unready(detail)
 
     async def leave(self) -> None:

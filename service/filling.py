@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from service.dependencies import Service
     from service.locations import Location
+    from service.sources import Source
     from service.superresolved import SuperResolved
 
 # Seconds between two looks at a device that has no place, or is not ready.
@@ -111,9 +112,7 @@ async def fill(service: Service, view: SuperResolved, target: Location, progress
                 task = group.create_task(block(place))
                 running.add(task)
                 task.add_done_callback(running.discard)
-    source = service.library.locations.find(view.source.name)
-    source.forget()
-    await service.in_thread(lambda: require_unchanged(view, source))
+    await service.in_thread(lambda: require_still(service.library.locations.find(view.source.name), view.source))
     await service.in_thread(target.tidy)
     target.forget()
 
@@ -138,15 +137,21 @@ async def _fill_block(service: Service, view: SuperResolved, target: Location, p
 
 def keep(view: SuperResolved, target: Location, chunks: dict[str, bytes], source: Location) -> None:
     """Store a block, if its source is still what it was made from."""
-    require_unchanged(view, source)
+    require_unchanged(source, view.source)
     for key, content in chunks.items():
         target.put(key, content)
 
 
-def require_unchanged(view: SuperResolved, source: Location) -> None:
+def require_unchanged(location: Location, source: Source) -> None:
     """Refuse (409) to go on with a source that is another one by now."""
-    if source.tag().digest != view.source.tag:
+    if location.tag().digest != source.tag:
         raise Problem(409, "changed", f"{source.name} has changed since the job began")
+
+
+def require_still(location: Location, source: Source) -> None:
+    """The same, looked at anew."""
+    location.forget()
+    require_unchanged(location, source)
 
 
 def places(view: SuperResolved) -> Iterator[Place]:

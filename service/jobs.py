@@ -12,7 +12,7 @@ from models.blocks import parse_boundary
 from service.comparison import check_reference, compare
 from service.dependencies import find_card
 from service.errors import Problem, unfit, within
-from service.filling import PATIENCE, Progress, fill
+from service.filling import PATIENCE, Progress, fill, require_still
 from service.layouts import FACTOR
 from service.library import Look
 from service.locations import inside, require_same
@@ -20,7 +20,7 @@ from service.locations import inside, require_same
 if TYPE_CHECKING:
     from service.dependencies import Service
     from service.ledger import Job, Ledger, Order, State
-    from service.locations import Location
+    from service.locations import Location, Locations
     from service.replicas import Replica
     from service.sources import Source
     from service.superresolved import SuperResolved
@@ -51,12 +51,11 @@ class Jobs:
         self._claiming = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, Progress] = {}
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._stopping: dict[str, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self, service: Service) -> None:
         """Take up what nobody does, now and from now on; call it in the event loop."""
-        self._look_after(service, self._look())
         self._watcher = asyncio.create_task(self._watch(service), name="jobs")
 
     async def close(self) -> None:
@@ -69,9 +68,16 @@ class Jobs:
             task.cancel()
         await asyncio.gather(self._watcher, *tasks.values(), return_exceptions=True)
         self._watcher = None
-        for name in tasks:
-            self.ledger.own(name, None)
-        self.replica.end()
+        await asyncio.to_thread(self._hand_back, list(tasks))
+
+    def _hand_back(self, names: list[str]) -> None:
+        try:
+            for name in names:
+                self.ledger.own(name, None)
+        except (OSError, sqlite3.Error):
+            logger.exception("jobs cannot be handed back one by one")  # they are nobody's all the same
+        finally:
+            self.replica.end()
 
     def told(self, job: Job) -> dict[str, Any]:
         """How far a job is."""
@@ -80,12 +86,20 @@ class Jobs:
 
     async def _watch(self, service: Service) -> None:
         """Tell the others how far jobs are, do what they ask, and take up what nobody does."""
+        await service.in_thread(lambda: self._tidy(service.library.locations))
         while True:
-            await asyncio.sleep(EVERY)
             try:
                 self._look_after(service, await service.in_thread(self._look))
-            except (OSError, sqlite3.Error):
-                logger.exception("the list of jobs cannot be read")
+            except Exception:  # whatever it is, jobs are looked after from then on
+                logger.exception("the list of jobs cannot be looked after")
+            await asyncio.sleep(EVERY)
+
+    def _tidy(self, locations: Locations) -> None:
+        """Drop answers of jobs that were done when their service was killed."""
+        for path in locations.scratch_folder.glob("*"):
+            with suppress(OSError, sqlite3.Error):
+                if (job := self.ledger.get(path.name)) and job.state == "done":
+                    locations.scratch(job.id).drop()
 
     def _look(self) -> list[Job]:
         """Own jobs that are to be cancelled, and jobs that were nobody's and are taken now."""
@@ -93,11 +107,12 @@ class Jobs:
             return []
         found = []
         with self.replica.alone():
-            for job in reversed(self.ledger.all()):
-                if job.id in self._tasks:
-                    self.ledger.tell(job.id, self._progress[job.id].told())
+            for job in self.ledger.unfinished():
+                if mine := self._progress.get(job.id):
+                    if (told := mine.told()) != job.progress:
+                        self.ledger.tell(job.id, told)
                     found += [job] if job.stopping else []
-                elif not job.ended and not (job.owner and self.replica.lives(job.owner)):
+                elif not self._lives(job):
                     if job.stopping:
                         self.ledger.mark(job.id, "cancelled")
                         continue
@@ -105,18 +120,22 @@ class Jobs:
                     found.append(job)
         return found
 
+    def _lives(self, job: Job) -> bool:
+        """Whether somebody does a job."""
+        return job.owner is not None and self.replica.lives(job.owner)
+
     def _look_after(self, service: Service, jobs: list[Job]) -> None:
         for job in jobs:
             if not job.stopping:
                 self._launch(service, job)
-            elif job.id in self._tasks:
+            elif job.id in self._tasks and job.id not in self._stopping:
                 stopping = asyncio.create_task(self.cancel(service, job))
-                self._stopping.add(stopping)
-                stopping.add_done_callback(self._stopping.discard)
+                self._stopping[job.id] = stopping
+                stopping.add_done_callback(lambda _, name=job.id: self._stopping.pop(name))  # type: ignore[misc]
 
     def uses(self, volume: str) -> bool:
         """Whether a job reads or writes a volume, or what lies in it or around it."""
-        used = (name for job in self.ledger.all() if not job.ended for name in job.order.volumes)
+        used = (name for job in self.ledger.unfinished() for name in job.order.volumes)
         return any(inside(volume, name) or inside(name, volume) for name in used)
 
     async def submit(self, service: Service, order: Order, key: str | None = None) -> Job:
@@ -124,16 +143,19 @@ class Jobs:
 
         Raises:
             Problem: 404, 400 or 422 if it cannot be done, 403 if it may not be, 409 if the target is something else,
-                422 if the key was that of another order.
+                422 if the key was that of another order, 503 if the service is about to end.
         """
 
         def prepare() -> tuple[Job, bool]:
+            if not self._keyed(order, key):
+                check(service, order)  # it may take long, so that others are not kept waiting
             with self.replica.alone():
                 if known := self._keyed(order, key):
                     return known, False
-                self._claim(service, order)
+                self._claim(order)
                 return self.ledger.add(order, self.replica.id, key), True
 
+        service.require_staying()
         async with self._claiming:
             job, new = await service.in_thread(prepare)
             if new:
@@ -152,18 +174,25 @@ class Jobs:
         """Put a job that failed or was cancelled in line again; see ``submit`` for errors."""
 
         def prepare() -> bool:
+            if not self._can_resume(job):
+                return False
+            check(service, job.order)
             with self.replica.alone():
-                now = self.ledger.get(job.id)
-                if now is None or not now.ended or now.state == "done":
+                if not self._can_resume(job):
                     return False
-                self._claim(service, job.order)
+                self._claim(job.order)
                 self.ledger.own(job.id, self.replica.id)
                 self.ledger.mark(job.id, "queued")
                 return True
 
+        service.require_staying()
         async with self._claiming:
             if await service.in_thread(prepare):
                 self._launch(service, job)
+
+    def _can_resume(self, job: Job) -> bool:
+        now = self.ledger.get(job.id)
+        return now is not None and now.state in {"failed", "cancelled"}
 
     async def cancel(self, service: Service, job: Job) -> None:
         """Stop a job; blocks that are done stay."""
@@ -177,34 +206,27 @@ class Jobs:
             return
         await service.in_thread(lambda: self.ledger.stop(job.id))
         # Another replica's: it answers soon, unless it has died.
-        while (now := await service.in_thread(lambda: self.ledger.get(job.id))) and not now.ended:
-            if not (now.owner and self.replica.lives(now.owner)):
-                await service.in_thread(lambda: self._cancelled(job.id))
-                return
+        while not await service.in_thread(lambda: self._has_stopped(job)):  # noqa: ASYNC110 no event tells
             await asyncio.sleep(EVERY / 4)
+
+    def _has_stopped(self, job: Job) -> bool:
+        """Whether a job has ended; one that is nobody's ends here."""
+        with self.replica.alone():  # nobody takes it up meanwhile
+            now = self.ledger.get(job.id)
+            if now and not now.ended:
+                if self._lives(now):
+                    return False
+                self.ledger.mark(job.id, "cancelled")
+        return True
 
     def _cancelled(self, name: str) -> None:
         now = self.ledger.get(name)
         if now and not now.ended:
             self.ledger.mark(name, "cancelled")
 
-    def _claim(self, service: Service, order: Order) -> None:
-        """See that all fits, and that a target is free, or this very volume begun."""
-        view = look(service, order)
-        if order.reference is not None:
-            check_reference(view, reference_of(service, order.reference))
-        if order.target is None:
-            if order.reference is None:
-                raise unfit(field="target", value=None, expected="a volume to write, or a reference to compare with")
-            return
-        for name in {order.source, order.reference} - {None}:
-            if inside(order.target, str(name)) or inside(str(name), order.target):
-                expected = "another volume than the source and the reference, not in them and not around them"
-                raise unfit(field="target", value=order.target, expected=expected)
-        target = service.library.locations.find(order.target)
-        if not target.is_free():
-            require_same(target, view.documents)
-        if self.uses(target.name):
+    def _claim(self, order: Order) -> None:
+        """See that no job uses the target."""
+        if order.target is not None and self.uses(order.target.rstrip("/")):
             raise Problem(409, "taken", f"another job uses {order.target}")
 
     def _launch(self, service: Service, job: Job) -> None:
@@ -229,9 +251,23 @@ class Jobs:
                 detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
                 if not isinstance(problem, Problem):
                     logger.exception("job %s failed", job.id)
-                await service.in_thread(lambda: self._end(job, "failed", detail))
+                await self._settle(service, job, "failed", detail)
             else:
-                await service.in_thread(lambda: self._end(job, "done", report=report))
+                await self._settle(service, job, "done", report=report)
+                await service.in_thread(service.library.locations.scratch(job.id).drop)
+
+    async def _settle(
+        self, service: Service, job: Job, state: State, detail: str | None = None, report: dict[str, Any] | None = None
+    ) -> None:
+        """Write down how a job ended; a disk that is full is waited for, as a job that nobody ends would never end."""
+        while True:
+            try:
+                await service.in_thread(lambda: self._end(job, state, detail, report))
+            except (OSError, sqlite3.Error):
+                logger.exception("job %s is %s, which cannot be written down", job.id, state)
+                await asyncio.sleep(PATIENCE)
+            else:
+                return
 
     def _end(self, job: Job, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
         self.ledger.tell(job.id, self._progress[job.id].told())
@@ -241,16 +277,34 @@ class Jobs:
         order, progress = job.order, self._progress[job.id]
         view = await service.in_thread(lambda: look(service, order))
         locations = service.library.locations
-        scratch = locations.scratch(job.id)
-        target: Location = locations.find(order.target) if order.target is not None else scratch
+        target: Location = locations.find(order.target) if order.target is not None else locations.scratch(job.id)
         await fill(service, view, target, progress, self.ahead)
         if order.reference is None:
             return None
         reference = order.reference
         true = await service.in_thread(lambda: reference_of(service, reference))
         report = await compare(service, view, target, true, progress)
-        await service.in_thread(scratch.drop)
+        for source in (view.source, true):
+            await service.in_thread(lambda source=source: require_still(locations.find(source.name), source))  # type: ignore[misc]
         return report
+
+
+def check(service: Service, order: Order) -> None:
+    """See that all fits, and that a target is free, or this very volume begun."""
+    view = look(service, order)
+    if order.reference is not None:
+        check_reference(view, reference_of(service, order.reference))
+    if order.target is None:
+        if order.reference is None:
+            raise unfit(field="target", value=None, expected="a volume to write, or a reference to compare with")
+        return
+    for name in {order.source, order.reference} - {None}:
+        if inside(order.target, str(name)) or inside(str(name), order.target):
+            expected = "another volume than the source and the reference, not in them and not around them"
+            raise unfit(field="target", value=order.target, expected=expected)
+    target = service.library.locations.find(order.target)
+    if not target.is_free():
+        require_same(target, view.documents)
 
 
 def look(service: Service, order: Order) -> SuperResolved:

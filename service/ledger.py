@@ -91,7 +91,8 @@ class Ledger:
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
+        # Not WAL, whose readers and writers must be on one machine.
+        connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS orders "
             "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, owner TEXT, "
@@ -145,10 +146,16 @@ class Ledger:
         """All jobs, the newest first."""
         return self._query(f"SELECT {COLUMNS} FROM orders ORDER BY created DESC") if self.path.exists() else []  # noqa: S608
 
+    def unfinished(self) -> list[Job]:
+        """Jobs that have not ended, the oldest first."""
+        statement = f"SELECT {COLUMNS} FROM orders WHERE state IN ('queued', 'running') ORDER BY created"  # noqa: S608
+        return self._query(statement) if self.path.exists() else []
+
     def mark(self, name: str, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
-        """Say how far a job is, and what it found."""
-        values = (state, detail, _text(report), name)
-        self._query("UPDATE orders SET state = ?, detail = ?, report = ?, stopping = 0 WHERE id = ?", values)
+        """Say how far a job is, and what it found; one that is to be cancelled still is while it has not ended."""
+        values = (state, detail, _text(report), state == "running", name)
+        statement = "UPDATE orders SET state = ?, detail = ?, report = ?, stopping = stopping AND ? WHERE id = ?"
+        self._query(statement, values)
 
     def own(self, name: str, owner: str | None) -> None:
         """Say which replica does a job; None if any may."""

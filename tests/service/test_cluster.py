@@ -92,7 +92,7 @@ def test_an_answer_that_is_compared_alone_is_not_kept(client: TestClient, data: 
     send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
     done = finish(client, order(client, source="coarse", target=None, reference="true"))
     assert done["report"]["metrics"]["mae"] > 0
-    assert not list((data / "scratch").iterdir())
+    wait_until(lambda: not list((data / "scratch").iterdir()))
 
 
 def test_bad_values_fail_the_job_with_their_place(client: TestClient) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ import xarray as xr
 from models.blocks import parse_boundary
 from models.metrics import coarsen
 from models.superresolution import upscale
+from service.ledger import Ledger, Order
 from service.settings import CHECKOUT
 from service.sources import Source
 from service.volumes import write_whole
@@ -385,7 +387,7 @@ def test_a_job_compares_as_a_request_does(
                 close = 0.05 if (side, name) == ("trilinear", "spectrum_error_high") else 1e-5
                 np.testing.assert_allclose(done["report"][side][name], value, rtol=close, atol=1e-7, err_msg=name)
     assert (tmp_path / "data" / "volumes" / "fine").exists() == (target is not None)
-    assert not list((tmp_path / "data" / "scratch").iterdir())
+    wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
 
 
 def test_levels_of_a_reference(client: TestClient) -> None:
@@ -448,7 +450,48 @@ def test_a_comparison_can_be_cancelled_and_resumed(
     client.post(f"/v1/jobs/{job}/resume")
     assert finish(client, job)["report"]["metrics"]["mae"] > 0
     assert parts(client).jobs.computed == computed  # the answer was kept
-    assert not list((tmp_path / "data" / "scratch").iterdir())
+    wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
+
+
+def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.EVERY", 0.01)
+    monkeypatch.setattr("service.jobs.PATIENCE", 0.01)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    jobs = parts(client).jobs
+    end, unfinished, fails = jobs._end, jobs.ledger.unfinished, {"end", "look"}
+
+    def ends(*what: Any) -> None:  # noqa: ANN401
+        if "end" in fails:
+            fails.discard("end")
+            raise sqlite3.OperationalError
+        end(*what)
+
+    def looks() -> Any:  # noqa: ANN401
+        if "look" in fails:
+            fails.discard("look")
+            raise KeyError
+        return unfinished()
+
+    monkeypatch.setattr(jobs, "_end", ends)
+    finish(client, order(client))
+    monkeypatch.setattr(jobs.ledger, "unfinished", looks)
+    wait_until(lambda: not fails)
+    assert jobs._watcher is not None
+    assert not jobs._watcher.done()
+
+
+def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(serve: Serve, tmp_path: Path) -> None:
+    ledger, scratch = Ledger(tmp_path / "jobs.sqlite"), tmp_path / "scratch"
+    done, failed = (ledger.add(Order("box", None, LEARNED, reference="true"), "me") for _ in range(2))
+    ledger.mark(done.id, "done")
+    ledger.mark(failed.id, "failed")
+    for job in (done, failed):
+        (scratch / job.id / "u").mkdir(parents=True)
+    serve(data=tmp_path)
+    wait_until(lambda: not (scratch / done.id).exists())
+    assert (scratch / failed.id).exists()
 
 
 def test_names_of_others(client: TestClient, catalogue: Catalogue, tmp_path: Path) -> None:

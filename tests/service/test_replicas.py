@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import httpx2
 import numpy as np
 import pytest
 
+from service.ledger import Ledger, Order
 from service.replicas import Replica
 from service.settings import CHECKOUT
 from tests.service.conftest import parts, wait_until
@@ -174,3 +177,33 @@ def test_upon_sigterm_what_was_admitted_is_answered_and_the_rest_refused(catalog
     finally:
         process.kill()
         process.wait()
+
+
+def test_what_is_to_be_cancelled_still_is_once_it_runs(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "jobs.sqlite")
+    job = ledger.add(Order("box", "fine", LEARNED), "me")
+    ledger.stop(job.id)
+    ledger.mark(job.id, "running")
+    assert ledger.unfinished()[0].stopping
+    ledger.mark(job.id, "cancelled")
+    assert not ledger.all()[0].stopping
+    assert not ledger.unfinished()
+
+
+def test_the_list_can_be_shared_by_machines(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "jobs.sqlite")
+    with closing(sqlite3.connect(ledger.path)) as before:
+        before.execute("PRAGMA journal_mode = WAL")
+    ledger.add(Order("box", "fine", LEARNED), "me")
+    with closing(sqlite3.connect(ledger.path)) as after:
+        assert after.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_service_that_is_about_to_end_takes_no_order(pair: tuple[TestClient, TestClient]) -> None:
+    one, other = pair
+    send(one, "box", dataset(noise(3, 8, 8, 8)))
+    assert one.portal is not None
+    one.portal.call(parts(one).leave)
+    refused = one.post("/v1/jobs", json=ORDER)
+    assert (refused.status_code, refused.json()["detail"]) == (503, "the service is shutting down")
+    finish(other, order(other))
