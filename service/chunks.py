@@ -135,31 +135,37 @@ class Chunks:
             raise BrokenChunkError(message)
         if start or self.shard.index_location == ShardingCodecIndexLocation.end:
             self._inner(self.shard).measure(data)
+        elif any(first < len(data) for first, _ in self._index(self.shard, data, 0)):
+            # It would be taken for the index, and not be measured.
+            message = "a chunk that lies in the index of its shard"
+            raise BrokenChunkError(message)
 
     def _inner(self, shard: ShardingCodec) -> Chunks:
         return self._version_3(self.name, math.prod(shard.chunk_shape), self.itemsize, shard.codecs, sharded=True)
 
     def _measure_shard(self, shard: ShardingCodec, data: bytes) -> int:
         """Size of all chunks in a shard, by its index."""
+        first = 0
+        if shard.index_location == ShardingCodecIndexLocation.end:
+            count = self.items // math.prod(shard.chunk_shape)
+            first = max(0, len(data) - 16 * count - CHECKSUM * (len(tuple(shard.index_codecs)) - 1))
+        inner = self._inner(shard)
+        index = self._index(shard, data, first)
+        return sum(inner.measure(data[start : start + size]) for start, size in index if start != NOWHERE)
+
+    def _index(self, shard: ShardingCodec, data: bytes, first: int) -> list[tuple[int, int]]:
+        """Where each chunk of a shard begins, and its size, by the index that begins at a byte."""
         index_codecs: Sequence[Any] = shard.index_codecs
         kinds = [type(codec) for codec in index_codecs]
         if kinds not in ([BytesCodec], [BytesCodec, Crc32cCodec]) or index_codecs[0].endian.value != "little":
             raise unfit(field=self.name, value="sharded with an encoded index", expected="a plain little-endian index")
         count = self.items // math.prod(shard.chunk_shape)
-        first = 0
-        if shard.index_location == ShardingCodecIndexLocation.end:
-            first = len(data) - 16 * count - CHECKSUM * (len(kinds) - 1)
         try:
-            index = struct.unpack_from(f"<{2 * count}Q", data, max(0, first))
+            index = struct.unpack_from(f"<{2 * count}Q", data, first)
         except struct.error as error:
             message = "a shard too short for its index"
             raise BrokenChunkError(message) from error
-        inner = self._inner(shard)
-        return sum(
-            inner.measure(data[start : start + size])
-            for start, size in zip(index[::2], index[1::2], strict=True)
-            if start != NOWHERE
-        )
+        return list(zip(index[::2], index[1::2], strict=True))
 
     def _check_texts(self, data: bytes) -> None:
         """The decoder makes room for as many texts as a chunk says it has."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,7 +15,7 @@ import anyio
 from service.errors import storing
 from service.library import part_of
 from service.upscaling import compute
-from service.volumes import PART, write_whole
+from service.volumes import PART, is_left, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +41,17 @@ class Shelter:
         self._total = 0
         self._changing = threading.Lock()
         if root.exists():
-            found = [path for path in root.rglob("*") if path.is_file()]
-            for path in sorted(found, key=lambda path: path.stat().st_mtime):
-                if path.name.startswith(PART):
-                    path.unlink(missing_ok=True)
-                else:
-                    self._note(str(path.relative_to(root)), path.stat().st_size)
+            found: list[tuple[float, int, str]] = []
+            for path in root.rglob("*"):
+                with suppress(FileNotFoundError):  # services that share the folder write and drop
+                    if not path.name.startswith(PART):
+                        status = path.stat()
+                        if stat.S_ISREG(status.st_mode):
+                            found.append((status.st_mtime, status.st_size, str(path.relative_to(root))))
+                    elif is_left(path):
+                        path.unlink()
+            for _, size, name in sorted(found):
+                self._note(name, size)
 
     def _note(self, name: str, size: int) -> None:
         self._total += size - self._sizes.pop(name, 0)

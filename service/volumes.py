@@ -24,6 +24,8 @@ DEEPEST: Final = 10
 # Seconds for which a volume is not looked at again.
 FRESH: Final = 0.5
 PART: Final = ".part"
+# Seconds after which what is being written has been left; pauses in a body are shorter.
+LEFT: Final = 3600.0
 GONE: Final = ".gone"
 
 
@@ -121,8 +123,8 @@ class VolumeStore:
         return new
 
     def tidy(self) -> None:
-        """Remove what a service left that was killed."""
-        for left in [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]:
+        """Remove what a service left that was killed, and nothing that another one is writing."""
+        for left in filter(is_left, [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
@@ -173,6 +175,14 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def is_left(path: Path) -> bool:
+    """Whether nobody has been writing there for long."""
+    try:
+        return time.time() - path.stat().st_mtime > LEFT
+    except FileNotFoundError:
+        return False
 
 
 def tag_of(folder: Path) -> Tag:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import struct
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numcodecs
@@ -11,6 +15,10 @@ import pytest
 import zarr
 from zarr.storage import MemoryStore
 
+from service.chunks import NOWHERE, Chunks
+from service.expansion import BrokenChunkError
+from service.views import Shelter
+from service.volumes import write_whole
 from tests.service.wire import dataset, noise
 
 if TYPE_CHECKING:
@@ -222,5 +230,29 @@ def test_what_is_refused_or_dropped_leaves_no_volume(serve: Serve, tmp_path: Pat
     for name in (".part-dead", ".gone-dead/a"):
         (tmp_path / "data" / "volumes" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / "volumes" / name).write_bytes(b"left by a service that was killed")
+    for left in (tmp_path / "data" / "volumes").iterdir():
+        os.utime(left, (0, 0))
+    (tmp_path / "data" / "volumes" / ".part-new").write_bytes(b"another service writes it")
     serve(data=tmp_path / "data")
-    assert not list((tmp_path / "data" / "volumes").iterdir())
+    assert [path.name for path in (tmp_path / "data" / "volumes").iterdir()] == [".part-new"]
+
+
+def test_a_chunk_in_the_index_of_its_shard_is_not_decoded() -> None:
+    shards: Any = {"shape": (4, 4, 4), "index_location": "start"}
+    array = zarr.create_array(MemoryStore(), shape=(4, 4, 4), dtype="f4", chunks=(2, 2, 2), shards=shards)
+    chunks, index_bytes = Chunks.of("u", array), 8 * 16 + 4
+    where = [(index_bytes + 40 * n, 40) for n in range(8)]
+    for last, fits in ((where[-1], True), ((NOWHERE, NOWHERE), True), ((0, index_bytes), False)):
+        index = struct.pack("<16Q", *itertools.chain(*where[:-1], last)) + bytes(4)
+        with nullcontext() if fits else pytest.raises(BrokenChunkError):
+            chunks.measure_part(0, index)
+
+
+def test_what_others_write_among_blocks_of_views_is_left_alone(tmp_path: Path) -> None:
+    for name in ("view/u", "view/new", "view/left"):
+        write_whole(tmp_path / name, b"12345")
+    for name in ("new", "left"):
+        (tmp_path / "view" / name).rename(tmp_path / "view" / f".part-{name}")
+    os.utime(tmp_path / "view" / ".part-left", (0, 0))
+    assert Shelter(tmp_path, 10).get("view/u") == b"12345"
+    assert sorted(path.name for path in (tmp_path / "view").iterdir()) == [".part-new", "u"]
