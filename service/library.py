@@ -87,15 +87,19 @@ class Library:
         key = location.name, look._replace(boundary=None)
         with self._opening:
             source = self._sources.get(key)
-            if source is None or source.tag != tag:
-                source = open_source(
-                    location, tag, self.settings, names=dict(look.names), notes=self.notes, factor=look.factor
-                )
-                self._sources[key] = source
-                while len(self._sources) > OPENED:
-                    self._sources.popitem(last=False)
+        if source is None or source.tag != tag:
+            # It may take long, so that others are not kept waiting.
+            source = open_source(
+                location, tag, self.settings, names=dict(look.names), notes=self.notes, factor=look.factor
+            )
+        with self._opening:
+            known = self._sources.get(key)
+            if known is None or known.tag != tag:
+                known = self._sources[key] = source
             self._sources.move_to_end(key)
-            return source
+            while len(self._sources) > OPENED:
+                self._sources.popitem(last=False)
+            return known
 
 
 def part_of(view: SuperResolved, model: SuperResolution, place: Place, scale: Scale) -> Part:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shutil
+import threading
 import time
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -253,6 +254,7 @@ class Locations:
         self.scratch_folder = scratch
         self.settings = settings
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._finding = threading.Lock()
 
     def find(self, name: str) -> Location:
         """A stored volume by its name, or a group in a bucket by its address, ``s3://bucket/path``.
@@ -269,12 +271,14 @@ class Locations:
             raise unfit(field="volume", value=name, expected=expected)
         if not any(inside(name, f"{S3}{allowed}") for allowed in self.settings.s3_buckets):
             raise Problem(403, "forbidden", f"{name} lies in no bucket that this service may use")
-        if name not in self._buckets:
-            store = S3Store(address[1], prefix=address[2].lstrip("/"), **s3_options(self.settings))
-            self._buckets[name] = Bucket(name, store, self.settings.s3_fresh_s)
+        with self._finding:
+            if name not in self._buckets:
+                store = S3Store(address[1], prefix=address[2].lstrip("/"), **s3_options(self.settings))
+                self._buckets[name] = Bucket(name, store, self.settings.s3_fresh_s)
+            self._buckets.move_to_end(name)
             while len(self._buckets) > KNOWN:
                 self._buckets.popitem(last=False)
-        return self._buckets[name]
+            return self._buckets[name]
 
     def scratch(self, name: str) -> Folder:
         """A folder for what is dropped at the end."""

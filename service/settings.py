@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         PositiveInt, Field(description="Blocks of a job that are read, computed and written at a time.")
     ] = 4
     s3_buckets: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]+[a-z0-9](/[^/]+)*/?$")], ...],
         Field(
             description='Buckets, or `bucket/path`, that volumes may be read from and written to, as in `["flows"]`. '
             "Credentials are taken from the environment as AWS names them."

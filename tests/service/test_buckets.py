@@ -15,6 +15,7 @@ from obstore.store import S3Store
 from werkzeug.serving import make_server
 from zarr.storage import ObjectStore
 
+from service.settings import Settings
 from tests.service.conftest import parts, wait_until
 from tests.service.test_jobs import LEARNED, Gate, finish, look, wanted
 from tests.service.test_volumes import objects, send
@@ -245,3 +246,9 @@ def test_of_two_services_one_has_the_target(client: TestClient, server: Server, 
     assert taken.status_code == 409
     finish(other, order(other))  # the same volume: all is there
     assert parts(other).jobs.computed == 0
+
+
+@pytest.mark.parametrize("buckets", [("",), ("/",), ("s3://flows",), ("flows", " ")])
+def test_settings_that_name_no_bucket(buckets: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="s3_buckets"):
+        Settings(s3_buckets=buckets)
