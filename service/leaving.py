@@ -40,10 +40,11 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See uvicorn, and the class above."""
-        if sig != signal.SIGTERM or self._loop is None or self.service.leaving:
+        waits = sig == signal.SIGTERM and self._loop is not None and not self.service.leaving
+        self.service.leaving = True  # who watches a job is let go, too
+        if not waits or self._loop is None:
             super().handle_exit(sig, frame)
             return
-        self.service.leaving = True
         self._loop.call_soon_threadsafe(self._leave, sig)
 
     def _leave(self, sig: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from service.errors import Problem
 from service.filling import keep, there
 from service.library import Look, part_of
-from service.locations import Folder
+from service.locations import Folder, require_same
 from service.upscaling import refusing
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def fill_block(task: Task, place: Place) -> None:
     part = part_of(view, service.shelf.get(task.model), place, task.scale)
     with refusing():
         fine = service.batcher.submit(part).result().taken().fine[0]
+    # A job that was cancelled leaves workers behind, and its target may be gone by now.
+    require_same(target, view.documents)
     keep(view, target, view.chunks(place, fine), locations.find(task.source))
 
 

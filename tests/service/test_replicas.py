@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import numpy as np
 import pytest
+import uvicorn
 
+from service.leaving import Server
 from service.ledger import Ledger, Order
 from service.replicas import Replica
 from service.settings import CHECKOUT
@@ -207,3 +209,11 @@ def test_a_service_that_is_about_to_end_takes_no_order(pair: tuple[TestClient, T
     refused = one.post("/v1/jobs", json=ORDER)
     assert (refused.status_code, refused.json()["detail"]) == (503, "the service is shutting down")
     finish(other, order(other))
+
+
+def test_upon_an_interrupt_those_who_watch_are_let_go(pair: tuple[TestClient, TestClient]) -> None:
+    service = parts(pair[0])
+    server = Server(uvicorn.Config(pair[0].app), service, 1.0)
+    server.handle_exit(signal.SIGINT, None)
+    assert service.leaving
+    assert server.should_exit
