@@ -25,10 +25,15 @@ import xarray as xr
 from models.blocks import parse_boundary
 from models.metrics import coarsen
 from models.superresolution import upscale
+from service.errors import Problem
+from service.filling import there
+from service.jobs import look as look_at
 from service.ledger import Ledger, Order
 from service.settings import CHECKOUT
 from service.sources import Source
+from service.superresolved import Place
 from service.volumes import write_whole
+from service.worker import Task, fill_block
 from tests.service.conftest import parts, wait_until
 from tests.service.test_server import wait_until_ready
 from tests.service.test_volumes import objects, send
@@ -492,6 +497,22 @@ def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(serve: Serve, 
     serve(data=tmp_path)
     wait_until(lambda: not (scratch / done.id).exists())
     assert (scratch / failed.id).exists()
+
+
+def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    service, place = parts(client), Place(0, (0, 0, 0))
+    monkeypatch.setattr("service.worker._service", lambda: service)
+    view, target = look_at(service, Order("box", "fine", LEARNED)), service.library.locations.find("fine")
+    task = Task.of(view, target, view.source.scale(view.span(place)))
+    with pytest.raises(Problem, match="it is something else"):
+        fill_block(task, place)
+    assert target.is_free()
+    target.begin(view.documents)
+    fill_block(task, place)
+    assert there(view, target, place)
 
 
 def test_names_of_others(client: TestClient, catalogue: Catalogue, tmp_path: Path) -> None:
