@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service import webdav
 from service.access import REFUSALS, needs
 from service.bodies import check_head, receive_pieces
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
@@ -106,17 +105,6 @@ async def get_keys(
         return Keys(keys=found[:PAGE], more=len(found) > PAGE)
 
     return await service.in_thread(page)
-
-
-@router.api_route("/{name}", methods=["PROPFIND"], include_in_schema=False)
-@router.api_route("/{name}/{prefix:path}", methods=["PROPFIND"], include_in_schema=False)
-async def find_keys(request: Request, service: ServiceDep, name: str, prefix: str = "") -> Response:
-    """The keys of a volume, to whoever writes one with zarr over HTTP."""
-    deep = request.headers.get("depth", "infinity") == "infinity"
-    root = f"{router.prefix}/{name}"
-    keys = await service.in_thread(lambda: service.volumes.keys(name))
-    content = webdav.multistatus(root, prefix.strip("/"), keys, deep=deep)
-    return Response(content, webdav.MULTI_STATUS, media_type=webdav.MEDIA_TYPE)
 
 
 @router.head("/{name}/{key:path}", include_in_schema=False)

@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
-from xml.etree import ElementTree as ET
 
 import anyio
 import httpx2
@@ -16,9 +15,7 @@ import pytest
 import uvicorn
 import xarray as xr
 import zarr
-from obstore.store import HTTPStore
 from typer.testing import CliRunner
-from zarr.storage import ObjectStore
 
 from eddylift import (
     AsyncClient,
@@ -344,22 +341,6 @@ def test_a_view_of_824_gigabytes_opens_without_reading_any(client: Client, setti
     assert sum(view[name].size * 4 for name in "uvw") == 824_633_720_832
     assert not reads
     client.delete_volume("huge")
-
-
-# obstore takes the paths of a listing for keys, of which zarr then says that they are none of its own.
-@pytest.mark.filterwarnings("ignore:Object at v1/volumes")
-def test_xarray_writes_straight_into_the_service(client: Client, url: str) -> None:
-    volume = channel()
-    store = ObjectStore(HTTPStore.from_url(f"{url}/v1/volumes/direct", client_options={"allow_http": True}))
-    volume.to_zarr(store, consolidated=False)
-    assert sorted(client.volumes()[0]["variables"]) == ["u", "v", "w"]
-    assert client.open("direct", model=TRILINEAR)["u"].shape == tuple(4 * n for n in volume["u"].shape)
-    listing = httpx2.request("PROPFIND", f"{url}/v1/volumes/direct", headers={"Depth": "1"})
-    assert listing.status_code == 207
-    found = {each.text for each in ET.fromstring(listing.text).iter("{DAV:}href")}  # noqa: S314 our own
-    root = "/v1/volumes/direct"
-    assert found == {f"{root}/", f"{root}/zarr.json", *(f"{root}/{name}/" for name in volume.variables)}
-    client.delete_volume("direct")
 
 
 def test_what_is_no_group_is_not_sent(client: Client, tmp_path: Path) -> None:
