@@ -218,7 +218,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--fields", type=int, default=4, help="regular fields; conv gets as many channels")
     parser.add_argument("--blocks", type=int, default=4, help="residual blocks")
-    parser.add_argument("--banks", type=int, default=2, help="weight banks of a relaxed layer")
+    parser.add_argument("--banks", type=int, default=1, help="weight banks of a relaxed layer")
     parser.add_argument("--head", type=int, nargs="*", default=[], help="fields between two upsamplings by two")
     parser.add_argument("--group", choices=["O", "Oh"], default="O")
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
