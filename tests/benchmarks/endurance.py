@@ -1,0 +1,411 @@
+"""``python -m tests.benchmarks.endurance``: many clients, one of them hostile, and a large job, for ten minutes.
+
+Every answer is compared with the model's own, computed here beforehand, bit for bit. The service is a process of its
+own. It runs without a job for a third of the time, and with one job after another for the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import numpy as np
+import torch
+import xarray as xr
+
+from eddylift import AsyncClient, JobError
+from models.blocks import PERIODIC
+from models.catalogue import Catalogue, describe
+from models.networks import Network
+from models.superresolution import SuperResolution, upscale
+from tests.benchmarks.hostile import NPY, Hostile
+from tests.benchmarks.report import machine
+from tests.benchmarks.scale import FULL
+from tests.benchmarks.serving import running
+from tests.benchmarks.volumes import noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from tests.benchmarks.scale import Scale
+    from tests.benchmarks.serving import Served
+
+HERE = Path(__file__).resolve().parent
+TRILINEAR = "trilinear-x4"
+LIMIT = 4 << 20
+PHASES = ("without a job", "with a job")
+# Most coarse cells of a request that counts as small.
+SMALL = 512
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of the service.
+
+    Attributes:
+        scale: the network, and the shapes that come mixed.
+        seconds: how long, all together.
+        clients: that behave well.
+        places: requests that the service admits at a time; fewer than there are clients, so that some are refused.
+        blocks: of a job along each axis.
+    """
+
+    scale: Scale = FULL
+    seconds: float = 600
+    clients: int = 32
+    places: int = 24
+    blocks: int = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request and its right answer.
+
+    Attributes:
+        model: its name.
+        cells: coarse cells.
+        body: as it is sent.
+        answer: what must come back, bit for bit.
+    """
+
+    model: str
+    cells: int
+    body: bytes
+    answer: NDArray[np.float32]
+
+
+@dataclass
+class Tally:
+    """What came of it.
+
+    Attributes:
+        right: answers that were right: phase, case, seconds.
+        refused: 429s with Retry-After.
+        wrong: anything else, by what it was.
+        jobs: jobs that were right.
+        memory: seconds from the start, phase, and MB of the service with its readers.
+        spent: seconds of each phase.
+        hostile: what the hostile client was told.
+    """
+
+    right: list[tuple[str, int, float]] = field(default_factory=list)
+    refused: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+    jobs: int = 0
+    memory: list[tuple[float, str, float]] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)
+    hostile: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+
+class Endurance:
+    """One run.
+
+    Args:
+        load: what is asked.
+        folder: for weights and data; empty.
+    """
+
+    def __init__(self, load: Load, folder: Path) -> None:
+        self.load = load
+        self.folder = folder
+        self.tally = Tally()
+        self.phase = PHASES[0]
+        self.end = 0.0
+        catalogue = Catalogue(folder / "weights")
+        network = SuperResolution(Network(load.scale.network))
+        self.name = catalogue.save(network, describe(network, flow="isotropic")).name
+        self.models = {name: catalogue.load(name) for name in (self.name, TRILINEAR)}
+        edge = load.blocks * load.scale.job_edge
+        self.source = noise(3, edge, edge, edge, seed=99)
+        self.fine = self._compute(self.name, self.source)
+        self.cases = list(self._cases())
+
+    def _compute(self, name: str, source: NDArray[np.float32]) -> NDArray[np.float32]:
+        return upscale(self.models[name], source, PERIODIC, block=self.load.scale.job_edge)
+
+    def _cases(self) -> Sequence[Case]:
+        cases = []
+        for seed, shape in enumerate(2 * self.load.scale.shapes):
+            name = TRILINEAR if seed % 4 == 3 else self.name
+            source = noise(3, *shape, seed=seed)
+            body = io.BytesIO()
+            np.save(body, source)
+            cases.append(Case(name, source[0].size, body.getvalue(), self._compute(name, source)))
+        return cases
+
+    def bare(self, rounds: int = 3) -> list[list[float]]:
+        """Seconds that the bare model takes for each case, round by round."""
+        rows = []
+        for _ in range(rounds):
+            seconds = []
+            for case in self.cases:
+                source = np.load(io.BytesIO(case.body))
+                start = time.perf_counter()
+                self._compute(case.model, source)
+                seconds.append(time.perf_counter() - start)
+            rows.append(seconds)
+        return rows
+
+    @property
+    def going(self) -> bool:
+        """Whether there is time left."""
+        return time.monotonic() < self.end
+
+    async def run(self, served: Served) -> None:
+        """Let all clients do what they do until the time is over."""
+        start = time.monotonic()
+        self.end = start + self.load.seconds
+        hostile = Hostile(served.address, self.name, random.Random(7), LIMIT)  # noqa: S311 no secret
+        async with AsyncClient(served.address) as client, asyncio.TaskGroup() as tasks:
+            group = {each: (("z", "y", "x"), part) for each, part in zip("uvw", self.source, strict=True)}
+            await client.upload(xr.Dataset(group, attrs={"boundary": "periodic"}), "coarse")
+            for seed in range(self.load.clients):
+                tasks.create_task(self._ask(served.address, random.Random(seed)))  # noqa: S311 no secret
+            tasks.create_task(hostile.attack(lambda: self.going))
+            tasks.create_task(self._sample(served.process, start))
+            tasks.create_task(self._work(client, start))
+        self.tally.spent[PHASES[1]] = time.monotonic() - start - self.tally.spent[PHASES[0]]
+        self.tally.hostile = hostile.answers
+        for (way, status), count in hostile.failures.items():
+            self.tally.wrong[f"{way}: {status}"] += count
+        for gauge in ("open_requests", "queue_cells"):
+            if not await self._empty(served.address, gauge):
+                self.tally.wrong[f"{gauge} is not 0 at the end"] += 1
+
+    async def _empty(self, address: str, gauge: str) -> bool:
+        """Whether a gauge comes back to zero within a while; a batch that was begun is finished."""
+        async with httpx2.AsyncClient(base_url=address, timeout=60) as http:
+            for _ in range(60):
+                if f"eddylift_{gauge} 0.0" in (await http.get("/metrics")).text:
+                    return True
+                await asyncio.sleep(0.5)
+        return False
+
+    async def _ask(self, address: str, draw: random.Random) -> None:
+        """One client that behaves well."""
+        async with httpx2.AsyncClient(base_url=address, timeout=600) as http:
+            while self.going:
+                number = draw.randrange(len(self.cases))
+                case, phase = self.cases[number], self.phase
+                start = time.monotonic()
+                response = await http.post(
+                    "/v1/upscale",
+                    params={"model": case.model, "boundary": "periodic"},
+                    headers={"Content-Type": NPY},
+                    content=case.body,
+                )
+                seconds = time.monotonic() - start
+                if response.status_code == 429 and int(response.headers["Retry-After"]) > 0:
+                    self.tally.refused += 1
+                    await asyncio.sleep(int(response.headers["Retry-After"]) * draw.uniform(0.5, 1))
+                elif response.is_success and same(case.answer, np.load(io.BytesIO(response.content))):
+                    self.tally.right.append((phase, number, seconds))
+                else:
+                    self.tally.wrong[f"{case.model}: {response.status_code}"] += 1
+
+    async def _sample(self, process: int, start: float) -> None:
+        while self.going:
+            self.tally.memory.append((time.monotonic() - start, self.phase, resident(process)))
+            await asyncio.sleep(min(1, self.load.seconds / 50))
+
+    async def _work(self, client: AsyncClient, start: float) -> None:
+        """One job after another, once the first third is over; each is compared with the model."""
+        await asyncio.sleep(self.load.seconds / 3)
+        self.tally.spent[PHASES[0]] = time.monotonic() - start
+        self.phase = PHASES[1]
+        while self.going:
+            job = await client.submit("coarse", "fine", model=self.name)
+            left = max(0.0, self.end - time.monotonic())
+            try:
+                async with asyncio.timeout(left):
+                    await job.wait()
+            except TimeoutError:
+                await job.cancel()
+                return
+            except JobError as error:
+                self.tally.wrong[str(error)] += 1
+                continue
+            await asyncio.to_thread(self._compare)
+            await client.delete_volume("fine")
+
+    def _compare(self) -> None:
+        found = xr.open_zarr(self.folder / "data" / "volumes" / "fine", consolidated=True, chunks=None)
+        right = same(self.fine, np.stack([found[each].values for each in "uvw"]))
+        self.tally.jobs += right
+        self.tally.wrong["job: not the model's answer"] += not right
+
+
+def same(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> bool:
+    """Whether two arrays are the same, bit for bit."""
+    return wanted.dtype == found.dtype and wanted.shape == found.shape and wanted.tobytes() == found.tobytes()
+
+
+def resident(process: int) -> float:
+    """Resident memory of a process and its children, in MB, as Linux tells it; 0 elsewhere."""
+    total = 0.0
+    # One that ends meanwhile has none.
+    with contextlib.suppress(OSError):
+        told = Path("/proc") / str(process)
+        lines = dict(line.split(":", 1) for line in (told / "status").read_text().splitlines())
+        total = int(lines.get("VmRSS", "0").split()[0]) / 1024
+        for thread in (told / "task").iterdir():
+            total += sum(resident(int(child)) for child in (thread / "children").read_text().split())
+    return total
+
+
+def slope(times: Sequence[float], values: Sequence[float], parts: int = 12) -> tuple[float, float]:
+    """Slope of a series a minute, and its standard error.
+
+    Neighbouring samples are alike, so a line is fitted to the means of ``parts`` spans of time, not to samples.
+    """
+    t, v = (
+        np.array([part.mean() for part in np.array_split(np.asarray(each), parts)])
+        for each in (np.asarray(times) / 60, values)
+    )
+    centred = t - t.mean()
+    rise = float(centred @ v / (centred @ centred))
+    rest = v - v.mean() - rise * centred
+    return rise, float(np.sqrt(rest @ rest / (parts - 2) / (centred @ centred)))
+
+
+def write(path: Path, run: Endurance, bare: Sequence[Sequence[float]], remark: str) -> None:
+    """Write what came of a run as a page."""
+    tally = run.tally
+    seconds = np.median(np.array(bare), axis=0)
+    lines = [
+        "# Endurance",
+        "",
+        _asked(run),
+        "",
+        f"On {machine()}. {remark}".strip(),
+        "",
+        "| requests | |",
+        "|---|---|",
+        f"| right, bit for bit | {len(tally.right):,} |",
+        f"| 429 with Retry-After | {tally.refused:,} |",
+        f"| wrong | {tally.wrong.total()} {dict(+tally.wrong) or ''} |",
+        f"| jobs right, bit for bit | {tally.jobs} |",
+        f"| hostile attacks | {tally.hostile.total():,} |",
+        "",
+        "| | " + " | ".join(PHASES) + " |",
+        "|---|---|---|",
+    ]
+    columns = [_column(run, phase, seconds) for phase in PHASES]
+    lines += [f"| {name} | " + " | ".join(column[name] for column in columns) + " |" for name in columns[0]]
+    first, last = (np.array(part).sum(axis=1).mean() for part in (bare[: len(bare) // 2], bare[len(bare) // 2 :]))
+    lines += [
+        "",
+        _explained(first, last),
+        "",
+        "The hostile client was told (0: closed without a word):",
+        "",
+        "| attack | status: times |",
+        "|---|---|",
+    ]
+    for way in sorted({way for way, _ in tally.hostile}):
+        told = ", ".join(f"{status}: {count}" for (each, status), count in sorted(tally.hostile.items()) if each == way)
+        lines.append(f"| {way.replace('_', ' ')} | {told} |")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _asked(run: Endurance) -> str:
+    """What was asked, as a paragraph."""
+    load = run.load
+    return (
+        f"`python -m tests.benchmarks.endurance --minutes {load.seconds / 60:g}`: {load.clients} clients with "
+        f"{len(run.cases)} volumes of mixed shapes for `{run.name}` and `{TRILINEAR}`, each sending the next as soon "
+        f"as it has an answer, at a service of {load.places} places; one hostile client beside them; and, for the "
+        f"last two thirds, one job after another of {len(run.source[0])}^3 coarse cells in {load.blocks**3} blocks. "
+        "Answers are compared with the model's, computed beforehand, bit for bit."
+    )
+
+
+def _explained(before: float, after: float) -> str:
+    """What the figures mean, as a paragraph."""
+    return (
+        "Throughput beside the bare model's is the time that the bare model takes for what was answered, over the "
+        f"time that passed. All volumes together took the bare model {before:.2f} s before the run and {after:.2f} s "
+        f"after it. A small request has at most {SMALL} coarse cells; its time is from the first byte sent to the "
+        "last that came, waiting in the queue behind all others. Memory is that of the service and of its readers; "
+        "a line was fitted after the first quarter of each part."
+    )
+
+
+def _column(run: Endurance, phase: str, bare: NDArray[np.float64]) -> dict[str, str]:
+    """Figures of one phase, by their names."""
+    tally = run.tally
+    right = [(case, seconds) for each, case, seconds in tally.right if each == phase]
+    spent = tally.spent[phase]
+    small = [seconds for case, seconds in right if run.cases[case].cells <= SMALL] or [float("nan")]
+    voxels = 64 * sum(run.cases[case].cells for case, _ in right)
+    memory = [(at, value) for at, each, value in tally.memory if each == phase]
+    memory = memory[len(memory) // 4 :]
+    times, values = zip(*memory, strict=True)
+    rise, error = slope(times, values)
+    return {
+        "minutes": f"{spent / 60:.1f}",
+        "requests answered a second": f"{len(right) / spent:.2f}",
+        "fine voxels a second, requests alone": f"{voxels / spent:,.0f}",
+        "beside the bare model, requests alone": f"{sum(bare[case] for case, _ in right) / spent:.3f}",
+        "small requests, p50": f"{np.percentile(small, 50):.2f} s",
+        "small requests, p99": f"{np.percentile(small, 99):.2f} s",
+        "memory": f"{np.mean(values):,.0f} MB",
+        "memory, slope": f"{rise:+.2f} ± {error:.2f} MB a minute",
+    }
+
+
+def endure(load: Load, path: Path, *, remark: str = "", tell: Callable[[str], object] = lambda _: None) -> Tally:
+    """Run once, write a page, and give what came of it."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        run = Endurance(load, folder)
+        before = run.bare()
+        tell(f"{len(run.cases)} volumes at {sum(map(len, before))} times computed; starting")
+        settings = {
+            "EDDYLIFT_BLOCK": str(load.scale.job_edge),
+            "EDDYLIFT_MAX_REQUESTS": str(load.places),
+            "EDDYLIFT_MAX_BODY_BYTES": str(LIMIT),
+            "EDDYLIFT_BODY_IDLE_S": "2",
+            "EDDYLIFT_WARM_READERS": "1",
+        }
+        with running(folder / "weights", folder / "data", **settings) as served:
+            asyncio.run(run.run(served))
+        write(path, run, [*before, *run.bare()], remark)
+        return run.tally
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, and return 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.endurance", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10, help="how long (default: %(default)s)")
+    parser.add_argument("--clients", type=int, default=32, help="that behave well (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of each computation (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=HERE / "ENDURANCE.md", help="page to write")
+    parser.add_argument("--remark", default="", help="what else a reader has to know about the machine")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    load = Load(seconds=60 * options.minutes, clients=options.clients)
+    tally = endure(load, options.out, remark=options.remark, tell=print)
+    print(options.out.read_text())  # noqa: T201 what it is for
+    return int(tally.wrong.total() > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
