@@ -334,7 +334,7 @@ def _find_velocity(dataset: xr.Dataset) -> tuple[list[Hashable], bool]:
         joined = True
     if not names or (joined and len(names) > 1):
         found = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items())
-        missing = [name for name in COMPONENTS if name not in dataset.data_vars]
+        missing = [name for name in COMPONENTS if name not in spatial]
         field = missing[0] if not names and len(missing) < len(COMPONENTS) else "variables"
         raise unfit(
             field=field,

@@ -93,7 +93,9 @@ def _work(connection: Connection, settings: Settings, task: Task) -> None:
         try:
             outcome = task(body, settings, factor)
         except Problem as problem:
-            outcome = problem
+            # What it was raised from may be an error of a library that cannot be pickled, or not be unpickled.
+            problem.__cause__ = problem.__context__ = None
+            outcome = problem.with_traceback(None)
         except MemoryError:
             outcome = malformed(field="body", value="too large for its reader", expected="a smaller volume")
         except Exception:  # noqa: BLE001 a bug of ours, told where it is logged
