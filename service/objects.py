@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.responses import FileResponse, Response
 
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
+# As OpenAPI describes it.
+CONTENT: Final[dict[str, Any]] = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    "application/json": {},
+}
+OBJECT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The object.", "content": CONTENT},
+    206: {"description": "A part of the object.", "content": CONTENT},
+    304: {"description": "The client has it already."},
+}
 RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 

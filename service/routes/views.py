@@ -13,7 +13,7 @@ from service.dependencies import ServiceDep, find_card
 from service.errors import Problem, responses, unfit
 from service.library import Look
 from service.locations import DOCUMENT
-from service.objects import answer, head, unchanged
+from service.objects import OBJECT, answer, head, unchanged
 
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 
@@ -49,7 +49,8 @@ def _address(volume: str) -> str:
 @router.get(
     "/{volume}/{model}/{key:path}",
     summary="Look at a super-resolved volume",
-    responses=responses(400, 403, 404, 416, 422, 429, 502, 503, 507),
+    response_class=Response,
+    responses={**OBJECT, **responses(400, 403, 404, 416, 422, 429, 502, 503, 507)},
 )
 async def get_view(request: Request, service: ServiceDep, volume: str, model: str, key: str) -> Response:
     """One object of a Zarr v3 group that is four times as fine as a stored volume: a document, coordinates or a block.

@@ -11,7 +11,7 @@ from service.access import REFUSALS, needs
 from service.bodies import check_head, receive_pieces
 from service.dependencies import Service, ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.errors import Problem, responses
-from service.objects import answer_file
+from service.objects import OBJECT, answer_file
 from service.schemas import Keys, Object, Volume, Volumes
 
 WRITE = [needs("write")]
@@ -76,9 +76,11 @@ async def delete_volume(service: ServiceDep, name: str) -> None:
 
 @router.put(
     "/{name}/{key:path}",
+    status_code=201,
+    response_class=Response,
     summary="Send a key",
     dependencies=WRITE,
-    responses=responses(408, 409, 413, 415, 422, 507),
+    responses={204: {"description": "There was an object under this key."}, **responses(408, 409, 413, 415, 422, 507)},
 )
 async def put_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
     """Store one object of a Zarr group, v2 or v3, such as `zarr.json` or `u/c/0/0/0`; 201 if it is new, else 204.
@@ -108,7 +110,12 @@ async def get_keys(
 
 
 @router.head("/{name}/{key:path}", include_in_schema=False)
-@router.get("/{name}/{key:path}", summary="Fetch a key", responses=responses(404, 416, 422))
+@router.get(
+    "/{name}/{key:path}",
+    summary="Fetch a key",
+    response_class=Response,
+    responses={**OBJECT, **responses(404, 416, 422)},
+)
 async def get_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
     """One object of a stored Zarr group, in part if a range is asked for."""
     return await service.in_thread(lambda: answer_file(request, service.volumes.object(name, key)))
