@@ -68,7 +68,7 @@ class Load:
     seconds: float = 600
     clients: int = 32
     places: int = 24
-    blocks: int = 3
+    blocks: int = 2
 
 
 @dataclass(frozen=True)
