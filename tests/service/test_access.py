@@ -241,7 +241,7 @@ def test_others_are_not_served_by_accident(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     started: list[str] = []
-    monkeypatch.setattr("uvicorn.run", lambda *_, host, **__: started.append(host))
+    monkeypatch.setattr("service.leaving.Server.run", lambda server: started.append(server.config.host))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.delenv("EDDYLIFT_TOKENS", raising=False)
     assert main(["--host", "0.0.0.0"]) == 2  # noqa: S104 what is refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from fastapi.testclient import TestClient
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fastapi import FastAPI
 
 UPSCALE = "/v1/upscale?model=trilinear-x4"
 
@@ -159,17 +158,14 @@ def test_devices_by_name() -> None:
 
 def test_the_command_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     assert vars(parse([])) == {"host": "127.0.0.1", "port": 8000, "command": None}
-    started: list[dict[str, Any]] = []
-
-    def run(_app: FastAPI, **options: Any) -> None:  # noqa: ANN401 as uvicorn takes them
-        started.append(options)
-
-    monkeypatch.setattr("uvicorn.run", run)
+    started: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        "service.leaving.Server.run", lambda server: started.append((server.config.host, server.config.port))
+    )
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setenv("EDDYLIFT_TOKENS", "off")
     assert main(["--host", "0.0.0.0", "--port", "81"]) == 0  # noqa: S104 what is warned of
-    assert started[0]["host"] == "0.0.0.0"  # noqa: S104 as told
-    assert started[0]["port"] == 81
+    assert started == [("0.0.0.0", 81)]  # noqa: S104 as told
     assert "anyone" in caplog.text
     assert not reachable("127.0.0.1")
     assert not reachable("localhost")
