@@ -97,7 +97,16 @@ def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:
     worst = max(error for _, error in rotations)
     for place, (name, error) in enumerate(rotations, start=1):
         if error < worst / 10:
-            axes.annotate(name, (place, error), textcoords="offset points", xytext=(6, -9), fontsize=8)
+            axes.annotate(
+                name,
+                (place, error),
+                (0, -5),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                rotation=90,
+                fontsize=7,
+            )
 
 
 def _draw_shares(axes: Axes, card: Card) -> None:
