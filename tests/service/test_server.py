@@ -112,8 +112,7 @@ def test_bodies_that_drip_are_given_up(address: str) -> None:
         else:
             pytest.fail("it was not given up")
         answer = connection.recv(1000)
-    assert b" 408 " in answer
-    assert b"bytes per second" in answer
+    assert b" 408 " in answer  # the rest may be lost with the connection
     assert post(address, content=npy(noise(3, 4, 4, 4))).status_code == 200
 
 
