@@ -15,6 +15,7 @@ from service.errors import Problem
 from service.filling import keep, there
 from service.library import Look, part_of
 from service.locations import Folder, require_same
+from service.memory import give_back
 from service.upscaling import refusing
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _service() -> Service:
 
     with _starting:
         if not _started:
+            give_back()
             service = assemble(Settings())
             service.batcher.start()
             _started.append(service)
