@@ -17,7 +17,7 @@ from zarr.storage import ObjectStore
 
 from service.settings import Settings
 from tests.service.conftest import parts, wait_until
-from tests.service.test_jobs import LEARNED, Gate, finish, look, wanted
+from tests.service.orders import LEARNED, Gate, finish, look, wanted
 from tests.service.test_volumes import objects, send
 from tests.service.wire import dataset, noise
 

@@ -14,7 +14,7 @@ import pytest
 from distributed import LocalCluster
 
 from tests.service.conftest import parts, wait_until
-from tests.service.test_jobs import fine, finish, look, order, stored, wanted
+from tests.service.orders import fine, finish, look, order, stored, wanted
 from tests.service.test_volumes import send
 from tests.service.wire import dataset, noise
 

@@ -11,7 +11,7 @@ import pytest
 from service.access import make_token
 from service.ledger import Ledger, Order
 from tests.service.conftest import parts
-from tests.service.test_jobs import ORDER, finish
+from tests.service.orders import ORDER, finish
 from tests.service.test_volumes import send
 from tests.service.wire import dataset, noise
 

@@ -5,92 +5,42 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import numpy as np
 import pytest
-import torch
-import xarray as xr
 
-from models.blocks import parse_boundary
-from models.metrics import coarsen
-from models.superresolution import upscale
 from service.errors import Problem
 from service.filling import there
 from service.jobs import look as look_at
-from service.ledger import Ledger, Order
-from service.settings import CHECKOUT
-from service.sources import Source
+from service.ledger import Order
 from service.superresolved import Place
-from service.volumes import PART, write_whole
+from service.volumes import write_whole
 from service.worker import Task, fill_block
 from tests.service.conftest import parts, wait_until
-from tests.service.test_server import wait_until_ready
-from tests.service.test_volumes import objects, send
-from tests.service.wire import dataset, noise, npy
+from tests.service.orders import LEARNED, ORDER, THREE, Gate, fine, finish, look, order, wanted
+from tests.service.test_volumes import send
+from tests.service.wire import dataset, noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from fastapi.testclient import TestClient
-    from numpy.typing import NDArray
 
     from models.catalogue import Catalogue
 
     Serve = Callable[..., TestClient]
 
-LEARNED, THREE = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames"
-ORDER = {"source": "box", "target": "fine", "model": LEARNED}
-
 
 @pytest.fixture
 def client(serve: Serve, tmp_path: Path) -> TestClient:
     return serve(data=tmp_path / "data", block=4)
-
-
-def order(client: TestClient, **changes: object) -> str:
-    response = client.post("/v1/jobs", json={**ORDER, **changes})
-    assert response.status_code == 202, response.text
-    name: str = response.json()["id"]
-    return name
-
-
-def look(client: TestClient, job: str) -> dict[str, Any]:
-    found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
-    return found
-
-
-def finish(client: TestClient, job: str, state: str = "done") -> dict[str, Any]:
-    wait_until(lambda: look(client, job)["state"] in {"done", "failed", "cancelled"})
-    found = look(client, job)
-    assert found["state"] == state, found
-    return found
-
-
-def fine(root: Path, name: str = "fine") -> NDArray[np.float32]:
-    return stored(root / "data", name)
-
-
-def stored(data: Path, name: str) -> NDArray[np.float32]:
-    with xr.open_zarr(data / "volumes" / name, consolidated=True, decode_times=False) as found:
-        return np.stack([found[each].values for each in "uvw"])
-
-
-def wanted(
-    catalogue: Catalogue, source: NDArray[np.float32], boundary: str = "periodic", model: str = LEARNED, block: int = 4
-) -> Any:  # noqa: ANN401
-    return upscale(catalogue.load(model), source, parse_boundary(boundary), block=block)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
@@ -118,26 +68,6 @@ def test_times_and_frames(client: TestClient, catalogue: Catalogue, tmp_path: Pa
         assert np.array_equal(every[:, level], wanted(catalogue, velocity[level]))
     for level in range(2):
         assert np.array_equal(three[:, level], wanted(catalogue, velocity[level : level + 3], model=THREE))
-
-
-class Gate:
-    """Lets a job compute so many blocks, or a few more if they are in one batch, and holds it up then."""
-
-    def __init__(self, client: TestClient, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
-        self.passing = threading.Semaphore(blocks)
-        self.open = threading.Event()
-        batcher = parts(client).batcher
-        forward = batcher._forward
-
-        def wait(key: Any, batch: list[Any]) -> None:  # noqa: ANN401
-            while not self.open.is_set() and not self.passing.acquire(timeout=0.01):
-                if all(item.work.future.cancelled() for item in batch):
-                    break
-            for _ in batch[1:]:
-                self.passing.acquire(blocking=False)  # a batch passes whole
-            forward(key, batch)
-
-        monkeypatch.setattr(batcher, "_forward", wait)
 
 
 def test_cancelling_stops_and_resuming_goes_on(
@@ -358,106 +288,6 @@ def test_a_service_that_is_stopped_goes_on_at_the_next_start(
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
 
 
-def smooth(*cells: int) -> NDArray[np.float32]:
-    """A fine velocity that is not all noise, (3, z, y, x)."""
-    z, y, x = np.meshgrid(*(2 * np.pi * (np.arange(n) + 0.5) / n for n in cells), indexing="ij")
-    waves = np.stack([np.sin(x + 2 * y), np.cos(y - z) + 0.3 * np.sin(3 * x), np.sin(z) * np.cos(x)])
-    return np.asarray(waves + 0.1 * noise(3, *cells, seed=4), np.float32)
-
-
-@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,periodic"])
-@pytest.mark.parametrize("target", [None, "fine"])
-def test_a_job_compares_as_a_request_does(
-    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: str, target: str | None
-) -> None:
-    monkeypatch.setattr("service.comparison.SLAB", 4000)
-    true = smooth(20, 24, 28)
-    coarse = coarsen(torch.from_numpy(true)).numpy()
-    send(client, "box", dataset(coarse).drop_vars(["z", "y", "x"]).assign_attrs(boundary=boundary))
-    send(client, "true", dataset(true).drop_vars(["z", "y", "x"]))
-    done = finish(client, order(client, target=target, reference="true"))
-    sent = {"coarse": ("coarse.npy", npy(coarse)), "reference": ("reference.npy", npy(true))}
-    asked = {"model": LEARNED, "boundary": boundary}
-    expected = client.post("/v1/validate", params=asked, files=sent).json()
-    assert done["stage"] == "comparing"
-    assert done["blocks_done"] == done["blocks"] > 2
-    assert set(done["report"]) == set(expected)
-    assert done["report"]["boundary"] == expected["boundary"]
-    for side in ("metrics", "trilinear"):
-        for name, value in expected[side].items():
-            if value is None:
-                assert done["report"][side][name] is None
-            else:
-                # Interpolation has waves of no energy, of which round-off decides.
-                close = 0.05 if (side, name) == ("trilinear", "spectrum_error_high") else 1e-5
-                np.testing.assert_allclose(done["report"][side][name], value, rtol=close, atol=1e-7, err_msg=name)
-    assert (tmp_path / "data" / "volumes" / "fine").exists() == (target is not None)
-    wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
-
-
-def test_levels_of_a_reference(client: TestClient) -> None:
-    """One for each answer, or for each level that the answers are made from."""
-    true = np.stack([smooth(16, 16, 16), 2 * smooth(16, 16, 16), smooth(16, 16, 16)], axis=1)
-    coarse = coarsen(torch.from_numpy(np.moveaxis(true, 1, 0).copy())).numpy()
-    send(client, "box", dataset(coarse))
-    send(client, "all", dataset(np.moveaxis(true, 1, 0)).drop_vars(["z", "y", "x"]))
-    send(client, "middle", dataset(true[:, 1]).drop_vars(["z", "y", "x"]))
-    send(client, "two", dataset(np.moveaxis(true, 1, 0)[:2]).drop_vars(["z", "y", "x"]))
-    reports = [
-        finish(client, order(client, target=None, model=THREE, reference=name))["report"] for name in ("all", "middle")
-    ]
-    assert reports[0] == reports[1]
-    refused = client.post("/v1/jobs", json={**ORDER, "model": THREE, "reference": "two"})
-    assert refused.status_code == 422
-    assert "reference.levels is 2" in refused.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    ("reference", "status", "detail"),
-    [
-        ("nothing", 404, "reference: there is no volume nothing"),
-        ("small", 422, "expected [16, 16, 16], 4 times the coarse one"),
-        ("fine", 422, "expected another volume than the source and the reference"),
-    ],
-)
-def test_references_that_do_not_fit(client: TestClient, reference: str, status: int, detail: str) -> None:
-    send(client, "box", dataset(noise(3, 4, 4, 4)))
-    send(client, "small", dataset(noise(3, 16, 16, 20)))
-    send(client, "fine", dataset(noise(3, 16, 16, 16)).drop_vars(["z", "y", "x"]))
-    response = client.post("/v1/jobs", json={**ORDER, "reference": reference})
-    assert response.status_code == status, response.text
-    assert detail in response.json()["detail"]
-
-
-def test_a_comparison_can_be_cancelled_and_resumed(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("service.comparison.SLAB", 8000)
-    send(client, "box", dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"]))
-    send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
-    read, go_on, begun = Source.read, threading.Event(), threading.Event()
-
-    def held(self: Source, *where: Any) -> Any:  # noqa: ANN401
-        if self.name == "true":
-            begun.set()
-            go_on.wait(10)
-        return read(self, *where)
-
-    monkeypatch.setattr(Source, "read", held)
-    job = order(client, target=None, reference="true")
-    assert begun.wait(20)
-    with ThreadPoolExecutor(1) as other:
-        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
-        time.sleep(0.2)
-        go_on.set()
-        assert cancelling.result().json()["state"] == "cancelled"
-    computed = parts(client).jobs.computed
-    client.post(f"/v1/jobs/{job}/resume")
-    assert finish(client, job)["report"]["metrics"]["mae"] > 0
-    assert parts(client).jobs.computed == computed  # the answer was kept
-    wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
-
-
 def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -485,18 +315,6 @@ def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
     wait_until(lambda: not fails)
     assert jobs._watcher is not None
     assert not jobs._watcher.done()
-
-
-def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(serve: Serve, tmp_path: Path) -> None:
-    ledger, scratch = Ledger(tmp_path / "jobs.sqlite"), tmp_path / "scratch"
-    done, failed = (ledger.add(Order("box", None, LEARNED, reference="true"), "me") for _ in range(2))
-    ledger.mark(done.id, "done")
-    ledger.mark(failed.id, "failed")
-    for job in (done, failed):
-        (scratch / job.id / "u").mkdir(parents=True)
-    serve(data=tmp_path)
-    wait_until(lambda: not (scratch / done.id).exists())
-    assert (scratch / failed.id).exists()
 
 
 def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
@@ -533,55 +351,3 @@ def test_names_of_others(client: TestClient, catalogue: Catalogue, tmp_path: Pat
         response = client.post("/v1/jobs", json={**ORDER, "names": bad, "target": "other"})
         assert response.status_code == 422
         assert "names" in response.json()["detail"]
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(catalogue: Catalogue, tmp_path: Path) -> None:
-    """Kill -9 at twenty moments of a seed: nothing is torn, and what was done is not computed again."""
-    random = np.random.default_rng(7)
-    velocity = noise(3, 16, 16, 16)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    environment = {
-        **os.environ,
-        "EDDYLIFT_WEIGHTS": str(catalogue.folder),
-        "EDDYLIFT_DATA": str(tmp_path / "data"),
-        "EDDYLIFT_DEVICE": "cpu",
-        "EDDYLIFT_THREADS": "1",
-        "EDDYLIFT_BLOCK": "2",
-        "EDDYLIFT_WARM_READERS": "0",
-        "EDDYLIFT_BATCH_WAIT_MS": "120",
-    }
-    command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)]
-    volume = tmp_path / "data" / "volumes" / "fine"
-    seen: dict[Path, int] = {}
-    job = ""
-    for _ in range(20):
-        process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stderr=subprocess.DEVNULL)  # noqa: S603
-        wait_until_ready(address, process)
-        if not job:
-            for key, content in objects(dataset(velocity)).items():
-                httpx2.put(f"{address}/v1/volumes/box/{key}", content=content).raise_for_status()
-            job = httpx2.post(f"{address}/v1/jobs", json=ORDER).raise_for_status().json()["id"]
-        time.sleep(random.uniform(0, 1.2))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        files = (path for path in volume.rglob("c/*/*/*") if path.is_file())
-        chunks = {path: path.stat().st_mtime_ns for path in files if not path.name.startswith(PART)}
-        assert {path: chunks.get(path) for path in seen} == seen  # not written again
-        assert {path.stat().st_size for path in chunks} <= {4 * 8**3}
-        seen = chunks
-    assert 0 < len(seen) < 3 * 8**3
-    process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stderr=subprocess.DEVNULL)  # noqa: S603
-    try:
-        wait_until_ready(address, process)
-        wait_until(lambda: httpx2.get(f"{address}/v1/jobs/{job}").json()["state"] == "done", 60)
-    finally:
-        process.terminate()
-        process.wait()
-    assert not list(volume.rglob(".part-*"))
-    assert np.array_equal(
-        fine(tmp_path), upscale(catalogue.load(LEARNED), velocity, parse_boundary("periodic"), block=2)
-    )

@@ -24,7 +24,7 @@ from service.ledger import Ledger, Order
 from service.replicas import Replica
 from service.settings import CHECKOUT
 from tests.service.conftest import parts, wait_until
-from tests.service.test_jobs import LEARNED, ORDER, Gate, fine, finish, look, order, wanted
+from tests.service.orders import LEARNED, ORDER, Gate, fine, finish, look, order, wanted
 from tests.service.test_server import wait_until_ready
 from tests.service.test_volumes import send
 from tests.service.wire import NPY, dataset, noise, npy

@@ -1,0 +1,79 @@
+"""Orders of jobs, and what tests ask of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from models.blocks import parse_boundary
+from models.superresolution import upscale
+from tests.service.conftest import parts, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
+
+    from models.catalogue import Catalogue
+
+LEARNED, THREE = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames"
+ORDER = {"source": "box", "target": "fine", "model": LEARNED}
+
+
+def order(client: TestClient, **changes: object) -> str:
+    response = client.post("/v1/jobs", json={**ORDER, **changes})
+    assert response.status_code == 202, response.text
+    name: str = response.json()["id"]
+    return name
+
+
+def look(client: TestClient, job: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
+    return found
+
+
+def finish(client: TestClient, job: str, state: str = "done") -> dict[str, Any]:
+    wait_until(lambda: look(client, job)["state"] in {"done", "failed", "cancelled"})
+    found = look(client, job)
+    assert found["state"] == state, found
+    return found
+
+
+def fine(root: Path, name: str = "fine") -> NDArray[np.float32]:
+    return stored(root / "data", name)
+
+
+def stored(data: Path, name: str) -> NDArray[np.float32]:
+    with xr.open_zarr(data / "volumes" / name, consolidated=True, decode_times=False) as found:
+        return np.stack([found[each].values for each in "uvw"])
+
+
+def wanted(
+    catalogue: Catalogue, source: NDArray[np.float32], boundary: str = "periodic", model: str = LEARNED, block: int = 4
+) -> Any:  # noqa: ANN401
+    return upscale(catalogue.load(model), source, parse_boundary(boundary), block=block)
+
+
+class Gate:
+    """Lets a job compute so many blocks, or a few more if they are in one batch, and holds it up then."""
+
+    def __init__(self, client: TestClient, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
+        self.passing = threading.Semaphore(blocks)
+        self.open = threading.Event()
+        batcher = parts(client).batcher
+        forward = batcher._forward
+
+        def wait(key: Any, batch: list[Any]) -> None:  # noqa: ANN401
+            while not self.open.is_set() and not self.passing.acquire(timeout=0.01):
+                if all(item.work.future.cancelled() for item in batch):
+                    break
+            for _ in batch[1:]:
+                self.passing.acquire(blocking=False)  # a batch passes whole
+            forward(key, batch)
+
+        monkeypatch.setattr(batcher, "_forward", wait)
