@@ -228,6 +228,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--weights", type=Path, help="catalogue that the model is put into, if any")
+    parser.add_argument("--half", action="store_true", help="store the weights as float16; they are used as float32")
 
 
 def architecture_of(args: argparse.Namespace) -> Architecture:
@@ -252,9 +253,8 @@ def run(args: argparse.Namespace) -> int:
     ratio = over_trilinear(model, trainer.source.validation())
     print(f"{args.out}: {trainer.seconds / 60:.1f} min, validation MAE over trilinear's {ratio:.4f}")
     if args.weights:
-        card = Catalogue(args.weights).save(
-            model, describe(model, flow=runs[0].flow, boundary=runs[0].boundary, trained=provenance(trainer, runs))
-        )
+        card = describe(model, flow=runs[0].flow, boundary=runs[0].boundary, trained=provenance(trainer, runs))
+        card = Catalogue(args.weights).save(model.half() if args.half else model, card)
         print(f"{args.weights / card.name}: {card.parameters} parameters")
     return 0
 

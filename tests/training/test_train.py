@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.catalogue import Catalogue
+from models.catalogue import WEIGHTS, Catalogue
 from models.layers import EVERYWHERE
 from models.metrics import coarsen
 from models.networks import Architecture, Network
@@ -214,6 +214,19 @@ def test_evaluating_on_training_data_is_refused(
         main(["evaluate", "--data", str(run.folder), "--weights", str(weights)])
     assert exit_.value.code == 2
     assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
+
+
+def test_weights_are_stored_in_half_the_bytes(run: StoredRun, tmp_path: Path) -> None:
+    options = ["--family", "conv", "--fields", "1", "--blocks", "1", "--steps", "1", "--data", str(run.folder)]
+    models = []
+    for name, more in (("whole", []), ("half", ["--half"])):
+        main(["train", *options, *more, "--weights", str(tmp_path / name), "--out", str(tmp_path / "out")])
+        models.append(Catalogue(tmp_path / name).trained("conv-isotropic-x4"))
+    sizes = [(tmp_path / name / "conv-isotropic-x4" / WEIGHTS).stat().st_size for name in ("whole", "half")]
+    assert sizes[0] / 2 < sizes[1] < 0.6 * sizes[0]
+    whole, half = (dict(model.named_parameters()) for model in models)
+    for name, value in whole.items():
+        torch.testing.assert_close(half[name], value, rtol=1e-3, atol=1e-6)
 
 
 def test_sample_scale_is_the_rms_over_all_components() -> None:
