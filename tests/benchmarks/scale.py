@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 # As in weights/.
-SERVED = Architecture("relaxed", "O", 4, 4, banks=2)
+SERVED = Architecture("relaxed", "O", 4, 4)
 
 
 @dataclass(frozen=True)
