@@ -179,11 +179,26 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
         f"### {size(run)}, seed {run.seed}, {len(held_out)} snapshots{frames}\n\n"
         f"Divergence of the true field: {shown(first['divergence_reference'])}."
     )
-    bars = [
-        Bar(name, values["mae_over_trilinear"]["mean"], values["mae_over_trilinear"]["std"])
-        for name, values in found.items()
+    errors = {name: values["mae_over_trilinear"] for name, values in found.items()}
+    text = "\n\n".join([head, "\n".join(lines), *over_seeds({name: each["mean"] for name, each in errors.items()})])
+    return text + "\n", [Bar(name, each["mean"], each["std"]) for name, each in errors.items()]
+
+
+def over_seeds(errors: dict[str, float]) -> list[str]:
+    """A sentence on models that were trained with several seeds, if there are any: MAE over trilinear's by row."""
+    seeds: dict[str, list[float]] = {}
+    for row, error in errors.items():
+        name, _, label = row.partition(", ")
+        if not label or label.startswith("seed "):
+            seeds.setdefault(name, []).append(error)
+    said = [
+        f"{name} {np.mean(each):.3f} ± {np.std(each, ddof=1):.3f} ({len(each)})"
+        for name, each in seeds.items()
+        if len(each) > 1
     ]
-    return head + "\n\n" + "\n".join(lines) + "\n", bars
+    if not said:
+        return []
+    return [f"MAE / trilinear's over training seeds, mean and standard deviation: {'; '.join(said)}."]
 
 
 def size(run: StoredRun) -> str:
@@ -215,22 +230,31 @@ def run(args: argparse.Namespace) -> int:
     parts = ["# Everyone on held-out turbulence\n", EXPLANATION]
     bars: dict[str, list[Bar]] = {}
     for flow in args.flows:
-        everyone = entrants(args.weights, flow, fitted(flow, args.data))
-        parts.append(f"## {flow.capitalize()} flow\n\n{THEIRS[flow]}")
-        most = max(each.frames for each in everyone.values())
-        for recipe in HELD_OUT[flow]:
-            if recipe.frames > most:
-                continue  # nobody would see the others
-            held_out = simulated(recipe, args.snapshots, args.data)
-            title = f"{flow}, {size(held_out)}" + (f", {recipe.frames} frames" if recipe.frames > 1 else "")
-            text, bars[title] = section(held_out, everyone, args.snapshots)
-            parts.append(text)
+        text, more = chapter(flow, args.weights, args.data, args.snapshots)
+        parts.append(text)
+        bars |= more
     text = "\n".join(parts)
     (args.weights / "TABLE.md").write_text(text)
     draw_errors(args.weights / "TABLE.png", bars)
     draw_symmetry(args.weights / "SYMMETRY.png", Catalogue(args.weights))
     print(text)
     return 0
+
+
+def chapter(flow: str, weights: Path, data: Path, snapshots: int) -> tuple[str, dict[str, list[Bar]]]:
+    """The tables of a flow, and the bars of their figures by title."""
+    everyone = entrants(weights, flow, fitted(flow, data))
+    parts = [f"## {flow.capitalize()} flow\n\n{THEIRS[flow]}"]
+    bars: dict[str, list[Bar]] = {}
+    most = max(each.frames for each in everyone.values())
+    for recipe in HELD_OUT[flow]:
+        if recipe.frames > most:
+            continue  # nobody would see the others
+        held_out = simulated(recipe, snapshots, data)
+        title = f"{flow}, {size(held_out)}" + (f", {recipe.frames} frames" if recipe.frames > 1 else "")
+        text, bars[title] = section(held_out, everyone, snapshots)
+        parts.append(text)
+    return "\n".join(parts), bars
 
 
 def fitted(flow: str, data: Path) -> LinearEstimator:

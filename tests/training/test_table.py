@@ -67,6 +67,7 @@ def test_one_command_makes_the_table(
     assert rows["trilinear-x4"][ratio].strip() == "1.00 ± 0.00"
     assert float(rows["trilinear + consistency"][ratio].split("±")[0]) < 1
     assert rows["relaxed-isotropic-x4"] == rows["relaxed-isotropic-x4, seed 3"]
+    assert "over training seeds, mean and standard deviation: relaxed-isotropic-x4 0." in one
     assert int(rows["relaxed-isotropic-x4"][1].replace(",", "")) == 2460
     assert (tmp_path / "weights" / "TABLE.png").stat().st_size > 10_000
     times = StoredRun(tmp_path / "data" / "isotropic-16-seed101").times
@@ -100,3 +101,11 @@ def test_a_model_trained_on_a_held_out_run_is_refused(
 )
 def test_numbers_are_shown_to_three_digits(mean: float, std: float, wanted: str) -> None:
     assert table.shown({"mean": mean, "std": std}) == wanted
+
+
+def test_spread_over_training_seeds_leaves_other_widths_alone() -> None:
+    rows = {"tricubic": 0.7, "conv-x4": 0.2, "conv-x4, 24 channels": 0.3, "relaxed-x4": 0.1, "relaxed-x4, seed 1": 0.3}
+    assert table.over_seeds(rows) == [
+        "MAE / trilinear's over training seeds, mean and standard deviation: relaxed-x4 0.200 ± 0.141 (2)."
+    ]
+    assert table.over_seeds({"tricubic": 0.7}) == []
