@@ -164,6 +164,7 @@ class Call(Generic[T]):
         read: makes the result of a successful answer.
         params: query parameters.
         body: what is sent, if anything.
+        headers: sent besides those of the body.
     """
 
     method: str
@@ -171,6 +172,7 @@ class Call(Generic[T]):
     read: Callable[[Answer], T]
     params: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def models() -> Call[list[Card]]:
@@ -243,8 +245,7 @@ def view(name: str, model: str, boundary: str | None) -> Call[None]:
 
 def put_object(name: str, key: str, content: bytes) -> Call[None]:
     """Send one object of a stored volume."""
-    path = f"{_volume_path(name)}/{quote(key)}"
-    return Call("PUT", path, lambda _: None, body=Body("application/octet-stream", (content,)))
+    return Call("PUT", _object_path(name, key), lambda _: None, body=Body("application/octet-stream", (content,)))
 
 
 def delete_volume(name: str) -> Call[None]:
@@ -262,9 +263,20 @@ def objects(name: str, after: str) -> Call[tuple[dict[str, int], bool]]:
     return Call("GET", f"{_volume_path(name)}/", read, params={"after": after})
 
 
-def get_object(name: str, key: str) -> Call[bytes]:
-    """Fetch one object of a stored volume."""
-    return Call("GET", f"{_volume_path(name)}/{quote(key)}", lambda answer: answer.content.getvalue())
+def get_object(name: str, key: str, span: str | None = None) -> Call[bytes]:
+    """Fetch one object of a stored volume, or a range of it, such as ``bytes=0-99``."""
+    headers = {} if span is None else {"Range": span}
+    return Call("GET", _object_path(name, key), lambda answer: answer.content.getvalue(), headers=headers)
+
+
+def has_object(name: str, key: str) -> Call[None]:
+    """Ask whether there is an object in a stored volume."""
+    return Call("HEAD", _object_path(name, key), lambda _: None)
+
+
+def delete_object(name: str, key: str) -> Call[None]:
+    """Drop one object of a stored volume."""
+    return Call("DELETE", _object_path(name, key), lambda _: None)
 
 
 def submit(
@@ -342,6 +354,10 @@ def _model_path(name: str) -> str:
 
 def _volume_path(name: str) -> str:
     return f"/v1/volumes/{quote(name, safe='')}"
+
+
+def _object_path(name: str, key: str) -> str:
+    return f"{_volume_path(name)}/{quote(key)}"
 
 
 def _job_path(name: str) -> str:

@@ -9,6 +9,7 @@ import stamina
 
 from eddylift import _calls, _exchange, _volumes
 from eddylift._errors import NotFoundError
+from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._payload import PIECE
 from eddylift._progress import Progress, ignore, upload
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     import xarray as xr
+    from zarr.abc.store import Store
 
     from eddylift._calls import Boundary, Call, Card, Report, Reproduction, StoredVolume, Symmetry
     from eddylift._payload import Answer, AnyVolume, Volume
@@ -175,6 +177,25 @@ class Client:
             for key in arrival.missing(sizes):
                 arrival.take(key, self._send(_calls.get_object(name, key)))
         return arrival.finish(self._send(_calls.volume(name)))
+
+    def store(self, name: str, *, read_only: bool = False) -> Store:
+        """Return a volume at the service as a Zarr store: ``dataset.to_zarr(client.store("box"))``.
+
+        It is written chunk by chunk, and so may be larger than memory; what was not written reads as zeros. `upload`
+        sends what describes a volume last, so that one that came in part is not taken for whole. Needs
+        ``eddylift[zarr]``.
+
+        Args:
+            name: what the volume is, or is to be, called there.
+            read_only: refuse to write.
+
+        Raises:
+            InvalidInputError: if the zarr package is missing.
+        """
+        require_zarr("a store")
+        from eddylift._store import VolumeStore  # noqa: PLC0415 not in the base install
+
+        return VolumeStore(self._send, str(self._http.base_url), name, read_only=read_only)
 
     def delete_volume(self, name: str) -> None:
         """Drop a volume that stays at the service."""

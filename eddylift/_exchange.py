@@ -61,7 +61,7 @@ def credentials(client: httpx2.Client | httpx2.AsyncClient) -> dict[str, str]:
 
 def headers(call: Call[Any]) -> dict[str, str]:
     """Build the headers of a call; its attempts share them, so that the service can tell a repetition."""
-    own: dict[str, str] = {}
+    own = dict(call.headers)
     if call.body is not None:
         own |= {"Content-Type": call.body.content_type, "Content-Length": str(call.body.size)}
     if call.method == "POST":

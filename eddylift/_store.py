@@ -1,0 +1,149 @@
+"""A volume that stays at the service as a Zarr store: xarray and zarr read and write it key by key. Needs zarr."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store
+from zarr.core.buffer import default_buffer_prototype
+
+from eddylift import _calls
+from eddylift._errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from typing import Self
+
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+    from eddylift._calls import Call
+
+T = TypeVar("T")
+
+
+class VolumeStore(Store):
+    """One stored volume; errors are those of the client.
+
+    Args:
+        send: sends a call and returns its result; used from several threads at a time.
+        address: of the service.
+        name: of the volume.
+        read_only: whether writing is refused here.
+    """
+
+    supports_writes: bool = True
+    supports_deletes: bool = True
+    supports_listing: bool = True
+
+    def __init__(self, send: Callable[[Call[Any]], Any], address: str, name: str, *, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        self._send = send
+        self.address = address
+        self.name = name
+
+    def __str__(self) -> str:
+        """Spell where it is."""
+        return f"{self.address.rstrip('/')}/v1/volumes/{self.name}"
+
+    def __repr__(self) -> str:
+        """Spell what it is."""
+        return f"VolumeStore({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether it is the same volume."""
+        return isinstance(other, VolumeStore) and (str(self), self.read_only) == (str(other), other.read_only)
+
+    def __hash__(self) -> int:
+        """Agree with what is equal."""
+        return hash((str(self), self.read_only))
+
+    def with_read_only(self, read_only: bool = False) -> Self:  # noqa: FBT001 FBT002 as zarr calls it
+        """Return the same volume, to be read alone or written too."""
+        return type(self)(self._send, self.address, self.name, read_only=read_only)
+
+    async def _call(self, call: Call[T]) -> T:
+        found: T = await asyncio.to_thread(self._send, call)
+        return found
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Fetch an object, or a range of it; None if there is none."""
+        try:
+            content = await self._call(_calls.get_object(self.name, key, _spelled(byte_range)))
+        except NotFoundError:
+            return None
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(content)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Fetch ranges of objects."""
+        return await asyncio.gather(*(self.get(key, prototype, span) for key, span in key_ranges))
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether there is an object."""
+        try:
+            await self._call(_calls.has_object(self.name, key))
+        except NotFoundError:
+            return False
+        return True
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Send an object."""
+        self._check_writable()
+        await self._call(_calls.put_object(self.name, key, value.to_bytes()))
+
+    async def delete(self, key: str) -> None:
+        """Drop an object, if there is one."""
+        self._check_writable()
+        try:
+            await self._call(_calls.delete_object(self.name, key))
+        except NotFoundError:
+            return
+
+    async def clear(self) -> None:
+        """Drop the volume, if there is one."""
+        self._check_writable()
+        try:
+            await self._call(_calls.delete_volume(self.name))
+        except NotFoundError:
+            return
+
+    async def list(self) -> AsyncIterator[str]:
+        """Give all keys."""
+        last, more = "", True
+        while more:
+            try:
+                sizes, more = await self._call(_calls.objects(self.name, last))
+            except NotFoundError:
+                return
+            for last in sizes:
+                yield last
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Give the keys that begin so."""
+        async for key in self.list():
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Give what lies right under a prefix, each once."""
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        seen = set()
+        async for key in self.list_prefix(folder):
+            child = key.removeprefix(folder).partition("/")[0]
+            if child not in seen:
+                seen.add(child)
+                yield child
+
+
+def _spelled(span: ByteRequest | None) -> str | None:
+    """Spell a range as HTTP does (RFC 9110, 14.1.2)."""
+    if span is None:
+        return None
+    if isinstance(span, RangeByteRequest):
+        return f"bytes={span.start}-{span.end - 1}"
+    return f"bytes={span.offset}-" if isinstance(span, OffsetByteRequest) else f"bytes=-{span.suffix}"
