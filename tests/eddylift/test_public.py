@@ -47,7 +47,9 @@ def test_both_clients_have_the_same_calls() -> None:
     def calls(kind: type) -> set[str]:
         return {name for name in vars(kind) if not name.startswith("_")} - {"close", "aclose"}
 
-    assert calls(eddylift.Client) == calls(eddylift.AsyncClient)
+    # zarr waits for a store in an event loop of its own, which an asynchronous client of another loop cannot serve.
+    assert calls(eddylift.Client) - calls(eddylift.AsyncClient) == {"store"}
+    assert calls(eddylift.AsyncClient) <= calls(eddylift.Client)
 
 
 def test_types_are_shipped() -> None:
