@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import torch
 from models import comparison
 from models.blocks import Block, Plan
 from models.superresolution import trilinear
-from service.errors import storing, unfit, within
+from service.errors import StoppedError, storing, unfit, within
 from service.layouts import FACTOR, check_pair, length_of
 from service.sources import open_source
 from service.validation import mean_of
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 HALO = 1
 # Fine cells that are read at a time.
 SLAB = 1 << 23
-
-
-class StoppedError(Exception):
-    """Nobody waits for it any more."""
 
 
 def check_reference(view: SuperResolved, reference: Source) -> int:
@@ -58,17 +53,9 @@ async def compare(
         Problem: as reading does.
     """
     stopped = threading.Event()
-
-    def measure() -> dict[str, Any]:
-        return _measure(service, view, target, reference, progress, stopped)
-
-    task = asyncio.create_task(service.in_thread(measure, service.comparers))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stopped.set()
-        await asyncio.wait({task})
-        raise
+    return await service.in_thread(
+        lambda: _measure(service, view, target, reference, progress, stopped), service.comparers, stopped
+    )
 
 
 def _measure(

@@ -95,11 +95,16 @@ class Service:
         self.metrics.ready.set(0)
         await self.jobs.close()
 
-    async def in_thread(self, function: Callable[[], Result], limiter: anyio.CapacityLimiter | None = None) -> Result:
+    async def in_thread(
+        self,
+        function: Callable[[], Result],
+        limiter: anyio.CapacityLimiter | None = None,
+        stopped: threading.Event | None = None,
+    ) -> Result:
         """Run what takes long and does not need the device beside the event loop.
 
         A thread cannot be stopped: if this is cancelled after it began, it is waited for, so that nothing goes on
-        behind anyone's back.
+        behind anyone's back. What takes very long looks at an event now and then, which is set then.
         """
         starting, begun, given_up = threading.Lock(), False, False
 
@@ -115,6 +120,8 @@ class Service:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            if stopped:
+                stopped.set()
             with starting:
                 given_up = not begun
             if given_up:

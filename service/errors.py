@@ -71,6 +71,10 @@ class FieldError(NamedTuple):
     expected: str
 
 
+class StoppedError(Exception):
+    """Nobody waits any more for what a thread does."""
+
+
 class Problem(HTTPException):
     """A refusal. FastAPI lets an HTTPException through where a body that it reads itself is cut short.
 

@@ -17,12 +17,13 @@ from zarr.storage import WrapperStore
 
 from models.blocks import parse_boundary
 from service.chunks import Chunks, check_array
-from service.errors import Problem, malformed, too_large, unfit
+from service.errors import Problem, StoppedError, malformed, too_large, unfit
 from service.layouts import AXES, COMPONENTS, TIME, Found, narrow, survey
 from service.locations import reaching
 from service.volumes import write_whole
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -113,30 +114,35 @@ class Source:
         """A block with its halo, (level, 3, z, y, x); see ``read`` for errors."""
         return layout.assemble(lambda z, y, x: self.read(levels, z, y, x), block)
 
-    def scale(self, levels: range) -> Scale:
+    def scale(self, levels: range, stopped: threading.Event | None = None) -> Scale:
         """Mean velocity and rms of all components about it, over levels and cells; see ``read`` for errors.
 
         Found once, in one pass through slabs of the volume, and kept.
+
+        Raises:
+            StoppedError: soon after the event was set.
         """
         key = (levels.start, levels.stop)
         if key not in self.scales:
             note = self.notes / f"{self.tag[:32]}-{levels.start}-{levels.stop}.json" if self.notes else None
             try:
-                mean, rms = json.loads(note.read_bytes()) if note else self._measure(levels)
+                mean, rms = json.loads(note.read_bytes()) if note else self._measure(levels, stopped)
             except (OSError, ValueError, TypeError):
-                mean, rms = self._measure(levels)
+                mean, rms = self._measure(levels, stopped)
                 if note:
                     with suppress(OSError):  # it can be found again
                         write_whole(note, json.dumps([mean, rms]).encode())
             self.scales[key] = np.array(mean, np.float32), np.float32(rms)
         return self.scales[key]
 
-    def _measure(self, levels: range) -> tuple[list[float], float]:
+    def _measure(self, levels: range, stopped: threading.Event | None) -> tuple[list[float], float]:
         depth, height, width = self.cells
         rows = min(height, max(1, SLAB // width))
         planes = max(1, SLAB // (rows * width))
         count, mean, squares = 0, np.zeros(3), np.zeros(3)
         for level, z, y in itertools.product(levels, range(0, depth, planes), range(0, height, rows)):
+            if stopped is not None and stopped.is_set():
+                raise StoppedError
             where = slice(z, min(z + planes, depth)), slice(y, min(y + rows, height)), slice(0, width)
             slab = self.read(range(level, level + 1), *where)[0]
             # Chan, Golub & LeVeque, Am. Stat. 37, 1983: two sets of samples put together.

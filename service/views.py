@@ -150,7 +150,8 @@ class Views:
         if known := source.scales.get((levels.start, levels.stop)):
             return known
         async with self._measuring:
-            return await service.in_thread(lambda: source.scale(levels), self._measurers)
+            stopped = threading.Event()
+            return await service.in_thread(lambda: source.scale(levels, stopped), self._measurers, stopped)
 
     async def _fill(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
         async with self._places:

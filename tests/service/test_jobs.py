@@ -19,6 +19,7 @@ from service.errors import Problem
 from service.filling import there
 from service.jobs import look as look_at
 from service.ledger import Order
+from service.sources import Source
 from service.superresolved import Place
 from service.volumes import write_whole
 from service.worker import Task, fill_block
@@ -98,6 +99,35 @@ def test_cancelling_stops_and_resuming_goes_on(
     again = order(client)  # everything is there
     assert finish(client, again)["blocks_done"] == 16
     assert parts(client).jobs.computed == 16
+
+
+def test_cancelling_stops_the_pass_through_the_source(
+    client: TestClient, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean and rms are found in one pass, which is long for a large volume: one slab is finished, not all eight."""
+    monkeypatch.setattr("service.sources.SLAB", 64)
+    velocity = noise(3, 8, 8, 8)
+    send(client, "box", dataset(velocity))
+    read, begun, go_on, reads = Source.read, threading.Event(), threading.Event(), []
+
+    def held(self: Source, *where: Any) -> Any:  # noqa: ANN401
+        reads.append(where)
+        begun.set()
+        go_on.wait(10)
+        return read(self, *where)
+
+    monkeypatch.setattr(Source, "read", held)
+    job = order(client)
+    assert begun.wait(20)
+    with ThreadPoolExecutor(1) as other:
+        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
+        time.sleep(0.2)
+        go_on.set()
+        assert cancelling.result().json()["state"] == "cancelled"
+    assert len(reads) == 1
+    client.post(f"/v1/jobs/{job}/resume")
+    finish(client, job)
+    assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
 
 
 def test_events_tell_until_the_end(client: TestClient) -> None:
