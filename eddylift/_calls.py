@@ -353,11 +353,19 @@ def _model_path(name: str) -> str:
 
 
 def _volume_path(name: str) -> str:
-    return f"/v1/volumes/{quote(name, safe='')}"
+    return f"/v1/volumes/{_undotted('name', quote(name, safe=''))}"
 
 
 def _object_path(name: str, key: str) -> str:
-    return f"{_volume_path(name)}/{quote(key)}"
+    return f"{_volume_path(name)}/{_undotted('key', quote(key))}"
+
+
+def _undotted(field: str, path: str) -> str:
+    # Dots are resolved before the service sees the address, which would then be that of another volume.
+    if {".", ".."} & set(path.split("/")):
+        message = f"{field} is {path}; expected one without . or .. between its slashes"
+        raise InvalidInputError(message)
+    return path
 
 
 def _job_path(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
@@ -53,6 +54,7 @@ class Client:
         attempts: int = 6,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
+        self._again = partial(type(self), base_url, token, timeout=timeout, attempts=attempts, transport=transport)
         self._http = httpx2.Client(**_exchange.settings(base_url, token, timeout), transport=transport)
         self._retry = stamina.RetryingCaller(attempts=attempts, **_exchange.BACKOFF)
 
@@ -182,8 +184,8 @@ class Client:
         """Return a volume at the service as a Zarr store: ``dataset.to_zarr(client.store("box"))``.
 
         It is written chunk by chunk, and so may be larger than memory; what was not written reads as zeros. `upload`
-        sends what describes a volume last, so that one that came in part is not taken for whole. Needs
-        ``eddylift[zarr]``.
+        sends what describes a volume last, so that one that came in part is not taken for whole. The store works as
+        long as the client is open. Needs ``eddylift[zarr]``.
 
         Args:
             name: what the volume is, or is to be, called there.
@@ -258,6 +260,10 @@ class Client:
     ) -> None:
         """Close the connections."""
         self.close()
+
+    def __reduce__(self) -> tuple[partial[Client], tuple[()]]:
+        """Let processes that write through a `store` have clients of their own, with the token of this one."""
+        return self._again, ()
 
     def _send(self, call: Call[T], progress: ProgressCallback | None = None) -> T:
         headers = _exchange.headers(call)

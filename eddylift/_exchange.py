@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import http
 import io
 import random
 import uuid
@@ -140,6 +141,9 @@ class Download:
         if not response.is_success:
             target = response.headers.get("Location", "nowhere")
             message = f"{response.url} answered {response.status_code} and points to {target}: use that address"
+            raise _errors.UnexpectedAnswerError(message)
+        if "Range" in response.request.headers and response.status_code != http.HTTPStatus.PARTIAL_CONTENT:
+            message = f"{response.url} was asked for a part and sent the whole: a proxy between may not know ranges"
             raise _errors.UnexpectedAnswerError(message)
         self._content.seek(0)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

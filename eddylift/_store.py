@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
 from eddylift import _calls
@@ -64,6 +64,7 @@ class VolumeStore(Store):
         return type(self)(self._send, self.address, self.name, read_only=read_only)
 
     async def _call(self, call: Call[T]) -> T:
+        # As many at a time as the loop has threads for, which zarr's setting threading.max_workers bounds.
         found: T = await asyncio.to_thread(self._send, call)
         return found
 
@@ -104,8 +105,11 @@ class VolumeStore(Store):
         except NotFoundError:
             return
 
-    async def clear(self) -> None:
-        """Drop the volume, if there is one."""
+    async def delete_dir(self, prefix: str) -> None:
+        """Drop what lies under a prefix; all of the volume goes at once."""
+        if prefix:
+            await super().delete_dir(prefix)
+            return
         self._check_writable()
         try:
             await self._call(_calls.delete_volume(self.name))
@@ -114,36 +118,64 @@ class VolumeStore(Store):
 
     async def list(self) -> AsyncIterator[str]:
         """Give all keys."""
-        last, more = "", True
+        async for key, _ in self._objects(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Give the keys that begin so."""
+        async for key, _ in self._objects(prefix):
+            yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Give what lies right under a prefix, each once."""
+        folder, last = _folder(prefix), ""
+        async for key, _ in self._objects(folder, shallow=True):
+            child = key.removeprefix(folder).partition("/")[0]
+            if child != last:
+                yield child
+            last = child
+
+    async def getsize_prefix(self, prefix: str) -> int:
+        """Return the bytes of what lies under a prefix, fetching none of it."""
+        return sum([size async for _, size in self._objects(_folder(prefix))])
+
+    async def _objects(self, prefix: str, *, shallow: bool = False) -> AsyncIterator[tuple[str, int]]:
+        """Give the keys that begin so, in order, and their sizes; `shallow` leaves out most of what lies deeper."""
+        last, more = prefix[: prefix.rfind("/") + 1], True
         while more:
             try:
                 sizes, more = await self._call(_calls.objects(self.name, last))
             except NotFoundError:
                 return
-            for last in sizes:
-                yield last
-
-    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Give the keys that begin so."""
-        async for key in self.list():
-            if key.startswith(prefix):
-                yield key
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Give what lies right under a prefix, each once."""
-        folder = f"{prefix.rstrip('/')}/" if prefix else ""
-        seen = set()
-        async for key in self.list_prefix(folder):
-            child = key.removeprefix(folder).partition("/")[0]
-            if child not in seen:
-                seen.add(child)
-                yield child
+            for key, size in sizes.items():
+                if key.startswith(prefix):
+                    yield key, size
+                elif key > prefix:
+                    return
+                last = key
+            child, deeper, _ = last.removeprefix(prefix).partition("/")
+            if shallow and deeper:
+                # Chunks may be millions. A tilde comes after whatever keys are made of.
+                last = f"{prefix}{child}/~"
 
 
-def _spelled(span: ByteRequest | None) -> str | None:
-    """Spell a range as HTTP does (RFC 9110, 14.1.2)."""
+def _folder(prefix: str) -> str:
+    return f"{prefix.rstrip('/')}/" if prefix else ""
+
+
+def _spelled(span: object) -> str | None:
+    """Spell a range as HTTP does (RFC 9110, 14.1.2).
+
+    Raises:
+        ValueError: if it is none.
+    """
     if span is None:
         return None
     if isinstance(span, RangeByteRequest):
         return f"bytes={span.start}-{span.end - 1}"
-    return f"bytes={span.offset}-" if isinstance(span, OffsetByteRequest) else f"bytes=-{span.suffix}"
+    if isinstance(span, OffsetByteRequest):
+        return f"bytes={span.offset}-"
+    if isinstance(span, SuffixByteRequest):
+        return f"bytes=-{span.suffix}"
+    message = f"Unexpected byte_range, got {span}"
+    raise ValueError(message)

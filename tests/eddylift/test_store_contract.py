@@ -1,0 +1,73 @@
+"""What zarr asks of every store, by its own tests, of a stored volume at the service itself."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+import pytest
+from zarr.core.buffer import Buffer, cpu
+from zarr.testing.store import StoreTests
+
+from eddylift import Client
+from eddylift._store import VolumeStore
+from service.app import create_app
+from service.settings import Settings
+from tests.eddylift.test_service import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    weights, data = (tmp_path_factory.mktemp(name) for name in ("weights", "data"))
+    settings = Settings(weights=weights, device="cpu", threads=1, data=data, warm_readers=0)
+    with serving(create_app(settings)) as url, Client(url) as client:
+        yield client
+
+
+@pytest.mark.anyio
+class TestVolumeStore(StoreTests[VolumeStore, cpu.Buffer]):
+    store_cls = VolumeStore
+    buffer_cls = cpu.Buffer
+    names = itertools.count()
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"  # zarr knows no other
+
+    @pytest.fixture
+    def store_kwargs(self, client: Client) -> dict[str, Any]:
+        new = client.store(f"volume{next(self.names)}")
+        assert isinstance(new, VolumeStore)
+        return {"send": new._send, "address": new.address, "name": new.name}
+
+    @pytest.fixture
+    def store(self, open_kwargs: dict[str, Any]) -> VolumeStore:
+        # Not asynchronous, since tests that are not use it too.
+        async def opened() -> VolumeStore:
+            return await VolumeStore.open(**open_kwargs)
+
+        return anyio.run(opened)
+
+    @pytest.fixture
+    def store_not_open(self, store_kwargs: dict[str, Any]) -> VolumeStore:
+        return VolumeStore(**store_kwargs)
+
+    async def set(self, store: VolumeStore, key: str, value: Buffer) -> None:
+        httpx2.put(f"{store}/{key}", content=value.to_bytes()).raise_for_status()
+
+    async def get(self, store: VolumeStore, key: str) -> Buffer:
+        return cpu.Buffer.from_bytes(httpx2.get(f"{store}/{key}").raise_for_status().content)
+
+    def test_store_repr(self, store: VolumeStore) -> None:
+        assert repr(store) == f"VolumeStore('{store.address.rstrip('/')}/v1/volumes/{store.name}')"
+
+    def test_store_supports_writes(self, store: VolumeStore) -> None:
+        assert store.supports_writes
+
+    def test_store_supports_listing(self, store: VolumeStore) -> None:
+        assert store.supports_listing
