@@ -226,8 +226,9 @@ def open_source(
     store = Measured(location.group())
     store.name = location.name
     try:
-        store.inspect(settings)
-        dataset = xr.open_zarr(store, chunks=None, consolidated=False, decode_cf=False)
+        with reaching(location.name):
+            store.inspect(settings)
+            dataset = xr.open_zarr(store, chunks=None, consolidated=False, decode_cf=False)
     except Problem:
         raise
     except Exception as error:  # whatever zarr makes of foreign files

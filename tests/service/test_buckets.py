@@ -37,13 +37,19 @@ ORDER = {"source": SOURCE, "target": TARGET, "model": LEARNED}
 
 
 class Server:
-    """An S3 server, of which some requests fail: before anything is done, or after it was."""
+    """An S3 server, of which some requests fail: before anything is done, or after it was.
+
+    Attributes:
+        failing: share of requests that fail.
+        fails: what stands in the queries that all fail; nothing spares all.
+    """
 
     def __init__(self) -> None:
         self.app: Any = DomainDispatcherApplication(create_backend_app)
         self.random = np.random.default_rng(5)
         self.failing = 0.0
         self.failed = 0
+        self.fails = ""
         self.writes: list[str] = []
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
@@ -54,7 +60,8 @@ class Server:
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:  # noqa: ANN401 of WSGI
         if environ["REQUEST_METHOD"] == "PUT":
             self.writes.append(environ["PATH_INFO"])
-        if self.random.random() >= self.failing:
+        hit = self.fails and self.fails in environ["QUERY_STRING"]
+        if not hit and self.random.random() >= self.failing:
             answer: Iterable[bytes] = self.app(environ, start)
             return answer
         self.failed += 1
@@ -99,6 +106,7 @@ def running() -> Iterator[Server]:
 def server(running: Server) -> Server:
     """With nothing in it."""
     running.failing = running.failed = 0
+    running.fails = ""
     for bucket in ("s3://flows", "s3://private"):
         store = running.store(bucket)
         for found in obstore.list(store).collect():
@@ -182,6 +190,19 @@ def test_a_server_that_is_away_fails_the_job_which_goes_on(
     finish(client, job)
     assert np.array_equal(server.velocity(TARGET), wanted(catalogue, velocity))
     assert computed < parts(client).jobs.computed <= computed + 6
+
+
+def test_a_group_that_cannot_be_listed_is_not_called_a_bad_one(server: Server, serve: Serve, tmp_path: Path) -> None:
+    client = serve(
+        data=tmp_path / "data", block=4, s3_buckets=("flows",), s3_endpoint=server.address, s3_patience_s=0.2
+    )
+    server.put(SOURCE, dataset(noise(3, 4, 4, 4)))
+    view = f"/v1/views/s3:flows:runs:box.zarr/{LEARNED}/zarr.json"
+    server.fails = "delimiter"
+    answer = client.get(view)
+    assert (answer.status_code, "cannot be reached" in answer.json()["detail"]) == (502, True)
+    server.fails = ""
+    assert client.get(view).status_code == 200
 
 
 def test_what_is_done_is_not_computed_again(
