@@ -40,7 +40,7 @@ def assemble(settings: Settings) -> Service:
         batch_cells=settings.max_batch_cells or BATCH_CELLS.get(device.place.type),
         queue_cells=settings.max_queue_cells,
     )
-    stored = VolumeStore(settings.data / "volumes")
+    stored = VolumeStore(settings.data / "volumes", settings.spare_bytes)
     locations = Locations(stored, settings.data / "scratch", settings)
     ledger = Ledger(settings.data / "jobs.sqlite")
     library = Library(locations, settings.data / "moments", settings)
@@ -54,8 +54,10 @@ def assemble(settings: Settings) -> Service:
         comparers=anyio.CapacityLimiter(settings.max_jobs),
         volumes=stored,
         library=library,
-        views=Views(library, settings.data / "views", settings.view_bytes, settings.view_blocks),
-        jobs=Jobs(ledger, Replica(settings.data / "replicas"), settings.max_jobs, settings.job_blocks),
+        views=Views(library, settings.data / "views", settings.view_bytes, settings.view_blocks, settings.spare_bytes),
+        jobs=Jobs(
+            ledger, Replica(settings.data / "replicas"), settings.max_jobs, settings.job_blocks, settings.keep_days
+        ),
         cluster=_cluster(settings.scheduler) if settings.scheduler else None,
     )
 

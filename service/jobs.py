@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sqlite3
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +18,7 @@ from service.filling import PATIENCE, Progress, fill, require_still
 from service.layouts import FACTOR
 from service.library import Look
 from service.locations import inside, require_same
+from service.volumes import PART, is_left
 
 if TYPE_CHECKING:
     from service.dependencies import Service
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("service.jobs")
 # Seconds between two looks at the list of jobs.
 EVERY: Final = 1.0
+TIDY_EVERY: Final = 3600.0
 
 
 class Jobs:
@@ -40,12 +44,14 @@ class Jobs:
         replica: this service among those that share the ledger.
         limit: jobs that run at a time.
         ahead: blocks of a job that each worker reads, computes and writes at a time.
+        keep_days: for which a job that has ended stays on the list.
     """
 
-    def __init__(self, ledger: Ledger, replica: Replica, limit: int, ahead: int) -> None:
+    def __init__(self, ledger: Ledger, replica: Replica, limit: int, ahead: int, keep_days: float) -> None:
         self.ledger = ledger
         self.replica = replica
         self.ahead = ahead
+        self.keep_s = keep_days * 86_400
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
         self._claiming = asyncio.Lock()
@@ -86,20 +92,28 @@ class Jobs:
 
     async def _watch(self, service: Service) -> None:
         """Tell the others how far jobs are, do what they ask, and take up what nobody does."""
-        await service.in_thread(lambda: self._tidy(service.library.locations))
+        tidied = -math.inf
         while True:
             try:
+                if time.monotonic() - tidied > TIDY_EVERY:
+                    tidied = time.monotonic()
+                    await service.in_thread(lambda: self._tidy(service.library.locations))
                 self._look_after(service, await service.in_thread(self._look))
             except Exception:  # whatever it is, jobs are looked after from then on
                 logger.exception("the list of jobs cannot be looked after")
             await asyncio.sleep(EVERY)
 
     def _tidy(self, locations: Locations) -> None:
-        """Drop answers of jobs that were done when their service was killed."""
-        for path in locations.scratch_folder.glob("*"):
-            with suppress(OSError, sqlite3.Error):
-                if (job := self.ledger.get(path.name)) and job.state == "done":
-                    locations.scratch(job.id).drop()
+        """Forget jobs that ended long ago, and drop answers that no job needs any more, left by a service's death."""
+        if not self.ledger.path.exists():
+            return
+        with self.replica.alone():
+            self.ledger.forget(time.time() - self.keep_s)
+            for path in locations.scratch_folder.glob("*"):
+                job = self.ledger.get(path.name)
+                unknown = is_left(path) if path.name.startswith(PART) else job is None
+                if unknown or (job and job.state == "done"):
+                    locations.scratch(path.name).drop()
 
     def _look(self) -> list[Job]:
         """Own jobs that are to be cancelled, and jobs that were nobody's and are taken now."""

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -96,8 +96,11 @@ class Ledger:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS orders "
             "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, owner TEXT, "
-            "progress TEXT, stopping INTEGER)"
+            "progress TEXT, stopping INTEGER, ended REAL)"
         )
+        if all(name != "ended" for _, name, *_ in connection.execute("PRAGMA table_info(orders)")):
+            with suppress(sqlite3.OperationalError):  # another replica was faster
+                connection.execute("ALTER TABLE orders ADD COLUMN ended REAL")  # lists of before 2026-11-25
         connection.execute("CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, id TEXT)")
         return connection
 
@@ -153,9 +156,10 @@ class Ledger:
 
     def mark(self, name: str, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
         """Say how far a job is, and what it found; one that is to be cancelled still is while it has not ended."""
-        values = (state, detail, _text(report), state == "running", name)
-        statement = "UPDATE orders SET state = ?, detail = ?, report = ?, stopping = stopping AND ? WHERE id = ?"
-        self._query(statement, values)
+        ended = time.time() if state in ENDED else None
+        values = (state, detail, _text(report), state == "running", ended, name)
+        changes = "state = ?, detail = ?, report = ?, stopping = stopping AND ?, ended = ?"
+        self._query(f"UPDATE orders SET {changes} WHERE id = ?", values)  # noqa: S608 our own names
 
     def own(self, name: str, owner: str | None) -> None:
         """Say which replica does a job; None if any may."""
@@ -168,6 +172,14 @@ class Ledger:
     def stop(self, name: str) -> None:
         """Ask the owner of a job to cancel it."""
         self._query("UPDATE orders SET stopping = 1 WHERE id = ?", (name,))
+
+    def forget(self, before: float) -> None:
+        """Take jobs that ended before a time, in seconds since 1970, and their keys, off the list."""
+        if self.path.exists():
+            states = ", ".join(f"'{state}'" for state in sorted(ENDED))
+            old = f"state IN ({states}) AND coalesce(ended, created) < ?"
+            self._query(f"DELETE FROM keys WHERE id IN (SELECT id FROM orders WHERE {old})", (before,))  # noqa: S608
+            self._query(f"DELETE FROM orders WHERE {old}", (before,))  # noqa: S608 our own names
 
 
 def _text(content: dict[str, Any] | None) -> str | None:

@@ -90,12 +90,14 @@ class Folder:
         name: what it is called.
         path: the folder.
         volumes: whose volume it is; None for one that is nobody's.
+        spare: see [`require_room`][service.volumes.require_room].
     """
 
-    def __init__(self, name: str, path: Path, volumes: VolumeStore | None = None) -> None:
+    def __init__(self, name: str, path: Path, volumes: VolumeStore | None = None, spare: int = 0) -> None:
         self.name = name
         self.path = path
         self.volumes = volumes
+        self.spare = spare
 
     def group(self) -> Store:
         """See [`Location`][service.locations.Location]."""
@@ -133,7 +135,7 @@ class Folder:
     def put(self, key: str, content: bytes) -> None:
         """See [`Location`][service.locations.Location]."""
         with storing(f"{self.name}/{key}"):
-            write_whole(self.path / key, content)
+            write_whole(self.path / key, content, self.spare)
 
     def begin(self, documents: Mapping[str, bytes]) -> None:
         """See [`Location`][service.locations.Location]."""
@@ -145,7 +147,7 @@ class Folder:
         shutil.rmtree(part, ignore_errors=True)
         with storing(self.name):
             for key, content in documents.items():
-                write_whole(part / key, content)
+                write_whole(part / key, content, self.spare)
             part.rename(self.path)
 
     def tidy(self) -> None:
@@ -263,7 +265,7 @@ class Locations:
             Problem: 422 if it can be neither, 403 if the settings do not allow the bucket.
         """
         if "://" not in name:
-            return Folder(name, self.volumes.root / checked_name(name), self.volumes)
+            return Folder(name, self.volumes.root / checked_name(name), self.volumes, self.settings.spare_bytes)
         name = name.rstrip("/")
         address = ADDRESS.fullmatch(name)
         if not address:
@@ -282,7 +284,7 @@ class Locations:
 
     def scratch(self, name: str) -> Folder:
         """A folder for what is dropped at the end."""
-        return Folder(name, self.scratch_folder / name)
+        return Folder(name, self.scratch_folder / name, spare=self.settings.spare_bytes)
 
 
 def s3_options(settings: Settings) -> dict[str, Any]:

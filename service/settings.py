@@ -44,11 +44,24 @@ class Settings(BaseSettings):
     max_volume_cells: Annotated[
         PositiveInt, Field(description="Most coarse cells of a stored volume, at one time.")
     ] = 17_179_869_184
+    spare_bytes: Annotated[
+        NonNegativeInt,
+        Field(
+            description="Bytes of the disk of `data` that are left free. Beyond them views keep fewer blocks, what is "
+            "sent is refused (507), and jobs fail, to be resumed when there is room."
+        ),
+    ] = 1024 * MEBI
     view_bytes: Annotated[
-        PositiveInt, Field(description="Bytes of blocks that views keep; what was not read for longest goes first.")
+        PositiveInt,
+        Field(
+            description="Bytes of blocks that the views of one service keep; what was not read for longest goes first."
+        ),
     ] = 16 * 1024 * MEBI
     view_blocks: Annotated[PositiveInt, Field(description="Most blocks that views read and compute at a time.")] = 16
     max_jobs: Annotated[PositiveInt, Field(description="Most jobs that run at a time; others wait.")] = 1
+    keep_days: Annotated[
+        PositiveFloat, Field(description="Days for which a job that has ended stays on the list, with its report.")
+    ] = 90.0
     job_blocks: Annotated[
         PositiveInt, Field(description="Blocks of a job that are read, computed and written at a time.")
     ] = 4

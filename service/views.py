@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import threading
@@ -32,11 +33,13 @@ class Shelter:
     Args:
         root: the folder.
         budget: bytes.
+        spare: see [`require_room`][service.volumes.require_room].
     """
 
-    def __init__(self, root: Path, budget: int) -> None:
+    def __init__(self, root: Path, budget: int, spare: int = 0) -> None:
         self.root = root
         self.budget = budget
+        self.spare = spare
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._total = 0
         self._changing = threading.Lock()
@@ -74,15 +77,26 @@ class Shelter:
         """Store a file, whole or not at all, and make room for it.
 
         Raises:
-            OSError: if there is no room on the disk.
+            OSError: if there is no room on the disk without all the others.
         """
-        write_whole(self.root / name, content)
+        while True:
+            try:
+                write_whole(self.root / name, content, self.spare)
+                break
+            except OSError as error:
+                with self._changing:
+                    if error.errno != errno.ENOSPC or not self._sizes:
+                        raise
+                    self._drop_oldest()
         with self._changing:
             self._note(name, len(content))
             while self._total > self.budget and len(self._sizes) > 1:
-                oldest, size = self._sizes.popitem(last=False)
-                self._total -= size
-                (self.root / oldest).unlink(missing_ok=True)
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest, size = self._sizes.popitem(last=False)
+        self._total -= size
+        (self.root / oldest).unlink(missing_ok=True)
 
 
 class Views:
@@ -93,11 +107,12 @@ class Views:
         root: folder for what is computed.
         budget: bytes of blocks that are kept.
         limit: blocks that are read and computed at a time.
+        spare: see [`require_room`][service.volumes.require_room].
     """
 
-    def __init__(self, library: Library, root: Path, budget: int, limit: int) -> None:
+    def __init__(self, library: Library, root: Path, budget: int, limit: int, spare: int = 0) -> None:
         self.library = library
-        self.blocks = Shelter(root, budget)
+        self.blocks = Shelter(root, budget, spare)
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
         self._measuring = asyncio.Lock()

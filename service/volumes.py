@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -48,10 +49,12 @@ class VolumeStore:
 
     Args:
         root: the folder, made when something is put into it.
+        spare: see [`require_room`][service.volumes.require_room].
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, spare: int = 0) -> None:
         self.root = root
+        self.spare = spare
         self._tags: dict[str, tuple[float, Tag]] = {}
         self._changes: dict[str, int] = {}
 
@@ -106,6 +109,7 @@ class VolumeStore:
         part = self.root / f"{PART}-{uuid.uuid4().hex}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            require_room(self.root, self.spare)
             with part.open("wb") as file:
                 async for piece in pieces:
                     file.write(piece)
@@ -161,13 +165,29 @@ class VolumeStore:
         return tag
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def require_room(folder: Path, spare: int) -> None:
+    """See that a disk still has bytes to spare.
+
+    Raises:
+        OSError: if it has not: ENOSPC, as if it were full.
+    """
+    if spare and shutil.disk_usage(folder).free < spare:
+        raise OSError(errno.ENOSPC, f"less than {spare} bytes of the disk are free, which are spared")
+
+
+def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
     """Write a file, whole or not at all.
+
+    Args:
+        path: of the file.
+        content: of it.
+        spare: see [`require_room`][service.volumes.require_room].
 
     Raises:
         OSError: if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    require_room(path.parent, spare)
     part = path.with_name(f"{PART}-{uuid.uuid4().hex}")
     try:
         part.write_bytes(content)

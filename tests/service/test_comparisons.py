@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from models.metrics import coarsen
-from service.ledger import Ledger, Order
 from service.sources import Source
 from tests.service.conftest import parts, wait_until
 from tests.service.orders import LEARNED, ORDER, THREE, finish, order
@@ -132,15 +131,3 @@ def test_a_comparison_can_be_cancelled_and_resumed(
     assert finish(client, job)["report"]["metrics"]["mae"] > 0
     assert parts(client).jobs.computed == computed  # the answer was kept
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
-
-
-def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(serve: Serve, tmp_path: Path) -> None:
-    ledger, scratch = Ledger(tmp_path / "jobs.sqlite"), tmp_path / "scratch"
-    done, failed = (ledger.add(Order("box", None, LEARNED, reference="true"), "me") for _ in range(2))
-    ledger.mark(done.id, "done")
-    ledger.mark(failed.id, "failed")
-    for job in (done, failed):
-        (scratch / job.id / "u").mkdir(parents=True)
-    serve(data=tmp_path)
-    wait_until(lambda: not (scratch / done.id).exists())
-    assert (scratch / failed.id).exists()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,10 +199,10 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
     send(client, "box", dataset(velocity))
     written = itertools.count()
 
-    def fills_up(path: Path, content: bytes) -> None:
+    def fills_up(path: Path, content: bytes, spare: int) -> None:
         if "/c/" in str(path) and next(written) >= 15:
             raise OSError(28, "No space left on device")
-        write_whole(path, content)
+        write_whole(path, content, spare)
 
     with monkeypatch.context() as patch:
         patch.setattr("service.locations.write_whole", fills_up)
@@ -216,6 +217,38 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
     finish(client, job)
     assert parts(client).jobs.computed == computed + 8 - whole
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
+
+
+def test_a_disk_is_not_filled_to_the_last_byte(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Jobs and uploads stop where the disk has no more bytes than are spared; views let go of older blocks."""
+    free = [2**40]
+    monkeypatch.setattr("service.volumes.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    client = serve(data=tmp_path / "data", spare_bytes=2**20, block=4)
+    send(client, "box", dataset(noise(3, 8, 8, 8)))
+    before, after = (f"/v1/views/box/{LEARNED}/u/c/0/0/{x}" for x in range(2))
+    kept = client.get(before).content
+    free[0] = 2**20 - 1
+    response = client.put("/v1/volumes/other/a", content=b"1")
+    assert response.status_code == 507
+    assert "less than 1048576 bytes of the disk are free" in response.json()["detail"]
+    assert client.get("/v1/volumes/other").status_code == 404
+    job = order(client)
+    assert "less than 1048576 bytes" in finish(client, job, "failed")["detail"]
+    shelter = parts(client).views.blocks
+    drop = shelter._drop_oldest
+
+    def room() -> None:
+        drop()
+        free[0] = 2**20
+
+    monkeypatch.setattr(shelter, "_drop_oldest", room)
+    assert client.get(after).is_success
+    names = {path.name for path in shelter.root.rglob("*") if path.is_file()}
+    assert names == {"0", "1"}  # of the older block, not all three chunks
+    assert len([path for path in shelter.root.rglob("*") if path.is_file()]) == 5
+    assert client.get(before).content == kept  # computed anew
+    client.post(f"/v1/jobs/{job}/resume")
+    finish(client, job)
 
 
 def test_a_source_that_changes_fails_the_job(
@@ -280,11 +313,11 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     writing, go_on = threading.Event(), threading.Event()
 
-    def slow(path: Path, content: bytes) -> None:
+    def slow(path: Path, content: bytes, spare: int) -> None:
         if "/c/" in str(path):
             writing.set()
             go_on.wait(10)
-        write_whole(path, content)
+        write_whole(path, content, spare)
 
     monkeypatch.setattr("service.locations.write_whole", slow)
     job = order(client)
