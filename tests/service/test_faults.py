@@ -1,8 +1,12 @@
-"""Faults at random, the same in every run: nothing is lost, nothing is wrong, and the service lives on."""
+"""Faults at random, the same in every run: nothing is lost, nothing is wrong, and the service lives on.
+
+``FAULT_SEEDS=25 pytest tests/service/test_faults.py`` runs more of them.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import random
 import threading
 import time
@@ -38,12 +42,12 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., TestClient]
 
-SEEDS = range(2)
+SEEDS = range(int(os.environ.get("FAULT_SEEDS", "2")))
 SHAPES = ((4, 4, 4), (4, 5, 6), (8, 4, 4), (8, 8, 8))
 
 
 class Faulty(SuperResolution):
-    """A model of which some batches fail.
+    """A model of which some batches fail, and the first.
 
     Args:
         model: what computes the others.
@@ -58,7 +62,7 @@ class Faulty(SuperResolution):
         self.failed = 0
 
     def forward(self, coarse: Tensor, mean: Tensor, scale: Tensor, circular: Axes = NOWHERE) -> Tensor:
-        if self.draw.random() < self.share:
+        if self.draw.random() < self.share or not self.failed:
             self.failed += 1
             message = "injected"
             raise self.error(message)
