@@ -81,9 +81,9 @@ def serve(host: str, port: int) -> int:
     from service.access import OFF, TokensError  # noqa: PLC0415
     from service.leaving import Server  # noqa: PLC0415
     from service.logs import configure  # noqa: PLC0415
-    from service.memory import give_back  # noqa: PLC0415
+    from service.memory import keep_tidy  # noqa: PLC0415
 
-    give_back()
+    keep_tidy()
     settings = Settings()
     configure(settings.log_format)
     if reachable(host):

@@ -1,27 +1,42 @@
-"""Memory that is given back: how the C library's allocator is told to."""
+"""Memory that is used again, and given back: how the C library's allocator is told to."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+import threading
+import time
 from typing import Final
 
+MEBI: Final = 1024**2
 # Of glibc's mallopt: the options, from malloc.h, and what they are set to.
 ARENA_MAX: Final = -8, 2
-MMAP_THRESHOLD: Final = -3, 256 * 1024
+MMAP_THRESHOLD: Final = -3, 32 * MEBI
+TRIM_THRESHOLD: Final = -1, 512 * MEBI
+# Seconds between two times that free memory is given back.
+EVERY: Final = 2.0
 
 
-def give_back() -> None:
-    """Have answers go back to the system when they are freed.
+def keep_tidy() -> None:
+    """Have what is freed used again, and given back to the system a little later.
 
-    glibc keeps an arena for each thread, and comes to serve large blocks from them too, which it then keeps: under many
-    clients a service grew by 20 to 50 MB a minute. Call it before threads are started. Other systems are left alone.
+    By itself glibc keeps an arena for each thread and gives back only what lies at the end of one: under many clients a
+    service grew by 20 to 50 MB a minute. Mapping each tensor anew instead costs a page fault every 4 kB, a quarter of
+    the time on a CPU. Call it before threads are started. Other systems are left alone.
     """
     if sys.platform != "linux":
         return
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        library = ctypes.CDLL("libc.so.6")
+        mallopt, trim = library.mallopt, library.malloc_trim
     except (OSError, AttributeError):  # another C library
         return
-    for option, value in (ARENA_MAX, MMAP_THRESHOLD):
+    for option, value in (ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD):
         mallopt(option, value)
+
+    def give_back() -> None:
+        while True:
+            time.sleep(EVERY)
+            trim(0)
+
+    threading.Thread(target=give_back, name="memory", daemon=True).start()

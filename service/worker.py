@@ -15,7 +15,7 @@ from service.errors import Problem
 from service.filling import keep, there
 from service.library import Look, part_of
 from service.locations import Folder, require_same
-from service.memory import give_back
+from service.memory import keep_tidy
 from service.upscaling import refusing
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _service() -> Service:
 
     with _starting:
         if not _started:
-            give_back()
+            keep_tidy()
             service = assemble(Settings())
             service.batcher.start()
             _started.append(service)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from service.memory import keep_tidy
 from tests.benchmarks import jobs, networks, report, roofline, serving, volumes
 from tests.benchmarks.scale import FULL, QUICK
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to (default: beside this file)")
     parser.add_argument("--remark", default="", help="what else a reader has to know, to stand under the machine")
     options = parser.parse_args(arguments)
+    keep_tidy()  # as the service does, so that allocators are not what is compared
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     scale = QUICK if options.quick else FULL

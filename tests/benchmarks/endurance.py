@@ -30,6 +30,7 @@ from models.blocks import PERIODIC
 from models.catalogue import Catalogue, describe
 from models.networks import Network
 from models.superresolution import SuperResolution, upscale
+from service.memory import keep_tidy
 from tests.benchmarks.hostile import NPY, Hostile
 from tests.benchmarks.report import machine
 from tests.benchmarks.scale import FULL
@@ -406,6 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=HERE / "ENDURANCE.md", help="page to write")
     parser.add_argument("--remark", default="", help="what else a reader has to know about the machine")
     options = parser.parse_args(arguments)
+    keep_tidy()  # as the service does, so that allocators are not what is compared
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     load = Load(seconds=60 * options.minutes, clients=options.clients)

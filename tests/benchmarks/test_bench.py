@@ -16,7 +16,7 @@ from tests.benchmarks.networks import Published, multiplications
 from tests.benchmarks.roofline import Count
 from tests.benchmarks.scale import FULL, QUICK
 from tests.benchmarks.timing import Ratio, alternate
-from tests.benchmarks.volumes import MISSING, optional
+from tests.benchmarks.volumes import MISSING, MONAI, SCIPY, optional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def test_the_table_has_every_row(written: Path) -> None:
 
 @pytest.mark.slow
 def test_what_was_compared_has_a_ratio_and_what_was_not_says_why(written: Path) -> None:
-    optionals = {"MONAI": optional("monai"), "scipy": optional("scipy")}
+    optionals = {"MONAI": optional(MONAI), "scipy": optional(SCIPY)}
     for section, rows in tables(written).items():
         for row in rows if section != "Roofline" else []:
             absent = any(row[2].startswith(name) and there is None for name, there in optionals.items())

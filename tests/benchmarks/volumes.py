@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     Field = NDArray[np.float32]
 
+MONAI: Final = "monai.inferers.utils.sliding_window_inference"
+SCIPY: Final = "scipy.ndimage.zoom"
 WHOLE = "Whole volumes"
 INTERPOLATION = "Interpolation"
 MISSING = "not measured: `pip install 'eddylift[bench]'`"
@@ -35,16 +38,13 @@ def noise(*shape: int, seed: int = 0) -> Field:
     return (3 * np.random.default_rng(seed).standard_normal(shape) + 1).astype(np.float32)
 
 
-def optional(name: str) -> Any:  # noqa: ANN401 modules that need not be there
-    """A module that need not be installed, or None."""
+def optional(name: str) -> Any:  # noqa: ANN401 whatever it is
+    """A function of a module that need not be installed, by its full name; or None."""
+    module, _, function = name.rpartition(".")
     try:
-        if name == "monai":
-            from monai.inferers.utils import sliding_window_inference as found  # noqa: PLC0415
-        else:
-            from scipy.ndimage import zoom as found  # noqa: PLC0415
+        return getattr(import_module(module), function)
     except ImportError:
         return None
-    return found
 
 
 @torch.inference_mode()
@@ -75,7 +75,7 @@ def _whole(scale: Scale) -> Sequence[Row]:
         "ours": lambda: upscale(model, source, PERIODIC, block=scale.edge),
         "naive": naive,
     }
-    slide = optional("monai")
+    slide = optional(MONAI)
     if slide:
 
         def sliding() -> Field:
@@ -119,7 +119,7 @@ def _interpolation(scale: Scale) -> Sequence[Row]:
             functional.interpolate(here.to(scale.device), scale_factor=4, mode="trilinear").cpu().numpy()[0]
         ),
     }
-    zoom = optional("scipy")
+    zoom = optional(SCIPY)
     if zoom:
         for order in (1, 3):
             contestants[f"scipy {order}"] = lambda order=order: np.stack(  # type: ignore[misc]
