@@ -81,7 +81,7 @@ class Service:
         if not self.ready:
             self.require_staying()
             detail = "the models are not warm yet"
-            raise unready(detail)
+            raise unready(detail, self.shelf.seconds_left)
 
     def require_staying(self) -> None:
         """Refuse (503) what another service, or the next one, had better do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -43,6 +44,7 @@ class Shelf:
         precisions: of the models that are loaded.
         warnings: what is wrong with models that are served all the same.
         room: coarse cells of a model that fit the memory at a time, halos included, where that is known.
+        seconds_left: until ``warm`` has loaded the rest, if each takes as long as those before; 0 while nothing tells.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Shelf:
         self.precisions: dict[str, Precision] = {}
         self.warnings: dict[str, str] = {}
         self.room: dict[str, int] = {}
+        self.seconds_left = 0.0
         self._models: dict[str, SuperResolution] = {}
         self._loading = threading.Lock()
 
@@ -74,12 +77,14 @@ class Shelf:
 
     def warm(self) -> None:
         """Load every model. One that cannot be loaded is left out, not the others with it."""
-        for name in self.catalogue.names():
+        names, began = self.catalogue.names(), time.monotonic()
+        for done, name in enumerate(names, 1):
             try:
                 self.get(name)
             except Exception as error:
                 logger.exception("%s cannot be served", name)
                 self.failures[name] = str(error)
+            self.seconds_left = (time.monotonic() - began) / done * (len(names) - done)
 
     def _load(self, name: str) -> SuperResolution:
         """A model in the first precision that it is certified in; in float32 if there is none."""

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         Field(
             description="Most coarse cells in a batch, halos included; a single larger block is computed alone. "
             "Never more than half the memory that is free at the start holds, as measured then. If unset, a GPU takes "
-            "that much, and a CPU 32,768, beyond which they no longer fit its caches."
+            "that much, and a CPU 4,096, beyond which nothing is gained."
         ),
     ] = None
 

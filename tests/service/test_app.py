@@ -40,6 +40,8 @@ def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkey
             assert response.headers["Content-Type"] == "application/problem+json"
         assert "eddylift_ready 0.0" in client.get("/metrics").text
         assert client.get("/v1/models").status_code == 200
+        app.state.service.shelf.seconds_left = 7.2
+        assert client.post(UPSCALE, content=npy(noise(3, 4, 4, 4))).headers["Retry-After"] == "8"
         loaded.set()
         wait_until(lambda: client.get("/health/ready").is_success)
         assert client.get("/health/ready").json() == {

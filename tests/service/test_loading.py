@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,6 +113,23 @@ def test_a_precision_that_the_device_lacks_is_not_served(catalogue: Catalogue, m
     made = shelf(catalogue, "bfloat16")
     assert made.precisions[LEARNED] == "float32"
     assert made.warnings[LEARNED].endswith("no kernel for bfloat16")
+
+
+def test_how_long_loading_takes_is_told(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that fails counts as well."""
+    made, told = Shelf(catalogue, CPU), []
+    monkeypatch.setattr("service.loading.time", SimpleNamespace(monotonic=count(100.0, 2.0).__next__))
+
+    def load(name: str) -> None:
+        told.append(made.seconds_left)
+        if name == UNMEASURED:
+            raise RuntimeError(name)
+
+    monkeypatch.setattr(made, "get", load)
+    made.warm()
+    left = len(catalogue.names())
+    assert told == [0.0, *(2.0 * n for n in range(left - 1, 0, -1))]
+    assert made.seconds_left == 0
 
 
 def test_a_consistency_that_breaks_is_a_fault(catalogue: Catalogue) -> None:
