@@ -1,7 +1,6 @@
 """Client of the eddylift service: coarse turbulent velocity in, four times finer velocity out."""
 
 from eddylift._async_client import AsyncClient
-from eddylift._calls import Boundary, Card, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
 from eddylift._client import Client
 from eddylift._errors import (
     BusyError,
@@ -20,6 +19,7 @@ from eddylift._errors import (
 )
 from eddylift._jobs import AsyncJob, Job
 from eddylift._progress import Progress, ProgressCallback
+from eddylift._types import Boundary, Card, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
 
 __all__ = [
     "AsyncClient",

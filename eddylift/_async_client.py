@@ -10,10 +10,10 @@ import httpx2
 import stamina
 from anyio import to_thread
 
-from eddylift import _calls, _exchange, _volumes
+from eddylift import _calls, _paths, _transfer, _transport
+from eddylift._codecs import PIECE
 from eddylift._errors import NotFoundError
 from eddylift._jobs import AsyncJob
-from eddylift._payload import PIECE
 from eddylift._progress import Progress, aupload, ignore
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, StoredVolume, Symmetry
-    from eddylift._payload import Answer, AnyVolume, Volume
+    from eddylift._calls import Call
+    from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
+    from eddylift._types import Boundary, Card, Report, Reproduction, StoredVolume, Symmetry
 
 T = TypeVar("T")
 
@@ -51,8 +52,8 @@ class AsyncClient:
         attempts: int = 6,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx2.AsyncClient(**_exchange.settings(base_url, token, timeout), transport=transport)
-        self._retry = stamina.AsyncRetryingCaller(attempts=attempts, **_exchange.BACKOFF)
+        self._http = httpx2.AsyncClient(**_transport.settings(base_url, token, timeout), transport=transport)
+        self._retry = stamina.AsyncRetryingCaller(attempts=attempts, **_transport.BACKOFF)
 
     async def models(self) -> list[Card]:
         """See `Client.models`."""
@@ -109,7 +110,7 @@ class AsyncClient:
     ) -> StoredVolume:
         """See `Client.upload`."""
         async with AsyncExitStack() as kept:
-            manager = _volumes.group(volume)
+            manager = _transfer.group(volume)
             objects = await to_thread.run_sync(manager.__enter__)
             kept.push(manager)
             await self._make_room(name, replace=replace)
@@ -129,13 +130,13 @@ class AsyncClient:
         except NotFoundError:
             return
         if not replace:
-            raise _volumes.taken(name)
+            raise _transfer.taken(name)
         await self._send(_calls.delete_volume(name))
 
     async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
         """See `Client.download`."""
         volume = await self._send(_calls.volume(name))
-        arrival = await to_thread.run_sync(_volumes.Arrival, folder, volume, progress or ignore)
+        arrival = await to_thread.run_sync(_transfer.Arrival, folder, volume, progress or ignore)
         more = True
         while more:
             sizes, more = await self._send(_calls.objects(name, arrival.last))
@@ -149,10 +150,10 @@ class AsyncClient:
 
     async def open(self, volume: str, *, model: str, boundary: Boundary | None = None) -> xr.Dataset:
         """See `Client.open`."""
-        spelled = None if boundary is None else _calls.spell_boundary(boundary)
+        spelled = None if boundary is None else _paths.spell_boundary(boundary)
         await self._send(_calls.view(volume, model, spelled))
-        credentials = _exchange.credentials(self._http)
-        opening = partial(_volumes.open_view, self._http.base_url, credentials, volume, model, spelled)
+        credentials = _transport.credentials(self._http)
+        opening = partial(_transfer.open_view, self._http.base_url, credentials, volume, model, spelled)
         return await to_thread.run_sync(opening)
 
     async def submit(
@@ -167,15 +168,15 @@ class AsyncClient:
     ) -> AsyncJob:
         """See `Client.submit`."""
         call = _calls.submit(source, target, model=model, boundary=boundary, reference=reference, names=names)
-        return AsyncJob(self, await self._send(call))
+        return AsyncJob(self._send, await self._send(call))
 
     async def jobs(self) -> list[AsyncJob]:
         """See `Client.jobs`."""
-        return [AsyncJob(self, status) for status in await self._send(_calls.jobs())]
+        return [AsyncJob(self._send, status) for status in await self._send(_calls.jobs())]
 
     async def job(self, name: str) -> AsyncJob:
         """See `Client.job`."""
-        return AsyncJob(self, await self._send(_calls.job(name)))
+        return AsyncJob(self._send, await self._send(_calls.job(name)))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -192,17 +193,17 @@ class AsyncClient:
         await self.aclose()
 
     async def _send(self, call: Call[T], progress: ProgressCallback | None = None) -> T:
-        headers = _exchange.headers(call)
-        answer = await self._retry(_exchange.pause, self._attempt, call, headers, progress or ignore)
+        headers = _transport.headers(call)
+        answer = await self._retry(_transport.pause, self._attempt, call, headers, progress or ignore)
         return await to_thread.run_sync(call.read, answer)
 
     async def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
         content = None if call.body is None else aupload(call.body, report)
-        with _exchange.own_errors(self._http.base_url):
+        with _transport.own_errors(self._http.base_url):
             async with self._http.stream(
                 call.method, call.path, params=call.params, headers=headers, content=content
             ) as response:
-                download = _exchange.Download(response, report)
+                download = _transport.Download(response, report)
                 async for piece in response.aiter_bytes(PIECE):
                     download.take(piece)
         return download.finish()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx2
 import stamina
 
-from eddylift import _calls, _exchange, _volumes
+from eddylift import _calls, _paths, _transfer, _transport
+from eddylift._codecs import PIECE
 from eddylift._errors import NotFoundError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
-from eddylift._payload import PIECE
 from eddylift._progress import Progress, ignore, upload
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     import xarray as xr
     from zarr.abc.store import Store
 
-    from eddylift._calls import Boundary, Call, Card, Report, Reproduction, StoredVolume, Symmetry
-    from eddylift._payload import Answer, AnyVolume, Volume
+    from eddylift._calls import Call
+    from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
+    from eddylift._types import Boundary, Card, Report, Reproduction, StoredVolume, Symmetry
 
 T = TypeVar("T")
 
@@ -55,8 +56,8 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._again = partial(type(self), base_url, token, timeout=timeout, attempts=attempts, transport=transport)
-        self._http = httpx2.Client(**_exchange.settings(base_url, token, timeout), transport=transport)
-        self._retry = stamina.RetryingCaller(attempts=attempts, **_exchange.BACKOFF)
+        self._http = httpx2.Client(**_transport.settings(base_url, token, timeout), transport=transport)
+        self._retry = stamina.RetryingCaller(attempts=attempts, **_transport.BACKOFF)
 
     def models(self) -> list[Card]:
         """List the cards of the models that the service has."""
@@ -139,7 +140,7 @@ class Client:
         Raises:
             InvalidInputError: if the name is taken, or the volume cannot be sent.
         """
-        with _volumes.group(volume) as objects:
+        with _transfer.group(volume) as objects:
             self._make_room(name, replace=replace)
             done, total = 0, sum(each.size for each in objects)
             report = progress or ignore
@@ -156,7 +157,7 @@ class Client:
         except NotFoundError:
             return
         if not replace:
-            raise _volumes.taken(name)
+            raise _transfer.taken(name)
         self._send(_calls.delete_volume(name))
 
     def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
@@ -172,7 +173,7 @@ class Client:
         Raises:
             InvalidInputError: if there is something else.
         """
-        arrival = _volumes.Arrival(folder, self._send(_calls.volume(name)), progress or ignore)
+        arrival = _transfer.Arrival(folder, self._send(_calls.volume(name)), progress or ignore)
         more = True
         while more:
             sizes, more = self._send(_calls.objects(name, arrival.last))
@@ -195,7 +196,7 @@ class Client:
             InvalidInputError: if the zarr package is missing.
         """
         require_zarr("a store")
-        from eddylift._store import VolumeStore  # noqa: PLC0415 not in the base install
+        from eddylift._zarr_store import VolumeStore  # noqa: PLC0415 not in the base install
 
         return VolumeStore(self._send, str(self._http.base_url), name, read_only=read_only)
 
@@ -211,9 +212,9 @@ class Client:
             model: as for `upscale`.
             boundary: as for `upscale`; None leaves it to the volume.
         """
-        spelled = None if boundary is None else _calls.spell_boundary(boundary)
+        spelled = None if boundary is None else _paths.spell_boundary(boundary)
         self._send(_calls.view(volume, model, spelled))
-        return _volumes.open_view(self._http.base_url, _exchange.credentials(self._http), volume, model, spelled)
+        return _transfer.open_view(self._http.base_url, _transport.credentials(self._http), volume, model, spelled)
 
     def submit(
         self,
@@ -237,15 +238,15 @@ class Client:
             names: what variables and dims of the source are to be called, by what they are called: ``{"ux": "u"}``.
         """
         call = _calls.submit(source, target, model=model, boundary=boundary, reference=reference, names=names)
-        return Job(self, self._send(call))
+        return Job(self._send, self._send(call))
 
     def jobs(self) -> list[Job]:
         """List the jobs of the service, the newest first."""
-        return [Job(self, status) for status in self._send(_calls.jobs())]
+        return [Job(self._send, status) for status in self._send(_calls.jobs())]
 
     def job(self, name: str) -> Job:
         """Return a job by its id."""
-        return Job(self, self._send(_calls.job(name)))
+        return Job(self._send, self._send(_calls.job(name)))
 
     def close(self) -> None:
         """Close the connections."""
@@ -266,16 +267,16 @@ class Client:
         return self._again, ()
 
     def _send(self, call: Call[T], progress: ProgressCallback | None = None) -> T:
-        headers = _exchange.headers(call)
-        return call.read(self._retry(_exchange.pause, self._attempt, call, headers, progress or ignore))
+        headers = _transport.headers(call)
+        return call.read(self._retry(_transport.pause, self._attempt, call, headers, progress or ignore))
 
     def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
         content = None if call.body is None else upload(call.body, report)
         with (
-            _exchange.own_errors(self._http.base_url),
+            _transport.own_errors(self._http.base_url),
             self._http.stream(call.method, call.path, params=call.params, headers=headers, content=content) as response,
         ):
-            download = _exchange.Download(response, report)
+            download = _transport.Download(response, report)
             for piece in response.iter_bytes(PIECE):
                 download.take(piece)
         return download.finish()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from stamina.instrumentation import RetryDetails
 
-    from eddylift._calls import Card, JobStatus, Metrics, Report, Reproduction, StoredVolume
     from eddylift._progress import Progress, Stage
+    from eddylift._types import Card, JobStatus, Metrics, Report, Reproduction, StoredVolume
 
 WORDS: dict[Stage, str] = {
     "upload": "sending",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from eddylift._payload import AnyVolume
+    from eddylift._codecs import AnyVolume
 
 AXES = ("time", "z", "y", "x")
 COMPONENTS = ("u", "v", "w")

@@ -13,20 +13,19 @@ from eddylift._errors import JobError
 from eddylift._progress import Progress, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from eddylift._async_client import AsyncClient
-    from eddylift._calls import JobStatus
-    from eddylift._client import Client
+    from eddylift._calls import Call
     from eddylift._progress import ProgressCallback, Stage
+    from eddylift._types import JobStatus
 
-# Seconds between two looks at a job.
-EVERY = 0.5
+# Seconds between two requests for a job's status.
+POLL_S = 0.5
 STAGES: dict[str, Stage] = {"computing": "compute", "comparing": "compare"}
 
 
-def _look(status: JobStatus, report: ProgressCallback) -> bool:
-    """Report how far a job is, and say whether it is done.
+def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
+    """Report the progress of a job, and say whether it is done.
 
     Raises:
         JobError: if it failed or was cancelled.
@@ -55,14 +54,18 @@ def _reported(progress: ProgressCallback | bool | None) -> Iterator[ProgressCall
 
 
 class Job:
-    """A job, as `Client.submit` and `Client.job` give it.
+    """A job, as `Client.submit` and `Client.job` return it.
+
+    Args:
+        send: sends a call to the service and returns its result.
+        status: what the service said of the job.
 
     Attributes:
         status: what the service said when it was last asked.
     """
 
-    def __init__(self, client: Client, status: JobStatus) -> None:
-        self._client = client
+    def __init__(self, send: Callable[[Call[JobStatus]], JobStatus], status: JobStatus) -> None:
+        self._send = send
         self.status = status
 
     @property
@@ -72,7 +75,7 @@ class Job:
 
     def refresh(self) -> JobStatus:
         """Ask how far it is."""
-        self.status = self._client._send(_calls.job(self.id))  # noqa: SLF001 of this package
+        self.status = self._send(_calls.job(self.id))
         return self.status
 
     def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
@@ -85,30 +88,34 @@ class Job:
             JobError: if it failed or was cancelled.
         """
         with _reported(progress) as report:
-            while not _look(self.refresh(), report):
-                time.sleep(EVERY)
+            while not _is_done(self.refresh(), report):
+                time.sleep(POLL_S)
         return self.status
 
     def cancel(self) -> JobStatus:
         """Stop it; blocks that are done stay."""
-        self.status = self._client._send(_calls.cancel(self.id))  # noqa: SLF001
+        self.status = self._send(_calls.cancel(self.id))
         return self.status
 
     def resume(self) -> JobStatus:
         """Go on after a failure or a cancellation."""
-        self.status = self._client._send(_calls.resume(self.id))  # noqa: SLF001
+        self.status = self._send(_calls.resume(self.id))
         return self.status
 
 
 class AsyncJob:
     """As `Job`, for asynchronous programs.
 
+    Args:
+        send: as of `Job`, but awaited.
+        status: as of `Job`.
+
     Attributes:
         status: as of `Job`.
     """
 
-    def __init__(self, client: AsyncClient, status: JobStatus) -> None:
-        self._client = client
+    def __init__(self, send: Callable[[Call[JobStatus]], Awaitable[JobStatus]], status: JobStatus) -> None:
+        self._send = send
         self.status = status
 
     @property
@@ -118,22 +125,22 @@ class AsyncJob:
 
     async def refresh(self) -> JobStatus:
         """See `Job.refresh`."""
-        self.status = await self._client._send(_calls.job(self.id))  # noqa: SLF001
+        self.status = await self._send(_calls.job(self.id))
         return self.status
 
     async def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
         """See `Job.wait`."""
         with _reported(progress) as report:
-            while not _look(await self.refresh(), report):  # noqa: ASYNC110 the event is elsewhere
-                await sleep(EVERY)
+            while not _is_done(await self.refresh(), report):  # noqa: ASYNC110 the event is elsewhere
+                await sleep(POLL_S)
         return self.status
 
     async def cancel(self) -> JobStatus:
         """See `Job.cancel`."""
-        self.status = await self._client._send(_calls.cancel(self.id))  # noqa: SLF001
+        self.status = await self._send(_calls.cancel(self.id))
         return self.status
 
     async def resume(self) -> JobStatus:
         """See `Job.resume`."""
-        self.status = await self._client._send(_calls.resume(self.id))  # noqa: SLF001
+        self.status = await self._send(_calls.resume(self.id))
         return self.status

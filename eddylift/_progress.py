@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from eddylift._payload import Body
+    from eddylift._codecs import Body
 
 Stage = Literal["upload", "wait", "download", "compute", "compare"]
 

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from eddylift import _display, _files
 from eddylift._client import Client
+from eddylift._codecs import AnyVolume
 from eddylift._errors import EddyliftError, InvalidInputError, ServiceError
-from eddylift._payload import AnyVolume
 
 app = typer.Typer(
     help="Make coarse turbulent velocity fields four times finer, on an eddylift service.",

@@ -8,6 +8,7 @@ import sys
 import tomllib
 import zipfile
 from functools import cache
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,23 @@ def test_a_room_imports_what_it_may_and_what_is_declared(room: str, others: set[
             assert module in others, f"{path} imports {module}"
         else:
             assert distributions(module) & mine, f"{path} imports {module}, which is not declared"
+
+
+def modules(room: str) -> dict[str, set[str]]:
+    """The modules of a room that each of its modules imports, also those that are imported for their types alone."""
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / room).rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        reached = {node.module or "" for node in nodes}
+        reached |= {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+        graph[name] = reached & files.keys()
+    return graph
+
+
+@pytest.mark.parametrize("room", ["eddylift"])
+def test_no_circle_of_imports(room: str) -> None:
+    TopologicalSorter(modules(room)).prepare()
 
 
 @pytest.mark.parametrize("extra", ["server", "train"])

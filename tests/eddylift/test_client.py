@@ -25,7 +25,7 @@ from eddylift import (
     UnexpectedAnswerError,
     UnreachableError,
 )
-from eddylift._exchange import LONGEST_PAUSE, pause
+from eddylift._transport import LONGEST_PAUSE, pause
 from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, SYMMETRY, finer, problem
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from eddylift import _errors
-from eddylift._payload import Answer
+from eddylift._codecs import Answer
 from eddylift._progress import Progress
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from eddylift import InvalidInputError, UnexpectedAnswerError
-from eddylift._payload import (
+from eddylift._codecs import (
     NETCDF,
     NPY,
     PIECE,

@@ -12,7 +12,7 @@ from zarr.core.buffer import Buffer, cpu
 from zarr.testing.store import StoreTests
 
 from eddylift import Client
-from eddylift._store import VolumeStore
+from eddylift._zarr_store import VolumeStore
 from service.app import create_app
 from service.settings import Settings
 from tests.eddylift.test_service import serving

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from eddylift import _calls, _files
+from eddylift import _files, _paths
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._progress import Progress
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import httpx2
     import xarray as xr
 
-    from eddylift._calls import StoredVolume
     from eddylift._progress import ProgressCallback
+    from eddylift._types import StoredVolume
 
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 
@@ -72,7 +72,7 @@ def open_view(
     from obstore.store import HTTPStore  # noqa: PLC0415 not in the base install
     from zarr.storage import ObjectStore  # noqa: PLC0415
 
-    address = str(base_url).rstrip("/") + _calls.view_path(volume, model, boundary)
+    address = str(base_url).rstrip("/") + _paths.view_path(volume, model, boundary)
     store = HTTPStore.from_url(address, client_options={"allow_http": True, "default_headers": headers})
     view: xr.Dataset = xr.open_zarr(ObjectStore(store, read_only=True), chunks=None, consolidated=True)
     return view

@@ -1,0 +1,69 @@
+"""How names and boundaries are spelled in the addresses of the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from eddylift._errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from eddylift._types import Boundary
+
+
+def spell_boundary(boundary: Boundary) -> str:
+    """Spell a boundary as the service reads it; axes that a mapping leaves out are periodic.
+
+    Raises:
+        InvalidInputError: for an axis other than z, y, x.
+    """
+    if isinstance(boundary, str):
+        return boundary
+    strangers = sorted(set(map(str, boundary)) - set("zyx"))
+    if strangers:
+        message = f"boundary names the axes {', '.join(strangers)}, expected some of z, y, x"
+        raise InvalidInputError(message)
+    return ",".join(boundary.get(axis, "periodic") for axis in "zyx")
+
+
+def view_path(volume: str, model: str, boundary: str | None) -> str:
+    """Spell where a view is; an address in a bucket is one segment, ``s3:bucket:path``."""
+    segment = volume.replace("://", ":", 1).replace("/", ":") if volume.startswith("s3://") else volume
+    option = f";boundary={boundary}" if boundary else ""
+    return f"/v1/views/{quote(segment, safe=':')}/{quote(model, safe='')}{option}"
+
+
+def model_path(name: str) -> str:
+    """Spell where a model is."""
+    return f"/v1/models/{quote(name, safe='')}"
+
+
+def volume_path(name: str) -> str:
+    """Spell where a stored volume is.
+
+    Raises:
+        InvalidInputError: if the name would lead elsewhere.
+    """
+    return f"/v1/volumes/{_undotted('name', quote(name, safe=''))}"
+
+
+def object_path(name: str, key: str) -> str:
+    """Spell where an object of a stored volume is.
+
+    Raises:
+        InvalidInputError: if the name or the key would lead elsewhere.
+    """
+    return f"{volume_path(name)}/{_undotted('key', quote(key))}"
+
+
+def job_path(name: str) -> str:
+    """Spell where a job is."""
+    return f"/v1/jobs/{quote(name, safe='')}"
+
+
+def _undotted(field: str, path: str) -> str:
+    # Dots are resolved before the service sees the address, which would then be that of another volume.
+    if {".", ".."} & set(path.split("/")):
+        message = f"{field} is {path}; expected one without . or .. between its slashes"
+        raise InvalidInputError(message)
+    return path
