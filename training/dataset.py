@@ -1,6 +1,7 @@
 """What training and evaluation read: snapshots of a flow, and where they are from.
 
-Our own simulations are mapped rather than read; other people's files are in [`training.files`][training.files].
+Our own simulations are mapped rather than read; other people's files are in
+[`training.recordings`][training.recordings].
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from models.catalogue import Card, Catalogue, HeldOut
 from models.metrics import coarsen, mae_over_rms, near_walls, report
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
-from training.files import add_naming, open_dataset
+from training.recordings import add_naming, open_dataset
 
 if TYPE_CHECKING:
     import argparse

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from training.channel_simulation import ChannelSimulation
-from training.isotropic_simulation import IsotropicSimulation
+from training.flows.channel_simulation import ChannelSimulation
+from training.flows.isotropic_simulation import IsotropicSimulation
 from training.runs import Make, Recipe, Run
 
 if TYPE_CHECKING:

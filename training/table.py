@@ -1,4 +1,4 @@
-"""``python -m training table``: everything in ``weights/`` beside its opponents on held-out runs, as ``TABLE.md``.
+"""``python -m training table``: everything in ``weights/`` beside baselines on held-out runs, as ``TABLE.md``.
 
 Runs that are not there yet are simulated first, by their seeds; the same command goes on where it was stopped.
 """
@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from models.catalogue import Catalogue
 from models.superresolution import FACTOR
+from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.dataset import StoredRun
 from training.evaluate import judge, measure, middle, require_unseen, samples, spread
 from training.figures import Bar, draw_errors, draw_symmetry
-from training.opponents import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.runs import Recipe, Run
 from training.simulate import FLOWS, SPACING, TIMES
 
@@ -76,7 +76,7 @@ wavenumber (in a channel, of spectra along x and z), *at walls* counts the coars
 *stresses* is the relative error of the profiles of all six Reynolds stresses, *divergence* that of the true field is
 given with each run, *consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear estimator is the
 least-squares map from 5^3 coarse cells to the fine cells of the middle one
-([training/opponents.py](../training/opponents.py)). *Cost* is multiplications per fine cell, counted; *training* is in
+([training/baselines.py](../training/baselines.py)). *Cost* is multiplications per fine cell, counted; *training* is in
 minutes, on what the card says (one CPU core unless it says more).
 
 ![MAE over trilinear's](TABLE.png)
@@ -117,8 +117,8 @@ def simulated(recipe: Recipe, snapshots: int, data: Path) -> StoredRun:
     return StoredRun(folder)
 
 
-def opponent(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -> Entrant:
-    """An opponent; it answers in the precision of the networks. Weights are those of one coarse cell's answer."""
+def baseline(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -> Entrant:
+    """A baseline; it answers in the precision of the networks. Weights are those of one coarse cell's answer."""
 
     def judged(sample: HeldOut) -> dict[str, Value]:
         return judge(answer(torch.from_numpy(middle(sample)), sample.boundary).numpy(), sample)
@@ -143,10 +143,10 @@ def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Ent
     cards = [catalogue.card(name) for name in catalogue.names()]
     plain = {card.name: trained(catalogue, card, flow) for card in cards if card.flow is None}
     classical = {
-        "trilinear + consistency": opponent(consistent_trilinear),
-        "tricubic": opponent(tricubic),
-        "spectral": opponent(spectral),
-        "best linear estimator": opponent(linear, linear.kernel.numel()),
+        "trilinear + consistency": baseline(consistent_trilinear),
+        "tricubic": baseline(tricubic),
+        "spectral": baseline(spectral),
+        "best linear estimator": baseline(linear, linear.kernel.numel()),
     }
     learned = {card.name: trained(catalogue, card, flow) for card in cards if card.flow == flow}
     for folder in sorted((weights / OTHERS).glob("*")):

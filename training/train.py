@@ -24,7 +24,7 @@ from models.layers import crop
 from models.networks import FAMILIES, Architecture, Network
 from models.superresolution import SuperResolution, trilinear
 from training.dataset import require_alike
-from training.files import add_naming, open_dataset
+from training.recordings import add_naming, open_dataset
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from models.catalogue import Catalogue
-from training import channel, isotropic
 from training.__main__ import main
-from training.channel_simulation import ChannelSimulation
 from training.dataset import StoredRun
-from training.isotropic_simulation import IsotropicSimulation
+from training.flows import channel, isotropic
+from training.flows.channel_simulation import ChannelSimulation
+from training.flows.isotropic_simulation import IsotropicSimulation
 from training.runs import Recipe, Run
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_a_run_resumes_to_the_same_snapshots(
 def test_a_run_may_start_with_its_first_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flow: str, make: Make
 ) -> None:
-    monkeypatch.setattr("training.isotropic_simulation.SPIN_UP_POINTS", 12)
+    monkeypatch.setattr("training.flows.isotropic_simulation.SPIN_UP_POINTS", 12)
     Run(Recipe(flow, 16, 4, interval=0.05, spin_up=0.0, settle=0.0), tmp_path, make).advance(2)
     run = StoredRun(tmp_path)
     assert run.times == pytest.approx([0, 0.05])

@@ -18,7 +18,7 @@ from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, moments
 from training import samples
 from training.__main__ import main
-from training.files import open_dataset
+from training.recordings import open_dataset
 from training.samples import Source
 from training.train import Recipe, Trainer
 

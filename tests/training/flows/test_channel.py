@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.channel import BULK, NU, Flow, Grid, reichardt, start
-from training.channel_statistics import Statistics, compare
+from training.flows.channel import BULK, NU, Flow, reichardt, start
+from training.flows.channel_grid import Grid
+from training.flows.channel_statistics import Statistics, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,9 @@ import torch
 
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.isotropic import Flow, Grid, random_modes, refine, statistics, viscosity
-from training.isotropic_simulation import IsotropicSimulation
+from training.flows.isotropic import Flow, statistics, viscosity
+from training.flows.isotropic_simulation import IsotropicSimulation
+from training.flows.periodic_grid import Grid, random_modes, refine
 from training.runs import Recipe, Run
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def test_a_flow_that_blows_up_says_so() -> None:
 
 def test_spin_up_is_refined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flow starts on few points and its snapshots have many, with their own viscosity."""
-    monkeypatch.setattr("training.isotropic_simulation.SPIN_UP_POINTS", 16)
+    monkeypatch.setattr("training.flows.isotropic_simulation.SPIN_UP_POINTS", 16)
     recipe = Recipe("isotropic", 24, 4, interval=0.1, spin_up=0.2, settle=0.1)
     simulation = IsotropicSimulation(recipe, "cpu")
     assert simulation.flow.grid.n == 16

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from training.channel import NU
+from training.flows.channel import NU
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.channel import Flow, Grid
+    from training.flows.channel import Flow
+    from training.flows.channel_grid import Grid
 
     Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.channel_simulation import ChannelSimulation
-from training.channel_statistics import compare
+from training.flows.channel_simulation import ChannelSimulation
+from training.flows.channel_statistics import compare
 from training.runs import Recipe
 
 # python -m training simulate --flow channel --n 64 --seed 5 --snapshots 12, its averages begun anew.

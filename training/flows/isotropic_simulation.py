@@ -10,7 +10,8 @@ import torch
 
 from models.blocks import PERIODIC
 from models.metrics import CUBE
-from training.isotropic import Budget, Flow, Grid, Statistics, random_modes, refine, statistics
+from training.flows.isotropic import Budget, Flow, Statistics, statistics
+from training.flows.periodic_grid import Grid, random_modes, refine
 from training.runs import landed
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class IsotropicSimulation:
         return self.flow.velocity()
 
     def record(self) -> Record:
-        """All of [`Statistics`][training.isotropic.Statistics]."""
+        """All of [`Statistics`][training.flows.isotropic.Statistics]."""
         return asdict(statistics(self.flow))
 
     def row(self, record: Record) -> str:

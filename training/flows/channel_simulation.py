@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from training.channel import LENGTH_X, LENGTH_Z, Flow, Grid, start
-from training.channel_statistics import Statistics, compare
+from training.flows.channel import Flow, start
+from training.flows.channel_grid import LENGTH_X, LENGTH_Z, Grid
+from training.flows.channel_statistics import Statistics, compare
 from training.runs import landed
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Each opponent is as good as it is said to be."""
+"""Each baseline is as good as it is said to be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from models.blocks import PERIODIC
 from models.metrics import coarsen
 from models.superresolution import SuperResolution, refine, upscale
-from training.opponents import LinearEstimator, consistent_trilinear, spectral, tricubic
+from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +51,8 @@ def test_spectral_keeps_a_nyquist_mode_where_it_is() -> None:
     torch.testing.assert_close(coarsen(answer), zigzag)
 
 
-def error(opponent: Callable[[Tensor, Boundaries], Tensor], fine: Tensor) -> float:
-    return float((opponent(coarsen(fine), PERIODIC) - fine).square().mean().sqrt())
+def error(baseline: Callable[[Tensor, Boundaries], Tensor], fine: Tensor) -> float:
+    return float((baseline(coarsen(fine), PERIODIC) - fine).square().mean().sqrt())
 
 
 def test_tricubic_converges_faster_than_trilinear() -> None:
@@ -67,10 +67,10 @@ def test_tricubic_converges_faster_than_trilinear() -> None:
     assert of_points(16) / of_points(32) == pytest.approx(8, rel=0.3)
 
 
-@pytest.mark.parametrize("opponent", [consistent_trilinear, tricubic, spectral])
-def test_a_uniform_flow_stays(opponent: Callable[[Tensor, Boundaries], Tensor]) -> None:
+@pytest.mark.parametrize("baseline", [consistent_trilinear, tricubic, spectral])
+def test_a_uniform_flow_stays(baseline: Callable[[Tensor, Boundaries], Tensor]) -> None:
     coarse = torch.tensor([1.0, 2.0, -3.0]).double()[:, None, None, None].expand(3, 4, 5, 6)
-    answer = opponent(coarse, PERIODIC)
+    answer = baseline(coarse, PERIODIC)
     assert answer.shape == (3, 16, 20, 24)
     torch.testing.assert_close(answer, coarse[:, :1, :1, :1].expand(answer.shape))
 
@@ -127,8 +127,8 @@ def test_spectral_is_exact_between_walls() -> None:
 
 def test_walls_do_not_make_the_others_worse_than_ends_that_wrap() -> None:
     fine = sines(32)
-    for opponent in (consistent_trilinear, tricubic):
-        errors = (opponent(coarsen(fine), WALLS) - fine).abs().mean(dim=(0, 1, 3))
+    for baseline in (consistent_trilinear, tricubic):
+        errors = (baseline(coarsen(fine), WALLS) - fine).abs().mean(dim=(0, 1, 3))
         assert errors[0] < 2 * errors.median()
 
 
