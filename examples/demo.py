@@ -26,7 +26,7 @@ from rich.table import Table
 
 from eddylift import Client
 from models.catalogue import Catalogue
-from models.metrics import spectrum
+from models.metrics.spectra import spectrum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
     from models.layers import Axes
 
+
+Lengths = tuple[float, float, float]
+# Of the edges along (z, y, x).
+CUBE: Lengths = (2 * math.pi,) * 3
+
 Float = TypeVar("Float", bound=np.floating[Any])
 Boundary = Literal["periodic", "wall", "open"]
 Boundaries = tuple[Boundary, Boundary, Boundary]

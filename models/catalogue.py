@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from models.blocks import PERIODIC
+from models.blocks import CUBE, PERIODIC
 from models.layers import count_parameters
-from models.metrics import CUBE
 from models.networks import Architecture, Network
-from models.superresolution import FACTOR, SuperResolution
+from models.operators import FACTOR
+from models.superresolution import SuperResolution
 
 if TYPE_CHECKING:
     from pathlib import Path

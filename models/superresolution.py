@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.blocks import plan
-from models.layers import NOWHERE, Axes, Precision, crop, freeze, wrap
-from models.metrics import coarsen
+from models.layers import NOWHERE, Axes, Precision, crop, freeze
+from models.operators import FACTOR, coarsen, refine, trilinear
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,28 +26,8 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries
     from models.networks import Family, Network
 
+
 Real = TypeVar("Real", bound=np.floating[Any])
-FACTOR = 4
-
-
-def trilinear(
-    coarse: Float[Tensor, "batch component z y x"], circular: Axes = NOWHERE
-) -> Float[Tensor, "batch component fine_z fine_y fine_x"]:
-    """Trilinear interpolation to ``FACTOR`` times the resolution, cells centred.
-
-    Args:
-        coarse: the field, with one more cell at both ends of every axis that is not circular.
-        circular: axes (z, y, x) to wrap around.
-    """
-    fine = functional.interpolate(wrap(coarse, circular), scale_factor=FACTOR, mode="trilinear", align_corners=False)
-    return crop(fine, FACTOR)
-
-
-def refine(coarse: Float[Tensor, "*lead z y x"]) -> Float[Tensor, "*lead fine_z fine_y fine_x"]:
-    """Repeat every cell ``FACTOR`` times along each axis."""
-    for axis in (-3, -2, -1):
-        coarse = coarse.repeat_interleave(FACTOR, dim=axis)
-    return coarse
 
 
 class SuperResolution(nn.Module):

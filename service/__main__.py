@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.access import Scope
+    from service.api.auth import Scope
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -47,7 +47,7 @@ def reachable(host: str) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
     # Not at the top: the processes that read foreign bodies start from this file too, and need none of it.
-    from service.access import TokensError  # noqa: PLC0415
+    from service.api.auth import TokensError  # noqa: PLC0415
 
     options = parse(arguments)
     try:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make(name: str, scope: Scope) -> int:
     """Make a token: the secret for its bearer, the line for the service."""
-    from service.access import make_token  # noqa: PLC0415
+    from service.api.auth import make_token  # noqa: PLC0415
 
     secret, line = make_token(name, scope)
     sys.stderr.write(f"{secret}\n")
@@ -77,11 +77,12 @@ def serve(host: str, port: int) -> int:
     """
     import uvicorn  # noqa: PLC0415
 
-    from service import Settings, create_app  # noqa: PLC0415
-    from service.access import OFF, TokensError  # noqa: PLC0415
-    from service.leaving import Server  # noqa: PLC0415
-    from service.logs import configure  # noqa: PLC0415
-    from service.memory import keep_tidy  # noqa: PLC0415
+    from service import create_app  # noqa: PLC0415
+    from service.api.auth import OFF, TokensError  # noqa: PLC0415
+    from service.runtime.logs import configure  # noqa: PLC0415
+    from service.runtime.malloc import keep_tidy  # noqa: PLC0415
+    from service.runtime.server import Server  # noqa: PLC0415
+    from service.settings import Settings  # noqa: PLC0415
 
     keep_tidy()
     settings = Settings()

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from service import errors
-from service.access import Access
+from service.api import errors
+from service.api.auth import Access
+from service.api.middleware import Guard, Observe
+from service.api.routes import health, jobs, models, upscale, validate, views, volumes
 from service.assembly import assemble
-from service.guard import Guard
-from service.monitoring import Observe
-from service.routes import health, jobs, models, upscale, validate, views, volumes
+from service.runtime.metrics import Watch
 from service.settings import Settings
-from service.tracing import TELEMETRY
-from service.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from fastapi.telemetry import TelemetryConfig
+
+
+# Metrics are Prometheus's, and logs say what they say in one place.
+TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "metrics": False, "logs": False}
 
 DESCRIPTION = """
 Coarse turbulent velocity in, four times as fine velocity out.

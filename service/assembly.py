@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 import anyio
 
 from models.catalogue import Catalogue
-from service.batching import Batcher, Limits
-from service.dependencies import Service
-from service.device import open_device
-from service.jobs import Jobs
-from service.ledger import Ledger
-from service.library import Library
-from service.loading import Shelf, choose
-from service.locations import Locations
-from service.monitoring import Metrics
-from service.quarantine import Quarantine
-from service.replicas import Replica
-from service.views import Views
-from service.volumes import VolumeStore
+from service.api.dependencies import Service
+from service.engine.batcher import Batcher
+from service.engine.device import open_device
+from service.engine.queue import Limits
+from service.engine.registry import Shelf, choose
+from service.formats.sandbox import Quarantine
+from service.jobs.lease import Replica
+from service.jobs.manager import Jobs
+from service.jobs.repository import Ledger
+from service.runtime.metrics import Metrics
+from service.volumes.chunk_cache import Views
+from service.volumes.opener import Library
+from service.volumes.storage import Locations
+from service.volumes.uploads import VolumeStore
 
 if TYPE_CHECKING:
-    from service.cluster import Cluster
+    from service.jobs.dask_executor import Cluster
     from service.settings import Settings
 
 # In a batch. On a core of a CPU eight blocks of 4^3 took 0.7 times as long together as one after another, eight of 8^3
@@ -65,6 +66,6 @@ def assemble(settings: Settings) -> Service:
 
 def _cluster(scheduler: str) -> Cluster:
     # Dask is large, and most have no cluster.
-    from service.cluster import Cluster  # noqa: PLC0415
+    from service.jobs.dask_executor import Cluster  # noqa: PLC0415
 
     return Cluster(scheduler)

@@ -17,8 +17,7 @@ from torch.nn import functional
 
 from models.blocks import continued
 from models.layers import spread
-from models.metrics import coarsen
-from models.superresolution import FACTOR, refine, trilinear
+from models.operators import FACTOR, coarsen, refine, trilinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

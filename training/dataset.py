@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from models.blocks import PERIODIC, collect
-from models.metrics import CUBE
+from models.blocks import CUBE, PERIODIC, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,7 +16,9 @@ import torch
 from tqdm import tqdm
 
 from models.catalogue import Card, Catalogue, HeldOut
-from models.metrics import coarsen, mae_over_rms, near_walls, report
+from models.metrics.pointwise import mae_over_rms, near_walls
+from models.metrics.report import report
+from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
 from training.recordings import add_naming, open_dataset
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.metrics import Value
+    from models.metrics.compare import Value
     from training.dataset import Dataset
 
 TRILINEAR = SuperResolution().eval()

@@ -16,8 +16,8 @@ from torch import Tensor
 from models.blocks import EDGE, continued
 from models.group import group, rotate_axes, rotate_vector
 from models.layers import crop
-from models.metrics import coarsen, rms
-from models.superresolution import FACTOR
+from models.metrics.pointwise import rms
+from models.operators import FACTOR, coarsen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

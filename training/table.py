@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from models.catalogue import Catalogue
-from models.superresolution import FACTOR
+from models.operators import FACTOR
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.dataset import StoredRun
 from training.evaluate import judge, measure, middle, require_unseen, samples, spread
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries
     from models.catalogue import Card, HeldOut
-    from models.metrics import Value
+    from models.metrics.compare import Value
 
     Judge = Callable[[HeldOut], dict[str, Value]]
 
@@ -71,7 +71,7 @@ EXPLANATION = """\
 Written by `python -m training table`; do not edit. Fields made coarse by the mean over 4^3 cells: mean and standard
 deviation over snapshots of runs that nothing was fitted to. Where a run has three frames, models of three see all of
 them, and everyone else the middle one, which is what all are judged by. Metrics are defined in
-[models/metrics.py](../models/metrics.py): *spectrum* is the rms of log10(E / E_true) below and above the coarse Nyquist
+[models/metrics/](../models/metrics): *spectrum* is the rms of log10(E / E_true) below and above the coarse Nyquist
 wavenumber (in a channel, of spectra along x and z), *at walls* counts the coarse cells next to a wall alone (y+ < 15),
 *stresses* is the relative error of the profiles of all six Reynolds stresses, *divergence* that of the true field is
 given with each run, *consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear estimator is the

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from models.catalogue import Catalogue, describe
 from models.layers import crop
 from models.networks import FAMILIES, Architecture, Network
-from models.superresolution import SuperResolution, trilinear
+from models.operators import trilinear
+from models.superresolution import SuperResolution
 from training.dataset import require_alike
 from training.recordings import add_naming, open_dataset
 from training.samples import Sample, Source

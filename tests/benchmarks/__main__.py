@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from service.memory import keep_tidy
+from service.runtime.malloc import keep_tidy
 from tests.benchmarks import jobs, networks, report, roofline, serving, volumes
 from tests.benchmarks.scale import FULL, QUICK
 

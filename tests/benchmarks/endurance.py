@@ -30,7 +30,7 @@ from models.blocks import PERIODIC
 from models.catalogue import Catalogue, describe
 from models.networks import Network
 from models.superresolution import SuperResolution, upscale
-from service.memory import keep_tidy
+from service.runtime.malloc import keep_tidy
 from tests.benchmarks.hostile import NPY, Hostile
 from tests.benchmarks.report import machine
 from tests.benchmarks.scale import FULL

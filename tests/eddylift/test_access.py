@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eddylift import AsyncClient, Client, UnauthorizedError, cli
-from service.access import make_token
+from service.api.auth import make_token
 from service.app import create_app
 from service.settings import Settings
 from tests.eddylift.test_service import serving

@@ -335,7 +335,7 @@ def test_a_view_of_824_gigabytes_opens_without_reading_any(client: Client, setti
         group.create_array(name, shape=(1024,) * 3, chunks=(128,) * 3, dtype="f4", dimension_names=("z", "y", "x"))
     reads: list[tuple[slice, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.sources.Source.read", lambda _, __, *where: reads.append(where))
+        patch.setattr("service.volumes.source.Source.read", lambda _, __, *where: reads.append(where))
         view = client.open("huge", model=TRILINEAR)
     assert dict(view.sizes) == {"z": 4096, "y": 4096, "x": 4096}
     assert sum(view[name].size * 4 for name in "uvw") == 824_633_720_832
@@ -427,7 +427,7 @@ def test_a_job_compares_and_says_how_far_off(client: Client, capsys: pytest.Capt
 def test_a_volume_is_fetched_and_goes_on_where_it_was_stopped(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.routes.volumes.PAGE", 3)
+    monkeypatch.setattr("service.api.routes.volumes.PAGE", 3)
     volume = channel()
     stored = client.upload(volume, "kept")
     fetched: list[str] = []

@@ -135,7 +135,7 @@ def test_stores_are_what_they_stand_for(client: Client) -> None:
 
 
 def test_listing_goes_on_page_by_page_and_round_the_chunks(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.routes.volumes.PAGE", 3)
+    monkeypatch.setattr("service.api.routes.volumes.PAGE", 3)
     store = client.store("paged")
     keys = ["u-x/0", "u.x", *(f"u/c/{at}" for at in range(9)), "u0", "u1/c/0", "zarr.json"]
     content = default_buffer_prototype().buffer.from_bytes(b"12")

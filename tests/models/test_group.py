@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.group import group, pullback, rotate_regular, rotate_scalar, rotate_vector
-from models.metrics import gradients
+from models.metrics.gradients import gradients
 
 
 @pytest.mark.parametrize(("name", "order", "mirrors"), [("C1", 1, 0), ("O", 24, 0), ("Oh", 48, 24)])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from models.blocks import BOUNDARIES, PERIODIC
 from models.group import group, rotate_vector
-from models.metrics import coarsen
 from models.networks import Architecture, Network
-from models.superresolution import SuperResolution, moments, trilinear, upscale
+from models.operators import coarsen, trilinear
+from models.superresolution import SuperResolution, moments, upscale
 
 if TYPE_CHECKING:
     from models.blocks import Boundaries

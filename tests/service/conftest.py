@@ -14,16 +14,18 @@ from fastapi.testclient import TestClient
 
 from models.blocks import PERIODIC
 from models.catalogue import Catalogue, HeldOut, describe
-from models.metrics import coarsen, report
+from models.metrics.report import report
 from models.networks import Architecture, Network
+from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
-from service import Settings, create_app
+from service import create_app
+from service.settings import Settings
 from tests.service.wire import noise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.dependencies import Service
+    from service.api.dependencies import Service
 
 Serve = Callable[..., TestClient]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models.blocks import PERIODIC
-from models.metrics import coarsen
-from models.superresolution import SuperResolution, refine, upscale
+from models.operators import coarsen, refine
+from models.superresolution import SuperResolution, upscale
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 
 if TYPE_CHECKING:

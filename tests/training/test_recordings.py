@@ -13,8 +13,8 @@ import xarray as xr
 
 from models.blocks import parse_boundary, plan
 from models.catalogue import Catalogue
-from models.metrics import coarsen
 from models.networks import Architecture, Network
+from models.operators import coarsen
 from models.superresolution import SuperResolution, moments
 from training import samples
 from training.__main__ import main

@@ -11,8 +11,8 @@ import torch
 
 from models.catalogue import WEIGHTS, Catalogue
 from models.layers import EVERYWHERE
-from models.metrics import coarsen
 from models.networks import Architecture, Network
+from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
 from training.__main__ import main
 from training.dataset import StoredRun

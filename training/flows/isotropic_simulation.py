@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from models.blocks import PERIODIC
-from models.metrics import CUBE
+from models.blocks import CUBE, PERIODIC
 from training.flows.isotropic import Budget, Flow, Statistics, statistics
 from training.flows.periodic_grid import Grid, random_modes, refine
 from training.runs import landed

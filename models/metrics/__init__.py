@@ -1,0 +1,1 @@
+"""How far a super-resolved field is from the true one: one definition a metric."""

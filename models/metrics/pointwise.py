@@ -1,0 +1,87 @@
+"""Errors cell by cell, of all cells and of those near walls, and the block mean that coarse cells are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from models.metrics.moments import Moments
+from models.metrics.slabs import Grid
+
+if TYPE_CHECKING:
+    from models.blocks import Boundaries
+    from models.metrics.slabs import Box
+
+
+def rms(field: Float[Tensor, "3 z y x"]) -> Tensor:
+    """Root mean square of all components about their means."""
+    moments = Moments()
+    moments.add(field.flatten(1))
+    return moments.rms
+
+
+class Errors:
+    """Sums over errors, which come part by part."""
+
+    def __init__(self) -> None:
+        self.cells = self.near_cells = 0
+        self.absolute = torch.zeros(3, dtype=torch.float64)
+        self.near = self.squares = 0.0
+
+    def add(self, error: Float[Tensor, "3 z y x"], near: Bool[Tensor, "z y x"] | None = None) -> None:
+        """Take in a part, of which some cells may be near walls."""
+        self.cells += error[0].numel()
+        self.squares += float(error.square().sum())
+        error = error.abs()
+        self.absolute += error.sum(dim=(1, 2, 3)).cpu()
+        if near is not None and near.any():
+            self.near_cells += int(near.sum())
+            self.near += float(error[:, near].sum())
+
+    @property
+    def mae(self) -> Float[Tensor, " component"]:
+        """Mean absolute error of each component."""
+        return self.absolute / self.cells
+
+    @property
+    def mse(self) -> float:
+        """Mean square error of all components."""
+        return self.squares / (3 * self.cells)
+
+    @property
+    def mae_near_wall(self) -> float | None:
+        """Mean absolute error of all components near walls."""
+        return self.near / (3 * self.near_cells) if self.near_cells else None
+
+
+def mae_over_rms(answer: Float[Tensor, "3 z y x"], reference: Float[Tensor, "3 z y x"]) -> float:
+    """Mean absolute error of all components over the reference's [`rms`][models.metrics.pointwise.rms]."""
+    errors = Errors()
+    errors.add(answer.double() - reference)
+    return ratio(errors.mae.mean(), rms(reference.double()))
+
+
+def near_walls(field: Float[Tensor, "3 z y x"], boundary: Boundaries, cells: int = 4) -> Bool[Tensor, "z y x"]:
+    """Which cells are among the first so many from a wall; by default those of the first coarse cell."""
+    _, nz, ny, nx = field.shape
+    whole = slice(0, nz), slice(0, ny), slice(0, nx)
+    return near_walls_of(whole, Grid((nz, ny, nx), cells, boundary)).to(field.device)
+
+
+def near_walls_of(box: Box, grid: Grid) -> Bool[Tensor, "z y x"]:
+    """Which cells of a box are in coarse cells next to walls."""
+    near = torch.zeros([cells.stop - cells.start for cells in box], dtype=torch.bool)
+    for axis, (cells, n) in enumerate(zip(box, grid.cells, strict=True)):
+        if grid.boundary[axis] == "wall":
+            place = torch.arange(cells.start, cells.stop)
+            beside = (place < grid.factor) | (place >= n - grid.factor)
+            near |= beside.reshape(-1, *[1] * (2 - axis))
+    return near
+
+
+def ratio(part: Tensor | float, whole: Tensor | float) -> float:
+    """Part / whole, and NaN rather than an error for 0 / 0."""
+    return float(torch.as_tensor(part, dtype=torch.float64) / torch.as_tensor(whole, dtype=torch.float64))

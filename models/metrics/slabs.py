@@ -1,0 +1,129 @@
+"""Reading a fine volume of any size in boxes of a bounded number of cells."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from models.blocks import CUBE, PERIODIC, Boundaries, Cells, Lengths, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from models.blocks import Boundary, Read
+
+
+Box = tuple[slice, slice, slice]
+# Where cells of an axis go to, and where they come from.
+Piece = tuple[slice, slice]
+
+
+class Grid(NamedTuple):
+    """The cells of a fine volume and of the coarse one under it, each along (z, y, x).
+
+    Attributes:
+        cells: fine cells.
+        factor: fine cells per coarse cell along an axis.
+        boundary: what lies beyond the ends.
+        length: of the edges.
+    """
+
+    cells: Cells
+    factor: int = 4
+    boundary: Boundaries = PERIODIC
+    length: Lengths = CUBE
+
+    @property
+    def spacing(self) -> Lengths:
+        """Between neighbouring fine cells."""
+        z, y, x = (edge / n for edge, n in zip(self.length, self.cells, strict=True))
+        return z, y, x
+
+    @property
+    def periodic(self) -> list[int]:
+        """Array axes, -3 to -1, that are periodic."""
+        return [axis for axis in (-3, -2, -1) if self.boundary[axis] == "periodic"]
+
+
+class Steps:
+    """Tells how far work has come.
+
+    Args:
+        total: steps in all.
+        progress: is told the steps done and the total after each; what it raises ends the work.
+    """
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self.total = total
+        self.progress = progress
+        self.done = 0
+
+    def step(self) -> None:
+        """One more is done."""
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def cut(cells: Cells, size: int, step: int = 1, whole: tuple[int, ...] = ()) -> list[Box]:
+    """Cut a volume into boxes of at most ``size`` cells: along z and, where that is not enough, along y, then x.
+
+    Args:
+        cells: of the volume along (z, y, x).
+        size: cells of a box. A box of one step along every axis that may be cut is the least, be it larger than that.
+        step: boxes begin at multiples of it.
+        whole: array axes, -3 to -1, that are not cut.
+    """
+    edges = [*cells]
+    for axis in (-3, -2, -1):
+        if axis not in whole:
+            fits = size * edges[axis] // math.prod(edges)
+            edges[axis] = min(edges[axis], max(step, fits // step * step))
+    starts = (range(0, n, edge) for n, edge in zip(cells, edges, strict=True))
+    return [
+        (
+            slice(z, min(z + edges[0], cells[0])),
+            slice(y, min(y + edges[1], cells[1])),
+            slice(x, min(x + edges[2], cells[2])),
+        )
+        for z, y, x in itertools.product(*starts)
+    ]
+
+
+def surrounded(read: Read[np.floating], box: Box, grid: Grid) -> NDArray[np.floating]:
+    """Read a box and one cell around it, (3, z + 2, y + 2, x + 2), as it is stored.
+
+    Beyond ends that are not periodic there is nothing to read: what stands there means nothing.
+    """
+    values: NDArray[np.floating] = np.empty(0)
+    shape = [cells.stop - cells.start + 2 for cells in box]
+    pieces = [[*_pieces(*axis)] for axis in zip(box, grid.cells, grid.boundary, strict=True)]
+    for (to_z, z), (to_y, y), (to_x, x) in itertools.product(*pieces):
+        part = read(z, y, x)
+        if not values.size:
+            values = np.zeros((3, *shape), part.dtype.newbyteorder("="))
+        values[:, to_z, to_y, to_x] = part
+    for axis in range(3):
+        if grid.boundary[axis] == "periodic" and shape[axis] == grid.cells[axis] + 2:
+            along = np.moveaxis(values, axis + 1, 0)
+            along[0], along[-1] = along[-2], along[1]
+    return values
+
+
+def _pieces(cells: slice, length: int, boundary: Boundary) -> Iterator[Piece]:
+    """How a range of cells of an axis and one more at both ends are read; an axis read whole is wrapped later."""
+    if boundary == "periodic" and cells.stop - cells.start < length:
+        place = 0
+        for run in runs(np.arange(cells.start - 1, cells.stop + 1) % length):
+            more = run.cells.stop - run.cells.start
+            yield slice(place, place + more), run.cells
+            place += more
+    else:
+        whole = boundary == "periodic"
+        first, last = (0, length) if whole else (max(cells.start - 1, 0), min(cells.stop + 1, length))
+        yield slice(first - cells.start + 1, last - cells.start + 1), slice(first, last)

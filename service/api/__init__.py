@@ -1,0 +1,1 @@
+"""HTTP: routes, schemas, tokens, limits, bodies and answers, problem documents."""

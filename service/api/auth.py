@@ -1,0 +1,197 @@
+"""Who may do what: tokens, and what each of them lets its bearer do.
+
+A token is 256 random bits, so that its SHA-256 can be stored as it is: nothing shorter than trying them all finds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_args
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.api.errors import responses
+from service.problems import FieldError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+Scope = Literal["read", "write", "admin"]
+# Each may do what those before it may.
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+OFF: Final = "off"
+# What a guarded route may answer besides its own refusals.
+REFUSALS: Final = responses(401, 403, 429)
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+CHALLENGE: Final = 'Bearer realm="eddylift"'
+
+
+class Token(NamedTuple):
+    """A token that the service knows, without its secret.
+
+    Attributes:
+        name: what logs call its bearer.
+        scope: what it is good for.
+        digest: SHA-256 of the secret, in hex.
+    """
+
+    name: str
+    scope: Scope
+    digest: str = ""
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether it is good for what asks for this scope."""
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+
+# Whoever comes to a service that asks for no tokens.
+ANYONE: Final = Token("anyone", "admin")
+
+
+class TokensError(ValueError):
+    """The file of tokens cannot be used."""
+
+
+def digest(secret: str) -> str:
+    """What is stored of a secret."""
+    # A header may hold any byte; starlette reads them as Latin-1.
+    return hashlib.sha256(secret.encode("latin-1", "replace")).hexdigest()
+
+
+def make_token(name: str, scope: Scope) -> tuple[str, str]:
+    """Make a token: its secret, and the line to store.
+
+    Raises:
+        TokensError: if the name cannot be one.
+    """
+    if not NAME.fullmatch(name):
+        message = f"{name!r} cannot name a token; expected letters, digits, dots, hyphens and underscores"
+        raise TokensError(message)
+    secret = f"eddylift_{secrets.token_urlsafe(32)}"
+    return secret, f"{name} {scope} {digest(secret)}"
+
+
+def read_tokens(path: Path) -> list[Token]:
+    """Read a file of tokens: a line each, ``name scope sha256``; lines that are empty or begin with # say nothing.
+
+    Raises:
+        TokensError: if it cannot be read, or holds something else or nothing.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"EDDYLIFT_TOKENS: {path} cannot be read: {error}"
+        raise TokensError(message) from error
+    tokens: dict[str, Token] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match line.split():
+            case [name, ("read" | "write" | "admin") as scope, hexadecimal] if (
+                NAME.fullmatch(name) and DIGEST.fullmatch(hexadecimal) and name not in tokens
+            ):
+                tokens[name] = Token(name, scope, hexadecimal)
+            case _:
+                # The line is not told: it may hold a secret that was put there by mistake.
+                message = (
+                    f"EDDYLIFT_TOKENS: line {number} of {path} is no token; expected a name of its own, read, write or "
+                    "admin, and 64 hexadecimal digits, as `python -m service token` prints them"
+                )
+                raise TokensError(message)
+    if not tokens:
+        message = f"EDDYLIFT_TOKENS: {path} holds no token; `python -m service token --help` tells how to make one"
+        raise TokensError(message)
+    return list(tokens.values())
+
+
+class Access:
+    """The tokens of a service.
+
+    Args:
+        tokens: those it knows; None asks for none.
+    """
+
+    def __init__(self, tokens: Sequence[Token] | None) -> None:
+        self.tokens = tokens
+
+    @classmethod
+    def of(cls, setting: Path | Literal["off"] | None) -> Access:
+        """What ``EDDYLIFT_TOKENS`` asks for.
+
+        Raises:
+            TokensError: if it names a file that cannot be used.
+        """
+        return cls(None if setting is None or setting == OFF else read_tokens(setting))
+
+    def find(self, authorization: str | None) -> Token | None:
+        """The token that a header carries; None if there is none or it is not known."""
+        if self.tokens is None:
+            return ANYONE
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            return None
+        sent = digest(secret.strip())
+        # In constant time, and through the whole list: how long it takes tells nothing of what is in it.
+        same = [token for token in self.tokens if hmac.compare_digest(token.digest, sent)]
+        return same[0] if same else None
+
+
+def unauthorized(*, sent: bool) -> Problem:
+    """401: no token, or one that is not known."""
+    value = "a token that is not known here" if sent else None
+    expected = "Bearer and a token of this service"
+    detail = f"Authorization is {value or 'missing'}; expected {expected}"
+    challenge = f'{CHALLENGE}, error="invalid_token"' if sent else CHALLENGE
+    headers = {"WWW-Authenticate": challenge}
+    return Problem(401, "unauthorized", detail, errors=[FieldError("Authorization", value, expected)], headers=headers)
+
+
+def bearer(request: Request) -> Token | None:
+    """The token that the [guard][service.api.middleware.Guard] found; None where a route is open to all."""
+    token: Token | None = request.state.token
+    return token
+
+
+SCHEME = HTTPBearer(
+    auto_error=False,
+    description="Asked for if the service was started with `EDDYLIFT_TOKENS`. A token's scope is read, write (which "
+    "reads too) or admin (everything).",
+)
+
+
+class Needs:
+    """Refuses tokens whose scope is too small for a route."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope: Scope = scope
+
+    def __call__(
+        self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(SCHEME)] = None
+    ) -> Token:
+        """The token of a request.
+
+        Raises:
+            Problem: 401 without one, 403 if its scope is too small.
+        """
+        token = bearer(request)
+        if token is None:
+            raise unauthorized(sent=False)
+        if not token.allows(self.scope):
+            value, expected = f"a token of scope {token.scope}", f"one of scope {self.scope}"
+            headers = {"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{self.scope}"'}
+            errors = [FieldError("Authorization", value, expected)]
+            detail = f"Authorization is {value}; expected {expected}"
+            raise Problem(403, "forbidden", detail, errors=errors, headers=headers)
+        return token
+
+
+def needs(scope: Scope) -> Any:  # noqa: ANN401 as FastAPI types what Depends gives
+    """The dependency of a route, or of all routes of a router, that asks for a scope."""
+    return Depends(Needs(scope))

@@ -1,0 +1,143 @@
+"""Receiving bodies, piece by piece and never beyond what is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
+
+from service.formats.containers import Body
+from service.problems import Problem, malformed, too_large, unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from typing import TypeVar
+
+    from starlette.requests import Request
+    from starlette.types import Message, Receive
+
+    from service.settings import Settings
+
+    Result = TypeVar("Result")
+
+
+MULTIPART = "multipart/form-data"
+
+
+def essence(content_type: str | None) -> str:
+    """A media type without its parameters, in lower case."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def check_head(request: Request, settings: Settings) -> None:
+    """Refuse by its headers what need not be received at all."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise unsupported(
+            field="Content-Encoding", value=coding, expected="identity: bodies are not compressed as a whole"
+        )
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > settings.max_body_bytes:
+        raise too_large(field="body", value=f"{length} bytes", limit=f"{settings.max_body_bytes} bytes")
+
+
+def bounded(receive: Receive, settings: Settings) -> Receive:
+    """A ``receive`` that ends bodies that grow too long (413), stop coming or come too slowly (408)."""
+    received, waited, whole = 0, 0.0, False
+
+    async def receive_bounded() -> Message:
+        nonlocal received, waited, whole
+        if whole:
+            # What comes now is that the client hangs up, whenever that is.
+            return await receive()
+        clock = asyncio.get_running_loop().time
+        # Time that we take ourselves is not the client's.
+        left = settings.body_idle_s + received / settings.body_bytes_per_s - waited
+        start = clock()
+        try:
+            async with asyncio.timeout(min(settings.body_idle_s, left)):
+                message = await receive()
+        except TimeoutError:
+            raise _late(settings, slow=left < settings.body_idle_s) from None
+        waited += clock() - start
+        received += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
+        if received > settings.max_body_bytes:
+            raise too_large(
+                field="body",
+                value=f"more than {settings.max_body_bytes} bytes",
+                limit=f"{settings.max_body_bytes} bytes",
+            )
+        return message
+
+    return receive_bounded
+
+
+def _late(settings: Settings, *, slow: bool) -> Problem:
+    detail = f"no more of the body came for {settings.body_idle_s:g} s"
+    if slow:
+        detail = f"the body came at less than {settings.body_bytes_per_s:g} bytes per second"
+    return Problem(408, "timeout", detail, headers={"Connection": "close"})
+
+
+async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator[bytes]:
+    """Receive a body that is stored as it comes."""
+    check_head(request, settings)
+    async with aclosing(request.stream()) as stream:
+        async for piece in stream:
+            yield piece
+
+
+async def receive_body(request: Request, settings: Settings) -> Body:
+    """Receive a body that is one volume."""
+    content = bytearray()
+    async with aclosing(receive_pieces(request, settings)) as pieces:
+        async for piece in pieces:
+            content += piece
+    if not content:
+        raise malformed(field="body", value="empty", expected="a coarse volume")
+    return Body(bytes(content), essence(request.headers.get("content-type")))
+
+
+async def receive_parts(request: Request, settings: Settings, names: Sequence[str]) -> dict[str, Body]:
+    """Receive a multipart body whose parts are volumes, by name."""
+    check_head(request, settings)
+    media_type = essence(request.headers.get("content-type"))
+    if media_type != MULTIPART:
+        raise unsupported(field="Content-Type", value=media_type or None, expected=MULTIPART)
+    parts: dict[str, Body] = {}
+    async with request.form(max_files=len(names), max_fields=len(names)) as form:
+        for name, part in form.multi_items():
+            if name not in names or name in parts:
+                found = "there twice" if name in parts else "there"
+                raise malformed(field=name, value=found, expected=f"parts named {' and '.join(names)}, each once")
+            if not isinstance(part, UploadFile):
+                raise malformed(field=name, value="a text field", expected="a file part, with a file name")
+            parts[name] = Body(await part.read(), essence(part.content_type))
+    return parts
+
+
+async def unless_gone(request: Request, awaited: Awaitable[Result]) -> Result:
+    """Wait for a result for as long as the client does.
+
+    Raises:
+        ClientDisconnect: if it hung up first; what was awaited is cancelled.
+    """
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.ensure_future(awaited)
+    watch = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        watch.cancel()
+        task.cancel()

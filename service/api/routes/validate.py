@@ -1,0 +1,90 @@
+"""How far a model is from a reference that the client has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from service.api.auth import REFUSALS, needs
+from service.api.bodies import receive_parts
+from service.api.dependencies import BoundariesDep, QueryCard, ServiceDep, admit
+from service.api.errors import responses
+from service.api.schemas import Report
+from service.engine.engine import upscale
+from service.engine.registry import find_card
+from service.engine.scores import TRILINEAR, measure
+from service.formats.grid import FACTOR, check_pair
+from service.formats.velocity import coarsened, targets
+from service.problems import malformed, within
+
+if TYPE_CHECKING:
+    from service.formats.containers import Body
+    from service.formats.sandbox import Quarantine
+    from service.formats.velocity import Volume
+
+
+router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
+COARSE, REFERENCE = "coarse", "reference"
+FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "required": [REFERENCE],
+        "properties": {
+            COARSE: {"type": "string", "format": "binary", "description": "The coarse volume."},
+            REFERENCE: {"type": "string", "format": "binary", "description": "The true fine volume."},
+        },
+    }
+}
+
+
+@router.post(
+    "/validate",
+    summary="Measure a model against a reference",
+    dependencies=[Depends(admit)],
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FORM}}},
+    responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
+)
+async def post_validate(request: Request, service: ServiceDep, card: QueryCard, boundary: BoundariesDep) -> Report:
+    """Super-resolve a coarse volume and compare with a reference four times as fine.
+
+    Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`; without `coarse`, the reference
+    is made coarse here, by the mean over blocks of 4 x 4 x 4 cells. Metrics are those of the model and, beside them, of
+    trilinear interpolation; several levels count as samples, and give means over them. Lengths are taken from the
+    coordinates, if there are any: otherwise cells are taken to be cubes, and the longest edge to be 2 pi.
+
+    The answer depends on the request alone: one whose answer was lost can be sent again.
+
+    `curl -F reference=@fine.npy 'http://localhost:8000/v1/validate?model=trilinear-x4&boundary=periodic'`
+    """
+    parts = await receive_parts(request, service.settings, (COARSE, REFERENCE))
+    if REFERENCE not in parts:
+        raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
+    coarse, reference = await service.in_thread(lambda: _read(parts, service.quarantine))
+    with within(COARSE if COARSE in parts else REFERENCE):
+        samples = coarse.samples(card.frames)
+    references = targets(reference, samples)
+    answer = await upscale(request, service, card, samples, boundary)
+    sources = samples[:, card.frames // 2]
+    baseline = answer
+    if card.name != TRILINEAR:
+        baseline = await upscale(request, service, find_card(TRILINEAR, service), sources[:, None], boundary)
+    ours, theirs = await service.in_thread(
+        lambda: [
+            measure(each.fine, references, sources, baseline.fine, boundary, reference.length)
+            for each in (answer, baseline)
+        ]
+    )
+    return Report(model=card.name, boundary=list(boundary), levels=len(samples), metrics=ours, trilinear=theirs)
+
+
+def _read(parts: dict[str, Body], quarantine: Quarantine) -> tuple[Volume, Volume]:
+    """The coarse volume and the reference."""
+    with within(REFERENCE):
+        reference = quarantine.read(parts[REFERENCE], FACTOR).volume
+    if COARSE not in parts:
+        return coarsened(reference), reference
+    with within(COARSE):
+        coarse = quarantine.read(parts[COARSE]).volume
+    check_pair(coarse, reference)
+    return coarse, reference

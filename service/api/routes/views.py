@@ -1,0 +1,88 @@
+"""Super-resolved volumes as Zarr groups, computed where they are looked at."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+
+from models.blocks import parse_boundary
+from service.api.auth import REFUSALS, needs
+from service.api.bodies import unless_gone
+from service.api.errors import responses
+from service.api.responses import OBJECT, answer, head, unchanged
+from service.engine.registry import find_card
+from service.problems import Problem, unfit
+from service.volumes.storage import DOCUMENT
+from service.volumes.view import Look
+
+if TYPE_CHECKING:
+    from service.api.dependencies import ServiceDep
+
+router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
+
+
+def _parse(model: str) -> tuple[str, Look]:
+    """The model and the options of ``relaxed-channel-x4;boundary=periodic,wall,periodic;names=ux:u,uy:v,uz:w``."""
+    name, *options = model.split(";")
+    look = Look()
+    for option in options:
+        key, _, value = option.partition("=")
+        try:
+            if key == "names":
+                names = tuple(sorted((ours, theirs) for ours, theirs in (pair.split(":") for pair in value.split(","))))
+                look = look._replace(names=names)
+            else:  # a key that is not known makes a value that is none
+                look = look._replace(boundary=parse_boundary(value if key == "boundary" else option))
+        except ValueError as error:
+            expected = (
+                "a model, then ;boundary= and periodic, wall or open, or three of them for z, y, x, "
+                "or ;names= and pairs such as ux:u"
+            )
+            raise unfit(field="model", value=model, expected=expected) from error
+    return name, look
+
+
+def _address(volume: str) -> str:
+    """``s3://bucket/path`` is written ``s3:bucket:path``, so that it is one segment of a path."""
+    scheme, *rest = volume.split(":")
+    return f"{scheme}://{'/'.join(rest)}" if rest else volume
+
+
+@router.head("/{volume}/{model}/{key:path}", include_in_schema=False)
+@router.get(
+    "/{volume}/{model}/{key:path}",
+    summary="Look at a super-resolved volume",
+    response_class=Response,
+    responses={**OBJECT, **responses(400, 403, 404, 416, 422, 429, 502, 503, 507)},
+)
+async def get_view(request: Request, service: ServiceDep, volume: str, model: str, key: str) -> Response:
+    """One object of a Zarr v3 group that is four times as fine as a stored volume: a document, coordinates or a block.
+
+    `xarray.open_zarr("http://localhost:8000/v1/views/<volume>/<model>")` opens it at once, whatever its size; a block
+    that is not there is computed, kept and answered. Boundaries are those of the volume's attribute `boundary`, else
+    periodic; `<model>;boundary=periodic,wall,periodic` says otherwise, and `;names=ux:u,uy:v,uz:w` what variables and
+    dims are to be called. A volume in a bucket that the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
+    """
+    name, look = _parse(model)
+    card = find_card(name, service)
+    view = await service.in_thread(lambda: service.library.view(_address(volume), card, look))
+    place = view.place(key)
+    if place is None:
+        documents = await service.in_thread(lambda: view.documents)
+        if key not in documents:
+            raise Problem(404, "unknown-key", f"the view has no key {key}")
+        content = documents[key]
+        json = key.rpartition("/")[2] == DOCUMENT
+        media_type = "application/json" if json else "application/octet-stream"
+        return answer(request, content, hashlib.sha256(content).hexdigest()[:32], media_type=media_type)
+    etag = hashlib.sha256(f"{view.fingerprint}/{key}".encode()).hexdigest()[:32]
+    # Neither needs the block itself.
+    if response := unchanged(request, etag):
+        return response
+    if request.method == "HEAD":
+        return head(etag, view.chunk_bytes)
+    service.require_ready()
+    content = await unless_gone(request, service.views.chunk(service, view, key, place))
+    return answer(request, content, etag)

@@ -1,0 +1,1 @@
+"""The device: models, the queue, batches."""

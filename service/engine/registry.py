@@ -1,0 +1,177 @@
+"""Whether a loaded model is the one that its card describes, in the precision that it is loaded in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from models.catalogue import Card, UnknownModelError
+from models.layers import EVERYWHERE
+from models.metrics.report import report
+from models.superresolution import upscale
+from service.engine.scores import close
+from service.problems import unknown_model
+
+if TYPE_CHECKING:
+    from models.catalogue import Catalogue, HeldOut
+    from models.layers import Precision
+    from models.superresolution import SuperResolution
+    from service.api.dependencies import Service
+    from service.engine.device import Device
+
+
+# Of a consistent model. The models shipped have 2e-7 to 6e-7 in float32 and in bfloat16, which spares that step.
+CONSISTENCY: Final = 1e-5
+
+
+def fault(model: SuperResolution, card: Card, sample: HeldOut, tolerance: float) -> str | None:
+    """How the answer of a model to the sample that is shipped with it departs from its card; None if it does not.
+
+    Args:
+        model: loaded.
+        card: of the model.
+        sample: that the card tells the error on.
+        tolerance: of the error, relative.
+    """
+    answer, middle = upscale(model, sample.coarse, sample.boundary), sample.coarse[len(sample.coarse) // 2]
+    found = report(*map(torch.from_numpy, (answer, sample.fine, middle)), boundary=sample.boundary)
+    error, promised, consistency = (found["mae_over_rms"], card.sample.get("mae_over_rms"), found["consistency"])
+    if not close(error, promised, tolerance):
+        return f"its MAE over rms is {error}, its card says {promised}"
+    if card.consistent and not (isinstance(consistency, float) and consistency <= CONSISTENCY):
+        return f"its consistency is {consistency}, expected at most {CONSISTENCY}"
+    return None
+
+
+logger = logging.getLogger("service.engine")
+# Of the memory that is free when a model is loaded, what a batch of it may take.
+PORTION: Final = 0.5
+
+
+def choose(device: str) -> torch.device:
+    """The device that a setting names; ``auto`` is a GPU if there is one."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+class Shelf:
+    """Loaded models beside their cards.
+
+    Args:
+        catalogue: where they come from.
+        device: where they go.
+        precision: of the networks that are certified in it; others are in float32.
+        tolerance: relative departure from a card's error that is still certified.
+
+    Attributes:
+        failures: why models cannot be served.
+        precisions: of the models that are loaded.
+        warnings: what is wrong with models that are served all the same.
+        room: coarse cells of a model that fit the memory at a time, halos included, where that is known.
+        seconds_left: until ``warm`` has loaded the rest, if each takes as long as those before; 0 while nothing tells.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, device: Device, precision: Precision = "float32", tolerance: float = 0.005
+    ) -> None:
+        self.catalogue = catalogue
+        self.device = device
+        self.precision = precision
+        self.tolerance = tolerance
+        self.failures: dict[str, str] = {}
+        self.precisions: dict[str, Precision] = {}
+        self.warnings: dict[str, str] = {}
+        self.room: dict[str, int] = {}
+        self.seconds_left = 0.0
+        self._models: dict[str, SuperResolution] = {}
+        self._loading = threading.Lock()
+
+    def card(self, name: str) -> Card:
+        """The card of a model; raises ``UnknownModelError``."""
+        return self.catalogue.card(name)
+
+    def get(self, name: str) -> SuperResolution:
+        """A model on its device; the first call loads, certifies and measures it, and raises what ``load`` does."""
+        with self._loading:
+            if name not in self._models:
+                model = self._load(name)
+                self._measure(name, model)
+                self._models[name] = model
+            return self._models[name]
+
+    def warm(self) -> None:
+        """Load every model. One that cannot be loaded is left out, not the others with it."""
+        names, began = self.catalogue.names(), time.monotonic()
+        for done, name in enumerate(names, 1):
+            try:
+                self.get(name)
+            except Exception as error:
+                logger.exception("%s cannot be served", name)
+                self.failures[name] = str(error)
+            self.seconds_left = (time.monotonic() - began) / done * (len(names) - done)
+
+    def _load(self, name: str) -> SuperResolution:
+        """A model in the first precision that it is certified in; in float32 if there is none."""
+        card = self.card(name)
+        precision = self.precision if card.architecture else "float32"
+        if precision != "float32":
+            try:
+                model = self.catalogue.load(name, str(self.device), precision)
+                wrong = self._fault(model, card, precision)
+            except RuntimeError as error:  # the device cannot compute in it
+                wrong = str(error)
+            if wrong is None:
+                self.precisions[name] = precision
+                return model
+            self._warn(name, f"not served in {precision} but in float32: {wrong}")
+        model = self.catalogue.load(name, str(self.device))
+        if wrong := self._fault(model, card, "float32"):
+            self._warn(name, f"not what its card says, in float32 on {self.device}: {wrong}")
+        self.precisions[name] = "float32"
+        return model
+
+    def _fault(self, model: SuperResolution, card: Card, precision: Precision) -> str | None:
+        """Why a model is not certified in a precision; None if it is."""
+        if precision == "tf32" and self.device.place.type != "cuda":
+            return f"{self.device} has no tf32"
+        sample = self.catalogue.held_out(card.flow, card.frames)
+        if sample is None or not card.sample:
+            return None if precision == "float32" else "there is no held-out sample with a known error"
+        return fault(model, card, sample, self.tolerance)
+
+    def _warn(self, name: str, message: str) -> None:
+        logger.warning("%s is %s", name, message)
+        self.warnings[name] = f"{self.warnings[name]}; {message}" if name in self.warnings else message
+
+    def _measure(self, name: str, model: SuperResolution) -> None:
+        """Tell how many cells fit the memory at a time from what two blocks take."""
+
+        def run(edge: int) -> int:
+            coarse = torch.zeros(1, model.frames, 3, edge, edge, edge, device=self.device.place)
+            moments = torch.zeros(1, 3, device=self.device.place), torch.zeros(1, device=self.device.place)
+            with torch.inference_mode():
+                return self.device.peak(lambda: model(coarse, *moments, EVERYWHERE))
+
+        few, many = self.device.edges
+        less, more = run(few), run(many)
+        bytes_per_cell = max(1.0, (more - less) / (many**3 - few**3))
+        # What waits to be computed or fetched while another batch is computed.
+        waiting = (self.device.depth - 1) * 4 * 3 * (model.frames + model.factor**3)
+        free = self.device.free
+        if free is not None:
+            fixed = max(0.0, less - bytes_per_cell * few**3)
+            self.room[name] = max(1, int((PORTION * free - fixed) / (bytes_per_cell + waiting)))
+            logger.info("%s takes %.0f bytes a coarse cell: %d fit", name, bytes_per_cell, self.room[name])
+
+
+def find_card(name: str, service: Service) -> Card:
+    """The card of a model; 404 if there is none."""
+    try:
+        return service.shelf.card(name)
+    except UnknownModelError as error:
+        raise unknown_model(error.name, error.known) from error

@@ -1,0 +1,72 @@
+"""How far answers are from the truth, computed as ``models.metrics`` defines it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from models.metrics import report as metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from models.blocks import Boundaries
+    from models.metrics.compare import Value
+
+
+Metrics = dict[str, "float | list[float] | None"]
+TRILINEAR = "trilinear-x4"
+
+
+def measure(
+    answers: NDArray[np.float32],
+    references: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    baselines: NDArray[np.float32],
+    boundary: Boundaries,
+    length: tuple[float, float, float],
+) -> Metrics:
+    """All metrics, each the mean over samples.
+
+    Args:
+        answers: (sample, 3, 4 z, 4 y, 4 x).
+        references: the same.
+        coarse: what the answers are made from, (sample, 3, z, y, x).
+        baselines: what trilinear interpolation makes of it, like the answers.
+        boundary: of each axis (z, y, x).
+        length: of each axis (z, y, x).
+    """
+    rows = [
+        metrics.report(
+            *map(torch.from_numpy, (answer, reference, source)), baseline=plain, boundary=boundary, length=length
+        )
+        for answer, reference, source, plain in zip(
+            answers, references, coarse, map(torch.from_numpy, baselines), strict=True
+        )
+    ]
+    return mean_of(rows)
+
+
+def mean_of(rows: Sequence[Mapping[str, Value]]) -> Metrics:
+    """The mean of every metric over samples."""
+    return {name: _mean([row[name] for row in rows]) for name in rows[0]}
+
+
+def _mean(values: Sequence[Value]) -> float | list[float] | None:
+    """The mean of numbers or, entry by entry, of lists; None where there is none, as JSON has no NaN."""
+    if any(value is None for value in values):
+        return None
+    mean = np.mean(np.array(values, dtype=np.float64), axis=0)
+    if not np.isfinite(mean).all():
+        return None
+    return [float(part) for part in mean] if mean.ndim else float(mean)
+
+
+def close(value: object, to: object, tolerance: float) -> bool:
+    """Whether two numbers agree, relatively; what is no number agrees with nothing."""
+    return isinstance(value, float) and isinstance(to, float) and math.isclose(value, to, rel_tol=tolerance)

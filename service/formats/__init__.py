@@ -1,0 +1,1 @@
+"""What comes in and goes out: npy, NetCDF, Zarr, their layouts and grids, and the sandbox that reads them."""

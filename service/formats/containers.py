@@ -1,0 +1,96 @@
+"""The containers that volumes come in, told apart by media type or, where none is given, by their first bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from service.formats.netcdf import NetcdfBody
+from service.formats.npy import NpyBody
+from service.formats.zarr_zip import ZarrBody
+from service.problems import malformed, unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.settings import Settings
+
+
+class Opened(Protocol):
+    """A body that has been looked at, and was found safe to read.
+
+    Attributes:
+        content: an array, or a dataset whose arrays are read when they are asked for.
+    """
+
+    content: Any
+
+    def write(self, answer: Any) -> list[memoryview]:  # noqa: ANN401 what content is
+        """An answer in the same container, as pieces of a body."""
+        ...
+
+
+class Container(NamedTuple):
+    """A container.
+
+    Attributes:
+        media_types: its media types; answers carry the first.
+        magic: what its bytes begin with.
+        open: reads a body's head.
+        foreign: whether it is read by libraries that were not made for hostile input.
+    """
+
+    media_types: tuple[str, ...]
+    magic: tuple[bytes, ...]
+    open: Callable[[bytes, Settings], Opened]
+    foreign: bool = True
+
+    @property
+    def media_type(self) -> str:
+        """What its answers are called."""
+        return self.media_types[0]
+
+
+CONTAINERS: Final = (
+    Container(("application/x-npy",), (b"\x93NUMPY",), NpyBody, foreign=False),
+    Container(("application/netcdf", "application/x-netcdf"), (b"\x89HDF\r\n\x1a\n", b"CDF"), NetcdfBody),
+    Container(("application/zip", "application/x-zip-compressed"), (b"PK\x03\x04",), ZarrBody),
+)
+MEDIA_TYPES: Final = tuple(container.media_type for container in CONTAINERS)
+# What clients say that do not know the type of a file, curl among them.
+UNSAID: Final = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
+
+
+def check_media_type(media_type: str) -> None:
+    """Refuse (415) what no container is called."""
+    if media_type not in UNSAID and not any(media_type in container.media_types for container in CONTAINERS):
+        raise unsupported(field="Content-Type", value=media_type, expected=", ".join(MEDIA_TYPES))
+
+
+def recognise(body: Body) -> Container:
+    """The container of a body.
+
+    Raises:
+        Problem: 415 if it is none of ours, 400 if its bytes are not what its media type says.
+    """
+    check_media_type(body.media_type)
+    found = next((container for container in CONTAINERS if body.content.startswith(container.magic)), None)
+    if body.media_type in UNSAID:
+        if found is None:
+            raise unsupported(field="Content-Type", value=body.media_type or None, expected=", ".join(MEDIA_TYPES))
+        return found
+    if found is None or body.media_type not in found.media_types:
+        actual = found.media_type if found else "no container that is read here"
+        raise malformed(field="body", value=actual, expected=f"{body.media_type}, as its Content-Type says")
+    return found
+
+
+class Body(NamedTuple):
+    """What was sent.
+
+    Attributes:
+        content: the bytes.
+        media_type: what they are said to be, without parameters; "" if nothing was said.
+    """
+
+    content: bytes
+    media_type: str

@@ -1,0 +1,201 @@
+"""Reading foreign containers in processes of their own.
+
+HDF5, Zarr and their codecs are C libraries that were not made for hostile input: a few wrong bytes can hang or crash
+them. Such a process is given a time and a memory limit; when it fails, the request fails, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import queue
+import resource
+import signal
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from service.formats.containers import Body, Container, Opened, recognise
+from service.formats.velocity import Volume, read
+from service.problems import Problem, malformed, unfit
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+
+logger = logging.getLogger("service.sandbox")
+# Not forked: this process has threads, and may hold a GPU.
+START: Final = multiprocessing.get_context("spawn")
+# Most memory of a reader: so many times a body and what it holds, and its libraries.
+ROOM: Final = 4
+SPARE: Final = 2 << 30
+# A process imports its libraries first.
+STARTING_S: Final = 120
+
+
+class Reading(NamedTuple):
+    """A volume that has been read.
+
+    Attributes:
+        container: what it came in.
+        opened: writes answers like it; its content is gone.
+        volume: the velocity and its layout.
+    """
+
+    container: Container
+    opened: Opened
+    volume: Volume
+
+
+def read_body(body: Body, settings: Settings, factor: int) -> Reading:
+    """Read a body, and make sure that what came with the velocity can be sent back.
+
+    Args:
+        body: a coarse volume or a reference.
+        settings: for what is allowed.
+        factor: how much finer than a coarse volume it is.
+
+    Raises:
+        Problem: if it is none of the containers or layouts, or over a limit.
+    """
+    container = recognise(body)
+    opened = container.open(body.content, settings)
+    volume = read(opened.content, settings, factor)
+    try:
+        opened.write(volume.layout.trial())
+    except Exception as error:  # whatever writers make of foreign attributes
+        found = f"not writable: {type(error).__name__}"
+        raise unfit(field="attributes", value=found, expected="text and numbers") from error
+    opened.content = None
+    return Reading(container, opened, volume)
+
+
+Task = Callable[[Body, Settings, int], Reading]
+
+
+def _work(connection: Connection, settings: Settings, task: Task) -> None:
+    """What a reading process does until it is told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    used = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    room = used + SPARE + ROOM * (settings.max_body_bytes + settings.max_decoded_bytes)
+    # Not every system can limit it.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    connection.send(None)
+    while True:
+        try:
+            body, factor = connection.recv()
+        except EOFError:
+            return
+        outcome: Reading | Exception
+        try:
+            outcome = task(body, settings, factor)
+        except Problem as problem:
+            # What it was raised from may be an error of a library that cannot be pickled, or not be unpickled.
+            problem.__cause__ = problem.__context__ = None
+            outcome = problem.with_traceback(None)
+        except MemoryError:
+            outcome = malformed(field="body", value="too large for its reader", expected="a smaller volume")
+        except Exception:  # noqa: BLE001 a bug of ours, told where it is logged
+            outcome = RuntimeError(traceback.format_exc())
+        connection.send(outcome)
+
+
+class _Process:
+    """One reading process."""
+
+    def __init__(self, settings: Settings, task: Task) -> None:
+        self.connection, theirs = START.Pipe()
+        self.process = START.Process(target=_work, args=(theirs, settings, task), daemon=True, name="reader")
+        self.process.start()
+        theirs.close()
+        try:
+            self.wait(STARTING_S)
+        except (EOFError, OSError):
+            self.close()
+            raise
+
+    def wait(self, seconds: float) -> Reading | Exception | None:
+        """What it answers; raises ``EOFError`` if it ended, ``TimeoutError`` if it takes too long."""
+        if not self.connection.poll(seconds):
+            raise TimeoutError
+        outcome: Reading | Exception | None = self.connection.recv()
+        return outcome
+
+    def close(self, grace_s: float = 0) -> None:
+        """End it, whatever it does; one at rest ends by itself when given a moment."""
+        self.connection.close()
+        self.process.join(grace_s)
+        self.process.kill()
+        self.process.join()
+
+
+class Quarantine:
+    """Processes that read bodies, as many as may read at a time; each is started when it is first needed.
+
+    Args:
+        settings: for what is allowed.
+        task: what reads; another one in tests.
+    """
+
+    def __init__(self, settings: Settings, task: Task = read_body) -> None:
+        self.settings = settings
+        self.task = task
+        # The last one used is used first.
+        self._places: queue.LifoQueue[_Process | None] = queue.LifoQueue()
+        for _ in range(settings.readers):
+            self._places.put(None)
+        self._running: set[_Process] = set()
+
+    def _start(self) -> _Process:
+        process = _Process(self.settings, self.task)
+        self._running.add(process)
+        return process
+
+    def _end(self, process: _Process, grace_s: float = 0) -> None:
+        self._running.discard(process)
+        process.close(grace_s)
+
+    def warm(self) -> None:
+        """Start as many processes as are to be there from the start."""
+        for _ in range(min(self.settings.warm_readers, self.settings.readers)):
+            self._places.put(self._places.get() or self._start())
+
+    def read(self, body: Body, factor: int = 1) -> Reading:
+        """Read a body; see [`read_body`][service.formats.sandbox.read_body].
+
+        Raises:
+            Problem: also if reading takes too long or breaks its process.
+        """
+        if not recognise(body).foreign:
+            return read_body(body, self.settings, factor)
+        process = self._places.get()
+        try:
+            if process and not process.process.is_alive():
+                self._end(process)
+                process = None
+            process = process or self._start()
+            process.connection.send((body, factor))
+            outcome = process.wait(self.settings.read_timeout_s)
+        except (EOFError, OSError) as error:
+            # TimeoutError is an OSError.
+            slow = isinstance(error, TimeoutError)
+            logger.warning("a body of %d bytes %s its reader", len(body.content), "held up" if slow else "broke")
+            if process:
+                self._end(process)
+            process = None
+            value = f"not read after {self.settings.read_timeout_s:g} s" if slow else "broken: it ended its reader"
+            raise malformed(field="body", value=value, expected="a whole volume") from error
+        finally:
+            self._places.put(process)
+        if isinstance(outcome, Exception):
+            raise outcome
+        assert outcome is not None  # noqa: S101 said once, at the start
+        return outcome
+
+    def close(self) -> None:
+        """End all processes; those at work lose it."""
+        for process in list(self._running):
+            self._end(process, grace_s=1)

@@ -1,0 +1,197 @@
+"""Zipped Zarr groups, v2 and v3. Nothing is unpacked to disk; the group lives in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import warnings
+import zipfile
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+import xarray as xr
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from service.formats.decompressed_size import ExpansionError
+from service.formats.zarr_codecs import Chunks, check_array
+from service.problems import Problem, malformed, too_large, unfit
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+Files = dict[str, bytes]
+METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+METADATA: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
+# Below this a good ratio costs nothing.
+SMALL: Final = 1 << 20
+# Longest edge of the chunks of an answer.
+EDGE: Final = 128
+
+
+class ZarrBody:
+    """A zipped Zarr group.
+
+    Attributes:
+        content: the dataset; its arrays are decoded when they are asked for.
+        root: folder of the archive that the group is in, with a slash; "" if it is the archive itself.
+        version: of the Zarr format.
+        consolidated: whether the group carries consolidated metadata.
+    """
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        files = unpack(content, settings)
+        self.root, self.version = find_group(files)
+        group = {name.removeprefix(self.root): data for name, data in files.items() if name.startswith(self.root)}
+        # Each array's own metadata is what is checked, so it is what must be read.
+        self.consolidated = _drop_consolidated(group, self.version)
+        make = default_buffer_prototype().buffer.from_bytes
+        store = MemoryStore({name: make(data) for name, data in group.items()}, read_only=True)
+        try:
+            _inspect(group, store, settings)
+            self.content = xr.open_zarr(store, consolidated=False, decode_times=False, chunks=None)
+        except Problem:
+            raise
+        except Exception as error:  # whatever zarr makes of foreign metadata
+            raise malformed(field="body", value="no readable Zarr group", expected="a Zarr group") from error
+
+    def write(self, answer: xr.Dataset) -> list[memoryview]:
+        """A dataset as pieces of a body: a group of the same version, in the same folder."""
+        store = MemoryStore()
+        encoding: dict[str, dict[str, Any]] = {}
+        for name, variable in answer.variables.items():
+            # Turbulence does not compress; leave its bytes alone.
+            encoding[str(name)] = {"compressors": None, "chunks": tuple(min(EDGE, n) for n in variable.shape)}
+        with warnings.catch_warnings():
+            # Consolidated metadata and texts of one length are no part of the v3 specification yet; they came so.
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            warnings.simplefilter("ignore", UnstableSpecificationWarning)
+            answer.to_zarr(store, mode="w", zarr_format=self.version, consolidated=self.consolidated, encoding=encoding)
+        pieces = io.BytesIO()
+        with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in sorted(store._store_dict.items()):  # noqa: SLF001 keys are listed asynchronously
+                archive.writestr(zipfile.ZipInfo(self.root + name), data.to_bytes())
+        return [pieces.getbuffer()]
+
+
+def unpack(content: bytes, settings: Settings) -> Files:
+    """Read an archive into memory, within limits.
+
+    Raises:
+        Problem: 400 if it is broken, 413 if it is or grows too large, 422 if a name climbs out or stands for no plain
+            file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check_entries(entries, len(content), settings)
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except Problem:
+        raise
+    except Exception as error:  # whatever zipfile makes of foreign bytes
+        raise malformed(field="body", value="no whole zip archive", expected="a zip archive") from error
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], length: int, settings: Settings) -> None:
+    if len(entries) > settings.max_archive_entries:
+        raise too_large(field="body", value=f"{len(entries)} files", limit=f"{settings.max_archive_entries} files")
+    total = sum(entry.file_size for entry in entries)
+    if total > settings.max_decoded_bytes:
+        raise too_large(field="body", value=f"{total} bytes decompressed", limit=f"{settings.max_decoded_bytes} bytes")
+    if total > SMALL and total > settings.max_compression_ratio * length:
+        raise too_large(
+            field="body",
+            value=f"compressed by a factor of {total / length:.0f}",
+            limit=f"{settings.max_compression_ratio:g}",
+        )
+    names = set()
+    for entry in entries:
+        name = entry.filename
+        steps = name.split("/")
+        if name.startswith("/") or "\\" in name or ":" in steps[0] or not {"", ".", ".."}.isdisjoint(steps):
+            raise unfit(field="body", value=f"an archive with a file at {name!r}", expected="paths inside the group")
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise unfit(field="body", value=f"an archive in which {name!r} is no plain file", expected="plain files")
+        if name in names:
+            raise unfit(field="body", value=f"an archive with two files at {name!r}", expected="one file a path")
+        if entry.compress_type not in METHODS or entry.flag_bits & 1:
+            raise unfit(
+                field="body",
+                value=f"an archive in which {name!r} is encrypted or not deflated",
+                expected="stored or deflated files",
+            )
+        names.add(name)
+
+
+def find_group(files: Files) -> tuple[str, int]:
+    """The folder of the outermost group, and its Zarr version.
+
+    Raises:
+        Problem: 400 if there is none, 422 if there are several side by side.
+    """
+    groups = sorted(
+        (len(path.parts), str(path.parent) + "/" if len(path.parts) > 1 else "", 3 if path.name == "zarr.json" else 2)
+        for path in map(PurePosixPath, files)
+        if path.name in ("zarr.json", ".zgroup")
+    )
+    if not groups:
+        raise malformed(field="body", value="an archive without a Zarr group", expected="a Zarr group")
+    depth, root, version = groups[0]
+    if len([group for group in groups if group[0] == depth]) > 1:
+        raise unfit(field="body", value="an archive with several Zarr groups", expected="one")
+    return root, version
+
+
+def _json(group: Files, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(group[name])
+    except (ValueError, RecursionError) as error:
+        raise malformed(field=name, value="no JSON", expected="Zarr metadata") from error
+    if not isinstance(content, dict):
+        raise malformed(field=name, value="no JSON object", expected="Zarr metadata")
+    return content
+
+
+def _drop_consolidated(group: Files, version: int) -> bool:
+    """Take consolidated metadata out of a group, and say whether there was any."""
+    if version == 2:  # noqa: PLR2004 the old one
+        return group.pop(".zmetadata", None) is not None
+    node = _json(group, "zarr.json")
+    if node.get("consolidated_metadata") is None:
+        return False
+    del node["consolidated_metadata"]
+    group["zarr.json"] = json.dumps(node).encode()
+    return True
+
+
+def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
+    """Refuse arrays whose decoding would run foreign code or fill the memory."""
+    nodes = {str(path.parent) for path in map(PurePosixPath, group) if path.name in METADATA} - {"."}
+    if len(nodes) > settings.max_arrays:
+        raise too_large(field="body", value=f"{len(nodes)} arrays", limit=f"{settings.max_arrays} arrays")
+    if nested := sorted(node for node in nodes if "/" in node):
+        raise unfit(field=nested[0], value="in a group of its own", expected="arrays in the outermost group alone")
+    left = settings.max_decoded_bytes
+    root = zarr.open_group(store, mode="r", use_consolidated=False)
+    for name, node in root.members():
+        if not isinstance(node, zarr.Array):
+            raise unfit(field=name, value="a group", expected="arrays in the outermost group alone")
+        check_array(name, node, settings.max_chunks)
+        chunks = Chunks.of(name, node)
+        if max(node.size * node.dtype.itemsize, chunks.nbytes) > left:
+            raise too_large(
+                field="body", value="too large once decompressed", limit=f"{settings.max_decoded_bytes} bytes"
+            )
+        try:
+            decoded = sum(
+                chunks.measure(data)
+                for path, data in group.items()
+                if path.startswith(f"{name}/") and PurePosixPath(path).name not in METADATA
+            )
+        except ExpansionError as error:
+            raise too_large(field=name, value=f"{error}", limit="as much as its shape says") from error
+        left -= max(decoded, node.size * node.dtype.itemsize)

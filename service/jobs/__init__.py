@@ -1,0 +1,1 @@
+"""What runs in the background: orders, the list of jobs, filling a volume block by block."""

@@ -1,0 +1,127 @@
+"""A stored super-resolved volume held against a stored reference, slab by slab: neither is ever in memory."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from models.blocks import Block, Plan
+from models.metrics import compare as comparison
+from models.operators import trilinear
+from service.engine.scores import mean_of
+from service.formats.grid import FACTOR, check_pair, length_of
+from service.problems import StoppedError, storing, unfit, within
+from service.volumes.source import open_source
+
+if TYPE_CHECKING:
+    from models.blocks import Read
+    from service.api.dependencies import Service
+    from service.jobs.progress import Progress
+    from service.volumes.source import Source
+    from service.volumes.storage import Location
+    from service.volumes.view import SuperResolved
+
+
+HALO = 1
+# Fine cells that are read at a time.
+SLAB = 1 << 23
+
+
+def check_reference(view: SuperResolved, reference: Source) -> int:
+    """Refuse a reference that does not fit, and say which of its levels the first answer is compared with.
+
+    Raises:
+        Problem: 422 if its cells are not the fine ones, or its levels neither those of the answer nor of the source.
+    """
+    check_pair(view.source, reference)
+    if reference.levels == view.levels:
+        return 0
+    if reference.levels == view.source.levels:
+        return view.card.frames // 2
+    expected = f"{view.levels}, one for each level of the answer"
+    raise unfit(field="reference.levels", value=reference.levels, expected=expected)
+
+
+async def compare(
+    service: Service, view: SuperResolved, target: Location, reference: Source, progress: Progress
+) -> dict[str, Any]:
+    """All metrics of an answer that is stored, and of trilinear interpolation, as `POST /v1/validate` gives them.
+
+    Raises:
+        Problem: as reading does.
+    """
+    stopped = threading.Event()
+    return await service.in_thread(
+        lambda: _measure(service, view, target, reference, progress, stopped), service.comparers, stopped
+    )
+
+
+def _measure(
+    service: Service,
+    view: SuperResolved,
+    target: Location,
+    reference: Source,
+    progress: Progress,
+    stopped: threading.Event,
+) -> dict[str, Any]:
+    with within("answer"):
+        answer = open_source(target, target.tag().digest, service.settings, factor=FACTOR)
+    first = check_reference(view, reference)
+    rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
+
+    def tell(done: int, total: int) -> None:
+        if stopped.is_set():
+            raise StoppedError
+        if progress.stage != "comparing":
+            progress.begin("comparing", 2 * view.levels * total, 0)
+        progress.done = sum(map(len, rows.values())) * total + done
+
+    scratch = service.library.locations.scratch_folder
+    with storing(f"what the spectra of {reference.name} need"):
+        scratch.mkdir(parents=True, exist_ok=True)
+        for level in range(view.levels):
+            coarse = one_level(view.source, level + view.card.frames // 2)
+            plain = interpolated(view, coarse)
+            for name, ours in (("metrics", one_level(answer, level)), ("trilinear", plain)):
+                found = comparison.compare(
+                    ours,
+                    one_level(reference, first + level),
+                    coarse,
+                    plain,
+                    cells=reference.cells,
+                    boundary=view.boundary,
+                    length=length_of(reference),
+                    slab=SLAB,
+                    scratch=scratch,
+                    progress=tell,
+                )
+                rows[name].append(found)
+    means = {name: mean_of(each) for name, each in rows.items()}
+    return {"model": view.card.name, "boundary": list(view.boundary), "levels": view.levels, **means}
+
+
+def one_level(source: Source, level: int) -> Read[np.float32]:
+    """Reads velocity, (3, z, y, x), of one level."""
+    return lambda z, y, x: source.read(range(level, level + 1), z, y, x)[0]
+
+
+def interpolated(view: SuperResolved, coarse: Read[np.float32]) -> Read[np.float32]:
+    """Trilinear interpolation of a level where it is read, (3, fine z, fine y, fine x)."""
+    layout = Plan(view.source.cells, (1, 1, 1), HALO, view.boundary)
+
+    def read(z: slice, y: slice, x: slice) -> Any:  # noqa: ANN401 float32
+        wanted = (z, y, x)
+        start = tuple(each.start // FACTOR for each in wanted)
+        stop = tuple(-(-each.stop // FACTOR) for each in wanted)
+        padded = layout.assemble(coarse, Block(start, stop))
+        fine = trilinear(torch.from_numpy(padded)[None])[0].numpy()
+        inner = (
+            slice(each.start - FACTOR * first, each.stop - FACTOR * first)
+            for each, first in zip(wanted, start, strict=True)
+        )
+        return np.ascontiguousarray(fine[:, *inner])
+
+    return read

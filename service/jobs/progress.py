@@ -1,0 +1,54 @@
+"""How far a job is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        stage: "computing" blocks, or "comparing" slabs.
+        total: blocks or slabs in all; None until they were counted.
+        done: of them.
+        computed: of these, since it was taken up.
+        cells: fine cells of a block.
+        began: when it was taken up, by the monotonic clock.
+    """
+
+    stage: str = "computing"
+    total: int | None = None
+    done: int = 0
+    computed: int = 0
+    cells: int = 0
+    began: float = 0.0
+
+    def told(self) -> dict[str, Any]:
+        """As others are told of it."""
+        return {
+            "stage": self.stage,
+            "blocks": self.total,
+            "blocks_done": self.done,
+            "voxels_per_second": self.rate,
+            "seconds_left": self.seconds_left,
+        }
+
+    def begin(self, stage: str, total: int, cells: int) -> None:
+        """Go on to a stage."""
+        self.stage, self.total, self.done, self.computed, self.cells = stage, total, 0, 0, cells
+        self.began = time.monotonic()
+
+    @property
+    def rate(self) -> float | None:
+        """Fine cells a second since it was taken up; None before the first."""
+        seconds = time.monotonic() - self.began
+        return self.cells * self.computed / seconds if self.computed and seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that the rest takes at this rate; None where there is none yet."""
+        return None if self.total is None or not self.rate else (self.total - self.done) * self.cells / self.rate

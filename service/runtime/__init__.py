@@ -1,0 +1,1 @@
+"""What every process needs: threads, logs, metrics, shutdown."""

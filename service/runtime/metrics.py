@@ -1,0 +1,104 @@
+"""What is told of requests: to Prometheus, to the log and to the client."""
+
+from __future__ import annotations
+
+import collections
+from typing import TYPE_CHECKING, get_args
+
+import torch
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from service.jobs.repository import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from service.api.dependencies import Service
+
+
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+
+
+class Metrics:
+    """All metrics of an app, in a registry of its own, so that two apps in a process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        to = self.registry
+        self.requests = Counter(
+            "eddylift_requests",
+            "Requests answered; 499 is a client that went away.",
+            ["route", "method", "status"],
+            registry=to,
+        )
+        self.request_seconds = Histogram(
+            "eddylift_request_seconds",
+            "From the head of a request to its last byte.",
+            ["route"],
+            buckets=SECONDS,
+            registry=to,
+        )
+        self.errors = Counter("eddylift_errors", "Problem documents sent, by kind.", ["kind"], registry=to)
+        self.open_requests = Gauge("eddylift_open_requests", "Requests that hold a volume.", registry=to)
+        self.queue_blocks = Gauge("eddylift_queue_blocks", "Blocks waiting for the device.", registry=to)
+        self.queue_cells = Gauge("eddylift_queue_cells", "Coarse cells waiting or being computed.", registry=to)
+        self.queue_seconds = Histogram(
+            "eddylift_queue_seconds", "From a request's admission to its first batch.", buckets=SECONDS, registry=to
+        )
+        self.batch_blocks = Histogram(
+            "eddylift_batch_blocks", "Blocks in a batch.", ["model"], buckets=SIZES, registry=to
+        )
+        self.batch_requests = Histogram(
+            "eddylift_batch_requests", "Requests that share a batch.", ["model"], buckets=SIZES, registry=to
+        )
+        self.compute_seconds = Histogram(
+            "eddylift_compute_seconds", "Time on the device, by batch.", ["model"], buckets=SECONDS, registry=to
+        )
+        self.voxels = Counter("eddylift_fine_voxels", "Fine voxels computed.", ["model"], registry=to)
+        self.out_of_memory = Counter("eddylift_out_of_memory", "Batches that did not fit the device.", registry=to)
+        self.dropped_blocks = Counter(
+            "eddylift_dropped_blocks", "Blocks not computed because nobody waits for them any more.", registry=to
+        )
+        self.ready = Gauge("eddylift_ready", "1 once the models are warm.", registry=to)
+        ProcessCollector(registry=to)
+
+
+class Watch(Collector):
+    """Jobs, blocks that were computed for them and for views, and the memory of a GPU.
+
+    It reads the list of jobs: collect it outside the event loop.
+
+    Args:
+        service: what is watched.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def collect(self) -> Iterator[Metric]:
+        """Look all of it up."""
+        jobs = GaugeMetricFamily("eddylift_jobs", "Jobs on the list, by state.", labels=["state"])
+        states = collections.Counter(job.state for job in self.service.jobs.ledger.all())
+        for state in get_args(State):
+            jobs.add_metric([state], states[state])
+        yield jobs
+        blocks = CounterMetricFamily(
+            "eddylift_volume_blocks", "Blocks of stored volumes computed in this process.", labels=["purpose"]
+        )
+        blocks.add_metric(["view"], self.service.views.computed)
+        blocks.add_metric(["job"], self.service.jobs.computed)
+        yield blocks
+        memory = GaugeMetricFamily(
+            "eddylift_device_memory_bytes", "Memory of the GPU, that of other processes with it.", labels=["state"]
+        )
+        place = self.service.shelf.device.place
+        if place.type == "cuda":
+            free, total = torch.cuda.mem_get_info(place)
+            memory.add_metric(["free"], free)
+            memory.add_metric(["used"], total - free)
+        yield memory

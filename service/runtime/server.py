@@ -1,0 +1,52 @@
+"""A server that takes its leave: it says so first, and goes when those who ask have had time to see it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    import socket
+    from types import FrameType
+
+    from service.api.dependencies import Service
+
+
+class Server(uvicorn.Server):
+    """Upon SIGTERM, admits nothing more and is not ready; a while later it closes, once what was admitted is done.
+
+    A second signal, or SIGINT, does not wait.
+
+    Args:
+        config: of uvicorn.
+        service: what is served.
+        drain_s: seconds from the one to the other.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, drain_s: float) -> None:
+        super().__init__(config)
+        self.service = service
+        self.drain_s = drain_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn, and the class above."""
+        waits = sig == signal.SIGTERM and self._loop is not None and not self.service.leaving
+        self.service.leaving = True  # who watches a job is let go, too
+        if not waits or self._loop is None:
+            super().handle_exit(sig, frame)
+            return
+        self._loop.call_soon_threadsafe(self._leave, sig)
+
+    def _leave(self, sig: int) -> None:
+        self._leaving = asyncio.create_task(self.service.leave())
+        asyncio.get_running_loop().call_later(self.drain_s, super().handle_exit, sig, None)

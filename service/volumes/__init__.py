@@ -1,0 +1,1 @@
+"""Stored volumes and views of them."""

@@ -1,0 +1,183 @@
+"""Views: super-resolved volumes whose blocks are computed when somebody looks at them, and kept while there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from service.engine.engine import compute
+from service.problems import storing
+from service.volumes.blocks import part_of
+from service.volumes.files import PART, is_left, write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.api.dependencies import Service
+    from service.volumes.opener import Library
+    from service.volumes.source import Scale, Source
+    from service.volumes.view import Place, SuperResolved
+
+
+class Shelter:
+    """Files of a folder up to a size; those that were not used for longest go first.
+
+    Args:
+        root: the folder.
+        budget: bytes.
+        spare: see [`require_room`][service.volumes.files.require_room].
+    """
+
+    def __init__(self, root: Path, budget: int, spare: int = 0) -> None:
+        self.root = root
+        self.budget = budget
+        self.spare = spare
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._total = 0
+        self._changing = threading.Lock()
+        if root.exists():
+            found: list[tuple[float, int, str]] = []
+            for path in root.rglob("*"):
+                with suppress(FileNotFoundError):  # services that share the folder write and drop
+                    if not path.name.startswith(PART):
+                        status = path.stat()
+                        if stat.S_ISREG(status.st_mode):
+                            found.append((status.st_mtime, status.st_size, str(path.relative_to(root))))
+                    elif is_left(path):
+                        path.unlink()
+            for _, size, name in sorted(found):
+                self._note(name, size)
+
+    def _note(self, name: str, size: int) -> None:
+        self._total += size - self._sizes.pop(name, 0)
+        self._sizes[name] = size
+
+    def get(self, name: str) -> bytes | None:
+        """Content of a file; None if it is not there."""
+        path = self.root / name
+        try:
+            content = path.read_bytes()
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        with self._changing:
+            if name in self._sizes:
+                self._sizes.move_to_end(name)
+        return content
+
+    def put(self, name: str, content: bytes) -> None:
+        """Store a file, whole or not at all, and make room for it.
+
+        Raises:
+            OSError: if there is no room on the disk without all the others.
+        """
+        while True:
+            try:
+                write_whole(self.root / name, content, self.spare)
+                break
+            except OSError as error:
+                with self._changing:
+                    if error.errno != errno.ENOSPC or not self._sizes:
+                        raise
+                    self._drop_oldest()
+        with self._changing:
+            self._note(name, len(content))
+            while self._total > self.budget and len(self._sizes) > 1:
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest, size = self._sizes.popitem(last=False)
+        self._total -= size
+        (self.root / oldest).unlink(missing_ok=True)
+
+
+class Views:
+    """What is looked at.
+
+    Args:
+        library: what is open.
+        root: folder for what is computed.
+        budget: bytes of blocks that are kept.
+        limit: blocks that are read and computed at a time.
+        spare: see [`require_room`][service.volumes.files.require_room].
+    """
+
+    def __init__(self, library: Library, root: Path, budget: int, limit: int, spare: int = 0) -> None:
+        self.library = library
+        self.blocks = Shelter(root, budget, spare)
+        self.computed = 0
+        self._places = asyncio.Semaphore(limit)
+        self._measuring = asyncio.Lock()
+        self._measurers = anyio.CapacityLimiter(1)
+        self._running: dict[tuple[str, Place], asyncio.Task[dict[str, bytes]]] = {}
+        self._waiting: dict[tuple[str, Place], int] = {}
+
+    async def chunk(self, service: Service, view: SuperResolved, key: str, place: Place) -> bytes:
+        """A chunk, stored or computed now. Readers of one block share a computation, which ends with the last of them.
+
+        Raises:
+            Problem: as [`compute`][service.engine.engine.compute] and
+                [`Source.block`][service.volumes.source.Source.block] do.
+        """
+        stored = await service.in_thread(lambda: self.blocks.get(f"{view.fingerprint}/{key}"))
+        if stored is not None:
+            return stored
+        block = view.fingerprint, place
+        if block not in self._running:
+            self._running[block] = asyncio.create_task(self._fill(service, view, place))
+            self._running[block].add_done_callback(lambda task: self._forget(block, task))
+        task = self._running[block]
+        self._waiting[block] = self._waiting.get(block, 0) + 1
+        try:
+            chunks = await asyncio.shield(task)
+        finally:
+            self._waiting[block] -= 1
+            if not self._waiting[block]:
+                del self._waiting[block]
+                task.cancel()
+                self._forget(block, task)
+        return chunks[key]
+
+    def _forget(self, block: tuple[str, Place], task: asyncio.Task[dict[str, bytes]]) -> None:
+        """Let the next reader of a block begin anew, if nobody has already."""
+        if self._running.get(block) is task:
+            del self._running[block]
+
+    async def compute(
+        self, service: Service, view: SuperResolved, place: Place, *, background: bool = False
+    ) -> dict[str, bytes]:
+        """Read and compute a block: its chunks by their keys. See ``chunk`` for errors."""
+        scale = await self.scale(service, view.source, view.span(place))
+        answer = await compute(
+            service, view.card, lambda model: part_of(view, model, place, scale), background=background
+        )
+        return await service.in_thread(lambda: view.chunks(place, answer.fine[0]))
+
+    async def scale(self, service: Service, source: Source, levels: range) -> Scale:
+        """Mean and rms of a source; measured one after another, so that a large one leaves readers to the others."""
+        if known := source.scales.get((levels.start, levels.stop)):
+            return known
+        async with self._measuring:
+            stopped = threading.Event()
+            return await service.in_thread(lambda: source.scale(levels, stopped), self._measurers, stopped)
+
+    async def _fill(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
+        async with self._places:
+            chunks = await self.compute(service, view, place)
+            self.computed += 1
+
+            def keep() -> None:
+                with storing("a block"):
+                    for key, content in chunks.items():
+                        self.blocks.put(f"{view.fingerprint}/{key}", content)
+
+            await service.in_thread(keep)
+            return chunks

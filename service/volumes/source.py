@@ -1,0 +1,210 @@
+"""Coarse volumes that are read where and when they are needed: Zarr groups of any size."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+
+from models.blocks import parse_boundary
+from service.formats.grid import AXES
+from service.formats.survey import COMPONENTS, TIME, Found, narrow, survey
+from service.problems import Problem, StoppedError, malformed, too_large, unfit
+from service.volumes.checked_store import Measured
+from service.volumes.files import write_whole
+from service.volumes.storage import reaching
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.blocks import Block, Boundaries, Plan
+    from service.settings import Settings
+    from service.volumes.storage import Location
+
+    Scale = tuple[NDArray[np.float32], np.float32]
+
+
+# Cells of one component that are read at a time for the moments.
+SLAB: Final = 1 << 22
+
+
+@dataclass
+class Source:
+    """An opened volume. Reads may run side by side.
+
+    Attributes:
+        name: what it is called.
+        tag: other content, other tag.
+        dataset: as it is stored: times are numbers, nothing is scaled.
+        found: its velocity.
+        notes: folder where its moments are kept; None keeps them in memory alone.
+    """
+
+    name: str
+    tag: str
+    dataset: xr.Dataset
+    found: Found
+    settings: Settings
+    notes: Path | None = None
+    scales: dict[tuple[int, int], Scale] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Coarse cells along (z, y, x)."""
+        return self.found.cells
+
+    @property
+    def coordinates(self) -> tuple[NDArray[np.float64] | None, ...]:
+        """Centres of the cells along (z, y, x), where there are any."""
+        return self.found.coordinates
+
+    @property
+    def levels(self) -> int:
+        """Time levels."""
+        return 1 if self.found.levels is None else self.found.levels
+
+    @property
+    def boundary(self) -> Boundaries | None:
+        """What its attribute ``boundary`` says; None if there is none.
+
+        Raises:
+            Problem: 422 if it is not a boundary.
+        """
+        said = self.dataset.attrs.get("boundary")
+        if said is None:
+            return None
+        try:
+            return parse_boundary(said if isinstance(said, str) else ",".join(map(str, said)))
+        except (TypeError, ValueError) as error:
+            expected = "periodic, wall or open, or three of them for z, y, x"
+            raise unfit(field="boundary", value=str(said), expected=expected) from error
+
+    def read(self, levels: range, z: slice, y: slice, x: slice) -> NDArray[np.float32]:
+        """Velocity (level, 3, z, y, x) in a range of cells.
+
+        Raises:
+            Problem: 422 if there is a value that cannot be a velocity, 400 if a chunk does not decode.
+        """
+        where: dict[str, Any] = dict(zip(AXES, (z, y, x), strict=True))
+        if self.found.levels is not None:
+            where[TIME] = slice(levels.start, levels.stop)
+        parts = []
+        for number, name in enumerate(COMPONENTS):
+            values = self.found.select(self.dataset, number, where)
+            parts.append(narrow(values if self.found.levels is not None else values[None], name, self.settings))
+        return np.stack(parts, axis=1)
+
+    def block(self, levels: range, layout: Plan, block: Block) -> NDArray[np.float32]:
+        """A block with its halo, (level, 3, z, y, x); see ``read`` for errors."""
+        return layout.assemble(lambda z, y, x: self.read(levels, z, y, x), block)
+
+    def scale(self, levels: range, stopped: threading.Event | None = None) -> Scale:
+        """Mean velocity and rms of all components about it, over levels and cells; see ``read`` for errors.
+
+        Found once, in one pass through slabs of the volume, and kept.
+
+        Raises:
+            StoppedError: soon after the event was set.
+        """
+        key = (levels.start, levels.stop)
+        if key not in self.scales:
+            note = self.notes / f"{self.tag[:32]}-{levels.start}-{levels.stop}.json" if self.notes else None
+            try:
+                mean, rms = json.loads(note.read_bytes()) if note else self._measure(levels, stopped)
+            except (OSError, ValueError, TypeError):
+                mean, rms = self._measure(levels, stopped)
+                if note:
+                    with suppress(OSError):  # it can be found again
+                        write_whole(note, json.dumps([mean, rms]).encode())
+            self.scales[key] = np.array(mean, np.float32), np.float32(rms)
+        return self.scales[key]
+
+    def _measure(self, levels: range, stopped: threading.Event | None) -> tuple[list[float], float]:
+        depth, height, width = self.cells
+        rows = min(height, max(1, SLAB // width))
+        planes = max(1, SLAB // (rows * width))
+        count, mean, squares = 0, np.zeros(3), np.zeros(3)
+        for level, z, y in itertools.product(levels, range(0, depth, planes), range(0, height, rows)):
+            if stopped is not None and stopped.is_set():
+                raise StoppedError
+            where = slice(z, min(z + planes, depth)), slice(y, min(y + rows, height)), slice(0, width)
+            slab = self.read(range(level, level + 1), *where)[0]
+            # Chan, Golub & LeVeque, Am. Stat. 37, 1983: two sets of samples put together.
+            more = slab[0].size
+            part = slab.mean(axis=(1, 2, 3), dtype=np.float64)
+            spread = np.square(slab - part[:, None, None, None]).sum(axis=(1, 2, 3))
+            gap = part - mean
+            squares += spread + gap**2 * (count * more / (count + more))
+            mean += gap * (more / (count + more))
+            count += more
+        return mean.tolist(), float(np.sqrt(squares.mean() / count))
+
+
+def open_source(
+    location: Location,
+    tag: str,
+    settings: Settings,
+    *,
+    names: Mapping[str, str] | None = None,
+    notes: Path | None = None,
+    factor: int = 1,
+) -> Source:
+    """Open a Zarr group, v2 or v3, and look at its velocity.
+
+    Args:
+        location: where it is.
+        tag: of its content.
+        settings: for what is allowed.
+        names: what variables and dims are to be called, by what they are called.
+        notes: see [`Source`][service.volumes.source.Source].
+        factor: how much finer than a coarse volume it is.
+
+    Raises:
+        Problem: 400 if it is no Zarr group, 422 if it holds no velocity, 502 if it cannot be reached.
+    """
+    store = Measured(location.group())
+    store.name = location.name
+    try:
+        with reaching(location.name):
+            store.inspect(settings)
+            dataset = xr.open_zarr(store, chunks=None, consolidated=False, decode_cf=False)
+    except Problem:
+        raise
+    except Exception as error:  # whatever zarr makes of foreign files
+        value = f"{location.name}, which cannot be opened"
+        raise malformed(field="volume", value=value, expected="a Zarr group") from error
+    if names:
+        dataset = _renamed(dataset, names)
+    found = survey(dataset, settings)
+    for variable in found.names:
+        if packed := {"scale_factor", "add_offset"} & set(dataset[variable].attrs):
+            raise unfit(field=str(variable), value=f"packed by its {packed.pop()}", expected="velocities as they are")
+    fewest, most = factor * settings.min_cells, factor**3 * settings.max_volume_cells
+    for axis, cells in zip(AXES, found.cells, strict=True):
+        if cells < fewest:
+            raise unfit(field="shape", value=list(found.cells), expected=f"at least {fewest} cells along {axis}")
+    if found.levels == 0:
+        raise unfit(field=TIME, value="empty", expected="at least one level")
+    if math.prod(found.cells) > most:
+        raise too_large(field="shape", value=list(found.cells), limit=f"{most} cells")
+    return Source(location.name, tag, dataset, found, settings, notes)
+
+
+def _renamed(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
+    known = {*map(str, dataset.variables), *map(str, dataset.dims)}
+    if strangers := [name for name in names if name not in known]:
+        raise unfit(field="names", value=strangers[0], expected=f"one of {', '.join(sorted(known))}")
+    try:
+        return dataset.rename({ours: theirs for ours, theirs in names.items() if ours != theirs})
+    except ValueError as error:
+        raise unfit(field="names", value=dict(names), expected="names that differ from each other") from error

@@ -1,0 +1,217 @@
+"""A super-resolved volume: a Zarr v3 array whose missing blocks are computed when they are needed.
+
+Its documents exist at once; its chunks are blocks, so that each is written whole by one writer. What it is, is told by
+a fingerprint of the source's content, the model, its weights and the options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import zarr
+from zarr.storage import MemoryStore
+
+from models.blocks import plan
+from service.formats.grid import AXES, FACTOR, finer
+from service.formats.survey import COMPONENT, COMPONENTS, TIME
+from service.volumes.storage import DOCUMENT, FINGERPRINT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.blocks import Boundaries, Plan
+    from models.catalogue import Card
+    from service.volumes.source import Source
+
+
+INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
+
+
+class Place(NamedTuple):
+    """Where a chunk is: a time level of the answer, and a block, counted along (z, y, x)."""
+
+    level: int
+    block: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class SuperResolved:
+    """What a source is to a model.
+
+    Attributes:
+        source: the coarse volume.
+        card: of the model.
+        halo: of the model, in coarse cells.
+        boundary: what lies beyond the ends of each axis (z, y, x).
+        edge: longest edge of a block, in coarse cells.
+        names: see [`Look`][service.volumes.view.Look].
+        precision: that the service is set to.
+    """
+
+    source: Source
+    card: Card
+    halo: int
+    boundary: Boundaries
+    edge: int
+    names: tuple[tuple[str, str], ...] = ()
+    precision: str = "float32"
+
+    @cached_property
+    def layout(self) -> Plan:
+        """How the source is cut."""
+        return plan(self.source.cells, halo=self.halo, boundary=self.boundary, block=self.edge)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Other content, other fingerprint."""
+        source, card = self.source, self.card
+        parts = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge, self.names]
+        parts += [self.precision] if self.precision != "float32" else []
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+    @property
+    def levels(self) -> int:
+        """Time levels of the answer: as many as have all frames that the model takes."""
+        return self.source.levels - self.card.frames + 1
+
+    def span(self, place: Place) -> range:
+        """Levels of the source that a block is made from."""
+        return range(place.level, place.level + self.card.frames)
+
+    @cached_property
+    def chunk(self) -> tuple[int, int, int]:
+        """Fine cells of a chunk along (z, y, x)."""
+        z, y, x = (FACTOR * n for n in self.layout.block_shape)
+        return z, y, x
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of a chunk."""
+        return 4 * math.prod(self.chunk) * (3 if self.source.found.joined else 1)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the arrays that hold velocity."""
+        return tuple(map(str, self.source.found.names))
+
+    @cached_property
+    def documents(self) -> dict[str, bytes]:
+        """Every object but the chunks of velocity, by key: documents, consolidated too, and coordinates."""
+        store = MemoryStore()
+        root = zarr.create_group(store=store, attributes=self._attributes())
+        found, dataset = self.source.found, self.source.dataset
+        timed, cells = found.levels is not None, tuple(FACTOR * n for n in self.source.cells)
+        for name in self.variables:
+            root.create_array(
+                name,
+                shape=(*([self.levels] if timed else []), *([3] if found.joined else []), *cells),
+                chunks=(*([1] if timed else []), *([3] if found.joined else []), *self.chunk),
+                dtype="float32",
+                fill_value=np.nan,
+                compressors=None,
+                dimension_names=(*([TIME] if timed else []), *([COMPONENT] if found.joined else []), *AXES),
+                attributes=_plain(dataset[name].attrs),
+            )
+        first = self.card.frames // 2
+        coordinates: dict[str, NDArray[Any]] = {
+            axis: finer(values) for axis, values in zip(AXES, found.coordinates, strict=True) if values is not None
+        }
+        if timed and TIME in dataset.coords:
+            coordinates[TIME] = np.asarray(dataset[TIME].values)[first : first + self.levels]
+        for name, values in coordinates.items():
+            array = root.create_array(
+                name,
+                shape=values.shape,
+                chunks=values.shape,
+                dtype=values.dtype,
+                compressors=None,
+                dimension_names=(name,),
+                attributes=_plain(dataset[name].attrs),
+            )
+            array[:] = values
+        if found.joined:
+            labels = root.create_array(
+                COMPONENT, shape=(3,), chunks=(3,), dtype="int64", compressors=None, dimension_names=(COMPONENT,),
+                attributes={"long_name": "component", "flag_values": [0, 1, 2], "flag_meanings": " ".join(COMPONENTS)},
+            )  # fmt: skip
+            labels[:] = np.arange(3)
+        objects = {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001 its content
+        head = json.loads(objects[DOCUMENT])
+        arrays = {name: json.loads(objects[f"{name}/{DOCUMENT}"]) for name, _ in root.arrays()}
+        head["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": arrays}
+        return {**objects, DOCUMENT: json.dumps(head).encode()}
+
+    def _attributes(self) -> dict[str, Any]:
+        about = {
+            FINGERPRINT: self.fingerprint,
+            "eddylift_source": self.source.name,
+            "eddylift_source_tag": self.source.tag,
+            "eddylift_model": self.card.name,
+            "eddylift_weights_sha256": self.card.sha256,
+            "eddylift_boundary": ",".join(self.boundary),
+            "eddylift_factor": FACTOR,
+            "boundary": ",".join(self.boundary),
+        }
+        return {**_plain(self.source.dataset.attrs), **about}
+
+    def place(self, key: str) -> Place | None:
+        """Where the chunk of a key is; None if there is no such chunk."""
+        name, *rest = key.split("/")
+        timed, joined = self.source.found.levels is not None, self.source.found.joined
+        if name not in self.variables or len(rest) != 4 + timed + joined or rest[0] != "c":
+            return None
+        if not all(INDEX.fullmatch(number) for number in rest[1:]):
+            return None
+        numbers = [int(number) for number in rest[1:]]
+        level = numbers.pop(0) if timed else 0
+        if joined and numbers.pop(0):
+            return None
+        z, y, x = numbers
+        there = level < self.levels and all(n < count for n, count in zip(numbers, self.layout.counts, strict=True))
+        return Place(level, (z, y, x)) if there else None
+
+    def keys(self, place: Place) -> list[str]:
+        """The chunks that one block is, one for each variable."""
+        numbers = [
+            *([place.level] if self.source.found.levels is not None else []),
+            *([0] if self.source.found.joined else []),
+            *place.block,
+        ]
+        return ["/".join([name, "c", *map(str, numbers)]) for name in self.variables]
+
+    def chunks(self, place: Place, fine: NDArray[np.float32]) -> dict[str, bytes]:
+        """The chunks of a block's velocity, (3, z, y, x), by their keys; full ones, as Zarr wants them."""
+        full = np.full((3, *self.chunk), np.nan, "<f4")
+        full[:, *(slice(n) for n in fine.shape[1:])] = fine
+        parts = [full] if self.source.found.joined else full
+        return {key: part.tobytes() for key, part in zip(self.keys(place), parts, strict=True)}
+
+
+def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:
+    """Attributes as JSON holds them, but for the fill value, which arrays have as such."""
+    return {
+        str(key): getattr(value, "tolist", lambda value=value: value)()
+        for key, value in attributes.items()
+        if key != "_FillValue"
+    }
+
+
+class Look(NamedTuple):
+    """How a volume is looked at; what is None is left to the volume.
+
+    Attributes:
+        boundary: what lies beyond the ends of each axis (z, y, x).
+        names: pairs of what a variable or dim is called, and what it is to be called.
+        factor: how much finer than a coarse volume it may be.
+    """
+
+    boundary: Boundaries | None = None
+    names: tuple[tuple[str, str], ...] = ()
+    factor: int = 1

@@ -1,0 +1,200 @@
+"""Many clients at once, and clients that leave."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import numpy as np
+import pytest
+import torch
+
+from models.superresolution import upscale
+from tests.service.conftest import parts, wait_until
+from tests.service.volumes.test_volumes import send
+from tests.service.wire import NPY, Cramped, Gate, dataset, from_npy, noise, npy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    import httpx2
+    from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
+    from starlette.types import Message
+
+    from models.catalogue import Catalogue
+    from models.superresolution import SuperResolution
+    from service.engine.inference import Answer, Work
+
+LEARNED = "relaxed-isotropic-x4"
+CLIENTS = 8
+
+
+def post(client: TestClient, array: NDArray[Any], model: str = "trilinear-x4") -> httpx2.Response:
+    return client.post("/v1/upscale", params={"model": model}, content=npy(array), headers={"Content-Type": NPY})
+
+
+def metric(client: TestClient, name: str, **labels: str) -> float:
+    return parts(client).metrics.registry.get_sample_value(f"eddylift_{name}", labels) or 0.0
+
+
+def put(client: TestClient, model: SuperResolution) -> None:
+    """Serve another model as ``trilinear-x4``."""
+    parts(client).shelf._models["trilinear-x4"] = model
+
+
+def test_eight_clients_are_computed_together(
+    serve: Callable[..., TestClient], catalogue: Catalogue, record_property: Callable[[str, object], None]
+) -> None:
+    client = serve(batch_wait_ms=200, max_batch_blocks=CLIENTS)
+    volumes = [noise(3, 8, 8, 8, seed=seed) for seed in range(CLIENTS)]
+    model = catalogue.load(LEARNED)
+    wanted = [upscale(model, volume, ("periodic",) * 3) for volume in volumes]
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        together = list(clients.map(lambda volume: post(client, volume, LEARNED), volumes))
+    record_property("seconds together", time.perf_counter() - begin)
+    for response, right in zip(together, wanted, strict=True):
+        np.testing.assert_array_equal(from_npy(response.content), right)
+    assert metric(client, "batch_blocks_count", model=LEARNED) < CLIENTS
+    assert metric(client, "batch_blocks_sum", model=LEARNED) == CLIENTS
+    assert metric(client, "batch_requests_bucket", model=LEARNED, le="1.0") <= 1
+    begin = time.perf_counter()
+    for volume, right in zip(volumes, wanted, strict=True):
+        np.testing.assert_array_equal(from_npy(post(client, volume, LEARNED).content), right)
+    record_property("seconds one after another", time.perf_counter() - begin)
+
+
+def test_small_requests_pass_a_large_one(serve: Callable[..., TestClient]) -> None:
+    client, gate = serve(block=4, max_batch_blocks=2), Gate()
+    put(client, gate)
+    with ThreadPoolExecutor(2) as clients:
+        large = clients.submit(post, client, noise(3, 4, 4, 160))
+        assert gate.entered.wait(30)
+        small = clients.submit(post, client, noise(3, 4, 4, 4))
+        wait_until(lambda: metric(client, "queue_blocks") == 39)
+        gate.open.set()
+        assert small.result(30).status_code == 200
+        assert large.result(30).status_code == 200
+    assert sum(gate.batches) == 41
+
+
+@pytest.mark.parametrize("limit", [{"max_requests": 1}, {"max_queue_cells": 64}])
+def test_a_full_service_says_when_to_come_back(serve: Callable[..., TestClient], limit: dict[str, int]) -> None:
+    client, gate = serve(**limit), Gate()
+    put(client, gate)
+    with ThreadPoolExecutor(1) as clients:
+        first = clients.submit(post, client, noise(3, 4, 4, 4))
+        assert gate.entered.wait(30)
+        refused = post(client, noise(3, 4, 4, 4))
+        assert refused.status_code == 429
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert int(refused.headers["Retry-After"]) >= 1
+        gate.open.set()
+        assert first.result(30).status_code == 200
+    wait_until(lambda: metric(client, "open_requests") == 0 and metric(client, "queue_cells") == 0)
+    assert post(client, noise(3, 4, 4, 4)).status_code == 200
+    assert metric(client, "errors_total", kind="busy") == 1
+
+
+def test_a_batch_that_does_not_fit_is_served_in_parts(serve: Callable[..., TestClient]) -> None:
+    client, coarse = serve(block=4), noise(3, 4, 4, 32)
+    right = from_npy(post(client, coarse).content)
+    put(client, Cramped(3, torch.OutOfMemoryError("full")))
+    np.testing.assert_array_equal(from_npy(post(client, coarse).content), right)
+    assert metric(client, "out_of_memory_total") >= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(torch.OutOfMemoryError("full"), 503), (ZeroDivisionError("a secret of ours"), 500)]
+)
+def test_a_block_that_cannot_be_computed(serve: Callable[..., TestClient], error: Exception, status: int) -> None:
+    client = serve()
+    right = parts(client).shelf.get("trilinear-x4")
+    put(client, Cramped(0, error))
+    response = post(client, noise(3, 4, 4, 4))
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "secret" not in response.text
+    put(client, right)
+    assert post(client, noise(3, 4, 4, 4)).status_code == 200
+
+
+@pytest.mark.parametrize("sent", [0, 100, None], ids=["before its body", "in its body", "while it waits"])
+def test_a_client_that_leaves_leaves_nothing_behind(serve: Callable[..., TestClient], sent: int | None) -> None:
+    client, gate = serve(block=4, max_batch_blocks=1), Gate()
+    put(client, gate)
+    body = npy(noise(3, 4, 4, 40))
+    arrived: list[Message] = [{"type": "http.request", "body": body[:sent], "more_body": sent is not None}]
+
+    async def receive() -> Message:
+        if arrived:
+            return arrived.pop()
+        if sent is None:
+            await anyio.to_thread.run_sync(gate.entered.wait)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        """Nobody is there to read it."""
+
+    async def call() -> None:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/upscale",
+            "query_string": b"model=trilinear-x4",
+            "headers": [(b"content-type", NPY.encode())],
+        }
+        await client.app(scope, receive, send)
+
+    assert client.portal
+    client.portal.call(call)
+    wait_until(lambda: metric(client, "open_requests") == 0 and metric(client, "queue_blocks") == 0)
+    assert metric(client, "requests_total", route="/v1/upscale", method="POST", status="499") == 1
+    gate.open.set()
+    assert post(client, noise(3, 4, 4, 4)).status_code == 200
+    if sent is None:
+        assert metric(client, "dropped_blocks_total") == 9
+        assert sum(gate.batches) == 2
+
+
+def test_a_request_that_the_device_does_not_begin_in_time_is_refused(serve: Callable[..., TestClient]) -> None:
+    client, gate = serve(request_deadline_s=0.2), Gate()
+    put(client, gate)
+    with ThreadPoolExecutor(2) as clients:
+        begun = clients.submit(post, client, noise(3, 4, 4, 4))
+        assert gate.entered.wait(30)
+        late = clients.submit(post, client, noise(3, 4, 4, 4)).result(30)
+        assert late.status_code == 503
+        assert late.json()["type"] == "urn:eddylift:problem:overdue"
+        assert int(late.headers["Retry-After"]) >= 1
+        assert metric(client, "queue_blocks") == 0
+        # This one took longer, but was begun.
+        gate.open.set()
+        assert begun.result(30).status_code == 200
+    assert gate.batches == [1]
+
+
+def test_jobs_wait_for_those_who_wait(
+    serve: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(data=tmp_path)
+    batcher, submitted = parts(client).batcher, []
+    submit = batcher.submit
+
+    def note(work: Work) -> Future[Answer]:
+        submitted.append(work.background)
+        return submit(work)
+
+    monkeypatch.setattr(batcher, "submit", note)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    assert post(client, noise(3, 4, 4, 4)).status_code == 200
+    assert client.get("/v1/views/box/trilinear-x4/u/c/0/0/0").status_code == 200
+    order = client.post("/v1/jobs", json={"source": "box", "target": "fine", "model": "trilinear-x4"})
+    job = f"/v1/jobs/{order.json()['id']}"
+    wait_until(lambda: client.get(job).json()["state"] == "done")
+    assert submitted == [False, False, True]

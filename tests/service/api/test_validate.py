@@ -1,0 +1,265 @@
+"""Metrics are those of ``models.metrics``, and a device that computes otherwise is found out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.blocks import PERIODIC, parse_boundary
+from models.layers import NOWHERE
+from models.metrics.report import report
+from models.operators import coarsen
+from models.superresolution import SuperResolution, upscale
+from service.formats.velocity import BareLayout, Volume
+from tests.service.conftest import parts
+from tests.service.wire import NETCDF, NPY, ZIP, Cramped, dataset, files_of, netcdf, noise, npy, zipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import httpx2
+    from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
+
+    from models.catalogue import Catalogue
+    from models.layers import Axes
+    from models.metrics.compare import Value
+
+LEARNED = "relaxed-isotropic-x4"
+THREE = "conv-isotropic-x4-3frames"
+Part = tuple[bytes, str]
+
+
+def post(client: TestClient, query: dict[str, str] | None = None, **volumes: Part) -> httpx2.Response:
+    files = {name: (name, content, media_type) for name, (content, media_type) in volumes.items()}
+    return client.post("/v1/validate", params={"model": LEARNED, **(query or {})}, files=files)
+
+
+def means(fine: NDArray[np.float32]) -> NDArray[np.float32]:
+    coarse: NDArray[np.float32] = coarsen(torch.from_numpy(fine)).numpy()
+    return coarse
+
+
+def measured(
+    catalogue: Catalogue,
+    fine: NDArray[np.float32],
+    boundary: str = "periodic",
+    length: tuple[float, float, float] = (2 * math.pi,) * 3,
+    model: str = LEARNED,
+) -> dict[str, Value]:
+    """What the service must answer."""
+    coarse, walls = means(fine), parse_boundary(boundary)
+    answer, plain = (upscale(each, coarse, walls) for each in (catalogue.load(model), SuperResolution()))
+    tensors = (torch.from_numpy(each) for each in (answer, fine, coarse))
+    return report(*tensors, baseline=torch.from_numpy(plain), boundary=walls, length=length)
+
+
+def same(found: dict[str, Any], wanted: dict[str, Value]) -> None:
+    assert set(found) == set(wanted)
+    for name, value in wanted.items():
+        if value is None:
+            assert found[name] is None
+        else:
+            assert found[name] == pytest.approx(value, rel=1e-6, nan_ok=True), name
+
+
+FINE = noise(3, 16, 16, 16)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,periodic"])
+def test_a_reference_alone_is_made_coarse_here(client: TestClient, catalogue: Catalogue, boundary: str) -> None:
+    response = post(client, {"boundary": boundary}, reference=(npy(FINE), NPY))
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["model"] == LEARNED
+    assert answer["boundary"] == list(parse_boundary(boundary))
+    assert answer["levels"] == 1
+    same(answer["metrics"], measured(catalogue, FINE, boundary))
+    same(answer["trilinear"], measured(catalogue, FINE, boundary, model="trilinear-x4"))
+    assert (answer["metrics"]["resolved_wavenumber"] is None) == ("wall" in boundary)
+    assert (answer["metrics"]["mae_near_wall"] is None) == ("wall" not in boundary)
+
+
+def test_a_coarse_volume_may_be_sent(client: TestClient) -> None:
+    alone = post(client, reference=(npy(FINE), NPY)).json()
+    both = post(client, reference=(npy(FINE), "application/octet-stream"), coarse=(npy(means(FINE)), NPY))
+    assert both.json() == alone
+
+
+def test_lengths_are_those_of_the_coordinates(client: TestClient, catalogue: Catalogue) -> None:
+    fine = noise(3, 16, 20, 24)
+    answer = post(client, reference=(netcdf(dataset(fine)), NETCDF)).json()
+    # Spacings of 0.25, 0.5 and 1 along z, y and x.
+    same(answer["metrics"], measured(catalogue, fine, length=(4.0, 10.0, 24.0)))
+    bare = post(client, reference=(npy(fine), NPY)).json()
+    cube = 2 * math.pi / 24
+    same(bare["metrics"], measured(catalogue, fine, length=(16 * cube, 20 * cube, 24 * cube)))
+
+
+def test_several_times_are_samples(client: TestClient, catalogue: Catalogue) -> None:
+    fine = noise(2, 3, 16, 16, 16)
+    answer = post(client, reference=(zipped(files_of(dataset(fine))), ZIP)).json()
+    assert answer["levels"] == 2
+    each = [measured(catalogue, level, length=(4.0, 8.0, 16.0)) for level in fine]
+    for name in ("mae", "relative_l2", "skewness", "consistency"):
+        assert answer["metrics"][name] == pytest.approx(np.mean(np.array([row[name] for row in each]), axis=0))
+
+
+def test_three_frames_are_held_against_the_middle_one(client: TestClient, catalogue: Catalogue) -> None:
+    fine = noise(3, 3, 16, 16, 16)
+    answer = post(client, {"model": THREE}, reference=(npy(fine), NPY))
+    assert answer.status_code == 200, answer.text
+    wanted = torch.from_numpy(upscale(catalogue.load(THREE), means(fine), PERIODIC))
+    mae = float((wanted - torch.from_numpy(fine[1])).abs().double().mean())
+    assert answer.json()["metrics"]["mae"] == pytest.approx(mae)
+    middle = post(client, {"model": THREE}, coarse=(npy(means(fine)), NPY), reference=(npy(fine[1]), NPY))
+    assert middle.json() == answer.json()
+    assert answer.json()["trilinear"]["skill"] == 0
+
+
+def test_what_is_undefined_is_null(client: TestClient) -> None:
+    answer = post(client, reference=(npy(np.ones((3, 16, 16, 16), np.float32)), NPY))
+    assert answer.status_code == 200
+    assert answer.json()["metrics"]["relative_l2"] is None
+
+
+SHIFTED = dataset(FINE).assign_coords(x=dataset(FINE).x + 1.5)
+BAD: dict[str, tuple[int, str, dict[str, Part]]] = {
+    "nothing": (400, "reference", {"coarse": (npy(noise(3, 4, 4, 4)), NPY)}),
+    "another part": (400, "target", {"reference": (npy(FINE), NPY), "target": (npy(FINE), NPY)}),
+    "another factor": (
+        422,
+        "reference.shape",
+        {"reference": (npy(FINE), NPY), "coarse": (npy(noise(3, 8, 8, 8)), NPY)},
+    ),
+    "no whole cells": (422, "reference.shape", {"reference": (npy(noise(3, 16, 18, 16)), NPY)}),
+    "too small": (422, "reference.shape", {"reference": (npy(noise(3, 12, 16, 16)), NPY)}),
+    "another kind": (415, "reference.Content-Type", {"reference": (b"u v w", "text/plain")}),
+    "truncated": (400, "reference.body", {"reference": (npy(FINE)[:-1], NPY)}),
+    "no number": (
+        422,
+        "coarse.u",
+        {"reference": (npy(FINE), NPY), "coarse": (npy(np.full((3, 4, 4, 4), np.nan)), NPY)},
+    ),
+    "missing": (422, "reference.u", {"reference": (npy(np.full((3, 16, 16, 16), -999.9)), NPY)}),
+    "frames": (422, "reference.shape", {"reference": (npy(noise(3, 3, 16, 16, 16)), NPY)}),
+    "more times": (
+        422,
+        "reference.levels",
+        {
+            "reference": (netcdf(dataset(noise(2, 3, 16, 16, 16))), NETCDF),
+            "coarse": (npy(noise(3, 4, 4, 4)), NPY),
+        },
+    ),
+    "shifted": (
+        422,
+        "reference.x",
+        {
+            "reference": (netcdf(SHIFTED), NETCDF),
+            "coarse": (
+                netcdf(
+                    dataset(means(FINE)).assign_coords(
+                        {
+                            axis: 2 + 4 * step * (np.arange(4) + 0.5)
+                            for axis, step in {"z": 0.25, "y": 0.5, "x": 1.0}.items()
+                        }
+                    )
+                ),
+                NETCDF,
+            ),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_does_not_fit(client: TestClient, name: str) -> None:
+    status, field, volumes = BAD[name]
+    response = post(client, None, **volumes)
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+    assert post(client, reference=(npy(FINE), NPY)).status_code == 200
+
+
+def test_bodies_that_are_no_forms(client: TestClient) -> None:
+    url = f"/v1/validate?model={LEARNED}"
+    response = client.post(url, content=npy(FINE), headers={"Content-Type": NPY})
+    assert response.status_code == 415
+    for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
+        response = client.post(url, content=npy(FINE), headers={"Content-Type": content_type})
+        assert response.status_code == 400
+        assert response.headers["Content-Type"] == "application/problem+json"
+    text = client.post(url, files={"reference": (None, "1 2 3")})
+    assert text.status_code == 400
+    assert text.json()["errors"][0]["field"] == "reference"
+    assert post(client, reference=(npy(FINE), NPY), coarse=(npy(FINE), NPY)).status_code == 422
+
+
+def test_forms_over_the_limit(serve: Callable[..., TestClient]) -> None:
+    client = serve(max_body_bytes=10_000)
+    assert post(client, reference=(npy(FINE), NPY)).status_code == 413
+
+
+def test_lengths_without_coordinates_are_of_cubic_cells() -> None:
+    volume = Volume(np.zeros((1, 3, 4, 8, 2), np.float32), BareLayout(), None)
+    assert volume.length == pytest.approx((math.pi, 2 * math.pi, math.pi / 2))
+
+
+# Against the card
+
+
+def test_a_device_reproduces_a_card(client: TestClient, catalogue: Catalogue) -> None:
+    answer = client.post(f"/v1/models/{LEARNED}/validate").json()
+    assert answer["model"] == LEARNED
+    assert answer["device"] == "cpu"
+    assert answer["precision"] == "float32"
+    assert answer["reproduced"] is True
+    assert answer["mae_over_rms"] == pytest.approx(answer["card_mae_over_rms"], rel=1e-5)
+    assert answer["metrics"]["mae_over_rms"] == answer["mae_over_rms"]
+    held_out = catalogue.held_out("isotropic")
+    assert held_out is not None
+    plain = measured(catalogue, held_out.fine, model="trilinear-x4")
+    assert answer["trilinear_mae_over_rms"] == pytest.approx(plain["mae_over_rms"])
+
+
+def test_a_device_that_computes_otherwise_is_found_out(serve: Callable[..., TestClient], catalogue: Catalogue) -> None:
+    class Coarser(Cramped):
+        def forward(
+            self, coarse: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor, circular: Axes = NOWHERE
+        ) -> torch.Tensor:
+            return 2 * super().forward(coarse, mean, scale, circular)
+
+    client = serve()
+    parts(client).shelf._models[LEARNED] = Coarser(99, MemoryError())
+    answer = client.post(f"/v1/models/{LEARNED}/validate").json()
+    assert answer["reproduced"] is False
+    assert answer["card_mae_over_rms"] == catalogue.card(LEARNED).sample["mae_over_rms"]
+
+
+def test_a_card_that_promises_nothing_is_not_reproduced(client: TestClient) -> None:
+    answer = client.post("/v1/models/trilinear-x4/validate").json()
+    assert answer["card_mae_over_rms"] is None
+    assert answer["reproduced"] is False
+    assert answer["mae_over_rms"] == answer["trilinear_mae_over_rms"]
+
+
+def test_models_without_a_sample(client: TestClient, serve: Callable[..., TestClient], tmp_path: Path) -> None:
+    assert client.post(f"/v1/models/{THREE}/validate").status_code == 404
+    assert client.post("/v1/models/nothing/validate").status_code == 404
+    assert serve(tmp_path).post("/v1/models/trilinear-x4/validate").status_code == 404
+
+
+def test_cards_are_served_as_they_are(client: TestClient, catalogue: Catalogue) -> None:
+    cards = client.get("/v1/models").json()["models"]
+    assert [card["name"] for card in cards] == catalogue.names()
+    for card in cards:
+        assert card == client.get(f"/v1/models/{card['name']}").json()
+        assert card == {**catalogue.card(card["name"]).to_dict(), "boundary": ["periodic"] * 3}
+    assert dataclasses.asdict(catalogue.card(LEARNED))["architecture"] == cards[-2]["architecture"]

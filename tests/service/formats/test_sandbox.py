@@ -1,0 +1,127 @@
+"""What hangs or kills a reader costs one request, and no more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+
+from service.formats.containers import Body
+from service.formats.sandbox import Quarantine, read_body
+from service.problems import Problem
+from service.settings import Settings
+from tests.service.conftest import wait_until
+from tests.service.wire import NETCDF, NPY, dataset, netcdf, noise, npy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.formats.sandbox import Reading, Task
+
+GOOD = Body(netcdf(dataset(noise(3, 4, 4, 4))), NETCDF)
+Make = Callable[..., Quarantine]
+
+
+def misbehaving(body: Body, settings: Settings, factor: int) -> Reading:
+    """Read a body; not those that say otherwise."""
+    if body.content.endswith(b"hang"):
+        time.sleep(600)
+    if body.content.endswith(b"crash"):
+        os.abort()
+    if body.content.endswith(b"grow"):
+        np.zeros(1 << 42, np.uint8)
+    if body.content.endswith(b"bug"):
+        message = "ours"
+        raise ZeroDivisionError(message)
+    return read_body(body, settings, factor)
+
+
+def says(what: bytes) -> Body:
+    return Body(GOOD.content + what, NETCDF)
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[Quarantine] = []
+
+    def start(task: Task = misbehaving, **settings: Any) -> Quarantine:  # noqa: ANN401 passed on to Settings
+        quarantine = Quarantine(Settings(readers=1, **settings), task)
+        made.append(quarantine)
+        return quarantine
+
+    yield start
+    for quarantine in made:
+        processes = [process.process for process in quarantine._running]
+        quarantine.close()
+        assert not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.parametrize("what", [b"hang", b"crash", b"grow"])
+def test_a_reader_that_fails_is_replaced(make: Make, what: bytes) -> None:
+    quarantine = make(read_timeout_s=2)
+    quarantine.read(GOOD)
+    with pytest.raises(Problem) as refusal:
+        quarantine.read(says(what))
+    assert refusal.value.status == 400
+    assert refusal.value.errors[0].field == "body"
+    volume = quarantine.read(GOOD).volume
+    np.testing.assert_array_equal(volume.velocity[0], noise(3, 4, 4, 4))
+
+
+def test_a_bug_is_no_fault_of_the_body(make: Make) -> None:
+    quarantine = make()
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: ours"):
+        quarantine.read(says(b"bug"))
+    quarantine.read(GOOD)
+
+
+def test_a_process_is_used_again(make: Make) -> None:
+    quarantine = make(read_body, warm_readers=1)
+    assert not quarantine._running
+    quarantine.warm()
+    (process,) = quarantine._running
+    for _ in range(3):
+        quarantine.read(GOOD)
+    assert quarantine._running == {process}
+    process.process.kill()
+    wait_until(lambda: not process.process.is_alive())
+    quarantine.read(GOOD)
+    assert quarantine._running
+    assert process not in quarantine._running
+
+
+def test_arrays_need_no_process(make: Make) -> None:
+    quarantine = make()
+    quarantine.read(Body(npy(noise(3, 4, 4, 4)), NPY))
+    assert not quarantine._running
+
+
+def test_problems_come_through_whole(make: Make) -> None:
+    quarantine = make(read_body)
+    with pytest.raises(Problem) as refusal:
+        quarantine.read(Body(netcdf(dataset(noise(3, 4, 4, 4)).drop_vars("v")), NETCDF))
+    assert refusal.value.status == 422
+    assert refusal.value.errors[0].field == "v"
+    assert "expected" in refusal.value.document("/")["detail"]
+    assert str(refusal.value) == refusal.value.detail
+
+
+def test_attributes_that_cannot_be_sent_back(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "volume.nc"
+    path.write_bytes(GOOD.content)
+    with h5py.File(path, "r+") as file:
+        kind = h5py.h5t.C_S1.copy()
+        kind.set_size(4)
+        kind.set_cset(h5py.h5t.CSET_UTF8)
+        space = h5py.h5s.create(h5py.h5s.SCALAR)
+        attribute = h5py.h5a.create(file["u"].id, b"note", kind, space)
+        attribute.write(np.array(b"\xff\xfe\xf9", "S4"), mtype=kind)
+    with pytest.raises(Problem) as refusal:
+        make(read_body).read(Body(path.read_bytes(), NETCDF))
+    assert refusal.value.status == 422
+    assert refusal.value.errors[0].field == "attributes"

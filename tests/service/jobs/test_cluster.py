@@ -1,0 +1,162 @@
+"""Jobs whose blocks are computed by a Dask cluster: the same numbers, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from distributed import LocalCluster
+
+from tests.service.conftest import parts, wait_until
+from tests.service.orders import fine, finish, look, order, stored, wanted
+from tests.service.volumes.test_volumes import send
+from tests.service.wire import dataset, noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from fastapi.testclient import TestClient
+
+    from models.catalogue import Catalogue
+
+    Serve = Callable[..., TestClient]
+
+# Dask speaks of what it tidies up as it ends.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@contextmanager
+def running(catalogue: Catalogue, data: Path, port: int = 0, **changes: str) -> Iterator[LocalCluster]:
+    """A scheduler and two workers, which find the same data and weights."""
+    environment = {
+        "EDDYLIFT_WEIGHTS": str(catalogue.folder),
+        "EDDYLIFT_DATA": str(data),
+        "EDDYLIFT_DEVICE": "cpu",
+        "EDDYLIFT_BLOCK": "4",
+        "OMP_NUM_THREADS": "1",
+        **changes,
+    }
+    with LocalCluster(
+        n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0", scheduler_port=port, env=environment
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def cluster(catalogue: Catalogue, data: Path) -> Iterator[LocalCluster]:
+    with running(catalogue, data) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster: LocalCluster, serve: Serve, data: Path) -> TestClient:
+    return serve(data=data, block=4, scheduler=cluster.scheduler_address)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
+def test_a_cluster_makes_what_a_request_is_answered(
+    client: TestClient, catalogue: Catalogue, data: Path, boundary: str
+) -> None:
+    velocity = noise(3, 5, 8, 9)
+    name = boundary.replace(",", "-")
+    send(client, name, dataset(velocity).assign_attrs(boundary=boundary))
+    done = finish(client, order(client, source=name, target=f"{name}-fine"))
+    assert (done["blocks"], done["blocks_done"]) == (12, 12)
+    found, expected = stored(data, f"{name}-fine"), wanted(catalogue, velocity, boundary)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * velocity.std())
+    assert parts(client).jobs.computed == 0  # not here
+
+
+def test_a_worker_of_other_settings_computes_nothing(cluster: LocalCluster, serve: Serve, data: Path) -> None:
+    client = serve(data=data, block=8, scheduler=cluster.scheduler_address)
+    send(client, "other", dataset(noise(3, 8, 8, 8)))
+    detail = finish(client, order(client, source="other", target="other-fine"), "failed")["detail"]
+    assert detail == "a worker sees another other, has other weights of relaxed-isotropic-x4, or other settings"
+    assert not list((data / "volumes" / "other-fine").rglob("u/c/*/*/*"))
+
+
+def test_an_answer_that_is_compared_alone_is_not_kept(client: TestClient, data: Path) -> None:
+    send(client, "coarse", dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"]))
+    send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
+    done = finish(client, order(client, source="coarse", target=None, reference="true"))
+    assert done["report"]["metrics"]["mae"] > 0
+    wait_until(lambda: not list((data / "scratch").iterdir()))
+
+
+def test_bad_values_fail_the_job_with_their_place(client: TestClient) -> None:
+    velocity = noise(3, 8, 4, 4)
+    velocity[2, 7, 1, 1] = np.nan
+    send(client, "bad", dataset(velocity))
+    detail = finish(client, order(client, source="bad", target="bad-fine"), "failed")["detail"]
+    assert "w is nan at (z, y, x)" in detail
+
+
+def test_a_scheduler_that_is_away_is_waited_for(
+    serve: Serve, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.dask_executor.CONNECT_S", 0.3)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    client = serve(data=tmp_path / "data", block=4, scheduler=f"tcp://127.0.0.1:{port}")
+    velocity = noise(3, 8, 8, 8)
+    send(client, "box", dataset(velocity))
+    job = order(client)
+    time.sleep(1)
+    assert (look(client, job)["state"], look(client, job)["blocks_done"]) == ("running", 0)
+    with running(catalogue, tmp_path / "data", port):
+        finish(client, job)
+        portal = client.portal
+        cluster = parts(client).cluster
+        assert portal is not None
+        assert cluster is not None
+        portal.call(cluster.close)
+    np.testing.assert_allclose(fine(tmp_path), wanted(catalogue, velocity), atol=1e-5 * velocity.std())
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_a_worker_costs_its_blocks_alone(
+    serve: Serve, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """Kill -9 at twenty moments of a seed; a new one takes its place each time."""
+    with running(catalogue, tmp_path / "data", EDDYLIFT_BLOCK="2", EDDYLIFT_BATCH_WAIT_MS="40") as cluster:
+        client = serve(data=tmp_path / "data", block=2, scheduler=cluster.scheduler_address)
+        _kill_and_compare(cluster, client, catalogue, tmp_path)
+
+
+def _kill_and_compare(cluster: LocalCluster, client: TestClient, catalogue: Catalogue, tmp_path: Path) -> None:
+    random = np.random.default_rng(11)
+    velocity = noise(3, 16, 16, 16)
+    send(client, "box", dataset(velocity))
+    job = order(client)
+    volume = tmp_path / "data" / "volumes" / "fine"
+    seen: dict[Path, int] = {}
+    killed = 0
+    while killed < 20 and look(client, job)["state"] in {"queued", "running"}:
+        time.sleep(random.uniform(0.1, 0.6))
+        nannies = list(cluster.workers.values())
+        process = nannies[int(random.integers(len(nannies)))].process
+        if process is None or process.pid is None:
+            continue
+        os.kill(process.pid, signal.SIGKILL)
+        killed += 1
+        chunks = {path: path.stat().st_mtime_ns for path in volume.rglob("c/*/*/*") if ".part-" not in path.name}
+        assert {path: chunks.get(path) for path in seen} == seen  # not written again
+        assert {path.stat().st_size for path in chunks} <= {4 * 8**3}
+        seen = chunks
+    wait_until(lambda: look(client, job)["state"] not in {"queued", "running"}, 120)
+    assert finish(client, job)["blocks_done"] == 8**3
+    assert killed > 5
+    np.testing.assert_allclose(fine(tmp_path), wanted(catalogue, velocity, block=2), atol=1e-5 * velocity.std())

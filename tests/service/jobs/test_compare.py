@@ -1,0 +1,133 @@
+"""A job compares a stored volume with a true one as a request does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.operators import coarsen
+from service.volumes.source import Source
+from tests.service.conftest import parts, wait_until
+from tests.service.orders import LEARNED, ORDER, THREE, finish, order
+from tests.service.volumes.test_volumes import send
+from tests.service.wire import dataset, noise, npy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
+
+    Serve = Callable[..., TestClient]
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> TestClient:
+    return serve(data=tmp_path / "data", block=4)
+
+
+def smooth(*cells: int) -> NDArray[np.float32]:
+    """A fine velocity that is not all noise, (3, z, y, x)."""
+    z, y, x = np.meshgrid(*(2 * np.pi * (np.arange(n) + 0.5) / n for n in cells), indexing="ij")
+    waves = np.stack([np.sin(x + 2 * y), np.cos(y - z) + 0.3 * np.sin(3 * x), np.sin(z) * np.cos(x)])
+    return np.asarray(waves + 0.1 * noise(3, *cells, seed=4), np.float32)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,periodic"])
+@pytest.mark.parametrize("target", [None, "fine"])
+def test_a_job_compares_as_a_request_does(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: str, target: str | None
+) -> None:
+    monkeypatch.setattr("service.jobs.compare.SLAB", 4000)
+    true = smooth(20, 24, 28)
+    coarse = coarsen(torch.from_numpy(true)).numpy()
+    send(client, "box", dataset(coarse).drop_vars(["z", "y", "x"]).assign_attrs(boundary=boundary))
+    send(client, "true", dataset(true).drop_vars(["z", "y", "x"]))
+    done = finish(client, order(client, target=target, reference="true"))
+    sent = {"coarse": ("coarse.npy", npy(coarse)), "reference": ("reference.npy", npy(true))}
+    asked = {"model": LEARNED, "boundary": boundary}
+    expected = client.post("/v1/validate", params=asked, files=sent).json()
+    assert done["stage"] == "comparing"
+    assert done["blocks_done"] == done["blocks"] > 2
+    assert set(done["report"]) == set(expected)
+    assert done["report"]["boundary"] == expected["boundary"]
+    for side in ("metrics", "trilinear"):
+        for name, value in expected[side].items():
+            if value is None:
+                assert done["report"][side][name] is None
+            else:
+                # Interpolation has waves of no energy, of which round-off decides.
+                close = 0.05 if (side, name) == ("trilinear", "spectrum_error_high") else 1e-5
+                np.testing.assert_allclose(done["report"][side][name], value, rtol=close, atol=1e-7, err_msg=name)
+    assert (tmp_path / "data" / "volumes" / "fine").exists() == (target is not None)
+    wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
+
+
+def test_levels_of_a_reference(client: TestClient) -> None:
+    """One for each answer, or for each level that the answers are made from."""
+    true = np.stack([smooth(16, 16, 16), 2 * smooth(16, 16, 16), smooth(16, 16, 16)], axis=1)
+    coarse = coarsen(torch.from_numpy(np.moveaxis(true, 1, 0).copy())).numpy()
+    send(client, "box", dataset(coarse))
+    send(client, "all", dataset(np.moveaxis(true, 1, 0)).drop_vars(["z", "y", "x"]))
+    send(client, "middle", dataset(true[:, 1]).drop_vars(["z", "y", "x"]))
+    send(client, "two", dataset(np.moveaxis(true, 1, 0)[:2]).drop_vars(["z", "y", "x"]))
+    reports = [
+        finish(client, order(client, target=None, model=THREE, reference=name))["report"] for name in ("all", "middle")
+    ]
+    assert reports[0] == reports[1]
+    refused = client.post("/v1/jobs", json={**ORDER, "model": THREE, "reference": "two"})
+    assert refused.status_code == 422
+    assert "reference.levels is 2" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "status", "detail"),
+    [
+        ("nothing", 404, "reference: there is no volume nothing"),
+        ("small", 422, "expected [16, 16, 16], 4 times the coarse one"),
+        ("fine", 422, "expected another volume than the source and the reference"),
+    ],
+)
+def test_references_that_do_not_fit(client: TestClient, reference: str, status: int, detail: str) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    send(client, "small", dataset(noise(3, 16, 16, 20)))
+    send(client, "fine", dataset(noise(3, 16, 16, 16)).drop_vars(["z", "y", "x"]))
+    response = client.post("/v1/jobs", json={**ORDER, "reference": reference})
+    assert response.status_code == status, response.text
+    assert detail in response.json()["detail"]
+
+
+def test_a_comparison_can_be_cancelled_and_resumed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("service.jobs.compare.SLAB", 8000)
+    send(client, "box", dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"]))
+    send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
+    read, go_on, begun = Source.read, threading.Event(), threading.Event()
+
+    def held(self: Source, *where: Any) -> Any:  # noqa: ANN401
+        if self.name == "true":
+            begun.set()
+            go_on.wait(10)
+        return read(self, *where)
+
+    monkeypatch.setattr(Source, "read", held)
+    job = order(client, target=None, reference="true")
+    assert begun.wait(20)
+    with ThreadPoolExecutor(1) as other:
+        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
+        time.sleep(0.2)
+        go_on.set()
+        assert cancelling.result().json()["state"] == "cancelled"
+    computed = parts(client).jobs.computed
+    client.post(f"/v1/jobs/{job}/resume")
+    assert finish(client, job)["report"]["metrics"]["mae"] > 0
+    assert parts(client).jobs.computed == computed  # the answer was kept
+    wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))

@@ -1,0 +1,219 @@
+"""Services that share a data folder: each job is done by one of them, and what one leaves another takes up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import httpx2
+import numpy as np
+import pytest
+import uvicorn
+
+from service.jobs.lease import Replica
+from service.jobs.repository import Ledger, Order
+from service.runtime.server import Server
+from service.settings import CHECKOUT
+from tests.service.conftest import parts, wait_until
+from tests.service.orders import LEARNED, ORDER, Gate, fine, finish, look, order, wanted
+from tests.service.runtime.test_server import wait_until_ready
+from tests.service.volumes.test_volumes import send
+from tests.service.wire import NPY, dataset, noise, npy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastapi.testclient import TestClient
+
+    from models.catalogue import Catalogue
+
+    Serve = Callable[..., TestClient]
+
+
+def test_a_replica_lives_until_its_process_does_not(tmp_path: Path) -> None:
+    one, other = Replica(tmp_path), Replica(tmp_path)
+    assert not other.lives(one.id)
+    one.begin()
+    assert other.lives(one.id)
+    one.end()
+    assert not other.lives(one.id)
+    code = (
+        "import sys, time; from pathlib import Path; from service.replicas import Replica\n"
+        f"one = Replica(Path({str(tmp_path)!r})); one.begin(); print(one.id, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    assert process.stdout is not None
+    name = process.stdout.readline().strip()
+    assert other.lives(name)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert not other.lives(name)
+    assert not (tmp_path / name).exists()
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    replicas = [Replica(tmp_path) for _ in range(4)]
+    inside, most = 0, 0
+    counting = threading.Lock()
+
+    def enter(replica: Replica) -> None:
+        nonlocal inside, most
+        for _ in range(5):
+            with replica.alone():
+                with counting:
+                    inside += 1
+                    most = max(most, inside)
+                time.sleep(0.002)
+                with counting:
+                    inside -= 1
+
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(enter, replicas))
+    assert most == 1
+    for replica in replicas:
+        replica.end()
+
+
+@pytest.fixture
+def pair(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[TestClient, TestClient]:
+    monkeypatch.setattr("service.jobs.manager.EVERY", 0.05)
+    return serve(data=tmp_path / "data", block=4), serve(data=tmp_path / "data", block=4)
+
+
+def test_every_replica_tells_of_a_job_and_can_cancel_it(
+    pair: tuple[TestClient, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    send(one, "box", dataset(noise(3, 8, 8, 16)))
+    gate = Gate(one, monkeypatch, 5)
+    job = order(one)
+    wait_until(lambda: look(other, job)["blocks_done"] >= 3)
+    assert look(other, job)["state"] == "running"
+    assert other.post("/v1/jobs", json=ORDER).status_code == 409
+    assert other.delete("/v1/volumes/box").status_code == 409
+    assert other.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert look(one, job)["state"] == "cancelled"
+    gate.open.set()
+    other.post(f"/v1/jobs/{job}/resume")  # by the other one now
+    finish(one, job)
+    assert parts(one).jobs.computed + parts(other).jobs.computed == 16
+    assert parts(other).jobs.computed > 0
+
+
+def test_of_two_orders_to_two_replicas_one_wins(pair: tuple[TestClient, TestClient]) -> None:
+    send(pair[0], "box", dataset(noise(3, 8, 8, 8)))
+    orders = [(client, {**ORDER, "model": model}) for client in pair for model in (LEARNED, "trilinear-x4")] * 2
+    with ThreadPoolExecutor(8) as people:
+        answers = list(people.map(lambda each: each[0].post("/v1/jobs", json=each[1]), orders))
+    assert {answer.status_code for answer in answers} == {202, 409}
+    assert len({answer.json()["model"] for answer in answers if answer.status_code == 202}) == 1
+
+
+def test_what_a_replica_hands_back_another_takes_up(
+    pair: tuple[TestClient, TestClient], catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    velocity = noise(3, 8, 8, 16)
+    send(one, "box", dataset(velocity))
+    Gate(one, monkeypatch, 5)
+    job = order(one)
+    wait_until(lambda: look(one, job)["blocks_done"] >= 3)
+    portal = one.portal
+    assert portal is not None
+    portal.call(parts(one).leave)
+    ready = one.get("/health/ready")
+    assert (ready.status_code, ready.json()["detail"]) == (503, "the service is shutting down")
+    refused = one.post(f"/v1/upscale?model={LEARNED}", content=npy(velocity), headers={"Content-Type": NPY})
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"]
+    finish(other, job)
+    assert parts(other).jobs.computed >= 3
+    assert parts(one).jobs.computed + parts(other).jobs.computed <= 17  # one may have been under way
+    assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
+
+
+@pytest.mark.slow
+def test_upon_sigterm_what_was_admitted_is_answered_and_the_rest_refused(catalogue: Catalogue, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "EDDYLIFT_WEIGHTS": str(catalogue.folder),
+        "EDDYLIFT_DATA": str(tmp_path / "data"),
+        "EDDYLIFT_DEVICE": "cpu",
+        "EDDYLIFT_THREADS": "1",
+        "EDDYLIFT_BATCH_WAIT_MS": "1500",  # so that it is under way for a while
+        "EDDYLIFT_DRAIN_S": "1",
+    }
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "service", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stderr=subprocess.DEVNULL)  # noqa: S603
+    try:
+        wait_until_ready(address, process)
+        body, headers = npy(noise(3, 8, 8, 8)), {"Content-Type": NPY}
+        with ThreadPoolExecutor(1) as other:
+            asked = other.submit(
+                httpx2.post, f"{address}/v1/upscale?model={LEARNED}", content=body, headers=headers, timeout=60
+            )
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: httpx2.get(f"{address}/health/ready").status_code == 503, 5)
+            assert httpx2.get(f"{address}/health/live").status_code == 200
+            assert (
+                httpx2.post(f"{address}/v1/upscale?model={LEARNED}", content=body, headers=headers).status_code == 503
+            )
+            assert asked.result().status_code == 200
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_to_be_cancelled_still_is_once_it_runs(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "jobs.sqlite")
+    job = ledger.add(Order("box", "fine", LEARNED), "me")
+    ledger.stop(job.id)
+    ledger.mark(job.id, "running")
+    assert ledger.unfinished()[0].stopping
+    ledger.mark(job.id, "cancelled")
+    assert not ledger.all()[0].stopping
+    assert not ledger.unfinished()
+
+
+def test_the_list_can_be_shared_by_machines(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "jobs.sqlite")
+    with closing(sqlite3.connect(ledger.path)) as before:
+        before.execute("PRAGMA journal_mode = WAL")
+    ledger.add(Order("box", "fine", LEARNED), "me")
+    with closing(sqlite3.connect(ledger.path)) as after:
+        assert after.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_service_that_is_about_to_end_takes_no_order(pair: tuple[TestClient, TestClient]) -> None:
+    one, other = pair
+    send(one, "box", dataset(noise(3, 8, 8, 8)))
+    assert one.portal is not None
+    one.portal.call(parts(one).leave)
+    refused = one.post("/v1/jobs", json=ORDER)
+    assert (refused.status_code, refused.json()["detail"]) == (503, "the service is shutting down")
+    finish(other, order(other))
+
+
+def test_upon_an_interrupt_those_who_watch_are_let_go(pair: tuple[TestClient, TestClient]) -> None:
+    service = parts(pair[0])
+    server = Server(uvicorn.Config(pair[0].app), service, 1.0)
+    server.handle_exit(signal.SIGINT, None)
+    assert service.leaving
+    assert server.should_exit

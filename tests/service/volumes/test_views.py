@@ -1,0 +1,323 @@
+"""A view is the super-resolved volume, computed where it is looked at, once, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import json
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from zarr.core.buffer import cpu
+from zarr.storage import MemoryStore
+
+from models.blocks import parse_boundary
+from models.superresolution import upscale
+from service.volumes.source import SLAB, open_source
+from service.volumes.storage import Folder
+from tests.service.conftest import parts, wait_until
+from tests.service.volumes.test_volumes import send
+from tests.service.wire import dataset, noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
+
+    from models.catalogue import Catalogue
+
+    Serve = Callable[..., TestClient]
+
+LEARNED, THREE = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames"
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> TestClient:
+    return serve(data=tmp_path / "data", block=6)
+
+
+def fetch(client: TestClient, view: str) -> xr.Dataset:
+    """All of a view, object by object."""
+    head = client.get(f"/v1/views/{view}/zarr.json")
+    assert head.status_code == 200, head.text
+    found = {"zarr.json": head.content}
+    for name, document in head.json()["consolidated_metadata"]["metadata"].items():
+        found[f"{name}/zarr.json"] = client.get(f"/v1/views/{view}/{name}/zarr.json").content
+        assert json.loads(found[f"{name}/zarr.json"]) == document
+        chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
+        counts = (range(math.ceil(n / edge)) for n, edge in zip(document["shape"], chunks, strict=True))
+        for numbers in itertools.product(*counts):
+            key = "/".join([name, "c", *map(str, numbers)])
+            response = client.get(f"/v1/views/{view}/{key}")
+            assert response.status_code == 200, response.text
+            found[key] = response.content
+    store = MemoryStore({key: cpu.Buffer.from_bytes(content) for key, content in found.items()})
+    opened: xr.Dataset = xr.open_zarr(store, consolidated=True)
+    return opened.load()
+
+
+def wanted(catalogue: Catalogue, model: str, source: NDArray[np.float32], boundary: str) -> NDArray[np.float32]:
+    return upscale(catalogue.load(model), source, parse_boundary(boundary), block=6)
+
+
+def stacked(found: xr.Dataset) -> NDArray[np.float32]:
+    return np.stack([found[name].values for name in "uvw"])
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
+@pytest.mark.parametrize("model", ["trilinear-x4", LEARNED])
+def test_a_view_is_what_a_request_is_answered(
+    client: TestClient, catalogue: Catalogue, model: str, boundary: str
+) -> None:
+    """With a size that the block does not divide: the same bits."""
+    velocity = noise(3, 7, 8, 13)
+    send(client, "box", dataset(velocity).assign_attrs(boundary=boundary, title="mine"))
+    found = fetch(client, f"box/{model}")
+    assert found["u"].shape == (28, 32, 52)
+    assert np.array_equal(stacked(found), wanted(catalogue, model, velocity, boundary))
+    assert found["u"].attrs["units"] == "m s-1"
+    np.testing.assert_allclose(found["y"][:3], 2 + 0.5 * (np.arange(3) + 0.5) / 4)
+    assert found.attrs["title"] == "mine"
+    assert found.attrs["eddylift_model"] == model
+    assert found.attrs["eddylift_boundary"] == ",".join(parse_boundary(boundary))
+    other = fetch(client, f"box/{model};boundary=open")
+    assert np.array_equal(stacked(other), wanted(catalogue, model, velocity, "open"))
+
+
+def test_times_are_levels_of_their_own(client: TestClient, catalogue: Catalogue) -> None:
+    velocity = noise(2, 3, 4, 5, 6)
+    send(client, "series", dataset(velocity))
+    found = fetch(client, f"series/{LEARNED}")
+    assert found["w"].dims == ("time", "z", "y", "x")
+    assert str(found["time"].values[1])[:10] == "2000-01-11"
+    for level in range(2):
+        now = stacked(found.isel(time=level))
+        assert np.array_equal(now, wanted(catalogue, LEARNED, velocity[level], "periodic"))
+
+
+def test_three_frames_give_the_middle_one(client: TestClient, catalogue: Catalogue) -> None:
+    velocity = noise(4, 3, 4, 5, 6)
+    send(client, "series", dataset(velocity))
+    found = fetch(client, f"series/{THREE}")
+    assert found.sizes["time"] == 2
+    assert str(found["time"].values[0])[:10] == "2000-01-11"
+    for level in range(2):
+        now = stacked(found.isel(time=level))
+        assert np.array_equal(now, wanted(catalogue, THREE, velocity[level : level + 3], "periodic"))
+    send(client, "short", dataset(velocity[:2]))
+    refused = client.get(f"/v1/views/short/{THREE}/zarr.json")
+    assert refused.status_code == 422
+    assert "time is 2 levels; expected at least 3" in refused.json()["detail"]
+
+
+def test_one_array_for_all_components(client: TestClient, catalogue: Catalogue) -> None:
+    velocity = noise(3, 4, 5, 6)
+    joined = dataset(velocity)[["u", "v", "w"]].to_dataarray("component", "velocity").transpose("z", "component", ...)
+    send(client, "box", joined.drop_vars("component").to_dataset())
+    found = fetch(client, f"box/{LEARNED}")
+    assert found["velocity"].dims == ("component", "z", "y", "x")
+    assert np.array_equal(found["velocity"].values, wanted(catalogue, LEARNED, velocity, "periodic"))
+
+
+def test_only_what_is_looked_at_is_computed_and_once(client: TestClient) -> None:
+    send(client, "box", dataset(noise(3, 12, 12, 12)))
+    views = parts(client).views
+    path = f"/v1/views/box/{LEARNED}"
+    client.get(f"{path}/zarr.json")
+    client.get(f"{path}/x/c/0")
+    assert views.computed == 0
+    client.get(f"{path}/u/c/0/0/0")
+    client.get(f"{path}/v/c/0/0/0")
+    assert views.computed == 1
+    client.get(f"{path}/v/c/1/0/1")
+    assert views.computed == 2
+    fetch(client, f"box/{LEARNED}")
+    assert views.computed == 8
+
+
+def test_readers_of_one_block_share_its_computation(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    service = parts(client)
+    release = threading.Event()
+    forward = service.batcher._forward
+
+    def slow(*arguments: Any) -> None:  # noqa: ANN401
+        release.wait(10)
+        forward(*arguments)
+
+    monkeypatch.setattr(service.batcher, "_forward", slow)
+    with ThreadPoolExecutor(9) as readers:
+        waiting = [readers.submit(client.get, f"/v1/views/box/{LEARNED}/{name}/c/0/0/0") for name in "uvw" * 3]
+        wait_until(lambda: sum(service.views._waiting.values()) == 9)
+        release.set()
+        answers = [each.result() for each in waiting]
+    assert service.views.computed == 1
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 3
+    assert not service.views._running
+    assert not service.views._waiting
+
+
+def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    service = parts(client)
+
+    async def come_and_go() -> int:
+        card = service.shelf.card(LEARNED)
+        view = await service.in_thread(lambda: service.library.view("box", card))
+        place = view.place("u/c/0/0/0")
+        assert place is not None
+        first = asyncio.create_task(service.views.chunk(service, view, "u/c/0/0/0", place))
+        while not service.views._running:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        first.cancel()
+        await asyncio.sleep(0)
+        return len(await service.views.chunk(service, view, "u/c/0/0/0", place))
+
+    monkeypatch.setattr(service.batcher, "limits", dataclasses.replace(service.batcher.limits, wait_s=0.1))
+    portal = client.portal
+    assert portal is not None
+    assert portal.call(come_and_go) == 4 * 24**3
+    assert not service.views._running
+    assert not service.views._waiting
+
+
+def test_a_volume_that_changes_is_looked_at_anew(client: TestClient, catalogue: Catalogue) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    before = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
+    velocity = noise(3, 6, 6, 6, seed=5)
+    client.delete("/v1/volumes/box")
+    send(client, "box", dataset(velocity))
+    after = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
+    assert after.headers["etag"] != before.headers["etag"]
+    assert np.array_equal(stacked(fetch(client, f"box/{LEARNED}")), wanted(catalogue, LEARNED, velocity, "periodic"))
+
+
+def test_chunks_answer_as_objects_do(client: TestClient) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    path = f"/v1/views/box/{LEARNED}/v/c/0/0/0"
+    etag = client.head(path).headers["etag"]
+    assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
+    assert parts(client).views.computed == 0
+    whole = client.get(path)
+    assert whole.headers["etag"] == etag
+    assert len(whole.content) == 4 * 24**3
+    assert client.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    assert client.get(path, headers={"Range": "bytes=4-11"}).content == whole.content[4:12]
+    assert client.head(path).headers["content-length"] == str(4 * 24**3)
+    assert client.get(f"/v1/views/box/{LEARNED}/zarr.json").headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "key", ["u/c/2/0/0", "u/c/0/0", "u/c/0/0/0/0", "u/c/-1/0/0", "u/c/00/0/0", "p/c/0/0/0", "u", "u/c/0/0/x", ".zgroup"]
+)
+def test_keys_that_are_not_there(client: TestClient, key: str) -> None:
+    send(client, "box", dataset(noise(3, 12, 6, 6)))
+    assert client.get(f"/v1/views/box/{LEARNED}/{key}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("view", "status", "kind"),
+    [
+        (f"nothing/{LEARNED}", 404, "unknown-volume"),
+        ("box/nothing", 404, "unknown-model"),
+        (f"box/{LEARNED};boundary=slippery", 422, "unfit"),
+        (f"box/{LEARNED};sides=open", 422, "unfit"),
+        ("broken/trilinear-x4", 400, "malformed"),
+    ],
+)
+def test_views_that_cannot_be(client: TestClient, view: str, status: int, kind: str) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    client.put("/v1/volumes/broken/zarr.json", content=b"\xff")
+    response = client.get(f"/v1/views/{view}/zarr.json")
+    assert (response.status_code, response.json()["type"]) == (status, f"urn:eddylift:problem:{kind}")
+
+
+def test_bad_values_and_chunks_are_named_when_they_are_read(client: TestClient) -> None:
+    velocity = noise(3, 6, 6, 6)
+    velocity[1, 2, 3, 4] = np.nan
+    send(client, "bad", dataset(velocity))
+    response = client.get(f"/v1/views/bad/{LEARNED}/u/c/0/0/0")
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "v"
+    send(client, "torn", dataset(noise(3, 6, 6, 6)))
+    client.put("/v1/volumes/torn/w/c/0/0/0", content=b"torn")
+    response = client.get(f"/v1/views/torn/{LEARNED}/u/c/0/0/0")
+    assert response.status_code == 400
+    assert response.json()["errors"][0] == {
+        "field": "w", "value": "stored in chunks that do not decode", "expected": "whole chunks",
+    }  # fmt: skip
+
+
+def test_blocks_are_kept_up_to_the_budget_and_across_restarts(serve: Serve, tmp_path: Path) -> None:
+    size = 4 * 24**3
+    client = serve(data=tmp_path / "data", block=6, view_bytes=7 * size)
+    send(client, "box", dataset(noise(3, 12, 12, 6)))
+    views = parts(client).views
+    first = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").content
+    client.get(f"/v1/views/box/{LEARNED}/u/c/0/1/0")
+    client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
+    client.get(f"/v1/views/box/{LEARNED}/u/c/1/1/0")  # nine chunks: two must go, not the one just read
+    assert views.computed == 3
+    kept = [path for path in (tmp_path / "data" / "views").rglob("*") if path.is_file()]
+    assert len(kept) == 7
+    assert client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").content == first
+    assert views.computed == 3
+    again = serve(data=tmp_path / "data", block=6, view_bytes=7 * size)
+    assert again.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").content == first
+    assert parts(again).views.computed == 0
+
+
+def test_a_full_disk_is_said(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts(client).views.blocks, "put", full)
+        response = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
+    assert response.status_code == 507
+    assert client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").status_code == 200
+
+
+@pytest.mark.parametrize("slab", [1, 7 * 30, SLAB])
+def test_moments_of_a_stream_are_those_of_the_whole(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab: int
+) -> None:
+    monkeypatch.setattr("service.volumes.source.SLAB", slab)
+    velocity = noise(2, 3, 11, 5, 6) + 100
+    dataset(velocity).to_zarr(tmp_path / "a.zarr", consolidated=False)
+    where = Folder("a", tmp_path / "a.zarr")
+    source = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
+    mean, rms = source.scale(range(2))
+    centred = velocity - velocity.mean(axis=(0, 2, 3, 4), dtype=np.float64)[:, None, None, None]
+    np.testing.assert_allclose(mean, velocity.mean(axis=(0, 2, 3, 4), dtype=np.float64), rtol=1e-6)
+    assert float(rms) == pytest.approx(np.sqrt((centred**2).mean()), rel=1e-6)
+    (tmp_path / "a.zarr" / "u" / "c").rename(tmp_path / "gone")
+    again = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
+    assert again.scale(range(2))[1] == rms  # from the note
+    (tmp_path / "gone").rename(tmp_path / "a.zarr" / "u" / "c")
+    (note,) = (tmp_path / "notes").iterdir()
+    note.write_text("")  # as a service leaves it that was killed
+    once_more = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
+    assert once_more.scale(range(2))[1] == rms
+    assert note.read_text()
+
+
+def test_browsers_of_allowed_origins_may_read(serve: Serve, tmp_path: Path) -> None:
+    client = serve(data=tmp_path / "data", cors_origins=("https://lab.example",))
+    allowed = client.get("/v1/models", headers={"Origin": "https://lab.example"})
+    assert allowed.headers["access-control-allow-origin"] == "https://lab.example"
+    other = client.get("/v1/models", headers={"Origin": "https://other.example"})
+    assert "access-control-allow-origin" not in other.headers
