@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
 from models.blocks import parse_boundary
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import unless_gone
+from service.api.dependencies import ServiceDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer, head, unchanged
 from service.engine.registry import find_card
 from service.problems import Problem, unfit
 from service.volumes.storage import DOCUMENT
 from service.volumes.view import Look
-
-if TYPE_CHECKING:
-    from service.api.dependencies import ServiceDep
 
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 
