@@ -4,7 +4,13 @@ A block is read with its halo: true neighbours inside the volume, and beyond its
 
 - ``periodic``: the other end. An axis that one block spans whole is wrapped inside the network instead.
 - ``wall``: the field continued oddly about the wall, half a cell beyond the last centre (no slip: it vanishes there).
+- ``wall:u=-1..1``: walls that move, see [`models.walls`][models.walls]. The field is continued as ``2 U - u`` about a
+  wall of velocity U.
 - ``open``: the field continued evenly.
+
+Requests, attributes, runs and cards spell the boundaries of z, y and x, in this order, with commas between them:
+``periodic,wall:u=-1..1,periodic``. [`parse_boundary`][models.blocks.parse_boundary] reads that and
+[`format_boundary`][models.blocks.format_boundary] writes it.
 """
 
 from __future__ import annotations
@@ -14,12 +20,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from models.walls import COMPONENTS, Walls
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,14 +39,15 @@ Lengths = tuple[float, float, float]
 CUBE: Lengths = (2 * math.pi,) * 3
 
 Float = TypeVar("Float", bound=np.floating[Any])
-Boundary = Literal["periodic", "wall", "open"]
+# One of BOUNDARIES, or a wall that moves.
+Boundary = str
 Boundaries = tuple[Boundary, Boundary, Boundary]
 Cells = tuple[int, int, int]
 # Numbers of cells along (z, y, x).
 Window = tuple["NDArray[np.intp]", "NDArray[np.intp]", "NDArray[np.intp]"]
 # From ranges of cells along (z, y, x) to values (..., z, y, x).
 Read = Callable[[slice, slice, slice], "NDArray[Float]"]
-BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
+BOUNDARIES: tuple[Boundary, ...] = ("periodic", "wall", "open")
 PERIODIC: Boundaries = ("periodic", "periodic", "periodic")
 EDGE = 32
 
@@ -52,11 +61,33 @@ def parse_boundary(text: str) -> Boundaries:
     names = text.split(",")
     if len(names) == 1:
         names *= 3
-    if len(names) != 3 or any(name not in BOUNDARIES for name in names):  # noqa: PLR2004 three axes
+    if len(names) != 3 or any(name not in BOUNDARIES and not name.startswith("wall:") for name in names):  # noqa: PLR2004 three axes
         known = ", ".join(BOUNDARIES)
-        message = f"boundary must be one of {known}, or three of them for z, y, x joined by commas; got {text!r}"
+        message = (
+            f"boundary must be one of {known}, a wall that moves such as wall:u=-1..1, or three of them for z, y, x "
+            f"joined by commas; got {text!r}"
+        )
         raise ValueError(message)
-    return tuple(names)  # type: ignore[return-value]
+    z, y, x = (_parse(name, axis) for axis, name in enumerate(names))
+    return z, y, x
+
+
+def _parse(name: str, axis: int) -> Boundary:
+    walls, through = Walls.of(name), 2 - axis
+    if walls.low[through] or walls.high[through]:
+        message = f"walls at the ends of {'zyx'[axis]} move along themselves, not by {COMPONENTS[through]}: {name!r}"
+        raise ValueError(message)
+    return str(walls) if is_wall(name) else name
+
+
+def format_boundary(boundary: Boundaries) -> str:
+    """Write boundaries as [`parse_boundary`][models.blocks.parse_boundary] reads them."""
+    return ",".join(boundary)
+
+
+def is_wall(boundary: Boundary) -> bool:
+    """Whether it is a wall, at rest or moving."""
+    return boundary.startswith("wall")
 
 
 @dataclass(frozen=True)
@@ -152,15 +183,11 @@ class Plan:
             read: see [`collect`][models.blocks.collect].
             block: one of this plan's blocks.
         """
-        reached = [self._reached(axis, block) for axis in range(3)]
-        (z, _), (y, _), (x, _) = reached
-        values = collect(read, (z, y, x))
-        for axis, (_, sign) in enumerate(reached):
-            if (sign < 0).any():
-                values = values * sign.reshape(-1, *[1] * (2 - axis)).astype(values.dtype)
-        return np.ascontiguousarray(values)
+        beyond = [self._reached(axis, block) for axis in range(3)]
+        z, y, x = (axis.cells for axis in beyond)
+        return np.ascontiguousarray(continue_beyond(collect(read, (z, y, x)), beyond))
 
-    def _reached(self, axis: int, block: Block) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
+    def _reached(self, axis: int, block: Block) -> Continuation:
         halo = 0 if self.circular[axis] else self.halo
         reached = np.arange(block.start[axis] - halo, block.stop[axis] + halo)
         return continued(reached, self.shape[axis], self.boundary[axis])
@@ -205,8 +232,18 @@ def runs(index: NDArray[np.intp]) -> Iterator[Run]:
         start = stop
 
 
-def continued(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
-    """The cell of a volume that stands for each cell along an axis continued beyond both ends, and its sign.
+class Continuation(NamedTuple):
+    """An axis continued beyond its ends: the value of each cell that is reached is ``sign u[cells] + offset``."""
+
+    cells: NDArray[np.intp]
+    """The cell of the volume that stands for each one that is reached."""
+    sign: NDArray[np.int8]
+    offset: NDArray[np.float64]
+    """Of each component, (3, reached); zero but for walls that move."""
+
+
+def continued(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> Continuation:
+    """Continue an axis beyond both ends.
 
     Args:
         reached: cell numbers, also below 0 and beyond the last.
@@ -214,13 +251,48 @@ def continued(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> tupl
         boundary: how the axis goes on.
     """
     if boundary == "periodic":
-        return reached % cells, np.ones(len(reached), np.int8)
+        return Continuation(reached % cells, np.ones(len(reached), np.int8), np.zeros((3, len(reached))))
     # Mirrors at both ends: a pattern of period two lengths, the second half reversed.
     place = reached % (2 * cells)
     mirrored = place >= cells
     index = np.where(mirrored, 2 * cells - 1 - place, place)
-    sign = np.where(mirrored & (boundary == "wall"), -1, 1).astype(np.int8)
-    return index, sign
+    sign = np.where(mirrored & is_wall(boundary), -1, 1).astype(np.int8)
+    # Less the flow that moving walls alone would drive, the field vanishes on them: that part goes on oddly.
+    return Continuation(index, sign, driven(reached, cells, boundary) - sign * driven(index, cells, boundary))
+
+
+def driven(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> NDArray[np.float64]:
+    """Velocity (3, reached) that is linear from wall to wall of an axis, at centres of cells within and beyond."""
+    low, high = np.array(Walls.of(boundary))[..., None]
+    velocity: NDArray[np.float64] = low + (high - low) * ((reached + 0.5) / cells)
+    return velocity
+
+
+def continue_beyond(values: NDArray[Float], beyond: Sequence[Continuation]) -> NDArray[Float]:
+    """Turn what was read from the cells that stand for others into the values of those.
+
+    Beyond two ends at once, in corners, the field is mirrored twice, and walls that move add nothing.
+
+    Args:
+        values: (..., z, y, x), with components before z if walls move.
+        beyond: of each axis (z, y, x).
+    """
+    for axis, (_, sign, _) in enumerate(beyond):
+        if (sign < 0).any():
+            values = values * _along(axis, sign).astype(values.dtype)
+    for axis, (_, _, offset) in enumerate(beyond):
+        if offset.any():
+            added = _along(axis, offset)
+            for other in {0, 1, 2} - {axis}:
+                added = added * (_along(other, beyond[other].sign) > 0)
+            values = values + added.astype(values.dtype)
+    return values
+
+
+def _along(axis: int, values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers (..., reached) of an axis, to be broadcast to (..., z, y, x)."""
+    before, after = [1] * axis, [1] * (2 - axis)
+    return values.reshape(*values.shape[:-1], *before, -1, *after)
 
 
 def plan(shape: Cells, *, halo: int, boundary: Boundaries, block: int = EDGE) -> Plan:

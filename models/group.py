@@ -8,11 +8,16 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
+
+from models.walls import Walls
+
+if TYPE_CHECKING:
+    from models.blocks import Boundaries, Boundary
 
 GroupName = Literal["C1", "O", "Oh"]
 Each = TypeVar("Each")
@@ -114,9 +119,25 @@ def rotate_scalar(field: Shaped[Tensor, "*lead z y x"], matrix: Int[Tensor, "3 3
 
 
 def rotate_axes(values: tuple[Each, Each, Each], matrix: Int[Tensor, "3 3"]) -> tuple[Each, Each, Each]:
-    """Move what is known of each axis (z, y, x), such as boundaries or lengths."""
+    """Move what is known of each axis (z, y, x), such as lengths."""
     z, y, x = (values[axis] for axis in _source(matrix))
     return z, y, x
+
+
+def rotate_boundary(boundary: Boundaries, matrix: Int[Tensor, "3 3"]) -> Boundaries:
+    """Move boundaries of the axes (z, y, x), and turn the velocities of walls that move."""
+    rotation = matrix.double()
+    on_axes, source = matrix.flip(0, 1), _source(matrix)
+
+    def moved(axis: int) -> Boundary:
+        name = boundary[source[axis]]
+        if not (walls := Walls.of(name)).move:
+            return name
+        ends = walls if on_axes[axis, source[axis]] > 0 else reversed(walls)
+        low, high = (tuple((rotation @ torch.tensor(each, dtype=torch.float64)).tolist()) for each in ends)
+        return str(Walls(low, high))
+
+    return moved(0), moved(1), moved(2)
 
 
 def _source(matrix: Int[Tensor, "3 3"]) -> list[int]:

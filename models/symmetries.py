@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.blocks import PERIODIC
-from models.group import Group, group, rotate_axes, rotate_vector
+from models.group import Group, group, rotate_boundary, rotate_vector
 from models.layers import GroupLayer
 from models.superresolution import upscale
 
@@ -48,7 +48,7 @@ def equivariance_errors(
     errors = {}
     for name, matrix in zip(element_names(over), over.matrices, strict=True):
         moved = rotate_vector(torch.from_numpy(source), matrix).contiguous().numpy()
-        gap = torch.from_numpy(upscale(model, moved, rotate_axes(boundary, matrix))).double()
+        gap = torch.from_numpy(upscale(model, moved, rotate_boundary(boundary, matrix))).double()
         gap -= rotate_vector(answer, matrix)
         errors[name] = float(gap.norm() / scale)
     return errors

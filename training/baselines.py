@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from models.blocks import continued
+from models.blocks import collect, continue_beyond, continued, driven
 from models.layers import spread
 from models.operators import FACTOR, coarsen, refine, trilinear
 
@@ -49,16 +49,26 @@ def spectral(coarse: Coarse, boundary: Boundaries) -> Fine:
 
 def _along_axes(coarse: Tensor, boundary: Boundaries, interpolation: Interpolation) -> Tensor:
     for axis in (1, 2, 3):
-        matrix = _between_ends(coarse.shape[axis], boundary[axis - 1], interpolation).to(coarse)
+        cells, name = coarse.shape[axis], boundary[axis - 1]
+        matrix = _between_ends(cells, name, interpolation).to(coarse)
+        # Less the flow that moving walls alone would drive, the field vanishes on them.
+        coarse = coarse - _driven(cells, name, axis).to(coarse)
         coarse = torch.tensordot(coarse, matrix, dims=([axis], [1])).movedim(-1, axis)
+        coarse = coarse + _driven(FACTOR * cells, name, axis).to(coarse)
     return coarse
+
+
+def _driven(cells: int, boundary: Boundary, axis: int) -> Tensor:
+    """Velocity (3, ...) that is linear from wall to wall, to be broadcast along the other axes."""
+    velocity = torch.from_numpy(driven(np.arange(cells), cells, boundary))
+    return velocity.reshape(3, *[1] * (axis - 1), -1, *[1] * (3 - axis))
 
 
 def _between_ends(cells: int, boundary: Boundary, interpolation: Interpolation) -> Float[Tensor, "fine cell"]:
     """The matrix of an interpolation along an axis; one that is not periodic is continued to twice its length."""
     if boundary == "periodic":
         return interpolation(cells)
-    index, sign = continued(np.arange(2 * cells), cells, boundary)
+    index, sign, _ = continued(np.arange(2 * cells), cells, boundary)
     continuation = torch.zeros(2 * cells, cells, dtype=torch.float64)
     continuation[torch.arange(2 * cells), torch.from_numpy(index)] = torch.from_numpy(sign).double()
     return interpolation(2 * cells)[: FACTOR * cells] @ continuation
@@ -66,12 +76,12 @@ def _between_ends(cells: int, boundary: Boundary, interpolation: Interpolation) 
 
 def _surrounded(coarse: Tensor, cells: int, boundary: Boundaries) -> Tensor:
     """A field with so many more cells at both ends of each axis."""
-    for axis, name in enumerate(boundary, start=1):
-        n = coarse.shape[axis]
-        index, sign = continued(np.arange(-cells, n + cells), n, name)
-        signs = torch.from_numpy(sign).to(coarse).reshape(-1, *[1] * (3 - axis))
-        coarse = coarse.index_select(axis, torch.from_numpy(index)) * signs
-    return coarse
+    beyond = [
+        continued(np.arange(-cells, n + cells), n, name) for n, name in zip(coarse.shape[1:], boundary, strict=True)
+    ]
+    z, y, x = (axis.cells for axis in beyond)
+    values = coarse.numpy()
+    return torch.from_numpy(continue_beyond(collect(lambda z, y, x: values[:, z, y, x], (z, y, x)), beyond))
 
 
 def _fine_centres(cells: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.blocks import EDGE, continued
+from models.blocks import EDGE, continue_beyond, continued, is_wall
 from models.group import group, rotate_axes, rotate_vector
 from models.layers import crop
 from models.metrics.pointwise import rms
@@ -132,14 +132,14 @@ class Source:
         return [self._sample(run, index, still, itself, np.zeros(3)) for run, index in self.kept]
 
     def _is_large(self, run: Dataset) -> bool:
-        return not all(_is_whole(n, name == "wall") for n, name in zip(run.cells, run.boundary, strict=True))
+        return not all(_is_whole(n, is_wall(name)) for n, name in zip(run.cells, run.boundary, strict=True))
 
     def _sample(
         self, run: Dataset, index: int, shift: NDArray[np.intp], matrix: Tensor, start: NDArray[np.float64]
     ) -> Sample:
-        reached, signs, circular = [], [], []
+        beyond, circular = [], []
         for axis, (n, name) in enumerate(zip(run.cells, run.boundary, strict=True)):
-            whole = _is_whole(n, name == "wall")
+            whole = _is_whole(n, is_wall(name))
             wraps = whole and name == "periodic"
             first = -shift[axis] if wraps else 0
             length = n if whole else FACTOR * PATCH
@@ -148,13 +148,10 @@ class Source:
             elif not whole:  # coarse cells as they are served, so that an end is where one ends
                 first = FACTOR * int(start[axis] * ((n - length) // FACTOR + 1))
             halo = 0 if wraps else FACTOR * self.halo
-            cells, sign = continued(np.arange(first - halo, first + length + halo), n, name)
-            reached.append(cells)
-            signs.append(sign.astype(np.float32))
+            beyond.append(continued(np.arange(first - halo, first + length + halo), n, name))
             circular.append(wraps)
-        z, y, x = reached
-        values = run.window(index, (z, y, x), self.frames)
-        values *= signs[0][:, None, None] * signs[1][:, None] * signs[2]
+        z, y, x = (axis.cells for axis in beyond)
+        values = continue_beyond(run.window(index, (z, y, x), self.frames), beyond)
         fine = rotate_vector(torch.from_numpy(values).to(self.device), matrix)
         moments = None
         if self._is_large(run):

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from models.blocks import is_wall
 from models.metrics.moments import Moments
 from models.metrics.slabs import Grid
 
@@ -75,7 +76,7 @@ def near_walls_of(box: Box, grid: Grid) -> Bool[Tensor, "z y x"]:
     """Which cells of a box are in coarse cells next to walls."""
     near = torch.zeros([cells.stop - cells.start for cells in box], dtype=torch.bool)
     for axis, (cells, n) in enumerate(zip(box, grid.cells, strict=True)):
-        if grid.boundary[axis] == "wall":
+        if is_wall(grid.boundary[axis]):
             place = torch.arange(cells.start, cells.stop)
             beside = (place < grid.factor) | (place >= n - grid.factor)
             near |= beside.reshape(-1, *[1] * (2 - axis))

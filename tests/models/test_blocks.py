@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.blocks import PERIODIC, collect, parse_boundary, plan
+from models.blocks import PERIODIC, Boundaries, collect, format_boundary, is_wall, parse_boundary, plan
+from models.group import group, rotate_boundary, rotate_vector
 
 LENGTHS = st.tuples(*[st.integers(1, 15)] * 3)
 
@@ -72,6 +74,69 @@ def test_a_halo_longer_than_the_volume() -> None:
     found = layout.gather(line([1, 2]), layout.blocks[0])
     # Odd about both walls: of period four cells.
     assert found[0, 0, 5, :, 5].tolist() == [-1, 1, 2, -2, -1, 1, 2, -2, -1, 1, 2, -2]
+
+
+def test_walls_that_move_carry_the_field_along() -> None:
+    """Linear flow between the walls goes on linearly, however far; the rest is odd about them."""
+    boundary = parse_boundary("open,wall:u=-1..3:w=0..0.5,open")
+    layout = plan((1, 4, 1), halo=11, boundary=boundary)
+    y = (np.arange(-11, 15) + 0.5) / 4
+    odd = np.sin(np.pi * y)
+    expected = np.stack([-1 + 4 * y + odd, odd, 0.5 * y])
+    found = layout.gather(expected[:, None, 11:15, None], layout.blocks[0])
+    np.testing.assert_allclose(found[:, 11, :, 11], expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("text", ["wall:u=-1..2:v=0..1,wall:u=1..-1:w=0..2,wall", "periodic,wall:u=0..1:w=2..3,wall"])
+def test_walls_turn_with_the_field(text: str) -> None:
+    """A turned volume is continued as the turned continuation, in corners too."""
+    boundary = parse_boundary(text)
+    source = np.random.default_rng(0).standard_normal((3, 3, 4, 5))
+
+    def whole(values: np.ndarray, beyond: Boundaries) -> np.ndarray:
+        layout = plan(values.shape[1:], halo=4, boundary=beyond, block=8)  # type: ignore[arg-type]
+        return layout.gather(values, layout.blocks[0])
+
+    plain = torch.from_numpy(whole(source, boundary))
+    for matrix in group("Oh").matrices:
+        turned = rotate_vector(torch.from_numpy(source), matrix).numpy()
+        found = whole(turned, rotate_boundary(boundary, matrix))
+        np.testing.assert_allclose(found, rotate_vector(plain, matrix).numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("periodic,wall,open", "periodic,wall,open"),
+        ("open", "open,open,open"),
+        ("periodic,wall:u=-1.0..+1,periodic", "periodic,wall:u=-1..1,periodic"),
+        ("periodic,wall:u=0..-0.0,wall:v=0..1e20:w=.1..0", "periodic,wall,wall:v=0..1e20:w=0.1..0"),
+    ],
+)
+def test_a_boundary_has_one_spelling(text: str, spelled: str) -> None:
+    boundary = parse_boundary(text)
+    assert format_boundary(boundary) == spelled
+    assert parse_boundary(spelled) == boundary
+    assert [is_wall(name) for name in boundary] == ["wall" in name for name in spelled.split(",")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("periodic,wall:v=0..1,periodic", "walls at the ends of y move along themselves, not by v"),
+        ("wall:u=0..1", "walls at the ends of x move along themselves, not by u"),
+        ("open,wall:u=1,open", "spelled as wall:u=-1..1"),
+        ("open,wall:w=0..1:u=0..1,open", "spelled as wall:u=-1..1"),
+        ("open,wall:u=0..1:u=0..1,open", "spelled as wall:u=-1..1"),
+        ("open,wall:,open", "spelled as wall:u=-1..1"),
+        ("open,wall:u=0..nan,open", "must be finite"),
+        ("open,wall:u=0..fast,open", "could not convert"),
+        ("open,open:u=0..1,open", "boundary must be one of"),
+    ],
+)
+def test_walls_that_cannot_be(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_boundary(text)
 
 
 def test_true_neighbours_are_read_inside() -> None:

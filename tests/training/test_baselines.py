@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from models.blocks import PERIODIC
+from models.blocks import PERIODIC, parse_boundary
 from models.operators import coarsen, refine
 from models.superresolution import SuperResolution, upscale
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
@@ -123,6 +123,17 @@ def sines(cells: int) -> Tensor:
 def test_spectral_is_exact_between_walls() -> None:
     fine = sines(32)
     torch.testing.assert_close(spectral(coarsen(fine), WALLS), fine, rtol=0, atol=1e-12)
+
+
+def test_walls_that_move_carry_every_baseline_along() -> None:
+    """The flow that they alone would drive is added before and after."""
+    fine = sines(32)
+    boundary = parse_boundary("periodic,wall:u=-1..3:w=0..1,periodic")
+    y = ((torch.arange(32, dtype=torch.float64) + 0.5) / 32)[:, None]
+    moved = fine + torch.stack([-1 + 4 * y, 0 * y, y])[:, None]
+    for baseline in (consistent_trilinear, tricubic, spectral):
+        expected = baseline(coarsen(fine), WALLS) + (moved - fine)
+        torch.testing.assert_close(baseline(coarsen(moved), boundary), expected, rtol=0, atol=1e-12)
 
 
 def test_walls_do_not_make_the_others_worse_than_ends_that_wrap() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.blocks import parse_boundary
 from models.catalogue import WEIGHTS, Catalogue
+from models.group import rotate_boundary
 from models.layers import EVERYWHERE
 from models.networks import Architecture, Network
 from models.operators import coarsen
@@ -102,6 +104,23 @@ def test_a_sample_between_walls_is_read_as_a_served_block(tmp_path: Path) -> Non
     profile = torch.from_numpy(np.array(run[0])).mean(dim=(1, 3))
     for _ in range(4):
         torch.testing.assert_close(still.draw().fine[0].mean(dim=(1, 3)), profile, rtol=0, atol=1e-6)
+
+
+def test_a_sample_between_walls_that_move_is_read_as_a_served_block(tmp_path: Path) -> None:
+    """Their velocities turn with the sample."""
+    run = store(tmp_path / "data", 1, snapshots=2)
+    boundary = parse_boundary("periodic,wall:u=-0.1..0.3,periodic")
+    (run.folder / "run.json").write_text(json.dumps({**run.description, "boundary": boundary}))
+    model = SuperResolution().eval()
+    source = Source([StoredRun(run.folder)], halo=model.halo, augment=True, device="cpu", seed=0)
+    turned = {rotate_boundary(boundary, matrix) for matrix in source.matrices}
+    for _ in range(12):
+        sample = source.draw()
+        coarse = coarsen(sample.fine[0]).numpy()
+        answer = model(sample.coarse, sample.mean, sample.scale, sample.circular)[0].numpy()
+        served = [upscale(model, coarse, each) for each in turned]
+        assert min(np.abs(answer - each).max() for each in served) < 1e-6
+        assert np.abs(answer - upscale(model, coarse, WALLS)).max() > 0.01
 
 
 def test_runs_of_two_kinds_are_refused(tmp_path: Path, run: StoredRun, capsys: pytest.CaptureFixture[str]) -> None:

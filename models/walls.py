@@ -1,0 +1,60 @@
+"""Walls that move: how their velocities are spelled.
+
+``wall:u=-1..1`` is a pair of walls at the ends of an axis, u = -1 at the low end and u = 1 at the high end. A wall
+moves along itself, by one component or by two in the order u, v, w: ``wall:u=0..1:w=-0.5..0.5``. ``wall`` is at rest.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+COMPONENTS = "uvw"
+Velocity = tuple[float, float, float]
+
+
+class Walls(NamedTuple):
+    """Velocities (u, v, w) of the walls at the low and at the high end of an axis."""
+
+    low: Velocity
+    high: Velocity
+
+    @property
+    def move(self) -> bool:
+        """Whether one of them does."""
+        return any(self.low) or any(self.high)
+
+    @classmethod
+    def of(cls, boundary: str) -> Walls:
+        """Velocities of a boundary as ``str`` spells it; zero if it is no wall.
+
+        Raises:
+            ValueError: if it is a wall that is spelled otherwise.
+        """
+        kind, *parts = boundary.split(":")
+        found: dict[str, tuple[float, float]] = {}
+        for part in parts:
+            match = re.fullmatch(r"([uvw])=(.+?)\.\.(.+)", part)
+            if kind != "wall" or match is None or match[1] <= max(found, default=""):
+                message = f"walls that move are spelled as wall:u=-1..1 or wall:u=0..1:w=-0.5..0.5, not {boundary!r}"
+                raise ValueError(message)
+            low, high = float(match[2]), float(match[3])
+            if not math.isfinite(low) or not math.isfinite(high):
+                message = f"velocities of walls must be finite, not {part}"
+                raise ValueError(message)
+            found[match[1]] = low, high
+        u, v, w = (found.get(name, (0.0, 0.0)) for name in COMPONENTS)
+        return cls((u[0], v[0], w[0]), (u[1], v[1], w[1]))
+
+    def __str__(self) -> str:
+        """The one spelling."""
+        pairs = zip(COMPONENTS, self.low, self.high, strict=True)
+        return ":".join(
+            ["wall", *(f"{name}={_spell(low)}..{_spell(high)}" for name, low, high in pairs if low or high)]
+        )
+
+
+def _spell(value: float) -> str:
+    # A plus would be a space in an address.
+    return repr(value + 0.0).removesuffix(".0").replace("e+", "e")
