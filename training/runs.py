@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -40,7 +40,7 @@ class Recipe:
     interval: float
     """Time between snapshots; long enough for the flow to forget itself."""
     spin_up: float
-    """Time on fewer points, from the random start; only the isotropic flow has it."""
+    """Time on fewer points, from the random start; only flows in a box have it."""
     settle: float
     """Time on all points before the first snapshot."""
     box: float = 1.0
@@ -49,13 +49,19 @@ class Recipe:
     """Time levels of a snapshot."""
     spacing: float = 0.0
     """Time between these."""
+    compact: bool = False
+    """Whether snapshots are on the fewest points that hold the modes: dealiasing leaves a third of the others empty."""
+    options: dict[str, float] = field(default_factory=dict)
+    """Of the flow, where they are not the usual ones."""
 
     @property
     def name(self) -> str:
         """Folder of the run."""
         box = "" if self.box == 1 else f"-box{self.box:g}"
+        options = "".join(f"-{name}{value:g}" for name, value in self.options.items())
+        compact = "-compact" if self.compact else ""
         frames = "" if self.frames == 1 else f"-{self.frames}frames"
-        return f"{self.flow}-{self.n}{box}{frames}-seed{self.seed}"
+        return f"{self.flow}-{self.n}{box}{options}{compact}{frames}-seed{self.seed}"
 
     def moment(self, snapshot: int, frame: int | None = None) -> float:
         """Time of a frame of a snapshot; of the middle one unless it is given."""

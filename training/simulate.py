@@ -11,39 +11,36 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from training.flows.channel_simulation import ChannelSimulation
-from training.flows.isotropic_simulation import IsotropicSimulation
-from training.runs import Make, Recipe, Run
+from training.flows.kinds import FLOWS, OPTIONS, recipe_of
+from training.runs import Run
 
 if TYPE_CHECKING:
     import argparse
 
-FLOWS: dict[str, Make] = {"isotropic": IsotropicSimulation, "channel": ChannelSimulation}
-# Time between three frames: fluid then goes by a fraction of a coarse cell of 96^3 points, at the rms velocity relative
-# to the mean in a box, and at the bulk velocity relative to the walls in a channel.
-SPACING = {"isotropic": 0.1, "channel": 0.01}
-# Interval, spin-up and settling: times of the box over its forcing, and of the channel in h/u_tau.
-TIMES = {"isotropic": (2.5, 10.0, 5.0), "channel": (1.2, 0.0, 5.0)}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the subcommand takes."""
-    interval, spin_up, settle = (
-        ", ".join(f"{times[index]:g} for {flow}" for flow, times in TIMES.items()) for index in range(3)
-    )
-    parser.add_argument("--flow", choices=FLOWS, default="isotropic")
+    flows = "; ".join(f"{name}: {kind.about}" for name, kind in FLOWS.items())
+    parser.add_argument("--flow", choices=FLOWS, default="isotropic", help=flows)
     parser.add_argument(
         "--n", type=int, default=96, help="points a side, along y in a shorter channel (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the start (default: %(default)s)")
     parser.add_argument("--snapshots", type=int, default=10, help="how many in all (default: %(default)s)")
-    parser.add_argument("--interval", type=float, help=f"time between snapshots (default: {interval})")
-    parser.add_argument("--spin-up", type=float, help=f"time on 64^3 points at first (default: {spin_up})")
-    parser.add_argument("--settle", type=float, help=f"time on n^3 before a snapshot (default: {settle})")
+    parser.add_argument("--interval", type=float, help=f"time between snapshots (default: {_usual('interval')})")
+    parser.add_argument("--spin-up", type=float, help=f"time on 64^3 points at first (default: {_usual('spin_up')})")
+    parser.add_argument("--settle", type=float, help=f"time on n^3 before a snapshot (default: {_usual('settle')})")
     parser.add_argument("--box", type=float, default=1.0, help="length of a channel along x and z over the usual one")
-    spacings = ", ".join(f"{spacing:g} for {flow}" for flow, spacing in SPACING.items())
     parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="time levels of a snapshot")
-    parser.add_argument("--spacing", type=float, help=f"time between frames (default: {spacings})")
+    parser.add_argument("--spacing", type=float, help=f"time between frames (default: {_usual('spacing')})")
+    parser.add_argument(
+        "--compact", action="store_true", help="snapshots on the fewest points that hold the modes, two thirds a side"
+    )
+    for name, text in OPTIONS.items():
+        of = ", ".join(
+            f"{kind.make.usual[name]:g} for {flow}" for flow, kind in FLOWS.items() if name in kind.make.usual
+        )
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"{text} (default: {of})")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where runs are kept")
@@ -53,17 +50,25 @@ def run(args: argparse.Namespace) -> int:
     """Simulate."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    asked = (args.interval, args.spin_up, args.settle)
-    interval, spin_up, settle = (
-        usual if given is None else given for given, usual in zip(asked, TIMES[args.flow], strict=True)
+    given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
+    chosen = recipe_of(
+        args.flow,
+        args.n,
+        args.seed,
+        interval=args.interval,
+        spin_up=args.spin_up,
+        settle=args.settle,
+        box=args.box,
+        frames=args.frames,
+        spacing=args.spacing,
+        compact=args.compact,
+        options=given,
     )
-    spacing = 0.0 if args.frames == 1 else SPACING[args.flow] if args.spacing is None else args.spacing
-    recipe = Recipe(args.flow, args.n, args.seed, interval, spin_up, settle, args.box, args.frames, spacing)
-    folder: Path = args.out / recipe.name
+    folder: Path = args.out / chosen.name
     run = Run(
-        recipe,
+        chosen,
         folder,
-        FLOWS[args.flow],
+        FLOWS[args.flow].make,
         device=args.device,
         say=lambda line: print(line, flush=True),
         live=sys.stderr.isatty(),
@@ -77,3 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return 130
     print(run.simulation.summary(run.records))
     return 0
+
+
+def _usual(time: str) -> str:
+    return ", ".join(f"{getattr(kind, time):g} for {flow}" for flow, kind in FLOWS.items())

@@ -20,8 +20,8 @@ from training.baselines import LinearEstimator, consistent_trilinear, spectral, 
 from training.dataset import StoredRun
 from training.evaluate import judge, measure, middle, require_unseen, samples, spread
 from training.figures import Bar, draw_errors, draw_symmetry
-from training.runs import Recipe, Run
-from training.simulate import FLOWS, SPACING, TIMES
+from training.flows.kinds import FLOWS, recipe_of
+from training.runs import Run
 
 if TYPE_CHECKING:
     import argparse
@@ -32,13 +32,9 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries
     from models.catalogue import Card, HeldOut
     from models.metrics.compare import Value
+    from training.runs import Recipe
 
     Judge = Callable[[HeldOut], dict[str, Value]]
-
-
-def recipe_of(flow: str, n: int, seed: int, *, frames: int = 1, box: float = 1.0) -> Recipe:
-    """A run as ``training simulate`` makes it if it is told no more."""
-    return Recipe(flow, n, seed, *TIMES[flow], box, frames, SPACING[flow] if frames > 1 else 0.0)
 
 
 HELD_OUT = {
@@ -113,7 +109,7 @@ def simulated(recipe: Recipe, snapshots: int, data: Path) -> StoredRun:
     """A run with at least so many snapshots, made or made longer if need be."""
     folder = data / recipe.name
     print(f"{folder}: {snapshots} snapshots", flush=True)
-    Run(recipe, folder, FLOWS[recipe.flow], live=sys.stderr.isatty()).advance(snapshots)
+    Run(recipe, folder, FLOWS[recipe.flow].make, live=sys.stderr.isatty()).advance(snapshots)
     return StoredRun(folder)
 
 
@@ -217,7 +213,9 @@ def shown(found: dict[str, float], scale: float = 1) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--flows", nargs="+", choices=FLOWS, default=list(FLOWS), help="only these (default: all)")
+    parser.add_argument(
+        "--flows", nargs="+", choices=HELD_OUT, default=list(HELD_OUT), help="only these (default: all)"
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where runs are kept (default: %(default)s)")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--snapshots", type=int, default=8, help="of each held-out run (default: %(default)s)")

@@ -13,9 +13,9 @@ import pytest
 from models.catalogue import Catalogue
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.flows import channel, isotropic
+from training.flows import channel, periodic
 from training.flows.channel_simulation import ChannelSimulation
-from training.flows.isotropic_simulation import IsotropicSimulation
+from training.flows.isotropic import IsotropicSimulation
 from training.runs import Recipe, Run
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def snapshots(folder: Path) -> list[bytes]:
 
 @pytest.mark.parametrize(
     ("recipe", "make", "flow"),
-    [(BOX, IsotropicSimulation, isotropic.Flow), (CHANNEL, ChannelSimulation, channel.Flow)],
+    [(BOX, IsotropicSimulation, periodic.Flow), (CHANNEL, ChannelSimulation, channel.Flow)],
     ids=["isotropic", "channel"],
 )
 def test_a_run_resumes_to_the_same_snapshots(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, make: Make, flow: type[isotropic.Flow]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, make: Make, flow: type[periodic.Flow]
 ) -> None:
     """Stopped anywhere, a run goes on to the very numbers it would have had."""
     Run(recipe, tmp_path / "whole", make).advance(3)
@@ -52,7 +52,7 @@ def test_a_run_resumes_to_the_same_snapshots(
 
     step, left = flow.step, 0
 
-    def interrupted(flow: isotropic.Flow, limit: float = math.inf) -> float:
+    def interrupted(flow: periodic.Flow, limit: float = math.inf) -> float:
         nonlocal left
         left -= 1
         if left < 0:
@@ -82,7 +82,7 @@ def test_a_run_resumes_to_the_same_snapshots(
 def test_a_run_may_start_with_its_first_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flow: str, make: Make
 ) -> None:
-    monkeypatch.setattr("training.flows.isotropic_simulation.SPIN_UP_POINTS", 12)
+    monkeypatch.setattr("training.flows.periodic_simulation.SPIN_UP_POINTS", 12)
     Run(Recipe(flow, 16, 4, interval=0.05, spin_up=0.0, settle=0.0), tmp_path, make).advance(2)
     run = StoredRun(tmp_path)
     assert run.times == pytest.approx([0, 0.05])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from models.superresolution import SuperResolution
 from training import table
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.simulate import TIMES
+from training.flows.kinds import FLOWS, recipe_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that take no time."""
-    monkeypatch.setitem(TIMES, "isotropic", (0.2, 0.2, 0.2))
-    runs = [table.recipe_of("isotropic", 16, 101, frames=frames) for frames in (1, 3)]
+    usual = FLOWS["isotropic"]
+    monkeypatch.setitem(FLOWS, "isotropic", dataclasses.replace(usual, interval=0.2, spin_up=0.2, settle=0.2))
+    runs = [recipe_of("isotropic", 16, 101, frames=frames) for frames in (1, 3)]
     monkeypatch.setattr(table, "HELD_OUT", {"isotropic": runs})
     monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
 

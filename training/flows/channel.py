@@ -1,8 +1,8 @@
 """Turbulent channel flow between walls at y = -1 and y = 1, on a CPU or a GPU.
 
-``du/dt + div(u u) = -grad p + nu laplace u + f e_x``, ``div u = 0``, ``u = 0`` at the walls. Lengths are in half
-heights h, velocities in the nominal u_tau, so that ``nu = 1/180`` means Re_tau = 180. The uniform force ``f(t)`` keeps
-the mass flux constant.
+``du/dt + div(u u) = -grad p + nu laplace u + f e_x``, ``div u = 0``, no slip at the walls, which may move. Lengths are
+in half heights h. Between walls at rest velocities are in the nominal u_tau, so that ``nu = 1/180`` means Re_tau = 180,
+and the uniform force ``f(t)`` keeps the mass flux constant.
 
 Along x and z: Fourier modes, products dealiased by the 2/3 rule. Along y: staggered second-order finite differences
 (Harlow & Welch, Phys. Fluids 8, 1965), u, w and p at the centres of cells, v on their faces. The convective term has
@@ -40,6 +40,11 @@ STAGES = ((8 / 15, 0.0), (5 / 12, -17 / 60), (3 / 4, -5 / 12))
 """Weights of the present and the last convective term; their sum is the length of the stage."""
 
 
+def bulk_velocity(re_tau: float) -> float:
+    """Mean velocity over u_tau, from that at 180 by the friction law of Dean (J. Fluids Eng. 100, 1978)."""
+    return BULK * math.pow(re_tau * NU, 1 / 7)
+
+
 def reichardt(y: Array, nu: float = NU) -> Array:
     """Mean velocity over u_tau (Reichardt, Z. Angew. Math. Mech. 31, 1951), for u_tau = 1."""
     plus = (1 - np.abs(y)) / nu
@@ -49,7 +54,16 @@ def reichardt(y: Array, nu: float = NU) -> Array:
 def start(
     grid: Grid, seed: int, *, bulk: float = BULK, nu: float = NU, disturbance: float = 0.15
 ) -> Complex[Tensor, "3 y kz kx"]:
-    """Reichardt's profile with large solenoidal eddies, of rms ``disturbance * bulk`` over all components.
+    """Reichardt's profile with large solenoidal eddies, of rms ``disturbance * bulk`` over all components."""
+    profile = reichardt(grid.centres, nu)
+    profile *= 2 * bulk / float(profile @ np.diff(grid.faces))
+    modes = eddies(grid, seed, disturbance * bulk)
+    modes[0, :, 0, 0] = torch.from_numpy(profile)
+    return modes
+
+
+def eddies(grid: Grid, seed: int, rms: float) -> Complex[Tensor, "3 y kz kx"]:
+    """Large solenoidal eddies of a given rms over all components, without mean flow.
 
     The noise is drawn on the CPU in float64 for a fixed set of modes, so that a seed means the same on every device
     and, but for truncation, on every grid.
@@ -57,24 +71,20 @@ def start(
     generator = torch.Generator().manual_seed(seed)
     waves_y, waves_z, waves_x = 6, 4, 4
     noise = torch.randn((3, waves_y, 2 * waves_z + 1, waves_x + 1, 2), generator=generator, dtype=torch.float64)
-    eddies = torch.view_as_complex(noise)
+    waves = torch.view_as_complex(noise)
     y = torch.from_numpy(np.stack((grid.centres, grid.faces[:-1], grid.centres)))
     shapes = torch.sin(torch.arange(1, waves_y + 1)[:, None] * (math.pi / 2) * (y[:, None] + 1))
-    eddies = torch.einsum("cmy,cmzx->cyzx", shapes.to(eddies.dtype), eddies)
+    waves = torch.einsum("cmy,cmzx->cyzx", shapes.to(waves.dtype), waves)
     z, x = min(waves_z, grid.cut_z), min(waves_x, grid.cut_x)
-    modes = torch.zeros(grid.modes_shape, dtype=eddies.dtype)
+    modes = torch.zeros(grid.modes_shape, dtype=waves.dtype)
     for k in range(-z, z + 1):
-        modes[:, :, k, : x + 1] = eddies[:, :, k, : x + 1]
+        modes[:, :, k, : x + 1] = waves[:, :, k, : x + 1]
     modes[1, 0] = 0
     modes = modes.to(grid.device, grid.modes_dtype)
     modes = grid.to_spectral(grid.to_physical(modes))  # makes c(-k) the conjugate of c(k)
     modes[:, :, 0, 0] = 0
     modes, _ = grid.project(modes)
-    modes *= disturbance * bulk / math.sqrt(max(grid.inner(modes, modes) / 3, 1e-30))
-    profile = reichardt(grid.centres, nu)
-    profile *= 2 * bulk / float(profile @ np.diff(grid.faces))
-    modes[0, :, 0, 0] = torch.from_numpy(profile)
-    return modes
+    return modes * (rms / math.sqrt(max(grid.inner(modes, modes) / 3, 1e-30)))
 
 
 class Flow:
@@ -86,7 +96,8 @@ class Flow:
         nu: viscosity.
         bulk: mean streamwise velocity that is kept; None leaves the flow unforced.
         frame: speed along x of the frame in which the flow is stepped; by default 0.64 of bulk. Velocities stay those
-            seen from the walls.
+            seen from the channel.
+        wall: speed of the upper wall along x; the lower one moves as fast the other way.
     """
 
     def __init__(
@@ -97,8 +108,11 @@ class Flow:
         nu: float = NU,
         bulk: float | None = BULK,
         frame: float | None = None,
+        wall: float = 0.0,
     ) -> None:
-        self.grid, self.modes, self.nu, self.bulk = grid, modes, nu, bulk
+        self.grid, self.modes, self.nu, self.bulk, self.wall = grid, modes, nu, bulk, wall
+        # The flow that the walls alone would drive: linear in y, and so without viscous force.
+        self._driven = wall * torch.tensor(grid.centres, dtype=grid.dtype, device=grid.device)
         self.frame = FRAME * (bulk or 0.0) if frame is None else frame
         self.pressure: Complex[Tensor, "y kz kx"] = torch.zeros_like(modes[0])
         """Over density, from the last stage; its mean over x and z is left out."""
@@ -111,6 +125,15 @@ class Flow:
     def force(self) -> float:
         """Uniform force over the last step. In the mean it is the stress on a wall, u_tau^2."""
         return float(self._force)
+
+    @property
+    def stress(self) -> float:
+        """Mean stress on the walls at this moment: from the force that holds the flow, or from the profile."""
+        if self.bulk is not None:
+            return self.force
+        relative = self.modes[0, :, 0, 0].real.double() - self._driven
+        slope = float(relative[0] - relative[-1]) / (2 * float(self.grid.gaps[0]))
+        return self.nu * (self.wall + slope)
 
     def step(self, limit: float = math.inf, *, dt: float | None = None) -> float:
         """Advance by one time step and return it.
@@ -142,8 +165,10 @@ class Flow:
             if last is not None:
                 change.add_(last, alpha=before * dt)
             last = convection
-            # Crank-Nicolson: (1 + bL) u = 2 u - (1 - bL) u saves applying L.
+            # Crank-Nicolson: (1 + bL) u = 2 u - (1 - bL) u saves applying L. What is solved for is zero on the walls.
+            change[0, :, 0, 0] -= 2 * self._driven
             modes = grid.diffuse(change, self.nu * length / 2) - self.modes
+            modes[0, :, 0, 0] += 2 * self._driven
             modes[1, :, 0, 0] = 0
             if self.bulk is not None:
                 self._push(modes, length, length / dt)
@@ -161,17 +186,25 @@ class Flow:
             if until - self.time < 1e-9 * max(1.0, abs(until)):
                 self.time = until
 
-    def velocity_uniform(self, cells: int) -> Float[Tensor, "3 z y x"]:
-        """Velocity seen from the walls, at rest, on uniform cells along y.
+    def velocity_uniform(self, cells: int, *, compact: bool = False) -> Float[Tensor, "3 z y x"]:
+        """Velocity seen from the channel, on uniform cells along y.
 
         Along y the values are means over the cells, see ``Grid.resampling``; along x and z they are values on the
         points, as nothing finer than the modes is there.
+
+        Args:
+            cells: along y.
+            compact: whether to take the fewest points along x and z that hold the modes.
         """
-        modes = self.modes * torch.exp(-self.grid.ikx * self.offset)
-        horizontal, vertical = self.grid.resampling(cells)
+        grid = self.grid
+        modes = self.modes * torch.exp(-grid.ikx * self.offset)
+        modes[0, :, 0, 0] -= self._driven
+        horizontal, vertical = grid.resampling(cells)
         matrices = torch.stack((horizontal, vertical, horizontal))
         columns = matrices @ to_columns(modes)
-        values = self.grid.to_physical(from_columns(columns, modes.new_empty((3, cells, *modes.shape[2:]))))
+        means = from_columns(columns, modes.new_empty((3, cells, *modes.shape[2:])))
+        values = grid.to_physical(means, grid.fewest if compact else None)
+        values[0] += (self.wall * torch.linspace(1 / cells - 1, 1 - 1 / cells, cells).to(values))[:, None, None]
         return values.transpose(1, 2).contiguous()
 
     def state(self) -> dict[str, Any]:
@@ -182,6 +215,7 @@ class Flow:
             "nu": self.nu,
             "bulk": math.nan if self.bulk is None else self.bulk,
             "frame": self.frame,
+            "wall": self.wall,
             "time": self.time,
             "steps": self.steps,
             "offset": self.offset,
@@ -201,7 +235,8 @@ class Flow:
             message = f"the state's modes are {tuple(modes.shape)} {modes.dtype}, the grid's {wanted[0]} {wanted[1]}"
             raise ValueError(message)
         bulk = float(state["bulk"])
-        flow = cls(grid, modes, nu=float(state["nu"]), bulk=None if math.isnan(bulk) else bulk)
+        kept = None if math.isnan(bulk) else bulk
+        flow = cls(grid, modes, nu=float(state["nu"]), bulk=kept, wall=float(state.get("wall", 0)))
         flow.pressure = torch.tensor(state["pressure"], device=grid.device)
         flow.frame, flow.offset = float(state["frame"]), float(state["offset"])
         flow.time, flow.steps = float(state["time"]), int(state["steps"])

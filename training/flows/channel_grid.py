@@ -105,15 +105,23 @@ class Grid:
     def _tensor(self, values: Array) -> Tensor:
         return torch.tensor(values, dtype=self.dtype, device=self.device)
 
-    def to_physical(self, modes: Complex[Tensor, "... y kz kx"]) -> Float[Tensor, "... y z x"]:
-        """Values on the points along x and z."""
-        shape = (*modes.shape[:-2], self.nz, self.cut_x + 1)
+    @property
+    def fewest(self) -> tuple[int, int]:
+        """Points along x and z that just hold the modes, multiples of 4."""
+        return 4 * (self.cut_x // 2 + 1), 4 * (self.cut_z // 2 + 1)
+
+    def to_physical(
+        self, modes: Complex[Tensor, "... y kz kx"], points: tuple[int, int] | None = None
+    ) -> Float[Tensor, "... y z x"]:
+        """Values on the points along x and z, or on so many."""
+        nx, nz = points or (self.nx, self.nz)
+        shape = (*modes.shape[:-2], nz, self.cut_x + 1)
         padded = modes.new_zeros(shape)
         padded[..., : self.cut_z + 1, :] = modes[..., : self.cut_z + 1, :]
         if self.cut_z:
             padded[..., -self.cut_z :, :] = modes[..., -self.cut_z :, :]
         rows = torch.fft.ifft(padded, dim=-2, norm="forward")
-        values: Tensor = torch.fft.irfft(rows, n=self.nx, dim=-1, norm="forward")
+        values: Tensor = torch.fft.irfft(rows, n=nx, dim=-1, norm="forward")
         return values
 
     def to_spectral(self, values: Float[Tensor, "... y z x"]) -> Complex[Tensor, "... y kz kx"]:

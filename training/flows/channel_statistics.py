@@ -1,4 +1,4 @@
-"""Averages of a channel flow over x, z, time and both halves, in wall units, beside published ones."""
+"""Averages of a channel or Couette flow over x, z, time and both halves, in wall units, beside published ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from training.flows.channel import NU
+from training.flows.known import Known
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,22 +39,29 @@ class Profile:
     shear: Array
     """-u'v'"""
     total: Array
-    """-u'v' + dU+/dy+, in a steady mean ``1 - y+ / Re_tau``."""
+    """-u'v' + dU+/dy+"""
+    balance: Array
+    """What that is in a steady mean: ``1 - y+ / Re_tau``, or 1 between walls that move."""
+
+    def mean_at(self, y_plus: float) -> float:
+        """Mean velocity from the wall, there."""
+        return float(np.interp(y_plus, self.y_plus, self.mean))
 
     @property
     def deviation(self) -> float:
         """Largest distance of the total stress from the straight line, over that on the wall."""
-        return float(np.abs(self.total - (1 - self.face_y_plus / self.re_tau)).max())
+        return float(np.abs(self.total - self.balance).max())
 
 
 class Statistics:
     """Averages over x, z, moments and the two halves of a channel.
 
-    Under reflection in the middle plane u and w stay and v changes its sign, so u'v' does.
+    Under reflection in the middle plane u and w stay and v changes its sign, so u'v' does. Between walls that move
+    the two halves are the same after half a turn about z: u changes its sign, and u'v' stays.
     """
 
-    def __init__(self, grid: Grid, nu: float = NU) -> None:
-        self.grid, self.nu = grid, nu
+    def __init__(self, grid: Grid, nu: float = NU, wall: float = 0.0) -> None:
+        self.grid, self.nu, self.wall = grid, nu, wall
         self.samples = 0
         self.sums: Array = np.zeros((5, grid.ny))
         """Of U, uu, vv, ww, uv, each (y,); keep it with ``samples`` to go on later."""
@@ -80,7 +88,10 @@ class Statistics:
         grid, nu = self.grid, self.nu
         u, uu, vv, ww, uv = self.sums / self.samples
         vv, uv = vv[1:], uv[1:]
-        u, uu, vv, ww, uv = ((a + sign * a[::-1]) / 2 for a, sign in ((u, 1), (uu, 1), (vv, 1), (ww, 1), (uv, -1)))
+        odd = -1 if self.wall else 1
+        signs = (odd, 1, 1, 1, -odd)
+        u, uu, vv, ww, uv = ((a + sign * a[::-1]) / 2 for a, sign in zip((u, uu, vv, ww, uv), signs, strict=True))
+        variance, u = np.maximum(uu - u**2, 0), u + self.wall
         half, faces = slice(0, (grid.ny + 1) // 2), slice(0, grid.ny // 2)
         depth, face_depth = grid.centres + 1, grid.faces[1:-1] + 1
         tau = nu * u[0] / depth[0]
@@ -91,12 +102,13 @@ class Statistics:
             re_tau=speed / nu,
             y_plus=depth[half] * speed / nu,
             mean=u[half] / speed,
-            u_rms=np.sqrt(np.maximum(uu - u**2, 0) / tau)[half],
+            u_rms=np.sqrt(variance / tau)[half],
             w_rms=np.sqrt(ww / tau)[half],
             face_y_plus=face_depth[faces] * speed / nu,
             v_rms=np.sqrt(vv / tau)[faces],
             shear=-uv[faces] / tau,
             total=total[faces] / tau,
+            balance=(1 - (0 if self.wall else 1) * face_depth)[faces],
         )
 
 
@@ -104,38 +116,18 @@ MKM = "Moser, Kim & Mansour, Phys. Fluids 11, 1999"
 KMM = "Kim, Moin & Moser, J. Fluid Mech. 177, 1987"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A number beside the published one. The tolerance covers a short average in a small box."""
-
-    name: str
-    found: float
-    published: float
-    tolerance: float
-    source: str
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two are within the tolerance."""
-        return abs(self.found - self.published) <= self.tolerance
-
-
-def compare(profile: Profile) -> list[Comparison]:
+def compare(profile: Profile) -> list[Known]:
     """Set a profile beside published ones at Re_tau = 180: rounded as they are commonly quoted, not the data files."""
-
-    def mean_at(y_plus: float) -> float:
-        return float(np.interp(y_plus, profile.y_plus, profile.mean))
-
     return [
-        Comparison("Re_tau", profile.re_tau, 178.1, 5.3, MKM),
-        Comparison("U+ at y+ 5", mean_at(5), 4.8, 0.2, KMM),
-        Comparison("U+ at y+ 15", mean_at(15), 11, 0.5, KMM),
-        Comparison("U+ at y+ 30", mean_at(30), 14, 0.6, KMM),
-        Comparison("U+ at y+ 100", mean_at(100), 17.0, 0.6, KMM),
-        Comparison("u_rms+ peak", float(profile.u_rms.max()), 2.7, 0.15, KMM),
-        Comparison("u_rms+ peak at y+", float(profile.y_plus[profile.u_rms.argmax()]), 15, 3, KMM),
-        Comparison("v_rms+ peak", float(profile.v_rms.max()), 0.84, 0.08, KMM),
-        Comparison("w_rms+ peak", float(profile.w_rms.max()), 1.08, 0.1, KMM),
-        Comparison("-u'v'+ peak", float(profile.shear.max()), 0.72, 0.05, KMM),
-        Comparison("total stress off linear", profile.deviation, 0, 0.03, "momentum balance"),
+        Known("Re_tau", profile.re_tau, 178.1, 5.3, MKM),
+        Known("U+ at y+ 5", profile.mean_at(5), 4.8, 0.2, KMM),
+        Known("U+ at y+ 15", profile.mean_at(15), 11, 0.5, KMM),
+        Known("U+ at y+ 30", profile.mean_at(30), 14, 0.6, KMM),
+        Known("U+ at y+ 100", profile.mean_at(100), 17.0, 0.6, KMM),
+        Known("u_rms+ peak", float(profile.u_rms.max()), 2.7, 0.15, KMM),
+        Known("u_rms+ peak at y+", float(profile.y_plus[profile.u_rms.argmax()]), 15, 3, KMM),
+        Known("v_rms+ peak", float(profile.v_rms.max()), 0.84, 0.08, KMM),
+        Known("w_rms+ peak", float(profile.w_rms.max()), 1.08, 0.1, KMM),
+        Known("-u'v'+ peak", float(profile.shear.max()), 0.72, 0.05, KMM),
+        Known("total stress off linear", profile.deviation, 0, 0.03, "momentum balance"),
     ]

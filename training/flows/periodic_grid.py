@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from jaxtyping import Complex, Float
     from torch import Tensor
 
-FORCED_WAVENUMBER = 2.5
+FEWEST = 12
+"""Points a side that hold wavenumbers up to 3."""
 
 
 class Grid:
@@ -29,10 +30,10 @@ class Grid:
         """Make the grid.
 
         Raises:
-            ValueError: if n is too small to hold the forced modes.
+            ValueError: if n is too small to hold large eddies.
         """
-        if n < 12:  # noqa: PLR2004
-            message = f"n is {n}, but a box needs 12 points a side to hold the forced modes"
+        if n < FEWEST:
+            message = f"n is {n}, but a box needs {FEWEST} points a side to hold large eddies"
             raise ValueError(message)
         self.n = n
         self.cutoff = (n - 1) // 3
@@ -48,19 +49,25 @@ class Grid:
         self.inverse_k_squared = 1 / self.k_squared.clamp(min=1)
         self.weight = torch.where(self.kx > 0, 2.0, 1.0).to(dtype)
         """How often a stored mode counts: twice when its conjugate is left out."""
-        self.forced = (self.k_squared > 0) & (self.k_squared <= FORCED_WAVENUMBER**2)
-        self.low = round(math.floor(FORCED_WAVENUMBER))
 
     @property
     def spacing(self) -> float:
         """Distance between points."""
         return 2 * math.pi / self.n
 
-    def to_physical(self, modes: Complex[Tensor, "... kz ky kx"]) -> Float[Tensor, "... z y x"]:
-        """Values on the points; each axis is padded only when its turn comes."""
-        values = torch.fft.ifft(self._pad(modes, -3), dim=-3, norm="forward")
-        values = torch.fft.ifft(self._pad(values, -2), dim=-2, norm="forward")
-        result: Tensor = torch.fft.irfft(values, n=self.n, dim=-1, norm="forward")
+    @property
+    def fewest(self) -> int:
+        """Points a side that just hold the modes, a multiple of 4."""
+        return 4 * (self.cutoff // 2 + 1)
+
+    def to_physical(
+        self, modes: Complex[Tensor, "... kz ky kx"], points: int | None = None
+    ) -> Float[Tensor, "... z y x"]:
+        """Values on n points a side, or so many; each axis is padded only when its turn comes."""
+        points = points or self.n
+        values = torch.fft.ifft(self._pad(modes, -3, points), dim=-3, norm="forward")
+        values = torch.fft.ifft(self._pad(values, -2, points), dim=-2, norm="forward")
+        result: Tensor = torch.fft.irfft(values, n=points, dim=-1, norm="forward")
         return result
 
     def to_spectral(self, values: Float[Tensor, "... z y x"]) -> Complex[Tensor, "... kz ky kx"]:
@@ -69,9 +76,9 @@ class Grid:
         modes = self._cut(torch.fft.fft(modes, dim=-2, norm="forward"), -2)
         return self._cut(torch.fft.fft(modes, dim=-3, norm="forward"), -3)
 
-    def _pad(self, modes: Tensor, dim: int) -> Tensor:
+    def _pad(self, modes: Tensor, dim: int, points: int) -> Tensor:
         shape = list(modes.shape)
-        shape[dim] = self.n - modes.shape[dim]
+        shape[dim] = points - modes.shape[dim]
         zeros = modes.new_zeros(shape)
         positive = modes.narrow(dim, 0, self.cutoff + 1)
         negative = modes.narrow(dim, self.cutoff + 1, self.cutoff)
@@ -82,21 +89,21 @@ class Grid:
         negative = modes.narrow(dim, self.n - self.cutoff, self.cutoff)
         return torch.cat((positive, negative), dim)
 
-    def project(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "3 kz ky kx"]:
-        """Take the gradient part away; the mean stays."""
-        u, v, w = modes
+    def project(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
+        """Take the gradient part of the velocity away; the mean and further components stay."""
+        u, v, w, *scalars = modes
         pressure = (self.kx * u + self.ky * v + self.kz * w) * self.inverse_k_squared
-        return torch.stack((u - self.kx * pressure, v - self.ky * pressure, w - self.kz * pressure))
+        return torch.stack((u - self.kx * pressure, v - self.ky * pressure, w - self.kz * pressure, *scalars))
 
-    def symmetrise(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "3 kz ky kx"]:
+    def symmetrise(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
         """Make ``c(-k)`` the conjugate of ``c(k)`` where both are stored, at ``kx = 0``."""
         plane = modes[..., 0]
         mirrored: Tensor = plane.flip((-2, -1)).roll((1, 1), (-2, -1)).conj()
         return torch.cat(((0.5 * (plane + mirrored))[..., None], modes[..., 1:]), dim=-1)
 
-    def curl(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Complex[Tensor, "3 kz ky kx"]:
+    def curl(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "3 kz ky kx"]:
         """Coefficients of the vorticity."""
-        u, v, w = modes
+        u, v, w = modes[:3]
         rotated = torch.stack((self.ky * w - self.kz * v, self.kz * u - self.kx * w, self.kx * v - self.ky * u))
         return rotated * 1j
 
@@ -106,10 +113,15 @@ class Grid:
         divergence: Tensor = 1j * (self.kx * u + self.ky * v + self.kz * w)
         return divergence
 
-    def energy_density(self, modes: Complex[Tensor, "3 kz ky kx"]) -> Float[Tensor, "kz ky kx"]:
-        """Kinetic energy that each stored mode stands for; the sum is ``<u.u> / 2``."""
+    def energy_density(self, modes: Complex[Tensor, "component kz ky kx"]) -> Float[Tensor, "kz ky kx"]:
+        """Energy that each stored mode stands for; the sum is ``<u.u> / 2`` over the components."""
         parts = modes.real.square() + modes.imag.square()
-        return 0.5 * self.weight * (parts[0] + parts[1] + parts[2])
+        return 0.5 * self.weight * parts.sum(dim=0)
+
+    def inner(self, a: Complex[Tensor, "component kz ky kx"], b: Complex[Tensor, "component kz ky kx"]) -> float:
+        """Mean of ``a.b`` over the box."""
+        product = (torch.view_as_real(a) * torch.view_as_real(b)).sum(dim=(0, -1))
+        return float((self.weight * product).sum())
 
     def shells(self, density: Float[Tensor, "kz ky kx"]) -> Float[Tensor, " shell"]:
         """Sum a density over shells ``|k|`` rounded to an integer: E(k) for k = 0, 1, 2 ..."""
@@ -130,8 +142,10 @@ def refine(modes: Complex[Tensor, "3 kz ky kx"], coarse: Grid, fine: Grid) -> Co
     return out
 
 
-def random_modes(grid: Grid, seed: int, *, energy: float = 2.0, peak: float = 2.0) -> Complex[Tensor, "3 kz ky kx"]:
-    """Random solenoidal field with ``E(k) ~ k^4 exp(-2 (k / peak)^2)`` and the given energy.
+def random_modes(
+    grid: Grid, seed: int, *, energy: float = 2.0, peak: float = 2.0, power: float = 4.0
+) -> Complex[Tensor, "3 kz ky kx"]:
+    """Random solenoidal field with ``E(k) ~ k^power exp(-power / 2 (k / peak)^2)`` and the given energy.
 
     The noise is drawn on the CPU in float64, so that a seed means the same field on every device.
     """
@@ -140,7 +154,7 @@ def random_modes(grid: Grid, seed: int, *, energy: float = 2.0, peak: float = 2.
     modes = grid.project(grid.to_spectral(noise.to(device=grid.device, dtype=grid.dtype)))
     found = grid.shells(grid.energy_density(modes))
     k = torch.arange(len(found), dtype=torch.float64, device=grid.device)
-    wanted = k**4 * torch.exp(-2 * (k / peak) ** 2)
+    wanted = k**power * torch.exp(-power / 2 * (k / peak) ** 2)
     wanted = energy * wanted / wanted.sum()
     gain = (wanted / found.clamp(min=torch.finfo(torch.float64).tiny)).sqrt()
     gain[0] = 0

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.flows.channel import BULK, NU, Flow, reichardt, start
+from training.flows.channel import BULK, NU, Flow, eddies, reichardt, start
 from training.flows.channel_grid import Grid
 from training.flows.channel_statistics import Statistics, compare
 
@@ -70,6 +70,70 @@ def test_poiseuille_flow_stays() -> None:
         exact = torch.from_numpy(3 * (1 - grid.centres**2))
         errors.append(largest(modes[0, :, 0, 0].real - exact))
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+
+
+def test_couette_flow_stays() -> None:
+    """The laminar flow between moving walls is linear and steady, with the same stress everywhere."""
+    grid = box(4, 16, 4)
+    modes = still(grid)
+    modes[0, :, 0, 0] = 0.7 * torch.from_numpy(grid.centres)
+    flow = Flow(grid, modes.clone(), nu=0.1, bulk=None, wall=0.7)
+    for _ in range(20):
+        flow.step(dt=0.05)
+    assert largest(flow.modes - modes) < 1e-14
+    assert flow.stress == pytest.approx(0.07)
+    uniform = 0.7 * torch.linspace(-0.9, 0.9, 10, dtype=DOUBLE)
+    torch.testing.assert_close(flow.velocity_uniform(10)[0, 2, :, 3], uniform)
+    averages = Statistics(grid, nu=0.1, wall=0.7)
+    averages.add(flow)
+    found = averages.profile()
+    assert found.re_tau == pytest.approx(math.sqrt(0.07) / 0.1)
+    assert found.deviation < 1e-12
+    np.testing.assert_allclose(found.mean * math.sqrt(0.07), 0.7 * (grid.centres[:8] + 1))
+
+
+def test_walls_set_the_fluid_in_motion_as_theory_says() -> None:
+    """From rest: ``y + sum 2 (-1)^n / (n pi) sin(n pi y) exp(-n^2 pi^2 nu t)``, to second order in y."""
+    errors = []
+    for ny in (16, 32):
+        grid = box(4, ny, 4)
+        flow = Flow(grid, still(grid), nu=0.5, bulk=None, wall=1.0)
+        for _ in range(100):
+            flow.step(dt=0.003)
+        n = np.arange(1, 30)[:, None]
+        decay = np.exp(-0.5 * (n * math.pi) ** 2 * 0.3)
+        waves = 2 * (-1.0) ** n / (n * math.pi) * np.sin(n * math.pi * grid.centres) * decay
+        errors.append(largest(flow.modes[0, :, 0, 0].real - torch.from_numpy(grid.centres + waves.sum(axis=0))))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+
+
+def test_turbulence_between_moving_walls_looks_the_same_after_half_a_turn() -> None:
+    """About z: u and v change their signs with x and y."""
+    grid = box()
+    modes = eddies(grid, 4, 0.2)
+    modes[0, :, 0, 0] = torch.from_numpy(grid.centres)
+
+    def turned(modes: Tensor) -> Tensor:
+        # x -> -x and y -> -y: as modes along x are half of all, conjugate and mirror z instead.
+        image = reflect_y(modes).conj().flip(-2).roll(1, -2)
+        return image * torch.tensor([-1, 1, 1]).view(3, 1, 1, 1)
+
+    one = Flow(grid, modes, nu=0.01, bulk=None, wall=1.0)
+    other = Flow(grid, turned(modes), nu=0.01, bulk=None, wall=1.0)
+    for _ in range(5):
+        one.step(dt=0.01)
+        other.step(dt=0.01)
+    assert largest(other.modes - modes) > 0.01
+    assert largest(turned(one.modes) - other.modes) < 1e-12
+
+
+def test_fewest_points_hold_the_modes() -> None:
+    grid = box(24, 16, 18)
+    flow = Flow(grid, start(grid, 3))
+    found = flow.velocity_uniform(8, compact=True)
+    assert found.shape == (3, 12, 8, 16)
+    whole, few = (torch.fft.rfft2(each.transpose(1, 2), norm="forward") for each in (flow.velocity_uniform(8), found))
+    torch.testing.assert_close(few[..., :5, :7], whole[..., :5, :7], rtol=0, atol=1e-12)
 
 
 def test_viscous_modes_decay_at_their_rate() -> None:

@@ -11,8 +11,8 @@ import torch
 
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.flows.isotropic import Flow, statistics, viscosity
-from training.flows.isotropic_simulation import IsotropicSimulation
+from training.flows.isotropic import Forcing, IsotropicSimulation, viscosity
+from training.flows.periodic import Flow, statistics
 from training.flows.periodic_grid import Grid, random_modes, refine
 from training.runs import Recipe, Run
 
@@ -31,6 +31,11 @@ def points(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
     return x, y, z
 
 
+def forced(grid: Grid, modes: Tensor, power: float = 1.0) -> Flow:
+    """Return isotropic turbulence, driven at a given power."""
+    return Flow(grid, modes, nu=viscosity(grid.n), terms=(Forcing(grid, power),))
+
+
 def taylor_green(grid: Grid, time: float, nu: float, drift: tuple[float, float, float]) -> Tensor:
     """Exact decaying vortex, carried along by a uniform flow."""
     x, y, _ = points(grid)
@@ -44,7 +49,7 @@ def taylor_green(grid: Grid, time: float, nu: float, drift: tuple[float, float, 
 def drifting_error(dt: float) -> float:
     """Largest error of a drifting vortex after one unit of time."""
     grid, nu, drift = Grid(16, dtype=DOUBLE), 0.05, (0.9, -0.6, 0.3)
-    flow = Flow(grid, grid.to_spectral(taylor_green(grid, 0, nu, drift)), nu=nu, injection=0)
+    flow = Flow(grid, grid.to_spectral(taylor_green(grid, 0, nu, drift)), nu=nu)
     for _ in range(round(1 / dt)):
         flow.step(dt=dt)
     return float((flow.velocity() - taylor_green(grid, flow.time, nu, drift)).abs().max())
@@ -53,7 +58,7 @@ def drifting_error(dt: float) -> float:
 def test_taylor_green_decays_exactly() -> None:
     """At rest, its nonlinear term is a gradient and its viscous decay is integrated exactly."""
     grid, nu = Grid(16, dtype=DOUBLE), 0.1
-    flow = Flow(grid, grid.to_spectral(taylor_green(grid, 0, nu, (0, 0, 0))), nu=nu, injection=0)
+    flow = Flow(grid, grid.to_spectral(taylor_green(grid, 0, nu, (0, 0, 0))), nu=nu)
     flow.run(1.0)
     assert flow.time == 1.0
     exact = taylor_green(grid, 1.0, nu, (0, 0, 0))
@@ -103,8 +108,8 @@ def test_nonlinear_term_has_no_aliasing(n: int) -> None:
     """Compare: u x omega on the grid equals -(u.grad) u on one twice as fine, after projection."""
     grid, fine = Grid(n, dtype=DOUBLE), Grid(2 * n, dtype=DOUBLE)
     modes = grid.project(grid.to_spectral(torch.randn(3, n, n, n, dtype=DOUBLE)))
-    flow = Flow(grid, modes, injection=0)
-    found, _ = flow._tendency(modes)
+    flow = Flow(grid, modes, nu=0.0)
+    found, _, _ = flow._tendency(modes)
     padded = refine(modes, grid, fine)
     velocity = fine.to_physical(padded)
     advection = torch.zeros_like(velocity)
@@ -120,17 +125,17 @@ def test_forcing_injects_what_it_should() -> None:
     """Whatever the flow, the force does work at the rate asked for."""
     grid = Grid(24, dtype=DOUBLE)
     for seed, injection in ((1, 1.0), (2, 0.4)):
-        flow = Flow(grid, random_modes(grid, seed), injection=injection)
+        flow = forced(grid, random_modes(grid, seed), injection)
         flow.run(0.3)
         assert flow.power() == pytest.approx(injection, rel=1e-12)
-        velocity, force = flow.velocity(), grid.to_physical(flow._force(flow.modes))
+        velocity, force = flow.velocity(), grid.to_physical(flow.terms[0](flow.modes))
         assert float((velocity * force).sum(0).mean()) == pytest.approx(injection, rel=1e-12)
 
 
 def test_energy_budget_closes_and_flow_stays_solenoidal() -> None:
     """The change of energy is what was injected less what was dissipated, within 1 %."""
     grid = Grid(32, dtype=DOUBLE)
-    flow = Flow(grid, random_modes(grid, 5))
+    flow = forced(grid, random_modes(grid, 5))
     start = flow.energy()
     flow.run(3.0)
     found = statistics(flow)
@@ -147,7 +152,7 @@ def test_round_off_that_is_no_velocity_is_not_amplified() -> None:
     modes = random_modes(grid, 1)
     modes[0, 0, 0, 1] += 1e-3
     modes[0, 1, 1, 0] += 1e-3j
-    flow = Flow(grid, modes)
+    flow = forced(grid, modes)
     flow.step()
     found = grid.divergence(flow.modes)
     assert float(found.abs().max()) < 1e-15
@@ -173,7 +178,7 @@ def test_skewness_and_flatness_of_a_known_field() -> None:
     grid = Grid(16, dtype=DOUBLE)
     x, y, z = points(grid)
     field = torch.stack([torch.sin(a) + torch.sin(2 * a) / 2 for a in (x, y, z)])
-    found = statistics(Flow(grid, grid.to_spectral(field)))
+    found = statistics(Flow(grid, grid.to_spectral(field), nu=0.1))
     assert found.skewness == pytest.approx(0.75)
     assert found.flatness == pytest.approx(2.25)
 
@@ -181,7 +186,7 @@ def test_skewness_and_flatness_of_a_known_field() -> None:
 def test_small_box_is_turbulent() -> None:
     """The numbers that a developed flow has, within the scatter of a small box."""
     grid = Grid(32)
-    flow = Flow(grid, random_modes(grid, 7))
+    flow = forced(grid, random_modes(grid, 7))
     assert flow.nu == pytest.approx(viscosity(32))
     flow.run(5.0)
     found = []
@@ -232,20 +237,20 @@ def test_too_small_a_box_is_refused() -> None:
 def test_a_flow_that_blows_up_says_so() -> None:
     """Nothing that is not finite is stepped or stored."""
     grid = Grid(12)
-    flow = Flow(grid, random_modes(grid, 1) * math.inf)
+    flow = forced(grid, random_modes(grid, 1) * math.inf)
     with pytest.raises(FloatingPointError, match="no longer finite"):
         flow.step()
 
 
 def test_spin_up_is_refined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flow starts on few points and its snapshots have many, with their own viscosity."""
-    monkeypatch.setattr("training.flows.isotropic_simulation.SPIN_UP_POINTS", 16)
+    monkeypatch.setattr("training.flows.periodic_simulation.SPIN_UP_POINTS", 16)
     recipe = Recipe("isotropic", 24, 4, interval=0.1, spin_up=0.2, settle=0.1)
     simulation = IsotropicSimulation(recipe, "cpu")
-    assert simulation.flow.grid.n == 16
+    assert simulation.now.grid.n == 16
     run = Run(recipe, tmp_path, lambda *_: simulation)
     run.advance(1)
-    assert simulation.flow.nu == pytest.approx(viscosity(24))
+    assert simulation.now.nu == pytest.approx(viscosity(24))
     assert StoredRun(tmp_path)[0].shape == (3, 24, 24, 24)
 
 
@@ -254,7 +259,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     command = ["simulate", "--n", "16", "--seed", "9", "--snapshots", "2", "--interval", "0.1",
                "--spin-up", "0.2", "--settle", "0.1", "--out", str(tmp_path)]  # fmt: skip
     assert main(command) == 0
-    assert "expect: eps 1.0" in capsys.readouterr().out
+    assert "what is injected" in capsys.readouterr().out
     run = StoredRun(tmp_path / "isotropic-16-seed9")
     assert (run.name, run.flow, run.n, run.seed, len(run)) == (
         "isotropic-16-seed9", "isotropic", 16, 9, 2,

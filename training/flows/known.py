@@ -1,0 +1,28 @@
+"""A number that was found beside one that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Known:
+    """A number beside the published one. The tolerance covers a short average in a small box."""
+
+    name: str
+    found: float
+    published: float
+    tolerance: float
+    source: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two are within the tolerance."""
+        return abs(self.found - self.published) <= self.tolerance
+
+    def __str__(self) -> str:
+        """One line of a summary."""
+        return (
+            f"{self.name:26} {self.found:8.3f}   known {self.published:7.2f} +- {self.tolerance:4.2f}"
+            f" {'   ' if self.agrees else 'OFF'} {self.source}"
+        )

@@ -1,0 +1,51 @@
+"""Kolmogorov flow: a steady force ``cos z`` along x, against which turbulence holds a mean flow ``U cos z``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from training.flows.isotropic import viscosity
+from training.flows.known import Known
+from training.flows.periodic import Flow
+from training.flows.periodic_simulation import PeriodicSimulation, mean_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex
+    from torch import Tensor
+
+    from training.flows.periodic_grid import Grid
+    from training.runs import Record
+
+
+class SteadyForce:
+    """``F cos z`` along x."""
+
+    def __init__(self, force: float = 1.0) -> None:
+        self.force = force
+
+    def __call__(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
+        """Half in the mode kz = 1, half in its conjugate."""
+        force = torch.zeros_like(modes)
+        force[0, 1, 0, 0] = force[0, -1, 0, 0] = self.force / 2
+        return force
+
+
+class KolmogorovSimulation(PeriodicSimulation):
+    """See [`Simulation`][training.runs.Simulation]."""
+
+    def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
+        """Driven by the steady force alone, of one."""
+        return Flow(grid, modes, nu=viscosity(grid.n), terms=(SteadyForce(),), time=time)
+
+    def more(self, flow: Flow) -> Record:
+        """The amplitude U of the mean flow at this moment."""
+        return {"amplitude": 2 * float(flow.modes[0, 1, 0, 0].real)}
+
+    def known(self, records: list[Record]) -> list[Known]:
+        """The friction factor ``F / U^2 = 0.124 + 5.75 nu / U``."""
+        amplitude, nu = mean_of(records, "amplitude"), viscosity(self.recipe.n)
+        known = 0.124 + 5.75 * nu / amplitude
+        source = "Musacchio & Boffetta, Phys. Rev. E 89, 2014"
+        return [Known("friction factor", 1 / amplitude**2, known, 0.2 * known, source)]

@@ -1,0 +1,209 @@
+"""The pseudo-spectral core of all flows in a periodic box: one time step, and what a flow adds to it.
+
+``du/dt = u x omega - grad p + nu laplace u + terms``, ``div u = 0``; further components are scalars that the flow
+carries, ``db/dt = -div(u b) + nu laplace b + terms`` (Prandtl number 1). Time steps are Heun's (RK2) with viscosity
+exact. A flow is made of its start, its viscosity and its terms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jaxtyping import Complex, Float
+    from torch import Tensor
+
+    from training.flows.periodic_grid import Grid
+
+    # From coefficients to the viscosity of each mode.
+    Closure = Callable[[Tensor], Tensor]
+
+CFL = 0.5
+
+
+class Term(Protocol):
+    """What a flow adds to the equations; the core takes its gradient part away."""
+
+    def __call__(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
+        """Coefficients of what is added to the time derivative."""
+
+
+@dataclass
+class Budget:
+    """Energy since a moment: what was there, and what the terms and viscosity have done to it."""
+
+    start: float | None = None
+    injected: float = 0.0
+    dissipated: float = 0.0
+
+    def residual(self, energy: float) -> float:
+        """(change of energy - injected + dissipated) / dissipated."""
+        if self.start is None or self.dissipated == 0:
+            return 0.0
+        return (energy - self.start - self.injected + self.dissipated) / self.dissipated
+
+
+class Flow:
+    """A periodic box that can be stepped forward in time.
+
+    Args:
+        grid: where it lives.
+        modes: coefficients of the solenoidal velocity, and of scalars if there are any.
+        nu: viscosity, of scalars too.
+        terms: what is added to the equations.
+        closure: adds a viscosity to each mode, for what the grid does not resolve.
+        time: of the start.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        modes: Complex[Tensor, "component kz ky kx"],
+        *,
+        nu: float,
+        terms: Sequence[Term] = (),
+        closure: Closure | None = None,
+        time: float = 0.0,
+    ) -> None:
+        self.grid, self.modes, self.nu = grid, modes, nu
+        self.terms, self.closure = terms, closure
+        self.time, self.steps = time, 0
+        self.budget = Budget()
+
+    def velocity(self) -> Float[Tensor, "3 z y x"]:
+        """Return the velocity on the points."""
+        return self.grid.to_physical(self.modes[:3])
+
+    def energy(self) -> float:
+        """``<u.u> / 2``, and as much of scalars."""
+        return float(self.grid.energy_density(self.modes).sum())
+
+    def dissipation(self) -> float:
+        """``nu <omega.omega>``, and as much of scalars."""
+        density = self.grid.energy_density(self.modes)
+        return 2 * float((self.viscosity() * self.grid.k_squared * density).sum())
+
+    def power(self) -> float:
+        """The work of all terms, ``<u.f>``."""
+        return sum(self.grid.inner(self.modes, term(self.modes)) for term in self.terms)
+
+    def viscosity(self) -> Tensor | float:
+        """Viscosity of each mode."""
+        return self.nu if self.closure is None else self.nu + self.closure(self.modes)
+
+    def step(self, limit: float = math.inf, *, dt: float | None = None) -> float:
+        """Advance by one time step and return it.
+
+        Args:
+            limit: the step is cut to this at most, to land on a moment.
+            dt: a fixed step instead of ``0.5 dx / max |u_i|``.
+
+        Raises:
+            FloatingPointError: if the flow is no longer finite.
+        """
+        first, fastest, power = self._tendency(self.modes)
+        if not math.isfinite(fastest):
+            message = f"the flow is no longer finite at t = {self.time:.4f}"
+            raise FloatingPointError(message)
+        if dt is None:
+            dt = CFL * self.grid.spacing / max(fastest, 1e-12)
+        dt = min(dt, limit)
+        before = self.dissipation()
+        if self.budget.start is None:
+            self.budget.start = self.energy()
+        decay = torch.exp(-dt * self.viscosity() * self.grid.k_squared)
+        guess = (self.modes + dt * first) * decay
+        second, _, power_then = self._tendency(guess)
+        modes = (self.modes + (dt / 2) * first) * decay + (dt / 2) * second
+        # Forcing would amplify round-off in the parts that no velocity field has.
+        self.modes = self.grid.symmetrise(self.grid.project(modes))
+        self.time += dt
+        self.steps += 1
+        self.budget.injected += (power + power_then) / 2 * dt
+        self.budget.dissipated += (before + self.dissipation()) / 2 * dt
+        return dt
+
+    def run(self, until: float) -> None:
+        """Advance to a moment, exactly."""
+        while self.time < until:
+            remaining = until - self.time
+            self.step(remaining)
+            if until - self.time < 1e-9 * max(1.0, abs(until)):
+                self.time = until
+
+    def _tendency(self, modes: Tensor) -> tuple[Tensor, float, float]:
+        """Everything but viscosity, the largest velocity component, and the work of the terms."""
+        grid = self.grid
+        u, v, w = velocity = grid.to_physical(modes[:3])
+        a, b, c = grid.to_physical(grid.curl(modes))
+        fastest = max(float(velocity.max()), -float(velocity.min()))
+        lamb = torch.empty_like(velocity)
+        torch.mul(v, c, out=lamb[0]).addcmul_(w, b, value=-1)
+        torch.mul(w, a, out=lamb[1]).addcmul_(u, c, value=-1)
+        torch.mul(u, b, out=lamb[2]).addcmul_(v, a, value=-1)
+        carried = [
+            -grid.divergence(grid.to_spectral(velocity * grid.to_physical(scalar)))[None] for scalar in modes[3:]
+        ]
+        tendency = torch.cat((grid.to_spectral(lamb), *carried))
+        tendency[:, 0, 0, 0] = 0  # momentum is conserved; what is there is round-off
+        power = 0.0
+        for term in self.terms:
+            added = term(modes)
+            power += grid.inner(modes, added)
+            tendency = tendency + added
+        return grid.project(tendency), fastest, power
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a snapshot is known by. Lengths are in units of box / 2 pi."""
+
+    time: float
+    energy: float
+    dissipation: float
+    enstrophy: float
+    reynolds: float
+    """Taylor-scale Reynolds number ``u'^2 sqrt(15 / (nu eps))`` with ``u'^2 = 2 E / 3``."""
+    resolution: float
+    """``k_max eta`` with ``k_max = n / 3``."""
+    skewness: float
+    """Of du_i/dx_i, the mean over the three."""
+    flatness: float
+    divergence: float
+    """rms of div u over rms of the velocity gradient."""
+    budget: float
+    """Residual of the energy budget since the start on this grid, over the dissipated energy."""
+
+
+def statistics(flow: Flow) -> Statistics:
+    """Measure the velocity of a flow. Where a closure adds to the viscosity, ``nu`` is what dissipates as much."""
+    grid, velocity = flow.grid, flow.modes[:3]
+    density = grid.energy_density(velocity)
+    energy, enstrophy = float(density.sum()), float((grid.k_squared * density).sum())
+    dissipation = 2 * float((flow.viscosity() * grid.k_squared * density).sum())
+    nu = dissipation / (2 * enstrophy)
+    derivatives = [1j * k * c for k, c in zip((grid.kx, grid.ky, grid.kz), velocity, strict=True)]
+    gradients = grid.to_physical(torch.stack(derivatives)).double()
+    second = gradients.square().mean(dim=(-3, -2, -1))
+    third = gradients.pow(3).mean(dim=(-3, -2, -1))
+    fourth = gradients.pow(4).mean(dim=(-3, -2, -1))
+    # <|grad u|^2> equals <omega^2> in a periodic box, twice the enstrophy.
+    divergence = grid.weight * torch.view_as_real(grid.divergence(velocity)).square().sum(dim=-1)
+    return Statistics(
+        time=flow.time,
+        energy=energy,
+        dissipation=dissipation,
+        enstrophy=enstrophy,
+        reynolds=(2 * energy / 3) * math.sqrt(15 / (nu * dissipation)),
+        resolution=(grid.n / 3) * (nu**3 / dissipation) ** 0.25,
+        skewness=float((third / second**1.5).mean()),
+        flatness=float((fourth / second**2).mean()),
+        divergence=math.sqrt(float(divergence.double().sum()) / (2 * enstrophy)),
+        budget=flow.budget.residual(flow.energy()),
+    )
