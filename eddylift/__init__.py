@@ -5,6 +5,7 @@ from eddylift._client import Client
 from eddylift._errors import (
     BusyError,
     EddyliftError,
+    EddyliftWarning,
     FailedError,
     FieldError,
     InvalidInputError,
@@ -29,6 +30,7 @@ __all__ = [
     "Card",
     "Client",
     "EddyliftError",
+    "EddyliftWarning",
     "FailedError",
     "FieldError",
     "InvalidInputError",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 import stamina
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from eddylift import _calls, _paths, _transfer, _transport
 from eddylift._codecs import PIECE
-from eddylift._errors import NotFoundError
+from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._jobs import AsyncJob
-from eddylift._progress import Progress, aupload, ignore
+from eddylift._preparation import Preparation
+from eddylift._progress import aupload, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -73,10 +74,15 @@ class AsyncClient:
         *,
         model: str,
         boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Volume:
         """See `Client.upscale`."""
-        call = await to_thread.run_sync(partial(_calls.upscale, coarse, model=model, boundary=boundary))
+        preparation = Preparation(names, drop, resample)
+        make = partial(_calls.upscale, coarse, model=model, boundary=boundary, preparation=preparation)
+        call = await to_thread.run_sync(make)
         return await self._send(call, progress)
 
     async def validate(
@@ -86,10 +92,15 @@ class AsyncClient:
         *,
         model: str,
         boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Report:
         """See `Client.validate`."""
-        call = await to_thread.run_sync(partial(_calls.validate, coarse, reference, model=model, boundary=boundary))
+        preparation = Preparation(names, drop, resample)
+        make = partial(_calls.validate, coarse, reference, model=model, boundary=boundary, preparation=preparation)
+        call = await to_thread.run_sync(make)
         return await self._send(call, progress)
 
     async def self_validate(self, model: str) -> Reproduction:
@@ -106,32 +117,35 @@ class AsyncClient:
         name: str,
         *,
         replace: bool = False,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> StoredVolume:
         """See `Client.upload`."""
         async with AsyncExitStack() as kept:
-            manager = _transfer.group(volume)
+            manager = _transfer.group(volume, Preparation(names, drop, resample))
             objects = await to_thread.run_sync(manager.__enter__)
-            kept.push(manager)
-            await self._make_room(name, replace=replace)
-            done, total = 0, sum(each.size for each in objects)
-            report = progress or ignore
-            report(Progress("upload", done, total))
-            for each in objects:
-                content = await to_thread.run_sync(each.path.read_bytes)
-                await self._send(_calls.put_object(name, each.key, content))
-                done += each.size
-                report(Progress("upload", done, total))
-        return await self._send(_calls.volume(name))
+            kept.push(manager.__exit__)
+            if not replace:
+                await self._check_free(name)
+            draft = _transfer.draft_name(name)
+            try:
+                for each in _transfer.reported(objects, progress or ignore):
+                    content = await to_thread.run_sync(each.path.read_bytes)
+                    await self._send(_calls.put_object(draft, each.key, content))
+                return await self._send(_calls.rename_volume(draft, name, replace=replace))
+            except BaseException:
+                with CancelScope(shield=True), suppress(EddyliftError):
+                    await self._send(_calls.delete_volume(draft))
+                raise
 
-    async def _make_room(self, name: str, *, replace: bool) -> None:
+    async def _check_free(self, name: str) -> None:
         try:
             await self._send(_calls.volume(name))
         except NotFoundError:
             return
-        if not replace:
-            raise _transfer.taken(name)
-        await self._send(_calls.delete_volume(name))
+        raise _transfer.taken(name)
 
     async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
         """See `Client.download`."""
@@ -148,13 +162,13 @@ class AsyncClient:
         """See `Client.delete_volume`."""
         await self._send(_calls.delete_volume(name))
 
-    async def open(self, volume: str, *, model: str, boundary: Boundary | None = None) -> xr.Dataset:
+    async def open(
+        self, volume: str, *, model: str, boundary: Boundary | None = None, names: Mapping[str, str] | None = None
+    ) -> xr.Dataset:
         """See `Client.open`."""
-        spelled = None if boundary is None else _paths.spell_boundary(boundary)
-        await self._send(_calls.view(volume, model, spelled))
-        credentials = _transport.credentials(self._http)
-        opening = partial(_transfer.open_view, self._http.base_url, credentials, volume, model, spelled)
-        return await to_thread.run_sync(opening)
+        path = _paths.view_path(volume, model, boundary, names)
+        await self._send(_calls.view(path))
+        return await to_thread.run_sync(_transfer.open_view, self._http, path)
 
     async def submit(
         self,
@@ -195,7 +209,9 @@ class AsyncClient:
     async def _send(self, call: Call[T], progress: ProgressCallback | None = None) -> T:
         headers = _transport.headers(call)
         answer = await self._retry(_transport.pause, self._attempt, call, headers, progress or ignore)
-        return await to_thread.run_sync(call.read, answer)
+        result = await to_thread.run_sync(call.read, answer)
+        _transport.warn(answer, result)
+        return result
 
     async def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
         content = None if call.body is None else aupload(call.body, report)

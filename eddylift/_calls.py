@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from eddylift import _paths
-from eddylift._codecs import Body, decoder, encode, multipart
+from eddylift._codecs import Body, encode, multipart
 from eddylift._errors import UnexpectedAnswerError
 from eddylift._types import JobStatus, Report, Reproduction, StoredVolume, Symmetry
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eddylift._codecs import Answer, AnyVolume, Volume
+    from eddylift._preparation import Preparation
     from eddylift._types import Boundary, Card
 
 T = TypeVar("T")
@@ -64,9 +65,11 @@ def symmetry(model: str) -> Call[Symmetry]:
     return Call("GET", f"{_paths.model_path(model)}/symmetry", _read_symmetry)
 
 
-def upscale(coarse: Volume, *, model: str, boundary: Boundary | None) -> Call[Volume]:
+def upscale(coarse: Volume, *, model: str, boundary: Boundary | None, preparation: Preparation) -> Call[Volume]:
     """Ask for the fine volume."""
-    return Call("POST", "/v1/upscale", decoder(coarse), _options(model, boundary), encode(coarse))
+    (prepared,) = preparation.apply(coarse)
+    body, read = encode(prepared)
+    return Call("POST", "/v1/upscale", read, _options(model, boundary), body)
 
 
 def validate(
@@ -75,10 +78,12 @@ def validate(
     *,
     model: str,
     boundary: Boundary | None,
+    preparation: Preparation,
 ) -> Call[Report]:
     """Ask for the errors of a model's answer to `coarse`, held against `reference`."""
-    parts = {} if coarse is None else {"coarse": encode(coarse)}
-    body = multipart({**parts, "reference": encode(reference)})
+    given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
+    prepared = preparation.apply(*given.values())
+    body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
     return Call("POST", "/v1/validate", _read_report, _options(model, boundary), body)
 
 
@@ -99,17 +104,12 @@ def volumes() -> Call[list[StoredVolume]]:
 
 def volume(name: str) -> Call[StoredVolume]:
     """Ask for one stored volume."""
-
-    def read(answer: Answer) -> StoredVolume:
-        found: StoredVolume = _read_object(answer, *StoredVolume.__required_keys__)  # type: ignore[assignment]
-        return found
-
-    return Call("GET", _paths.volume_path(name), read)
+    return Call("GET", _paths.volume_path(name), _read_volume)
 
 
-def view(name: str, model: str, boundary: str | None) -> Call[None]:
+def view(path: str) -> Call[None]:
     """Ask whether a view is there."""
-    return Call("GET", f"{_paths.view_path(name, model, boundary)}/zarr.json", lambda _: None)
+    return Call("GET", f"{path}/zarr.json", lambda _: None)
 
 
 def put_object(name: str, key: str, content: bytes) -> Call[None]:
@@ -120,6 +120,12 @@ def put_object(name: str, key: str, content: bytes) -> Call[None]:
 def delete_volume(name: str) -> Call[None]:
     """Drop a stored volume."""
     return Call("DELETE", _paths.volume_path(name), lambda _: None)
+
+
+def rename_volume(name: str, to: str, *, replace: bool) -> Call[StoredVolume]:
+    """Give a stored volume another name, in the place of one that is called so, if there is one."""
+    order = {"to": to, "replace": replace}
+    return Call("POST", f"{_paths.volume_path(name)}/rename", _read_volume, body=_json(order))
 
 
 def objects(name: str, after: str) -> Call[tuple[dict[str, int], bool]]:
@@ -160,7 +166,7 @@ def submit(
     """Order a job."""
     order = {"source": source, "target": target, "reference": reference, "names": dict(names or {})}
     order |= _options(model, boundary)
-    return Call("POST", "/v1/jobs", _read_job, body=Body("application/json", (json.dumps(order).encode(),)))
+    return Call("POST", "/v1/jobs", _read_job, body=_json(order))
 
 
 def jobs() -> Call[list[JobStatus]]:
@@ -188,11 +194,20 @@ def resume(name: str) -> Call[JobStatus]:
     return Call("POST", f"{_paths.job_path(name)}/resume", _read_job)
 
 
+def _json(document: Mapping[str, object]) -> Body:
+    return Body("application/json", (json.dumps(document).encode(),))
+
+
 def _options(model: str, boundary: Boundary | None) -> dict[str, str]:
     options = {"model": model}
     if boundary is not None:
         options["boundary"] = _paths.spell_boundary(boundary)
     return options
+
+
+def _read_volume(answer: Answer) -> StoredVolume:
+    found: StoredVolume = _read_object(answer, *StoredVolume.__required_keys__)  # type: ignore[assignment]
+    return found
 
 
 def _read_job(answer: Answer) -> JobStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,13 +11,14 @@ import stamina
 
 from eddylift import _calls, _paths, _transfer, _transport
 from eddylift._codecs import PIECE
-from eddylift._errors import NotFoundError
+from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
-from eddylift._progress import Progress, ignore, upload
+from eddylift._preparation import Preparation
+from eddylift._progress import ignore, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -77,6 +79,9 @@ class Client:
         *,
         model: str,
         boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Volume:
         """Return the fine volume of a coarse one, in its layout, coordinates and units.
@@ -86,11 +91,17 @@ class Client:
                 or an xarray object with dims (z, y, x) or (time, z, y, x), as variables u, v, w or a component dim.
             model: name of the model, as ``relaxed-isotropic-x4``.
             boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes, three of them in z, y, x order
-                (``"periodic,wall,periodic"``), or by axis (``{"y": "wall"}``, the others periodic). None leaves it to
-                the service.
+                (``"periodic,wall,periodic"`` or a list), or by axis (``{"y": "wall"}``, the others periodic). None
+                leaves it to the attribute ``boundary`` of the volume, else to the model's card.
+            names: what variables and dims are to be called, by what they are called, as ``{"Ux": "u", "lev": "z"}``; in
+                the answer too.
+            drop: variables over space that are left out, as ``["p"]``.
+            resample: axes to be resampled to uniform cells, such as ``y`` of a channel: each gets the exact mean of the
+                field, linear between its points. The answer says so in ``eddylift_resampled``.
             progress: told as the volume is sent, waited for and received.
         """
-        return self._send(_calls.upscale(coarse, model=model, boundary=boundary), progress)
+        preparation = Preparation(names, drop, resample)
+        return self._send(_calls.upscale(coarse, model=model, boundary=boundary, preparation=preparation), progress)
 
     def validate(
         self,
@@ -99,6 +110,9 @@ class Client:
         *,
         model: str,
         boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Report:
         """Measure a model's answer to `coarse` against the true fine volume, beside trilinear's.
@@ -108,9 +122,14 @@ class Client:
             reference: the true volume, 4 times as fine.
             model: as for `upscale`.
             boundary: as for `upscale`.
+            names: as for `upscale`, of both volumes.
+            drop: as for `upscale`.
+            resample: as for `upscale`.
             progress: as for `upscale`.
         """
-        return self._send(_calls.validate(coarse, reference, model=model, boundary=boundary), progress)
+        preparation = Preparation(names, drop, resample)
+        call = _calls.validate(coarse, reference, model=model, boundary=boundary, preparation=preparation)
+        return self._send(call, progress)
 
     def self_validate(self, model: str) -> Reproduction:
         """Ask whether this service, on its device and in its precision, reproduces the errors on the model's card."""
@@ -126,39 +145,48 @@ class Client:
         name: str,
         *,
         replace: bool = False,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> StoredVolume:
-        """Send a coarse volume that is to stay at the service, object by object. A dataset needs ``eddylift[zarr]``.
+        """Send a coarse volume that is to stay at the service, object by object.
+
+        It is whole before it takes its name, and only then is an older one dropped. What is no folder of a Zarr group
+        is made one first, which needs ``eddylift[zarr]``.
 
         Args:
-            volume: a dataset, or the folder of a Zarr group; its attribute ``boundary``, such as
-                ``periodic,wall,periodic`` for z, y, x, is what the service goes by.
+            volume: a dataset, or the path of a Zarr group, a NetCDF or an HDF5 file; its attribute ``boundary``, such
+                as ``periodic,wall,periodic`` for z, y, x, is what the service goes by.
             name: what it is called there.
             replace: drop what is called so already; else that is refused.
+            names: as for `upscale`.
+            drop: as for `upscale`.
+            resample: as for `upscale`.
             progress: told as the objects are sent.
 
         Raises:
             InvalidInputError: if the name is taken, or the volume cannot be sent.
         """
-        with _transfer.group(volume) as objects:
-            self._make_room(name, replace=replace)
-            done, total = 0, sum(each.size for each in objects)
-            report = progress or ignore
-            report(Progress("upload", done, total))
-            for each in objects:
-                self._send(_calls.put_object(name, each.key, each.path.read_bytes()))
-                done += each.size
-                report(Progress("upload", done, total))
-        return self._send(_calls.volume(name))
+        with _transfer.group(volume, Preparation(names, drop, resample)) as objects:
+            if not replace:
+                self._check_free(name)
+            draft = _transfer.draft_name(name)
+            try:
+                for each in _transfer.reported(objects, progress or ignore):
+                    self._send(_calls.put_object(draft, each.key, each.path.read_bytes()))
+                return self._send(_calls.rename_volume(draft, name, replace=replace))
+            except BaseException:
+                with suppress(EddyliftError):
+                    self._send(_calls.delete_volume(draft))
+                raise
 
-    def _make_room(self, name: str, *, replace: bool) -> None:
+    def _check_free(self, name: str) -> None:
         try:
             self._send(_calls.volume(name))
         except NotFoundError:
             return
-        if not replace:
-            raise _transfer.taken(name)
-        self._send(_calls.delete_volume(name))
+        raise _transfer.taken(name)
 
     def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
         """Fetch a volume that stays at the service, object by object, into a folder, which is then a Zarr group.
@@ -204,17 +232,22 @@ class Client:
         """Drop a volume that stays at the service."""
         self._send(_calls.delete_volume(name))
 
-    def open(self, volume: str, *, model: str, boundary: Boundary | None = None) -> xr.Dataset:
+    def open(
+        self, volume: str, *, model: str, boundary: Boundary | None = None, names: Mapping[str, str] | None = None
+    ) -> xr.Dataset:
         """Open a stored volume at four times its resolution; what is read is computed then. Needs ``eddylift[zarr]``.
+
+        Times are numbers, as they are stored; ``xarray.decode_cf`` makes dates of them.
 
         Args:
             volume: name of the stored volume, or ``s3://bucket/path`` in a bucket that the service uses.
             model: as for `upscale`.
-            boundary: as for `upscale`; None leaves it to the volume.
+            boundary: as for `upscale`.
+            names: as for `upscale`.
         """
-        spelled = None if boundary is None else _paths.spell_boundary(boundary)
-        self._send(_calls.view(volume, model, spelled))
-        return _transfer.open_view(self._http.base_url, _transport.credentials(self._http), volume, model, spelled)
+        path = _paths.view_path(volume, model, boundary, names)
+        self._send(_calls.view(path))
+        return _transfer.open_view(self._http, path)
 
     def submit(
         self,
@@ -233,9 +266,9 @@ class Client:
             target: volume to write, which can be read while it fills; one that was begun so is completed. None keeps
                 nothing but the report, beside a reference.
             model: as for `upscale`.
-            boundary: as for `upscale`; None leaves it to the source.
+            boundary: as for `upscale`.
             reference: the true volume, 4 times as fine, that the answer is compared with.
-            names: what variables and dims of the source are to be called, by what they are called: ``{"ux": "u"}``.
+            names: as for `upscale`, of the source.
         """
         call = _calls.submit(source, target, model=model, boundary=boundary, reference=reference, names=names)
         return Job(self._send, self._send(call))
@@ -268,7 +301,10 @@ class Client:
 
     def _send(self, call: Call[T], progress: ProgressCallback | None = None) -> T:
         headers = _transport.headers(call)
-        return call.read(self._retry(_transport.pause, self._attempt, call, headers, progress or ignore))
+        answer = self._retry(_transport.pause, self._attempt, call, headers, progress or ignore)
+        result = call.read(answer)
+        _transport.warn(answer, result)
+        return result
 
     def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
         content = None if call.body is None else upload(call.body, report)

@@ -15,7 +15,7 @@ import numpy as np
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -56,42 +56,63 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a successful answer carries."""
+    """What a successful answer carries.
+
+    Attributes:
+        content_type: MIME type, without parameters.
+        content: the bytes.
+        warnings: what the service found doubtful in the request and did all the same.
+    """
 
     content_type: str
     content: io.BytesIO
+    warnings: tuple[str, ...] = ()
 
 
-def encode(volume: AnyVolume) -> Body:
-    """Write a volume as the service reads it. Floating-point data travels as float32, the precision of velocity.
+def encode(volume: AnyVolume) -> tuple[Body, Callable[[Answer], Any]]:
+    """Write a volume as the service reads it, and say how its answer is read back as the same kind.
+
+    Velocity travels in float32. What else a dataset holds does not travel, and is there again in the answer.
 
     Raises:
-        InvalidInputError: where the volume is of another kind, or holds what the container cannot.
+        InvalidInputError: if the volume is of another kind, or holds no velocity.
     """
     if isinstance(volume, np.ndarray):
-        return Body(NPY, (_write_npy(volume),))
-    dataset = _as_dataset(volume)
-    return Body(NETCDF, (_write_netcdf(dataset),))
-
-
-def decoder(volume: AnyVolume) -> Callable[[Answer], Any]:
-    """Find how the answer to a volume is read back as the same kind."""
-    if isinstance(volume, np.ndarray):
-        return read_npy
+        return Body(NPY, (_write_npy(volume),)), read_npy
     import xarray as xr  # noqa: PLC0415 slow, see above
 
-    if not isinstance(volume, xr.DataArray):
-        return read_netcdf
-    name = volume.name
+    from eddylift import _velocity  # noqa: PLC0415 needs xarray
 
-    def read_array(answer: Answer) -> xr.DataArray:
-        fine = read_netcdf(answer)
-        if ARRAY not in fine:
-            message = f"the answer holds {', '.join(map(str, fine)) or 'no variable'}, expected {ARRAY}"
-            raise UnexpectedAnswerError(message)
-        return fine[ARRAY].rename(name)
+    dataset = as_dataset(volume)
+    velocity = _velocity.find(dataset)
+    body = Body(NETCDF, (_velocity.take(dataset, velocity).to_netcdf(engine="h5netcdf"),))
 
-    return read_array
+    def read(answer: Answer) -> xr.Dataset | xr.DataArray:
+        fine = _velocity.put_back(dataset, velocity, read_netcdf(answer))
+        return as_array(fine, volume.name) if isinstance(volume, xr.DataArray) else fine
+
+    return body, read
+
+
+def as_dataset(volume: object) -> xr.Dataset:
+    """Return a dataset as it is, and a DataArray as one, under the name `ARRAY` and with its attributes.
+
+    Raises:
+        InvalidInputError: for anything else.
+    """
+    import xarray as xr  # noqa: PLC0415 slow, see above
+
+    if isinstance(volume, xr.Dataset):
+        return volume
+    if isinstance(volume, xr.DataArray):
+        return volume.to_dataset(name=ARRAY).assign_attrs(volume.attrs)
+    message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}"
+    raise InvalidInputError(message)
+
+
+def as_array(dataset: xr.Dataset, name: Hashable) -> xr.DataArray:
+    """Return what `as_dataset` made of a DataArray as one of a name again."""
+    return dataset[ARRAY].rename(name).assign_attrs(dataset.attrs)
 
 
 def multipart(parts: Mapping[str, Body]) -> Body:
@@ -120,29 +141,6 @@ def _write_npy(volume: NDArray[Any]) -> memoryview:
     file = io.BytesIO()
     np.save(file, volume, allow_pickle=False)
     return file.getbuffer()
-
-
-def _as_dataset(volume: object) -> xr.Dataset:
-    import xarray as xr  # noqa: PLC0415 slow, see above
-
-    if isinstance(volume, xr.Dataset):
-        return volume
-    if isinstance(volume, xr.DataArray):
-        return volume.to_dataset(name=ARRAY)
-    message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}"
-    raise InvalidInputError(message)
-
-
-def _write_netcdf(dataset: xr.Dataset) -> memoryview:
-    # Encodings are those of the file it came from: packed integers would lose digits, chunks would not fit.
-    dataset = dataset.drop_encoding()
-    wide = {name: array for name, array in dataset.data_vars.items() if np.issubdtype(array.dtype, np.floating)}
-    dataset = dataset.assign({name: array.astype(np.float32) for name, array in wide.items()})
-    try:
-        return dataset.to_netcdf(engine="h5netcdf")
-    except (TypeError, ValueError, AttributeError) as error:
-        message = f"the volume cannot be written as NetCDF: {error}"
-        raise InvalidInputError(message) from error
 
 
 def read_npy(answer: Answer) -> NDArray[np.float32]:

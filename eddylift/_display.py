@@ -85,8 +85,12 @@ class _Bytes(progress.DownloadColumn):
 def retry_note(console: Console, details: RetryDetails) -> None:
     """Say why a call is tried again, and when."""
     reason = str(details.caused_by).partition("\n")[0]
-    note = f"{reason}; trying again in {details.wait_for:.1f} s"
-    console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    note(console, f"{reason}; trying again in {details.wait_for:.1f} s")
+
+
+def note(console: Console, message: str) -> None:
+    """Say something that is no failure."""
+    console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def models_table(cards: list[Card]) -> Table:

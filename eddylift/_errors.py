@@ -29,6 +29,10 @@ class EddyliftError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
+class EddyliftWarning(UserWarning):
+    """Something about a request is doubtful; it was done all the same."""
+
+
 class InvalidInputError(EddyliftError, ValueError):
     """What was passed cannot be sent, or a file cannot be read or written."""
 

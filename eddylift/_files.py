@@ -1,114 +1,103 @@
-"""Volumes in files: .npy, .nc, .h5, .zarr (a folder) and .zip (a zipped Zarr group)."""
+"""Volumes in files, told by their content: .npy, NetCDF, HDF5 (also cutouts of JHTDB), Zarr as a folder or zipped.
+
+What may be velocity is decoded: packed integers become floats, and fill values NaN. All else is left as it is stored,
+times too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
-import shutil
-import tempfile
-import uuid
 import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eddylift._errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     import xarray as xr
-
-    from eddylift._codecs import AnyVolume
+    from numpy.typing import NDArray
 
 AXES = ("time", "z", "y", "x")
 COMPONENTS = ("u", "v", "w")
-HDF5 = frozenset({".nc", ".h5", ".hdf5"})
-ZARR = frozenset({".zarr", ".zip"})
-SUFFIXES = (".npy", ".nc", ".h5", ".zarr", ".zip")
 GROUP_MARKS = ("zarr.json", ".zgroup")
+RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
+# First bytes of kinds that are not read, and the way round.
+FOREIGN = {
+    b"\x0e\x03\x13\x01": "HDF4; convert it by h4toh5",
+    b"# vtk": "VTK; save it as NetCDF, for example by pyvista and xarray",
+    b"<?xml": "XML, perhaps of VTK; save it as NetCDF, for example by pyvista and xarray",
+    b"<VTKFile": "VTK; save it as NetCDF, for example by pyvista and xarray",
+    b"MATLAB 5": "MATLAB before 7.3; save u, v, w by save(..., '-v7.3')",
+}
 
 
-def read(path: Path) -> AnyVolume:
-    """Read a volume: an array from .npy, a dataset from anything else.
+def is_array(path: Path) -> bool:
+    """Tell whether a file holds a bare array."""
+    return _head(path).startswith(np.lib.format.MAGIC_PREFIX)
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a Zarr group."""
+    return any((path / mark).is_file() for mark in GROUP_MARKS)
+
+
+def read(path: Path) -> NDArray[Any] | xr.Dataset:
+    """Read a volume into memory: an array from .npy, a dataset from anything else.
 
     Raises:
-        InvalidInputError: where there is none, or not of the kind that its name says.
+        InvalidInputError: if there is none, or it cannot be read.
     """
-    _check_kind(path)
-    if not path.exists():
-        message = f"{path} does not exist"
-        raise InvalidInputError(message)
-    with _own_errors(path, "read"):
-        if path.suffix == ".npy":
+    _check_exists(path)
+    with own_errors(path, "read"):
+        if is_array(path):
             with path.open("rb") as file:
                 # np.load would take whatever is no array for a pickle, and an archive of arrays for one.
-                return np.lib.format.read_array(file, allow_pickle=False)
-        if path.suffix in HDF5:
-            return _read_hdf5(path)
-        return _read_zarr(path)
+                array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+                return array
+        with open_dataset(path) as dataset:
+            return dataset.load()
 
 
-def check_target(path: Path, source: AnyVolume | Path, *, overwrite: bool) -> None:
-    """Make sure, before anything is computed, that the answer to a source can be written.
+def open_dataset(path: Path) -> xr.Dataset:
+    """Open a dataset, whose arrays are read when they are asked for. The caller closes it.
 
-    Raises:
-        InvalidInputError: where it cannot, or something is there already.
-    """
-    _check_kind(path)
-    bare = (source.suffix == ".npy") if isinstance(source, Path) else isinstance(source, np.ndarray)
-    if bare != (path.suffix == ".npy"):
-        message = f"{path} cannot hold the answer: a .npy array has no coordinates, so .npy goes to .npy alone"
-        raise InvalidInputError(message)
-    if not path.parent.is_dir():
-        message = f"{path.parent} is not a folder"
-        raise InvalidInputError(message)
-    if not os.access(path.parent, os.W_OK):
-        message = f"{path.parent} cannot be written to"
-        raise InvalidInputError(message)
-    if not path.exists():
-        return
-    if not overwrite:
-        message = f"{path} is there already: choose another name, or pass --overwrite"
-        raise InvalidInputError(message)
-    if path.is_dir() and not any((path / mark).is_file() for mark in GROUP_MARKS):
-        message = f"{path} is a folder that is no Zarr group: it is not overwritten"
-        raise InvalidInputError(message)
-
-
-def write(path: Path, volume: AnyVolume) -> None:
-    """Write a volume; a file of that name is replaced, and stays whole until the new one is.
+    Its ``encoding`` keeps ``unlimited_dims`` and, of Zarr, ``zarr_format``, so that an answer can be written alike.
 
     Raises:
-        InvalidInputError: where it cannot be written.
+        InvalidInputError: if there is none, or it cannot be read.
     """
-    draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    _check_exists(path)
+    head = _head(path)
+    with own_errors(path, "read"):
+        if path.is_dir():
+            return _open_zarr(path)
+        if head.startswith(b"\x89HDF\r\n\x1a\n"):
+            return _open_hdf5(path)
+        if head.startswith(b"CDF"):
+            return _open_classic(path, head[3])
+        if zipfile.is_zipfile(path):
+            return _open_zip(path)
+    kind = next((kind for mark, kind in FOREIGN.items() if head.startswith(mark)), "of no known kind")
+    message = f"{path} is {kind}; expected .npy, NetCDF, HDF5, or Zarr as a folder or zipped"
+    raise InvalidInputError(message)
+
+
+@contextlib.contextmanager
+def own_errors(path: Path, done: str) -> Iterator[None]:
+    """Say what went wrong with a file, whichever of the libraries below noticed."""
     try:
-        with _own_errors(path, "written"):
-            if isinstance(volume, np.ndarray):
-                np.save(draft, volume, allow_pickle=False)
-            elif path.suffix in HDF5:
-                volume.to_netcdf(draft, engine="h5netcdf")
-            elif path.suffix == ".zip":
-                _write_zip(draft, volume)
-            else:
-                write_zarr(draft, volume)
-            if path.is_dir():
-                _remove(path)
-            draft.replace(path)
-    finally:
-        _remove(draft)
-
-
-def _check_kind(path: Path) -> None:
-    if path.suffix not in HDF5 | ZARR | {".npy"}:
-        message = f"{path} is of no known kind: expected a name that ends in {', '.join(SUFFIXES)}"
-        raise InvalidInputError(message)
-    if path.suffix in ZARR:
-        require_zarr(str(path))
+        yield
+    except InvalidInputError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        message = f"{path} cannot be {done}: {error}"
+        raise InvalidInputError(message) from error
 
 
 def require_zarr(what: str) -> None:
@@ -122,33 +111,59 @@ def require_zarr(what: str) -> None:
         raise InvalidInputError(message)
 
 
-@contextlib.contextmanager
-def _own_errors(path: Path, done: str) -> Iterator[None]:
-    """Say what went wrong with a file, whichever of the libraries below noticed."""
-    try:
-        yield
-    except InvalidInputError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        message = f"{path} cannot be {done}: {error}"
-        raise InvalidInputError(message) from error
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        message = f"{path} does not exist"
+        raise InvalidInputError(message)
 
 
-def _read_hdf5(path: Path) -> xr.Dataset:
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with own_errors(path, "read"), path.open("rb") as file:
+        return file.read(16)
+
+
+def _open_hdf5(path: Path) -> xr.Dataset:
     import xarray as xr  # noqa: PLC0415 slow, and not needed for .npy
 
+    from eddylift._jhtdb import open_cutout  # noqa: PLC0415 needs xarray
+
+    cutout = open_cutout(path)
+    if cutout is not None:
+        return cutout
     # Files not written as NetCDF have no names for their axes; h5netcdf then makes some up.
-    dataset = xr.load_dataset(path, engine="h5netcdf", phony_dims="access")
+    dataset = xr.open_dataset(path, engine="h5netcdf", phony_dims="access", **RAW)
     if any(str(dim).startswith("phony_dim") for dim in dataset.dims):
         dataset = _name_axes(path, dataset)
+    if not dataset.data_vars:
+        dataset.close()
+        dataset = _open_only_group(path)
+    return _decoded(dataset)
+
+
+def _open_only_group(path: Path) -> xr.Dataset:
+    """Open the one group that holds variables, with the coordinates of the groups around it."""
+    import xarray as xr  # noqa: PLC0415 slow
+
+    tree = xr.open_datatree(path, engine="h5netcdf", **RAW)
+    groups = [node for node in tree.subtree if node.data_vars]
+    if len(groups) != 1:
+        found = ", ".join(node.path for node in groups) or "no variables"
+        message = f"{path} holds {found}; expected one group with the velocity: ncks -G : -g GROUP IN OUT takes it out"
+        tree.close()
+        raise InvalidInputError(message)
+    dataset = groups[0].to_dataset()
+    dataset.attrs = {**tree.attrs, **dataset.attrs}
+    dataset.set_close(tree.close)
     return dataset
 
 
 def _name_axes(path: Path, nameless: xr.Dataset) -> xr.Dataset:
     """Read the nameless axes of u, v, w like a bare array's, ([time,] z, y, x), and x, y, z, time beside them."""
-    import xarray as xr  # noqa: PLC0415 slow, and not needed for .npy
+    import xarray as xr  # noqa: PLC0415 slow
 
-    found = {}
+    found: dict[Hashable, xr.Variable] = {}
     for name, variable in nameless.variables.items():
         if name in COMPONENTS and variable.ndim in {3, 4}:
             dims = AXES[-variable.ndim :]
@@ -160,57 +175,91 @@ def _name_axes(path: Path, nameless: xr.Dataset) -> xr.Dataset:
                 f"x, y, z, time as coordinates; got {name} of shape {variable.shape}"
             )
             raise InvalidInputError(message)
-        found[name] = (dims, variable.values, variable.attrs)
-    return xr.Dataset(found, attrs=nameless.attrs)
+        found[name] = variable.copy(deep=False)
+        found[name].dims = dims
+    named = xr.Dataset(found, attrs=nameless.attrs)
+    named.set_close(nameless.close)
+    return named
 
 
-def _read_zarr(path: Path) -> xr.Dataset:
-    import xarray as xr  # noqa: PLC0415 slow, and not needed for .npy
+def _open_classic(path: Path, version: int) -> xr.Dataset:
+    """Open NetCDF of before version 4: CDF-1 and CDF-2 by scipy, CDF-5 by netCDF4."""
+    import xarray as xr  # noqa: PLC0415 slow
+
+    engines = {"netcdf4": "netCDF4"} | ({} if version > 2 else {"scipy": "scipy"})  # noqa: PLR2004 CDF-2
+    for engine, package in engines.items():
+        if importlib.util.find_spec(package) is not None:
+            return _decoded(xr.open_dataset(path, engine=engine, **RAW))
+    message = (
+        f"{path} is NetCDF in its classic format: pip install {package}, or convert it by nccopy -k nc4 {path.name} "
+        f"{path.stem}-4.nc"
+    )
+    raise InvalidInputError(message)
+
+
+def _open_zarr(path: Path) -> xr.Dataset:
+    if not is_zarr(path):
+        message = f"{path} is a folder, and cannot be read as a Zarr group: it has no {' and no '.join(GROUP_MARKS)}"
+        raise InvalidInputError(message)
+    require_zarr(str(path))
+    return _open_group(path, None, zarr_format=3 if (path / GROUP_MARKS[0]).is_file() else 2)
+
+
+def _open_zip(path: Path) -> xr.Dataset:
+    require_zarr(str(path))
     from zarr.storage import ZipStore  # noqa: PLC0415 not in the base install
 
-    dataset: xr.Dataset
-    if path.suffix == ".zarr":
-        with xr.open_zarr(path) as dataset:
-            return dataset.load()
-    group = _group(path)
-    with ZipStore(path, mode="r") as store, xr.open_zarr(store, group=group, consolidated=False) as dataset:
-        return dataset.load()
-
-
-def _group(path: Path) -> str | None:
-    """Find where in an archive the group lies: a folder may have been zipped with or without its own name."""
     with zipfile.ZipFile(path) as archive:
         marks = [PurePosixPath(name) for name in archive.namelist() if PurePosixPath(name).name in GROUP_MARKS]
     if not marks:
         message = f"{path} holds no Zarr group"
         raise InvalidInputError(message)
-    top = min(marks, key=lambda mark: len(mark.parts)).parent
-    return None if top == PurePosixPath() else str(top)
+    # A folder may have been zipped with or without its own name.
+    mark = min(marks, key=lambda mark: len(mark.parts))
+    group = None if mark.parent == PurePosixPath() else str(mark.parent)
+    store = ZipStore(path, mode="r")
+    dataset = _open_group(store, group, zarr_format=3 if mark.name == GROUP_MARKS[0] else 2)
+    dataset.set_close(store.close)
+    return dataset
 
 
-def write_zarr(folder: Path, volume: xr.Dataset | xr.DataArray) -> None:
-    """Write a Zarr group."""
-    from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning  # noqa: PLC0415 not in the base install
+def _open_group(store: Any, group: str | None, *, zarr_format: int) -> xr.Dataset:  # noqa: ANN401 path or store
+    import xarray as xr  # noqa: PLC0415 slow
+    from zarr.errors import ZarrUserWarning  # noqa: PLC0415 not in the base install
 
     with warnings.catch_warnings():
-        # Zarr v3 has settled neither the type of strings (names of components) nor consolidated metadata.
-        warnings.simplefilter("ignore", UnstableSpecificationWarning)
+        # Desktops and notebooks leave files of their own in folders; metadata need not be consolidated.
         warnings.simplefilter("ignore", ZarrUserWarning)
-        volume.to_zarr(folder)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        options = {"chunks": None, "zarr_format": zarr_format, "consolidated": False if group else None, **RAW}
+        dataset = xr.open_zarr(store, group=group, **options)
+    for variable in dataset.variables.values():
+        # Where nothing was written Zarr v2 reads 0: that is a value and marks no gap.
+        if zarr_format == 2 and variable.attrs.get("_FillValue") == 0:  # noqa: PLR2004
+            del variable.attrs["_FillValue"]
+    dataset = _decoded(dataset)
+    dataset.encoding["zarr_format"] = zarr_format
+    return dataset
 
 
-def _write_zip(path: Path, volume: xr.Dataset | xr.DataArray) -> None:
-    # By way of a folder: zarr's own store for archives writes every metadata file twice into them.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as name:
-        folder = Path(name)
-        write_zarr(folder, volume)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for file in sorted(folder.rglob("*")):
-                archive.write(file, file.relative_to(folder))
+def _decoded(dataset: xr.Dataset) -> xr.Dataset:
+    """Decode what may be velocity or the position of cells, and forget how the file was laid out."""
+    raw = dataset.drop_encoding()
+    for variable in raw.variables.values():
+        fill = variable.attrs.get("_FillValue")
+        if fill is None or fill != fill:  # noqa: PLR0124 NaN, which xarray writes unasked
+            variable.encoding["_FillValue"] = variable.attrs.pop("_FillValue", None)
+    fields = {name: array.variable for name, array in raw.data_vars.items() if array.ndim >= 3}  # noqa: PLR2004 z, y, x
+    positions = {name: array.variable for name, array in raw.coords.items() if array.dims == (name,)}
+    decoded = raw.assign_coords({name: _decode(name, variable) for name, variable in positions.items()})
+    decoded = decoded.assign({name: _decode(name, variable) for name, variable in fields.items()})
+    unlimited = dataset.encoding.get("unlimited_dims", ())
+    decoded.encoding = {"unlimited_dims": set(unlimited)} if unlimited else {}
+    decoded.set_close(dataset.close)
+    return decoded
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _decode(name: Hashable, variable: xr.Variable) -> xr.Variable:
+    import xarray as xr  # noqa: PLC0415 slow
+
+    return xr.conventions.decode_cf_variable(name, variable, decode_times=False, decode_timedelta=False)

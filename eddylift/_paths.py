@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ def spell_boundary(boundary: Boundary) -> str:
     """
     if isinstance(boundary, str):
         return boundary
+    if not isinstance(boundary, Mapping):
+        return ",".join(map(str, boundary))
     strangers = sorted(set(map(str, boundary)) - set("zyx"))
     if strangers:
         message = f"boundary names the axes {', '.join(strangers)}, expected some of z, y, x"
@@ -26,11 +29,25 @@ def spell_boundary(boundary: Boundary) -> str:
     return ",".join(boundary.get(axis, "periodic") for axis in "zyx")
 
 
-def view_path(volume: str, model: str, boundary: str | None) -> str:
+def spell_names(names: Mapping[str, str]) -> str:
+    """Spell names as the service and the command line read them: ``Ux:u,Uy:v,Uz:w``.
+
+    Raises:
+        InvalidInputError: for a name with a character that separates.
+    """
+    for name in (*names, *names.values()):
+        if not name or set(name) & set(",:;/"):
+            message = f"names has {name!r}, expected names without , : ; /"
+            raise InvalidInputError(message)
+    return ",".join(f"{old}:{new}" for old, new in names.items())
+
+
+def view_path(volume: str, model: str, boundary: Boundary | None, names: Mapping[str, str] | None) -> str:
     """Spell where a view is; an address in a bucket is one segment, ``s3:bucket:path``."""
     segment = volume.replace("://", ":", 1).replace("/", ":") if volume.startswith("s3://") else volume
-    option = f";boundary={boundary}" if boundary else ""
-    return f"/v1/views/{quote(segment, safe=':')}/{quote(model, safe='')}{option}"
+    options = "" if boundary is None else f";boundary={spell_boundary(boundary)}"
+    options += f";names={quote(spell_names(names), safe=',:')}" if names else ""
+    return f"/v1/views/{quote(segment, safe=':')}/{quote(model, safe='')}{options}"
 
 
 def model_path(name: str) -> str:

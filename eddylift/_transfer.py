@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
+import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from eddylift import _files, _paths
-from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift import _files
+from eddylift._errors import EddyliftWarning, InvalidInputError, UnexpectedAnswerError
 from eddylift._progress import Progress
+from eddylift._transport import credentials
+from eddylift._writing import write_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +22,13 @@ if TYPE_CHECKING:
     import httpx2
     import xarray as xr
 
+    from eddylift._preparation import Preparation
     from eddylift._progress import ProgressCallback
     from eddylift._types import StoredVolume
 
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
+# Of Zarr v3 (c/0/1/2, or c alone) and v2 (0.1.2 or 0/1/2).
+CHUNK = re.compile(r"(?:.+/)?(?:c|(?:c[./])?\d+(?:[./]\d+)*)")
 
 
 class Object(NamedTuple):
@@ -38,31 +46,66 @@ class Object(NamedTuple):
 
 
 @contextlib.contextmanager
-def group(volume: xr.Dataset | str | Path) -> Iterator[list[Object]]:
-    """Give the objects of a dataset or of a Zarr group on disk, documents last: what has them is complete.
+def group(volume: xr.Dataset | str | Path, preparation: Preparation) -> Iterator[list[Object]]:
+    """Give the objects of a Zarr group, documents last: what has them is complete.
+
+    A folder that is a Zarr group is sent as it lies there, but for files that are no part of the group. Of anything
+    else, and where there is something to prepare, a group is made.
 
     Raises:
-        InvalidInputError: if the path is no Zarr group, or the zarr package is missing.
+        InvalidInputError: if the path holds no volume with names, or the zarr package is missing.
     """
     with contextlib.ExitStack() as kept:
-        if isinstance(volume, (str, Path)):
+        if isinstance(volume, str | Path) and _files.is_zarr(Path(volume)) and not any(preparation):
             folder = Path(volume)
-            if not any((folder / mark).is_file() for mark in _files.GROUP_MARKS):
-                message = f"{folder} is no folder of a Zarr group"
-                raise InvalidInputError(message)
         else:
-            _files.require_zarr("sending a dataset")
+            _files.require_zarr("sending what is no folder of a Zarr group")
+            if isinstance(volume, str | Path):
+                volume = kept.enter_context(_files.open_dataset(Path(volume)))
             folder = Path(kept.enter_context(tempfile.TemporaryDirectory())) / "volume.zarr"
-            _files.write_zarr(folder, volume)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        files.sort(key=lambda path: path.name in DOCUMENTS)
-        yield [Object(path.relative_to(folder).as_posix(), path, path.stat().st_size) for path in files]
+            write_zarr(folder, _standard(volume, preparation))
+        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        objects = [Object(key, path, path.stat().st_size) for key, path in paths.items() if _is_of_group(key)]
+        yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS)
 
 
-def open_view(
-    base_url: httpx2.URL, headers: dict[str, str], volume: str, model: str, boundary: str | None
-) -> xr.Dataset:
-    """Open a super-resolved volume; reads no velocity.
+def reported(objects: list[Object], report: ProgressCallback) -> Iterator[Object]:
+    """Give objects one after another, reporting when each has been sent."""
+    done, total = 0, sum(each.size for each in objects)
+    report(Progress("upload", done, total))
+    for each in objects:
+        yield each
+        done += each.size
+        report(Progress("upload", done, total))
+
+
+def draft_name(name: str) -> str:
+    """Return the name of a volume while it comes; no two uploads share one."""
+    return f"{name[:80]}.part-{uuid.uuid4().hex[:12]}"
+
+
+def _standard(dataset: xr.Dataset, preparation: Preparation) -> xr.Dataset:
+    from eddylift import _velocity  # noqa: PLC0415 needs xarray, which is slow
+
+    prepared: xr.Dataset
+    (prepared,) = preparation.apply(dataset)
+    try:
+        return _velocity.standard(prepared, _velocity.find(prepared))
+    except InvalidInputError as error:
+        # It may be named later, when it is opened or a job is ordered.
+        warnings.warn(f"this volume cannot be super-resolved as it is: {error}", EddyliftWarning, stacklevel=2)
+        return prepared
+
+
+def _is_of_group(key: str) -> bool:
+    """Tell documents and chunks from what desktops, notebooks, file systems and people leave in a folder."""
+    *folders, name = key.split("/")
+    is_hidden = any(folder.startswith(".") for folder in folders)
+    return not is_hidden and (name in DOCUMENTS or CHUNK.fullmatch(key) is not None)
+
+
+def open_view(http: httpx2.Client | httpx2.AsyncClient, path: str) -> xr.Dataset:
+    """Open a super-resolved volume below a client's address; reads no velocity.
 
     Raises:
         InvalidInputError: if a package that this needs is missing.
@@ -72,9 +115,9 @@ def open_view(
     from obstore.store import HTTPStore  # noqa: PLC0415 not in the base install
     from zarr.storage import ObjectStore  # noqa: PLC0415
 
-    address = str(base_url).rstrip("/") + _paths.view_path(volume, model, boundary)
-    store = HTTPStore.from_url(address, client_options={"allow_http": True, "default_headers": headers})
-    view: xr.Dataset = xr.open_zarr(ObjectStore(store, read_only=True), chunks=None, consolidated=True)
+    address = str(http.base_url).rstrip("/") + path
+    store = HTTPStore.from_url(address, client_options={"allow_http": True, "default_headers": credentials(http)})
+    view: xr.Dataset = xr.open_zarr(ObjectStore(store, read_only=True), chunks=None, consolidated=True, **_files.RAW)
     return view
 
 

@@ -8,6 +8,7 @@ import http
 import io
 import random
 import uuid
+import warnings
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,13 @@ def own_errors(base_url: httpx2.URL) -> Iterator[None]:
         raise _errors.UnreachableError(message) from error
 
 
+def warn(answer: Answer, result: object) -> None:
+    """Pass on what the service warns of, in a header or in a report, as from the call of a client's method."""
+    reported = result.get("warnings") if isinstance(result, dict) else None
+    for message in dict.fromkeys([*answer.warnings, *(reported if isinstance(reported, list) else ())]):
+        warnings.warn(str(message), _errors.EddyliftWarning, stacklevel=4)
+
+
 class Download:
     """Collects an answer, reporting as it comes."""
 
@@ -147,7 +155,7 @@ class Download:
             raise _errors.UnexpectedAnswerError(message)
         self._content.seek(0)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Answer(content_type, self._content)
+        return Answer(content_type, self._content, tuple(response.headers.get_list("X-Eddylift-Warning")))
 
 
 def _retry_after(value: str | None) -> float | None:

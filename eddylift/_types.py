@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 Card = dict[str, Any]
 """A model's card: name, family, flow, factor, frames, group, parameters, measured errors, sha256 and more."""
 
 AxisBoundary = Literal["periodic", "wall", "open"]
-Boundary = str | Mapping[str, AxisBoundary]
-"""What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` (z, y, x), or ``{"y": "wall"}``."""
+Boundary = str | Mapping[str, AxisBoundary] | Sequence[str]
+"""What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` or a list of three (z, y, x), or
+``{"y": "wall"}``."""
 
 Metrics = dict[str, float | list[float] | None]
 """Errors and statistics by name; None where one does not apply, as spectra on an axis with walls."""

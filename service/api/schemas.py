@@ -96,6 +96,13 @@ class Volumes(BaseModel):
     volumes: list[Volume]
 
 
+class Rename(BaseModel, extra="forbid"):
+    """Another name for a volume."""
+
+    to: str = Field(description="its new name", examples=["channel"])
+    replace: bool = Field(default=False, description="drop the volume that is called so, if there is one")
+
+
 class Object(BaseModel):
     """One object of a stored volume."""
 

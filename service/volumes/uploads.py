@@ -147,6 +147,32 @@ class VolumeStore:
             shutil.rmtree(gone, ignore_errors=True)
         self.forget(name)
 
+    def rename(self, name: str, to: str, *, replace: bool = False) -> None:
+        """Give a volume another name; readers of that name see the old volume or the new one, whole.
+
+        Args:
+            name: of the volume.
+            to: its new name.
+            replace: drop a volume that is called so; else it is kept, and that is refused.
+
+        Raises:
+            Problem: 404 if there is no such volume, 409 if the new name is taken, 422 if it cannot be one.
+        """
+        path, target = self.path(name), self.root / checked_name(to)
+        if path == target:
+            raise unfit(field="to", value=to, expected="another name than the volume has")
+        gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
+        if replace:
+            with suppress(FileNotFoundError):
+                target.rename(gone)
+        try:
+            path.rename(target)
+        except OSError as error:
+            raise Problem(409, "taken", f"there is a volume {to} already") from error
+        shutil.rmtree(gone, ignore_errors=True)
+        self.forget(name)
+        self.forget(to)
+
     def forget(self, name: str) -> None:
         """Look at a volume anew the next time."""
         self._changes[name] = self._changes.get(name, 0) + 1

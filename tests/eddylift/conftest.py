@@ -77,6 +77,13 @@ def finer(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def finer_axis(centres: NDArray[Any]) -> NDArray[Any]:
+    """Centres of the fine cells along an axis."""
+    step = centres[1] - centres[0]
+    fine: NDArray[Any] = np.add.outer(centres, step * np.array([-3, -1, 1, 3]) / 8).ravel()
+    return fine
+
+
 class FakeService:
     """Answers as the service does, with every coarse cell repeated; what is in `script` comes first."""
 
@@ -112,7 +119,8 @@ class FakeService:
             for name, array in coarse.data_vars.items()
             if array.dims[-3:] == ("z", "y", "x")
         }
-        kept = coarse.drop_dims(("z", "y", "x")).assign_coords(x=np.arange(4.0 * coarse.sizes["x"]))
+        coordinates = {axis: finer_axis(coarse[axis].to_numpy()) for axis in "zyx" if axis in coarse.coords}
+        kept = coarse.drop_dims(("z", "y", "x")).assign_coords(coordinates)
         return bytes(kept.assign(fine).assign_attrs(coarse.attrs).to_netcdf(engine="h5netcdf"))
 
 

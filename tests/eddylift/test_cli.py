@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import eddylift
 from eddylift import cli
+from eddylift.cli import _session
 from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, finer, problem
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run(service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("COLUMNS", "200")
     for name in ("EDDYLIFT_URL", "EDDYLIFT_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cli, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
+    monkeypatch.setattr(_session, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
 
     def run(*arguments: str, code: int = 0) -> Result:
         result = CliRunner().invoke(cli.app, arguments)

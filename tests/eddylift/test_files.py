@@ -3,15 +3,17 @@ from __future__ import annotations
 import importlib.util
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from eddylift import InvalidInputError
-from eddylift._files import check_target, read, write
+from eddylift._files import read
+from eddylift._writing import check_target, write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +31,10 @@ def test_dataset(tmp_path: Path, dataset: xr.Dataset, suffix: str) -> None:
     dataset = dataset.assign_coords(time=np.datetime64("2024-01-01", "ns"), component=list("uvw"))
     path = tmp_path / f"a{suffix}"
     write(path, dataset)
-    xr.testing.assert_identical(read(path), dataset)
+    found = read(path)
+    assert isinstance(found, xr.Dataset)
+    assert (found["time"].dtype, found["time"].attrs["units"][:5]) == (np.dtype("i8"), "days ")
+    xr.testing.assert_identical(xr.decode_cf(found), dataset)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -101,25 +106,155 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
         read(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a", "a.npz", "a.NC"])
-def test_unknown_kinds(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInputError, match=r"of no known kind"):
-        read(tmp_path / name)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is of no known kind"),
+        (b"some text", "is of no known kind"),
+        (b"# vtk DataFile Version 3.0", "is VTK; save it as NetCDF"),
+        (b"\x0e\x03\x13\x01", "is HDF4; convert it by h4toh5"),
+        (b"CDF\x05", "in its classic format: pip install netCDF4, or convert it by nccopy -k nc4 a.nc a-4.nc"),
+    ],
+)
+def test_kinds_that_are_not_read(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.nc").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=message):
+        read(tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.npz", "a.vti"])
+def test_kinds_that_are_not_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInputError, match=r"of no known kind"):
         check_target(tmp_path / name, tmp_path / "a.nc", overwrite=True)
 
 
-def test_zarr_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["a.nc4", "a.NC", "a.hdf", "a", "a.netcdf"])
+def test_kinds_are_told_by_content(tmp_path: Path, dataset: xr.Dataset, name: str) -> None:
+    dataset.to_netcdf(tmp_path / name, engine="h5netcdf")
+    xr.testing.assert_identical(read(tmp_path / name), dataset)
+    dataset.to_zarr(tmp_path / "folder", consolidated=False)
+    xr.testing.assert_identical(read(tmp_path / "folder"), dataset)
+
+
+def test_classic_netcdf(tmp_path: Path, dataset: xr.Dataset) -> None:
+    dataset.to_netcdf(tmp_path / "a.nc", format="NETCDF3_64BIT", engine="scipy")
+    xr.testing.assert_identical(read(tmp_path / "a.nc"), dataset)
+
+
+def test_classic_netcdf_without_scipy(tmp_path: Path, dataset: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset.to_netcdf(tmp_path / "a.nc", format="NETCDF3_CLASSIC", engine="scipy")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InvalidInputError, match=r"pip install scipy, or convert it by nccopy -k nc4 a\.nc a-4\.nc$"):
+        read(tmp_path / "a.nc")
+
+
+def test_a_group_of_a_file(tmp_path: Path, dataset: xr.Dataset) -> None:
+    path = tmp_path / "a.nc"
+    dataset.drop_vars(list("uvw")).to_netcdf(path, engine="h5netcdf")
+    fields = dataset.drop_vars(["x", "y"]).drop_attrs(deep=False)
+    fields.to_netcdf(path, group="run/fields", mode="a", engine="h5netcdf")
+    xr.testing.assert_identical(read(path), dataset)
+    fields.to_netcdf(path, group="other", mode="a", engine="h5netcdf")
+    with pytest.raises(InvalidInputError, match=r"holds /other, /run/fields; expected one group"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_packed_velocity_and_its_fill_values(tmp_path: Path, dataset: xr.Dataset, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    gap = dataset.copy(deep=True)
+    gap["v"][0, 1, 2] = np.nan
+    gap = gap.assign(station=("probe", [1.5, np.nan]))
+    packed: dict[str, Any] = {"dtype": "int16", "scale_factor": 2e-4, "_FillValue": -32768}
+    encoding: dict[Any, dict[str, Any]] = {**dict.fromkeys("uvw", packed), "station": {"_FillValue": -999.0}}
+    if suffix == ".nc":
+        gap.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+    else:
+        gap.to_zarr(path, zarr_format=2, encoding=encoding)
+    found = read(path)
+    assert isinstance(found, xr.Dataset)
+    for name in "uvw":
+        np.testing.assert_allclose(found[name], gap[name], atol=1.01e-4)
+    # What is no velocity is left as it is stored.
+    assert found["station"].values.tolist() == [1.5, -999.0]
+    assert found["station"].attrs == {"_FillValue": -999.0}
+
+
+def test_zeros_of_zarr_v2_are_values(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    for name, shape in (("u", (2, 2, 2)), ("z", (2,))):
+        array = group.create_array(name, shape=shape, dtype="f4", chunks=shape)
+        array.attrs["_ARRAY_DIMENSIONS"] = list("zyx")[: len(shape)]
+        array[:] = np.arange(array.size).reshape(shape)
+    found = read(tmp_path / "a.zarr")
+    assert isinstance(found, xr.Dataset)
+    assert found["u"].values.ravel().tolist() == list(range(8))
+    assert found["z"].values.tolist() == [0, 1]
+    assert found["u"].attrs == {}
+
+
+@pytest.mark.parametrize(
+    "units", ["seconds", "s", "days since beginning of run", "seconds since 0000-01-01", "hours since 2000-01-01"]
+)
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_times_are_carried_not_decoded(tmp_path: Path, dataset: xr.Dataset, units: str, suffix: str) -> None:
+    times = ("time", [0.0025, 0.0052], {"units": units})
+    series = dataset.expand_dims(time=2).assign_coords(time=times).assign(dt=((), 1e-5, {"units": "seconds"}))
+    write(tmp_path / f"a{suffix}", series)
+    found = read(tmp_path / f"a{suffix}")
+    xr.testing.assert_identical(found, series)
+    write(tmp_path / f"b{suffix}", found)
+    xr.testing.assert_identical(read(tmp_path / f"b{suffix}"), series)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_answers_are_laid_out_as_their_source(tmp_path: Path, dataset: xr.Dataset, zarr_format: Literal[2, 3]) -> None:
+    series = dataset.expand_dims(time=[0.5])
+    series.to_zarr(tmp_path / "a.zarr", zarr_format=zarr_format, consolidated=False)
+    write(tmp_path / "b.zarr", read(tmp_path / "a.zarr"))
+    assert zarr.open_group(tmp_path / "b.zarr").metadata.zarr_format == zarr_format
+    series.to_netcdf(tmp_path / "a.nc", engine="h5netcdf", unlimited_dims=["time"])
+    write(tmp_path / "b.nc", read(tmp_path / "a.nc"))
+    with h5py.File(tmp_path / "b.nc") as file:
+        assert file["u"].maxshape == (None, 2, 3, 4)
+
+
+def test_attributes_that_netcdf_cannot_hold_are_spelled(tmp_path: Path, dataset: xr.Dataset) -> None:
+    attributes = {"params": {"Re": 5000}, "dealiased": True, "doi": None, "tags": [], "mixed": ["a", 1]}
+    held = {"names": ["a", "b"], "sizes": [1, 2], "nu": 1e-3, "title": "Kármán"}
+    rich = dataset.assign_attrs(**attributes, **held)
+    write(tmp_path / "a.zarr", rich)
+    xr.testing.assert_identical(read(tmp_path / "a.zarr"), rich)
+    write(tmp_path / "a.nc", read(tmp_path / "a.zarr"))
+    found = read(tmp_path / "a.nc")
+    assert isinstance(found, xr.Dataset)
+    assert {name: found.attrs[name] for name in attributes} == {
+        "params": '{"Re": 5000}',
+        "dealiased": "true",
+        "doi": "null",
+        "tags": "[]",
+        "mixed": '["a", 1]',
+    }
+    assert {name: np.asarray(found.attrs[name]).tolist() for name in held} == held
+
+
+def test_zarr_is_optional(tmp_path: Path, dataset: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.zarr", "a.zip"):
+        write(tmp_path / name, dataset)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     for name in ("a.zarr", "a.zip"):
         with pytest.raises(InvalidInputError, match=r"needs the zarr package: pip install 'eddylift\[zarr\]'"):
             read(tmp_path / name)
+        with pytest.raises(InvalidInputError, match=r"needs the zarr package: pip install 'eddylift\[zarr\]'"):
+            check_target(tmp_path / name, tmp_path / "a.nc", overwrite=True)
 
 
 @pytest.mark.parametrize(("target", "source"), [("a.npy", "a.nc"), ("a.zip", "a.npy")])
-def test_targets_of_another_kind(tmp_path: Path, target: str, source: str) -> None:
+def test_targets_of_another_kind(tmp_path: Path, dataset: xr.Dataset, target: str, source: str) -> None:
+    dataset.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    np.save(tmp_path / "a.npy", dataset["u"])
     with pytest.raises(InvalidInputError, match=r"cannot hold the answer"):
-        check_target(tmp_path / target, Path(source), overwrite=False)
+        check_target(tmp_path / target, tmp_path / source, overwrite=False)
 
 
 def test_target_without_a_folder(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
+import h5py
 import httpx2
 import numpy as np
 import pytest
@@ -20,14 +22,17 @@ from typer.testing import CliRunner
 from eddylift import (
     AsyncClient,
     Client,
+    EddyliftWarning,
     InvalidInputError,
     JobError,
     NotFoundError,
     Progress,
     RefusedError,
     UnreachableError,
+    _writing,
     cli,
 )
+from eddylift._resample import to_uniform
 from models.blocks import PERIODIC, parse_boundary
 from models.catalogue import Catalogue, HeldOut
 from models.superresolution import SuperResolution, upscale
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
     from numpy.typing import NDArray
+
+    from eddylift._calls import Call
 
 T = TypeVar("T")
 TRILINEAR = "trilinear-x4"
@@ -164,7 +171,8 @@ def test_upscale_data_array_with_times(client: Client, coarse: NDArray[np.float3
         attrs={"units": "m/s"},
     )
     fine = client.upscale(series, model=TRILINEAR)
-    assert (fine.name, fine.dims, fine.attrs) == (series.name, series.dims, series.attrs)
+    assert (fine.name, fine.dims, fine.attrs["units"]) == (series.name, series.dims, "m/s")
+    assert fine.attrs["eddylift_model"] == TRILINEAR
     xr.testing.assert_identical(fine["time"], series["time"])
     assert fine["component"].to_numpy().tolist() == list("uvw")
     np.testing.assert_array_equal(fine[0], expected(coarse))
@@ -237,8 +245,7 @@ def test_problems_name_the_field(client: Client, coarse: NDArray[np.float32], gr
         (broken, {}, 422, "v"),
         (coarse[:2], {}, 422, "shape"),
         (coarse.astype(int), {}, 422, "dtype"),
-        (gridded.drop_vars("w"), {}, 422, "w"),
-        (gridded.rename(z="depth"), {}, 422, "u"),
+        (gridded.assign(v=gridded["v"] * np.nan), {}, 422, "v"),
         (coarse, {"boundary": "round"}, 422, "boundary"),
         (coarse, {"model": "no-such"}, 404, "model"),
     ]
@@ -320,6 +327,96 @@ def test_a_volume_is_sent_and_looked_at(client: Client, tmp_path: Path) -> None:
         client.open("channel", model=TRILINEAR)
 
 
+def test_a_failed_replacement_leaves_the_old_volume(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = client.upload(channel(), "kept")
+    sent = client._send
+
+    def fail(call: Call[Any], *rest: Any) -> Any:  # noqa: ANN401 as the client's own
+        if call.method == "PUT" and call.path.endswith("/v/zarr.json"):
+            raise UnreachableError
+        return sent(call, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_send", fail)
+        with pytest.raises(UnreachableError):
+            client.upload(2 * channel(), "kept", replace=True)
+    assert client.volumes() == [stored]
+    client.delete_volume("kept")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_desktops_leave_in_a_group_is_not_sent(client: Client, tmp_path: Path, zarr_format: Literal[2, 3]) -> None:
+    folder = tmp_path / "box.zarr"
+    channel().to_zarr(folder, zarr_format=zarr_format, consolidated=False)
+    group = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in (
+        ".DS_Store",
+        "u/._0",
+        "u/.nfs0000001",
+        ".ipynb_checkpoints/zarr.json",
+        "notes on run.txt",
+        "README.md",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"Bud1")
+    assert client.upload(folder, "box")["cells"] == [5, 6, 4]
+    kept = client.download("box", tmp_path / "back")
+    assert {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()} == group
+    client.delete_volume("box")
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_files_with_other_names_are_uploaded_and_opened(client: Client, tmp_path: Path, suffix: str) -> None:
+    volume = channel()
+    path = tmp_path / f"box{suffix}"
+    other = volume.rename(u="Ux", v="Uy", w="Uz", z="lev").assign(p=volume["u"].rename(z="lev"))
+    _writing.write(path, other)
+    names = {"Ux": "u", "Uy": "v", "Uz": "w", "lev": "z"}
+    assert client.upload(path, "renamed", names=names, drop=["p"])["problem"] is None
+    view = client.open("renamed", model=TRILINEAR)
+    assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
+    client.delete_volume("renamed")
+    with warnings.catch_warnings():
+        # What a group on disk holds is the service's to judge.
+        warnings.simplefilter("ignore", EddyliftWarning)
+        assert client.upload(path, "as-it-is", drop=["p"])["problem"]
+    view = client.open("as-it-is", model=TRILINEAR, names=names)
+    assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
+    client.delete_volume("as-it-is")
+
+
+def test_a_cutout_is_upscaled_uploaded_and_validated(client: Client, url: str, tmp_path: Path) -> None:
+    volume = channel()
+    velocity = np.stack([volume[name].values for name in "uvw"], axis=-1)
+    with h5py.File(tmp_path / "cutout.h5", "w") as file:
+        file["Velocity_0001"] = velocity
+        for axis in "zyx":
+            file[f"{axis}coor"] = volume[axis].values
+    runner, model, where = CliRunner(), ["-m", TRILINEAR, "-b", "periodic,wall,periodic"], ["--url", url]
+    made = runner.invoke(cli.app, ["upscale", str(tmp_path / "cutout.h5"), str(tmp_path / "fine.nc"), *model, *where])
+    assert made.exit_code == 0, made.output
+    fine = xr.load_dataset(tmp_path / "fine.nc")
+    assert np.array_equal(np.moveaxis(fine["velocity"].values, -1, 0), wanted(volume))
+    options = ["--coarse", str(tmp_path / "cutout.h5"), *model, *where, "--json"]
+    found = runner.invoke(cli.app, ["validate", str(tmp_path / "fine.nc"), *options])
+    assert json.loads(found.output)["metrics"]["mae"] == 0
+    stored = client.upload(tmp_path / "cutout.h5", "cutout")
+    assert (stored["cells"], stored["problem"]) == ([5, 6, 4], None)
+    client.delete_volume("cutout")
+
+
+def test_a_stretched_channel_is_resampled_on_request(client: Client) -> None:
+    volume = channel((5, 8, 4))
+    stretched = volume.assign_coords(y=np.tanh(np.linspace(-1.5, 1.5, 8)) / np.tanh(1.5))
+    with pytest.raises(RefusedError, match="uniform spacing"):
+        client.upscale(stretched, model=TRILINEAR)
+    fine = client.upscale(stretched, model=TRILINEAR, resample="y", boundary=["periodic", "wall", "periodic"])
+    assert fine["y"].values[[0, -1]] == pytest.approx([-1 + 1 / 32, 1 - 1 / 32])
+    assert fine.attrs["eddylift_resampled"].startswith("y: 8 uniform cells from -1 to 1")
+    uniform = to_uniform(stretched, "y")
+    assert np.array_equal(np.stack([fine[name].values for name in "uvw"]), wanted(uniform))
+
+
 def test_a_view_of_an_unknown_model(client: Client) -> None:
     client.upload(channel(), "some")
     with pytest.raises(NotFoundError, match="there is no model"):
@@ -344,7 +441,7 @@ def test_a_view_of_824_gigabytes_opens_without_reading_any(client: Client, setti
 
 
 def test_what_is_no_group_is_not_sent(client: Client, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="is no folder of a Zarr group"):
+    with pytest.raises(InvalidInputError, match="is a folder, and cannot be read as a Zarr group"):
         client.upload(tmp_path, "some")
     with pytest.raises(RefusedError, match="expected up to 100 letters"):
         client.upload(channel(), "a name")

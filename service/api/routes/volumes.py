@@ -15,7 +15,7 @@ from service.api.dependencies import (
 )
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer_file
-from service.api.schemas import Keys, Object, Volume, Volumes
+from service.api.schemas import Keys, Object, Rename, Volume, Volumes
 from service.problems import Problem
 
 WRITE = [needs("write")]
@@ -76,6 +76,19 @@ async def delete_volume(service: ServiceDep, name: str) -> None:
     """Drop a volume with all its keys."""
     await require_idle(service, name)
     await service.in_thread(lambda: service.volumes.delete(name))
+
+
+@router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(404, 409, 422))
+async def rename_volume(service: ServiceDep, name: str, order: Rename) -> Volume:
+    """Give a volume another name, so that what came key by key appears whole, and replaces another one at once."""
+    await require_idle(service, name)
+    await require_idle(service, order.to)
+
+    def rename() -> Volume:
+        service.volumes.rename(name, order.to, replace=order.replace)
+        return _describe(service, order.to)
+
+    return await service.in_thread(rename)
 
 
 @router.put(

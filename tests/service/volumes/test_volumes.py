@@ -85,6 +85,35 @@ def test_a_key_is_replaced_and_dropped(client: TestClient) -> None:
         assert client.request(method, "/v1/volumes/box").json()["type"] == "urn:eddylift:problem:unknown-volume"
 
 
+def test_a_volume_takes_another_name_whole(client: TestClient, tmp_path: Path) -> None:
+    sent = send(client, "draft", dataset(noise(3, 4, 5, 6)))
+    tag = client.get("/v1/volumes/draft").json()["tag"]
+    described = client.post("/v1/volumes/draft/rename", json={"to": "box"})
+    assert (described.status_code, described.json()["name"], described.json()["tag"]) == (200, "box", tag)
+    assert client.get("/v1/volumes/draft").status_code == 404
+    for key, value in sent.items():
+        assert client.get(f"/v1/volumes/box/{key}").content == value
+    # What is called so already stays, unless it is to be replaced.
+    newer = send(client, "draft", dataset(noise(3, 5, 5, 5)))
+    refused = client.post("/v1/volumes/draft/rename", json={"to": "box"})
+    assert (refused.status_code, refused.json()["detail"]) == (409, "there is a volume box already")
+    assert client.get("/v1/volumes/box/zarr.json").content == sent["zarr.json"]
+    replaced = client.post("/v1/volumes/draft/rename", json={"to": "box", "replace": True})
+    assert (replaced.status_code, replaced.json()["cells"]) == (200, [5, 5, 5])
+    assert {each["key"] for each in client.get("/v1/volumes/box/").json()["keys"]} == set(newer)
+    assert [each.name for each in (tmp_path / "data" / "volumes").iterdir()] == ["box"]
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "status"), [("none", "box", 404), ("box", "box", 422), ("box", "a/b", 422), ("box", ".gone", 422)]
+)
+def test_names_that_a_volume_cannot_take(client: TestClient, name: str, to: str, status: int) -> None:
+    send(client, "box", dataset(noise(3, 4, 5, 6)))
+    response = client.post(f"/v1/volumes/{name}/rename", json={"to": to, "replace": True})
+    assert response.status_code == status
+    assert client.get("/v1/volumes/box").json()["cells"] == [4, 5, 6]
+
+
 def test_parts_of_a_key(client: TestClient) -> None:
     client.put("/v1/volumes/box/some", content=b"0123456789")
     path = "/v1/volumes/box/some"

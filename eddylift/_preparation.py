@@ -1,0 +1,53 @@
+"""What is done to volumes, when asked for, before they are sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from eddylift._codecs import as_array, as_dataset
+from eddylift._errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import xarray as xr
+
+
+class Preparation(NamedTuple):
+    """Names, variables and axes of volumes, put as the service takes them.
+
+    Attributes:
+        names: what variables and dims are to be called, by what they are called.
+        drop: variables that are left out.
+        resample: axes that are resampled to uniform cells, such as ``y``.
+    """
+
+    names: Mapping[str, str] | None = None
+    drop: Iterable[str] | None = None
+    resample: str | None = None
+
+    def apply(self, *volumes: Any) -> Sequence[Any]:  # noqa: ANN401 each comes back as the kind that it is
+        """Return volumes prepared: one, or a pair that is named alike.
+
+        Raises:
+            InvalidInputError: for a name that no volume has, an axis that cannot be resampled, or a bare array.
+        """
+        if not any(self):
+            return volumes
+        if any(isinstance(volume, np.ndarray) for volume in volumes):
+            message = "names, drop and resample are for volumes with names and coordinates, got a bare array"
+            raise InvalidInputError(message)
+        from eddylift import _resample, _velocity  # noqa: PLC0415 need xarray, which is slow
+
+        datasets = _velocity.rename([as_dataset(volume) for volume in volumes], self.names, self.drop)
+        if self.resample:
+            datasets = [_resample.to_uniform(dataset, self.resample) for dataset in datasets]
+        return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
+
+
+def _alike(dataset: xr.Dataset, volume: xr.Dataset | xr.DataArray) -> xr.Dataset | xr.DataArray:
+    import xarray as xr  # noqa: PLC0415 slow
+
+    return as_array(dataset, volume.name) if isinstance(volume, xr.DataArray) else dataset

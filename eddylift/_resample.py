@@ -1,0 +1,83 @@
+"""Stretched axes, as of every wall-resolved channel, on uniform cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from eddylift._errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from numpy.typing import NDArray
+
+NOTE = "eddylift_resampled"
+
+
+def to_uniform(dataset: xr.Dataset, axes: str) -> xr.Dataset:
+    """Return a dataset on as many uniform cells along some axes, between the first and the last point of each.
+
+    The field is taken as linear between its points, and a cell gets the exact mean of it, so that the integral over
+    the axis (the mass flux of a channel) is kept. A note is added to the attribute ``eddylift_resampled``.
+
+    Args:
+        dataset: with the positions of its points along these axes.
+        axes: such as ``y``, or ``z,y``.
+
+    Raises:
+        InvalidInputError: for an axis without distinct, ordered, finite positions, or data that are no numbers.
+    """
+    for axis in axes.split(","):
+        dataset = _resample(dataset, axis.strip())
+    return dataset
+
+
+def mean_weights(points: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrix (cell, point) that takes values at ascending points to their means over cells.
+
+    With h the distance from point k to the next, and t in [0, 1] where in it an edge lies, the integral of the linear
+    field up to the edge is that over whole intervals plus h ((t - t^2/2) f_k + t^2/2 f_(k+1)).
+    """
+    steps = np.diff(points)
+    whole = np.zeros((len(points), len(points)))
+    for point, step in enumerate(steps):
+        whole[point + 1] = whole[point]
+        whole[point + 1, [point, point + 1]] += step / 2
+    k = np.clip(np.searchsorted(points, edges, side="right") - 1, 0, len(steps) - 1)
+    t = (edges - points[k]) / steps[k]
+    integrals, rows = whole[k], np.arange(len(edges))
+    integrals[rows, k] += steps[k] * (t - t**2 / 2)
+    integrals[rows, k + 1] += steps[k] * t**2 / 2
+    weights: NDArray[np.float64] = np.diff(integrals, axis=0) / np.diff(edges)[:, None]
+    return weights
+
+
+def _resample(dataset: xr.Dataset, axis: str) -> xr.Dataset:
+    if axis not in dataset.coords or dataset[axis].dims != (axis,) or dataset[axis].dtype.kind not in "fiu":
+        message = f"resample is {axis}, expected an axis whose points have positions, such as y"
+        raise InvalidInputError(message)
+    dataset = dataset.sortby(axis)
+    points = dataset[axis].values.astype(np.float64)
+    if len(points) < 2 or not np.isfinite(points).all() or not (np.diff(points) > 0).all():  # noqa: PLR2004 an interval
+        message = f"{axis} cannot be resampled: expected two or more distinct, finite positions"
+        raise InvalidInputError(message)
+    edges = np.linspace(points[0], points[-1], len(points) + 1)
+    weights = mean_weights(points, edges)
+    variables: dict[Hashable, Any] = {}
+    for name, array in dataset.data_vars.items():
+        if axis not in array.dims:
+            continue
+        if array.dtype.kind != "f":
+            message = f"{name} is {array.dtype} and cannot be resampled along {axis}; leave it out by drop"
+            raise InvalidInputError(message)
+        place = array.dims.index(axis)
+        means = np.moveaxis(np.tensordot(weights, array.values, axes=(1, place)), 0, place)
+        variables[name] = xr.Variable(array.dims, means.astype(array.dtype), array.attrs)
+    centres = xr.Variable(axis, (edges[:-1] + edges[1:]) / 2, dataset[axis].attrs)
+    note = f"{axis}: {len(points)} uniform cells from {points[0]:g} to {points[-1]:g}, means of the linear interpolant"
+    earlier = dataset.attrs.get(NOTE)
+    resampled = dataset.assign(variables).assign_coords({axis: centres})
+    return resampled.assign_attrs({NOTE: f"{earlier}; {note}" if earlier else note})

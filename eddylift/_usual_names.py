@@ -1,0 +1,59 @@
+"""Names that velocity and its axes usually have, to say which of them a dataset holds. None is assumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+
+# Compared without regard to case.
+COMPONENTS: Final = (
+    ("u", "v", "w"),
+    ("ux", "uy", "uz"),
+    ("u_x", "u_y", "u_z"),
+    ("u1", "u2", "u3"),
+    ("vx", "vy", "vz"),
+    ("v_x", "v_y", "v_z"),
+    ("velocity_x", "velocity_y", "velocity_z"),
+    ("velocityx", "velocityy", "velocityz"),
+    ("x_velocity", "y_velocity", "z_velocity"),
+    ("x-velocity", "y-velocity", "z-velocity"),
+    ("vel_x", "vel_y", "vel_z"),
+    ("uo", "vo", "wo"),
+    ("ua", "va", "wa"),
+)
+DIMS: Final = {
+    "z": ("z", "lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
+    "y": ("y", "lat", "latitude", "yc", "ny", "ycoor"),
+    "x": ("x", "lon", "longitude", "xc", "nx", "xcoor"),
+    "time": ("time", "t", "times", "nt"),
+    "component": ("component", "components", "comp", "vector", "values", "vector_component"),
+}
+LABELS: Final = (*COMPONENTS, ("x", "y", "z"))
+
+
+def guess(dataset: xr.Dataset) -> dict[str, str]:
+    """Return new names by old ones, as ``{"Ux": "u"}``, of what looks like velocity and its dims."""
+    names = {str(name).lower(): str(name) for name in dataset.data_vars}
+    found = next((usual for usual in COMPONENTS if names.keys() >= set(usual)), ())
+    renamed = {names[usual]: name for usual, name in zip(found, "uvw", strict=False)}
+    dims = {str(dim) for array in dataset.data_vars.values() for dim in array.dims}
+    for name, usual in DIMS.items():
+        fitting = [dim for dim in sorted(dims) if dim.lower() in usual]
+        if name not in dims and len(fitting) == 1:
+            renamed[fitting[0]] = name
+    return {old: new for old, new in renamed.items() if old != new}
+
+
+def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
+    """Return where u, v, w are among the labels of a component axis; None if they do not say so."""
+    if list(labels) in ([0, 1, 2], [1, 2, 3]):
+        return 0, 1, 2
+    spelled = [(label.decode(errors="replace") if isinstance(label, bytes) else str(label)).lower() for label in labels]
+    for usual in LABELS:
+        if sorted(spelled) == sorted(usual):
+            return tuple(map(spelled.index, usual))
+    return None

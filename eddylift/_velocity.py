@@ -1,0 +1,223 @@
+"""The velocity in a dataset: found by its names, taken out for the service, and put back four times finer.
+
+The service is sent ``u``, ``v``, ``w`` over ([time,] z, y, x) and the coordinates of these axes. Whatever else a
+dataset holds stays here, so that it comes back exactly as it was: labels, times, other variables, attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+
+from eddylift import _usual_names
+from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift._paths import spell_boundary, spell_names
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+AXES: Final = ("z", "y", "x")
+TIME: Final = "time"
+COMPONENT: Final = "component"
+COMPONENTS: Final = ("u", "v", "w")
+
+
+@dataclass(frozen=True)
+class Velocity:
+    """Where the velocity of a dataset is.
+
+    Attributes:
+        variables: the names of u, v, w, or of the one variable that holds all three.
+        order: where u, v, w are along the component dim of that one variable.
+    """
+
+    variables: tuple[Hashable, ...]
+    order: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether one variable holds all components."""
+        return len(self.variables) == 1
+
+    def component(self, dataset: xr.Dataset, number: int) -> xr.DataArray:
+        """Return u, v or w over ([time,] z, y, x). A dataset that is read lazily is not read yet."""
+        if self.is_joined:
+            array = dataset[self.variables[0]].isel({COMPONENT: self.order[number]})
+        else:
+            array = dataset[self.variables[number]]
+        return array.transpose(*([TIME] if TIME in array.dims else []), *AXES)
+
+
+def rename(
+    datasets: Sequence[xr.Dataset], names: Mapping[str, str] | None, drop: Iterable[str] | None
+) -> list[xr.Dataset]:
+    """Drop variables and give others, and dims, the names that the service knows.
+
+    Args:
+        datasets: one, or a pair that is named alike.
+        names: new names by old ones.
+        drop: variables that are left out.
+
+    Raises:
+        InvalidInputError: for a name that none of the datasets has, or that would be there twice.
+    """
+    names, drop = dict(names or {}), set(drop or ())
+    present = {name for dataset in datasets for name in (*dataset.variables, *dataset.dims)}
+    for option, wanted in (("names", names), ("drop", drop)):
+        if missing := sorted(set(wanted) - present):
+            message = f"{option} has {', '.join(missing)}; the volume has {', '.join(sorted(map(str, present)))}"
+            raise InvalidInputError(message)
+    renamed = []
+    for dataset in datasets:
+        rest = dataset.drop_vars([name for name in drop if name in dataset.variables])
+        mine = {old: new for old, new in names.items() if old in rest.variables or old in rest.dims}
+        try:
+            renamed.append(rest.rename(mine))
+        except ValueError as error:
+            message = f"names cannot be {spell_names(mine)}: {error}"
+            raise InvalidInputError(message) from error
+    return renamed
+
+
+def find(dataset: xr.Dataset) -> Velocity:
+    """Find the velocity.
+
+    Raises:
+        InvalidInputError: if there is none, or something beside it that cannot be made finer. The message says which
+            option helps, where one does.
+    """
+    velocity = _find(dataset)
+    if velocity is None:
+        guess = _usual_names.guess(dataset)
+        found = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items())
+        message = (
+            "expected variables u, v, w over (z, y, x) or (time, z, y, x), or one variable with a dim component of "
+            f"u, v, w beside these; got {found or 'no variables'}"
+        )
+        if guess and _find(dataset.rename(guess)) is not None:
+            message += f"; pass names={guess} (on the command line --names {spell_names(guess)})"
+        raise InvalidInputError(message)
+    others = [
+        str(name)
+        for name, array in dataset.variables.items()
+        if {*AXES, COMPONENT} & {*array.dims} and name not in (*velocity.variables, *AXES, COMPONENT)
+    ]
+    if others:
+        message = (
+            f"{', '.join(others)}: a variable over space that is not velocity cannot be made finer; leave it out by "
+            f"drop={others} (on the command line --drop {','.join(others)})"
+        )
+        raise InvalidInputError(message)
+    for axis in AXES:
+        _check_coordinate(dataset, axis)
+    return velocity
+
+
+def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
+    """Return what the service is sent: u, v, w in float32 along ascending axes, and coordinates.
+
+    Times are sent by their number alone, so that the answer says which of them it is at.
+    """
+    parts = {}
+    for number, name in enumerate(COMPONENTS):
+        array = velocity.component(dataset, number)
+        units = array.attrs.get("units")
+        values = array.values.astype(np.float32) if array.dtype.kind == "f" else array.values
+        parts[name] = xr.Variable(array.dims, values, {"units": units} if isinstance(units, str) else {})
+    coordinates = {axis: xr.Variable(axis, dataset[axis].values) for axis in AXES if axis in dataset.coords}
+    sent = xr.Dataset(parts, coordinates)
+    if TIME in sent.dims:
+        sent = sent.assign_coords({TIME: np.arange(sent.sizes[TIME], dtype=np.float64)})
+    if (boundary := dataset.attrs.get("boundary")) is not None:
+        sent.attrs["boundary"] = spell_boundary(boundary.tolist() if isinstance(boundary, np.ndarray) else boundary)
+    return sent.isel(_backwards(dataset))
+
+
+def standard(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
+    """Return a dataset as the service stores one: along ascending axes, and with components labelled u, v, w."""
+    if velocity.is_joined and COMPONENT in dataset.coords:
+        dataset = dataset.isel({COMPONENT: list(velocity.order)}).assign_coords({COMPONENT: list(COMPONENTS)})
+    return dataset.isel(_backwards(dataset))
+
+
+def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Dataset:
+    """Return a dataset with the service's answer in the place of its velocity.
+
+    Raises:
+        UnexpectedAnswerError: if the answer does not hold u, v, w over the same dims.
+    """
+    if any(name not in fine or set(fine[name].dims) != _dims(dataset, velocity) for name in COMPONENTS):
+        held = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in fine.data_vars.items())
+        message = f"the answer holds {held or 'no variables'}, expected u, v, w over the dims that were sent"
+        raise UnexpectedAnswerError(message)
+    rest = dataset
+    if TIME in fine.coords:
+        # A model of several times answers at one of them.
+        rest = dataset.isel({TIME: fine[TIME].values.astype(int)})
+    fine = fine.isel(_backwards(dataset))
+    variables: dict[Hashable, xr.Variable] = {}
+    if velocity.is_joined:
+        # Where each label of the dataset is among u, v, w.
+        names = [COMPONENTS[velocity.order.index(place)] for place in range(len(COMPONENTS))]
+        dims = fine[names[0]].dims
+        joined = np.stack([fine[name].transpose(*dims).values for name in names])
+        variables[velocity.variables[0]] = xr.Variable((COMPONENT, *dims), joined)
+    else:
+        variables = {name: fine[name].variable for name in COMPONENTS}
+    for name, variable in variables.items():
+        array = dataset[name]
+        variables[name] = xr.Variable(array.dims, variable.transpose(*array.dims).data, array.attrs)
+    coordinates = {axis: xr.Variable(axis, fine[axis].values, rest[axis].attrs) for axis in AXES if axis in rest.coords}
+    answer = rest.drop_vars([*variables, *coordinates]).assign(variables).assign_coords(coordinates)
+    in_order = {name: answer[name] for name in dataset.data_vars}
+    answer = xr.Dataset(in_order, answer.coords, {**dataset.attrs, **_notes(dataset, fine)})
+    answer.encoding = {key: value for key, value in dataset.encoding.items() if key != "source"}
+    return answer
+
+
+def _find(dataset: xr.Dataset) -> Velocity | None:
+    def is_over(name: Hashable, *dims: str) -> bool:
+        return {*dataset[name].dims} in ({*dims}, {TIME, *dims})
+
+    if all(name in dataset.data_vars for name in COMPONENTS):
+        alike = len({frozenset(dataset[name].dims) for name in COMPONENTS}) == 1
+        return Velocity(COMPONENTS) if alike and is_over("u", *AXES) else None
+    joined = [name for name, array in dataset.data_vars.items() if COMPONENT in array.dims]
+    if len(joined) != 1 or not is_over(joined[0], COMPONENT, *AXES):
+        return None
+    labels = dataset[COMPONENT].values.tolist() if COMPONENT in dataset.coords else None
+    order = range(dataset.sizes[COMPONENT]) if labels is None else _usual_names.order_of(labels)
+    return Velocity((joined[0],), tuple(order)) if order is not None and len(order) == len(COMPONENTS) else None
+
+
+def _dims(dataset: xr.Dataset, velocity: Velocity) -> set[Hashable]:
+    return {*dataset[velocity.variables[0]].dims} - {COMPONENT}
+
+
+def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
+    if axis not in dataset.variables:
+        return
+    array = dataset[axis]
+    units = str(array.attrs.get("units", ""))
+    if array.dims != (axis,) or array.dtype.kind not in "fiu" or " since " in units:
+        kind = f"{units or array.dtype} over ({', '.join(map(str, array.dims))})"
+        message = f"{axis} is {kind}, expected the positions of the cells along {axis} as numbers"
+        raise InvalidInputError(message)
+
+
+def _backwards(dataset: xr.Dataset) -> dict[str, slice]:
+    """Return the selection that turns descending axes round."""
+    descending = [axis for axis in AXES if axis in dataset.coords and (np.diff(dataset[axis].values) < 0).all()]
+    return {axis: slice(None, None, -1) for axis in descending if dataset.sizes[axis] > 1}
+
+
+def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:
+    """Return what the answer says of its origin; its line goes below those of an earlier history."""
+    notes = {str(key): value for key, value in fine.attrs.items() if str(key).startswith("eddylift_")}
+    if "history" in fine.attrs:
+        earlier = dataset.attrs.get("history")
+        notes["history"] = f"{earlier}\n{fine.attrs['history']}" if earlier else fine.attrs["history"]
+    return notes

@@ -1,0 +1,144 @@
+"""Answers in files: of the kind that their name says, and whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eddylift._errors import InvalidInputError
+from eddylift._files import is_array, is_zarr, own_errors, require_zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+HDF5 = frozenset({".nc", ".nc4", ".h5", ".hdf5"})
+ZARR = frozenset({".zarr", ".zip"})
+SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip")
+
+
+def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
+    """Make sure, before anything is computed, that the answer to a source can be written.
+
+    Raises:
+        InvalidInputError: where it cannot, or something is there already.
+    """
+    _check_kind(path)
+    if is_array(source) != (_suffix(path) == ".npy"):
+        message = f"{path} cannot hold the answer: a .npy array has no coordinates, so .npy goes to .npy alone"
+        raise InvalidInputError(message)
+    if not path.parent.is_dir():
+        message = f"{path.parent} is not a folder"
+        raise InvalidInputError(message)
+    if not os.access(path.parent, os.W_OK):
+        message = f"{path.parent} cannot be written to"
+        raise InvalidInputError(message)
+    if not path.exists():
+        return
+    if not overwrite:
+        message = f"{path} is there already: choose another name, or pass --overwrite"
+        raise InvalidInputError(message)
+    if path.is_dir() and not is_zarr(path):
+        message = f"{path} is a folder that is no Zarr group: it is not overwritten"
+        raise InvalidInputError(message)
+
+
+def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
+    """Write a volume; a file of that name is replaced, and stays whole until the new one is.
+
+    Raises:
+        InvalidInputError: where it cannot be written.
+    """
+    draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{_suffix(path)}")
+    try:
+        with own_errors(path, "written"):
+            if isinstance(volume, np.ndarray):
+                np.save(draft, volume, allow_pickle=False)
+            elif _suffix(path) in HDF5:
+                _fit_netcdf(volume).to_netcdf(draft, engine="h5netcdf")
+            elif _suffix(path) == ".zip":
+                _write_zip(draft, volume)
+            else:
+                write_zarr(draft, volume)
+            if path.is_dir():
+                _remove(path)
+            draft.replace(path)
+    finally:
+        _remove(draft)
+
+
+def _check_kind(path: Path) -> None:
+    if _suffix(path) not in SUFFIXES:
+        message = f"{path} is of no known kind: expected a name that ends in {', '.join(SUFFIXES)}"
+        raise InvalidInputError(message)
+    if _suffix(path) in ZARR:
+        require_zarr(str(path))
+
+
+def write_zarr(folder: Path, volume: xr.Dataset) -> None:
+    """Write a Zarr group, in the format of that which the volume came from, if it did."""
+    from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning  # noqa: PLC0415 not in the base install
+
+    with warnings.catch_warnings():
+        # Zarr v3 has settled neither the type of strings (names of components) nor consolidated metadata.
+        warnings.simplefilter("ignore", UnstableSpecificationWarning)
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        volume.to_zarr(folder, zarr_format=volume.encoding.get("zarr_format", 3))
+
+
+def _write_zip(path: Path, volume: xr.Dataset) -> None:
+    # By way of a folder: zarr's own store for archives writes every metadata file twice into them.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as name:
+        folder = Path(name)
+        write_zarr(folder, volume)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for file in sorted(folder.rglob("*")):
+                archive.write(file, file.relative_to(folder))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _fit_netcdf(dataset: xr.Dataset) -> xr.Dataset:
+    """Spell attributes that Zarr holds and NetCDF does not (true, null, mixed or empty lists, objects) as JSON."""
+    fitted = dataset.copy()
+    fitted.attrs = _fit_attributes(dataset.attrs)
+    for variable in fitted.variables.values():
+        variable.attrs = _fit_attributes(variable.attrs)
+    return fitted
+
+
+def _fit_attributes(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {name: value if _fits_netcdf(value) else json.dumps(_plain(value)) for name, value in attributes.items()}
+
+
+def _fits_netcdf(value: object) -> bool:
+    each = np.asarray(value) if isinstance(value, list | tuple | np.ndarray | np.generic | int | float | str) else None
+    if each is None or not each.size:
+        return False
+    # NumPy makes text of a list with some text in it.
+    texts = isinstance(value, str | np.str_) or (each.ndim == 1 and all(isinstance(part, str) for part in value))  # type: ignore[attr-defined]
+    return each.dtype.kind in "iuf" or (each.dtype.kind == "U" and texts)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 whatever an attribute is
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

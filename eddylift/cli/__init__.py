@@ -1,0 +1,49 @@
+"""The command line: eddylift models | upscale | validate, volumes | upload | download, submit | jobs | watch ..."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from eddylift.cli import _jobs, _models, _volumes
+
+app = typer.Typer(
+    help="Make coarse turbulent velocity fields four times finer, on an eddylift service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 typer calls it so
+    if value:
+        try:
+            typer.echo(version("eddylift"))
+        except PackageNotFoundError:
+            typer.echo("a checkout, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+for command in (
+    _models.models,
+    _models.upscale,
+    _models.validate,
+    _volumes.volumes,
+    _volumes.upload,
+    _volumes.download,
+    _jobs.submit,
+    _jobs.jobs,
+    _jobs.watch,
+    _jobs.cancel,
+    _jobs.resume,
+):
+    app.command()(command)

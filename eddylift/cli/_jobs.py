@@ -1,0 +1,84 @@
+"""Commands about jobs."""
+
+from typing import Annotated
+
+import typer
+
+from eddylift import _display
+from eddylift.cli._session import (
+    LOCAL,
+    PATIENCE,
+    Boundary,
+    Json,
+    Model,
+    Names,
+    Timeout,
+    Token,
+    Url,
+    parse_names,
+    session,
+    show,
+)
+
+
+def submit(  # noqa: PLR0913 one an option
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Volume to read: a stored one, or s3://bucket/path.")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="TARGET", help="Volume to write; may be left out beside a reference.")
+    ] = None,
+    *,
+    model: Model,
+    boundary: Boundary = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", "-r", help="True volume, 4 times as fine, to compare the answer with.")
+    ] = None,
+    names: Names = None,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Order a volume to be super-resolved into another one, or compared with a true one, in the background."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        called = parse_names(names)
+        job = client.submit(source, target, model=model, boundary=boundary, reference=reference, names=called)
+    show(job.status, _display.jobs_table([job.status]), as_json=as_json)
+
+
+def jobs(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+    """List the jobs of the service."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        found = [job.status for job in client.jobs()]
+    show(found, _display.jobs_table(found), as_json=as_json)
+
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, as `eddylift jobs` lists it.")]
+
+
+def watch(
+    job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Wait until a job is done, showing how far it is; exit code 1 if it fails. Ctrl-C leaves it running."""
+    with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
+        status = client.job(job).wait(progress=bars)
+    report = status["report"]
+    readable = _display.report_table(report) if report else _display.jobs_table([status])
+    show(status, readable, as_json=as_json)
+
+
+def cancel(
+    job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Stop a job; blocks that are done stay."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        status = client.job(job).cancel()
+    show(status, _display.jobs_table([status]), as_json=as_json)
+
+
+def resume(
+    job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Go on with a job that failed or was cancelled."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        status = client.job(job).resume()
+    show(status, _display.jobs_table([status]), as_json=as_json)

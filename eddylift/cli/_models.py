@@ -1,0 +1,128 @@
+"""Commands about models, and about volumes in files."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import typer
+
+from eddylift import _display, _files, _writing
+from eddylift._codecs import AnyVolume
+from eddylift._errors import InvalidInputError
+from eddylift.cli._session import (
+    LOCAL,
+    PATIENCE,
+    Boundary,
+    Drop,
+    Json,
+    Model,
+    Names,
+    Resample,
+    Timeout,
+    Token,
+    Url,
+    parse_list,
+    parse_names,
+    session,
+    show,
+)
+
+
+def models(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+    """List the models of the service."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        cards = client.models()
+    show(cards, _display.models_table(cards), as_json=as_json)
+
+
+def upscale(  # noqa: PLR0913 arguments are options
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Coarse volume: .npy, NetCDF, HDF5, Zarr or zipped Zarr.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Fine volume: .npy, .nc, .h5, .zarr or .zip.")],
+    *,
+    model: Model,
+    boundary: Boundary = None,
+    names: Names = None,
+    drop: Drop = None,
+    resample: Resample = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Make a coarse volume four times finer."""
+    with session(url, token, timeout, as_json=as_json) as (client, bars):
+        _writing.check_target(target, source, overwrite=overwrite)
+        # Any: a file may hold any kind of volume, while `upscale` tells one kind from another.
+        coarse = cast("Any", _files.read(source))
+        start = time.perf_counter()
+        with bars:
+            fine = client.upscale(
+                coarse,
+                model=model,
+                boundary=boundary,
+                names=parse_names(names),
+                drop=parse_list(drop),
+                resample=resample,
+                progress=bars,
+            )
+        seconds = time.perf_counter() - start
+        _writing.write(target, fine)
+    sizes = _sizes(fine)
+    result = {"model": model, "source": str(source), "target": str(target), "sizes": sizes, "seconds": seconds}
+    extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
+    show(result, f"{target}: {extent}, by {model} in {seconds:.1f} s", as_json=as_json)
+
+
+def validate(  # noqa: PLR0913 arguments are options
+    reference: Annotated[
+        Path | None, typer.Argument(help="True fine volume. Without one, the sample shipped with the model.")
+    ] = None,
+    *,
+    coarse: Annotated[
+        Path | None, typer.Option("--coarse", "-c", help="Coarse volume. Default: the block mean of REFERENCE.")
+    ] = None,
+    model: Model,
+    boundary: Boundary = None,
+    names: Names = None,
+    drop: Drop = None,
+    resample: Resample = None,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Measure a model beside trilinear; without REFERENCE, check that the service reproduces the model's card."""
+    with session(url, token, timeout, as_json=as_json) as (client, bars):
+        if reference is not None:
+            truth = _files.read(reference)
+            start = None if coarse is None else _files.read(coarse)
+            with bars:
+                report = client.validate(
+                    start,
+                    truth,
+                    model=model,
+                    boundary=boundary,
+                    names=parse_names(names),
+                    drop=parse_list(drop),
+                    resample=resample,
+                    progress=bars,
+                )
+            show(report, _display.report_table(report), as_json=as_json)
+            return
+        if any(option is not None for option in (coarse, boundary, names, drop, resample)):
+            message = "--coarse, --boundary, --names, --drop and --resample go with a REFERENCE"
+            raise InvalidInputError(message)
+        found = client.self_validate(model)
+    show(found, _display.reproduction_sentence(found), as_json=as_json)
+    if not found["reproduced"]:
+        raise typer.Exit(1)
+
+
+def _sizes(volume: AnyVolume) -> dict[str, int]:
+    if isinstance(volume, np.ndarray):
+        return dict(zip(("component", "z", "y", "x"), volume.shape, strict=True))
+    return {name: volume.sizes[name] for name in ("time", "component", "z", "y", "x") if name in volume.sizes}

@@ -1,0 +1,110 @@
+"""What the commands share: options, a client that shows its progress, and results as tables or JSON."""
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated, Any
+
+import stamina
+import typer
+from rich.console import Console
+
+from eddylift import _display
+from eddylift._client import Client
+from eddylift._errors import EddyliftError, EddyliftWarning, InvalidInputError, ServiceError
+
+Url = Annotated[str, typer.Option("--url", envvar="EDDYLIFT_URL", help="Address of the service.")]
+# Its value is a secret: help must not show it as the default.
+Token = Annotated[
+    str | None, typer.Option("--token", envvar="EDDYLIFT_TOKEN", show_default=False, help="Token of the service.")
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds of silence after which to give up.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, also of errors.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Name of the model, as `eddylift models` lists it.")]
+Boundary = Annotated[
+    str | None,
+    typer.Option(
+        "--boundary",
+        "-b",
+        help="periodic, wall or open; or three of them for z, y, x, as periodic,wall,periodic. "
+        "Default: the volume's attribute boundary, else the model's.",
+    ),
+]
+Names = Annotated[
+    str | None,
+    typer.Option("--names", help="What variables and dims are to be called: Ux:u,Uy:v,Uz:w,lev:z. In the answer too."),
+]
+Drop = Annotated[str | None, typer.Option("--drop", help="Variables over space that are left out: p,rho.")]
+Resample = Annotated[
+    str | None,
+    typer.Option("--resample", help="Stretched axes that are resampled to uniform cells, by exact means: y, or z,y."),
+]
+LOCAL = "http://127.0.0.1:8000"
+PATIENCE = 600.0
+
+
+def parse_names(names: str | None) -> dict[str, str]:
+    """Read names by names, as ``Ux:u,Uy:v``.
+
+    Raises:
+        InvalidInputError: where there is something else between two commas.
+    """
+    pairs = [pair.split(":") for pair in (names or "").split(",") if pair]
+    if bad := [pair for pair in pairs if len(pair) != 2 or not all(pair)]:  # noqa: PLR2004 a pair
+        message = f"--names has {':'.join(bad[0])}, expected pairs such as ux:u,uy:v,uz:w"
+        raise InvalidInputError(message)
+    return dict(pairs)
+
+
+def parse_list(names: str | None) -> list[str]:
+    """Read names between commas."""
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
+@contextlib.contextmanager
+def session(url: str, token: str | None, timeout: float, *, as_json: bool) -> Iterator[tuple[Client, _display.Bars]]:
+    """Open a client and its bars; whatever it cannot do ends the command with a message and exit code 1."""
+    console = Console(stderr=True)
+    hooks = stamina.instrumentation.get_on_retry_hooks()
+    stamina.instrumentation.set_on_retry_hooks([partial(_display.retry_note, console)])
+    try:
+        with _warnings_shown(console), Client(url, token, timeout=timeout) as client:
+            yield client, _display.Bars(console)
+    except EddyliftError as error:
+        _complain(error, console, as_json=as_json)
+        raise typer.Exit(1) from error
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(hooks)
+
+
+@contextlib.contextmanager
+def _warnings_shown(console: Console) -> Iterator[None]:
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if issubclass(category, EddyliftWarning):
+            _display.note(console, f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", EddyliftWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _complain(error: EddyliftError, console: Console, *, as_json: bool) -> None:
+    if not as_json:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return
+    document: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+    if isinstance(error, ServiceError):
+        document["status"] = error.status
+        document["errors"] = [vars(part) for part in error.errors]
+    typer.echo(json.dumps({"error": document}), err=True)
+
+
+def show(result: object, readable: object, *, as_json: bool) -> None:
+    """Print a result, for programs or for people."""
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        Console().print(readable, markup=False, highlight=False, soft_wrap=isinstance(readable, str))

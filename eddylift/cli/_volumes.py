@@ -1,0 +1,70 @@
+"""Commands about volumes that stay at the service."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eddylift import _display
+from eddylift.cli._session import (
+    LOCAL,
+    PATIENCE,
+    Drop,
+    Json,
+    Names,
+    Resample,
+    Timeout,
+    Token,
+    Url,
+    parse_list,
+    parse_names,
+    session,
+    show,
+)
+
+
+def volumes(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+    """List the volumes that stay at the service."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        found = client.volumes()
+    show(found, _display.volumes_table(found), as_json=as_json)
+
+
+def upload(  # noqa: PLR0913 arguments are options
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Coarse volume: Zarr, NetCDF or HDF5.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called at the service.")],
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="Then drop what was called so.")] = False,
+    names: Names = None,
+    drop: Drop = None,
+    resample: Resample = None,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Send a coarse volume that stays at the service, to be looked at through a view."""
+    with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
+        found = client.upload(
+            source,
+            name,
+            replace=replace,
+            names=parse_names(names),
+            drop=parse_list(drop),
+            resample=resample,
+            progress=bars,
+        )
+    show(found, _display.volumes_table([found]), as_json=as_json)
+
+
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called at the service.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put it, as a Zarr group.")],
+    *,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+) -> None:
+    """Fetch a volume that stays at the service. What was interrupted goes on with the same command."""
+    with session(url, token, timeout, as_json=False) as (client, bars), bars:
+        client.download(name, folder, progress=bars)

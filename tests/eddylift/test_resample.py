@@ -1,0 +1,83 @@
+"""Stretched axes on uniform cells: exact means of what is linear between the points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eddylift import InvalidInputError
+from eddylift._preparation import Preparation
+from eddylift._resample import mean_weights, to_uniform
+
+
+def channel(points: int = 48) -> xr.Dataset:
+    """A stretched channel with a linear profile of u, a parabola of v, and noise in w."""
+    y = np.tanh(1.9 * np.linspace(-1, 1, points)) / np.tanh(1.9)
+    noise = np.random.default_rng(0).standard_normal((4, points, 5))
+    profiles = {"u": 2 * y + 1, "v": 1 - y**2, "w": noise[0, :, 0]}
+    fields = {name: (("z", "y", "x"), np.broadcast_to(row[:, None], noise.shape)) for name, row in profiles.items()}
+    return xr.Dataset(fields, {"y": ("y", y, {"units": "m"}), "z": np.arange(4.0), "x": np.arange(5.0)})
+
+
+def test_the_mean_of_each_cell_is_that_of_the_linear_interpolant() -> None:
+    volume = channel()
+    uniform = to_uniform(volume, "y")
+    centres, points = uniform["y"].values, volume["y"].values
+    step = centres[1] - centres[0]
+    np.testing.assert_allclose(np.diff(centres), step)
+    assert (centres[0] - step / 2, centres[-1] + step / 2) == pytest.approx((points[0], points[-1]))
+    for name in "uvw":
+        row = volume[name].values[0, :, 0]
+        for centre, found in zip(centres, uniform[name].values[0, :, 0], strict=True):
+            # Linear pieces are integrated exactly by the trapezoids between all their corners.
+            corners = points[(points > centre - step / 2) & (points < centre + step / 2)]
+            corners = np.concatenate([[centre - step / 2], corners, [centre + step / 2]])
+            assert found == pytest.approx(np.trapezoid(np.interp(corners, points, row), corners) / step, abs=1e-12)
+    assert uniform.attrs["eddylift_resampled"] == ("y: 48 uniform cells from -1 to 1, means of the linear interpolant")
+    assert uniform["y"].attrs == {"units": "m"}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=20), st.integers(1, 30))
+def test_integrals_are_kept_and_lines_are_exact(steps: list[float], cells: int) -> None:
+    points = np.concatenate([[0.0], np.cumsum(steps)])
+    edges = np.linspace(points[0], points[-1], cells + 1)
+    weights = mean_weights(points, edges)
+    values = np.cos(points)
+    np.testing.assert_allclose((weights @ values).sum() * np.diff(edges)[0], np.trapezoid(values, points), atol=1e-9)
+    np.testing.assert_allclose(weights @ points, (edges[:-1] + edges[1:]) / 2, rtol=1e-9, atol=1e-9)
+
+
+def test_several_axes_any_order_of_dims_and_either_direction() -> None:
+    volume = channel().transpose("x", "y", "z")
+    both = to_uniform(volume.isel(y=slice(None, None, -1)), "z,y")
+    xr.testing.assert_allclose(both, to_uniform(to_uniform(volume, "z"), "y"))
+    assert both["u"].dims == ("x", "y", "z")
+    assert both.attrs["eddylift_resampled"].startswith(
+        "z: 4 uniform cells from 0 to 3, means of the linear interpolant; y:"
+    )
+
+
+def test_data_arrays_say_so_too() -> None:
+    field = channel().to_dataarray("component", name="flow")
+    (uniform,) = Preparation(resample="y").apply(field)
+    assert uniform.name == "flow"
+    assert uniform.attrs["eddylift_resampled"].startswith("y: 48 uniform cells")
+
+
+@pytest.mark.parametrize(
+    ("volume", "axes", "message"),
+    [
+        (channel(), "r", "resample is r, expected an axis whose points have positions"),
+        (channel().drop_vars("y"), "y", "resample is y, expected an axis"),
+        (channel().isel(y=[0]), "y", "y cannot be resampled: expected two or more"),
+        (channel().isel(y=[0, 0, 1]), "y", "y cannot be resampled: expected two or more"),
+        (channel().assign(mask=("y", np.arange(48))), "y", "mask is int64 and cannot be resampled"),
+    ],
+)
+def test_what_cannot_be_resampled(volume: xr.Dataset, axes: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        to_uniform(volume, axes)

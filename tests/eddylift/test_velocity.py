@@ -1,0 +1,144 @@
+"""Velocity under other names, in other orders and along descending axes, and what cannot be made finer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from eddylift import InvalidInputError
+from eddylift._preparation import Preparation
+from eddylift._velocity import find, put_back, standard, take
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+AXES = ("z", "y", "x")
+
+
+def named(array: NDArray[np.float32], names: tuple[str, ...], dims: tuple[str, ...] = AXES) -> xr.Dataset:
+    coordinates = {dim: np.arange(n) + 0.5 for dim, n in zip(dims, array.shape[1:], strict=True)}
+    return xr.Dataset({name: (dims, part) for name, part in zip(names, array, strict=True)}, coordinates)
+
+
+def joined(array: NDArray[np.float32], labels: list[object] | None) -> xr.Dataset:
+    field = xr.DataArray(np.moveaxis(array, 0, -1), dims=(*AXES, "component"), name="vel")
+    return (field if labels is None else field.assign_coords(component=labels)).to_dataset()
+
+
+@pytest.mark.parametrize(
+    ("names", "dims"),
+    [
+        (("Ux", "Uy", "Uz"), AXES),
+        (("U", "V", "W"), AXES),
+        (("velocity_x", "velocity_y", "velocity_z"), AXES),
+        (("uo", "vo", "wo"), ("depth", "latitude", "longitude")),
+        (("u", "v", "w"), ("Z", "Y", "X")),
+        (("u", "v", "w"), ("lev", "lat", "lon")),
+    ],
+)
+def test_usual_names_are_offered_as_the_option_to_give(
+    array: NDArray[np.float32], names: tuple[str, ...], dims: tuple[str, ...]
+) -> None:
+    volume = named(array, names, dims)
+    pairs = {old: new for old, new in zip((*names, *dims), "uvwzyx", strict=True) if old != new}
+    spelled = ",".join(f"{old}:{new}" for old, new in pairs.items())
+    with pytest.raises(InvalidInputError) as caught:
+        find(volume)
+    message = str(caught.value)
+    start = message.index("pass names={")
+    assert message.endswith(f"(on the command line --names {message[start:].rpartition('--names ')[2]}")
+    offered = dict(pair.split(":") for pair in message.rpartition("--names ")[2].removesuffix(")").split(","))
+    assert offered == pairs, spelled
+    (prepared,) = Preparation(names=offered).apply(volume)
+    np.testing.assert_array_equal(take(prepared, find(prepared)).to_dataarray(), array)
+
+
+def test_times_called_t(array: NDArray[np.float32]) -> None:
+    with pytest.raises(InvalidInputError, match=r"pass names=\{'t': 'time'\} \(on the command line --names t:time\)"):
+        find(named(array, ("u", "v", "w")).expand_dims("t"))
+
+
+def test_what_looks_like_nothing_is_not_guessed(array: NDArray[np.float32]) -> None:
+    with pytest.raises(InvalidInputError, match=r"got a\(z, y, x\), b\(z, y, x\), c\(z, y, x\)$"):
+        find(named(array, ("a", "b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (None, (0, 1, 2)),
+        (["u", "v", "w"], (0, 1, 2)),
+        ([b"u", b"v", b"w"], (0, 1, 2)),
+        (["x", "y", "z"], (0, 1, 2)),
+        ([1, 2, 3], (0, 1, 2)),
+        (["w", "v", "u"], (2, 1, 0)),
+        (["Uy", "Uz", "Ux"], (2, 0, 1)),
+    ],
+)
+def test_labels_say_which_component_is_which(
+    array: NDArray[np.float32], labels: list[object] | None, order: tuple[int, ...]
+) -> None:
+    volume = joined(array, labels)
+    velocity = find(volume)
+    assert velocity.order == order
+    sent = take(volume, velocity)
+    np.testing.assert_array_equal(sent.to_dataarray(), array[list(order)])
+    xr.testing.assert_identical(put_back(volume, velocity, sent), volume)
+    stored = standard(volume, velocity)
+    np.testing.assert_array_equal(stored["vel"].transpose("component", ...), array[list(order)])
+    assert "component" not in stored.coords or stored["component"].values.tolist() == ["u", "v", "w"]
+
+
+@pytest.mark.parametrize("labels", [["u", "v", "p"], [0, 2, 1], ["u", "u", "w"]])
+def test_labels_that_do_not_say(array: NDArray[np.float32], labels: list[object]) -> None:
+    with pytest.raises(InvalidInputError, match=r"a dim component of u, v, w"):
+        find(joined(array, labels))
+
+
+def test_descending_axes_are_turned_round_and_back(array: NDArray[np.float32]) -> None:
+    volume = named(array, ("u", "v", "w"))
+    falling = volume.isel(y=slice(None, None, -1))
+    velocity = find(falling)
+    sent = take(falling, velocity)
+    xr.testing.assert_equal(sent, volume)
+    xr.testing.assert_identical(put_back(falling, velocity, sent), falling)
+    xr.testing.assert_equal(standard(falling, velocity), volume)
+
+
+def test_what_else_lies_over_space_is_offered_to_be_dropped(array: NDArray[np.float32]) -> None:
+    volume = named(array, ("u", "v", "w"))
+    more = volume.assign(p=volume["u"], U=("y", np.arange(3.0))).assign_coords(metric=("x", np.arange(4.0)))
+    with pytest.raises(InvalidInputError, match=r"drop=\['p', 'U', 'metric'\] \(on the command line --drop p,U,metric"):
+        find(more)
+    (prepared,) = Preparation(drop=["p", "U", "metric"]).apply(more)
+    xr.testing.assert_identical(prepared, volume)
+
+
+def test_names_and_variables_that_are_not_there(array: NDArray[np.float32]) -> None:
+    volume = named(array, ("u", "v", "w"))
+    with pytest.raises(InvalidInputError, match=r"^names has Ux; the volume has u, v, w, x, y, z$"):
+        Preparation(names={"Ux": "u"}).apply(volume)
+    with pytest.raises(InvalidInputError, match=r"^drop has p; the volume has"):
+        Preparation(drop=["p"]).apply(volume)
+    with pytest.raises(InvalidInputError, match=r"^names cannot be u:v: "):
+        Preparation(names={"u": "v"}).apply(volume)
+    with pytest.raises(InvalidInputError, match=r"got a bare array$"):
+        Preparation(drop=["p"]).apply(array)
+
+
+def test_a_pair_may_be_named_differently(array: NDArray[np.float32]) -> None:
+    coarse, reference = named(array, ("u", "v", "w")), named(array, ("U", "v", "w"))
+    prepared = Preparation(names={"U": "u"}).apply(coarse, reference)
+    xr.testing.assert_identical(prepared[0], prepared[1])
+
+
+@pytest.mark.parametrize(
+    "y", [("y", np.array(["2000-01-01", "2000-01-02", "2000-01-03"], "M8[ns]")), (("y", "x"), np.zeros((3, 4)))]
+)
+def test_positions_that_are_no_numbers(array: NDArray[np.float32], y: tuple[object, object]) -> None:
+    parts = {name: (AXES, part) for name, part in zip("uvw", array, strict=True)}
+    with pytest.raises(InvalidInputError, match=r"y"):
+        find(xr.Dataset({**parts, "y": y}))
