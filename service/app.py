@@ -12,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from service.api import errors
 from service.api.auth import Access
-from service.api.middleware import Guard, Observe
+from service.api.middleware import AccessMiddleware, TelemetryMiddleware
 from service.api.routes import health, jobs, models, upscale, validate, views, volumes
 from service.assembly import assemble
 from service.runtime.metrics import Watch
@@ -56,8 +56,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         def prepare() -> None:
             if service.settings.threads:
                 torch.set_num_threads(service.settings.threads)
-            service.shelf.warm()
-            service.quarantine.warm()
+            service.registry.warm()
+            service.sandbox.warm()
             loop.call_soon_threadsafe(warm)
 
         def warm() -> None:
@@ -76,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             if service.cluster:
                 await service.cluster.close()
             await asyncio.to_thread(service.batcher.close)
-            await asyncio.to_thread(service.quarantine.close)
+            await asyncio.to_thread(service.sandbox.close)
 
     app = FastAPI(
         title="eddylift",
@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     # The last that is added is the first to see a request.
     access = Access.of(settings.tokens)
-    app.add_middleware(Guard, access=access, settings=settings)
+    app.add_middleware(AccessMiddleware, access=access, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -100,7 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["*"],
         )
-    app.add_middleware(Observe, metrics=service.metrics, private=access.tokens is not None)
+    app.add_middleware(TelemetryMiddleware, metrics=service.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, so that a route's path is what metrics call it.
     for room in (models, upscale, validate, volumes, views, jobs, health):
         app.include_router(room.router)

@@ -11,16 +11,16 @@ from service.api.dependencies import Service
 from service.engine.batcher import Batcher
 from service.engine.device import open_device
 from service.engine.queue import Limits
-from service.engine.registry import Shelf, choose
-from service.formats.sandbox import Quarantine
-from service.jobs.lease import Replica
-from service.jobs.manager import Jobs
-from service.jobs.repository import Ledger
+from service.engine.registry import ModelRegistry, choose
+from service.formats.sandbox import Sandbox
+from service.jobs.lease import ReplicaLease
+from service.jobs.manager import JobManager
+from service.jobs.repository import JobRepository
 from service.runtime.metrics import Metrics
-from service.volumes.chunk_cache import Views
-from service.volumes.opener import Library
-from service.volumes.storage import Locations
-from service.volumes.uploads import VolumeStore
+from service.volumes.chunk_cache import ChunkCache
+from service.volumes.opener import VolumeOpener
+from service.volumes.storage import Storages
+from service.volumes.uploads import UploadStore
 
 if TYPE_CHECKING:
     from service.jobs.dask_executor import Cluster
@@ -35,30 +35,36 @@ def assemble(settings: Settings) -> Service:
     """Make the parts; whoever takes them starts the batcher."""
     metrics = Metrics()
     device = open_device(choose(settings.device))
-    shelf = Shelf(Catalogue(settings.weights), device, settings.precision, settings.reproduction_tolerance)
+    registry = ModelRegistry(Catalogue(settings.weights), device, settings.precision, settings.reproduction_tolerance)
     limits = Limits(
         wait_s=settings.batch_wait_ms / 1e3,
         batch_blocks=settings.max_batch_blocks,
         batch_cells=settings.max_batch_cells or BATCH_CELLS.get(device.place.type),
         queue_cells=settings.max_queue_cells,
     )
-    stored = VolumeStore(settings.data / "volumes", settings.spare_bytes)
-    locations = Locations(stored, settings.data / "scratch", settings)
-    ledger = Ledger(settings.data / "jobs.sqlite")
-    library = Library(locations, settings.data / "moments", settings)
+    stored = UploadStore(settings.data / "volumes", settings.spare_bytes)
+    storages = Storages(stored, settings.data / "scratch", settings)
+    repository = JobRepository(settings.data / "jobs.sqlite")
+    opener = VolumeOpener(storages, settings.data / "moments", settings)
     return Service(
         settings=settings,
-        shelf=shelf,
-        batcher=Batcher(device, limits, metrics, shelf.room),
+        registry=registry,
+        batcher=Batcher(device, limits, metrics, registry.room),
         metrics=metrics,
-        quarantine=Quarantine(settings),
+        sandbox=Sandbox(settings),
         readers=anyio.CapacityLimiter(settings.readers),
         comparers=anyio.CapacityLimiter(settings.max_jobs),
         volumes=stored,
-        library=library,
-        views=Views(library, settings.data / "views", settings.view_bytes, settings.view_blocks, settings.spare_bytes),
-        jobs=Jobs(
-            ledger, Replica(settings.data / "replicas"), settings.max_jobs, settings.job_blocks, settings.keep_days
+        opener=opener,
+        views=ChunkCache(
+            opener, settings.data / "views", settings.view_bytes, settings.view_blocks, settings.spare_bytes
+        ),
+        jobs=JobManager(
+            repository,
+            ReplicaLease(settings.data / "replicas"),
+            settings.max_jobs,
+            settings.job_blocks,
+            settings.keep_days,
         ),
         cluster=_cluster(settings.scheduler) if settings.scheduler else None,
     )

@@ -116,7 +116,7 @@ def _refusal(status: int, kind: str, field: str, value: object, expected: str) -
     return Problem(status, kind, detail, errors=[FieldError(field, value, expected)])
 
 
-def unfit(*, field: str, value: object, expected: str) -> Problem:
+def invalid_field(*, field: str, value: object, expected: str) -> Problem:
     """422: understood, but the field cannot be what it is."""
     return _refusal(422, "unfit", field, value, expected)
 

@@ -154,7 +154,7 @@ def unauthorized(*, sent: bool) -> Problem:
 
 
 def bearer(request: Request) -> Token | None:
-    """The token that the [guard][service.api.middleware.Guard] found; None where a route is open to all."""
+    """The token that the [guard][service.api.middleware.AccessMiddleware] found; None where a route is open to all."""
     token: Token | None = request.state.token
     return token
 
@@ -166,7 +166,7 @@ SCHEME = HTTPBearer(
 )
 
 
-class Needs:
+class RequireScope:
     """Refuses tokens whose scope is too small for a route."""
 
     def __init__(self, scope: Scope) -> None:
@@ -194,4 +194,4 @@ class Needs:
 
 def needs(scope: Scope) -> Any:  # noqa: ANN401 as FastAPI types what Depends gives
     """The dependency of a route, or of all routes of a router, that asks for a scope."""
-    return Depends(Needs(scope))
+    return Depends(RequireScope(scope))

@@ -14,21 +14,21 @@ from fastapi import Depends, Query, Request
 from models.blocks import BOUNDARIES, Boundaries, parse_boundary
 from models.catalogue import Card
 from service.engine.registry import find_card
-from service.problems import busy, unfit, unready
+from service.problems import busy, invalid_field, unready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from service.engine.batcher import Batcher
-    from service.engine.registry import Shelf
-    from service.formats.sandbox import Quarantine
+    from service.engine.registry import ModelRegistry
+    from service.formats.sandbox import Sandbox
     from service.jobs.dask_executor import Cluster
-    from service.jobs.manager import Jobs
+    from service.jobs.manager import JobManager
     from service.runtime.metrics import Metrics
     from service.settings import Settings
-    from service.volumes.chunk_cache import Views
-    from service.volumes.opener import Library
-    from service.volumes.uploads import VolumeStore
+    from service.volumes.chunk_cache import ChunkCache
+    from service.volumes.opener import VolumeOpener
+    from service.volumes.uploads import UploadStore
 
 
 Result = TypeVar("Result")
@@ -40,14 +40,14 @@ class Service:
 
     Attributes:
         settings: as it was started.
-        shelf: models.
+        registry: models.
         batcher: what computes.
         metrics: what is told to Prometheus.
-        quarantine: what reads bodies.
+        sandbox: what reads bodies.
         readers: places for threads that read, write and measure.
         comparers: places for threads that compare stored volumes.
         volumes: what was sent to stay.
-        library: what of them is open.
+        opener: what of them is open.
         views: what is looked at.
         jobs: what is computed in the background.
         cluster: what computes blocks of jobs, if it is not this process.
@@ -57,16 +57,16 @@ class Service:
     """
 
     settings: Settings
-    shelf: Shelf
+    registry: ModelRegistry
     batcher: Batcher
     metrics: Metrics
-    quarantine: Quarantine
+    sandbox: Sandbox
     readers: anyio.CapacityLimiter
     comparers: anyio.CapacityLimiter
-    volumes: VolumeStore
-    library: Library
-    views: Views
-    jobs: Jobs
+    volumes: UploadStore
+    opener: VolumeOpener
+    views: ChunkCache
+    jobs: JobManager
     cluster: Cluster | None = None
     warm: bool = False
     leaving: bool = False
@@ -82,7 +82,7 @@ class Service:
         if not self.ready:
             self.require_staying()
             detail = "the models are not warm yet"
-            raise unready(detail, self.shelf.seconds_left)
+            raise unready(detail, self.registry.seconds_left)
 
     def require_staying(self) -> None:
         """Refuse (503) what another service, or the next one, had better do."""
@@ -186,7 +186,7 @@ def _boundaries(
         return parse_boundary(boundary)
     except ValueError as error:
         names = ", ".join(BOUNDARIES)
-        raise unfit(
+        raise invalid_field(
             field="boundary", value=boundary, expected=f"one of {names}, or three of them for z, y, x joined by commas"
         ) from error
 

@@ -41,7 +41,7 @@ PROBES: Final = frozenset({"/health/live", "/health/ready"})
 DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
 
 
-class Guard:
+class AccessMiddleware:
     """Middleware that refuses before anything of a body is read.
 
     Args:
@@ -93,7 +93,7 @@ def _is_here(client: str) -> bool:
         return False
 
 
-class Observe:
+class TelemetryMiddleware:
     """Middleware around everything: each request gets an id, a line in the log, its count and its time, and headers.
 
     Args:

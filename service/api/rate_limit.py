@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 # Clients that are remembered before those are forgotten whose bucket is full again.
-MANY: Final = 10_000
+MAX_CLIENTS: Final = 10_000
 # An IPv6 host has a whole network of addresses to ask from.
 IPV6_HOST: Final = 64
 
@@ -37,7 +37,7 @@ class Rates:
         level = self._level(client, now)
         if level < 1:
             return (1 - level) / self.per_second
-        if client not in self._buckets and len(self._buckets) >= MANY:
+        if client not in self._buckets and len(self._buckets) >= MAX_CLIENTS:
             self._forget(now)
         self._buckets[client] = level - 1, now
         return 0.0

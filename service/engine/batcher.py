@@ -1,10 +1,10 @@
 """One thread owns the device and computes blocks of one shape together, whichever requests they are from.
 
-What is wanted together is a [`Work`][service.engine.inference.Work]; its blocks wait here until a batch takes them.
-Works take turns: each batch starts from the work at the head of a line and takes one block of each work in turn, so
-that a large volume never holds up a small one; works that gave a block go to the end of the line.
+The blocks of an [`InferenceRequest`][service.engine.inference.InferenceRequest] wait here until a batch takes them.
+Requests take turns: each batch starts from the request at the head of a queue and takes one block of each request in
+turn, so that a large volume never holds up a small one; requests that gave a block go to the end of the queue.
 
-There are two lines, and a batch is of one. Works that somebody waits for go first, and those in the background take
+There are two lines, and a batch is of one. Requests that somebody waits for go first, and those in the background take
 what is left. Where both lines wait, one cell is computed in the background for every `PRECEDENCE` others: a background
 batch goes first once that many times its cells have been computed while it had to wait. So neither line starves.
 """
@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import torch
 
-from service.engine.inference import Answer
+from service.engine.inference import InferenceResult
 from service.engine.queue import PRECEDENCE, ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
 
-    from service.engine.device import Device, Landing
-    from service.engine.inference import Item, Key, Work
+    from service.engine.device import Device, PendingResult
+    from service.engine.inference import BatchKey, InferenceRequest, QueuedBlock
     from service.runtime.metrics import Metrics
 
 
@@ -41,12 +41,12 @@ logger = logging.getLogger("service.engine")
 RECOVERY: Final = 64
 
 
-class Flight(NamedTuple):
+class InFlightBatch(NamedTuple):
     """A batch that the device has."""
 
-    key: Key
-    batch: list[Item]
-    land: Landing
+    key: BatchKey
+    batch: list[QueuedBlock]
+    land: PendingResult
 
 
 class Batcher:
@@ -64,17 +64,17 @@ class Batcher:
         self.limits = limits
         self.metrics = metrics
         self.room = {} if room is None else room
-        # Works that somebody waits for, and works in the background.
-        self._lines: tuple[deque[Work], deque[Work]] = (deque(), deque())
+        # Requests that somebody waits for, and requests in the background.
+        self._lines: tuple[deque[InferenceRequest], deque[InferenceRequest]] = (deque(), deque())
         # Cells computed while the background waited, that it has had nothing for yet.
         self._owed = 0
-        self._flights: deque[Flight] = deque()
+        self._in_flight: deque[InFlightBatch] = deque()
         self._changed = threading.Condition()
         self._cells = 0
         self._closed = False
         self._seconds_per_cell = 1e-6
         # Batch sizes known not to fit are not tried again for a while: key -> (largest that may, successes since).
-        self._ceilings: dict[Key, tuple[int, int]] = {}
+        self._ceilings: dict[BatchKey, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
 
     def start(self, prepare: Callable[[], None] = lambda: None) -> None:
@@ -88,8 +88,8 @@ class Batcher:
             self._closed = True
             left = list(itertools.chain(*self._lines))
             self._changed.notify_all()
-        for work in left:
-            self._fail(work, ClosedError("the service is shutting down"))
+        for request in left:
+            self._fail(request, ClosedError("the service is shutting down"))
         if self._thread:
             self._thread.join()
 
@@ -98,8 +98,8 @@ class Batcher:
         """Whether there is a thread that computes."""
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, work: Work) -> Future[Answer]:
-        """Put a work in line. Cancelling the future takes its waiting blocks out again.
+    def submit(self, request: InferenceRequest) -> Future[InferenceResult]:
+        """Put a request in line. Cancelling the future takes its waiting blocks out again.
 
         Raises:
             QueueFullError: if too much is waiting.
@@ -109,37 +109,37 @@ class Batcher:
             if self._closed:
                 message = "the service is shutting down"
                 raise ClosedError(message)
-            if self._cells and self._cells + work.cells > self.limits.queue_cells:
+            if self._cells and self._cells + request.cells > self.limits.queue_cells:
                 raise QueueFullError(self._cells * self._seconds_per_cell)
-            work.submitted = time.monotonic()
-            self._cells += work.cells
-            self._lines[work.background].append(work)
+            request.submitted = time.monotonic()
+            self._cells += request.cells
+            self._lines[request.background].append(request)
             self._count()
             self._changed.notify_all()
-        # Weak, for the reason given with Answer.taken; whoever ends the work holds it.
-        reference = weakref.ref(work)
-        work.future.add_done_callback(lambda _: self._leave(reference()))
-        return work.future
+        # Weak, for the reason given with InferenceResult.taken; whoever ends the request holds it.
+        weak = weakref.ref(request)
+        request.future.add_done_callback(lambda _: self._leave(weak()))
+        return request.future
 
-    def expire(self, work: Work) -> None:
-        """Fail a work, and take it out of line, unless a batch has taken blocks of it."""
+    def expire(self, request: InferenceRequest) -> None:
+        """Fail a request, and take it out of line, unless a batch has taken blocks of it."""
         with self._changed:
-            if not work.begun:
-                self._fail(work, OverdueError(self._cells * self._seconds_per_cell))
+            if not request.begun:
+                self._fail(request, OverdueError(self._cells * self._seconds_per_cell))
 
-    def _leave(self, work: Work | None) -> None:
-        """A work is answered, failed or no longer wanted."""
-        assert work is not None  # noqa: S101 in line, or being computed
+    def _leave(self, request: InferenceRequest | None) -> None:
+        """A request is answered, failed or no longer wanted."""
+        assert request is not None  # noqa: S101 in line, or being computed
         with self._changed:
-            if dropped := work.blocks:
-                self._lines[work.background].remove(work)
-                work.waiting.clear()
+            if dropped := request.blocks:
+                self._lines[request.background].remove(request)
+                request.waiting.clear()
                 self.metrics.dropped_blocks.inc(dropped)
-            self._cells -= work.cells
+            self._cells -= request.cells
             self._count()
 
     def _count(self) -> None:
-        self.metrics.queue_blocks.set(sum(work.blocks for work in itertools.chain(*self._lines)))
+        self.metrics.queue_blocks.set(sum(request.blocks for request in itertools.chain(*self._lines)))
         self.metrics.queue_cells.set(self._cells)
 
     def _run(self, prepare: Callable[[], None]) -> None:
@@ -148,17 +148,17 @@ class Batcher:
             for key, batch in self._batches():
                 self._compute(key, batch)
 
-    def _batches(self) -> Iterator[tuple[Key, list[Item]]]:
+    def _batches(self) -> Iterator[tuple[BatchKey, list[QueuedBlock]]]:
         """What to compute, until closed. Lands what the device has whenever there is nothing to send to it."""
         while True:
             if batch := self._next_batch():
                 yield batch
-            elif self._flights:
+            elif self._in_flight:
                 self._land()
             else:
                 return
 
-    def _next_batch(self) -> tuple[Key, list[Item]] | None:
+    def _next_batch(self) -> tuple[BatchKey, list[QueuedBlock]] | None:
         """Wait for a batch to fill, or for its first block to have waited long enough.
 
         None once closed, and instead of waiting while the device has a batch.
@@ -171,16 +171,16 @@ class Batcher:
                     head = line[0]
                     key = head.next_key
                     size = self._capacity(key)
-                    ready = sum(len(work.waiting.get(key, ())) for work in line)
+                    ready = sum(len(request.waiting.get(key, ())) for request in line)
                     left = head.submitted + self.limits.wait_s - time.monotonic()
                     if ready >= size or left <= 0:
                         return key, self._take(line, key, size)
-                if self._flights:
+                if self._in_flight:
                     break
                 self._changed.wait(left)
         return None
 
-    def _choose(self) -> deque[Work]:
+    def _choose(self) -> deque[InferenceRequest]:
         """The line that the next batch is of; at least one is not empty."""
         line, behind = self._lines
         if not behind:
@@ -190,11 +190,11 @@ class Batcher:
         if not line:
             return behind
         key = behind[0].next_key
-        ready = sum(len(work.waiting.get(key, ())) for work in behind)
+        ready = sum(len(request.waiting.get(key, ())) for request in behind)
         cells = min(self._capacity(key), ready) * math.prod(key.shape)
         return behind if self._owed >= PRECEDENCE * cells else line
 
-    def _capacity(self, key: Key) -> int:
+    def _capacity(self, key: BatchKey) -> int:
         """Most blocks of a key that may be computed at once."""
         blocks = self.limits.batch_blocks
         for cells in (self.limits.batch_cells, self.room.get(key.model)):
@@ -203,32 +203,32 @@ class Batcher:
         ceiling, _ = self._ceilings.get(key, (blocks, 0))
         return max(1, min(blocks, ceiling))
 
-    def _take(self, line: deque[Work], key: Key, size: int) -> list[Item]:
-        """Take blocks of a key out of a line, one work after another, round and round."""
-        givers = deque(work for work in line if key in work.waiting)
+    def _take(self, line: deque[InferenceRequest], key: BatchKey, size: int) -> list[QueuedBlock]:
+        """Take blocks of a key out of a line, one request after another, round and round."""
+        givers = deque(request for request in line if key in request.waiting)
         served = dict.fromkeys(itertools.islice(givers, size))
-        batch: list[Item] = []
+        batch: list[QueuedBlock] = []
         while givers and len(batch) < size:
-            work = givers.popleft()
-            batch.append(work.take(key))
-            if key in work.waiting:
-                givers.append(work)
-        self._note(batch[0].work, len(batch) * math.prod(key.shape))
-        rest = [work for work in line if work not in served]
+            request = givers.popleft()
+            batch.append(request.take(key))
+            if key in request.waiting:
+                givers.append(request)
+        self._note(batch[0].request, len(batch) * math.prod(key.shape))
+        rest = [request for request in line if request not in served]
         line.clear()
-        line.extend([*rest, *(work for work in served if work.waiting)])
+        line.extend([*rest, *(request for request in served if request.waiting)])
         self._count()
         return batch
 
-    def _note(self, first: Work, cells: int) -> None:
+    def _note(self, first: InferenceRequest, cells: int) -> None:
         """Note what the background is owed, where both lines wait."""
         if all(self._lines):
             self._owed += -PRECEDENCE * cells if first.background else cells
 
-    def _compute(self, key: Key, batch: list[Item]) -> None:
+    def _compute(self, key: BatchKey, batch: list[QueuedBlock]) -> None:
         """Compute a batch; in smaller and smaller parts if it does not fit, and one by one if it fails otherwise."""
         size = len(batch)
-        while batch := [item for item in batch if not item.work.future.done()]:
+        while batch := [item for item in batch if not item.request.future.done()]:
             part = batch[:size]
             try:
                 self._forward(key, part)
@@ -241,7 +241,7 @@ class Batcher:
             else:
                 self._fitted(key, len(part))
                 batch = batch[len(part) :]
-                while len(self._flights) >= self.device.depth:
+                while len(self._in_flight) >= self.device.depth:
                     self._land()
                 continue
             if short:
@@ -252,44 +252,44 @@ class Batcher:
             if short:
                 cells = " x ".join(map(str, key.shape))
                 failure = OutOfMemoryError(f"a block of {cells} coarse cells, halo included, does not fit the device")
-            self._fail(part[0].work, failure)
+            self._fail(part[0].request, failure)
 
-    def _forward(self, key: Key, batch: list[Item]) -> None:
+    def _forward(self, key: BatchKey, batch: list[QueuedBlock]) -> None:
         """Send a batch to the device."""
         start = time.monotonic()
         for item in batch:
-            item.work.started = item.work.started or start
-        blocks = [item.work.read(item) for item in batch]
-        mean = np.stack([item.work.means[item.sample] for item in batch])
-        scale = np.stack([item.work.scales[item.sample] for item in batch])
-        land = self.device.launch(batch[0].work.model, blocks, mean, scale, key.circular)
-        self._flights.append(Flight(key, batch, land))
+            item.request.started = item.request.started or start
+        blocks = [item.request.read(item) for item in batch]
+        mean = np.stack([item.request.means[item.sample] for item in batch])
+        scale = np.stack([item.request.scales[item.sample] for item in batch])
+        land = self.device.launch(batch[0].request.model, blocks, mean, scale, key.circular)
+        self._in_flight.append(InFlightBatch(key, batch, land))
 
     def _land(self) -> None:
         """Take back the batch that the device has had for longest, and hand its blocks out."""
-        key, batch, land = self._flights.popleft()
+        key, batch, land = self._in_flight.popleft()
         try:
             fine, seconds = land()
             self._observe(key, batch, seconds)
             for item, part in zip(batch, fine, strict=True):
-                item.work.compute_seconds += seconds / len(batch)
-                item.work.write(item, part)
-                if not item.work.missing:
-                    self._finish(item.work)
+                item.request.compute_seconds += seconds / len(batch)
+                item.request.write(item, part)
+                if not item.request.missing:
+                    self._finish(item.request)
         except Exception as error:  # what a device tells late concerns this batch alone
             logger.exception("%s failed on blocks of %s", key.model, key.shape)
             for item in batch:
-                self._fail(item.work, error.with_traceback(None))
+                self._fail(item.request, error.with_traceback(None))
 
-    def _observe(self, key: Key, batch: list[Item], seconds: float) -> None:
+    def _observe(self, key: BatchKey, batch: list[QueuedBlock], seconds: float) -> None:
         self.metrics.batch_blocks.labels(key.model).observe(len(batch))
-        self.metrics.batch_requests.labels(key.model).observe(len({id(item.work) for item in batch}))
+        self.metrics.batch_requests.labels(key.model).observe(len({id(item.request) for item in batch}))
         self.metrics.compute_seconds.labels(key.model).observe(seconds)
         cells = sum(math.prod(item.block.shape) for item in batch)
-        self.metrics.voxels.labels(key.model).inc(batch[0].work.model.factor ** 3 * cells)
+        self.metrics.voxels.labels(key.model).inc(batch[0].request.model.factor ** 3 * cells)
         self._seconds_per_cell += 0.2 * (seconds / cells - self._seconds_per_cell)
 
-    def _fitted(self, key: Key, size: int) -> None:
+    def _fitted(self, key: BatchKey, size: int) -> None:
         """Let a batch size that once did not fit be tried again after many that did."""
         if key not in self._ceilings:
             return
@@ -302,26 +302,26 @@ class Batcher:
         else:
             self._ceilings[key] = 2 * ceiling, 0
 
-    def _release(self, key: Key, size: int) -> None:
+    def _release(self, key: BatchKey, size: int) -> None:
         """Remember that a batch did not fit, and make what room there is."""
-        while self._flights:
+        while self._in_flight:
             self._land()
         self.metrics.out_of_memory.inc()
         self._ceilings[key] = max(1, size // 2), 0
         logger.warning("%d blocks of %s do not fit %s", size, key.shape, self.device)
         self.device.release()
 
-    def _finish(self, work: Work) -> None:
-        answer = Answer(work.fine, work.started - work.submitted, work.compute_seconds)
+    def _finish(self, request: InferenceRequest) -> None:
+        answer = InferenceResult(request.fine, request.started - request.submitted, request.compute_seconds)
         self.metrics.queue_seconds.observe(answer.queue_seconds)
         try:
-            work.future.set_result(answer)
+            request.future.set_result(answer)
         except InvalidStateError:
             logger.info("an answer came after its client had left")
 
-    def _fail(self, work: Work, error: BaseException) -> None:
+    def _fail(self, request: InferenceRequest, error: BaseException) -> None:
         try:
-            work.future.set_exception(error)
+            request.future.set_exception(error)
         except InvalidStateError:
             logger.info("a failure came after its client had left")
 

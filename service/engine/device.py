@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 # Waits for a batch and gives its answer, (block, 3, 4 z, 4 y, 4 x), and the seconds that the device took.
-Landing = Callable[[], tuple["NDArray[np.float32]", float]]
+PendingResult = Callable[[], tuple["NDArray[np.float32]", float]]
 MEMORY = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
 
@@ -63,7 +63,7 @@ class Device:
         mean: NDArray[np.float32],
         scale: NDArray[np.float32],
         circular: Axes,
-    ) -> Landing:
+    ) -> PendingResult:
         """Compute a batch.
 
         Args:
@@ -124,7 +124,7 @@ class Gpu(Device):
         mean: NDArray[np.float32],
         scale: NDArray[np.float32],
         circular: Axes,
-    ) -> Landing:
+    ) -> PendingResult:
         """Send a batch and queue its computation, without waiting for either. See the class above."""
         begin, end, back = (torch.cuda.Event(enable_timing=True) for _ in range(3))
         coarse = torch.empty(len(blocks), *blocks[0].shape, pin_memory=True)

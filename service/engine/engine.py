@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from service.api.bodies import unless_gone
-from service.engine.inference import Volumes, Work
+from service.engine.inference import InferenceRequest, VolumeRequest
 from service.engine.queue import ClosedError, OutOfMemoryError, OverdueError, QueueFullError
 from service.engine.tracing import record
 from service.problems import Problem, busy, retry_after, unready
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from models.catalogue import Card
     from models.superresolution import SuperResolution
     from service.api.dependencies import Service
-    from service.engine.inference import Answer
+    from service.engine.inference import InferenceResult
 
 
 async def upscale(
     request: Request, service: Service, card: Card, samples: NDArray[np.float32], boundary: Boundaries
-) -> Answer:
+) -> InferenceResult:
     """Super-resolve samples, for as long as the client waits for them.
 
     Args:
@@ -43,15 +43,15 @@ async def upscale(
         ClientDisconnect: if the client left.
     """
 
-    def prepare(model: SuperResolution) -> Work:
-        return Volumes(card.name, model, samples, boundary, service.settings.block)
+    def prepare(model: SuperResolution) -> InferenceRequest:
+        return VolumeRequest(card.name, model, samples, boundary, service.settings.block)
 
     return await unless_gone(request, compute(service, card, prepare))
 
 
 async def compute(
-    service: Service, card: Card, prepare: Callable[[SuperResolution], Work], *, background: bool = False
-) -> Answer:
+    service: Service, card: Card, prepare: Callable[[SuperResolution], InferenceRequest], *, background: bool = False
+) -> InferenceResult:
     """Compute a work; if this is cancelled, its blocks leave the queue.
 
     Args:
@@ -64,13 +64,13 @@ async def compute(
         Problem: 429 if too much is waiting, 503 if the model or the device cannot do it, or not in time.
     """
     try:
-        model = await service.in_thread(lambda: service.shelf.get(card.name))
+        model = await service.in_thread(lambda: service.registry.get(card.name))
     except (OSError, ValueError) as error:
         detail = f"{card.name} cannot be loaded: {error}"
         raise Problem(503, "unloadable", detail, headers={"Retry-After": "60"}) from error
     work = await service.in_thread(lambda: prepare(model))
     work.background = background
-    with refusing():
+    with engine_errors_as_problems():
         future = asyncio.wrap_future(service.batcher.submit(work))
         with _deadline(service, work):
             answer = (await future).taken()
@@ -79,7 +79,7 @@ async def compute(
 
 
 @contextmanager
-def _deadline(service: Service, work: Work) -> Iterator[None]:
+def _deadline(service: Service, work: InferenceRequest) -> Iterator[None]:
     """Take a work that is not begun in time out of the queue."""
     seconds = service.settings.request_deadline_s
     if seconds is None or work.background:
@@ -93,7 +93,7 @@ def _deadline(service: Service, work: Work) -> Iterator[None]:
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def engine_errors_as_problems() -> Iterator[None]:
     """Say as a problem why a work was not computed."""
     try:
         yield

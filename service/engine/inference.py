@@ -1,4 +1,4 @@
-"""What is wanted of the device: works, and the blocks that they are made of."""
+"""Inference requests and their blocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from models.superresolution import SuperResolution
 
 
-class Key(NamedTuple):
+class BatchKey(NamedTuple):
     """What blocks must share to be computed together.
 
     Attributes:
@@ -38,17 +38,17 @@ class Key(NamedTuple):
     circular: Axes
 
 
-class Item(NamedTuple):
-    """One block of a work, waiting."""
+class QueuedBlock(NamedTuple):
+    """One block of a request, waiting."""
 
-    work: Work
+    request: InferenceRequest
     sample: int
     block: Block
 
 
 @dataclass
-class Answer:
-    """What became of a work.
+class InferenceResult:
+    """What became of a request.
 
     Attributes:
         fine: velocity, (sample, 3, 4 z, 4 y, 4 x).
@@ -60,7 +60,7 @@ class Answer:
     queue_seconds: float
     compute_seconds: float
 
-    def taken(self) -> Answer:
+    def taken(self) -> InferenceResult:
         """The same, whose field this one no longer holds.
 
         Futures and their callbacks hold on to each other until the garbage collector comes, which counts objects, not
@@ -71,7 +71,7 @@ class Answer:
         return answer
 
 
-class Work:
+class InferenceRequest:
     """Blocks that are wanted together: those of volumes of one shape, for one model.
 
     Args:
@@ -82,7 +82,7 @@ class Work:
         scales: mean velocity and rms of each sample.
 
     Attributes:
-        background: whether nobody waits at the other end; such works take what the others leave, and a share.
+        background: whether nobody waits at the other end; such requests take what the others leave, and a share.
     """
 
     background = False
@@ -102,18 +102,20 @@ class Work:
         self.box = Block(blocks[0].start, blocks[-1].stop)
         self.fine = np.empty((len(scales), 3, *(model.factor * n for n in self.box.shape)), np.float32)
         self.cells = len(scales) * math.prod(self.box.shape)
-        self.future: Future[Answer] = Future()
-        self.waiting: dict[Key, deque[Item]] = {}
+        self.future: Future[InferenceResult] = Future()
+        self.waiting: dict[BatchKey, deque[QueuedBlock]] = {}
         for sample, part in itertools.product(range(len(scales)), blocks):
             z, y, x = (n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, layout.circular, strict=True))
-            self.waiting.setdefault(Key(name, (z, y, x), layout.circular), deque()).append(Item(self, sample, part))
+            self.waiting.setdefault(BatchKey(name, (z, y, x), layout.circular), deque()).append(
+                QueuedBlock(self, sample, part)
+            )
         self.missing = len(scales) * len(blocks)
         self.begun = False
         self.submitted = self.started = 0.0
         self.compute_seconds = 0.0
 
     @property
-    def next_key(self) -> Key:
+    def next_key(self) -> BatchKey:
         """What its next block shares with others."""
         return next(iter(self.waiting))
 
@@ -122,7 +124,7 @@ class Work:
         """How many of its blocks wait."""
         return sum(map(len, self.waiting.values()))
 
-    def take(self, key: Key) -> Item:
+    def take(self, key: BatchKey) -> QueuedBlock:
         """Its next block of a key."""
         self.begun = True
         queue = self.waiting[key]
@@ -131,18 +133,18 @@ class Work:
             del self.waiting[key]
         return item
 
-    def read(self, item: Item) -> NDArray[np.float32]:
+    def read(self, item: QueuedBlock) -> NDArray[np.float32]:
         """A block with its halo, (frame, 3, z, y, x); on the batcher's thread, so it must be at hand."""
         raise NotImplementedError
 
-    def write(self, item: Item, fine: NDArray[np.float32]) -> None:
+    def write(self, item: QueuedBlock, fine: NDArray[np.float32]) -> None:
         """Put a computed block, (3, 4 z, 4 y, 4 x), in its place."""
         place = item.block.within(self.box).fine(self.model.factor)
         self.fine[item.sample][:, *place] = fine
         self.missing -= 1
 
 
-class Volumes(Work):
+class VolumeRequest(InferenceRequest):
     """Whole volumes. Reads them once, for their mean and rms: make it outside the event loop.
 
     Args:
@@ -160,12 +162,12 @@ class Volumes(Work):
         super().__init__(name, model, layout, layout.blocks, [moments(source) for source in sources])
         self.sources = sources
 
-    def read(self, item: Item) -> NDArray[np.float32]:
+    def read(self, item: QueuedBlock) -> NDArray[np.float32]:
         """See the class above."""
         return self.plan.gather(self.sources[item.sample], item.block)
 
 
-class Part(Work):
+class BlockRequest(InferenceRequest):
     """One block of a volume that is not in memory.
 
     Args:
@@ -189,6 +191,6 @@ class Part(Work):
         super().__init__(name, model, layout, [block], [scale])
         self.coarse = coarse
 
-    def read(self, item: Item) -> NDArray[np.float32]:  # noqa: ARG002 there is but one
+    def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is but one
         """See the class above."""
         return self.coarse

@@ -22,7 +22,7 @@ class QueueFullError(RuntimeError):
 
 
 class OverdueError(RuntimeError):
-    """A work was not begun in time.
+    """A request was not begun in time.
 
     Attributes:
         retry_after: seconds until what waits now may be done.
@@ -50,7 +50,7 @@ class Limits:
         batch_blocks: most blocks in a batch.
         batch_cells: most coarse cells in a batch, halos included, unless one block alone has more; None leaves it to
             the memory.
-        queue_cells: most coarse cells that wait or are being computed, unless one work alone has more.
+        queue_cells: most coarse cells that wait or are being computed, unless one request alone has more.
     """
 
     wait_s: float = 0.005

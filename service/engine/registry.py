@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CONSISTENCY: Final = 1e-5
 
 
-def fault(model: SuperResolution, card: Card, sample: HeldOut, tolerance: float) -> str | None:
+def card_mismatch(model: SuperResolution, card: Card, sample: HeldOut, tolerance: float) -> str | None:
     """How the answer of a model to the sample that is shipped with it departs from its card; None if it does not.
 
     Args:
@@ -59,7 +59,7 @@ def choose(device: str) -> torch.device:
     return torch.device(device)
 
 
-class Shelf:
+class ModelRegistry:
     """Loaded models beside their cards.
 
     Args:
@@ -122,7 +122,7 @@ class Shelf:
         if precision != "float32":
             try:
                 model = self.catalogue.load(name, str(self.device), precision)
-                wrong = self._fault(model, card, precision)
+                wrong = self._mismatch(model, card, precision)
             except RuntimeError as error:  # the device cannot compute in it
                 wrong = str(error)
             if wrong is None:
@@ -130,19 +130,19 @@ class Shelf:
                 return model
             self._warn(name, f"not served in {precision} but in float32: {wrong}")
         model = self.catalogue.load(name, str(self.device))
-        if wrong := self._fault(model, card, "float32"):
+        if wrong := self._mismatch(model, card, "float32"):
             self._warn(name, f"not what its card says, in float32 on {self.device}: {wrong}")
         self.precisions[name] = "float32"
         return model
 
-    def _fault(self, model: SuperResolution, card: Card, precision: Precision) -> str | None:
+    def _mismatch(self, model: SuperResolution, card: Card, precision: Precision) -> str | None:
         """Why a model is not certified in a precision; None if it is."""
         if precision == "tf32" and self.device.place.type != "cuda":
             return f"{self.device} has no tf32"
         sample = self.catalogue.held_out(card.flow, card.frames)
         if sample is None or not card.sample:
             return None if precision == "float32" else "there is no held-out sample with a known error"
-        return fault(model, card, sample, self.tolerance)
+        return card_mismatch(model, card, sample, self.tolerance)
 
     def _warn(self, name: str, message: str) -> None:
         logger.warning("%s is %s", name, message)
@@ -172,6 +172,6 @@ class Shelf:
 def find_card(name: str, service: Service) -> Card:
     """The card of a model; 404 if there is none."""
     try:
-        return service.shelf.card(name)
+        return service.registry.card(name)
     except UnknownModelError as error:
         raise unknown_model(error.name, error.known) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from service.problems import unfit
+from service.problems import invalid_field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def check_pair(coarse: Grid, reference: Grid) -> None:
     """Refuse (422) a reference whose cells are not the fine cells of a coarse volume."""
     wanted = tuple(FACTOR * n for n in coarse.cells)
     if reference.cells != wanted:
-        raise unfit(
+        raise invalid_field(
             field="reference.shape",
             value=list(reference.cells),
             expected=f"{list(wanted)}, {FACTOR} times the coarse one",
@@ -68,4 +68,4 @@ def check_pair(coarse: Grid, reference: Grid) -> None:
         off = float(np.abs(finer(coarser) - finest).max()) / spacing(finest)
         if off > REGISTERED:
             expected = f"cell centres at -3/8, -1/8, 1/8 and 3/8 of the cells of coarse.{axis}"
-            raise unfit(field=f"reference.{axis}", value=f"off by {off:.2g} fine cells", expected=expected)
+            raise invalid_field(field=f"reference.{axis}", value=f"off by {off:.2g} fine cells", expected=expected)

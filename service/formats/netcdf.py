@@ -10,7 +10,7 @@ import h5py
 import xarray as xr
 
 from service.formats.decompressed_size import inflated
-from service.problems import Problem, malformed, too_large, unfit, unsupported
+from service.problems import Problem, invalid_field, malformed, too_large, unsupported
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -58,12 +58,12 @@ def _inspect(file: h5py.File, content: bytes, settings: Settings) -> None:
     for name in file:
         link = file.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
-            raise unfit(field=name, value="a link", expected="arrays stored in the body itself")
+            raise invalid_field(field=name, value="a link", expected="arrays stored in the body itself")
         array = file[name]
         if not isinstance(array, h5py.Dataset):
-            raise unfit(field=name, value="a group", expected="arrays in the root group alone")
+            raise invalid_field(field=name, value="a group", expected="arrays in the root group alone")
         if array.external or array.is_virtual:
-            raise unfit(field=name, value="stored in other files", expected="arrays stored in the body itself")
+            raise invalid_field(field=name, value="stored in other files", expected="arrays stored in the body itself")
         _check_texts(name, array)
         left -= array.size * array.dtype.itemsize
         if left < 0:
@@ -76,7 +76,9 @@ def _inspect(file: h5py.File, content: bytes, settings: Settings) -> None:
 
 def _check_texts(name: str, array: h5py.Dataset) -> None:
     if array.dtype.hasobject and array.size > TEXTS:
-        raise unfit(field=name, value=f"{array.size} entries of any length", expected=f"at most {TEXTS} of these")
+        raise invalid_field(
+            field=name, value=f"{array.size} entries of any length", expected=f"at most {TEXTS} of these"
+        )
     _check_attributes(name, array)
 
 
@@ -84,7 +86,7 @@ def _check_attributes(name: str, node: h5py.Dataset | h5py.File) -> None:
     for attribute in node.attrs:
         handle = node.attrs.get_id(attribute)
         if handle.dtype.hasobject and math.prod(handle.shape) > TEXTS and attribute != "REFERENCE_LIST":
-            raise unfit(
+            raise invalid_field(
                 field=name,
                 value=f"with {math.prod(handle.shape)} entries in {attribute!r}",
                 expected=f"at most {TEXTS}",
@@ -96,7 +98,7 @@ def _check_chunks(name: str, array: h5py.Dataset, content: bytes) -> None:
     layout = array.id.get_create_plist()
     filters = [layout.get_filter(number)[0] for number in range(layout.get_nfilters())]
     if set(filters) - FILTERS or len(set(filters)) < len(filters):
-        raise unfit(
+        raise invalid_field(
             field=name,
             value=f"filtered by HDF5 filters {filters}",
             expected="at most shuffle, deflate and fletcher32, each once",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.lib import format as npy
 
-from service.problems import FLOATS, malformed, unfit
+from service.problems import FLOATS, invalid_field, malformed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class NpyBody:
             ) from error
         if dtype.kind != "f" or dtype.itemsize not in (4, 8):
             found = "object (pickled)" if dtype.hasobject else str(dtype)
-            raise unfit(field="dtype", value=found, expected=FLOATS)
+            raise invalid_field(field="dtype", value=found, expected=FLOATS)
         data = memoryview(content)[stream.tell() :]
         needed = math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or needed != len(data):

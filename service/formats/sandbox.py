@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service.formats.containers import Body, Container, Opened, recognise
 from service.formats.velocity import Volume, read
-from service.problems import Problem, malformed, unfit
+from service.problems import Problem, invalid_field, malformed
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def read_body(body: Body, settings: Settings, factor: int) -> Reading:
     opened = container.open(body.content, settings)
     volume = read(opened.content, settings, factor)
     try:
-        opened.write(volume.layout.trial())
+        opened.write(volume.layout.dry_run())
     except Exception as error:  # whatever writers make of foreign attributes
         found = f"not writable: {type(error).__name__}"
-        raise unfit(field="attributes", value=found, expected="text and numbers") from error
+        raise invalid_field(field="attributes", value=found, expected="text and numbers") from error
     opened.content = None
     return Reading(container, opened, volume)
 
@@ -132,7 +132,7 @@ class _Process:
         self.process.join()
 
 
-class Quarantine:
+class Sandbox:
     """Processes that read bodies, as many as may read at a time; each is started when it is first needed.
 
     Args:

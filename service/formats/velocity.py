@@ -21,8 +21,8 @@ import xarray as xr
 
 from models.metrics import report as metrics
 from service.formats.grid import AXES, FACTOR, finer, length_of
-from service.formats.survey import COMPONENT, COMPONENTS, TIME, _load, narrow, survey
-from service.problems import too_large, unfit
+from service.formats.survey import COMPONENT, COMPONENTS, TIME, _load, find_velocity, to_float32
+from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Layout(Protocol):
         """The same with a fine velocity, (level, 3, 4 z, 4 y, 4 x), and a note on where it is from."""
         ...
 
-    def trial(self) -> Any:  # noqa: ANN401 what came
+    def dry_run(self) -> Any:  # noqa: ANN401 what came
         """The same with next to no velocity, to see whether it can be written."""
         ...
 
@@ -85,13 +85,13 @@ class Volume:
         if frames > 1 and self.leading and levels == frames:
             return self.velocity[None]
         if self.leading == TIME or isinstance(self.layout, DatasetLayout):
-            raise unfit(
+            raise invalid_field(
                 field=TIME,
                 value=f"{levels} levels" if self.leading else None,
                 expected=f"{frames} levels, as this model takes",
             )
         shape = list(self.velocity.shape[0 if self.leading else 1 :])
-        raise unfit(
+        raise invalid_field(
             field="shape",
             value=shape,
             expected=f"({f'{frames}, ' if frames > 1 else ''}3, z, y, x), as this model takes",
@@ -118,12 +118,12 @@ def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, factor: 
 def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
     bare, framed = 4, 5
     if array.ndim not in (bare, framed) or array.shape[-4] != len(COMPONENTS):
-        raise unfit(field="shape", value=list(array.shape), expected="(3, z, y, x) or (frame, 3, z, y, x)")
+        raise invalid_field(field="shape", value=list(array.shape), expected="(3, z, y, x) or (frame, 3, z, y, x)")
     levels = array if array.ndim == framed else array[None]
     _check_cells(levels.shape[2:], len(levels), settings, factor)
     velocity = np.empty(levels.shape, np.float32)
     for number, name in enumerate(COMPONENTS):
-        velocity[:, number] = narrow(levels[:, number], name, settings)
+        velocity[:, number] = to_float32(levels[:, number], name, settings)
     return Volume(velocity, BareLayout(), "frame" if array.ndim == framed else None)
 
 
@@ -138,7 +138,7 @@ class BareLayout:
         return alone
 
     @staticmethod
-    def trial() -> NDArray[np.float32]:
+    def dry_run() -> NDArray[np.float32]:
         """Nothing but numbers can be written."""
         return np.zeros(1, np.float32)
 
@@ -146,10 +146,10 @@ class BareLayout:
 def _check_cells(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:
     fewest, most = factor * settings.min_cells, factor**3 * settings.max_cells
     if not levels:
-        raise unfit(field="shape", value=[levels, len(COMPONENTS), *cells], expected="at least one level")
+        raise invalid_field(field="shape", value=[levels, len(COMPONENTS), *cells], expected="at least one level")
     for axis, n in zip(AXES, cells, strict=True):
         if n < fewest:
-            raise unfit(field="shape", value=list(cells), expected=f"at least {fewest} cells along {axis}")
+            raise invalid_field(field="shape", value=list(cells), expected=f"at least {fewest} cells along {axis}")
     if levels * math.prod(cells) > most:
         raise too_large(field="shape", value=list(cells) if levels == 1 else [levels, *cells], limit=f"{most} cells")
 
@@ -195,7 +195,7 @@ class DatasetLayout:
         answer.attrs = {**self.source.attrs, **_note(self.source.attrs, provenance)}
         return answer.drop_encoding()
 
-    def trial(self) -> xr.Dataset:
+    def dry_run(self) -> xr.Dataset:
         """What came with the velocity, and the velocity's own attributes."""
         variables = {
             name: xr.Variable((), np.float32(0), attributes) for name, (_, attributes) in self.velocity.items()
@@ -215,13 +215,13 @@ def _note(attributes: Mapping[Any, Any], provenance: Mapping[str, str]) -> dict[
 
 
 def _read_dataset(dataset: xr.Dataset, settings: Settings, factor: int) -> Volume:
-    found = survey(dataset, settings)
+    found = find_velocity(dataset, settings)
     levels = 1 if found.levels is None else found.levels
     _check_cells(found.cells, levels, settings, factor)
     velocity = np.empty((levels, len(COMPONENTS), *found.cells), np.float32)
     for number, component in enumerate(COMPONENTS):
         values = found.select(dataset, number, {})
-        velocity[:, number] = narrow(values[None] if found.levels is None else values, component, settings)
+        velocity[:, number] = to_float32(values[None] if found.levels is None else values, component, settings)
     kept = {name: (dataset[name].dims, dict(dataset[name].attrs)) for name in found.names}
     rest = dataset.drop_vars(list(found.names))
     for name in rest.variables:
@@ -238,7 +238,7 @@ def coarsened(reference: Volume) -> Volume:
     """
     for axis, n in zip(AXES, reference.cells, strict=True):
         if n % FACTOR:
-            raise unfit(
+            raise invalid_field(
                 field="reference.shape",
                 value=list(reference.cells),
                 expected=f"a multiple of {FACTOR} cells along {axis}",
@@ -267,5 +267,7 @@ def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float
     if answers == 1 and levels == frames:
         return reference.velocity[frames // 2 :][:1]
     if levels != answers:
-        raise unfit(field="reference.levels", value=levels, expected=f"{answers}, one for each level of the answer")
+        raise invalid_field(
+            field="reference.levels", value=levels, expected=f"{answers}, one for each level of the answer"
+        )
     return reference.velocity

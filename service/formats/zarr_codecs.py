@@ -20,7 +20,7 @@ from zarr.codecs.sharding import ShardingCodecIndexLocation
 from zarr.registry import get_numcodec
 
 from service.formats.decompressed_size import MEASURES, BrokenChunkError, ExpansionError, decoded_size
-from service.problems import too_large, unfit
+from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ class Chunks:
         allowed = [TEXT] if array.dtype.hasobject else [SHUFFLE]
         if filters not in ([], allowed) or (chunks.compressor and chunks.compressor not in MEASURES):
             found = [*filters, *([chunks.compressor] if chunks.compressor else [])]
-            raise unfit(
+            raise invalid_field(
                 field=name,
                 value=f"encoded by {', '.join(found)}",
                 expected=f"shuffle and one of {', '.join(MEASURES)} at most",
@@ -99,7 +99,7 @@ class Chunks:
         shards = [codec for codec in codecs if type(codec) is ShardingCodec]
         if not set(kinds) <= KNOWN or len(compressors) > 1 or (shards and (sharded or len(kinds) > 1)):
             found = ", ".join(kind.__name__ for kind in kinds)
-            raise unfit(
+            raise invalid_field(
                 field=name,
                 value=f"encoded by {found}",
                 expected="plain bytes with one of blosc, gzip and zstd at most, or shards of these",
@@ -159,7 +159,9 @@ class Chunks:
         index_codecs: Sequence[Any] = shard.index_codecs
         kinds = [type(codec) for codec in index_codecs]
         if kinds not in ([BytesCodec], [BytesCodec, Crc32cCodec]) or index_codecs[0].endian.value != "little":
-            raise unfit(field=self.name, value="sharded with an encoded index", expected="a plain little-endian index")
+            raise invalid_field(
+                field=self.name, value="sharded with an encoded index", expected="a plain little-endian index"
+            )
         count = self.items // math.prod(shard.chunk_shape)
         try:
             index = struct.unpack_from(f"<{2 * count}Q", data, first)
@@ -188,4 +190,4 @@ def check_array(name: str, array: zarr.Array[Any], most_chunks: int) -> None:
         raise too_large(field=name, value=f"{chunks} chunks", limit=f"{most_chunks} chunks")
     variable = array.dtype.hasobject or array.dtype.kind == "T"
     if variable and array.size > TEXTS:
-        raise unfit(field=name, value=f"{array.size} texts of any length", expected=f"at most {TEXTS}")
+        raise invalid_field(field=name, value=f"{array.size} texts of any length", expected=f"at most {TEXTS}")

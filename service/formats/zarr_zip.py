@@ -18,7 +18,7 @@ from zarr.storage import MemoryStore
 
 from service.formats.decompressed_size import ExpansionError
 from service.formats.zarr_codecs import Chunks, check_array
-from service.problems import Problem, malformed, too_large, unfit
+from service.problems import Problem, invalid_field, malformed, too_large
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -113,13 +113,19 @@ def _check_entries(entries: list[zipfile.ZipInfo], length: int, settings: Settin
         name = entry.filename
         steps = name.split("/")
         if name.startswith("/") or "\\" in name or ":" in steps[0] or not {"", ".", ".."}.isdisjoint(steps):
-            raise unfit(field="body", value=f"an archive with a file at {name!r}", expected="paths inside the group")
+            raise invalid_field(
+                field="body", value=f"an archive with a file at {name!r}", expected="paths inside the group"
+            )
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise unfit(field="body", value=f"an archive in which {name!r} is no plain file", expected="plain files")
+            raise invalid_field(
+                field="body", value=f"an archive in which {name!r} is no plain file", expected="plain files"
+            )
         if name in names:
-            raise unfit(field="body", value=f"an archive with two files at {name!r}", expected="one file a path")
+            raise invalid_field(
+                field="body", value=f"an archive with two files at {name!r}", expected="one file a path"
+            )
         if entry.compress_type not in METHODS or entry.flag_bits & 1:
-            raise unfit(
+            raise invalid_field(
                 field="body",
                 value=f"an archive in which {name!r} is encrypted or not deflated",
                 expected="stored or deflated files",
@@ -142,7 +148,7 @@ def find_group(files: Files) -> tuple[str, int]:
         raise malformed(field="body", value="an archive without a Zarr group", expected="a Zarr group")
     depth, root, version = groups[0]
     if len([group for group in groups if group[0] == depth]) > 1:
-        raise unfit(field="body", value="an archive with several Zarr groups", expected="one")
+        raise invalid_field(field="body", value="an archive with several Zarr groups", expected="one")
     return root, version
 
 
@@ -174,12 +180,14 @@ def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
     if len(nodes) > settings.max_arrays:
         raise too_large(field="body", value=f"{len(nodes)} arrays", limit=f"{settings.max_arrays} arrays")
     if nested := sorted(node for node in nodes if "/" in node):
-        raise unfit(field=nested[0], value="in a group of its own", expected="arrays in the outermost group alone")
+        raise invalid_field(
+            field=nested[0], value="in a group of its own", expected="arrays in the outermost group alone"
+        )
     left = settings.max_decoded_bytes
     root = zarr.open_group(store, mode="r", use_consolidated=False)
     for name, node in root.members():
         if not isinstance(node, zarr.Array):
-            raise unfit(field=name, value="a group", expected="arrays in the outermost group alone")
+            raise invalid_field(field=name, value="a group", expected="arrays in the outermost group alone")
         check_array(name, node, settings.max_chunks)
         chunks = Chunks.of(name, node)
         if max(node.size * node.dtype.itemsize, chunks.nbytes) > left:

@@ -13,16 +13,16 @@ from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
 from service.formats.grid import FACTOR, check_pair, length_of
-from service.problems import StoppedError, storing, unfit, within
+from service.problems import StoppedError, invalid_field, storing, within
 from service.volumes.source import open_source
 
 if TYPE_CHECKING:
     from models.blocks import Read
     from service.api.dependencies import Service
     from service.jobs.progress import Progress
-    from service.volumes.source import Source
-    from service.volumes.storage import Location
-    from service.volumes.view import SuperResolved
+    from service.volumes.source import OpenVolume
+    from service.volumes.storage import Storage
+    from service.volumes.view import View
 
 
 HALO = 1
@@ -30,7 +30,7 @@ HALO = 1
 SLAB = 1 << 23
 
 
-def check_reference(view: SuperResolved, reference: Source) -> int:
+def check_reference(view: View, reference: OpenVolume) -> int:
     """Refuse a reference that does not fit, and say which of its levels the first answer is compared with.
 
     Raises:
@@ -42,11 +42,11 @@ def check_reference(view: SuperResolved, reference: Source) -> int:
     if reference.levels == view.source.levels:
         return view.card.frames // 2
     expected = f"{view.levels}, one for each level of the answer"
-    raise unfit(field="reference.levels", value=reference.levels, expected=expected)
+    raise invalid_field(field="reference.levels", value=reference.levels, expected=expected)
 
 
 async def compare(
-    service: Service, view: SuperResolved, target: Location, reference: Source, progress: Progress
+    service: Service, view: View, target: Storage, reference: OpenVolume, progress: Progress
 ) -> dict[str, Any]:
     """All metrics of an answer that is stored, and of trilinear interpolation, as `POST /v1/validate` gives them.
 
@@ -61,9 +61,9 @@ async def compare(
 
 def _measure(
     service: Service,
-    view: SuperResolved,
-    target: Location,
-    reference: Source,
+    view: View,
+    target: Storage,
+    reference: OpenVolume,
     progress: Progress,
     stopped: threading.Event,
 ) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _measure(
             progress.begin("comparing", 2 * view.levels * total, 0)
         progress.done = sum(map(len, rows.values())) * total + done
 
-    scratch = service.library.locations.scratch_folder
+    scratch = service.opener.storages.scratch_folder
     with storing(f"what the spectra of {reference.name} need"):
         scratch.mkdir(parents=True, exist_ok=True)
         for level in range(view.levels):
@@ -103,12 +103,12 @@ def _measure(
     return {"model": view.card.name, "boundary": list(view.boundary), "levels": view.levels, **means}
 
 
-def one_level(source: Source, level: int) -> Read[np.float32]:
+def one_level(source: OpenVolume, level: int) -> Read[np.float32]:
     """Reads velocity, (3, z, y, x), of one level."""
     return lambda z, y, x: source.read(range(level, level + 1), z, y, x)[0]
 
 
-def interpolated(view: SuperResolved, coarse: Read[np.float32]) -> Read[np.float32]:
+def interpolated(view: View, coarse: Read[np.float32]) -> Read[np.float32]:
     """Trilinear interpolation of a level where it is read, (3, fine z, fine y, fine x)."""
     layout = Plan(view.source.cells, (1, 1, 1), HALO, view.boundary)
 

@@ -15,8 +15,8 @@ from service.problems import Problem, unready
 
 if TYPE_CHECKING:
     from service.volumes.source import Scale
-    from service.volumes.storage import Location
-    from service.volumes.view import Place, SuperResolved
+    from service.volumes.storage import Storage
+    from service.volumes.view import BlockIndex, View
 
 
 logger = logging.getLogger("service.dask")
@@ -65,7 +65,7 @@ class Cluster:
                     raise unready(detail) from error
             return self._client
 
-    async def fill(self, view: SuperResolved, target: Location, place: Place, scale: Scale) -> None:
+    async def fill(self, view: View, target: Storage, place: BlockIndex, scale: Scale) -> None:
         """Have a block computed and stored. If this is cancelled, a worker that has begun still ends it.
 
         Raises:

@@ -11,19 +11,19 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.engine.engine import refusing
+from service.engine.engine import engine_errors_as_problems
 from service.jobs.executor import keep, there
 from service.problems import Problem
 from service.runtime.malloc import keep_tidy
 from service.volumes.blocks import part_of
-from service.volumes.storage import Folder, require_same
-from service.volumes.view import Look
+from service.volumes.storage import LocalStorage, require_same
+from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
     from service.api.dependencies import Service
     from service.volumes.source import Scale
-    from service.volumes.storage import Location
-    from service.volumes.view import Place, SuperResolved
+    from service.volumes.storage import Storage
+    from service.volumes.view import BlockIndex, View
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Task:
     """
 
     source: str
-    look: Look
+    look: ViewOptions
     model: str
     fingerprint: str
     target: str
@@ -49,34 +49,34 @@ class Task:
     scale: Scale
 
     @classmethod
-    def of(cls, view: SuperResolved, target: Location, scale: Scale) -> Task:
+    def of(cls, view: View, target: Storage, scale: Scale) -> Task:
         """What is to be told of a view."""
-        scratch = isinstance(target, Folder) and target.volumes is None
-        look = Look(view.boundary, view.names)
+        scratch = isinstance(target, LocalStorage) and target.volumes is None
+        look = ViewOptions(view.boundary, view.names)
         return cls(view.source.name, look, view.card.name, view.fingerprint, target.name, scratch, scale)
 
 
-def fill_block(task: Task, place: Place) -> None:
+def fill_block(task: Task, place: BlockIndex) -> None:
     """Compute a block and store it, if it is not there.
 
     Raises:
         Problem: as reading, computing and writing do; 409 if this worker sees another source, or has other weights.
     """
     service = _service()
-    locations = service.library.locations
-    view = service.library.view(task.source, service.shelf.card(task.model), task.look)
+    storages = service.opener.storages
+    view = service.opener.view(task.source, service.registry.card(task.model), task.look)
     if view.fingerprint != task.fingerprint:
         detail = f"a worker sees another {task.source}, has other weights of {task.model}, or other settings"
         raise Problem(409, "changed", detail)
-    target = locations.scratch(task.target) if task.scratch else locations.find(task.target)
+    target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
     if there(view, target, place):
         return
-    part = part_of(view, service.shelf.get(task.model), place, task.scale)
-    with refusing():
+    part = part_of(view, service.registry.get(task.model), place, task.scale)
+    with engine_errors_as_problems():
         fine = service.batcher.submit(part).result().taken().fine[0]
     # A job that was cancelled leaves workers behind, and its target may be gone by now.
     require_same(target, view.documents)
-    keep(view, target, view.chunks(place, fine), locations.find(task.source))
+    keep(view, target, view.chunks(place, fine), storages.find(task.source))
 
 
 _starting = threading.Lock()

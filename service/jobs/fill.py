@@ -12,22 +12,22 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from service.jobs.executor import _fill_block, require_unchanged, there
-from service.volumes.view import Place
+from service.volumes.view import BlockIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from service.api.dependencies import Service
     from service.jobs.progress import Progress
-    from service.volumes.source import Source
-    from service.volumes.storage import Location
-    from service.volumes.view import SuperResolved
+    from service.volumes.source import OpenVolume
+    from service.volumes.storage import Storage
+    from service.volumes.view import View
 
 # Blocks that are looked for at a time.
 LOOKED_AT: Final = 1000
 
 
-async def fill(service: Service, view: SuperResolved, target: Location, progress: Progress, ahead: int) -> None:
+async def fill(service: Service, view: View, target: Storage, progress: Progress, ahead: int) -> None:
     """Compute all blocks of a target that are not there.
 
     Args:
@@ -44,7 +44,7 @@ async def fill(service: Service, view: SuperResolved, target: Location, progress
     await service.in_thread(lambda: target.begin(view.documents))
     running: set[asyncio.Task[None]] = set()
 
-    async def block(place: Place) -> None:
+    async def block(place: BlockIndex) -> None:
         await _fill_block(service, view, target, place)
         progress.done += 1
         progress.computed += 1
@@ -62,19 +62,19 @@ async def fill(service: Service, view: SuperResolved, target: Location, progress
                 task = group.create_task(block(place))
                 running.add(task)
                 task.add_done_callback(running.discard)
-    await service.in_thread(lambda: require_still(service.library.locations.find(view.source.name), view.source))
+    await service.in_thread(lambda: require_still(service.opener.storages.find(view.source.name), view.source))
     await service.in_thread(target.tidy)
     target.forget()
 
 
-def require_still(location: Location, source: Source) -> None:
+def require_still(storage: Storage, source: OpenVolume) -> None:
     """The same, looked at anew."""
-    location.forget()
-    require_unchanged(location, source)
+    storage.forget()
+    require_unchanged(storage, source)
 
 
-def places(view: SuperResolved) -> Iterator[Place]:
+def places(view: View) -> Iterator[BlockIndex]:
     """All blocks, x fastest."""
     for level in range(view.levels):
         for z, y, x in itertools.product(*map(range, view.layout.counts)):
-            yield Place(level, (z, y, x))
+            yield BlockIndex(level, (z, y, x))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Replica:
+class ReplicaLease:
     """A service among others. Each holds a lock on a file, which the system lets go of however the service ends.
 
     The folder must be on a disk whose locks all see: a local one, or NFS of version 4.
@@ -47,7 +47,7 @@ class Replica:
             self._held.close()
             self._held = None
 
-    def lives(self, name: str) -> bool:
+    def is_alive(self, name: str) -> bool:
         """Whether a replica is alive."""
         path = self.folder / name
         if name == self.id:
@@ -63,7 +63,7 @@ class Replica:
         return False
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Do something that no other replica does meanwhile."""
         self.begin()
         with (self.folder / "alone").open("wb") as file:

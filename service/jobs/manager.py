@@ -11,43 +11,45 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from service.jobs.compare import compare
-from service.jobs.executor import PATIENCE
+from service.jobs.executor import RETRY_S
 from service.jobs.fill import fill, require_still
 from service.jobs.orders import check, look, reference_of
 from service.jobs.progress import Progress
-from service.problems import Problem, unfit
-from service.volumes.files import PART, is_left
+from service.problems import Problem, invalid_field
+from service.volumes.files import PART, is_stale
 from service.volumes.storage import inside
 
 if TYPE_CHECKING:
     from service.api.dependencies import Service
-    from service.jobs.lease import Replica
-    from service.jobs.repository import Job, Ledger, Order, State
-    from service.volumes.storage import Location, Locations
+    from service.jobs.lease import ReplicaLease
+    from service.jobs.repository import Job, JobRepository, JobSpec, State
+    from service.volumes.storage import Storage, Storages
 
 
 logger = logging.getLogger("service.jobs")
 # Seconds between two looks at the list of jobs.
-EVERY: Final = 1.0
-TIDY_EVERY: Final = 3600.0
+POLL_S: Final = 1.0
+TIDY_S: Final = 3600.0
 
 
-class Jobs:
+class JobManager:
     """What runs, and what waits to.
 
-    Services that share the ledger do a job each, and what one leaves another takes up.
+    Services that share the list do a job each, and what one leaves another takes up.
 
     Args:
-        ledger: the list of jobs.
-        replica: this service among those that share the ledger.
+        repository: the list of jobs.
+        lease: this service among those that share the list.
         limit: jobs that run at a time.
         ahead: blocks of a job that each worker reads, computes and writes at a time.
         keep_days: for which a job that has ended stays on the list.
     """
 
-    def __init__(self, ledger: Ledger, replica: Replica, limit: int, ahead: int, keep_days: float) -> None:
-        self.ledger = ledger
-        self.replica = replica
+    def __init__(
+        self, repository: JobRepository, lease: ReplicaLease, limit: int, ahead: int, keep_days: float
+    ) -> None:
+        self.repository = repository
+        self.lease = lease
         self.ahead = ahead
         self.keep_s = keep_days * 86_400
         self.computed = 0
@@ -77,64 +79,64 @@ class Jobs:
     def _hand_back(self, names: list[str]) -> None:
         try:
             for name in names:
-                self.ledger.own(name, None)
+                self.repository.assign(name, None)
         except (OSError, sqlite3.Error):
             logger.exception("jobs cannot be handed back one by one")  # they are nobody's all the same
         finally:
-            self.replica.end()
+            self.lease.end()
 
-    def told(self, job: Job) -> dict[str, Any]:
+    def as_dict(self, job: Job) -> dict[str, Any]:
         """How far a job is."""
         mine = self._progress.get(job.id)
-        return mine.told() if mine else job.progress or Progress().told()
+        return mine.as_dict() if mine else job.progress or Progress().as_dict()
 
     async def _watch(self, service: Service) -> None:
         """Tell the others how far jobs are, do what they ask, and take up what nobody does."""
         tidied = -math.inf
         while True:
             try:
-                if time.monotonic() - tidied > TIDY_EVERY:
+                if time.monotonic() - tidied > TIDY_S:
                     tidied = time.monotonic()
-                    await service.in_thread(lambda: self._tidy(service.library.locations))
+                    await service.in_thread(lambda: self._tidy(service.opener.storages))
                 self._look_after(service, await service.in_thread(self._look))
             except Exception:  # whatever it is, jobs are looked after from then on
                 logger.exception("the list of jobs cannot be looked after")
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(POLL_S)
 
-    def _tidy(self, locations: Locations) -> None:
+    def _tidy(self, storages: Storages) -> None:
         """Forget jobs that ended long ago, and drop answers that no job needs any more, left by a service's death."""
-        if not self.ledger.path.exists():
+        if not self.repository.path.exists():
             return
-        with self.replica.alone():
-            self.ledger.forget(time.time() - self.keep_s)
-            for path in locations.scratch_folder.glob("*"):
-                job = self.ledger.get(path.name)
-                unknown = is_left(path) if path.name.startswith(PART) else job is None
+        with self.lease.exclusive():
+            self.repository.forget(time.time() - self.keep_s)
+            for path in storages.scratch_folder.glob("*"):
+                job = self.repository.get(path.name)
+                unknown = is_stale(path) if path.name.startswith(PART) else job is None
                 if unknown or (job and job.state == "done"):
-                    locations.scratch(path.name).drop()
+                    storages.scratch(path.name).drop()
 
     def _look(self) -> list[Job]:
         """Own jobs that are to be cancelled, and jobs that were nobody's and are taken now."""
-        if not self.ledger.path.exists():
+        if not self.repository.path.exists():
             return []
         found = []
-        with self.replica.alone():
-            for job in self.ledger.unfinished():
+        with self.lease.exclusive():
+            for job in self.repository.unfinished():
                 if mine := self._progress.get(job.id):
-                    if (told := mine.told()) != job.progress:
-                        self.ledger.tell(job.id, told)
+                    if (progress := mine.as_dict()) != job.progress:
+                        self.repository.save_progress(job.id, progress)
                     found += [job] if job.stopping else []
-                elif not self._lives(job):
+                elif not self._is_alive(job):
                     if job.stopping:
-                        self.ledger.mark(job.id, "cancelled")
+                        self.repository.mark(job.id, "cancelled")
                         continue
-                    self.ledger.own(job.id, self.replica.id)
+                    self.repository.assign(job.id, self.lease.id)
                     found.append(job)
         return found
 
-    def _lives(self, job: Job) -> bool:
+    def _is_alive(self, job: Job) -> bool:
         """Whether somebody does a job."""
-        return job.owner is not None and self.replica.lives(job.owner)
+        return job.owner is not None and self.lease.is_alive(job.owner)
 
     def _look_after(self, service: Service, jobs: list[Job]) -> None:
         for job in jobs:
@@ -147,10 +149,10 @@ class Jobs:
 
     def uses(self, volume: str) -> bool:
         """Whether a job reads or writes a volume, or what lies in it or around it."""
-        used = (name for job in self.ledger.unfinished() for name in job.order.volumes)
+        used = (name for job in self.repository.unfinished() for name in job.order.volumes)
         return any(inside(volume, name) or inside(name, volume) for name in used)
 
-    async def submit(self, service: Service, order: Order, key: str | None = None) -> Job:
+    async def submit(self, service: Service, order: JobSpec, key: str | None = None) -> Job:
         """Put a job in line; an order that is repeated under its key is the job that it was.
 
         Raises:
@@ -161,11 +163,11 @@ class Jobs:
         def prepare() -> tuple[Job, bool]:
             if not self._keyed(order, key):
                 check(service, order)  # it may take long, so that others are not kept waiting
-            with self.replica.alone():
+            with self.lease.exclusive():
                 if known := self._keyed(order, key):
                     return known, False
                 self._claim(order)
-                return self.ledger.add(order, self.replica.id, key), True
+                return self.repository.add(order, self.lease.id, key), True
 
         service.require_staying()
         async with self._claiming:
@@ -174,12 +176,12 @@ class Jobs:
                 self._launch(service, job)
         return job
 
-    def _keyed(self, order: Order, key: str | None) -> Job | None:
+    def _keyed(self, order: JobSpec, key: str | None) -> Job | None:
         """The job that was ordered under a key."""
-        job = None if key is None else self.ledger.keyed(key)
+        job = None if key is None else self.repository.keyed(key)
         if job and job.order != order:
             expected = f"another key than that of job {job.id}, which was another order"
-            raise unfit(field="Idempotency-Key", value="used", expected=expected)
+            raise invalid_field(field="Idempotency-Key", value="used", expected=expected)
         return job
 
     async def resume(self, service: Service, job: Job) -> None:
@@ -189,12 +191,12 @@ class Jobs:
             if not self._can_resume(job):
                 return False
             check(service, job.order)
-            with self.replica.alone():
+            with self.lease.exclusive():
                 if not self._can_resume(job):
                     return False
                 self._claim(job.order)
-                self.ledger.own(job.id, self.replica.id)
-                self.ledger.mark(job.id, "queued")
+                self.repository.assign(job.id, self.lease.id)
+                self.repository.mark(job.id, "queued")
                 return True
 
         service.require_staying()
@@ -203,40 +205,40 @@ class Jobs:
                 self._launch(service, job)
 
     def _can_resume(self, job: Job) -> bool:
-        now = self.ledger.get(job.id)
+        now = self.repository.get(job.id)
         return now is not None and now.state in {"failed", "cancelled"}
 
     async def cancel(self, service: Service, job: Job) -> None:
         """Stop a job; blocks that are done stay."""
         if task := self._tasks.get(job.id):
-            progress = self._progress[job.id].told()
+            progress = self._progress[job.id].as_dict()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            await service.in_thread(lambda: self.ledger.tell(job.id, progress))
+            await service.in_thread(lambda: self.repository.save_progress(job.id, progress))
             await service.in_thread(lambda: self._cancelled(job.id))
             return
-        await service.in_thread(lambda: self.ledger.stop(job.id))
+        await service.in_thread(lambda: self.repository.stop(job.id))
         # Another replica's: it answers soon, unless it has died.
         while not await service.in_thread(lambda: self._has_stopped(job)):  # noqa: ASYNC110 no event tells
-            await asyncio.sleep(EVERY / 4)
+            await asyncio.sleep(POLL_S / 4)
 
     def _has_stopped(self, job: Job) -> bool:
         """Whether a job has ended; one that is nobody's ends here."""
-        with self.replica.alone():  # nobody takes it up meanwhile
-            now = self.ledger.get(job.id)
+        with self.lease.exclusive():  # nobody takes it up meanwhile
+            now = self.repository.get(job.id)
             if now and not now.ended:
-                if self._lives(now):
+                if self._is_alive(now):
                     return False
-                self.ledger.mark(job.id, "cancelled")
+                self.repository.mark(job.id, "cancelled")
         return True
 
     def _cancelled(self, name: str) -> None:
-        now = self.ledger.get(name)
+        now = self.repository.get(name)
         if now and not now.ended:
-            self.ledger.mark(name, "cancelled")
+            self.repository.mark(name, "cancelled")
 
-    def _claim(self, order: Order) -> None:
+    def _claim(self, order: JobSpec) -> None:
         """See that no job uses the target."""
         if order.target is not None and self.uses(order.target.rstrip("/")):
             raise Problem(409, "taken", f"another job uses {order.target}")
@@ -255,8 +257,8 @@ class Jobs:
         async with self._places:
             try:
                 while not service.ready:  # noqa: ASYNC110 no event tells
-                    await asyncio.sleep(PATIENCE / 10)
-                await service.in_thread(lambda: self.ledger.mark(job.id, "running"))
+                    await asyncio.sleep(RETRY_S / 10)
+                await service.in_thread(lambda: self.repository.mark(job.id, "running"))
                 report = await self._do(service, job)
             except Exception as error:  # whatever it is, the job fails and the service goes on
                 problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
@@ -266,7 +268,7 @@ class Jobs:
                 await self._settle(service, job, "failed", detail)
             else:
                 await self._settle(service, job, "done", report=report)
-                await service.in_thread(service.library.locations.scratch(job.id).drop)
+                await service.in_thread(service.opener.storages.scratch(job.id).drop)
 
     async def _settle(
         self, service: Service, job: Job, state: State, detail: str | None = None, report: dict[str, Any] | None = None
@@ -277,19 +279,19 @@ class Jobs:
                 await service.in_thread(lambda: self._end(job, state, detail, report))
             except (OSError, sqlite3.Error):
                 logger.exception("job %s is %s, which cannot be written down", job.id, state)
-                await asyncio.sleep(PATIENCE)
+                await asyncio.sleep(RETRY_S)
             else:
                 return
 
     def _end(self, job: Job, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
-        self.ledger.tell(job.id, self._progress[job.id].told())
-        self.ledger.mark(job.id, state, detail, report)
+        self.repository.save_progress(job.id, self._progress[job.id].as_dict())
+        self.repository.mark(job.id, state, detail, report)
 
     async def _do(self, service: Service, job: Job) -> dict[str, Any] | None:
         order, progress = job.order, self._progress[job.id]
         view = await service.in_thread(lambda: look(service, order))
-        locations = service.library.locations
-        target: Location = locations.find(order.target) if order.target is not None else locations.scratch(job.id)
+        storages = service.opener.storages
+        target: Storage = storages.find(order.target) if order.target is not None else storages.scratch(job.id)
         await fill(service, view, target, progress, self.ahead)
         if order.reference is None:
             return None
@@ -297,5 +299,5 @@ class Jobs:
         true = await service.in_thread(lambda: reference_of(service, reference))
         report = await compare(service, view, target, true, progress)
         for source in (view.source, true):
-            await service.in_thread(lambda source=source: require_still(locations.find(source.name), source))  # type: ignore[misc]
+            await service.in_thread(lambda source=source: require_still(storages.find(source.name), source))  # type: ignore[misc]
         return report

@@ -27,7 +27,7 @@ class Progress:
     cells: int = 0
     began: float = 0.0
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """As others are told of it."""
         return {
             "stage": self.stage,

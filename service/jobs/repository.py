@@ -21,7 +21,7 @@ COLUMNS: Final = "id, asked, state, detail, created, report, owner, progress, st
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """What a job is to do: super-resolve a volume and, if there is a reference, compare with it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Job:
     """
 
     id: str
-    order: Order
+    order: JobSpec
     state: State = "queued"
     detail: str | None = None
     created: float = 0.0
@@ -78,7 +78,7 @@ class Job:
         return self.state in ENDED
 
 
-class Ledger:
+class JobRepository:
     """Jobs in a file.
 
     Args:
@@ -113,7 +113,7 @@ class Ledger:
             finally:
                 connection.close()
 
-    def add(self, order: Order, owner: str, key: str | None = None) -> Job:
+    def add(self, order: JobSpec, owner: str, key: str | None = None) -> Job:
         """Put a new job on the list.
 
         Args:
@@ -162,11 +162,11 @@ class Ledger:
         changes = "state = ?, detail = ?, report = ?, stopping = stopping AND ?, ended = ?"
         self._query(f"UPDATE orders SET {changes} WHERE id = ?", values)  # noqa: S608 our own names
 
-    def own(self, name: str, owner: str | None) -> None:
+    def assign(self, name: str, owner: str | None) -> None:
         """Say which replica does a job; None if any may."""
         self._query("UPDATE orders SET owner = ? WHERE id = ?", (owner, name))
 
-    def tell(self, name: str, progress: dict[str, Any]) -> None:
+    def save_progress(self, name: str, progress: dict[str, Any]) -> None:
         """Say how far a job is."""
         self._query("UPDATE orders SET progress = ? WHERE id = ?", (_text(progress), name))
 
@@ -202,5 +202,5 @@ def _job(  # noqa: PLR0913 PLR0917 a row
     progress: str | None,
     stopping: int | None,
 ) -> Job:
-    order = Order(**json.loads(asked))
+    order = JobSpec(**json.loads(asked))
     return Job(name, order, state, detail, created, _content(report), owner, _content(progress), bool(stopping))

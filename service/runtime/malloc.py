@@ -14,7 +14,7 @@ ARENA_MAX: Final = -8, 2
 MMAP_THRESHOLD: Final = -3, 32 * MEBI
 TRIM_THRESHOLD: Final = -1, 512 * MEBI
 # Seconds between two times that free memory is given back.
-EVERY: Final = 2.0
+POLL_S: Final = 2.0
 
 
 def keep_tidy() -> None:
@@ -27,8 +27,8 @@ def keep_tidy() -> None:
     if sys.platform != "linux":
         return
     try:
-        library = ctypes.CDLL("libc.so.6")
-        mallopt, trim = library.mallopt, library.malloc_trim
+        opener = ctypes.CDLL("libc.so.6")
+        mallopt, trim = opener.mallopt, opener.malloc_trim
     except (OSError, AttributeError):  # another C library
         return
     for option, value in (ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD):
@@ -36,7 +36,7 @@ def keep_tidy() -> None:
 
     def give_back() -> None:
         while True:
-            time.sleep(EVERY)
+            time.sleep(POLL_S)
             trim(0)
 
     threading.Thread(target=give_back, name="memory", daemon=True).start()

@@ -83,7 +83,7 @@ class Watch(Collector):
     def collect(self) -> Iterator[Metric]:
         """Look all of it up."""
         jobs = GaugeMetricFamily("eddylift_jobs", "Jobs on the list, by state.", labels=["state"])
-        states = collections.Counter(job.state for job in self.service.jobs.ledger.all())
+        states = collections.Counter(job.state for job in self.service.jobs.repository.all())
         for state in get_args(State):
             jobs.add_metric([state], states[state])
         yield jobs
@@ -96,7 +96,7 @@ class Watch(Collector):
         memory = GaugeMetricFamily(
             "eddylift_device_memory_bytes", "Memory of the GPU, that of other processes with it.", labels=["state"]
         )
-        place = self.service.shelf.device.place
+        place = self.service.registry.device.place
         if place.type == "cuda":
             free, total = torch.cuda.mem_get_info(place)
             memory.add_metric(["free"], free)

@@ -9,7 +9,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.storage import WrapperStore
 
 from service.formats.zarr_codecs import Chunks, check_array
-from service.problems import too_large, unfit
+from service.problems import invalid_field, too_large
 from service.volumes.storage import reaching
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LONGEST: Final = 1 << 20
 DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs"}
 
 
-class Measured(WrapperStore[Store]):
+class CheckedStore(WrapperStore[Store]):
     """A store whose chunks are not decoded if they would become larger than their array says.
 
     Attributes:
@@ -44,7 +44,7 @@ class Measured(WrapperStore[Store]):
         root = zarr.open_group(self, mode="r", use_consolidated=False)
         for name, node in root.members():
             if not isinstance(node, zarr.Array):
-                raise unfit(field=name, value="a group", expected="arrays in the outermost group alone")
+                raise invalid_field(field=name, value="a group", expected="arrays in the outermost group alone")
             check_array(name, node, settings.max_volume_cells)
             chunks = Chunks.of(name, node)
             if chunks.nbytes > settings.max_decoded_bytes:

@@ -16,18 +16,18 @@ import anyio
 from service.engine.engine import compute
 from service.problems import storing
 from service.volumes.blocks import part_of
-from service.volumes.files import PART, is_left, write_whole
+from service.volumes.files import PART, is_stale, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from service.api.dependencies import Service
-    from service.volumes.opener import Library
-    from service.volumes.source import Scale, Source
-    from service.volumes.view import Place, SuperResolved
+    from service.volumes.opener import VolumeOpener
+    from service.volumes.source import OpenVolume, Scale
+    from service.volumes.view import BlockIndex, View
 
 
-class Shelter:
+class DiskCache:
     """Files of a folder up to a size; those that were not used for longest go first.
 
     Args:
@@ -51,7 +51,7 @@ class Shelter:
                         status = path.stat()
                         if stat.S_ISREG(status.st_mode):
                             found.append((status.st_mtime, status.st_size, str(path.relative_to(root))))
-                    elif is_left(path):
+                    elif is_stale(path):
                         path.unlink()
             for _, size, name in sorted(found):
                 self._note(name, size)
@@ -99,33 +99,33 @@ class Shelter:
         (self.root / oldest).unlink(missing_ok=True)
 
 
-class Views:
+class ChunkCache:
     """What is looked at.
 
     Args:
-        library: what is open.
+        opener: what is open.
         root: folder for what is computed.
         budget: bytes of blocks that are kept.
         limit: blocks that are read and computed at a time.
         spare: see [`require_room`][service.volumes.files.require_room].
     """
 
-    def __init__(self, library: Library, root: Path, budget: int, limit: int, spare: int = 0) -> None:
-        self.library = library
-        self.blocks = Shelter(root, budget, spare)
+    def __init__(self, opener: VolumeOpener, root: Path, budget: int, limit: int, spare: int = 0) -> None:
+        self.opener = opener
+        self.blocks = DiskCache(root, budget, spare)
         self.computed = 0
         self._places = asyncio.Semaphore(limit)
         self._measuring = asyncio.Lock()
         self._measurers = anyio.CapacityLimiter(1)
-        self._running: dict[tuple[str, Place], asyncio.Task[dict[str, bytes]]] = {}
-        self._waiting: dict[tuple[str, Place], int] = {}
+        self._running: dict[tuple[str, BlockIndex], asyncio.Task[dict[str, bytes]]] = {}
+        self._waiting: dict[tuple[str, BlockIndex], int] = {}
 
-    async def chunk(self, service: Service, view: SuperResolved, key: str, place: Place) -> bytes:
+    async def chunk(self, service: Service, view: View, key: str, place: BlockIndex) -> bytes:
         """A chunk, stored or computed now. Readers of one block share a computation, which ends with the last of them.
 
         Raises:
             Problem: as [`compute`][service.engine.engine.compute] and
-                [`Source.block`][service.volumes.source.Source.block] do.
+                [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
         """
         stored = await service.in_thread(lambda: self.blocks.get(f"{view.fingerprint}/{key}"))
         if stored is not None:
@@ -146,13 +146,13 @@ class Views:
                 self._forget(block, task)
         return chunks[key]
 
-    def _forget(self, block: tuple[str, Place], task: asyncio.Task[dict[str, bytes]]) -> None:
+    def _forget(self, block: tuple[str, BlockIndex], task: asyncio.Task[dict[str, bytes]]) -> None:
         """Let the next reader of a block begin anew, if nobody has already."""
         if self._running.get(block) is task:
             del self._running[block]
 
     async def compute(
-        self, service: Service, view: SuperResolved, place: Place, *, background: bool = False
+        self, service: Service, view: View, place: BlockIndex, *, background: bool = False
     ) -> dict[str, bytes]:
         """Read and compute a block: its chunks by their keys. See ``chunk`` for errors."""
         scale = await self.scale(service, view.source, view.span(place))
@@ -161,7 +161,7 @@ class Views:
         )
         return await service.in_thread(lambda: view.chunks(place, answer.fine[0]))
 
-    async def scale(self, service: Service, source: Source, levels: range) -> Scale:
+    async def scale(self, service: Service, source: OpenVolume, levels: range) -> Scale:
         """Mean and rms of a source; measured one after another, so that a large one leaves readers to the others."""
         if known := source.scales.get((levels.start, levels.stop)):
             return known
@@ -169,7 +169,7 @@ class Views:
             stopped = threading.Event()
             return await service.in_thread(lambda: source.scale(levels, stopped), self._measurers, stopped)
 
-    async def _fill(self, service: Service, view: SuperResolved, place: Place) -> dict[str, bytes]:
+    async def _fill(self, service: Service, view: View, place: BlockIndex) -> dict[str, bytes]:
         async with self._places:
             chunks = await self.compute(service, view, place)
             self.computed += 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PART: Final = ".part"
 # Seconds after which what is being written has been left; pauses in a body are shorter.
-LEFT: Final = 3600.0
+STALE_AFTER_S: Final = 3600.0
 
 
 def require_room(folder: Path, spare: int) -> None:
@@ -49,9 +49,9 @@ def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
             part.unlink()
 
 
-def is_left(path: Path) -> bool:
+def is_stale(path: Path) -> bool:
     """Whether nobody has been writing there for long."""
     try:
-        return time.time() - path.stat().st_mtime > LEFT
+        return time.time() - path.stat().st_mtime > STALE_AFTER_S
     except FileNotFoundError:
         return False

@@ -14,9 +14,9 @@ import xarray as xr
 
 from models.blocks import parse_boundary
 from service.formats.grid import AXES
-from service.formats.survey import COMPONENTS, TIME, Found, narrow, survey
-from service.problems import Problem, StoppedError, malformed, too_large, unfit
-from service.volumes.checked_store import Measured
+from service.formats.survey import COMPONENTS, TIME, Found, find_velocity, to_float32
+from service.problems import Problem, StoppedError, invalid_field, malformed, too_large
+from service.volumes.checked_store import CheckedStore
 from service.volumes.files import write_whole
 from service.volumes.storage import reaching
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from models.blocks import Block, Boundaries, Plan
     from service.settings import Settings
-    from service.volumes.storage import Location
+    from service.volumes.storage import Storage
 
     Scale = tuple[NDArray[np.float32], np.float32]
 
@@ -39,7 +39,7 @@ SLAB: Final = 1 << 22
 
 
 @dataclass
-class Source:
+class OpenVolume:
     """An opened volume. Reads may run side by side.
 
     Attributes:
@@ -87,7 +87,7 @@ class Source:
             return parse_boundary(said if isinstance(said, str) else ",".join(map(str, said)))
         except (TypeError, ValueError) as error:
             expected = "periodic, wall or open, or three of them for z, y, x"
-            raise unfit(field="boundary", value=str(said), expected=expected) from error
+            raise invalid_field(field="boundary", value=str(said), expected=expected) from error
 
     def read(self, levels: range, z: slice, y: slice, x: slice) -> NDArray[np.float32]:
         """Velocity (level, 3, z, y, x) in a range of cells.
@@ -101,7 +101,7 @@ class Source:
         parts = []
         for number, name in enumerate(COMPONENTS):
             values = self.found.select(self.dataset, number, where)
-            parts.append(narrow(values if self.found.levels is not None else values[None], name, self.settings))
+            parts.append(to_float32(values if self.found.levels is not None else values[None], name, self.settings))
         return np.stack(parts, axis=1)
 
     def block(self, levels: range, layout: Plan, block: Block) -> NDArray[np.float32]:
@@ -151,60 +151,64 @@ class Source:
 
 
 def open_source(
-    location: Location,
+    storage: Storage,
     tag: str,
     settings: Settings,
     *,
     names: Mapping[str, str] | None = None,
     notes: Path | None = None,
     factor: int = 1,
-) -> Source:
+) -> OpenVolume:
     """Open a Zarr group, v2 or v3, and look at its velocity.
 
     Args:
-        location: where it is.
+        storage: where it is.
         tag: of its content.
         settings: for what is allowed.
         names: what variables and dims are to be called, by what they are called.
-        notes: see [`Source`][service.volumes.source.Source].
+        notes: see [`OpenVolume`][service.volumes.source.OpenVolume].
         factor: how much finer than a coarse volume it is.
 
     Raises:
         Problem: 400 if it is no Zarr group, 422 if it holds no velocity, 502 if it cannot be reached.
     """
-    store = Measured(location.group())
-    store.name = location.name
+    store = CheckedStore(storage.group())
+    store.name = storage.name
     try:
-        with reaching(location.name):
+        with reaching(storage.name):
             store.inspect(settings)
             dataset = xr.open_zarr(store, chunks=None, consolidated=False, decode_cf=False)
     except Problem:
         raise
     except Exception as error:  # whatever zarr makes of foreign files
-        value = f"{location.name}, which cannot be opened"
+        value = f"{storage.name}, which cannot be opened"
         raise malformed(field="volume", value=value, expected="a Zarr group") from error
     if names:
         dataset = _renamed(dataset, names)
-    found = survey(dataset, settings)
+    found = find_velocity(dataset, settings)
     for variable in found.names:
         if packed := {"scale_factor", "add_offset"} & set(dataset[variable].attrs):
-            raise unfit(field=str(variable), value=f"packed by its {packed.pop()}", expected="velocities as they are")
+            raise invalid_field(
+                field=str(variable), value=f"packed by its {packed.pop()}", expected="velocities as they are"
+            )
     fewest, most = factor * settings.min_cells, factor**3 * settings.max_volume_cells
     for axis, cells in zip(AXES, found.cells, strict=True):
         if cells < fewest:
-            raise unfit(field="shape", value=list(found.cells), expected=f"at least {fewest} cells along {axis}")
+            raise invalid_field(
+                field="shape", value=list(found.cells), expected=f"at least {fewest} cells along {axis}"
+            )
     if found.levels == 0:
-        raise unfit(field=TIME, value="empty", expected="at least one level")
+        raise invalid_field(field=TIME, value="empty", expected="at least one level")
     if math.prod(found.cells) > most:
         raise too_large(field="shape", value=list(found.cells), limit=f"{most} cells")
-    return Source(location.name, tag, dataset, found, settings, notes)
+    return OpenVolume(storage.name, tag, dataset, found, settings, notes)
 
 
 def _renamed(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
     known = {*map(str, dataset.variables), *map(str, dataset.dims)}
     if strangers := [name for name in names if name not in known]:
-        raise unfit(field="names", value=strangers[0], expected=f"one of {', '.join(sorted(known))}")
+        raise invalid_field(field="names", value=strangers[0], expected=f"one of {', '.join(sorted(known))}")
     try:
         return dataset.rename({ours: theirs for ours, theirs in names.items() if ours != theirs})
     except ValueError as error:
-        raise unfit(field="names", value=dict(names), expected="names that differ from each other") from error
+        raise invalid_field(field="names", value=dict(names), expected="names that differ from each other") from error

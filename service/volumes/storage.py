@@ -19,9 +19,9 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 from zarr.storage import LocalStore, ObjectStore
 
-from service.problems import Problem, storing, unfit
+from service.problems import Problem, invalid_field, storing
 from service.volumes.files import PART, write_whole
-from service.volumes.uploads import Tag, VolumeStore, checked_name, digested
+from service.volumes.uploads import ContentTag, UploadStore, checked_name, digested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ ADDRESS: Final = re.compile(
 KNOWN: Final = 64
 
 
-class Location(Protocol):
+class Storage(Protocol):
     """A place for one Zarr group. Whatever is stored appears whole or not at all.
 
     Every method raises a `Problem` where the place cannot be reached or has no room.
@@ -56,7 +56,7 @@ class Location(Protocol):
     def group(self) -> Store:
         """The group as zarr reads it."""
 
-    def tag(self) -> Tag:
+    def tag(self) -> ContentTag:
         """What the group holds, in short; 404 if there is none."""
 
     def forget(self) -> None:
@@ -85,7 +85,7 @@ class Location(Protocol):
         """Remove what was left by who was killed; nobody must be writing."""
 
 
-class Folder:
+class LocalStorage:
     """A folder on disk.
 
     Args:
@@ -95,52 +95,52 @@ class Folder:
         spare: see [`require_room`][service.volumes.files.require_room].
     """
 
-    def __init__(self, name: str, path: Path, volumes: VolumeStore | None = None, spare: int = 0) -> None:
+    def __init__(self, name: str, path: Path, volumes: UploadStore | None = None, spare: int = 0) -> None:
         self.name = name
         self.path = path
         self.volumes = volumes
         self.spare = spare
 
     def group(self) -> Store:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         return LocalStore(self.path, read_only=True)
 
-    def tag(self) -> Tag:
-        """See [`Location`][service.volumes.storage.Location]."""
+    def tag(self) -> ContentTag:
+        """See [`Storage`][service.volumes.storage.Storage]."""
         if self.volumes:
             return self.volumes.tag(self.name)
-        return Tag(self.name, 0, 0)
+        return ContentTag(self.name, 0, 0)
 
     def forget(self) -> None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         if self.volumes:
             self.volumes.forget(self.name)
 
     def is_free(self) -> bool:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         return not self.path.exists()
 
     def size(self, key: str) -> int | None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         try:
             return (self.path / key).stat().st_size
         except FileNotFoundError:
             return None
 
     def get(self, key: str) -> bytes | None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         try:
             return (self.path / key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put(self, key: str, content: bytes) -> None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         with storing(f"{self.name}/{key}"):
             write_whole(self.path / key, content, self.spare)
 
     def begin(self, documents: Mapping[str, bytes]) -> None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         if not self.is_free():
             require_same(self, documents)
             return
@@ -153,7 +153,7 @@ class Folder:
             part.rename(self.path)
 
     def tidy(self) -> None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         for left in self.path.rglob(f"{PART}-*"):
             left.unlink(missing_ok=True)
 
@@ -162,7 +162,7 @@ class Folder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-class Bucket:
+class S3Storage:
     """A prefix in an S3 bucket.
 
     Args:
@@ -176,14 +176,14 @@ class Bucket:
         self.store = store
         self.fresh_s = fresh_s
         self._looked = -1.0
-        self._tag: Tag | None = None
+        self._tag: ContentTag | None = None
 
     def group(self) -> Store:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         return ObjectStore(self.store, read_only=True)
 
-    def tag(self) -> Tag:
-        """See [`Location`][service.volumes.storage.Location]."""
+    def tag(self) -> ContentTag:
+        """See [`Storage`][service.volumes.storage.Storage]."""
         now, tag = time.monotonic(), self._tag
         if tag is None or now - self._looked > self.fresh_s:
             with reaching(self.name):
@@ -199,16 +199,16 @@ class Bucket:
         return tag
 
     def forget(self) -> None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         self._tag = None
 
     def is_free(self) -> bool:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         with reaching(self.name):
             return not any(len(part) for part in obstore.list(self.store, chunk_size=1))
 
     def size(self, key: str) -> int | None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         with reaching(self.name):
             try:
                 return obstore.head(self.store, key)["size"]
@@ -216,7 +216,7 @@ class Bucket:
                 return None
 
     def get(self, key: str) -> bytes | None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         with reaching(self.name):
             try:
                 return bytes(obstore.get(self.store, key).bytes())
@@ -224,12 +224,12 @@ class Bucket:
                 return None
 
     def put(self, key: str, content: bytes) -> None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         with reaching(self.name):
             obstore.put(self.store, key, content, use_multipart=False)
 
     def begin(self, documents: Mapping[str, bytes]) -> None:
-        """See [`Location`][service.volumes.storage.Location]."""
+        """See [`Storage`][service.volumes.storage.Storage]."""
         # The head comes first and only where there is none, so that of two services one has the place.
         with reaching(self.name):
             try:
@@ -244,7 +244,7 @@ class Bucket:
         """An object store leaves nothing."""
 
 
-class Locations:
+class Storages:
     """Finds what names and addresses stand for.
 
     Args:
@@ -253,40 +253,40 @@ class Locations:
         settings: for the buckets that may be used.
     """
 
-    def __init__(self, volumes: VolumeStore, scratch: Path, settings: Settings) -> None:
+    def __init__(self, volumes: UploadStore, scratch: Path, settings: Settings) -> None:
         self.volumes = volumes
         self.scratch_folder = scratch
         self.settings = settings
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, S3Storage] = OrderedDict()
         self._finding = threading.Lock()
 
-    def find(self, name: str) -> Location:
+    def find(self, name: str) -> Storage:
         """A stored volume by its name, or a group in a bucket by its address, ``s3://bucket/path``.
 
         Raises:
             Problem: 422 if it can be neither, 403 if the settings do not allow the bucket.
         """
         if "://" not in name:
-            return Folder(name, self.volumes.root / checked_name(name), self.volumes, self.settings.spare_bytes)
+            return LocalStorage(name, self.volumes.root / checked_name(name), self.volumes, self.settings.spare_bytes)
         name = name.rstrip("/")
         address = ADDRESS.fullmatch(name)
         if not address:
             expected = "the name of a stored volume, or s3://bucket/path of letters, digits and . _ - = +"
-            raise unfit(field="volume", value=name, expected=expected)
+            raise invalid_field(field="volume", value=name, expected=expected)
         if not any(inside(name, f"{S3}{allowed}") for allowed in self.settings.s3_buckets):
             raise Problem(403, "forbidden", f"{name} lies in no bucket that this service may use")
         with self._finding:
             if name not in self._buckets:
                 store = S3Store(address[1], prefix=address[2].lstrip("/"), **s3_options(self.settings))
-                self._buckets[name] = Bucket(name, store, self.settings.s3_fresh_s)
+                self._buckets[name] = S3Storage(name, store, self.settings.s3_fresh_s)
             self._buckets.move_to_end(name)
             while len(self._buckets) > KNOWN:
                 self._buckets.popitem(last=False)
             return self._buckets[name]
 
-    def scratch(self, name: str) -> Folder:
+    def scratch(self, name: str) -> LocalStorage:
         """A folder for what is dropped at the end."""
-        return Folder(name, self.scratch_folder / name, spare=self.settings.spare_bytes)
+        return LocalStorage(name, self.scratch_folder / name, spare=self.settings.spare_bytes)
 
 
 def s3_options(settings: Settings) -> dict[str, Any]:
@@ -314,10 +314,10 @@ def reaching(name: str) -> Iterator[None]:
         raise Problem(502, "storage", f"{name} cannot be reached: the object store answers {reason}") from error
 
 
-def require_same(location: Location, documents: Mapping[str, bytes]) -> None:
+def require_same(storage: Storage, documents: Mapping[str, bytes]) -> None:
     """Refuse (409) a place where something else than these documents' group has been begun."""
-    if fingerprint_of(location.get(DOCUMENT)) != fingerprint_of(documents[DOCUMENT]):
-        raise Problem(409, "taken", f"there is a volume {location.name} already, and it is something else")
+    if fingerprint_of(storage.get(DOCUMENT)) != fingerprint_of(documents[DOCUMENT]):
+        raise Problem(409, "taken", f"there is a volume {storage.name} already, and it is something else")
 
 
 def inside(name: str, outer: str) -> bool:

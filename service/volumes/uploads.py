@@ -11,8 +11,8 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from service.problems import Problem, unfit
-from service.volumes.files import PART, is_left, require_room
+from service.problems import Problem, invalid_field
+from service.volumes.files import PART, is_stale, require_room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -24,11 +24,11 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SEGMENT: Final = re.compile(r"\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 DEEPEST: Final = 10
 # Seconds for which a volume is not looked at again.
-FRESH: Final = 0.5
+TAG_TTL_S: Final = 0.5
 GONE: Final = ".gone"
 
 
-class Tag(NamedTuple):
+class ContentTag(NamedTuple):
     """What a volume holds, in short.
 
     Attributes:
@@ -42,7 +42,7 @@ class Tag(NamedTuple):
     size: int
 
 
-class VolumeStore:
+class UploadStore:
     """The volumes of a folder.
 
     Args:
@@ -53,7 +53,7 @@ class VolumeStore:
     def __init__(self, root: Path, spare: int = 0) -> None:
         self.root = root
         self.spare = spare
-        self._tags: dict[str, tuple[float, Tag]] = {}
+        self._tags: dict[str, tuple[float, ContentTag]] = {}
         self._changes: dict[str, int] = {}
 
     def names(self) -> list[str]:
@@ -116,7 +116,9 @@ class VolumeStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.replace(path)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise unfit(field="key", value=key, expected="a key that no other one lies below or above") from error
+            raise invalid_field(
+                field="key", value=key, expected="a key that no other one lies below or above"
+            ) from error
         except OSError as error:
             raise Problem(507, "no-room", f"{key} cannot be stored: {error.strerror}") from error
         finally:
@@ -126,7 +128,7 @@ class VolumeStore:
 
     def tidy(self) -> None:
         """Remove what a service left that was killed, and nothing that another one is writing."""
-        for left in filter(is_left, [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]):
+        for left in filter(is_stale, [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
@@ -160,7 +162,7 @@ class VolumeStore:
         """
         path, target = self.path(name), self.root / checked_name(to)
         if path == target:
-            raise unfit(field="to", value=to, expected="another name than the volume has")
+            raise invalid_field(field="to", value=to, expected="another name than the volume has")
         gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
         if replace:
             with suppress(FileNotFoundError):
@@ -178,32 +180,32 @@ class VolumeStore:
         self._changes[name] = self._changes.get(name, 0) + 1
         self._tags.pop(name, None)
 
-    def tag(self, name: str) -> Tag:
+    def tag(self, name: str) -> ContentTag:
         """What a volume holds, by the names, sizes and times of its files; half a second old at most."""
         now, changes = time.monotonic(), self._changes.get(name, 0)
-        looked, tag = self._tags.get(name, (now - 2 * FRESH, Tag("", 0, 0)))
-        if now - looked > FRESH:
+        looked, tag = self._tags.get(name, (now - 2 * TAG_TTL_S, ContentTag("", 0, 0)))
+        if now - looked > TAG_TTL_S:
             tag = tag_of(self.path(name))
             if self._changes.get(name, 0) == changes:
                 self._tags[name] = now, tag
         return tag
 
 
-def tag_of(folder: Path) -> Tag:
-    """See [`VolumeStore.tag`][service.volumes.uploads.VolumeStore.tag]."""
+def tag_of(folder: Path) -> ContentTag:
+    """See [`UploadStore.tag`][service.volumes.uploads.UploadStore.tag]."""
     return digested(
         (os.path.relpath(path, folder), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
         for path, status in _files(str(folder))
     )
 
 
-def digested(objects: Iterable[tuple[str, str, int]]) -> Tag:
+def digested(objects: Iterable[tuple[str, str, int]]) -> ContentTag:
     """The tag of objects: each its key, what tells its content from another one, and its size."""
     digest, keys, size = hashlib.sha256(), 0, 0
     for key, content, more in sorted(objects):
         digest.update(f"{key} {content}\n".encode())
         keys, size = keys + 1, size + more
-    return Tag(digest.hexdigest(), keys, size)
+    return ContentTag(digest.hexdigest(), keys, size)
 
 
 def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -225,7 +227,7 @@ def checked_name(name: str) -> str:
     """
     if not NAME.fullmatch(name):
         expected = "up to 100 letters, digits, dots, hyphens and underscores, the first a letter or a digit"
-        raise unfit(field="name", value=name, expected=expected)
+        raise invalid_field(field="name", value=name, expected=expected)
     return name
 
 
@@ -238,5 +240,5 @@ def checked_key(key: str) -> str:
     segments = key.split("/")
     if len(segments) > DEEPEST or not all(SEGMENT.fullmatch(segment) for segment in segments):
         expected = f"up to {DEEPEST} names of letters, digits, dots, hyphens and underscores, joined by slashes"
-        raise unfit(field="key", value=key, expected=expected)
+        raise invalid_field(field="key", value=key, expected=expected)
     return key

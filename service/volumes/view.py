@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries, Plan
     from models.catalogue import Card
-    from service.volumes.source import Source
+    from service.volumes.source import OpenVolume
 
 
 INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
 
 
-class Place(NamedTuple):
+class BlockIndex(NamedTuple):
     """Where a chunk is: a time level of the answer, and a block, counted along (z, y, x)."""
 
     level: int
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SuperResolved:
+class View:
     """What a source is to a model.
 
     Attributes:
@@ -51,11 +51,11 @@ class SuperResolved:
         halo: of the model, in coarse cells.
         boundary: what lies beyond the ends of each axis (z, y, x).
         edge: longest edge of a block, in coarse cells.
-        names: see [`Look`][service.volumes.view.Look].
+        names: see [`ViewOptions`][service.volumes.view.ViewOptions].
         precision: that the service is set to.
     """
 
-    source: Source
+    source: OpenVolume
     card: Card
     halo: int
     boundary: Boundaries
@@ -81,7 +81,7 @@ class SuperResolved:
         """Time levels of the answer: as many as have all frames that the model takes."""
         return self.source.levels - self.card.frames + 1
 
-    def span(self, place: Place) -> range:
+    def span(self, place: BlockIndex) -> range:
         """Levels of the source that a block is made from."""
         return range(place.level, place.level + self.card.frames)
 
@@ -161,7 +161,7 @@ class SuperResolved:
         }
         return {**_plain(self.source.dataset.attrs), **about}
 
-    def place(self, key: str) -> Place | None:
+    def place(self, key: str) -> BlockIndex | None:
         """Where the chunk of a key is; None if there is no such chunk."""
         name, *rest = key.split("/")
         timed, joined = self.source.found.levels is not None, self.source.found.joined
@@ -175,9 +175,9 @@ class SuperResolved:
             return None
         z, y, x = numbers
         there = level < self.levels and all(n < count for n, count in zip(numbers, self.layout.counts, strict=True))
-        return Place(level, (z, y, x)) if there else None
+        return BlockIndex(level, (z, y, x)) if there else None
 
-    def keys(self, place: Place) -> list[str]:
+    def keys(self, place: BlockIndex) -> list[str]:
         """The chunks that one block is, one for each variable."""
         numbers = [
             *([place.level] if self.source.found.levels is not None else []),
@@ -186,7 +186,7 @@ class SuperResolved:
         ]
         return ["/".join([name, "c", *map(str, numbers)]) for name in self.variables]
 
-    def chunks(self, place: Place, fine: NDArray[np.float32]) -> dict[str, bytes]:
+    def chunks(self, place: BlockIndex, fine: NDArray[np.float32]) -> dict[str, bytes]:
         """The chunks of a block's velocity, (3, z, y, x), by their keys; full ones, as Zarr wants them."""
         full = np.full((3, *self.chunk), np.nan, "<f4")
         full[:, *(slice(n) for n in fine.shape[1:])] = fine
@@ -203,7 +203,7 @@ def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
-class Look(NamedTuple):
+class ViewOptions(NamedTuple):
     """How a volume is looked at; what is None is left to the volume.
 
     Attributes:

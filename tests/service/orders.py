@@ -70,7 +70,7 @@ class Gate:
 
         def wait(key: Any, batch: list[Any]) -> None:  # noqa: ANN401
             while not self.open.is_set() and not self.passing.acquire(timeout=0.01):
-                if all(item.work.future.cancelled() for item in batch):
+                if all(item.request.future.cancelled() for item in batch):
                     break
             for _ in batch[1:]:
                 self.passing.acquire(blocking=False)  # a batch passes whole

@@ -29,14 +29,14 @@ async def get_ready(request: Request, service: ServiceDep) -> Health:
     service.require_ready()
     if bearer(request) is None:
         return Health(status="ready")
-    shelf = service.shelf
-    models = [name for name in shelf.catalogue.names() if name not in shelf.failures]
+    registry = service.registry
+    models = [name for name in registry.catalogue.names() if name not in registry.failures]
     return Health(
         status="ready",
         models=models,
-        failures=shelf.failures,
-        precisions={**shelf.precisions},
-        warnings=shelf.warnings,
+        failures=registry.failures,
+        precisions={**registry.precisions},
+        warnings=registry.warnings,
     )
 
 

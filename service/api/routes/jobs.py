@@ -17,23 +17,23 @@ from service.api.dependencies import (
 )
 from service.api.errors import responses
 from service.api.schemas import Job, Jobs, Order, Report
-from service.jobs import repository as ledger
+from service.jobs import repository
 from service.problems import Problem
 
 WRITE = [needs("write")]
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[needs("read")], responses=REFUSALS)
 # Seconds between two events.
-EVERY = 0.5
+POLL_S = 0.5
 
 
-async def _find(service: ServiceDep, job: str) -> ledger.Job:
-    found = await service.in_thread(lambda: service.jobs.ledger.get(job))
+async def _find(service: ServiceDep, job: str) -> repository.Job:
+    found = await service.in_thread(lambda: service.jobs.repository.get(job))
     if found is None:
         raise Problem(404, "unknown-job", f"there is no job {job}")
     return found
 
 
-JobDep = Annotated[ledger.Job, Depends(_find)]
+JobDep = Annotated[repository.Job, Depends(_find)]
 KeyHeader = Annotated[
     str | None,
     Header(
@@ -47,13 +47,13 @@ KeyHeader = Annotated[
 ]
 
 
-def _describe(service: Service, job: ledger.Job) -> Job:
-    told = service.jobs.told(job)
+def _describe(service: Service, job: repository.Job) -> Job:
+    progress = service.jobs.as_dict(job)
     if job.state != "running":
-        told = {**told, "voxels_per_second": None, "seconds_left": None}
+        progress = {**progress, "voxels_per_second": None, "seconds_left": None}
     return Job(
         **asdict(job.order),
-        **told,
+        **progress,
         id=job.id,
         state=job.state,
         detail=job.detail,
@@ -62,8 +62,8 @@ def _describe(service: Service, job: ledger.Job) -> Job:
     )
 
 
-async def _look(service: Service, job: ledger.Job) -> Job:
-    now = await service.in_thread(lambda: service.jobs.ledger.get(job.id))
+async def _look(service: Service, job: repository.Job) -> Job:
+    now = await service.in_thread(lambda: service.jobs.repository.get(job.id))
     return _describe(service, now or job)
 
 
@@ -85,14 +85,14 @@ async def post_jobs(
     """
     # Keys of one client are none of another.
     own = None if key is None else f"{token.name} {key}"
-    job = await service.jobs.submit(service, ledger.Order(**order.model_dump()), own)
+    job = await service.jobs.submit(service, repository.JobSpec(**order.model_dump()), own)
     return _describe(service, job)
 
 
 @router.get("", summary="List the jobs")
 async def get_jobs(service: ServiceDep) -> Jobs:
     """All jobs, the newest first."""
-    jobs = await service.in_thread(service.jobs.ledger.all)
+    jobs = await service.in_thread(service.jobs.repository.all)
     return Jobs(jobs=[_describe(service, job) for job in jobs])
 
 
@@ -113,9 +113,9 @@ async def get_events(service: ServiceDep, job: JobDep) -> AsyncIterator[Job]:
     while True:
         now = await _look(service, job)
         yield now
-        if now.state in ledger.ENDED or service.leaving:
+        if now.state in repository.ENDED or service.leaving:
             return
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(POLL_S)
 
 
 @router.post("/{job}/cancel", summary="Cancel a job", dependencies=WRITE, responses=responses(404, 422))

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("re
 @router.get("", summary="List the models")
 async def get_models(service: ServiceDep) -> Cards:
     """The cards of all models: what they are, and how far off they were on data they had not seen."""
-    catalogue = service.shelf.catalogue
+    catalogue = service.registry.catalogue
     cards = await service.in_thread(lambda: [catalogue.card(name).to_dict() for name in catalogue.names()])
     return Cards(models=[Card(**card) for card in cards])
 
@@ -57,7 +57,7 @@ async def post_model_validate(request: Request, service: ServiceDep, name: str) 
     card = find_card(name, service)
 
     def find() -> HeldOut | None:
-        return service.shelf.catalogue.held_out(card.flow, card.frames)
+        return service.registry.catalogue.held_out(card.flow, card.frames)
 
     sample = await service.in_thread(find)
     if sample is None:
@@ -78,7 +78,7 @@ async def post_model_validate(request: Request, service: ServiceDep, name: str) 
     return Reproduction(
         model=card.name,
         device=str(service.batcher.device),
-        precision=service.shelf.precisions[card.name],
+        precision=service.registry.precisions[card.name],
         mae_over_rms=found if isinstance(found, float) else None,
         card_mae_over_rms=promised,
         trilinear_mae_over_rms=simple if isinstance(simple, float) else None,

@@ -79,7 +79,7 @@ async def post_upscale(
     times = [time.perf_counter()]
     body = await receive_body(request, service.settings)
     times.append(time.perf_counter())
-    container, opened, volume = await service.in_thread(lambda: service.quarantine.read(body))
+    container, opened, volume = await service.in_thread(lambda: service.sandbox.read(body))
     samples = volume.samples(card.frames)
     times.append(time.perf_counter())
     answer = await upscale(request, service, card, samples, boundary)

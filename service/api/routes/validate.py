@@ -20,7 +20,7 @@ from service.problems import malformed, within
 
 if TYPE_CHECKING:
     from service.formats.containers import Body
-    from service.formats.sandbox import Quarantine
+    from service.formats.sandbox import Sandbox
     from service.formats.velocity import Volume
 
 
@@ -60,7 +60,7 @@ async def post_validate(request: Request, service: ServiceDep, card: QueryCard, 
     parts = await receive_parts(request, service.settings, (COARSE, REFERENCE))
     if REFERENCE not in parts:
         raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
-    coarse, reference = await service.in_thread(lambda: _read(parts, service.quarantine))
+    coarse, reference = await service.in_thread(lambda: _read(parts, service.sandbox))
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
     references = targets(reference, samples)
@@ -78,13 +78,13 @@ async def post_validate(request: Request, service: ServiceDep, card: QueryCard, 
     return Report(model=card.name, boundary=list(boundary), levels=len(samples), metrics=ours, trilinear=theirs)
 
 
-def _read(parts: dict[str, Body], quarantine: Quarantine) -> tuple[Volume, Volume]:
+def _read(parts: dict[str, Body], sandbox: Sandbox) -> tuple[Volume, Volume]:
     """The coarse volume and the reference."""
     with within(REFERENCE):
-        reference = quarantine.read(parts[REFERENCE], FACTOR).volume
+        reference = sandbox.read(parts[REFERENCE], FACTOR).volume
     if COARSE not in parts:
         return coarsened(reference), reference
     with within(COARSE):
-        coarse = quarantine.read(parts[COARSE]).volume
+        coarse = sandbox.read(parts[COARSE]).volume
     check_pair(coarse, reference)
     return coarse, reference

@@ -13,17 +13,17 @@ from service.api.dependencies import ServiceDep  # noqa: TC001 FastAPI reads ann
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer, head, unchanged
 from service.engine.registry import find_card
-from service.problems import Problem, unfit
+from service.problems import Problem, invalid_field
 from service.volumes.storage import DOCUMENT
-from service.volumes.view import Look
+from service.volumes.view import ViewOptions
 
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 
 
-def _parse(model: str) -> tuple[str, Look]:
+def _parse(model: str) -> tuple[str, ViewOptions]:
     """The model and the options of ``relaxed-channel-x4;boundary=periodic,wall,periodic;names=ux:u,uy:v,uz:w``."""
     name, *options = model.split(";")
-    look = Look()
+    look = ViewOptions()
     for option in options:
         key, _, value = option.partition("=")
         try:
@@ -37,7 +37,7 @@ def _parse(model: str) -> tuple[str, Look]:
                 "a model, then ;boundary= and periodic, wall or open, or three of them for z, y, x, "
                 "or ;names= and pairs such as ux:u"
             )
-            raise unfit(field="model", value=model, expected=expected) from error
+            raise invalid_field(field="model", value=model, expected=expected) from error
     return name, look
 
 
@@ -64,7 +64,7 @@ async def get_view(request: Request, service: ServiceDep, volume: str, model: st
     """
     name, look = _parse(model)
     card = find_card(name, service)
-    view = await service.in_thread(lambda: service.library.view(_address(volume), card, look))
+    view = await service.in_thread(lambda: service.opener.view(_address(volume), card, look))
     place = view.place(key)
     if place is None:
         documents = await service.in_thread(lambda: view.documents)

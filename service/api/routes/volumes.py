@@ -29,7 +29,7 @@ def _describe(service: Service, name: str) -> Volume:
     tag = service.volumes.tag(name)
     volume = Volume(name=name, tag=tag.digest, keys=tag.keys, bytes=tag.size)
     try:
-        source = service.library.source(name)
+        source = service.opener.source(name)
         boundary = source.boundary
     except Problem as problem:
         return volume.model_copy(update={"problem": problem.detail})

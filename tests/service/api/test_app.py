@@ -30,8 +30,8 @@ UPSCALE = "/v1/upscale?model=trilinear-x4"
 def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = threading.Event()
     app = create_app(Settings(weights=catalogue.folder, device="cpu"))
-    warm = app.state.service.shelf.warm
-    monkeypatch.setattr(app.state.service.shelf, "warm", lambda: loaded.wait(30) and warm())
+    warm = app.state.service.registry.warm
+    monkeypatch.setattr(app.state.service.registry, "warm", lambda: loaded.wait(30) and warm())
     with TestClient(app) as client:
         assert client.get("/health/live").json()["status"] == "alive"
         for response in (client.get("/health/ready"), client.post(UPSCALE, content=npy(noise(3, 4, 4, 4)))):
@@ -40,7 +40,7 @@ def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkey
             assert response.headers["Content-Type"] == "application/problem+json"
         assert "eddylift_ready 0.0" in client.get("/metrics").text
         assert client.get("/v1/models").status_code == 200
-        app.state.service.shelf.seconds_left = 7.2
+        app.state.service.registry.seconds_left = 7.2
         assert client.post(UPSCALE, content=npy(noise(3, 4, 4, 4))).headers["Retry-After"] == "8"
         loaded.set()
         wait_until(lambda: client.get("/health/ready").is_success)

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from service import create_app
 from service.__main__ import main
-from service.api.auth import SCOPES, Access, Needs, Token, TokensError, digest, make_token, read_tokens
+from service.api.auth import SCOPES, Access, RequireScope, Token, TokensError, digest, make_token, read_tokens
 from service.api.middleware import DOCUMENTATION, PROBES
 from service.settings import Settings
 from tests.service.wire import NPY, noise, npy
@@ -61,7 +61,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
     for context in iter_route_contexts(app.routes):
         found: list[str] = []
         if isinstance(context.original_route, APIRoute):
-            found = [call.scope for call in calls(context.dependant) if isinstance(call, Needs)]
+            found = [call.scope for call in calls(context.dependant) if isinstance(call, RequireScope)]
         for method in context.methods or ():
             yield method, context.path or "", max(found, key=ALL.index) if found else None
 

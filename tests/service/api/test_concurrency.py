@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from models.catalogue import Catalogue
     from models.superresolution import SuperResolution
-    from service.engine.inference import Answer, Work
+    from service.engine.inference import InferenceRequest, InferenceResult
 
 LEARNED = "relaxed-isotropic-x4"
 CLIENTS = 8
@@ -44,7 +44,7 @@ def metric(client: TestClient, name: str, **labels: str) -> float:
 
 def put(client: TestClient, model: SuperResolution) -> None:
     """Serve another model as ``trilinear-x4``."""
-    parts(client).shelf._models["trilinear-x4"] = model
+    parts(client).registry._models["trilinear-x4"] = model
 
 
 def test_eight_clients_are_computed_together(
@@ -114,7 +114,7 @@ def test_a_batch_that_does_not_fit_is_served_in_parts(serve: Callable[..., TestC
 )
 def test_a_block_that_cannot_be_computed(serve: Callable[..., TestClient], error: Exception, status: int) -> None:
     client = serve()
-    right = parts(client).shelf.get("trilinear-x4")
+    right = parts(client).registry.get("trilinear-x4")
     put(client, Cramped(0, error))
     response = post(client, noise(3, 4, 4, 4))
     assert response.status_code == status
@@ -186,9 +186,9 @@ def test_jobs_wait_for_those_who_wait(
     batcher, submitted = parts(client).batcher, []
     submit = batcher.submit
 
-    def note(work: Work) -> Future[Answer]:
-        submitted.append(work.background)
-        return submit(work)
+    def note(request: InferenceRequest) -> Future[InferenceResult]:
+        submitted.append(request.background)
+        return submit(request)
 
     monkeypatch.setattr(batcher, "submit", note)
     send(client, "box", dataset(noise(3, 4, 4, 4)))

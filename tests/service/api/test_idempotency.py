@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service.api.auth import make_token
-from service.jobs.repository import Ledger, Order
+from service.jobs.repository import JobRepository, JobSpec
 from tests.service.conftest import parts
 from tests.service.orders import ORDER, finish
 from tests.service.volumes.test_volumes import send
@@ -126,14 +126,14 @@ def test_keys_of_one_token_are_none_of_another(serve: Serve, tmp_path: Path) -> 
 
 def test_a_ledger_from_before_there_were_keys(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite"
-    ledger, order = Ledger(path), Order("box", "fine", "trilinear-x4")
-    old = ledger.add(order, "me")
+    repository, order = JobRepository(path), JobSpec("box", "fine", "trilinear-x4")
+    old = repository.add(order, "me")
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE keys")
     connection.close()
-    assert ledger.keyed("a") is None
-    new = ledger.add(order, "me", "a")
-    assert ledger.keyed("a") == new
+    assert repository.keyed("a") is None
+    new = repository.add(order, "me", "a")
+    assert repository.keyed("a") == new
     with pytest.raises(sqlite3.IntegrityError):
-        ledger.add(order, "me", "a")
-    assert {job.id for job in ledger.all()} == {old.id, new.id}
+        repository.add(order, "me", "a")
+    assert {job.id for job in repository.all()} == {old.id, new.id}

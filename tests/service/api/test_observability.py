@@ -10,7 +10,7 @@ import torch
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.jobs.repository import Job, Order
+from service.jobs.repository import Job, JobSpec
 from service.runtime.metrics import Watch
 from service.settings import CHECKOUT
 from tests.service.conftest import parts
@@ -34,7 +34,7 @@ BUILT_IN = {"up"}
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
 
 
-def told(client: TestClient) -> dict[str, set[str]]:
+def labels_by_metric(client: TestClient) -> dict[str, set[str]]:
     """Names of samples that /metrics gives, or would once there is something to tell, and labels seen with them."""
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
@@ -77,7 +77,7 @@ def test_every_metric_that_is_asked_for_exists(client: TestClient) -> None:
     answer = client.post("/v1/upscale?model=trilinear-x4", content=body, headers={"Content-Type": NPY})
     assert answer.is_success
     assert client.get("/v1/models/none").status_code == 404
-    known = told(client)
+    known = labels_by_metric(client)
     # Of Prometheus's own making, or seen on no CPU.
     known_labels = set().union(*known.values(), {"instance", "job", "state"})
     for expression in expressions():
@@ -153,8 +153,8 @@ def test_jobs_and_blocks_are_looked_up(serve: Serve, tmp_path: Path, monkeypatch
     client = serve(data=tmp_path)
     states = {"queued": 0, "running": 0, "done": 0, "failed": 0, "cancelled": 0}
     assert samples(client, "eddylift_jobs") == states
-    jobs = [Job("", Order("a", "b", "trilinear-x4"), state) for state in ("failed", "failed", "done")]
-    monkeypatch.setattr(parts(client).jobs.ledger, "all", lambda: jobs)
+    jobs = [Job("", JobSpec("a", "b", "trilinear-x4"), state) for state in ("failed", "failed", "done")]
+    monkeypatch.setattr(parts(client).jobs.repository, "all", lambda: jobs)
     assert samples(client, "eddylift_jobs") == {**states, "failed": 2, "done": 1}
     parts(client).views.computed += 3
     assert samples(client, "eddylift_volume_blocks_total") == {"view": 3, "job": 0}
@@ -163,7 +163,7 @@ def test_jobs_and_blocks_are_looked_up(serve: Serve, tmp_path: Path, monkeypatch
 def test_memory_is_that_of_the_gpu(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert samples(client, "eddylift_device_memory_bytes") == {}
     service = parts(client)
-    monkeypatch.setattr(service.shelf.device, "place", torch.device("cuda:1"))
+    monkeypatch.setattr(service.registry.device, "place", torch.device("cuda:1"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (10 + place.index, 100))
     (memory,) = (family for family in Watch(service).collect() if family.name == "eddylift_device_memory_bytes")
     assert {sample.labels["state"]: sample.value for sample in memory.samples} == {"free": 11, "used": 89}

@@ -41,7 +41,7 @@ def test_a_bucket_empties_and_fills() -> None:
 
 
 def test_clients_that_do_not_come_back_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "MANY", 10)
+    monkeypatch.setattr(rates, "MAX_CLIENTS", 10)
     clock = Clock()
     bucket = Rates(1, 5, clock)
     for number in range(1000):
@@ -68,7 +68,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(
     catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("service.api.rate_limit.Rates", lambda per_second, burst: Rates(per_second, burst, clock))
+    monkeypatch.setattr("service.api.middleware.Rates", lambda per_second, burst: Rates(per_second, burst, clock))
     (mine, line), (yours, other) = make_token("mine", "read"), make_token("yours", "read")
     (tmp_path / "tokens").write_text(f"{line}\n{other}\n")
     settings = Settings(

@@ -1,4 +1,4 @@
-"""Blocks from all works are computed together, in turns, within what fits; what nobody waits for is not computed."""
+"""Blocks from all requests are computed together, in turns, within what fits; what nobody waits for is not computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.layers import NOWHERE
 from models.superresolution import SuperResolution, upscale
 from service.engine.batcher import RECOVERY, Batcher
 from service.engine.device import Device
-from service.engine.inference import Volumes
+from service.engine.inference import VolumeRequest
 from service.engine.queue import PRECEDENCE, ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError
 from service.runtime.metrics import Metrics
 from tests.service.conftest import wait_until
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.layers import Axes
-    from service.engine.device import Landing
-    from service.engine.inference import Answer
+    from service.engine.device import PendingResult
+    from service.engine.inference import InferenceResult
 
 Start = Callable[..., Batcher]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a batcher with some limits, and works that are in line before it computes."""
+    """Start a batcher with some limits, and requests that are in line before it computes."""
     running: list[Batcher] = []
 
     def make(
-        *works: Volumes, device: Device | None = None, room: dict[str, int] | None = None, **limits: float
+        *requests: VolumeRequest, device: Device | None = None, room: dict[str, int] | None = None, **limits: float
     ) -> Batcher:
         device = device or Device(torch.device("cpu"))
         batcher = Batcher(device, Limits(**{"wait_s": 0, **limits}), Metrics(), room)  # type: ignore[arg-type]
-        for each in works:
+        for each in requests:
             batcher.submit(each)
         batcher.start()
         running.append(batcher)
@@ -56,18 +56,18 @@ def start() -> Iterator[Start]:
         assert not batcher.alive
 
 
-def work(
+def request(
     model: SuperResolution, *shape: int, seed: int = 0, block: int = 4, name: str = "gate", background: bool = False
-) -> Volumes:
-    """A work whose blocks are told apart by their mean velocity."""
+) -> VolumeRequest:
+    """A request whose blocks are told apart by their mean velocity."""
     volume = noise(1, 1, 3, *(shape or (4, 4, 4)), seed=seed)
     volume += seed - volume.mean(axis=(3, 4, 5), keepdims=True)
-    made = Volumes(name, model, volume, PERIODIC, block)
+    made = VolumeRequest(name, model, volume, PERIODIC, block)
     made.background = background
     return made
 
 
-def check(made: Volumes, future: Future[Answer]) -> None:
+def check(made: VolumeRequest, future: Future[InferenceResult]) -> None:
     """Its answer is what the model makes of it by itself."""
     answer = future.result(30)
     block = max(made.plan.block_shape)
@@ -81,13 +81,13 @@ def sample(batcher: Batcher, name: str, **labels: str) -> float:
 
 def test_works_waiting_together_are_computed_together(start: Start) -> None:
     gate, batcher = Gate(), start()
-    first = batcher.submit(work(gate, seed=9))
+    first = batcher.submit(request(gate, seed=9))
     assert gate.entered.wait(30)
-    works = [work(gate, seed=seed) for seed in range(5)]
-    futures = [batcher.submit(each) for each in works]
+    requests = [request(gate, seed=seed) for seed in range(5)]
+    futures = [batcher.submit(each) for each in requests]
     assert sample(batcher, "queue_blocks") == 5
     gate.open.set()
-    for made, future in zip(works, futures, strict=True):
+    for made, future in zip(requests, futures, strict=True):
         check(made, future)
     assert first.result(30).fine.shape == (1, 3, 16, 16, 16)
     assert gate.batches == [1, 5]
@@ -98,10 +98,10 @@ def test_works_waiting_together_are_computed_together(start: Start) -> None:
 def test_the_first_block_waits_for_others(start: Start) -> None:
     gate, batcher = Gate(), start(wait_s=30, batch_blocks=3)
     gate.open.set()
-    futures = [batcher.submit(work(gate, seed=seed)) for seed in range(2)]
+    futures = [batcher.submit(request(gate, seed=seed)) for seed in range(2)]
     time.sleep(0.05)
     assert not gate.batches
-    futures.append(batcher.submit(work(gate, seed=2)))
+    futures.append(batcher.submit(request(gate, seed=2)))
     for future in futures:
         future.result(30)
     assert gate.batches == [3]
@@ -111,7 +111,7 @@ def test_the_first_block_does_not_wait_for_ever(start: Start) -> None:
     gate, batcher = Gate(), start(wait_s=0.05)
     gate.open.set()
     begin = time.monotonic()
-    answer = batcher.submit(work(gate)).result(30)
+    answer = batcher.submit(request(gate)).result(30)
     assert time.monotonic() - begin >= 0.05
     assert answer.queue_seconds >= 0.04
 
@@ -119,8 +119,13 @@ def test_the_first_block_does_not_wait_for_ever(start: Start) -> None:
 def test_blocks_that_differ_are_computed_apart(start: Start) -> None:
     gate, batcher = Gate(), start(wait_s=0.05)
     gate.open.set()
-    works = [work(gate, 4, 4, 4), work(gate, 4, 4, 5, block=5), work(gate, 8, 4, 4), work(gate, name="other")]
-    for made, future in [(made, batcher.submit(made)) for made in works]:
+    requests = [
+        request(gate, 4, 4, 4),
+        request(gate, 4, 4, 5, block=5),
+        request(gate, 8, 4, 4),
+        request(gate, name="other"),
+    ]
+    for made, future in [(made, batcher.submit(made)) for made in requests]:
         check(made, future)
     assert sorted(gate.batches) == [1, 1, 1, 2]
 
@@ -128,27 +133,27 @@ def test_blocks_that_differ_are_computed_apart(start: Start) -> None:
 def test_a_batch_holds_so_many_blocks_and_cells(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=4)
     gate.open.set()
-    batcher.submit(work(gate, 4, 4, 40)).result(30)
+    batcher.submit(request(gate, 4, 4, 40)).result(30)
     assert gate.batches == [4, 4, 2]
     gate.batches.clear()
     # Blocks of 4 x 4 x 4 with a halo of one along x alone, which they do not span.
     batcher = start(batch_cells=2 * 4 * 4 * 6 + 1)
-    batcher.submit(work(gate, 4, 4, 20)).result(30)
+    batcher.submit(request(gate, 4, 4, 20)).result(30)
     assert gate.batches == [2, 2, 1]
     gate.batches.clear()
-    start(batch_cells=1).submit(work(gate, 4, 4, 8)).result(30)
+    start(batch_cells=1).submit(request(gate, 4, 4, 8)).result(30)
     assert gate.batches == [1, 1]
 
 
 def test_a_large_volume_does_not_hold_up_small_ones(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=2)
-    large = batcher.submit(work(gate, 4, 4, 80, seed=1))
+    large = batcher.submit(request(gate, 4, 4, 80, seed=1))
     assert gate.entered.wait(30)
-    small = [batcher.submit(work(gate, 4, 4, 8, seed=seed)) for seed in (2, 3)]
+    small = [batcher.submit(request(gate, 4, 4, 8, seed=seed)) for seed in (2, 3)]
     gate.open.set()
     large.result(30)
     assert all(future.done() for future in small)
-    # Two blocks of the large one were taken before the others came; then each work gives one in turn.
+    # Two blocks of the large one were taken before the others came; then each request gives one in turn.
     order = np.round(gate.blocks).astype(int).tolist()
     assert order[:8] == [1, 1, 1, 2, 3, 1, 2, 3]
     assert order[8:] == [1] * 16
@@ -156,9 +161,9 @@ def test_a_large_volume_does_not_hold_up_small_ones(start: Start) -> None:
 
 def test_works_of_another_key_get_their_turn(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
-    batcher.submit(work(gate, 4, 4, 40, seed=1))
+    batcher.submit(request(gate, 4, 4, 40, seed=1))
     assert gate.entered.wait(30)
-    other = batcher.submit(work(gate, 4, 4, 5, seed=2, block=5))
+    other = batcher.submit(request(gate, 4, 4, 5, seed=2, block=5))
     gate.open.set()
     other.result(30)
     assert np.round(gate.blocks).tolist().index(2) <= 2
@@ -174,7 +179,7 @@ def test_works_of_another_key_get_their_turn(start: Start) -> None:
 )
 def test_a_batch_that_does_not_fit_is_halved(start: Start, error: Exception) -> None:
     model, batcher = Cramped(2, error), start(batch_blocks=8)
-    made = work(model, 4, 4, 72)
+    made = request(model, 4, 4, 72)
     check(made, batcher.submit(made))
     # What was learned of the first batch holds for the rest of it and for the next ones.
     assert model.batches == [8, 4, *[2] * 9]
@@ -184,10 +189,10 @@ def test_a_batch_that_does_not_fit_is_halved(start: Start, error: Exception) -> 
 def test_larger_batches_are_tried_again_later(start: Start) -> None:
     model = Cramped(1, torch.OutOfMemoryError("full"))
     batcher = start(batch_blocks=2)
-    batcher.submit(work(model, 4, 4, 8)).result(30)
+    batcher.submit(request(model, 4, 4, 8)).result(30)
     model.room = 2
     model.batches.clear()
-    batcher.submit(work(model, 4, 4, 4 * (RECOVERY + 4))).result(30)
+    batcher.submit(request(model, 4, 4, 4 * (RECOVERY + 4))).result(30)
     assert model.batches[0] == 1
     assert model.batches[-1] == 2
 
@@ -203,14 +208,14 @@ def test_a_block_that_never_fits_fails_its_request_alone(start: Start) -> None:
 
     model = Picky(8, torch.OutOfMemoryError("full"))
     batcher = start(wait_s=0.2, batch_blocks=4)
-    works = [work(model, seed=seed) for seed in (1, 7, 2, 3)]
-    futures = [batcher.submit(made) for made in works]
+    requests = [request(model, seed=seed) for seed in (1, 7, 2, 3)]
+    futures = [batcher.submit(made) for made in requests]
     with pytest.raises(OutOfMemoryError, match="4 x 4 x 4"):
         futures[1].result(30)
     for index in (0, 2, 3):
-        check(works[index], futures[index])
+        check(requests[index], futures[index])
     model.error = ZeroDivisionError("a bug")
-    futures = [batcher.submit(work(model, seed=seed)) for seed in (1, 7, 2, 3)]
+    futures = [batcher.submit(request(model, seed=seed)) for seed in (1, 7, 2, 3)]
     with pytest.raises(ZeroDivisionError):
         futures[1].result(30)
     assert all(futures[index].result(30) for index in (0, 2, 3))
@@ -219,9 +224,9 @@ def test_a_block_that_never_fits_fails_its_request_alone(start: Start) -> None:
 
 def test_nobody_computes_what_nobody_waits_for(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
-    left = batcher.submit(work(gate, 4, 4, 400, seed=1))
+    left = batcher.submit(request(gate, 4, 4, 400, seed=1))
     assert gate.entered.wait(30)
-    stays = work(gate, seed=2)
+    stays = request(gate, seed=2)
     waiting = batcher.submit(stays)
     assert left.cancel()
     assert sample(batcher, "dropped_blocks_total") == 99
@@ -233,29 +238,33 @@ def test_nobody_computes_what_nobody_waits_for(start: Start) -> None:
 
 def test_the_queue_has_an_end(start: Start) -> None:
     gate, batcher = Gate(), start(queue_cells=200)
-    # One work alone may be larger.
-    first = batcher.submit(work(gate, 4, 4, 16))
+    # One request alone may be larger.
+    first = batcher.submit(request(gate, 4, 4, 16))
     assert gate.entered.wait(30)
     with pytest.raises(QueueFullError) as refusal:
-        batcher.submit(work(gate))
+        batcher.submit(request(gate))
     assert refusal.value.retry_after >= 0
     gate.open.set()
     first.result(30)
     wait_until(lambda: sample(batcher, "queue_cells") == 0)
-    batcher.submit(work(gate)).result(30)
+    batcher.submit(request(gate)).result(30)
 
 
 def blocks_of(gate: Gate) -> list[int]:
-    """The seeds of the works that blocks were of, in the order in which they were computed."""
+    """The seeds of the requests that blocks were of, in the order in which they were computed."""
     return [round(mean) for mean in gate.blocks]
 
 
 def test_what_somebody_waits_for_goes_first(start: Start) -> None:
     gate = Gate()
     gate.open.set()
-    works = [work(gate, 4, 4, 8, seed=1, background=True), work(gate, 4, 4, 8, seed=2), work(gate, 4, 4, 8, seed=3)]
-    start(*works, batch_blocks=8)
-    for made in works:
+    requests = [
+        request(gate, 4, 4, 8, seed=1, background=True),
+        request(gate, 4, 4, 8, seed=2),
+        request(gate, 4, 4, 8, seed=3),
+    ]
+    start(*requests, batch_blocks=8)
+    for made in requests:
         check(made, made.future)
     assert blocks_of(gate) == [2, 3, 2, 3, 1, 1]
     # A batch is of one line: what is in the background never makes it larger.
@@ -267,8 +276,8 @@ def test_neither_line_starves(start: Start, edge: int) -> None:
     """With blocks of the background as large as the others, and larger."""
     gate = Gate()
     gate.open.set()
-    others = work(gate, 4, 4, 4 * 100, seed=1)
-    behind = work(gate, 4, 4, edge * 20, seed=2, block=edge, background=True)
+    others = request(gate, 4, 4, 4 * 100, seed=1)
+    behind = request(gate, 4, 4, edge * 20, seed=2, block=edge, background=True)
     start(others, behind, batch_blocks=1)
     others.future.result(30)
     behind.future.result(30)
@@ -288,8 +297,8 @@ def test_nothing_is_owed_for_times_without_work(start: Start) -> None:
     """The background leaves before its turn, and is idle then; when it comes again, it waits like at the start."""
     device, gate = Watched(), Gate()
     gate.open.set()
-    first, second = work(gate, 4, 4, 400, seed=1), work(gate, 4, 4, 8, seed=2, background=True)
-    leaves = work(gate, 4, 4, 8, seed=3, background=True)
+    first, second = request(gate, 4, 4, 400, seed=1), request(gate, 4, 4, 8, seed=2, background=True)
+    leaves = request(gate, 4, 4, 8, seed=3, background=True)
     device.when[5] = lambda: batcher.submit(leaves)
     device.when[5 + PRECEDENCE - 1] = leaves.future.cancel
     device.when[50] = lambda: batcher.submit(second)
@@ -304,10 +313,10 @@ def test_nothing_is_owed_for_times_without_work(start: Start) -> None:
 
 def test_a_work_that_is_overdue_leaves_at_once(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
-    begun = work(gate, 4, 4, 8, seed=1)
+    begun = request(gate, 4, 4, 8, seed=1)
     first = batcher.submit(begun)
     assert gate.entered.wait(30)
-    late = work(gate, 4, 4, 40, seed=2)
+    late = request(gate, 4, 4, 40, seed=2)
     future = batcher.submit(late)
     batcher.expire(late)
     with pytest.raises(OverdueError) as refusal:
@@ -326,15 +335,15 @@ def test_a_batch_takes_no_more_than_the_memory_holds(start: Start) -> None:
     gate, room = Gate(), {"gate": 2 * 4 * 4 * 6 + 1}
     gate.open.set()
     batcher = start(room=room)
-    batcher.submit(work(gate, 4, 4, 20)).result(30)
+    batcher.submit(request(gate, 4, 4, 20)).result(30)
     assert gate.batches == [2, 2, 1]
     gate.batches.clear()
-    batcher.submit(work(gate, 4, 4, 20, name="other")).result(30)
+    batcher.submit(request(gate, 4, 4, 20, name="other")).result(30)
     assert gate.batches == [5]
 
 
 class Watched(Device):
-    """The CPU, which tells what it does, and says late what it found if it works ahead."""
+    """The CPU, which tells what it does, and says late what it found if it requests ahead."""
 
     def __init__(self, depth: int = 1) -> None:
         super().__init__(torch.device("cpu"))
@@ -352,7 +361,7 @@ class Watched(Device):
         mean: NDArray[np.float32],
         scale: NDArray[np.float32],
         circular: Axes,
-    ) -> Landing:
+    ) -> PendingResult:
         number = self.launched
         self.launched += 1
         self.events.append(f"launch {number}")
@@ -371,7 +380,7 @@ class Watched(Device):
 def test_a_device_that_works_ahead_has_the_next_batch_while_it_computes_one(start: Start) -> None:
     gate, device = Gate(), Watched(depth=2)
     gate.open.set()
-    made = work(gate, 4, 4, 16)
+    made = request(gate, 4, 4, 16)
     start(made, device=device, batch_blocks=1)
     check(made, made.future)
     assert device.events == [
@@ -385,7 +394,7 @@ def test_answers_do_not_wait_for_works_to_come(start: Start) -> None:
     """Though the next block would wait for others to join it, and another of its kind may come at any time."""
     gate, device = Gate(), Watched(depth=2)
     gate.open.set()
-    first, second = work(gate, 4, 4, 8, seed=1), work(gate, 4, 4, 8, seed=2)
+    first, second = request(gate, 4, 4, 8, seed=1), request(gate, 4, 4, 8, seed=2)
     batcher = start(first, device=device, batch_blocks=2, wait_s=30)
     check(first, first.future)
     check(second, batcher.submit(second))
@@ -401,7 +410,7 @@ def test_a_batch_that_does_not_fit_waits_for_those_ahead_of_it(start: Start) -> 
         raise torch.OutOfMemoryError(message)
 
     device.when[1] = full
-    made = work(model, 4, 4, 16)
+    made = request(model, 4, 4, 16)
     start(made, device=device, batch_blocks=2)
     check(made, made.future)
     assert device.events[:4] == ["launch 0", "launch 1", "land 0", "launch 2"]
@@ -412,19 +421,19 @@ def test_what_a_device_tells_late_concerns_one_batch(start: Start) -> None:
     gate, device = Gate(), Watched(depth=2)
     gate.open.set()
     device.late[1] = RuntimeError("an illegal instruction")
-    works = [work(gate, seed=seed) for seed in range(3)]
-    batcher = start(*works, device=device, batch_blocks=1)
+    requests = [request(gate, seed=seed) for seed in range(3)]
+    batcher = start(*requests, device=device, batch_blocks=1)
     with pytest.raises(RuntimeError, match="illegal"):
-        works[1].future.result(30)
-    check(works[0], works[0].future)
-    check(works[2], works[2].future)
+        requests[1].future.result(30)
+    check(requests[0], requests[0].future)
+    check(requests[2], requests[2].future)
     assert sample(batcher, "queue_cells") == 0
 
 
 def test_closing_lets_a_device_finish(start: Start) -> None:
     gate, device = Gate(), Watched(depth=2)
     gate.open.set()
-    works = [work(gate, seed=seed) for seed in range(3)]
+    requests = [request(gate, seed=seed) for seed in range(3)]
     closing = threading.Event()
 
     def close() -> None:
@@ -434,19 +443,19 @@ def test_closing_lets_a_device_finish(start: Start) -> None:
     device.when[1] = close
     batcher = start(device=device, batch_blocks=1)
     with batcher._changed:
-        for made in works:
+        for made in requests:
             batcher.submit(made)
     assert closing.wait(30)
     batcher.close()
-    check(works[0], works[0].future)
-    check(works[1], works[1].future)
+    check(requests[0], requests[0].future)
+    check(requests[1], requests[1].future)
     with pytest.raises(ClosedError):
-        works[2].future.result(0)
+        requests[2].future.result(0)
 
 
 def test_closing_fails_what_waits(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
-    futures = [batcher.submit(work(gate, seed=seed)) for seed in range(3)]
+    futures = [batcher.submit(request(gate, seed=seed)) for seed in range(3)]
     assert gate.entered.wait(30)
     gate.open.set()
     batcher.close()
@@ -455,4 +464,4 @@ def test_closing_fails_what_waits(start: Start) -> None:
         if error := future.exception(30):
             assert isinstance(error, ClosedError)
     with pytest.raises(ClosedError):
-        batcher.submit(work(gate))
+        batcher.submit(request(gate))

@@ -17,7 +17,7 @@ from models.catalogue import TRILINEAR, Catalogue
 from models.layers import EVERYWHERE
 from models.superresolution import SuperResolution, upscale
 from service.engine.device import Device, Gpu, open_device
-from service.engine.registry import PORTION, Shelf, fault
+from service.engine.registry import PORTION, ModelRegistry, card_mismatch
 from tests.service.conftest import parts
 from tests.service.wire import noise
 
@@ -49,8 +49,8 @@ def altered(catalogue: Catalogue, tmp_path: Path) -> Catalogue:
     return copy
 
 
-def shelf(catalogue: Catalogue, precision: Precision, device: Device = CPU) -> Shelf:
-    made = Shelf(catalogue, device, precision)
+def registry(catalogue: Catalogue, precision: Precision, device: Device = CPU) -> ModelRegistry:
+    made = ModelRegistry(catalogue, device, precision)
     made.warm()
     assert not made.failures
     return made
@@ -58,7 +58,7 @@ def shelf(catalogue: Catalogue, precision: Precision, device: Device = CPU) -> S
 
 @rounds
 def test_a_model_that_keeps_to_its_card_is_served_in_bfloat16(catalogue: Catalogue) -> None:
-    made = shelf(catalogue, "bfloat16")
+    made = registry(catalogue, "bfloat16")
     assert made.precisions[LEARNED] == "bfloat16"
     assert LEARNED not in made.warnings
     volume = noise(3, 8, 8, 8)
@@ -74,7 +74,7 @@ def test_a_model_that_keeps_to_its_card_is_served_in_bfloat16(catalogue: Catalog
 @rounds
 def test_a_model_that_does_not_is_served_in_float32(altered: Catalogue, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        made = shelf(altered, "bfloat16")
+        made = registry(altered, "bfloat16")
     assert made.precisions[LEARNED] == "float32"
     assert "not served in bfloat16 but in float32: its MAE over rms is" in made.warnings[LEARNED]
     # It is not what its card says in float32 either.
@@ -87,15 +87,15 @@ def test_a_model_that_does_not_is_served_in_float32(altered: Catalogue, caplog: 
 
 
 def test_what_cannot_be_certified_is_served_in_float32(catalogue: Catalogue) -> None:
-    made = shelf(catalogue, "bfloat16")
+    made = registry(catalogue, "bfloat16")
     assert made.precisions[UNMEASURED] == made.precisions[TRILINEAR.name] == "float32"
     assert "no held-out sample" in made.warnings[UNMEASURED]
     assert TRILINEAR.name not in made.warnings
-    assert not shelf(catalogue, "float32").warnings
+    assert not registry(catalogue, "float32").warnings
 
 
 def test_a_precision_that_the_device_lacks_is_not_served(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "cpu has no tf32" in shelf(catalogue, "tf32").warnings[LEARNED]
+    assert "cpu has no tf32" in registry(catalogue, "tf32").warnings[LEARNED]
     load = catalogue.load
 
     def without(name: str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
@@ -109,14 +109,14 @@ def test_a_precision_that_the_device_lacks_is_not_served(catalogue: Catalogue, m
         raise RuntimeError(message)
 
     monkeypatch.setattr(catalogue, "load", without)
-    made = shelf(catalogue, "bfloat16")
+    made = registry(catalogue, "bfloat16")
     assert made.precisions[LEARNED] == "float32"
     assert made.warnings[LEARNED].endswith("no kernel for bfloat16")
 
 
 def test_how_long_loading_takes_is_told(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that fails counts as well."""
-    made, told = Shelf(catalogue, CPU), []
+    made, told = ModelRegistry(catalogue, CPU), []
     monkeypatch.setattr("service.engine.registry.time", SimpleNamespace(monotonic=count(100.0, 2.0).__next__))
 
     def load(name: str) -> None:
@@ -137,9 +137,9 @@ def test_a_consistency_that_breaks_is_a_fault(catalogue: Catalogue) -> None:
     assert sample is not None
     model = SuperResolution()
     card = dataclasses.replace(TRILINEAR, sample={"mae_over_rms": 1.0})
-    found = fault(model, card, sample, tolerance=0.9)
+    found = card_mismatch(model, card, sample, tolerance=0.9)
     assert found is None
-    found = fault(model, dataclasses.replace(card, consistent=True), sample, tolerance=0.9)
+    found = card_mismatch(model, dataclasses.replace(card, consistent=True), sample, tolerance=0.9)
     assert found is not None
     assert found.startswith("its consistency is 0.")
 
@@ -159,7 +159,7 @@ def test_a_batch_of_as_many_cells_as_there_is_room_for_fits(catalogue: Catalogue
     class Small(Device):
         free = 40_000_000
 
-    made = shelf(catalogue, "float32", Small(torch.device("cpu")))
+    made = registry(catalogue, "float32", Small(torch.device("cpu")))
     for name in catalogue.names():
         model = made.get(name)
         blocks = made.room[name] // 12**3
@@ -174,7 +174,7 @@ def test_a_batch_of_as_many_cells_as_there_is_room_for_fits(catalogue: Catalogue
 def test_batches_heed_the_room(serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Device, "free", 10_000_000)
     service = parts(serve())
-    assert service.batcher.room[LEARNED] == service.shelf.room[LEARNED] < 10_000
+    assert service.batcher.room[LEARNED] == service.registry.room[LEARNED] < 10_000
 
 
 def test_memory_is_counted_at_its_peak() -> None:
@@ -212,7 +212,7 @@ def test_a_gpu_gives_the_answers_of_the_cpu(catalogue: Catalogue) -> None:
     """Two batches ahead of the answers, in the order in which they were sent."""
     gpu = open_device(torch.device("cuda"))
     assert isinstance(gpu, Gpu)
-    made, plain = shelf(catalogue, "float32", gpu), catalogue.load(LEARNED)
+    made, plain = registry(catalogue, "float32", gpu), catalogue.load(LEARNED)
     volumes = [noise(1, 3, 12, 12, 12, seed=seed) for seed in range(8)]
     rest: tuple[Any, ...] = np.zeros((2, 3), np.float32), np.ones(2, np.float32), EVERYWHERE
     with torch.inference_mode():

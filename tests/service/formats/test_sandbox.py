@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.formats.containers import Body
-from service.formats.sandbox import Quarantine, read_body
+from service.formats.sandbox import Sandbox, read_body
 from service.problems import Problem
 from service.settings import Settings
 from tests.service.conftest import wait_until
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.formats.sandbox import Reading, Task
 
 GOOD = Body(netcdf(dataset(noise(3, 4, 4, 4))), NETCDF)
-Make = Callable[..., Quarantine]
+Make = Callable[..., Sandbox]
 
 
 def misbehaving(body: Body, settings: Settings, factor: int) -> Reading:
@@ -47,64 +47,64 @@ def says(what: bytes) -> Body:
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    made: list[Quarantine] = []
+    made: list[Sandbox] = []
 
-    def start(task: Task = misbehaving, **settings: Any) -> Quarantine:  # noqa: ANN401 passed on to Settings
-        quarantine = Quarantine(Settings(readers=1, **settings), task)
-        made.append(quarantine)
-        return quarantine
+    def start(task: Task = misbehaving, **settings: Any) -> Sandbox:  # noqa: ANN401 passed on to Settings
+        sandbox = Sandbox(Settings(readers=1, **settings), task)
+        made.append(sandbox)
+        return sandbox
 
     yield start
-    for quarantine in made:
-        processes = [process.process for process in quarantine._running]
-        quarantine.close()
+    for sandbox in made:
+        processes = [process.process for process in sandbox._running]
+        sandbox.close()
         assert not any(process.is_alive() for process in processes)
 
 
 @pytest.mark.parametrize("what", [b"hang", b"crash", b"grow"])
 def test_a_reader_that_fails_is_replaced(make: Make, what: bytes) -> None:
-    quarantine = make(read_timeout_s=2)
-    quarantine.read(GOOD)
+    sandbox = make(read_timeout_s=2)
+    sandbox.read(GOOD)
     with pytest.raises(Problem) as refusal:
-        quarantine.read(says(what))
+        sandbox.read(says(what))
     assert refusal.value.status == 400
     assert refusal.value.errors[0].field == "body"
-    volume = quarantine.read(GOOD).volume
+    volume = sandbox.read(GOOD).volume
     np.testing.assert_array_equal(volume.velocity[0], noise(3, 4, 4, 4))
 
 
 def test_a_bug_is_no_fault_of_the_body(make: Make) -> None:
-    quarantine = make()
+    sandbox = make()
     with pytest.raises(RuntimeError, match="ZeroDivisionError: ours"):
-        quarantine.read(says(b"bug"))
-    quarantine.read(GOOD)
+        sandbox.read(says(b"bug"))
+    sandbox.read(GOOD)
 
 
 def test_a_process_is_used_again(make: Make) -> None:
-    quarantine = make(read_body, warm_readers=1)
-    assert not quarantine._running
-    quarantine.warm()
-    (process,) = quarantine._running
+    sandbox = make(read_body, warm_readers=1)
+    assert not sandbox._running
+    sandbox.warm()
+    (process,) = sandbox._running
     for _ in range(3):
-        quarantine.read(GOOD)
-    assert quarantine._running == {process}
+        sandbox.read(GOOD)
+    assert sandbox._running == {process}
     process.process.kill()
     wait_until(lambda: not process.process.is_alive())
-    quarantine.read(GOOD)
-    assert quarantine._running
-    assert process not in quarantine._running
+    sandbox.read(GOOD)
+    assert sandbox._running
+    assert process not in sandbox._running
 
 
 def test_arrays_need_no_process(make: Make) -> None:
-    quarantine = make()
-    quarantine.read(Body(npy(noise(3, 4, 4, 4)), NPY))
-    assert not quarantine._running
+    sandbox = make()
+    sandbox.read(Body(npy(noise(3, 4, 4, 4)), NPY))
+    assert not sandbox._running
 
 
 def test_problems_come_through_whole(make: Make) -> None:
-    quarantine = make(read_body)
+    sandbox = make(read_body)
     with pytest.raises(Problem) as refusal:
-        quarantine.read(Body(netcdf(dataset(noise(3, 4, 4, 4)).drop_vars("v")), NETCDF))
+        sandbox.read(Body(netcdf(dataset(noise(3, 4, 4, 4)).drop_vars("v")), NETCDF))
     assert refusal.value.status == 422
     assert refusal.value.errors[0].field == "v"
     assert "expected" in refusal.value.document("/")["detail"]

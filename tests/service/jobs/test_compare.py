@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from models.operators import coarsen
-from service.volumes.source import Source
+from service.volumes.source import OpenVolume
 from tests.service.conftest import parts, wait_until
 from tests.service.orders import LEARNED, ORDER, THREE, finish, order
 from tests.service.volumes.test_volumes import send
@@ -110,15 +110,15 @@ def test_a_comparison_can_be_cancelled_and_resumed(
     monkeypatch.setattr("service.jobs.compare.SLAB", 8000)
     send(client, "box", dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"]))
     send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
-    read, go_on, begun = Source.read, threading.Event(), threading.Event()
+    read, go_on, begun = OpenVolume.read, threading.Event(), threading.Event()
 
-    def held(self: Source, *where: Any) -> Any:  # noqa: ANN401
+    def held(self: OpenVolume, *where: Any) -> Any:  # noqa: ANN401
         if self.name == "true":
             begun.set()
             go_on.wait(10)
         return read(self, *where)
 
-    monkeypatch.setattr(Source, "read", held)
+    monkeypatch.setattr(OpenVolume, "read", held)
     job = order(client, target=None, reference="true")
     assert begun.wait(20)
     with ThreadPoolExecutor(1) as other:

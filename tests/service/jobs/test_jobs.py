@@ -19,11 +19,11 @@ import pytest
 from service.jobs.dask_worker import Task, fill_block
 from service.jobs.executor import there
 from service.jobs.orders import look as look_at
-from service.jobs.repository import Order
+from service.jobs.repository import JobSpec
 from service.problems import Problem
 from service.volumes.files import write_whole
-from service.volumes.source import Source
-from service.volumes.view import Place
+from service.volumes.source import OpenVolume
+from service.volumes.view import BlockIndex
 from tests.service.conftest import parts, wait_until
 from tests.service.orders import LEARNED, ORDER, THREE, Gate, fine, finish, look, order, wanted
 from tests.service.volumes.test_volumes import send
@@ -109,15 +109,15 @@ def test_cancelling_stops_the_pass_through_the_source(
     monkeypatch.setattr("service.volumes.source.SLAB", 64)
     velocity = noise(3, 8, 8, 8)
     send(client, "box", dataset(velocity))
-    read, begun, go_on, reads = Source.read, threading.Event(), threading.Event(), []
+    read, begun, go_on, reads = OpenVolume.read, threading.Event(), threading.Event(), []
 
-    def held(self: Source, *where: Any) -> Any:  # noqa: ANN401
+    def held(self: OpenVolume, *where: Any) -> Any:  # noqa: ANN401
         reads.append(where)
         begun.set()
         go_on.wait(10)
         return read(self, *where)
 
-    monkeypatch.setattr(Source, "read", held)
+    monkeypatch.setattr(OpenVolume, "read", held)
     job = order(client)
     assert begun.wait(20)
     with ThreadPoolExecutor(1) as other:
@@ -205,7 +205,7 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
         write_whole(path, content, spare)
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.volumes.files.write_whole", fills_up)
+        patch.setattr("service.volumes.storage.write_whole", fills_up)
         job = order(client)
         assert "No space left on device" in finish(client, job, "failed")["detail"]
     computed = parts(client).jobs.computed
@@ -304,7 +304,7 @@ def test_a_model_that_cannot_be_loaded_fails_the_job(client: TestClient, monkeyp
         message = "the weights are torn"
         raise ValueError(message)
 
-    monkeypatch.setattr(parts(client).shelf, "get", broken)
+    monkeypatch.setattr(parts(client).registry, "get", broken)
     assert "the weights are torn" in finish(client, order(client), "failed")["detail"]
 
 
@@ -319,7 +319,7 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
             go_on.wait(10)
         write_whole(path, content, spare)
 
-    monkeypatch.setattr("service.volumes.files.write_whole", slow)
+    monkeypatch.setattr("service.volumes.storage.write_whole", slow)
     job = order(client)
     assert writing.wait(10)
     with ThreadPoolExecutor(1) as other:
@@ -354,11 +354,11 @@ def test_a_service_that_is_stopped_goes_on_at_the_next_start(
 def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.jobs.manager.EVERY", 0.01)
-    monkeypatch.setattr("service.jobs.executor.PATIENCE", 0.01)
+    monkeypatch.setattr("service.jobs.manager.POLL_S", 0.01)
+    monkeypatch.setattr("service.jobs.executor.RETRY_S", 0.01)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     jobs = parts(client).jobs
-    end, unfinished, fails = jobs._end, jobs.ledger.unfinished, {"end", "look"}
+    end, unfinished, fails = jobs._end, jobs.repository.unfinished, {"end", "look"}
 
     def ends(*what: Any) -> None:  # noqa: ANN401
         if "end" in fails:
@@ -374,7 +374,7 @@ def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
 
     monkeypatch.setattr(jobs, "_end", ends)
     finish(client, order(client))
-    monkeypatch.setattr(jobs.ledger, "unfinished", looks)
+    monkeypatch.setattr(jobs.repository, "unfinished", looks)
     wait_until(lambda: not fails)
     assert jobs._watcher is not None
     assert not jobs._watcher.done()
@@ -384,9 +384,9 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(client, "box", dataset(noise(3, 4, 4, 4)))
-    service, place = parts(client), Place(0, (0, 0, 0))
+    service, place = parts(client), BlockIndex(0, (0, 0, 0))
     monkeypatch.setattr("service.jobs.dask_worker._service", lambda: service)
-    view, target = look_at(service, Order("box", "fine", LEARNED)), service.library.locations.find("fine")
+    view, target = look_at(service, JobSpec("box", "fine", LEARNED)), service.opener.storages.find("fine")
     task = Task.of(view, target, view.source.scale(view.span(place)))
     with pytest.raises(Problem, match="it is something else"):
         fill_block(task, place)

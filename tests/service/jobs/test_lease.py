@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service.jobs.lease import Replica
-from service.jobs.repository import Ledger, Order
+from service.jobs.lease import ReplicaLease
+from service.jobs.repository import JobRepository, JobSpec
 from service.runtime.server import Server
 from service.settings import CHECKOUT
 from tests.service.conftest import parts, wait_until
@@ -41,36 +41,36 @@ if TYPE_CHECKING:
 
 
 def test_a_replica_lives_until_its_process_does_not(tmp_path: Path) -> None:
-    one, other = Replica(tmp_path), Replica(tmp_path)
-    assert not other.lives(one.id)
+    one, other = ReplicaLease(tmp_path), ReplicaLease(tmp_path)
+    assert not other.is_alive(one.id)
     one.begin()
-    assert other.lives(one.id)
+    assert other.is_alive(one.id)
     one.end()
-    assert not other.lives(one.id)
+    assert not other.is_alive(one.id)
     code = (
-        "import sys, time; from pathlib import Path; from service.replicas import Replica\n"
-        f"one = Replica(Path({str(tmp_path)!r})); one.begin(); print(one.id, flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from service.jobs.lease import ReplicaLease\n"
+        f"one = ReplicaLease(Path({str(tmp_path)!r})); one.begin(); print(one.id, flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)  # noqa: S603
     assert process.stdout is not None
     name = process.stdout.readline().strip()
-    assert other.lives(name)
+    assert other.is_alive(name)
     process.kill()
     process.wait()
     process.stdout.close()
-    assert not other.lives(name)
+    assert not other.is_alive(name)
     assert not (tmp_path / name).exists()
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
-    replicas = [Replica(tmp_path) for _ in range(4)]
+    replicas = [ReplicaLease(tmp_path) for _ in range(4)]
     inside, most = 0, 0
     counting = threading.Lock()
 
-    def enter(replica: Replica) -> None:
+    def enter(lease: ReplicaLease) -> None:
         nonlocal inside, most
         for _ in range(5):
-            with replica.alone():
+            with lease.exclusive():
                 with counting:
                     inside += 1
                     most = max(most, inside)
@@ -81,13 +81,13 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as people:
         list(people.map(enter, replicas))
     assert most == 1
-    for replica in replicas:
-        replica.end()
+    for lease in replicas:
+        lease.end()
 
 
 @pytest.fixture
 def pair(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[TestClient, TestClient]:
-    monkeypatch.setattr("service.jobs.manager.EVERY", 0.05)
+    monkeypatch.setattr("service.jobs.manager.POLL_S", 0.05)
     return serve(data=tmp_path / "data", block=4), serve(data=tmp_path / "data", block=4)
 
 
@@ -182,22 +182,22 @@ def test_upon_sigterm_what_was_admitted_is_answered_and_the_rest_refused(catalog
 
 
 def test_what_is_to_be_cancelled_still_is_once_it_runs(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "jobs.sqlite")
-    job = ledger.add(Order("box", "fine", LEARNED), "me")
-    ledger.stop(job.id)
-    ledger.mark(job.id, "running")
-    assert ledger.unfinished()[0].stopping
-    ledger.mark(job.id, "cancelled")
-    assert not ledger.all()[0].stopping
-    assert not ledger.unfinished()
+    repository = JobRepository(tmp_path / "jobs.sqlite")
+    job = repository.add(JobSpec("box", "fine", LEARNED), "me")
+    repository.stop(job.id)
+    repository.mark(job.id, "running")
+    assert repository.unfinished()[0].stopping
+    repository.mark(job.id, "cancelled")
+    assert not repository.all()[0].stopping
+    assert not repository.unfinished()
 
 
 def test_the_list_can_be_shared_by_machines(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "jobs.sqlite")
-    with closing(sqlite3.connect(ledger.path)) as before:
+    repository = JobRepository(tmp_path / "jobs.sqlite")
+    with closing(sqlite3.connect(repository.path)) as before:
         before.execute("PRAGMA journal_mode = WAL")
-    ledger.add(Order("box", "fine", LEARNED), "me")
-    with closing(sqlite3.connect(ledger.path)) as after:
+    repository.add(JobSpec("box", "fine", LEARNED), "me")
+    with closing(sqlite3.connect(repository.path)) as after:
         assert after.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 

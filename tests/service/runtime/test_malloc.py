@@ -15,14 +15,14 @@ CODE = """
 import json, resource, time
 import numpy as np
 from pathlib import Path
-from service import memory
+from service.runtime import malloc
 
 def resident():
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines["VmRSS"].split()[0]) / 1024
 
-memory.EVERY = 1.0
-memory.keep_tidy()
+malloc.POLL_S = 1.0
+malloc.keep_tidy()
 np.ones(30_000_000, np.uint8)  # an allocator left to itself learns from this to keep such blocks
 before = resident()
 blocks, pins = [], []

@@ -130,7 +130,7 @@ def test_a_bug_is_logged_with_its_trace_and_told_without(
         raise RuntimeError(message)
 
     with monkeypatch.context() as broken:
-        broken.setattr(parts(client).jobs.ledger, "all", fail)
+        broken.setattr(parts(client).jobs.repository, "all", fail)
         answer = client.get("/v1/jobs", headers={"X-Request-ID": "mine"})
     assert answer.status_code == 500
     assert answer.headers["Content-Type"] == "application/problem+json"

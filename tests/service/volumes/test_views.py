@@ -20,7 +20,7 @@ from zarr.storage import MemoryStore
 from models.blocks import parse_boundary
 from models.superresolution import upscale
 from service.volumes.source import SLAB, open_source
-from service.volumes.storage import Folder
+from service.volumes.storage import LocalStorage
 from tests.service.conftest import parts, wait_until
 from tests.service.volumes.test_volumes import send
 from tests.service.wire import dataset, noise
@@ -173,8 +173,8 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
     service = parts(client)
 
     async def come_and_go() -> int:
-        card = service.shelf.card(LEARNED)
-        view = await service.in_thread(lambda: service.library.view("box", card))
+        card = service.registry.card(LEARNED)
+        view = await service.in_thread(lambda: service.opener.view("box", card))
         place = view.place("u/c/0/0/0")
         assert place is not None
         first = asyncio.create_task(service.views.chunk(service, view, "u/c/0/0/0", place))
@@ -298,7 +298,7 @@ def test_moments_of_a_stream_are_those_of_the_whole(
     monkeypatch.setattr("service.volumes.source.SLAB", slab)
     velocity = noise(2, 3, 11, 5, 6) + 100
     dataset(velocity).to_zarr(tmp_path / "a.zarr", consolidated=False)
-    where = Folder("a", tmp_path / "a.zarr")
+    where = LocalStorage("a", tmp_path / "a.zarr")
     source = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
     mean, rms = source.scale(range(2))
     centred = velocity - velocity.mean(axis=(0, 2, 3, 4), dtype=np.float64)[:, None, None, None]

@@ -17,7 +17,7 @@ from zarr.storage import MemoryStore
 
 from service.formats.decompressed_size import BrokenChunkError
 from service.formats.zarr_codecs import NOWHERE, Chunks
-from service.volumes.chunk_cache import Shelter
+from service.volumes.chunk_cache import DiskCache
 from service.volumes.files import write_whole
 from tests.service.wire import dataset, noise
 
@@ -283,5 +283,5 @@ def test_what_others_write_among_blocks_of_views_is_left_alone(tmp_path: Path) -
     for name in ("new", "left"):
         (tmp_path / "view" / name).rename(tmp_path / "view" / f".part-{name}")
     os.utime(tmp_path / "view" / ".part-left", (0, 0))
-    assert Shelter(tmp_path, 10).get("view/u") == b"12345"
+    assert DiskCache(tmp_path, 10).get("view/u") == b"12345"
     assert sorted(path.name for path in (tmp_path / "view").iterdir()) == [".part-new", "u"]
