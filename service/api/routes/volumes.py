@@ -78,7 +78,7 @@ async def delete_volume(service: ServiceDep, name: str) -> None:
     await service.in_thread(lambda: service.volumes.delete(name))
 
 
-@router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(404, 409, 422))
+@router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(400, 404, 409, 422))
 async def rename_volume(service: ServiceDep, name: str, order: Rename) -> Volume:
     """Give a volume another name, so that what came key by key appears whole, and replaces another one at once."""
     await require_idle(service, name)
