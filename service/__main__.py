@@ -8,7 +8,8 @@ import logging
 import math
 import signal
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,7 @@ def serve(host: str, port: int) -> int:
 
     from service import create_app  # noqa: PLC0415
     from service.api.auth import OFF, TokensError  # noqa: PLC0415
+    from service.runtime.connections import BACKLOG, Connection, Connections  # noqa: PLC0415
     from service.runtime.logs import configure  # noqa: PLC0415
     from service.runtime.malloc import keep_tidy  # noqa: PLC0415
     from service.runtime.server import Server  # noqa: PLC0415
@@ -105,6 +107,10 @@ def serve(host: str, port: int) -> int:
         app,
         host=host,
         port=port,
+        # A factory is all that uvicorn asks for.
+        http=cast("type[Connection]", partial(Connection, Connections(settings))),
+        ws="none",
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,  # ours says more
         server_header=False,

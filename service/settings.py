@@ -171,6 +171,26 @@ class Settings(BaseSettings):
         Field(description="Slowest that a body may come on the whole, once `body_idle_s` are over, before 408."),
     ] = 16_384.0
 
+    # Connections: beyond these they are closed.
+    max_connections: Annotated[
+        PositiveInt,
+        Field(
+            description="Most connections at a time; never more than half of the file descriptors that the process may "
+            "open (`ulimit -n`). Beyond that, the connection that has been idle for longest is closed."
+        ),
+    ] = 1000
+    head_s: Annotated[
+        PositiveFloat,
+        Field(description="Longest time for a whole request head to come, from the connection's start or last answer."),
+    ] = 10.0
+    send_idle_s: Annotated[
+        PositiveFloat,
+        Field(
+            description="Longest time for which a client reads nothing of its answer. Once it is over, "
+            "`body_bytes_per_s` is the slowest that an answer may be read, too."
+        ),
+    ] = 30.0
+
     # What a velocity may be.
     max_speed: Annotated[
         PositiveFloat, Field(description="Magnitudes beyond this are taken for fill values and refused.")
