@@ -19,6 +19,7 @@ from eddylift._errors import (
     UnreachableError,
 )
 from eddylift._jobs import AsyncJob, Job
+from eddylift._preparation import open_volume
 from eddylift._progress import Progress, ProgressCallback
 from eddylift._types import Boundary, Card, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
 
@@ -51,4 +52,5 @@ __all__ = [
     "UnauthorizedError",
     "UnexpectedAnswerError",
     "UnreachableError",
+    "open_volume",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from eddylift._codecs import as_array, as_dataset
 from eddylift._errors import InvalidInputError
+from eddylift._files import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +47,41 @@ class Preparation(NamedTuple):
         if self.resample:
             datasets = [_resample.to_uniform(dataset, self.resample) for dataset in datasets]
         return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
+
+
+def open_volume(
+    path: str | Path,
+    *,
+    names: Mapping[str, str] | None = None,
+    drop: Sequence[str] | None = None,
+    resample: str | None = None,
+) -> xr.Dataset:
+    """Open a volume in a file as the command line does: NetCDF, HDF5, a cutout of JHTDB, Zarr, zipped Zarr.
+
+    Args:
+        path: of the file or folder; its content says what it is.
+        names: what variables and dims are to be called, by what they are called.
+        drop: variables over space that are left out.
+        resample: axes that are resampled to uniform cells, such as ``y``; reads the velocity at once.
+
+    Returns:
+        ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x) along ascending axes, and what the file holds beside them.
+        Velocity is read when it is asked for; times are not decoded.
+
+    Raises:
+        InvalidInputError: if the file cannot be read, or holds no velocity; the message names the option that helps.
+    """
+    from eddylift import _velocity  # noqa: PLC0415 needs xarray, which is slow
+
+    dataset = open_dataset(Path(path))
+    try:
+        (prepared,) = Preparation(names, drop, resample).apply(dataset)
+        volume = _velocity.split(prepared, _velocity.find(prepared))
+    except InvalidInputError:
+        dataset.close()
+        raise
+    volume.set_close(dataset.close)
+    return volume
 
 
 def _alike(dataset: xr.Dataset, volume: xr.Dataset | xr.DataArray) -> xr.Dataset | xr.DataArray:

@@ -8,8 +8,7 @@ from typing import Any, Literal, TypedDict
 Card = dict[str, Any]
 """A model's card: name, family, flow, factor, frames, group, parameters, measured errors, sha256 and more."""
 
-AxisBoundary = Literal["periodic", "wall", "open"]
-Boundary = str | Mapping[str, AxisBoundary] | Sequence[str]
+Boundary = str | Mapping[str, str] | Sequence[str]
 """What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` or a list of three (z, y, x), or
 ``{"y": "wall"}``."""
 

@@ -23,6 +23,8 @@ AXES: Final = ("z", "y", "x")
 TIME: Final = "time"
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v", "w")
+# Spacings that differ by more than this part of their mean are meant to; about less the service decides.
+STRETCHED: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,15 @@ def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     return sent.isel(_backwards(dataset))
 
 
+def split(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
+    """Return a dataset with its velocity as u, v, w over ([time,] z, y, x) along ascending axes; nothing is read."""
+    parts = {name: velocity.component(dataset, number) for number, name in enumerate(COMPONENTS)}
+    rest = dataset.drop_vars([*velocity.variables, COMPONENT], errors="ignore")
+    return rest.assign({name: array.drop_vars(COMPONENT, errors="ignore") for name, array in parts.items()}).isel(
+        _backwards(dataset)
+    )
+
+
 def standard(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     """Return a dataset as the service stores one: along ascending axes, and with components labelled u, v, w."""
     if velocity.is_joined and COMPONENT in dataset.coords:
@@ -205,6 +216,13 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
     if array.dims != (axis,) or array.dtype.kind not in "fiu" or " since " in units:
         kind = f"{units or array.dtype} over ({', '.join(map(str, array.dims))})"
         message = f"{axis} is {kind}, expected the positions of the cells along {axis} as numbers"
+        raise InvalidInputError(message)
+    steps = np.abs(np.diff(array.values.astype(np.float64)))
+    if steps.size and np.ptp(steps) > STRETCHED * steps.mean():
+        message = (
+            f"{axis} is stretched, spaced by {steps.min():.4g} to {steps.max():.4g}; resample='{axis}' (on the command "
+            f"line --resample {axis}) puts it on uniform cells"
+        )
         raise InvalidInputError(message)
 
 

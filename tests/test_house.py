@@ -49,7 +49,8 @@ def distributions(module: str) -> frozenset[str]:
     ("room", "others", "requirements"),
     [
         ("models", set(), ["jaxtyping", "numpy", "safetensors", "torch"]),
-        ("training", {"models"}, EXTRAS["train"]),
+        # Files are read by the client's reader, which needs no torch.
+        ("training", {"models", "eddylift"}, EXTRAS["train"]),
         ("service", {"models"}, EXTRAS["server"]),
         ("eddylift", set(), PROJECT["dependencies"] + EXTRAS["zarr"]),
     ],

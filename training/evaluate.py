@@ -21,7 +21,7 @@ from models.metrics.report import report
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
-from training.recordings import add_naming, open_dataset
+from training.recordings import add_reading, open_dataset, reading
 
 if TYPE_CHECKING:
     import argparse
@@ -173,7 +173,7 @@ def table(cards: Sequence[Card], run: str) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="held-out runs or files, as for train")
-    add_naming(parser)
+    add_reading(parser)
     parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="measure models that take so many")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--models", nargs="*", help="only these (default: all)")
@@ -189,9 +189,9 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     catalogue = Catalogue(args.weights)
     if args.ship:
-        shipped = open_dataset(args.ship, args.flow, args.boundary)
+        shipped = open_dataset(args.ship, **reading(args))
         print(catalogue.write_held_out(shipped.flow, list(samples(shipped, args.frames))[-1]))
-    runs = [open_dataset(path, args.flow, args.boundary) for path in args.data]
+    runs = [open_dataset(path, **reading(args)) for path in args.data]
     cards = [catalogue.card(name) for name in args.models or catalogue.names()]
     cards = [evaluate(catalogue, card, runs, args.device) for card in cards if card.frames == args.frames]
     for held_out in runs:

@@ -25,7 +25,7 @@ from models.networks import FAMILIES, Architecture, Network
 from models.operators import trilinear
 from models.superresolution import SuperResolution
 from training.dataset import require_alike
-from training.recordings import add_naming, open_dataset
+from training.recordings import add_reading, open_dataset, reading
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, help="folders of runs, or Zarr, NetCDF and HDF5 files"
     )
-    add_naming(parser)
+    add_reading(parser)
     parser.add_argument(
         "--frames", type=int, choices=[1, 3], default=1, help="time levels in; the middle one is answered"
     )
@@ -250,7 +250,7 @@ def architecture_of(args: argparse.Namespace) -> Architecture:
 def run(args: argparse.Namespace) -> int:
     """Train, report, and store."""
     torch.set_num_threads(args.threads)
-    runs = [open_dataset(path, args.flow, args.boundary) for path in args.data]
+    runs = [open_dataset(path, **reading(args)) for path in args.data]
     require_alike(runs)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(args.steps, rate=args.rate, seed=args.seed, augment=args.augment, precision=precision)

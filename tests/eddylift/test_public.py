@@ -40,6 +40,7 @@ def test_public_names() -> None:
         "UnauthorizedError",
         "UnexpectedAnswerError",
         "UnreachableError",
+        "open_volume",
     ]
     assert all(hasattr(eddylift, name) for name in eddylift.__all__)
 

@@ -71,11 +71,21 @@ def write_jhtdb(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
     return path
 
 
+def write_giverny(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
+    """Giverny keeps a step a variable; a file of several is read like one of the cutout service."""
+    dims = ("zcoor", "ycoor", "xcoor", "values")
+    steps = {f"velocity_{step:04d}": (dims, np.moveaxis(values, 0, -1)) for step, values in enumerate(field, start=1)}
+    axes = {f"{axis}coor": values for axis, values in coordinates(field.shape[2:]).items()}
+    xr.Dataset(steps, {**axes, "values": ["ux", "uy", "uz"]}, attrs).to_netcdf(path)
+    return path
+
+
 WRITERS = [
     pytest.param(write_components, "flow.zarr", id="zarr"),
     pytest.param(write_components, "flow.nc", id="netcdf"),
     pytest.param(write_one_array, "flow.nc", id="component"),
     pytest.param(write_jhtdb, "flow.h5", id="jhtdb"),
+    pytest.param(write_giverny, "flow.h5", id="giverny"),
 ]
 
 
@@ -91,6 +101,21 @@ def test_files_are_read_as_they_are_meant(tmp_path: Path, write: Callable[..., P
     wanted = field[:, :, where[0]][:, :, :, where[1]][:, :, :, :, where[2]]
     assert np.array_equal(found.window(1, where, 1), wanted[1:2])
     assert np.array_equal(found.window(0, where, 3), wanted)
+
+
+def test_other_names_and_stretched_axes(tmp_path: Path) -> None:
+    field = velocity()
+    plain = write_components(tmp_path / "plain.nc", field)
+    with xr.open_dataset(plain) as dataset:
+        other = dataset.load().rename(u="Ux", v="Uy", w="Uz", z="lev").assign(p=("lev", np.zeros(16)))
+        other.assign_coords(y=dataset.y**2, x=dataset.x.astype("f4") + 3000).to_netcdf(tmp_path / "other.nc")
+    names = {"Ux": "u", "Uy": "v", "Uz": "w", "lev": "z"}
+    found = open_dataset(tmp_path / "other.nc", "jet", "open", names=names, drop=["p"], resample="y")
+    assert found.length == pytest.approx((1.6, 2.3**2 - 0.1**2, 6.0), rel=1e-3)
+    everywhere = tuple(np.arange(n) for n in CELLS)
+    window = found.window(1, everywhere, 1)  # type: ignore[arg-type]
+    assert window.shape == (1, 3, *CELLS)
+    assert not np.allclose(window[0], field[1])
 
 
 def test_files_may_say_themselves_what_they_are(tmp_path: Path) -> None:
@@ -206,17 +231,21 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
     [
         (
             edited(lambda d: d.drop_vars("w")),
-            r"expected variables u, v, w or one with a component dim, got \['u', 'v'\]",
+            r"expected variables u, v, w over .*; got u\(.*\), v\(",
         ),
-        (edited(lambda d: d.rename(y="height")), "dims must be z, y, x and perhaps time"),
-        (edited(lambda d: d.assign_coords(y=d.y**2)), "y must be 12 evenly spaced, growing coordinates"),
-        (edited(lambda d: d.assign_coords(x=-d.x)), "x must be 20 evenly spaced, growing coordinates"),
+        (edited(lambda d: d.rename(z="lev", y="lat")), r"--names lev:z,lat:y\)"),
+        (edited(lambda d: d.assign(p=d.u)), r"--drop p\)"),
+        (edited(lambda d: d.assign_coords(y=d.y**2)), r"y is stretched, .*--resample y\)"),
+        (
+            edited(lambda d: d.assign_coords(y=d.y + 0.005 * (d.y > 1))),
+            "y must be 12 evenly spaced, growing coordinates",
+        ),
         (edited(lambda d: d.astype("int32")), "velocity must be real floating-point numbers, not int32"),
         (jhtdb(replace("Velocity_0002", np.zeros((4, 4, 4, 3)))), "all of one shape"),
         (jhtdb(replace("ycoor", np.zeros(12))), "y must be 12 evenly spaced"),
-        (jhtdb(replace("zcoor", np.arange(5.0))), "z must be 16 evenly spaced, growing coordinates, got 5"),
-        (lambda folder: folder / "nothing.zarr", "is neither the folder of a run nor a"),
-        (lambda folder: folder, "is neither the folder of a run nor a"),
+        (jhtdb(replace("zcoor", np.arange(5.0))), "conflicting sizes for dimension 'z'"),
+        (lambda folder: folder / "nothing.zarr", "nothing.zarr does not exist"),
+        (lambda folder: folder, "is a folder, and cannot be read as a Zarr group"),
     ],
 )
 def test_what_is_not_clear_is_refused(tmp_path: Path, write: Callable[[Path], Path], message: str) -> None:

@@ -65,7 +65,7 @@ def catch(client: Client, integers: NDArray[np.int64]) -> None:
         client.upscale(integers, model="trilinear-x4")  # type: ignore[type-var]
         client.upscale("coarse.nc", model="trilinear-x4")  # type: ignore[type-var]
         client.validate(None, None, model="trilinear-x4")  # type: ignore[arg-type]
-        client.upscale(xr.Dataset(), model="trilinear-x4", boundary={"y": "round"})  # type: ignore[dict-item]
+        client.upscale(xr.Dataset(), model="trilinear-x4", boundary={"y": 1})  # type: ignore[dict-item]
     except ServiceError as error:
         assert_type(error.status, int)
         assert_type(error.errors, tuple[FieldError, ...])
