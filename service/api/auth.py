@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, ge
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.api.errors import responses
-from service.problems import FieldError, Problem
+from service.api.errors import HttpProblem, responses
+from service.problems import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,14 +143,14 @@ class Access:
         return same[0] if same else None
 
 
-def unauthorized(*, sent: bool) -> Problem:
+def unauthorized(*, sent: bool) -> HttpProblem:
     """401: no token, or one that is not known."""
     value = "a token that is not known here" if sent else None
     expected = "Bearer and a token of this service"
     detail = f"Authorization is {value or 'missing'}; expected {expected}"
     challenge = f'{CHALLENGE}, error="invalid_token"' if sent else CHALLENGE
     headers = {"WWW-Authenticate": challenge}
-    return Problem(401, "unauthorized", detail, errors=[FieldError("Authorization", value, expected)], headers=headers)
+    return HttpProblem("unauthorized", detail, [FieldError("Authorization", value, expected)], headers=headers)
 
 
 def bearer(request: Request) -> Token | None:
@@ -186,9 +186,9 @@ class RequireScope:
         if not token.allows(self.scope):
             value, expected = f"a token of scope {token.scope}", f"one of scope {self.scope}"
             headers = {"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{self.scope}"'}
-            errors = [FieldError("Authorization", value, expected)]
+            fields = [FieldError("Authorization", value, expected)]
             detail = f"Authorization is {value}; expected {expected}"
-            raise Problem(403, "forbidden", detail, errors=errors, headers=headers)
+            raise HttpProblem("forbidden", detail, fields, headers=headers)
         return token
 
 

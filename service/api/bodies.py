@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
+from service.api.errors import HttpProblem
 from service.formats.containers import Body
-from service.problems import Problem, malformed, too_large, unsupported
+from service.problems import malformed, too_large, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -76,11 +77,11 @@ def bounded(receive: Receive, settings: Settings) -> Receive:
     return receive_bounded
 
 
-def _late(settings: Settings, *, slow: bool) -> Problem:
+def _late(settings: Settings, *, slow: bool) -> HttpProblem:
     detail = f"no more of the body came for {settings.body_idle_s:g} s"
     if slow:
         detail = f"the body came at less than {settings.body_bytes_per_s:g} bytes per second"
-    return Problem(408, "timeout", detail, headers={"Connection": "close"})
+    return HttpProblem("timeout", detail, headers={"Connection": "close"})
 
 
 async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator[bytes]:

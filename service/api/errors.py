@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import json
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -12,13 +13,45 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service.problems import FieldError, Problem
+from service.runtime.logs import request_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from fastapi import FastAPI, Request
 
 MEDIA_TYPE: Final = "application/problem+json"
 # As nginx calls a client that hung up; there is no official one.
 GONE: Final = 499
+
+# Status and title of each kind of problem.
+KINDS: Final[dict[str, tuple[int, str]]] = {
+    "malformed": (400, "The body is not what it says it is"),
+    "unauthorized": (401, "A token is asked for"),
+    "forbidden": (403, "It may not be used"),
+    "unknown-model": (404, "There is no such model"),
+    "unknown-volume": (404, "There is no such volume"),
+    "unknown-key": (404, "There is no such key"),
+    "unknown-job": (404, "There is no such job"),
+    "no-sample": (404, "There is no held-out sample"),
+    "no-symmetry": (404, "No symmetry"),
+    "timeout": (408, "The body did not come in time"),
+    "taken": (409, "There is something else already"),
+    "changed": (409, "It is not what it was"),
+    "too-large": (413, "Over a limit of this service"),
+    "unsupported": (415, "Not a container that is read here"),
+    "range": (416, "The range lies outside"),
+    "unfit": (422, "A field does not fit"),
+    "busy": (429, "All places are taken"),
+    "internal": (500, "The service failed"),
+    "storage": (502, "An object store cannot be reached"),
+    "unready": (503, "Not ready"),
+    "overdue": (503, "The device was not free in time"),
+    "unloadable": (503, "A model cannot be loaded"),
+    "out-of-memory": (503, "A block does not fit the device"),
+    "workers-lost": (503, "Workers died"),
+    "no-room": (507, "There is no room left"),
+}
 
 SCHEMA: Final[dict[str, Any]] = {
     "title": "Problem",
@@ -65,12 +98,61 @@ _MEANINGS: Final = {
 }
 
 
+class HttpProblem(Problem):
+    """A refusal that concerns HTTP alone.
+
+    Args:
+        kind: see [`Problem`][service.problems.Problem].
+        detail: the same.
+        fields: the same.
+        headers: to send along.
+        status: of what the framework refuses, whose kinds are not in the table.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        fields: Sequence[FieldError] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(kind, detail, fields)
+        self.headers = dict(headers or {})
+        self.status = status
+
+
+def status_of(problem: Problem) -> int:
+    """HTTP status of a problem."""
+    if isinstance(problem, HttpProblem) and problem.status is not None:
+        return problem.status
+    return KINDS[problem.kind][0]
+
+
+def document(problem: Problem, instance: str) -> dict[str, Any]:
+    """The problem document, as JSON can hold it."""
+    known = KINDS.get(problem.kind)
+    return {
+        "type": f"urn:eddylift:problem:{problem.kind}",
+        "title": known[1] if known else problem.kind.replace("-", " ").capitalize(),
+        "status": status_of(problem),
+        "detail": problem.detail,
+        "instance": instance,
+        "request_id": request_id.get(),
+        "errors": [each._asdict() for each in problem.fields],
+    }
+
+
 def respond(request: Request, problem: Problem) -> Response:
     """The answer that carries a problem."""
     request.app.state.service.metrics.errors.labels(problem.kind).inc()
+    headers = dict(problem.headers) if isinstance(problem, HttpProblem) else {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
     # In ASCII: what is quoted from a request need not be text that can be encoded.
-    content = json.dumps(problem.document(request.url.path), allow_nan=False)
-    return Response(content, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+    content = json.dumps(document(problem, request.url.path), allow_nan=False)
+    return Response(content, status_of(problem), headers=headers, media_type=MEDIA_TYPE)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -81,14 +163,17 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself: unknown paths, wrong methods, broken multipart."""
     assert isinstance(error, HTTPException)  # noqa: S101 registered for it
+    if isinstance(error.__cause__, Problem):
+        # FastAPI says 400 to whatever ends a body that it reads itself; the body's bounds say why they ended it.
+        return respond(request, error.__cause__)
     kind = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    return respond(request, Problem(error.status_code, kind, str(error.detail), headers=error.headers))
+    return respond(request, HttpProblem(kind, str(error.detail), headers=error.headers, status=error.status_code))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     """Query and path parameters that do not validate."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 registered for it
-    errors = [
+    fields = [
         FieldError(
             ".".join(str(step) for step in entry["loc"][1:]),
             None if entry["type"] == "missing" else str(entry.get("input")),
@@ -96,8 +181,8 @@ async def _on_validation(request: Request, error: Exception) -> Response:
         )
         for entry in error.errors()
     ]
-    detail = "; ".join(f"{entry.field}: {entry.expected}" for entry in errors)
-    return respond(request, Problem(422, "unfit", detail, errors=errors))
+    detail = "; ".join(f"{entry.field}: {entry.expected}" for entry in fields)
+    return respond(request, Problem("unfit", detail, fields))
 
 
 async def _on_gone(_request: Request, _error: Exception) -> Response:

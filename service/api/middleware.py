@@ -136,7 +136,7 @@ class TelemetryMiddleware:
             # It is ours. The log has the trace, the answer does not; one that has begun is broken off.
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if not status:
-                problem = Problem(500, "internal", "the service failed on this request; its log says more")
+                problem = Problem("internal", "the service failed on this request; its log says more")
                 await respond(Request(scope), problem)(scope, receive, give)
         finally:
             self._tell(scope, status or GONE, time.perf_counter() - start, taken, sent)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.responses import FileResponse, Response
 
-from service.problems import Problem
+from service.api.errors import HttpProblem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,5 +94,5 @@ def _bounds(first: str, last: str, size: int) -> tuple[int, int] | None:
         start, stop = int(first), min(int(last) if last else size - 1, size - 1)
     if start > stop:
         detail = f"bytes {first}-{last} lie outside of {size}"
-        raise Problem(416, "range", detail, headers={"Content-Range": f"bytes */{size}"})
+        raise HttpProblem("range", detail, headers={"Content-Range": f"bytes */{size}"})
     return start, stop

@@ -10,7 +10,7 @@ from service.api.bodies import unless_gone
 from service.engine.inference import InferenceRequest, VolumeRequest
 from service.engine.queue import ClosedError, OutOfMemoryError, OverdueError, QueueFullError
 from service.engine.tracing import record
-from service.problems import Problem, busy, retry_after, unready
+from service.problems import Problem, busy, unready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ async def compute(
         model = await service.in_thread(lambda: service.registry.get(card.name))
     except (OSError, ValueError) as error:
         detail = f"{card.name} cannot be loaded: {error}"
-        raise Problem(503, "unloadable", detail, headers={"Retry-After": "60"}) from error
+        raise Problem("unloadable", detail, retry_after=60) from error
     work = await service.in_thread(lambda: prepare(model))
     work.background = background
     with engine_errors_as_problems():
@@ -101,8 +101,8 @@ def engine_errors_as_problems() -> Iterator[None]:
         detail = "more is waiting for the device than may wait"
         raise busy(detail, error.retry_after) from error
     except OverdueError as error:
-        raise Problem(503, "overdue", str(error), headers=retry_after(error.retry_after)) from error
+        raise Problem("overdue", str(error), retry_after=error.retry_after) from error
     except OutOfMemoryError as error:
-        raise Problem(503, "out-of-memory", str(error), headers={"Retry-After": "60"}) from error
+        raise Problem("out-of-memory", str(error), retry_after=60) from error
     except ClosedError as error:
         raise unready(str(error), 5) from error

@@ -87,4 +87,4 @@ class Cluster:
                 raise
             else:
                 return
-        raise Problem(503, "workers-lost", f"workers die over block {tuple(place.block)} of {target.name}")
+        raise Problem("workers-lost", f"workers die over block {tuple(place.block)} of {target.name}")

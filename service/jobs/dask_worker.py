@@ -67,7 +67,7 @@ def fill_block(task: Task, place: BlockIndex) -> None:
     view = service.opener.view(task.source, service.registry.card(task.model), task.look)
     if view.fingerprint != task.fingerprint:
         detail = f"a worker sees another {task.source}, has other weights of {task.model}, or other settings"
-        raise Problem(409, "changed", detail)
+        raise Problem("changed", detail)
     target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
     if there(view, target, place):
         return

@@ -46,7 +46,7 @@ def keep(view: View, target: Storage, chunks: dict[str, bytes], source: Storage)
 def require_unchanged(storage: Storage, source: OpenVolume) -> None:
     """Refuse (409) to go on with a source that is another one by now."""
     if storage.tag().digest != source.tag:
-        raise Problem(409, "changed", f"{source.name} has changed since the job began")
+        raise Problem("changed", f"{source.name} has changed since the job began")
 
 
 def there(view: View, target: Storage, place: BlockIndex) -> bool:

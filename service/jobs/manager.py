@@ -241,7 +241,7 @@ class JobManager:
     def _claim(self, order: JobSpec) -> None:
         """See that no job uses the target."""
         if order.target is not None and self.uses(order.target.rstrip("/")):
-            raise Problem(409, "taken", f"another job uses {order.target}")
+            raise Problem("taken", f"another job uses {order.target}")
 
     def _launch(self, service: Service, job: Job) -> None:
         self._progress[job.id] = Progress()

@@ -193,7 +193,7 @@ class S3Storage:
                     for each in part
                 ]
             if not found:
-                raise Problem(404, "unknown-volume", f"there is nothing at {self.name}")
+                raise Problem("unknown-volume", f"there is nothing at {self.name}")
             tag = self._tag = digested(found)
             self._looked = now
         return tag
@@ -274,7 +274,7 @@ class Storages:
             expected = "the name of a stored volume, or s3://bucket/path of letters, digits and . _ - = +"
             raise invalid_field(field="volume", value=name, expected=expected)
         if not any(inside(name, f"{S3}{allowed}") for allowed in self.settings.s3_buckets):
-            raise Problem(403, "forbidden", f"{name} lies in no bucket that this service may use")
+            raise Problem("forbidden", f"{name} lies in no bucket that this service may use")
         with self._finding:
             if name not in self._buckets:
                 store = S3Store(address[1], prefix=address[2].lstrip("/"), **s3_options(self.settings))
@@ -311,13 +311,13 @@ def reaching(name: str) -> Iterator[None]:
     except BaseError as error:
         logger.warning("%s: %s", name, error)
         reason = type(error).__name__.removesuffix("Error")
-        raise Problem(502, "storage", f"{name} cannot be reached: the object store answers {reason}") from error
+        raise Problem("storage", f"{name} cannot be reached: the object store answers {reason}") from error
 
 
 def require_same(storage: Storage, documents: Mapping[str, bytes]) -> None:
     """Refuse (409) a place where something else than these documents' group has been begun."""
     if fingerprint_of(storage.get(DOCUMENT)) != fingerprint_of(documents[DOCUMENT]):
-        raise Problem(409, "taken", f"there is a volume {storage.name} already, and it is something else")
+        raise Problem("taken", f"there is a volume {storage.name} already, and it is something else")
 
 
 def inside(name: str, outer: str) -> bool:

@@ -70,7 +70,7 @@ class UploadStore:
         """
         path = self.root / checked_name(name)
         if not path.is_dir():
-            raise Problem(404, "unknown-volume", f"there is no volume {name}")
+            raise Problem("unknown-volume", f"there is no volume {name}")
         return path
 
     def keys(self, name: str) -> list[tuple[str, int]]:
@@ -86,7 +86,7 @@ class UploadStore:
         """
         path = self.path(name) / checked_key(key)
         if not path.is_file():
-            raise Problem(404, "unknown-key", f"volume {name} has no key {key}")
+            raise Problem("unknown-key", f"volume {name} has no key {key}")
         return path
 
     async def put(
@@ -120,7 +120,7 @@ class UploadStore:
                 field="key", value=key, expected="a key that no other one lies below or above"
             ) from error
         except OSError as error:
-            raise Problem(507, "no-room", f"{key} cannot be stored: {error.strerror}") from error
+            raise Problem("no-room", f"{key} cannot be stored: {error.strerror}") from error
         finally:
             part.unlink(missing_ok=True)
             self.forget(name)
@@ -170,7 +170,7 @@ class UploadStore:
         try:
             path.rename(target)
         except OSError as error:
-            raise Problem(409, "taken", f"there is a volume {to} already") from error
+            raise Problem("taken", f"there is a volume {to} already") from error
         shutil.rmtree(gone, ignore_errors=True)
         self.forget(name)
         self.forget(to)

@@ -533,7 +533,7 @@ def test_a_volume_is_fetched_and_goes_on_where_it_was_stopped(
     def counted(call: Any, progress: Any = None) -> Any:  # noqa: ANN401
         if "/kept/u/" in call.path and not fetched:
             fetched.append(call.path)
-            raise UnreachableError("gone")  # noqa: EM101
+            raise UnreachableError("gone")
         if "/kept/" in call.path and "after" not in call.params:
             fetched.append(call.path)
         return send(call, progress)

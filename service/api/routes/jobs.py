@@ -29,7 +29,7 @@ POLL_S = 0.5
 async def _find(service: ServiceDep, job: str) -> repository.Job:
     found = await service.in_thread(lambda: service.jobs.repository.get(job))
     if found is None:
-        raise Problem(404, "unknown-job", f"there is no job {job}")
+        raise Problem("unknown-job", f"there is no job {job}")
     return found
 
 

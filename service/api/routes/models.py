@@ -42,7 +42,7 @@ async def get_symmetry(service: ServiceDep, name: str) -> Symmetry:
     card = find_card(name, service)
     if not card.symmetry:
         detail = f"the symmetry of {card.name} was not measured; python -m training evaluate does"
-        raise Problem(404, "no-symmetry", detail)
+        raise Problem("no-symmetry", detail)
     return Symmetry(model=card.name, **card.symmetry)
 
 
@@ -62,7 +62,7 @@ async def post_model_validate(request: Request, service: ServiceDep, name: str) 
     sample = await service.in_thread(find)
     if sample is None:
         detail = f"no held-out sample is shipped for {card.name}"
-        raise Problem(404, "no-sample", detail)
+        raise Problem("no-sample", detail)
     plain = find_card(TRILINEAR, service)
     middle = sample.coarse[len(sample.coarse) // 2]
     baseline = await upscale(request, service, plain, middle[None, None], sample.boundary)

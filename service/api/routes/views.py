@@ -69,7 +69,7 @@ async def get_view(request: Request, service: ServiceDep, volume: str, model: st
     if place is None:
         documents = await service.in_thread(lambda: view.documents)
         if key not in documents:
-            raise Problem(404, "unknown-key", f"the view has no key {key}")
+            raise Problem("unknown-key", f"the view has no key {key}")
         content = documents[key]
         json = key.rpartition("/")[2] == DOCUMENT
         media_type = "application/json" if json else "application/octet-stream"

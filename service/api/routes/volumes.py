@@ -46,7 +46,7 @@ def _describe(service: Service, name: str) -> Volume:
 async def require_idle(service: Service, name: str) -> None:
     """Refuse (409) to change what a job reads or writes."""
     if await service.in_thread(lambda: service.jobs.uses(name)):
-        raise Problem(409, "taken", f"a job uses {name}; cancel it first")
+        raise Problem("taken", f"a job uses {name}; cancel it first")
 
 
 @router.get("", summary="List the volumes")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.api.bodies import bounded
+from service.api.errors import HttpProblem, status_of
 from service.problems import Problem
 from service.settings import Settings
 
@@ -41,9 +42,9 @@ def drain(pieces: Iterator[tuple[float, bytes]], settings: Settings) -> int:
 def test_a_client_that_drips_is_ended() -> None:
     # No pause is too long, but all in all it would go on for 100 s.
     drip = itertools.repeat((0.01, b"x"), 10_000)
-    with pytest.raises(Problem, match="less than 100000 bytes per second") as caught:
+    with pytest.raises(HttpProblem, match="less than 100000 bytes per second") as caught:
         drain(drip, Settings(body_idle_s=0.2, body_bytes_per_s=100_000))
-    assert caught.value.status == 408
+    assert status_of(caught.value) == 408
     assert caught.value.headers == {"Connection": "close"}
 
 
@@ -98,4 +99,4 @@ def test_a_whole_body_is_waited_after_for_ever() -> None:
 def test_too_long() -> None:
     with pytest.raises(Problem) as caught:
         drain(itertools.repeat((0, b"x" * 60), 10), Settings(max_body_bytes=100))
-    assert caught.value.status == 413
+    assert status_of(caught.value) == 413
