@@ -14,7 +14,7 @@ from eddylift import AsyncClient, Client, UnauthorizedError, cli
 from service.api.auth import make_token
 from service.app import create_app
 from service.settings import Settings
-from tests.eddylift.test_service import serving
+from tests.service.servers import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

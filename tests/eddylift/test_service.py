@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
@@ -14,7 +11,6 @@ import h5py
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
 import xarray as xr
 import zarr
 from typer.testing import CliRunner
@@ -38,12 +34,12 @@ from models.catalogue import Catalogue, HeldOut
 from models.superresolution import SuperResolution, upscale
 from service.app import create_app
 from service.settings import Settings
+from tests.service.servers import serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from fastapi import FastAPI
     from numpy.typing import NDArray
 
     from eddylift._calls import Call
@@ -51,23 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TRILINEAR = "trilinear-x4"
 LIMIT = 1 << 20
-
-
-@contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    """Serve an app on a free port of this machine, in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not (server.started and app.state.service.ready):
-            assert thread.is_alive()
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")

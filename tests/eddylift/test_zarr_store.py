@@ -18,7 +18,9 @@ from eddylift import Client, InvalidInputError, RefusedError, UnexpectedAnswerEr
 from service.app import create_app
 from service.settings import Settings
 from tests.eddylift.conftest import problem
-from tests.eddylift.test_service import TRILINEAR, channel, serving, wanted
+from tests.eddylift.test_service import TRILINEAR, channel, wanted
+from tests.service.servers import serving
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +188,7 @@ def test_what_a_job_uses_is_not_changed(client: Client, app: FastAPI, monkeypatc
     write(volume, store)
     batcher, gate = app.state.service.batcher, threading.Event()
     forward = batcher._forward
-    monkeypatch.setattr(batcher, "_forward", lambda *work: gate.wait(30) and forward(*work))
+    monkeypatch.setattr(batcher, "_forward", lambda *work: gate.wait(PATIENCE_S) and forward(*work))
     job = client.submit("busy", "busy-fine", model=TRILINEAR)
     try:
         for change in ({"mode": "a"}, {"mode": "w"}):

@@ -15,7 +15,7 @@ from eddylift import Client
 from eddylift._zarr_store import VolumeStore
 from service.app import create_app
 from service.settings import Settings
-from tests.eddylift.test_service import serving
+from tests.service.servers import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

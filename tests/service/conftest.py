@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from models.superresolution import SuperResolution, upscale
 from service import create_app
 from service.settings import Settings
 from tests.service.wire import noise
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,20 +66,18 @@ def serve(catalogue: Catalogue) -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def client(catalogue: Catalogue) -> Iterator[TestClient]:
     """A service that all tests share which leave it as it was."""
-    app = create_app(Settings(weights=catalogue.folder, device="cpu", threads=1, read_timeout_s=10))
+    app = create_app(Settings(weights=catalogue.folder, device="cpu", threads=1))
     with TestClient(app, raise_server_exceptions=False) as shared:
         wait_until(lambda: shared.get("/health/ready").is_success)
         yield shared
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.005)
 
 
 def parts(client: TestClient) -> Service:
     """The inside of a service."""
     service: Service = client.app.state.service  # type: ignore[attr-defined]
     return service
+
+
+def serve_as_trilinear(client: TestClient, model: SuperResolution) -> None:
+    """Serve another model under the name ``trilinear-x4``."""
+    parts(client).registry._models["trilinear-x4"] = model

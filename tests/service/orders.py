@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import xarray as xr
 
 from models.blocks import parse_boundary
 from models.superresolution import upscale
-from tests.service.conftest import parts, wait_until
+from service.volumes.files import PART
+from tests.service.conftest import parts
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +60,17 @@ def wanted(
     catalogue: Catalogue, source: NDArray[np.float32], boundary: str = "periodic", model: str = LEARNED, block: int = 4
 ) -> Any:  # noqa: ANN401
     return upscale(catalogue.load(model), source, parse_boundary(boundary), block=block)
+
+
+def chunks(volume: Path) -> dict[Path, int]:
+    """When each chunk of a volume was written, in ns."""
+    return {path: path.stat().st_mtime_ns for path in volume.rglob("c/*/*/*") if not path.name.startswith(PART)}
+
+
+def whole_blocks(written: dict[Path, int]) -> dict[Path, int]:
+    """The chunks of blocks of which all three are there."""
+    blocks = Counter(path.parts[-3:] for path in written)
+    return {path: when for path, when in written.items() if blocks[path.parts[-3:]] == 3}
 
 
 class Gate:

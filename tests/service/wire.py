@@ -15,10 +15,13 @@ from zarr.storage import MemoryStore
 
 from models.layers import NOWHERE
 from models.superresolution import SuperResolution
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import httpx2
+    from fastapi.testclient import TestClient
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -106,6 +109,19 @@ def from_zip(content: bytes, *, root: str = "") -> xr.Dataset:
     return opened.load()
 
 
+def send(client: TestClient, name: str, volume: xr.Dataset, **options: Any) -> dict[str, bytes]:  # noqa: ANN401
+    """Upload a volume; returns its objects by their keys."""
+    sent = files_of(volume, **options)
+    for key, content in sent.items():
+        response = client.put(f"/v1/volumes/{name}/{key}", content=content)
+        assert response.status_code == 201, response.text
+    return sent
+
+
+def post(client: TestClient, array: NDArray[Any], model: str = "trilinear-x4") -> httpx2.Response:
+    return client.post("/v1/upscale", params={"model": model}, content=npy(array), headers={"Content-Type": NPY})
+
+
 class Gate(SuperResolution):
     """Trilinear interpolation that waits to be let through, and remembers its batches."""
 
@@ -118,7 +134,7 @@ class Gate(SuperResolution):
 
     def forward(self, coarse: Tensor, mean: Tensor, scale: Tensor, circular: Axes = NOWHERE) -> Tensor:
         self.entered.set()
-        assert self.open.wait(30)
+        assert self.open.wait(PATIENCE_S)
         self.batches.append(len(coarse))
         self.blocks += mean[:, 0].tolist()
         return super().forward(coarse, mean, scale, circular)

@@ -16,8 +16,9 @@ from service import create_app
 from service.__main__ import main, parse, reachable
 from service.engine.registry import choose
 from service.settings import CHECKOUT, Settings
-from tests.service.conftest import parts, wait_until
+from tests.service.conftest import parts
 from tests.service.wire import NPY, noise, npy
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkey
     loaded = threading.Event()
     app = create_app(Settings(weights=catalogue.folder, device="cpu"))
     warm = app.state.service.registry.warm
-    monkeypatch.setattr(app.state.service.registry, "warm", lambda: loaded.wait(30) and warm())
+    monkeypatch.setattr(app.state.service.registry, "warm", lambda: loaded.wait(PATIENCE_S) and warm())
     with TestClient(app) as client:
         assert client.get("/health/live").json()["status"] == "alive"
         for response in (client.get("/health/ready"), client.post(UPSCALE, content=npy(noise(3, 4, 4, 4)))):

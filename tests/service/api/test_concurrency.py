@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import numpy as np
@@ -12,39 +12,27 @@ import pytest
 import torch
 
 from models.superresolution import upscale
-from tests.service.conftest import parts, wait_until
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import NPY, Cramped, Gate, dataset, from_npy, noise, npy
+from tests.service.conftest import parts, serve_as_trilinear
+from tests.service.orders import LEARNED
+from tests.service.wire import NPY, Cramped, Gate, dataset, from_npy, noise, npy, post, send
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
     from pathlib import Path
 
-    import httpx2
     from fastapi.testclient import TestClient
-    from numpy.typing import NDArray
     from starlette.types import Message
 
     from models.catalogue import Catalogue
-    from models.superresolution import SuperResolution
     from service.engine.inference import InferenceRequest, InferenceResult
 
-LEARNED = "relaxed-isotropic-x4"
 CLIENTS = 8
-
-
-def post(client: TestClient, array: NDArray[Any], model: str = "trilinear-x4") -> httpx2.Response:
-    return client.post("/v1/upscale", params={"model": model}, content=npy(array), headers={"Content-Type": NPY})
 
 
 def metric(client: TestClient, name: str, **labels: str) -> float:
     return parts(client).metrics.registry.get_sample_value(f"eddylift_{name}", labels) or 0.0
-
-
-def put(client: TestClient, model: SuperResolution) -> None:
-    """Serve another model as ``trilinear-x4``."""
-    parts(client).registry._models["trilinear-x4"] = model
 
 
 def test_eight_clients_are_computed_together(
@@ -71,31 +59,31 @@ def test_eight_clients_are_computed_together(
 
 def test_small_requests_pass_a_large_one(serve: Callable[..., TestClient]) -> None:
     client, gate = serve(block=4, max_batch_blocks=2), Gate()
-    put(client, gate)
+    serve_as_trilinear(client, gate)
     with ThreadPoolExecutor(2) as clients:
         large = clients.submit(post, client, noise(3, 4, 4, 160))
-        assert gate.entered.wait(30)
+        assert gate.entered.wait(PATIENCE_S)
         small = clients.submit(post, client, noise(3, 4, 4, 4))
         wait_until(lambda: metric(client, "queue_blocks") == 39)
         gate.open.set()
-        assert small.result(30).status_code == 200
-        assert large.result(30).status_code == 200
+        assert small.result(PATIENCE_S).status_code == 200
+        assert large.result(PATIENCE_S).status_code == 200
     assert sum(gate.batches) == 41
 
 
 @pytest.mark.parametrize("limit", [{"max_requests": 1}, {"max_queue_cells": 64}])
 def test_a_full_service_says_when_to_come_back(serve: Callable[..., TestClient], limit: dict[str, int]) -> None:
     client, gate = serve(**limit), Gate()
-    put(client, gate)
+    serve_as_trilinear(client, gate)
     with ThreadPoolExecutor(1) as clients:
         first = clients.submit(post, client, noise(3, 4, 4, 4))
-        assert gate.entered.wait(30)
+        assert gate.entered.wait(PATIENCE_S)
         refused = post(client, noise(3, 4, 4, 4))
         assert refused.status_code == 429
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert int(refused.headers["Retry-After"]) >= 1
         gate.open.set()
-        assert first.result(30).status_code == 200
+        assert first.result(PATIENCE_S).status_code == 200
     wait_until(lambda: metric(client, "open_requests") == 0 and metric(client, "queue_cells") == 0)
     assert post(client, noise(3, 4, 4, 4)).status_code == 200
     assert metric(client, "errors_total", kind="busy") == 1
@@ -104,7 +92,7 @@ def test_a_full_service_says_when_to_come_back(serve: Callable[..., TestClient],
 def test_a_batch_that_does_not_fit_is_served_in_parts(serve: Callable[..., TestClient]) -> None:
     client, coarse = serve(block=4), noise(3, 4, 4, 32)
     right = from_npy(post(client, coarse).content)
-    put(client, Cramped(3, torch.OutOfMemoryError("full")))
+    serve_as_trilinear(client, Cramped(3, torch.OutOfMemoryError("full")))
     np.testing.assert_array_equal(from_npy(post(client, coarse).content), right)
     assert metric(client, "out_of_memory_total") >= 1
 
@@ -115,19 +103,19 @@ def test_a_batch_that_does_not_fit_is_served_in_parts(serve: Callable[..., TestC
 def test_a_block_that_cannot_be_computed(serve: Callable[..., TestClient], error: Exception, status: int) -> None:
     client = serve()
     right = parts(client).registry.get("trilinear-x4")
-    put(client, Cramped(0, error))
+    serve_as_trilinear(client, Cramped(0, error))
     response = post(client, noise(3, 4, 4, 4))
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "secret" not in response.text
-    put(client, right)
+    serve_as_trilinear(client, right)
     assert post(client, noise(3, 4, 4, 4)).status_code == 200
 
 
 @pytest.mark.parametrize("sent", [0, 100, None], ids=["before its body", "in its body", "while it waits"])
 def test_a_client_that_leaves_leaves_nothing_behind(serve: Callable[..., TestClient], sent: int | None) -> None:
     client, gate = serve(block=4, max_batch_blocks=1), Gate()
-    put(client, gate)
+    serve_as_trilinear(client, gate)
     body = npy(noise(3, 4, 4, 40))
     arrived: list[Message] = [{"type": "http.request", "body": body[:sent], "more_body": sent is not None}]
 
@@ -164,18 +152,18 @@ def test_a_client_that_leaves_leaves_nothing_behind(serve: Callable[..., TestCli
 
 def test_a_request_that_the_device_does_not_begin_in_time_is_refused(serve: Callable[..., TestClient]) -> None:
     client, gate = serve(request_deadline_s=0.2), Gate()
-    put(client, gate)
+    serve_as_trilinear(client, gate)
     with ThreadPoolExecutor(2) as clients:
         begun = clients.submit(post, client, noise(3, 4, 4, 4))
-        assert gate.entered.wait(30)
-        late = clients.submit(post, client, noise(3, 4, 4, 4)).result(30)
+        assert gate.entered.wait(PATIENCE_S)
+        late = clients.submit(post, client, noise(3, 4, 4, 4)).result(PATIENCE_S)
         assert late.status_code == 503
         assert late.json()["type"] == "urn:eddylift:problem:overdue"
         assert int(late.headers["Retry-After"]) >= 1
         assert metric(client, "queue_blocks") == 0
         # This one took longer, but was begun.
         gate.open.set()
-        assert begun.result(30).status_code == 200
+        assert begun.result(PATIENCE_S).status_code == 200
     assert gate.batches == [1]
 
 

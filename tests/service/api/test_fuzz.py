@@ -24,8 +24,7 @@ from service.formats.sandbox import read_body
 from service.problems import Problem
 from service.settings import Settings
 from tests.service.conftest import parts
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, netcdf, noise, npy, zipped
+from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, netcdf, noise, npy, send, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,13 +184,11 @@ def fuzzed(catalogue: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from fastapi.testclient import TestClient  # noqa: PLC0415
 
     from service import create_app  # noqa: PLC0415
-    from tests.service.conftest import wait_until  # noqa: PLC0415
+    from tests.waiting import wait_until  # noqa: PLC0415
 
     data: Path = tmp_path_factory.mktemp("data")
     app = create_app(
-        LIMITS.model_copy(
-            update={"weights": catalogue.folder, "device": "cpu", "threads": 1, "data": data, "read_timeout_s": 10.0}
-        )
+        LIMITS.model_copy(update={"weights": catalogue.folder, "device": "cpu", "threads": 1, "data": data})
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         wait_until(lambda: client.get("/health/ready").is_success)

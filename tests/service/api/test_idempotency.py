@@ -12,8 +12,7 @@ from service.api.auth import make_token
 from service.jobs.repository import JobRepository, JobSpec
 from tests.service.conftest import parts
 from tests.service.orders import ORDER, finish
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import dataset, noise
+from tests.service.wire import dataset, noise, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable

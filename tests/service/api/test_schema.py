@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import dataset, noise
+from tests.service.wire import dataset, noise, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from service.engine.device import Device
 from service.engine.inference import VolumeRequest
 from service.engine.queue import PRECEDENCE, ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError
 from service.runtime.metrics import Metrics
-from tests.service.conftest import wait_until
 from tests.service.wire import Cramped, Gate, noise
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -69,7 +69,7 @@ def request(
 
 def check(made: VolumeRequest, future: Future[InferenceResult]) -> None:
     """Its answer is what the model makes of it by itself."""
-    answer = future.result(30)
+    answer = future.result(PATIENCE_S)
     block = max(made.plan.block_shape)
     wanted = upscale(SuperResolution(), made.sources[0], made.plan.boundary, block=block)
     np.testing.assert_array_equal(answer.fine[0], wanted)
@@ -82,14 +82,14 @@ def sample(batcher: Batcher, name: str, **labels: str) -> float:
 def test_works_waiting_together_are_computed_together(start: Start) -> None:
     gate, batcher = Gate(), start()
     first = batcher.submit(request(gate, seed=9))
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(PATIENCE_S)
     requests = [request(gate, seed=seed) for seed in range(5)]
     futures = [batcher.submit(each) for each in requests]
     assert sample(batcher, "queue_blocks") == 5
     gate.open.set()
     for made, future in zip(requests, futures, strict=True):
         check(made, future)
-    assert first.result(30).fine.shape == (1, 3, 16, 16, 16)
+    assert first.result(PATIENCE_S).fine.shape == (1, 3, 16, 16, 16)
     assert gate.batches == [1, 5]
     assert sample(batcher, "batch_requests_sum", model="gate") == 6
     assert sample(batcher, "queue_blocks") == sample(batcher, "queue_cells") == 0
@@ -103,7 +103,7 @@ def test_the_first_block_waits_for_others(start: Start) -> None:
     assert not gate.batches
     futures.append(batcher.submit(request(gate, seed=2)))
     for future in futures:
-        future.result(30)
+        future.result(PATIENCE_S)
     assert gate.batches == [3]
 
 
@@ -111,7 +111,7 @@ def test_the_first_block_does_not_wait_for_ever(start: Start) -> None:
     gate, batcher = Gate(), start(wait_s=0.05)
     gate.open.set()
     begin = time.monotonic()
-    answer = batcher.submit(request(gate)).result(30)
+    answer = batcher.submit(request(gate)).result(PATIENCE_S)
     assert time.monotonic() - begin >= 0.05
     assert answer.queue_seconds >= 0.04
 
@@ -133,25 +133,25 @@ def test_blocks_that_differ_are_computed_apart(start: Start) -> None:
 def test_a_batch_holds_so_many_blocks_and_cells(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=4)
     gate.open.set()
-    batcher.submit(request(gate, 4, 4, 40)).result(30)
+    batcher.submit(request(gate, 4, 4, 40)).result(PATIENCE_S)
     assert gate.batches == [4, 4, 2]
     gate.batches.clear()
     # Blocks of 4 x 4 x 4 with a halo of one along x alone, which they do not span.
     batcher = start(batch_cells=2 * 4 * 4 * 6 + 1)
-    batcher.submit(request(gate, 4, 4, 20)).result(30)
+    batcher.submit(request(gate, 4, 4, 20)).result(PATIENCE_S)
     assert gate.batches == [2, 2, 1]
     gate.batches.clear()
-    start(batch_cells=1).submit(request(gate, 4, 4, 8)).result(30)
+    start(batch_cells=1).submit(request(gate, 4, 4, 8)).result(PATIENCE_S)
     assert gate.batches == [1, 1]
 
 
 def test_a_large_volume_does_not_hold_up_small_ones(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=2)
     large = batcher.submit(request(gate, 4, 4, 80, seed=1))
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(PATIENCE_S)
     small = [batcher.submit(request(gate, 4, 4, 8, seed=seed)) for seed in (2, 3)]
     gate.open.set()
-    large.result(30)
+    large.result(PATIENCE_S)
     assert all(future.done() for future in small)
     # Two blocks of the large one were taken before the others came; then each request gives one in turn.
     order = np.round(gate.blocks).astype(int).tolist()
@@ -162,10 +162,10 @@ def test_a_large_volume_does_not_hold_up_small_ones(start: Start) -> None:
 def test_works_of_another_key_get_their_turn(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
     batcher.submit(request(gate, 4, 4, 40, seed=1))
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(PATIENCE_S)
     other = batcher.submit(request(gate, 4, 4, 5, seed=2, block=5))
     gate.open.set()
-    other.result(30)
+    other.result(PATIENCE_S)
     assert np.round(gate.blocks).tolist().index(2) <= 2
 
 
@@ -189,10 +189,10 @@ def test_a_batch_that_does_not_fit_is_halved(start: Start, error: Exception) -> 
 def test_larger_batches_are_tried_again_later(start: Start) -> None:
     model = Cramped(1, torch.OutOfMemoryError("full"))
     batcher = start(batch_blocks=2)
-    batcher.submit(request(model, 4, 4, 8)).result(30)
+    batcher.submit(request(model, 4, 4, 8)).result(PATIENCE_S)
     model.room = 2
     model.batches.clear()
-    batcher.submit(request(model, 4, 4, 4 * (RECOVERY + 4))).result(30)
+    batcher.submit(request(model, 4, 4, 4 * (RECOVERY + 4))).result(PATIENCE_S)
     assert model.batches[0] == 1
     assert model.batches[-1] == 2
 
@@ -211,21 +211,21 @@ def test_a_block_that_never_fits_fails_its_request_alone(start: Start) -> None:
     requests = [request(model, seed=seed) for seed in (1, 7, 2, 3)]
     futures = [batcher.submit(made) for made in requests]
     with pytest.raises(OutOfMemoryError, match="4 x 4 x 4"):
-        futures[1].result(30)
+        futures[1].result(PATIENCE_S)
     for index in (0, 2, 3):
         check(requests[index], futures[index])
     model.error = ZeroDivisionError("a bug")
     futures = [batcher.submit(request(model, seed=seed)) for seed in (1, 7, 2, 3)]
     with pytest.raises(ZeroDivisionError):
-        futures[1].result(30)
-    assert all(futures[index].result(30) for index in (0, 2, 3))
+        futures[1].result(PATIENCE_S)
+    assert all(futures[index].result(PATIENCE_S) for index in (0, 2, 3))
     assert sample(batcher, "queue_cells") == 0
 
 
 def test_nobody_computes_what_nobody_waits_for(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
     left = batcher.submit(request(gate, 4, 4, 400, seed=1))
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(PATIENCE_S)
     stays = request(gate, seed=2)
     waiting = batcher.submit(stays)
     assert left.cancel()
@@ -240,14 +240,14 @@ def test_the_queue_has_an_end(start: Start) -> None:
     gate, batcher = Gate(), start(queue_cells=200)
     # One request alone may be larger.
     first = batcher.submit(request(gate, 4, 4, 16))
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(PATIENCE_S)
     with pytest.raises(QueueFullError) as refusal:
         batcher.submit(request(gate))
     assert refusal.value.retry_after >= 0
     gate.open.set()
-    first.result(30)
+    first.result(PATIENCE_S)
     wait_until(lambda: sample(batcher, "queue_cells") == 0)
-    batcher.submit(request(gate)).result(30)
+    batcher.submit(request(gate)).result(PATIENCE_S)
 
 
 def blocks_of(gate: Gate) -> list[int]:
@@ -279,8 +279,8 @@ def test_neither_line_starves(start: Start, edge: int) -> None:
     others = request(gate, 4, 4, 4 * 100, seed=1)
     behind = request(gate, 4, 4, edge * 20, seed=2, block=edge, background=True)
     start(others, behind, batch_blocks=1)
-    others.future.result(30)
-    behind.future.result(30)
+    others.future.result(PATIENCE_S)
+    behind.future.result(PATIENCE_S)
     # Of one block, halos along x included.
     ahead, back = 4 * 4 * 6, 4 * 4 * (edge + 2)
     order = blocks_of(gate)
@@ -304,8 +304,8 @@ def test_nothing_is_owed_for_times_without_work(start: Start) -> None:
     device.when[50] = lambda: batcher.submit(second)
     batcher = start(device=device, batch_blocks=1)
     batcher.submit(first)
-    first.future.result(30)
-    second.future.result(30)
+    first.future.result(PATIENCE_S)
+    second.future.result(PATIENCE_S)
     places = [place for place, seed in enumerate(blocks_of(gate)) if seed == 2]
     # The batch that was being computed as it came does not count.
     assert places == [50 + 1 + PRECEDENCE, 50 + 1 + 2 * PRECEDENCE + 1]
@@ -315,7 +315,7 @@ def test_a_work_that_is_overdue_leaves_at_once(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
     begun = request(gate, 4, 4, 8, seed=1)
     first = batcher.submit(begun)
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(PATIENCE_S)
     late = request(gate, 4, 4, 40, seed=2)
     future = batcher.submit(late)
     batcher.expire(late)
@@ -335,10 +335,10 @@ def test_a_batch_takes_no_more_than_the_memory_holds(start: Start) -> None:
     gate, room = Gate(), {"gate": 2 * 4 * 4 * 6 + 1}
     gate.open.set()
     batcher = start(room=room)
-    batcher.submit(request(gate, 4, 4, 20)).result(30)
+    batcher.submit(request(gate, 4, 4, 20)).result(PATIENCE_S)
     assert gate.batches == [2, 2, 1]
     gate.batches.clear()
-    batcher.submit(request(gate, 4, 4, 20, name="other")).result(30)
+    batcher.submit(request(gate, 4, 4, 20, name="other")).result(PATIENCE_S)
     assert gate.batches == [5]
 
 
@@ -424,7 +424,7 @@ def test_what_a_device_tells_late_concerns_one_batch(start: Start) -> None:
     requests = [request(gate, seed=seed) for seed in range(3)]
     batcher = start(*requests, device=device, batch_blocks=1)
     with pytest.raises(RuntimeError, match="illegal"):
-        requests[1].future.result(30)
+        requests[1].future.result(PATIENCE_S)
     check(requests[0], requests[0].future)
     check(requests[2], requests[2].future)
     assert sample(batcher, "queue_cells") == 0
@@ -445,7 +445,7 @@ def test_closing_lets_a_device_finish(start: Start) -> None:
     with batcher._changed:
         for made in requests:
             batcher.submit(made)
-    assert closing.wait(30)
+    assert closing.wait(PATIENCE_S)
     batcher.close()
     check(requests[0], requests[0].future)
     check(requests[1], requests[1].future)
@@ -456,12 +456,12 @@ def test_closing_lets_a_device_finish(start: Start) -> None:
 def test_closing_fails_what_waits(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
     futures = [batcher.submit(request(gate, seed=seed)) for seed in range(3)]
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(PATIENCE_S)
     gate.open.set()
     batcher.close()
     assert not batcher.alive
     for future in futures[1:]:
-        if error := future.exception(30):
+        if error := future.exception(PATIENCE_S):
             assert isinstance(error, ClosedError)
     with pytest.raises(ClosedError):
         batcher.submit(request(gate))

@@ -16,8 +16,8 @@ from service.formats.containers import Body
 from service.formats.sandbox import Sandbox, read_body
 from service.problems import Problem
 from service.settings import Settings
-from tests.service.conftest import wait_until
 from tests.service.wire import NETCDF, NPY, dataset, netcdf, noise, npy
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,10 +13,10 @@ import torch
 
 from models.operators import coarsen
 from service.volumes.source import OpenVolume
-from tests.service.conftest import parts, wait_until
+from tests.service.conftest import parts
 from tests.service.orders import LEARNED, ORDER, THREE, finish, order
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import dataset, noise, npy
+from tests.service.wire import dataset, noise, npy, send
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,12 +115,12 @@ def test_a_comparison_can_be_cancelled_and_resumed(
     def held(self: OpenVolume, *where: Any) -> Any:  # noqa: ANN401
         if self.name == "true":
             begun.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE_S)
         return read(self, *where)
 
     monkeypatch.setattr(OpenVolume, "read", held)
     job = order(client, target=None, reference="true")
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as other:
         cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
         time.sleep(0.2)

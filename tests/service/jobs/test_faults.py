@@ -24,10 +24,10 @@ import xarray as xr
 from models.blocks import PERIODIC
 from models.layers import NOWHERE
 from models.superresolution import SuperResolution, upscale
-from tests.service.api.test_concurrency import LEARNED, post, put
-from tests.service.conftest import parts, wait_until
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import dataset, from_npy, noise, npy
+from tests.service.conftest import parts, serve_as_trilinear
+from tests.service.orders import LEARNED
+from tests.service.wire import dataset, from_npy, noise, npy, post, send
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -336,9 +336,9 @@ def test_clients_leave_at_every_stage(serve: Serve, catalogue: Catalogue, tmp_pa
             )
         ]
         for future in gone:
-            future.result(60)
+            future.result(PATIENCE_S)
         for volume, response in zip(sent, good, strict=True):
-            assert right(response.result(60), upscale(model, volume, PERIODIC, block=4))
+            assert right(response.result(PATIENCE_S), upscale(model, volume, PERIODIC, block=4))
     idle(client)
-    put(client, model)
+    serve_as_trilinear(client, model)
     assert right(post(client, source), upscale(model, source, PERIODIC, block=4))

@@ -24,10 +24,10 @@ from service.problems import Problem
 from service.volumes.files import write_whole
 from service.volumes.source import OpenVolume
 from service.volumes.view import BlockIndex
-from tests.service.conftest import parts, wait_until
+from tests.service.conftest import parts
 from tests.service.orders import LEARNED, ORDER, THREE, Gate, fine, finish, look, order, wanted
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import dataset, noise
+from tests.service.wire import dataset, noise, send
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,12 +114,12 @@ def test_cancelling_stops_the_pass_through_the_source(
     def held(self: OpenVolume, *where: Any) -> Any:  # noqa: ANN401
         reads.append(where)
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         return read(self, *where)
 
     monkeypatch.setattr(OpenVolume, "read", held)
     job = order(client)
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as other:
         cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
         time.sleep(0.2)
@@ -316,12 +316,12 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
     def slow(path: Path, content: bytes, spare: int) -> None:
         if "/c/" in str(path):
             writing.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE_S)
         write_whole(path, content, spare)
 
     monkeypatch.setattr("service.volumes.storage.write_whole", slow)
     job = order(client)
-    assert writing.wait(10)
+    assert writing.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as other:
         cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
         time.sleep(0.2)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,14 +21,14 @@ from service.jobs.lease import ReplicaLease
 from service.jobs.repository import JobRepository, JobSpec
 from service.runtime.server import Server
 from service.settings import CHECKOUT
-from tests.service.conftest import parts, wait_until
+from tests.service.conftest import parts
 from tests.service.orders import LEARNED, ORDER, Gate, fine, finish, look, order, wanted
-from tests.service.runtime.test_server import wait_until_ready
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import NPY, dataset, noise, npy
+from tests.service.servers import ServiceProcess
+from tests.service.wire import NPY, dataset, noise, npy, send
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fastapi.testclient import TestClient
@@ -49,7 +47,7 @@ def test_a_replica_lives_until_its_process_does_not(tmp_path: Path) -> None:
     assert not other.is_alive(one.id)
     code = (
         "import sys, time; from pathlib import Path; from service.jobs.lease import ReplicaLease\n"
-        f"one = ReplicaLease(Path({str(tmp_path)!r})); one.begin(); print(one.id, flush=True); time.sleep(60)"
+        f"one = ReplicaLease(Path({str(tmp_path)!r})); one.begin(); print(one.id, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)  # noqa: S603
     assert process.stdout is not None
@@ -145,40 +143,30 @@ def test_what_a_replica_hands_back_another_takes_up(
 
 @pytest.mark.slow
 def test_upon_sigterm_what_was_admitted_is_answered_and_the_rest_refused(catalogue: Catalogue, tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "EDDYLIFT_WEIGHTS": str(catalogue.folder),
-        "EDDYLIFT_DATA": str(tmp_path / "data"),
-        "EDDYLIFT_DEVICE": "cpu",
-        "EDDYLIFT_THREADS": "1",
-        "EDDYLIFT_BATCH_WAIT_MS": "1500",  # so that it is under way for a while
-        "EDDYLIFT_DRAIN_S": "1",
-    }
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "service", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stderr=subprocess.DEVNULL)  # noqa: S603
-    try:
-        wait_until_ready(address, process)
-        body, headers = npy(noise(3, 8, 8, 8)), {"Content-Type": NPY}
-        with ThreadPoolExecutor(1) as other:
-            asked = other.submit(
-                httpx2.post, f"{address}/v1/upscale?model={LEARNED}", content=body, headers=headers, timeout=60
-            )
-            time.sleep(0.5)
-            process.send_signal(signal.SIGTERM)
-            wait_until(lambda: httpx2.get(f"{address}/health/ready").status_code == 503, 5)
-            assert httpx2.get(f"{address}/health/live").status_code == 200
-            assert (
-                httpx2.post(f"{address}/v1/upscale?model={LEARNED}", content=body, headers=headers).status_code == 503
-            )
-            assert asked.result().status_code == 200
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
+    content, headers = npy(noise(3, 8, 8, 8)), {"Content-Type": NPY}
+    go_on = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield content[:100]
+        assert go_on.wait(PATIENCE_S)
+        yield content[100:]
+
+    with (
+        ServiceProcess(catalogue.folder, data=tmp_path, drain_s=PATIENCE_S, body_idle_s=PATIENCE_S) as service,
+        httpx2.Client(base_url=service.address, timeout=PATIENCE_S) as client,
+        ThreadPoolExecutor(1) as other,
+    ):
+        path = f"/v1/upscale?model={LEARNED}"
+        admitted = other.submit(client.post, path, content=slowly(), headers=headers)
+        wait_until(lambda: "eddylift_open_requests 1.0" in client.get("/metrics").text)
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.get("/health/ready").status_code == 503)
+        assert client.get("/health/live").status_code == 200
+        assert client.post(path, content=content, headers=headers).status_code == 503
+        go_on.set()
+        assert admitted.result().status_code == 200
+        service.process.send_signal(signal.SIGTERM)  # a second one ends the drain
+        assert service.process.wait(PATIENCE_S) == 0
 
 
 def test_what_is_to_be_cancelled_still_is_once_it_runs(tmp_path: Path) -> None:

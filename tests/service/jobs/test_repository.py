@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from service.jobs.repository import Job, JobRepository, JobSpec
-from tests.service.conftest import wait_until
 from tests.service.orders import LEARNED
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,10 @@ from werkzeug.serving import make_server
 from zarr.storage import ObjectStore
 
 from service.settings import Settings
-from tests.service.conftest import parts, wait_until
+from tests.service.conftest import parts
 from tests.service.orders import LEARNED, Gate, finish, look, wanted
-from tests.service.volumes.test_volumes import objects, send
-from tests.service.wire import dataset, noise
+from tests.service.wire import dataset, files_of, noise, send
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -84,7 +84,7 @@ class Server:
 
     def put(self, address: str, content: xr.Dataset) -> None:
         store = self.store(address)
-        for key, value in objects(content).items():
+        for key, value in files_of(content).items():
             obstore.put(store, key, value)
 
     def velocity(self, address: str) -> NDArray[np.float32]:

@@ -21,9 +21,9 @@ from models.blocks import parse_boundary
 from models.superresolution import upscale
 from service.volumes.source import SLAB, open_source
 from service.volumes.storage import LocalStorage
-from tests.service.conftest import parts, wait_until
-from tests.service.volumes.test_volumes import send
-from tests.service.wire import dataset, noise
+from tests.service.conftest import parts
+from tests.service.wire import dataset, noise, send
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,7 @@ def test_readers_of_one_block_share_its_computation(client: TestClient, monkeypa
     forward = service.batcher._forward
 
     def slow(*arguments: Any) -> None:  # noqa: ANN401
-        release.wait(10)
+        release.wait(PATIENCE_S)
         forward(*arguments)
 
     monkeypatch.setattr(service.batcher, "_forward", slow)

@@ -19,7 +19,7 @@ from service.formats.decompressed_size import BrokenChunkError
 from service.formats.zarr_codecs import NOWHERE, Chunks
 from service.volumes.chunk_cache import DiskCache
 from service.volumes.files import write_whole
-from tests.service.wire import dataset, noise
+from tests.service.wire import dataset, noise, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,29 +31,14 @@ if TYPE_CHECKING:
     Serve = Callable[..., TestClient]
 
 
-def objects(content: xr.Dataset, zarr_format: int = 3, **encoding: Any) -> dict[str, bytes]:  # noqa: ANN401
-    store = MemoryStore()
-    each = dict.fromkeys(content.data_vars, encoding) if encoding else None
-    content.to_zarr(store, zarr_format=zarr_format, consolidated=False, encoding=each)
-    return {key: value.to_bytes() for key, value in store._store_dict.items()}
-
-
-def send(client: TestClient, name: str, content: xr.Dataset, **options: Any) -> dict[str, bytes]:  # noqa: ANN401
-    sent = objects(content, **options)
-    for key, value in sent.items():
-        response = client.put(f"/v1/volumes/{name}/{key}", content=value)
-        assert response.status_code == 201, response.text
-    return sent
-
-
 @pytest.fixture
 def client(serve: Serve, tmp_path: Path) -> TestClient:
     return serve(data=tmp_path / "data")
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_what_is_sent_can_be_fetched(client: TestClient, zarr_format: int) -> None:
-    sent = send(client, "box", dataset(noise(3, 4, 5, 6)), zarr_format=zarr_format)
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_is_sent_can_be_fetched(client: TestClient, version: int) -> None:
+    sent = send(client, "box", dataset(noise(3, 4, 5, 6)), version=version)
     for key, value in sent.items():
         response = client.get(f"/v1/volumes/box/{key}")
         assert response.content == value

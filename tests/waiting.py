@@ -1,0 +1,20 @@
+"""Tests wait for events: no outcome may depend on how fast the machine is, or on what else it does."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# How long anything may take that is sure to happen. Only a test that fails ever waits for so long.
+PATIENCE_S: Final = 300.0
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Look again and again until something is true; fail if that takes for ever."""
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end, f"still not true after {PATIENCE_S:g} s"
+        time.sleep(0.01)
