@@ -16,7 +16,7 @@ import uvicorn
 
 from service.runtime.connections import Connection, Connections
 from service.settings import Settings
-from tests.service.conftest import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,14 +77,14 @@ class Server:
     def connect(self, content: bytes = b"") -> socket.socket:
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(60)
+        connection.settimeout(PATIENCE_S)
         connection.connect(("127.0.0.1", self.port))
         connection.sendall(content)
         return connection
 
     def stop(self) -> None:
         self.server.should_exit = self.server.force_exit = True
-        self.thread.join(60)
+        self.thread.join(PATIENCE_S)
 
 
 Start = "Callable[..., Server]"
