@@ -18,7 +18,7 @@ from training.flows.periodic import Flow
 from training.flows.periodic_simulation import PeriodicSimulation, mean_of
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float
+    from jaxtyping import Bool, Complex, Float
     from torch import Tensor
 
     from training.flows.periodic_grid import Grid
@@ -36,11 +36,30 @@ def viscosity(n: int, resolution: float = RESOLUTION) -> float:
 
 
 class Forcing:
-    """Drives the large eddies at a given power, whatever they are."""
+    """Drives the large eddies at a given power, whatever they are.
 
-    def __init__(self, grid: Grid, power: float = 1.0) -> None:
+    Args:
+        grid: where they live.
+        power: what is injected.
+        among: the modes that may be forced; None for all.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        power: float = 1.0,
+        among: Bool[
+            Tensor,
+            (
+                kz  # ky #kx
+            ),
+        ]
+        | None = None,
+    ) -> None:
         self.grid, self.power = grid, power
         self.forced = (grid.k_squared > 0) & (grid.k_squared <= FORCED_WAVENUMBER**2)
+        if among is not None:
+            self.forced = self.forced & among
 
     def __call__(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
         """The force; on scalars there is none."""

@@ -40,12 +40,18 @@ class KolmogorovSimulation(PeriodicSimulation):
         return Flow(grid, modes, nu=viscosity(grid.n), terms=(SteadyForce(),), time=time)
 
     def more(self, flow: Flow) -> Record:
-        """The amplitude U of the mean flow at this moment."""
-        return {"amplitude": 2 * float(flow.modes[0, 1, 0, 0].real)}
+        """Amplitudes U of the mean flow and S of its turbulent stress, ``<u w> = S sin z``."""
+        u, _, w = flow.velocity()
+        z = torch.arange(flow.grid.n, device=u.device, dtype=u.dtype) * flow.grid.spacing
+        stress = 2 * ((u * w).mean(dim=(1, 2)) * torch.sin(z)).mean()
+        return {"amplitude": 2 * float(flow.modes[0, 1, 0, 0].real), "stress": float(stress)}
 
     def known(self, records: list[Record]) -> list[Known]:
-        """The friction factor ``F / U^2 = 0.124 + 5.75 nu / U``."""
+        """The mean balance ``F = S + nu U``, and the friction factor ``F / U^2 = 0.124 + 5.75 nu / U``."""
         amplitude, nu = mean_of(records, "amplitude"), viscosity(self.recipe.n)
-        known = 0.124 + 5.75 * nu / amplitude
+        friction = 0.124 + 5.75 * nu / amplitude
         source = "Musacchio & Boffetta, Phys. Rev. E 89, 2014"
-        return [Known("friction factor", 1 / amplitude**2, known, 0.2 * known, source)]
+        return [
+            Known("stress over force", mean_of(records, "stress") + nu * amplitude, 1.0, 0.1, "momentum balance"),
+            Known("friction factor", 1 / amplitude**2, friction, 0.3 * friction, source),
+        ]

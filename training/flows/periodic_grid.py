@@ -130,13 +130,15 @@ class Grid:
         return total.index_add_(0, shell, density.flatten().double())
 
 
-def refine(modes: Complex[Tensor, "3 kz ky kx"], coarse: Grid, fine: Grid) -> Complex[Tensor, "3 kz2 ky2 kx2"]:
+def refine(
+    modes: Complex[Tensor, "component kz ky kx"], coarse: Grid, fine: Grid
+) -> Complex[Tensor, "component kz2 ky2 kx2"]:
     """Put the same field on a finer grid: the new modes are zero."""
     if fine.cutoff < coarse.cutoff:
         message = f"cannot refine from n = {coarse.n} to n = {fine.n}"
         raise ValueError(message)
     size, k = 2 * fine.cutoff + 1, coarse.cutoff
-    out = modes.new_zeros((3, size, size, fine.cutoff + 1))
+    out = modes.new_zeros((len(modes), size, size, fine.cutoff + 1))
     kept = torch.cat((torch.arange(k + 1), torch.arange(size - k, size))).to(modes.device)
     out[:, kept[:, None], kept[None, :], : k + 1] = modes
     return out

@@ -40,7 +40,7 @@ class Buoyancy:
 class StratifiedSimulation(PeriodicSimulation):
     """See [`Simulation`][training.runs.Simulation]. Option: ``frequency``, that of Brunt and Vaisala, N."""
 
-    usual: ClassVar = {"frequency": 2.0}
+    usual: ClassVar = {"frequency": 1.0}
 
     def start(self, grid: Grid) -> Tensor:
         """Random velocity, and no buoyancy."""
@@ -48,8 +48,9 @@ class StratifiedSimulation(PeriodicSimulation):
         return torch.cat((velocity, torch.zeros_like(velocity[:1])))
 
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
-        """Forced at a power of one."""
-        terms = Forcing(grid), Buoyancy(self.options["frequency"])
+        """Forced at a power of one, but for what varies along z alone or not along z: that would only grow."""
+        among = (grid.kz != 0) & (grid.kx**2 + grid.ky**2 > 0)
+        terms = Forcing(grid, among=among), Buoyancy(self.options["frequency"])
         return Flow(grid, modes, nu=viscosity(grid.n), terms=terms, time=time)
 
     def more(self, flow: Flow) -> Record:

@@ -10,9 +10,9 @@ import torch
 
 from training.flows.decaying import taylor_green
 from training.flows.isotropic import EddyViscosity, Forcing
-from training.flows.kolmogorov import SteadyForce
+from training.flows.kolmogorov import KolmogorovSimulation, SteadyForce
 from training.flows.periodic import Flow, statistics
-from training.flows.periodic_grid import Grid, random_modes
+from training.flows.periodic_grid import Grid, random_modes, refine
 from training.flows.rotating import Coriolis
 from training.flows.stratified import Buoyancy
 
@@ -116,6 +116,30 @@ def test_a_scalar_is_carried_along() -> None:
         flow.step(dt=0.005)
     expected = 0.5 * math.exp(-4 * nu * 0.5) * complex(math.cos(0.7), -math.sin(0.7))
     assert complex(flow.modes[3, 0, 0, 2]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_scalar_is_refined_with_the_flow() -> None:
+    coarse, fine = Grid(12, dtype=DOUBLE), Grid(16, dtype=DOUBLE)
+    modes = torch.cat((random_modes(coarse, 1), random_modes(coarse, 2)[:1]))
+    refined = refine(modes, coarse, fine)
+    torch.testing.assert_close(fine.to_physical(refined, 12), coarse.to_physical(modes), rtol=0, atol=1e-14)
+
+
+def test_what_may_not_be_forced_is_left_alone() -> None:
+    grid = Grid(16, dtype=DOUBLE)
+    modes = random_modes(grid, 1)
+    force = Forcing(grid, 0.7, among=grid.kz != 0)(modes)
+    assert float(force[:, 0].abs().max()) == 0
+    assert grid.inner(force, modes) == pytest.approx(0.7)
+
+
+def test_stress_and_amplitude_of_a_known_kolmogorov_flow() -> None:
+    grid = Grid(16, dtype=DOUBLE)
+    z, _, x = torch.meshgrid(*[torch.arange(16, dtype=DOUBLE) * grid.spacing] * 3, indexing="ij")
+    u = 1.5 * z.cos() + 0.4 * x.cos() * z.sin()
+    field = torch.stack((u, torch.zeros_like(u), x.cos()))
+    found = KolmogorovSimulation.more(None, Flow(grid, grid.to_spectral(field), nu=0.1))  # type: ignore[arg-type]
+    assert found == pytest.approx({"amplitude": 1.5, "stress": 0.2})
 
 
 def test_the_eddy_viscosity_is_that_of_chollet_and_lesieur() -> None:
