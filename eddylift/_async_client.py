@@ -55,6 +55,7 @@ class AsyncClient:
     ) -> None:
         self._http = httpx2.AsyncClient(**_transport.settings(base_url, token, timeout), transport=transport)
         self._retry = stamina.AsyncRetryingCaller(attempts=attempts, **_transport.BACKOFF)
+        self._has_answered = False
 
     async def models(self) -> list[Card]:
         """See `Client.models`."""
@@ -215,10 +216,11 @@ class AsyncClient:
 
     async def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
         content = None if call.body is None else aupload(call.body, report)
-        with _transport.own_errors(self._http.base_url):
+        with _transport.own_errors(self._http.base_url, has_answered=self._has_answered):
             async with self._http.stream(
                 call.method, call.path, params=call.params, headers=headers, content=content
             ) as response:
+                self._has_answered = True
                 download = _transport.Download(response, report)
                 async for piece in response.aiter_bytes(PIECE):
                     download.take(piece)

@@ -60,6 +60,7 @@ class Client:
         self._again = partial(type(self), base_url, token, timeout=timeout, attempts=attempts, transport=transport)
         self._http = httpx2.Client(**_transport.settings(base_url, token, timeout), transport=transport)
         self._retry = stamina.RetryingCaller(attempts=attempts, **_transport.BACKOFF)
+        self._has_answered = False
 
     def models(self) -> list[Card]:
         """List the cards of the models that the service has."""
@@ -309,9 +310,10 @@ class Client:
     def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
         content = None if call.body is None else upload(call.body, report)
         with (
-            _transport.own_errors(self._http.base_url),
+            _transport.own_errors(self._http.base_url, has_answered=self._has_answered),
             self._http.stream(call.method, call.path, params=call.params, headers=headers, content=content) as response,
         ):
+            self._has_answered = True
             download = _transport.Download(response, report)
             for piece in response.iter_bytes(PIECE):
                 download.take(piece)

@@ -38,7 +38,15 @@ class InvalidInputError(EddyliftError, ValueError):
 
 
 class UnreachableError(EddyliftError):
-    """No connection to the service, or it broke before the answer was whole."""
+    """No connection to the service, or it broke before the answer was whole.
+
+    Attributes:
+        is_temporary: whether it can pass by itself; what cannot is not tried again.
+    """
+
+    def __init__(self, message: str, *, is_temporary: bool = True) -> None:
+        super().__init__(message)
+        self.is_temporary = is_temporary
 
 
 class TimedOutError(EddyliftError):

@@ -7,6 +7,8 @@ import datetime as dt
 import http
 import io
 import random
+import socket
+import ssl
 import uuid
 import warnings
 from email.utils import parsedate_to_datetime
@@ -74,7 +76,7 @@ def headers(call: Call[Any]) -> dict[str, str]:
 def pause(error: Exception) -> bool | float:
     """Say when a failed call is tried again: after so many seconds, after a backoff (True), or never (False)."""
     if isinstance(error, _errors.UnreachableError):
-        return True
+        return error.is_temporary
     if not isinstance(error, _errors.ServiceError) or error.status not in RETRIED:
         return False
     if error.retry_after is None:
@@ -86,8 +88,13 @@ def pause(error: Exception) -> bool | float:
 
 
 @contextlib.contextmanager
-def own_errors(base_url: httpx2.URL) -> Iterator[None]:
-    """Raise this package's errors in the place of httpx2's."""
+def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
+    """Raise this package's errors in the place of httpx2's.
+
+    Args:
+        base_url: of the service.
+        has_answered: whether it did before; if it refuses connections now, it may be starting again.
+    """
     try:
         yield
     except httpx2.ConnectTimeout as error:
@@ -101,6 +108,8 @@ def own_errors(base_url: httpx2.URL) -> Iterator[None]:
     except httpx2.DecodingError as error:
         message = f"the answer of {base_url} cannot be decoded: {error}"
         raise _errors.UnexpectedAnswerError(message) from error
+    except httpx2.ConnectError as error:
+        raise _not_connected(error, base_url, has_answered=has_answered) from error
     except httpx2.TransportError as error:
         message = f"cannot reach {base_url}: {str(error) or type(error).__name__}"
         raise _errors.UnreachableError(message) from error
@@ -111,6 +120,34 @@ def warn(answer: Answer, result: object) -> None:
     reported = result.get("warnings") if isinstance(result, dict) else None
     for message in dict.fromkeys([*answer.warnings, *(reported if isinstance(reported, list) else ())]):
         warnings.warn(str(message), _errors.EddyliftWarning, stacklevel=4)
+
+
+def _not_connected(error: httpx2.ConnectError, base_url: httpx2.URL, *, has_answered: bool) -> _errors.UnreachableError:
+    """Say why there is no connection, and what to do if that does not pass by itself."""
+    where = "say where the service is by Client(address), --url or EDDYLIFT_URL"
+    for cause in _causes(error):
+        if isinstance(cause, ConnectionRefusedError):
+            message = f"nothing listens at {base_url}: start the service, or {where}"
+            return _errors.UnreachableError(message, is_temporary=has_answered)
+        if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
+            message = f"there is no host {base_url.host} ({cause.strerror}): {where}"
+            return _errors.UnreachableError(message, is_temporary=False)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            message = f"the certificate of {base_url} is not trusted ({cause}): set SSL_CERT_FILE to its authority's"
+            return _errors.UnreachableError(message, is_temporary=False)
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            message = f"no secure connection to {base_url} ({cause}): does the service speak plain http?"
+            return _errors.UnreachableError(message, is_temporary=False)
+    return _errors.UnreachableError(f"cannot reach {base_url}: {str(error) or type(error).__name__}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give what led to an error, of several addresses of a host each."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+        if isinstance(error, BaseExceptionGroup):
+            yield from error.exceptions
 
 
 class Download:

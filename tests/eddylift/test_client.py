@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import socket
+import ssl
 import time
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx2
 import numpy as np
 import pytest
@@ -112,6 +115,14 @@ def test_validate(ask: Ask, service: FakeService, array: NDArray[np.float32], *,
     assert dict(request.url.params) == {"model": "trilinear-x4"}
 
 
+def test_warnings_of_the_service(ask: Ask, service: FakeService) -> None:
+    headers = [("X-Eddylift-Warning", "periodic, though the card says wall"), ("X-Eddylift-Warning", "two")]
+    service.script = [httpx2.Response(200, json={**REPORT, "warnings": ["two", "three"]}, headers=headers)]
+    with pytest.warns(eddylift.EddyliftWarning) as caught:
+        ask("validate", None, finer(np.zeros((3, 1, 1, 1))), model="trilinear-x4")
+    assert [str(each.message) for each in caught] == ["periodic, though the card says wall", "two", "three"]
+
+
 def test_symmetry(ask: Ask) -> None:
     assert ask("symmetry", "relaxed-isotropic-x4") == SYMMETRY
 
@@ -190,6 +201,64 @@ def test_failures_that_are_repeated(ask: Ask, service: FakeService, array: NDArr
     assert seen.count(Progress("wait", 0, None)) == 4
     assert all(len(request.headers["Idempotency-Key"]) == 32 for request in service.requests)
     assert len({request.headers["Idempotency-Key"] for request in service.requests}) == 1
+
+
+def not_connected(cause: Exception) -> httpx2.ConnectError:
+    """As the network raises it: the reason is among the causes."""
+    error = httpx2.ConnectError(str(cause))
+    error.__cause__ = OSError("all attempts failed")
+    error.__cause__.__context__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (ConnectionRefusedError(111, "refused"), r"^nothing listens at http://fake.*--url or EDDYLIFT_URL$"),
+        (ExceptionGroup("", [OSError(), ConnectionRefusedError()]), r"^nothing listens at http://fake"),
+        (socket.gaierror(socket.EAI_NONAME, "not known"), r"^there is no host fake \(not known\)"),
+        (ssl.SSLCertVerificationError(1, "self-signed"), r"^the certificate of http://fake is not trusted"),
+        (ssl.SSLError(1, "wrong version"), r"^no secure connection to http://fake .*does the service speak plain http"),
+    ],
+)
+def test_what_cannot_pass_fails_at_once(ask: Ask, service: FakeService, cause: Exception, message: str) -> None:
+    service.script = [not_connected(cause)]
+    with pytest.raises(UnreachableError, match=message):
+        ask("models")
+    assert len(service.requests) == 1
+
+
+def test_a_name_server_that_is_busy_can_pass(ask: Ask, service: FakeService) -> None:
+    service.script = [not_connected(socket.gaierror(socket.EAI_AGAIN, "try again"))] * 3
+    assert ask("models") == CARDS
+    assert len(service.requests) == 4
+
+
+def test_a_service_that_answered_before_may_be_starting_again(service: FakeService) -> None:
+    with eddylift.Client("http://fake", transport=httpx2.MockTransport(service)) as client:
+        client.models()
+        service.script = [not_connected(ConnectionRefusedError())] * 3
+        assert client.models() == CARDS
+
+
+def ask_for_models(address: str) -> object:
+    return eddylift.Client(address).models()
+
+
+def ask_for_models_asynchronously(address: str) -> object:
+    return anyio.run(eddylift.AsyncClient(address).models)
+
+
+@pytest.mark.parametrize("ask", [ask_for_models, ask_for_models_asynchronously])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_where_nothing_listens(ask: Ask, host: str) -> None:
+    with socket.socket() as taken:
+        # Bound and not listening: nobody else gets the port meanwhile.
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://{host}:{taken.getsockname()[1]}"
+        with pytest.raises(UnreachableError, match=f"^nothing listens at {address}") as caught:
+            ask(address)
+    assert not caught.value.is_temporary
 
 
 @pytest.mark.parametrize("hiccup", HICCUPS)

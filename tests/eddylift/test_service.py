@@ -312,7 +312,7 @@ def test_a_failed_replacement_leaves_the_old_volume(client: Client, monkeypatch:
 
     def fail(call: Call[Any], *rest: Any) -> Any:  # noqa: ANN401 as the client's own
         if call.method == "PUT" and call.path.endswith("/v/zarr.json"):
-            raise UnreachableError
+            raise UnreachableError(call.path)
         return sent(call, *rest)
 
     with monkeypatch.context() as patch:
