@@ -173,6 +173,71 @@ class StoredRun:
         return {"run": self.name, "seed": self.seed, "snapshots": len(self)}
 
 
+@dataclass(frozen=True)
+class BlockMeans:
+    """A dataset on a coarser grid, by means over blocks of cells: a filtered simulation, with all wavenumbers filled.
+
+    Raises:
+        ValueError: if an axis is no whole number of blocks.
+    """
+
+    finer: Dataset
+    size: int
+    """Cells of a block along each axis."""
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        if self.size < 1 or any(n % self.size for n in self.finer.cells):
+            message = f"{self.finer.name} has {self.finer.cells} cells along z, y, x: no whole blocks of {self.size}"
+            raise ValueError(message)
+
+    @property
+    def name(self) -> str:
+        """Such as ``isotropic-96-seed1@2``."""
+        return f"{self.finer.name}@{self.size}"
+
+    @property
+    def flow(self) -> str:
+        """That of the finer one."""
+        return self.finer.flow
+
+    @property
+    def boundary(self) -> Boundaries:
+        """That of the finer one."""
+        return self.finer.boundary
+
+    @property
+    def length(self) -> tuple[float, float, float]:
+        """That of the finer one."""
+        return self.finer.length
+
+    @property
+    def cells(self) -> Cells:
+        """Blocks along (z, y, x)."""
+        z, y, x = (n // self.size for n in self.finer.cells)
+        return z, y, x
+
+    def count(self, frames: int) -> int:
+        """As many as there are on the finer grid."""
+        return self.finer.count(frames)
+
+    def shared(self, frames: int) -> int:
+        """As many as on the finer grid."""
+        return self.finer.shared(frames)
+
+    def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
+        """Velocity (frame, 3, z, y, x) in some blocks of a snapshot."""
+        z, y, x = ((self.size * cells[:, None] + np.arange(self.size)).ravel() for cells in where)
+        values = self.finer.window(index, (z, y, x), frames)
+        blocks = values.reshape(*values.shape[:2], *(side for cells in where for side in (len(cells), self.size)))
+        means: NDArray[np.float32] = blocks.mean(axis=(3, 5, 7))
+        return means
+
+    def provenance(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {**self.finer.provenance(), "run": self.name}
+
+
 def require_alike(runs: Sequence[Dataset]) -> None:
     """Refuse runs of several flows, or with other boundaries: a model is for one.
 

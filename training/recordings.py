@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.blocks import collect, parse_boundary
-from training.dataset import StoredRun
+from training.dataset import BlockMeans, StoredRun
 
 if TYPE_CHECKING:
     import argparse
@@ -88,7 +88,8 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     """Open one of our runs, or a file.
 
     Args:
-        path: folder of a run, or a file that [`open_volume`][eddylift.open_volume] opens.
+        path: folder of a run, or a file that [`open_volume`][eddylift.open_volume] opens; with ``@2`` behind it, its
+            means over 2^3 cells.
         flow: name of the flow, for files that do not say.
         boundary: of its axes, as [`parse_boundary`][models.blocks.parse_boundary] reads it, for files that do not say.
         reading: options of [`open_volume`][eddylift.open_volume], for files that name things otherwise.
@@ -98,6 +99,9 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     """
     if (path / "run.json").exists():
         return StoredRun(path)
+    name, _, size = path.name.rpartition("@")
+    if name and size.isdecimal() and not path.exists():
+        return BlockMeans(open_dataset(path.with_name(name), flow, boundary, **reading), int(size))
     # Hosts that train on our own runs need not have what opens files.
     from eddylift import open_volume  # noqa: PLC0415
 
