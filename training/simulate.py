@@ -37,10 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compact", action="store_true", help="snapshots on the fewest points that hold the modes, two thirds a side"
     )
     for name, text in OPTIONS.items():
-        of = ", ".join(
-            f"{kind.make.usual[name]:g} for {flow}" for flow, kind in FLOWS.items() if name in kind.make.usual
-        )
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"{text} (default: {of})")
+        usual = {flow: kind.make.usual[name] for flow, kind in FLOWS.items() if name in kind.make.usual}
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"{text} (default: {_by_value(usual)})")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where runs are kept")
@@ -85,4 +83,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _usual(time: str) -> str:
-    return ", ".join(f"{getattr(kind, time):g} for {flow}" for flow, kind in FLOWS.items())
+    return _by_value({flow: getattr(kind, time) for flow, kind in FLOWS.items()})
+
+
+def _by_value(usual: dict[str, float]) -> str:
+    flows: dict[float, list[str]] = {}
+    for flow, value in usual.items():
+        flows.setdefault(value, []).append(flow)
+    return "; ".join(f"{value:g} for {', '.join(names)}" for value, names in flows.items())

@@ -31,7 +31,7 @@ class PeriodicSimulation:
     """See [`Simulation`][training.runs.Simulation]. A flow says what is its own in ``flow`` and what it overrides.
 
     Raises:
-        ValueError: if another box is asked for than the cube.
+        ValueError: if another box is asked for than the cube, or a spin-up of a flow that decays.
     """
 
     columns = "    #      time  energy     eps  Re_lam  k_eta    skew   flat  divergence   budget"
@@ -43,6 +43,9 @@ class PeriodicSimulation:
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:
         if recipe.box != 1:
             message = f"{recipe.flow} flow is simulated in a cube: box must be 1, not {recipe.box:g}"
+            raise ValueError(message)
+        if recipe.spin_up and self.life < math.inf:
+            message = f"{recipe.flow} flow has no spin-up on fewer points: spin-up must be 0, not {recipe.spin_up:g}"
             raise ValueError(message)
         self.recipe, self.options = recipe, {**self.usual, **recipe.options}
         points = min(SPIN_UP_POINTS, recipe.n) if state is None and recipe.spin_up else recipe.n

@@ -60,6 +60,12 @@ def test_options_are_in_the_name_and_in_the_record(tmp_path: Path, capsys: pytes
     assert recipe_of("channel", 16, 1, options={"re_tau": 180.0}).name == "channel-16-seed1"
 
 
+def test_what_decays_has_no_spin_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate", "--flow", "decaying", "--n", "16", "--spin-up", "1", "--out", str(tmp_path)])
+    assert "spin-up must be 0, not 1" in capsys.readouterr().err
+
+
 def test_every_option_is_explained() -> None:
     assert {name for kind in FLOWS.values() for name in kind.make.usual} == set(OPTIONS)
 
