@@ -6,6 +6,7 @@ A flow that decays has a life: after so much time it is begun anew, from the sta
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 SPIN_UP_POINTS = 64
 
 
-class PeriodicSimulation:
+class PeriodicSimulation(ABC):
     """See [`Simulation`][training.runs.Simulation]. A flow says what is its own in ``flow`` and what it overrides.
 
     Raises:
@@ -60,9 +61,9 @@ class PeriodicSimulation:
         begin, injected, dissipated = (float(value) for value in state["budget"])
         self.now.budget = Budget(None if np.isnan(begin) else begin, injected, dissipated)
 
+    @abstractmethod
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
         """The equations of this flow."""
-        raise NotImplementedError
 
     def start(self, grid: Grid) -> Tensor:
         """The modes that this life begins with."""
