@@ -58,6 +58,7 @@ class Flow:
         nu: viscosity, of scalars too.
         terms: what is added to the equations.
         closure: adds a viscosity to each mode, for what the grid does not resolve.
+        cfl: the largest ``dt max |u_i| / dx``.
         time: of the start.
     """
 
@@ -69,10 +70,11 @@ class Flow:
         nu: float,
         terms: Sequence[Term] = (),
         closure: Closure | None = None,
+        cfl: float = CFL,
         time: float = 0.0,
     ) -> None:
         self.grid, self.modes, self.nu = grid, modes, nu
-        self.terms, self.closure = terms, closure
+        self.terms, self.closure, self.cfl = terms, closure, cfl
         self.time, self.steps = time, 0
         self.budget = Budget()
 
@@ -102,7 +104,7 @@ class Flow:
 
         Args:
             limit: the step is cut to this at most, to land on a moment.
-            dt: a fixed step instead of ``0.5 dx / max |u_i|``.
+            dt: a fixed step instead of ``cfl dx / max |u_i|``.
 
         Raises:
             FloatingPointError: if the flow is no longer finite.
@@ -112,7 +114,7 @@ class Flow:
             message = f"the flow is no longer finite at t = {self.time:.4f}"
             raise FloatingPointError(message)
         if dt is None:
-            dt = CFL * self.grid.spacing / max(fastest, 1e-12)
+            dt = self.cfl * self.grid.spacing / max(fastest, 1e-12)
         dt = min(dt, limit)
         before = self.dissipation()
         if self.budget.start is None:
