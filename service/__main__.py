@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.api.auth import Scope
+    from service.settings import Settings
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,6 +44,13 @@ def reachable(host: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host != "localhost"
+
+
+def trusting(settings: Settings, host: str) -> Settings:
+    """The settings of a service that listens on a host: on loopback only, it has no names but those that are set."""
+    if settings.trusted_hosts is None and not reachable(host):
+        return settings.model_copy(update={"trusted_hosts": ()})
+    return settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +108,7 @@ def serve(host: str, port: int) -> int:
             logging.getLogger("service").warning(
                 "listening on %s without tokens: anyone who can reach this address can use the service", host
             )
+    settings = trusting(settings, host)
     # uvicorn hands a SIGTERM on once it has shut down; that is an end as it should be.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = create_app(settings)

@@ -8,6 +8,7 @@ import anyio
 
 from models.catalogue import Catalogue
 from service.api.dependencies import Service
+from service.api.fairness import Places
 from service.engine.batcher import Batcher
 from service.engine.device import open_device
 from service.engine.queue import Limits
@@ -66,6 +67,7 @@ def assemble(settings: Settings) -> Service:
             settings.job_blocks,
             settings.keep_days,
         ),
+        places=Places(settings.max_requests, "requests", metrics.open_requests),
         cluster=_cluster(settings.scheduler) if settings.scheduler else None,
     )
 

@@ -103,6 +103,15 @@ class Settings(BaseSettings):
             "reach; `off` serves there too, without tokens."
         ),
     ] = None
+    trusted_hosts: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            description='Names by which clients may call the service, as in `["gpu-host.example"]`; addresses and '
+            "`localhost` always may be used, `*` is any name. Other names are refused (421), so that no page on the "
+            "web reaches the service through a browser. If unset, a service that listens on loopback only has no other "
+            "names, and any other service does not check them."
+        ),
+    ] = None
     rate_per_s: Annotated[
         PositiveFloat | None,
         Field(
@@ -144,6 +153,13 @@ class Settings(BaseSettings):
     max_requests: Annotated[
         PositiveInt, Field(description="Most requests that hold a volume at a time, from first byte to last.")
     ] = 32
+    max_client_requests: Annotated[
+        PositiveInt,
+        Field(
+            description="Most requests of one token, or of one address if no tokens are asked for, that are served at "
+            "a time; more of them wait. One client also never holds more than three quarters of `max_requests`."
+        ),
+    ] = 24
     max_queue_cells: Annotated[
         PositiveInt, Field(description="Most coarse cells waiting or being computed; one request alone always fits.")
     ] = 8_388_608

@@ -14,11 +14,12 @@ from fastapi import Depends, Query, Request
 from models.blocks import BOUNDARIES, Boundaries, parse_boundary
 from models.catalogue import Card
 from service.engine.registry import find_card
-from service.problems import busy, invalid_field, unready
+from service.problems import invalid_field, unready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from service.api.fairness import Places
     from service.engine.batcher import Batcher
     from service.engine.registry import ModelRegistry
     from service.formats.sandbox import Sandbox
@@ -50,10 +51,10 @@ class Service:
         opener: what of them is open.
         views: what is looked at.
         jobs: what is computed in the background.
+        places: for requests that hold a volume.
         cluster: what computes blocks of jobs, if it is not this process.
         warm: whether models have been loaded.
         leaving: whether it is about to end, and admits nothing.
-        open_requests: requests that hold a volume.
     """
 
     settings: Settings
@@ -67,10 +68,10 @@ class Service:
     opener: VolumeOpener
     views: ChunkCache
     jobs: JobManager
+    places: Places
     cluster: Cluster | None = None
     warm: bool = False
     leaving: bool = False
-    open_requests: int = 0
 
     @property
     def ready(self) -> bool:
@@ -144,23 +145,15 @@ def get_service(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(get_service)]
 
 
-async def admit(service: ServiceDep) -> AsyncIterator[None]:
+async def admit(request: Request, service: ServiceDep) -> AsyncIterator[None]:
     """Take a place for a request until its answer has been sent.
 
     Raises:
-        Problem: 503 until the models are warm, 429 if all places are taken.
+        Problem: 503 until the models are warm, 429 if all places, or those of this client, are taken.
     """
     service.require_ready()
-    if service.open_requests >= service.settings.max_requests:
-        detail = f"{service.open_requests} requests are being served, as many as may be"
-        raise busy(detail, 1)
-    service.open_requests += 1
-    service.metrics.open_requests.set(service.open_requests)
-    try:
+    with service.places.take(request.state.client):
         yield
-    finally:
-        service.open_requests -= 1
-        service.metrics.open_requests.set(service.open_requests)
 
 
 def _card_of_query(

@@ -41,6 +41,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "too-large": (413, "Over a limit of this service"),
     "unsupported": (415, "Not a container that is read here"),
     "range": (416, "The range lies outside"),
+    "misdirected": (421, "This service has another name"),
     "unfit": (422, "A field does not fit"),
     "busy": (429, "All places are taken"),
     "internal": (500, "The service failed"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -13,8 +15,9 @@ from starlette.requests import Request
 from service.api.auth import unauthorized
 from service.api.bodies import bounded
 from service.api.errors import GONE, respond
+from service.api.fairness import Turns
 from service.api.rate_limit import Rates, host
-from service.problems import Problem, busy
+from service.problems import FieldError, Problem, busy
 from service.runtime.logs import choose_id, request_id
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ DOCS_POLICY: Final = (
 logger = logging.getLogger("service")
 access = logging.getLogger("service.requests")
 
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Probes carry no token and are never turned away.
 PROBES: Final = frozenset({"/health/live", "/health/ready"})
 # A browser sends no token for a page: these are open to the service's own machine.
@@ -58,6 +62,7 @@ class AccessMiddleware:
         if rates is None and settings.rate_per_s:
             rates = Rates(settings.rate_per_s, settings.rate_burst)
         self.rates = rates
+        self.turns = Turns(settings.max_client_requests)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -68,21 +73,56 @@ class AccessMiddleware:
         authorization = request.headers.get("authorization")
         token = self.access.find(authorization)
         request.state.token = token
-        path = scope["path"]
-        client = scope["client"][0] if scope.get("client") else ""
-        if path not in PROBES:
-            known = token is not None and self.access.tokens is not None
-            # Also of those with a wrong token, so that guessing is slow.
-            wait = self.rates.take(f"token {token.name}" if known and token else host(client)) if self.rates else 0.0
-            if wait:
-                problem = busy(f"this client asks more often than {self.settings.rate_per_s:g} times a second", wait)
+        address = scope["client"][0] if scope.get("client") else ""
+        known = token is not None and self.access.tokens is not None
+        request.state.client = client = f"token {token.name}" if known and token else host(address)
+        async with AsyncExitStack() as turn:
+            try:
+                self._require_trusted_host(request)
+                if scope["path"] not in PROBES:
+                    # Also of those with a wrong token, so that guessing is slow.
+                    if self.rates and (wait := self.rates.take(client)):
+                        detail = f"this client asks more often than {self.settings.rate_per_s:g} times a second"
+                        raise busy(detail, wait)
+                    if token is None and not (scope["path"] in DOCUMENTATION and _is_here(address)):
+                        raise unauthorized(sent=authorization is not None)
+                    await turn.enter_async_context(self.turns.take(client))
+            except Problem as problem:
                 await respond(request, problem)(scope, receive, send)
                 return
-            if token is None and not (path in DOCUMENTATION and _is_here(client)):
-                problem = unauthorized(sent=authorization is not None)
-                await respond(request, problem)(scope, receive, send)
-                return
-        await self.app(scope, bounded(receive, self.settings), send)
+            # A route that lasts for long, but takes little, gives its turn back early.
+            request.state.turn = turn
+            await self.app(scope, bounded(receive, self.settings), send)
+
+    def _require_trusted_host(self, request: Request) -> None:
+        """Refuse names that are not this service's, by which a page on the web could reach it through a browser here.
+
+        An address stands for no other place, so it is never refused (https://en.wikipedia.org/wiki/DNS_rebinding).
+        """
+        trusted, sent = self.settings.trusted_hosts, request.headers.get("host")
+        if trusted is None or sent is None or "*" in trusted:
+            return
+        name = _host_name(sent)
+        if name not in {"localhost", *trusted} and not _is_address(name):
+            expected = "an address, localhost or a name listed in EDDYLIFT_TRUSTED_HOSTS"
+            detail = f"Host is {sent}; expected {expected}"
+            raise Problem("misdirected", detail, [FieldError("Host", sent, expected)])
+
+
+def _host_name(header: str) -> str:
+    """The name or address in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_here(client: str) -> bool:
@@ -157,11 +197,13 @@ class TelemetryMiddleware:
     def _tell(self, scope: Scope, status: int, seconds: float, taken: int, sent: int) -> None:
         # The template, not the path, which has no bound; the router leaves it here.
         route = getattr(scope.get("route"), "path", "unknown")
-        self.metrics.requests.labels(route, scope["method"], str(status)).inc()
+        # Any word can be sent as a method; each label makes a series that lasts as long as the service.
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
         token = scope.get("state", {}).get("token")
         fields = {
-            "method": scope["method"],
+            "method": method,
             "route": route,
             "status": status,
             "seconds": round(seconds, 6),

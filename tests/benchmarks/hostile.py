@@ -81,7 +81,7 @@ class Hostile:
     def _head(self, length: int | None, media_type: str = NPY) -> bytes:
         lines = [
             f"POST /v1/upscale?model={self.model} HTTP/1.1",
-            "Host: a",
+            "Host: localhost",
             f"Content-Type: {media_type}",
             "Connection: close",
             "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}",

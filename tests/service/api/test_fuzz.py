@@ -194,7 +194,7 @@ def fuzzed(catalogue: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         wait_until(lambda: client.get("/health/ready").is_success)
         send(client, "box", dataset(GOOD))
         yield client
-        assert parts(client).open_requests == 0
+        assert parts(client).places.taken == 0
 
 
 def answered(response: httpx2.Response) -> None:

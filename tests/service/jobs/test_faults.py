@@ -72,7 +72,7 @@ class Faulty(SuperResolution):
 def idle(client: TestClient) -> None:
     """Nothing is held any more, and a good request is answered."""
     service = parts(client)
-    wait_until(lambda: service.open_requests == 0 and service.batcher._cells == 0 and not service.views._running)
+    wait_until(lambda: service.places.taken == 0 and service.batcher._cells == 0 and not service.views._running)
     wait_until(lambda: not any(service.batcher._lines))
     assert not service.views._waiting
     assert client.get("/health/ready").is_success

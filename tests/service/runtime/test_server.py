@@ -72,7 +72,7 @@ def raw(address: str, content: bytes) -> socket.socket:
     return connection
 
 
-HEAD = b"POST /v1/upscale?model=trilinear-x4 HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-npy\r\n"
+HEAD = b"POST /v1/upscale?model=trilinear-x4 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
 
 
 def test_bodies_that_stop_coming_are_given_up(impatient: str) -> None:

@@ -1,0 +1,99 @@
+"""How much of the service one client may have at a time, so that others get their part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from service.problems import busy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from prometheus_client import Gauge
+
+# Requests of a client that may wait, for each that is served.
+WAITING: Final = 16
+# Of all places, the part that one client leaves to others: one of so many, and at least one place.
+RESERVE: Final = 4
+
+
+class Places:
+    """Places for what is costly. Who finds none is refused, and no client holds all of them.
+
+    Args:
+        total: places.
+        what: takes them, in the plural, as clients are told.
+        gauge: shows how many are taken.
+
+    Attributes:
+        share: most places of one client.
+    """
+
+    def __init__(self, total: int, what: str, gauge: Gauge) -> None:
+        self.total = total
+        self.share = max(1, total - max(1, total // RESERVE))
+        self._what = what
+        self._gauge = gauge
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """Places that are taken."""
+        return self._taken.total()
+
+    @contextmanager
+    def take(self, client: str) -> Iterator[None]:
+        """Hold a place.
+
+        Raises:
+            Problem: 429 if all are taken, or the client's part of them.
+        """
+        if self.taken >= self.total:
+            detail = f"{self.taken} {self._what} are being served, as many as may be"
+            raise busy(detail, 1)
+        if self._taken[client] >= self.share:
+            detail = f"{self.share} {self._what} of this client are being served, as many as one client may have"
+            raise busy(detail, 1)
+        self._taken[client] += 1
+        self._gauge.set(self.taken)
+        try:
+            yield
+        finally:
+            self._taken[client] -= 1
+            self._taken += Counter()  # clients that hold none are forgotten
+            self._gauge.set(self.taken)
+
+
+class Turns:
+    """Requests of each client that are served at a time; others of that client wait, in the order in which they came.
+
+    Args:
+        most: requests of a client that are served at a time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._requests: Counter[str] = Counter()
+        self._turns: dict[str, asyncio.Semaphore] = {}
+
+    @asynccontextmanager
+    async def take(self, client: str) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it.
+
+        Raises:
+            Problem: 429 if too many requests of the client wait.
+        """
+        if self._requests[client] >= self._most * (1 + WAITING):
+            detail = f"{self._requests[client]} requests of this client are being served or wait, as many as may be"
+            raise busy(detail, 1)
+        self._requests[client] += 1
+        try:
+            async with self._turns.setdefault(client, asyncio.Semaphore(self._most)):
+                yield
+        finally:
+            self._requests[client] -= 1
+            if not self._requests[client]:
+                del self._requests[client], self._turns[client]

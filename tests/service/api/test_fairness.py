@@ -1,0 +1,99 @@
+"""What one client may have at a time, and what that leaves to others."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from service.api.auth import make_token
+from service.api.fairness import WAITING, Places, Turns
+from service.problems import Problem
+from tests.service.conftest import parts
+from tests.service.wire import NPY, Gate, noise, npy
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx2
+
+    from tests.service.conftest import Serve
+
+
+def places(total: int) -> Places:
+    return Places(total, "requests", Gauge("places", "Taken.", registry=CollectorRegistry()))
+
+
+@pytest.mark.parametrize(("total", "share"), [(1, 1), (2, 1), (4, 3), (32, 24)])
+def test_a_client_gets_its_share_and_others_the_rest(total: int, share: int) -> None:
+    some = places(total)
+    with ExitStack() as held:
+        for _ in range(share):
+            held.enter_context(some.take("greedy"))
+        with pytest.raises(Problem, match="this client" if total > share else "as many as may be"), some.take("greedy"):
+            pass
+        for number in range(total - share):
+            held.enter_context(some.take(str(number)))
+        assert some.taken == total
+        with pytest.raises(Problem, match=f"{total} requests are being served"), some.take("late"):
+            pass
+    assert some.taken == 0
+    assert not some._taken
+
+
+def test_requests_of_a_client_wait_for_their_turn_and_those_of_others_do_not() -> None:
+    served: list[str] = []
+
+    async def run() -> None:
+        turns, gate = Turns(2), asyncio.Event()
+
+        async def request(client: str) -> None:
+            async with turns.take(client):
+                served.append(client)
+                await gate.wait()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2 * (1 + WAITING)):
+                group.create_task(request("greedy"))
+            await asyncio.sleep(0)
+            with pytest.raises(Problem, match="34 requests of this client"):
+                await request("greedy")
+            group.create_task(request("other"))
+            await asyncio.sleep(0)
+            assert served == ["greedy", "greedy", "other"]
+            gate.set()
+        assert len(served) == 2 * (1 + WAITING) + 1
+        assert not turns._turns
+        assert not turns._requests
+
+    asyncio.run(run())
+
+
+def test_one_token_does_not_take_the_places_of_another(serve: Serve, tmp_path: Path) -> None:
+    (greedy, line), (other, more) = make_token("greedy", "read"), make_token("other", "read")
+    (tmp_path / "tokens").write_text(f"{line}\n{more}\n")
+    client, gate = serve(tokens=tmp_path / "tokens", data=tmp_path / "data", max_requests=4), Gate()
+    parts(client).registry._models["trilinear-x4"] = gate
+
+    def ask(secret: str) -> httpx2.Response:
+        return client.post(
+            "/v1/upscale?model=trilinear-x4",
+            content=npy(noise(3, 4, 4, 4)),
+            headers={"Content-Type": NPY, "Authorization": f"Bearer {secret}"},
+        )
+
+    with ThreadPoolExecutor(4) as clients:
+        held = [clients.submit(ask, greedy) for _ in range(3)]
+        wait_until(lambda: parts(client).places.taken == 3)
+        refused = ask(greedy)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) >= 1
+        held.append(clients.submit(ask, other))
+        wait_until(lambda: parts(client).places.taken == 4)
+        gate.open.set()
+        assert [each.result(60).status_code for each in held] == [200] * 4
