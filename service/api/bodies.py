@@ -33,16 +33,31 @@ def essence(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def check_head(request: Request, settings: Settings) -> None:
-    """Refuse by its headers what need not be received at all."""
+def check_head(request: Request, most: int) -> None:
+    """Refuse a body by its headers: one that is compressed as a whole (415) or longer than so many bytes (413)."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
         raise unsupported(
             field="Content-Encoding", value=coding, expected="identity: bodies are not compressed as a whole"
         )
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > settings.max_body_bytes:
-        raise too_large(field="body", value=f"{length} bytes", limit=f"{settings.max_body_bytes} bytes")
+    if length.isdecimal() and int(length) > most:
+        raise too_large(field="body", value=f"{length} bytes", limit=f"{most} bytes")
+
+
+def limited(receive: Receive, most: int) -> Receive:
+    """A ``receive`` that ends bodies of more than so many bytes (413)."""
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > most:
+            raise too_large(field="body", value=f"more than {most} bytes", limit=f"{most} bytes")
+        return message
+
+    return receive_limited
 
 
 def bounded(receive: Receive, settings: Settings) -> Receive:
@@ -66,15 +81,9 @@ def bounded(receive: Receive, settings: Settings) -> Receive:
         waited += clock() - start
         received += len(message.get("body", b""))
         whole = not message.get("more_body", False)
-        if received > settings.max_body_bytes:
-            raise too_large(
-                field="body",
-                value=f"more than {settings.max_body_bytes} bytes",
-                limit=f"{settings.max_body_bytes} bytes",
-            )
         return message
 
-    return receive_bounded
+    return limited(receive_bounded, settings.max_body_bytes)
 
 
 def _late(settings: Settings, *, slow: bool) -> HttpProblem:
@@ -86,7 +95,7 @@ def _late(settings: Settings, *, slow: bool) -> HttpProblem:
 
 async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator[bytes]:
     """Receive a body that is stored as it comes."""
-    check_head(request, settings)
+    check_head(request, settings.max_body_bytes)
     async with aclosing(request.stream()) as stream:
         async for piece in stream:
             yield piece
@@ -105,7 +114,7 @@ async def receive_body(request: Request, settings: Settings) -> Body:
 
 async def receive_parts(request: Request, settings: Settings, names: Sequence[str]) -> dict[str, Body]:
     """Receive a multipart body whose parts are volumes, by name."""
-    check_head(request, settings)
+    check_head(request, settings.max_body_bytes)
     media_type = essence(request.headers.get("content-type"))
     if media_type != MULTIPART:
         raise unsupported(field="Content-Type", value=media_type or None, expected=MULTIPART)

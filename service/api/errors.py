@@ -24,6 +24,10 @@ MEDIA_TYPE: Final = "application/problem+json"
 # As nginx calls a client that hung up; there is no official one.
 GONE: Final = 499
 
+# Of a problem document: fields that it lists, and characters of any text in it.
+MAX_FIELDS: Final = 20
+MAX_TEXT: Final = 2000
+
 # Status and title of each kind of problem.
 KINDS: Final[dict[str, tuple[int, str]]] = {
     "malformed": (400, "The body is not what it says it is"),
@@ -138,11 +142,20 @@ def document(problem: Problem, instance: str) -> dict[str, Any]:
         "type": f"urn:eddylift:problem:{problem.kind}",
         "title": known[1] if known else problem.kind.replace("-", " ").capitalize(),
         "status": status_of(problem),
-        "detail": problem.detail,
+        "detail": _shorten(problem.detail),
         "instance": instance,
         "request_id": request_id.get(),
-        "errors": [each._asdict() for each in problem.fields],
+        "errors": [
+            {"field": _shorten(field), "value": _shorten(value), "expected": _shorten(expected)}
+            for field, value, expected in problem.fields[:MAX_FIELDS]
+        ],
     }
+
+
+def _shorten(content: object) -> object:
+    """What a problem quotes, without the rest of a very long text: a refusal is not to be larger than a request."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    return content if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def respond(request: Request, problem: Problem) -> Response:
@@ -180,7 +193,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
             None if entry["type"] == "missing" else str(entry.get("input")),
             entry["msg"],
         )
-        for entry in error.errors()
+        for entry in error.errors()[:MAX_FIELDS]
     ]
     detail = "; ".join(f"{entry.field}: {entry.expected}" for entry in fields)
     return respond(request, Problem("unfit", detail, fields))

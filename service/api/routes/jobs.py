@@ -16,12 +16,15 @@ from service.api.dependencies import (
     ServiceDep,  # noqa: TC001 FastAPI reads annotations
 )
 from service.api.errors import responses
+from service.api.routing import CheckedRoute
 from service.api.schemas import Job, Jobs, Order, Report
 from service.jobs import repository
 from service.problems import Problem
 
 WRITE = [needs("write")]
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[needs("read")], responses=REFUSALS)
+router = APIRouter(
+    prefix="/v1/jobs", tags=["jobs"], dependencies=[needs("read")], responses=REFUSALS, route_class=CheckedRoute
+)
 # Seconds between two events.
 POLL_S = 0.5
 

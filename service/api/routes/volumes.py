@@ -15,11 +15,14 @@ from service.api.dependencies import (
 )
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer_file
+from service.api.routing import CheckedRoute
 from service.api.schemas import Keys, Object, Rename, Volume, Volumes
 from service.problems import Problem
 
 WRITE = [needs("write")]
-router = APIRouter(prefix="/v1/volumes", tags=["volumes"], dependencies=[needs("read")], responses=REFUSALS)
+router = APIRouter(
+    prefix="/v1/volumes", tags=["volumes"], dependencies=[needs("read")], responses=REFUSALS, route_class=CheckedRoute
+)
 
 # Keys that are listed at a time.
 PAGE = 10_000
@@ -104,7 +107,7 @@ async def put_key(request: Request, service: ServiceDep, name: str, key: str) ->
 
     Boundaries are taken from the group's attribute `boundary`, such as `periodic,wall,periodic` for z, y, x.
     """
-    check_head(request, service.settings)
+    check_head(request, service.settings.max_body_bytes)
     await require_idle(service, name)
     pieces = receive_pieces(request, service.settings)
     new = await service.volumes.put(name, key, pieces, lambda: require_idle(service, name))
