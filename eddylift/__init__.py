@@ -21,7 +21,7 @@ from eddylift._errors import (
 from eddylift._jobs import AsyncJob, Job
 from eddylift._preparation import open_volume
 from eddylift._progress import Progress, ProgressCallback
-from eddylift._types import Boundary, Card, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
+from eddylift._types import Boundary, Card, Health, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
 
 __all__ = [
     "AsyncClient",
@@ -34,6 +34,7 @@ __all__ = [
     "EddyliftWarning",
     "FailedError",
     "FieldError",
+    "Health",
     "InvalidInputError",
     "Job",
     "JobError",

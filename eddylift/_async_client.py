@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
-    from eddylift._types import Boundary, Card, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Boundary, Card, Health, Report, Reproduction, StoredVolume, Symmetry
 
 T = TypeVar("T")
 
@@ -46,16 +46,25 @@ class AsyncClient:
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | None = None,
         token: str | None = None,
         *,
         timeout: float | None = 600.0,
         attempts: int = 6,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
+        base_url, token = _transport.address(base_url, token)
         self._http = httpx2.AsyncClient(**_transport.settings(base_url, token, timeout), transport=transport)
         self._retry = stamina.AsyncRetryingCaller(attempts=attempts, **_transport.BACKOFF)
         self._has_answered = False
+
+    def __repr__(self) -> str:
+        """See `Client`."""
+        return f"{type(self).__name__}({str(self._http.base_url)!r})"
+
+    async def health(self) -> Health:
+        """See `Client.health`."""
+        return await self._send(_calls.health())
 
     async def models(self) -> list[Card]:
         """See `Client.models`."""

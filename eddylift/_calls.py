@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from eddylift import _paths
 from eddylift._codecs import Body, encode, multipart
 from eddylift._errors import UnexpectedAnswerError
-from eddylift._types import JobStatus, Report, Reproduction, StoredVolume, Symmetry
+from eddylift._types import Card, Health, JobStatus, Record, Report, Reproduction, StoredVolume, Symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._preparation import Preparation
-    from eddylift._types import Boundary, Card
+    from eddylift._types import Boundary
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -45,24 +46,24 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def health() -> Call[Health]:
+    """Ask whether the service is ready."""
+    return Call("GET", "/health/ready", _one(Health))
+
+
 def models() -> Call[list[Card]]:
     """Ask for all cards."""
-
-    def read(answer: Answer) -> list[Card]:
-        cards: list[Card] = _read_object(answer, "models")["models"]
-        return cards
-
-    return Call("GET", "/v1/models", read)
+    return Call("GET", "/v1/models", _all("models", Card))
 
 
 def model(name: str) -> Call[Card]:
     """Ask for one card."""
-    return Call("GET", _paths.model_path(name), lambda answer: _read_object(answer, "name"))
+    return Call("GET", _paths.model_path(name), _one(Card))
 
 
 def symmetry(model: str) -> Call[Symmetry]:
     """Ask which symmetries a model keeps."""
-    return Call("GET", f"{_paths.model_path(model)}/symmetry", _read_symmetry)
+    return Call("GET", f"{_paths.model_path(model)}/symmetry", _one(Symmetry))
 
 
 def upscale(coarse: Volume, *, model: str, boundary: Boundary | None, preparation: Preparation) -> Call[Volume]:
@@ -84,27 +85,22 @@ def validate(
     given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
     prepared = preparation.apply(*given.values())
     body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
-    return Call("POST", "/v1/validate", _read_report, _options(model, boundary), body)
+    return Call("POST", "/v1/validate", _one(Report), _options(model, boundary), body)
 
 
 def self_validate(model: str) -> Call[Reproduction]:
     """Ask whether the service's device reproduces the card."""
-    return Call("POST", f"{_paths.model_path(model)}/validate", _read_reproduction)
+    return Call("POST", f"{_paths.model_path(model)}/validate", _one(Reproduction))
 
 
 def volumes() -> Call[list[StoredVolume]]:
     """Ask for all stored volumes."""
-
-    def read(answer: Answer) -> list[StoredVolume]:
-        found: list[StoredVolume] = _read_object(answer, "volumes")["volumes"]
-        return found
-
-    return Call("GET", "/v1/volumes", read)
+    return Call("GET", "/v1/volumes", _all("volumes", StoredVolume))
 
 
 def volume(name: str) -> Call[StoredVolume]:
     """Ask for one stored volume."""
-    return Call("GET", _paths.volume_path(name), _read_volume)
+    return Call("GET", _paths.volume_path(name), _one(StoredVolume))
 
 
 def view(path: str) -> Call[None]:
@@ -125,7 +121,7 @@ def delete_volume(name: str) -> Call[None]:
 def rename_volume(name: str, to: str, *, replace: bool) -> Call[StoredVolume]:
     """Give a stored volume another name, in the place of one that is called so, if there is one."""
     order = {"to": to, "replace": replace}
-    return Call("POST", f"{_paths.volume_path(name)}/rename", _read_volume, body=_json(order))
+    return Call("POST", f"{_paths.volume_path(name)}/rename", _one(StoredVolume), body=_json(order))
 
 
 def objects(name: str, after: str) -> Call[tuple[dict[str, int], bool]]:
@@ -166,32 +162,27 @@ def submit(
     """Order a job."""
     order = {"source": source, "target": target, "reference": reference, "names": dict(names or {})}
     order |= _options(model, boundary)
-    return Call("POST", "/v1/jobs", _read_job, body=_json(order))
+    return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
 
 
 def jobs() -> Call[list[JobStatus]]:
     """Ask for all jobs."""
-
-    def read(answer: Answer) -> list[JobStatus]:
-        found: list[JobStatus] = _read_object(answer, "jobs")["jobs"]
-        return found
-
-    return Call("GET", "/v1/jobs", read)
+    return Call("GET", "/v1/jobs", _all("jobs", JobStatus))
 
 
 def job(name: str) -> Call[JobStatus]:
     """Ask how far a job is."""
-    return Call("GET", _paths.job_path(name), _read_job)
+    return Call("GET", _paths.job_path(name), _one(JobStatus))
 
 
 def cancel(name: str) -> Call[JobStatus]:
     """Stop a job."""
-    return Call("POST", f"{_paths.job_path(name)}/cancel", _read_job)
+    return Call("POST", f"{_paths.job_path(name)}/cancel", _one(JobStatus))
 
 
 def resume(name: str) -> Call[JobStatus]:
     """Go on with a job."""
-    return Call("POST", f"{_paths.job_path(name)}/resume", _read_job)
+    return Call("POST", f"{_paths.job_path(name)}/resume", _one(JobStatus))
 
 
 def _json(document: Mapping[str, object]) -> Body:
@@ -205,29 +196,12 @@ def _options(model: str, boundary: Boundary | None) -> dict[str, str]:
     return options
 
 
-def _read_volume(answer: Answer) -> StoredVolume:
-    found: StoredVolume = _read_object(answer, *StoredVolume.__required_keys__)  # type: ignore[assignment]
-    return found
+def _one(kind: type[R]) -> Callable[[Answer], R]:
+    return lambda answer: kind(_read_object(answer, *kind.required()))
 
 
-def _read_job(answer: Answer) -> JobStatus:
-    found: JobStatus = _read_object(answer, *JobStatus.__required_keys__)  # type: ignore[assignment]
-    return found
-
-
-def _read_report(answer: Answer) -> Report:
-    report: Report = _read_object(answer, *Report.__required_keys__)  # type: ignore[assignment]
-    return report
-
-
-def _read_reproduction(answer: Answer) -> Reproduction:
-    reproduction: Reproduction = _read_object(answer, *Reproduction.__required_keys__)  # type: ignore[assignment]
-    return reproduction
-
-
-def _read_symmetry(answer: Answer) -> Symmetry:
-    symmetry: Symmetry = _read_object(answer, *Symmetry.__required_keys__)  # type: ignore[assignment]
-    return symmetry
+def _all(key: str, kind: type[R]) -> Callable[[Answer], list[R]]:
+    return lambda answer: [kind(each) for each in _read_object(answer, key)[key]]
 
 
 def _read_object(answer: Answer, *keys: str) -> dict[str, Any]:

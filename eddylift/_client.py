@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
-    from eddylift._types import Boundary, Card, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Boundary, Card, Health, Report, Reproduction, StoredVolume, Symmetry
 
 T = TypeVar("T")
 
@@ -41,7 +41,8 @@ class Client:
     broken connection is repeated, under one idempotency key, before it is given up.
 
     Args:
-        base_url: address of the service, as ``http://gpu-host:8000``.
+        base_url: address of the service, as ``http://gpu-host:8000``. None takes the environment's ``EDDYLIFT_URL``,
+            and ``EDDYLIFT_TOKEN`` with it; else this machine at port 8000.
         token: sent as a bearer token.
         timeout: seconds without a byte after which a call is given up; None waits for ever.
         attempts: how often a call is tried in all.
@@ -50,17 +51,26 @@ class Client:
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | None = None,
         token: str | None = None,
         *,
         timeout: float | None = 600.0,
         attempts: int = 6,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
+        base_url, token = _transport.address(base_url, token)
         self._again = partial(type(self), base_url, token, timeout=timeout, attempts=attempts, transport=transport)
         self._http = httpx2.Client(**_transport.settings(base_url, token, timeout), transport=transport)
         self._retry = stamina.RetryingCaller(attempts=attempts, **_transport.BACKOFF)
         self._has_answered = False
+
+    def __repr__(self) -> str:
+        """Say where the service is; the token is not shown."""
+        return f"{type(self).__name__}({str(self._http.base_url)!r})"
+
+    def health(self) -> Health:
+        """Return whether the service is ready, and what it serves."""
+        return self._send(_calls.health())
 
     def models(self) -> list[Card]:
         """List the cards of the models that the service has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from rich import progress
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
 
     from eddylift._progress import Progress, Stage
-    from eddylift._types import Card, JobStatus, Metrics, Report, Reproduction, StoredVolume
+    from eddylift._types import Card, Health, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
 
 WORDS: dict[Stage, str] = {
     "upload": "sending",
@@ -94,16 +95,60 @@ def note(console: Console, message: str) -> None:
 
 
 def models_table(cards: list[Card]) -> Table:
-    """List models, one a row; their names say family and flow."""
+    """List models, one a row, and what each is for."""
     table = Table(box=None, pad_edge=False)
     # A name is there to be typed: whatever else is cut on a narrow terminal, names are not.
-    table.add_column("model", no_wrap=True, min_width=max((len(_text(card.get("name"))) for card in cards), default=0))
-    table.add_column("group")
-    for title in ("frames", "parameters", "MAE / trilinear's"):
+    table.add_column("model", no_wrap=True, min_width=max((len(card.name) for card in cards), default=0))
+    table.add_column("for")
+    for title in ("frames", "MAE/trilinear"):
         table.add_column(title, justify="right")
     for card in cards:
-        table.add_row(*(_text(card.get(key)) for key in ("name", "group", "frames", "parameters")), _gain(card))
+        table.add_row(card.name, _purpose(card), _text(card.get("frames")), _gain(card))
     return table
+
+
+def _purpose(card: Card) -> str:
+    """Such as: channel, walls in y."""
+    flow = card.get("flow")
+    return f"{flow}, {_spell_boundary(card.get('boundary') or [])}" if flow else "any flow"
+
+
+def _spell_boundary(boundary: list[str]) -> str:
+    others = [f"{kind} in {axis}" for axis, kind in zip("zyx", boundary, strict=False) if kind != "periodic"]
+    return ", ".join(others) or "periodic"
+
+
+def card_table(card: Card) -> Table:
+    """Show what a card says, and the errors on each held-out simulation."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("model", card.name)
+    table.add_row("for", _purpose(card))
+    for key in ("family", "group", "parameters", "frames", "target", "factor", "sampling", "receptive_field", "sha256"):
+        if key in card:
+            table.add_row(key.replace("_", " "), _text(card[key]))
+    for run in card.get("measured", []):
+        means = {name: part["mean"] for name, part in run.items() if isinstance(part, dict) and "mean" in part}
+        table.add_row(f"on {run.get('run', 'held-out data')}", ", ".join(f"{k} {_text(v)}" for k, v in means.items()))
+    return table
+
+
+def symmetry_table(found: Symmetry) -> Table:
+    """List the equivariance error of each element of the group, and what each relaxed layer breaks."""
+    table = Table("takes x,y,z to", box=None, pad_edge=False)
+    table.add_column("equivariance error", justify="right")
+    for element, error in found.equivariance_error.items():
+        table.add_row(element, _text(error))
+    for layer, shares in found.relaxation.items():
+        table.add_row(layer, ", ".join(f"{irrep} {_text(share)}" for irrep, share in shares.items()))
+    return table
+
+
+def health_sentence(found: Health) -> str:
+    """Say whether a service is ready, and what it cannot serve."""
+    lines = [f"{found.status}: {len(found.get('models', []))} models"]
+    lines += [f"{name} cannot be served: {why}" for name, why in found.get("failures", {}).items()]
+    lines += [f"{name}: {why}" for name, why in found.get("warnings", {}).items()]
+    return "\n".join(lines)
 
 
 def volumes_table(volumes: list[StoredVolume]) -> Table:
@@ -122,19 +167,28 @@ def jobs_table(jobs: list[JobStatus]) -> Table:
     """List jobs, one a row, or why they failed."""
     table = Table(box=None, pad_edge=False)
     table.add_column("job", no_wrap=True)
-    for title in ("source", "target", "model", "state", "blocks"):
+    for title in ("source", "target", "model", "state", "blocks", "age"):
         table.add_column(title)
     for each in jobs:
-        blocks = "-" if each["blocks"] is None else f"{each['blocks_done']}/{each['blocks']}"
-        state = f"{each['state']}: {each['detail']}" if each["detail"] else each["state"]
-        table.add_row(each["id"], each["source"], each["target"] or "-", each["model"], state, blocks)
+        blocks = "-" if each.blocks is None else f"{each.blocks_done}/{each.blocks}"
+        state = f"{each.state}: {each.detail}" if each.detail else each.state
+        age = _span(time.time() - each.created)
+        table.add_row(each.id, each.source, each.target or "-", each.model, state, blocks, age)
     return table
+
+
+def _span(seconds: float) -> str:
+    """Such as 12 min."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def _gain(card: Card) -> str:
     """MAE over trilinear's, on each held-out run that the card tells of."""
-    ratios = [(run.get("cells"), run.get("mae_over_trilinear")) for run in card.get("measured", [])]
-    return ", ".join(f"{ratio['mean']:.3f} ({_grid(cells)})" for cells, ratio in ratios if ratio) or "-"
+    ratios = [run.get("mae_over_trilinear") for run in card.get("measured", [])]
+    return ", ".join(f"{ratio['mean']:.2f}" for ratio in ratios if ratio) or "-"
 
 
 def report_table(report: Report) -> Table:
@@ -166,8 +220,3 @@ def _text(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return str(value)
-
-
-def _grid(cells: list[int]) -> str:
-    """Such as 96^3, or 96x48x96."""
-    return f"{cells[0]}^3" if len(set(cells)) == 1 else "x".join(map(str, cells))

@@ -30,13 +30,18 @@ def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
     Raises:
         JobError: if it failed or was cancelled.
     """
-    if status["blocks"] is not None:
-        report(Progress(STAGES[status["stage"]], status["blocks_done"], status["blocks"]))
-    if status["state"] in {"failed", "cancelled"}:
-        detail = status["detail"] or "it was cancelled"
-        message = f"job {status['id']} {status['state']}: {detail}"
+    if status.blocks is not None:
+        report(Progress(STAGES[status.stage], status.blocks_done, status.blocks))
+    if status.state in {"failed", "cancelled"}:
+        detail = status.detail or "it was cancelled"
+        message = f"job {status.id} {status.state}: {detail}"
         raise JobError(message, status)
-    return status["state"] == "done"
+    return status.state == "done"
+
+
+def _spell(kind: str, status: JobStatus) -> str:
+    blocks = "" if status.blocks is None else f", {status.blocks_done} of {status.blocks} blocks"
+    return f"{kind}({status.id!r}: {status.source} to {status.target} by {status.model}, {status.state}{blocks})"
 
 
 @contextmanager
@@ -68,10 +73,17 @@ class Job:
         self._send = send
         self.status = status
 
+    def __repr__(self) -> str:
+        """Say which job it is and how far it was when the service was last asked."""
+        return _spell(type(self).__name__, self.status)
+
+    def _repr_html_(self) -> str:
+        return self.status._repr_html_()
+
     @property
     def id(self) -> str:
         """What the service calls it."""
-        return self.status["id"]
+        return self.status.id
 
     def refresh(self) -> JobStatus:
         """Ask how far it is."""
@@ -118,10 +130,17 @@ class AsyncJob:
         self._send = send
         self.status = status
 
+    def __repr__(self) -> str:
+        """Say which job it is and how far it was when the service was last asked."""
+        return _spell(type(self).__name__, self.status)
+
+    def _repr_html_(self) -> str:
+        return self.status._repr_html_()
+
     @property
     def id(self) -> str:
         """What the service calls it."""
-        return self.status["id"]
+        return self.status.id
 
     async def refresh(self) -> JobStatus:
         """See `Job.refresh`."""

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import http
 import io
+import os
 import random
 import socket
 import ssl
@@ -26,11 +27,19 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
     from eddylift._progress import ProgressCallback
 
+LOCAL = "http://127.0.0.1:8000"
 RETRIED = frozenset({429, 502, 503, 504})
 # A service that asks for a longer pause is not waited for: the caller is told, and decides.
 LONGEST_PAUSE = 60.0
 # stamina's own backoff, where the service names no pause: 0.5, 1, 2, ... seconds and up to half a second more.
 BACKOFF: dict[str, Any] = {"timeout": None, "wait_initial": 0.5, "wait_max": 10.0, "wait_jitter": 0.5}
+
+
+def address(base_url: str | None, token: str | None) -> tuple[str, str | None]:
+    """Take an address that is not given from the environment, and only with it the token that belongs to it."""
+    if base_url is not None:
+        return base_url, token
+    return os.environ.get("EDDYLIFT_URL", LOCAL), token or os.environ.get("EDDYLIFT_TOKEN")
 
 
 def settings(base_url: str, token: str | None, timeout: float | None) -> dict[str, Any]:

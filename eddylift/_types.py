@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
-
-Card = dict[str, Any]
-"""A model's card: name, family, flow, factor, frames, group, parameters, measured errors, sha256 and more."""
+from typing import Any, Literal
 
 Boundary = str | Mapping[str, str] | Sequence[str]
 """What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` or a list of three (z, y, x), or
@@ -15,8 +14,105 @@ Boundary = str | Mapping[str, str] | Sequence[str]
 Metrics = dict[str, float | list[float] | None]
 """Errors and statistics by name; None where one does not apply, as spectra on an axis with walls."""
 
+# Cards are 7 kB long.
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring = 2, 60
 
-class Report(TypedDict):
+
+class Record(dict[str, Any]):
+    """A JSON object of the service. Its members are attributes too: ``card.flow`` is ``card["flow"]``."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 whatever JSON holds
+        """Return a member."""
+        try:
+            return self[name]
+        except KeyError:
+            message = f"{type(self).__name__} has no {name}; it has {', '.join(self)}"
+            raise AttributeError(message) from None
+
+    def __dir__(self) -> list[str]:
+        """Name the members, for completion."""
+        return [*super().__dir__(), *self]
+
+    def __repr__(self) -> str:
+        """Spell the members, in short."""
+        members = ", ".join(f"{name}={_brief.repr(value)}" for name, value in self.items())
+        return f"{type(self).__name__}({members})"
+
+    def _repr_html_(self) -> str:
+        """Show the members as a table in a notebook."""
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(_brief.repr(value))}</td></tr>"
+            for name, value in self.items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+
+    @classmethod
+    def required(cls) -> frozenset[str]:
+        """Return the members that an answer of the service must have."""
+        return frozenset(cls.__annotations__) - {"warnings"}
+
+
+class Card(Record):
+    """What a model is, what it was trained on, and how far off it was on data it had not seen.
+
+    Attributes:
+        name: ``<family>-<flow>-x<factor>``, without the flow for trilinear.
+        family: trilinear, conv, equivariant or relaxed.
+        flow: what it was trained on; None if it was not trained.
+        factor: fine cells per coarse cell along an axis.
+        frames: time levels that it takes.
+        group: its symmetry group; None for trilinear.
+        parameters: how many weights.
+        boundary: of the fields it was trained on, in z, y, x order.
+        sampling: how fine fields were made coarse: what the input should be.
+        halo: coarse cells that are read around a block.
+        receptive_field: coarse cells along an axis that one cell of the answer depends on.
+        measured: errors on held-out simulations, one entry a simulation.
+        sample: errors on the sample that is shipped with the weights.
+        sha256: of the weights; None if there are none.
+    """
+
+    name: str
+    family: str
+    flow: str | None
+    factor: int
+    frames: int
+    group: str | None
+    parameters: int
+    boundary: list[str]
+    sampling: str
+    halo: int
+    receptive_field: int
+    measured: list[dict[str, Any]]
+    sample: dict[str, Any]
+    sha256: str | None
+
+    @classmethod
+    def required(cls) -> frozenset[str]:
+        """Return what tells a card from something else."""
+        return frozenset({"name"})
+
+
+class Health(Record):
+    """Whether a service is ready.
+
+    Attributes:
+        status: ``ready``.
+        models: that it serves, told to those whose token may read.
+        failures: models that it cannot serve, and why.
+        precisions: arithmetic of each model.
+        warnings: what is wrong with models that are served all the same.
+    """
+
+    status: str
+    models: list[str]
+    failures: dict[str, str]
+    precisions: dict[str, str]
+    warnings: dict[str, str]
+
+
+class Report(Record):
     """A model's answer held against a reference, and trilinear's beside it.
 
     Attributes:
@@ -25,6 +121,7 @@ class Report(TypedDict):
         levels: how many time levels the metrics are means over.
         metrics: of the model's answer.
         trilinear: of trilinear interpolation.
+        warnings: what the service found doubtful, where it did.
     """
 
     model: str
@@ -32,9 +129,10 @@ class Report(TypedDict):
     levels: int
     metrics: Metrics
     trilinear: Metrics
+    warnings: list[str]
 
 
-class Reproduction(TypedDict):
+class Reproduction(Record):
     """A model's answer to the held-out sample that is shipped with it, held against its card.
 
     Attributes:
@@ -58,7 +156,7 @@ class Reproduction(TypedDict):
     metrics: Metrics
 
 
-class Symmetry(TypedDict):
+class Symmetry(Record):
     """Which symmetries of the octahedral group a model keeps.
 
     Attributes:
@@ -72,13 +170,13 @@ class Symmetry(TypedDict):
     relaxation: dict[str, dict[str, float]]
 
 
-class StoredVolume(TypedDict):
+class StoredVolume(Record):
     """A volume that stays at the service.
 
     Attributes:
         name: what it is called there.
         tag: changes with the content.
-        keys: objects that it is made of.
+        keys: objects that it is made of; as ``volume["keys"]`` alone.
         bytes: all of them together.
         variables: that hold the velocity.
         cells: along z, y, x; None if it cannot be super-resolved.
@@ -89,7 +187,6 @@ class StoredVolume(TypedDict):
 
     name: str
     tag: str
-    keys: int
     bytes: int
     variables: list[str]
     cells: list[int] | None
@@ -98,7 +195,7 @@ class StoredVolume(TypedDict):
     problem: str | None
 
 
-class JobStatus(TypedDict):
+class JobStatus(Record):
     """A job at the service, and how far it is.
 
     Attributes:
@@ -136,3 +233,8 @@ class JobStatus(TypedDict):
     blocks_done: int
     voxels_per_second: float | None
     seconds_left: float | None
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        super().__init__(members)
+        if self.get("report") is not None:
+            self["report"] = Report(self["report"])

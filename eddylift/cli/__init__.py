@@ -1,4 +1,4 @@
-"""The command line: eddylift models | upscale | validate, volumes | upload | download, submit | jobs | watch ..."""
+"""The command line: eddylift models | upscale | validate, volumes | upload, submit | jobs | watch, health ..."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -35,11 +35,15 @@ def main(
 
 for command in (
     _models.models,
+    _models.card,
+    _models.symmetry,
+    _models.health,
     _models.upscale,
     _models.validate,
     _volumes.volumes,
     _volumes.upload,
     _volumes.download,
+    _volumes.delete,
     _jobs.submit,
     _jobs.jobs,
     _jobs.watch,

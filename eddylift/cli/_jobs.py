@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from eddylift import _display
+from eddylift.cli import _completion
 from eddylift.cli._session import (
     LOCAL,
     PATIENCE,
@@ -52,7 +53,10 @@ def jobs(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, 
     show(found, _display.jobs_table(found), as_json=as_json)
 
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, as `eddylift jobs` lists it.")]
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", autocompletion=_completion.jobs, help="Id of the job, as `eddylift jobs` lists it."),
+]
 
 
 def watch(

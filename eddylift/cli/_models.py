@@ -17,6 +17,7 @@ from eddylift.cli._session import (
     Drop,
     Json,
     Model,
+    ModelArgument,
     Names,
     Resample,
     Timeout,
@@ -34,6 +35,31 @@ def models(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE
     with session(url, token, timeout, as_json=as_json) as (client, _):
         cards = client.models()
     show(cards, _display.models_table(cards), as_json=as_json)
+
+
+def card(
+    model: ModelArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Show what a model is, what it was trained on and how far off it was."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        found = client.model(model)
+    show(found, _display.card_table(found), as_json=as_json)
+
+
+def symmetry(
+    model: ModelArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """Show which symmetries a model keeps."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        found = client.symmetry(model)
+    show(found, _display.symmetry_table(found), as_json=as_json)
+
+
+def health(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+    """Say whether the service is ready; exit code 1 if it is not."""
+    with session(url, token, timeout, as_json=as_json, attempts=1) as (client, _):
+        found = client.health()
+    show(found, _display.health_sentence(found), as_json=as_json)
 
 
 def upscale(  # noqa: PLR0913 arguments are options

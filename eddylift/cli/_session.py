@@ -14,6 +14,28 @@ from rich.console import Console
 from eddylift import _display
 from eddylift._client import Client
 from eddylift._errors import EddyliftError, EddyliftWarning, InvalidInputError, ServiceError
+from eddylift._transport import LOCAL
+from eddylift.cli import _completion
+
+__all__ = [
+    "LOCAL",
+    "PATIENCE",
+    "Boundary",
+    "Drop",
+    "Json",
+    "Model",
+    "ModelArgument",
+    "Names",
+    "Resample",
+    "Timeout",
+    "Token",
+    "Url",
+    "VolumeArgument",
+    "parse_list",
+    "parse_names",
+    "session",
+    "show",
+]
 
 Url = Annotated[str, typer.Option("--url", envvar="EDDYLIFT_URL", help="Address of the service.")]
 # Its value is a secret: help must not show it as the default.
@@ -22,7 +44,15 @@ Token = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds of silence after which to give up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, also of errors.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Name of the model, as `eddylift models` lists it.")]
+MODEL = "Name of the model, as `eddylift models` lists it."
+Model = Annotated[str, typer.Option("--model", "-m", autocompletion=_completion.models, help=MODEL)]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", autocompletion=_completion.models, help=MODEL)]
+VolumeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", autocompletion=_completion.volumes, help="What the volume is called at the service."
+    ),
+]
 Boundary = Annotated[
     str | None,
     typer.Option(
@@ -41,7 +71,6 @@ Resample = Annotated[
     str | None,
     typer.Option("--resample", help="Stretched axes that are resampled to uniform cells, by exact means: y, or z,y."),
 ]
-LOCAL = "http://127.0.0.1:8000"
 PATIENCE = 600.0
 
 
@@ -64,13 +93,15 @@ def parse_list(names: str | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def session(url: str, token: str | None, timeout: float, *, as_json: bool) -> Iterator[tuple[Client, _display.Bars]]:
+def session(
+    url: str, token: str | None, timeout: float, *, as_json: bool, attempts: int = 6
+) -> Iterator[tuple[Client, _display.Bars]]:
     """Open a client and its bars; whatever it cannot do ends the command with a message and exit code 1."""
     console = Console(stderr=True)
     hooks = stamina.instrumentation.get_on_retry_hooks()
     stamina.instrumentation.set_on_retry_hooks([partial(_display.retry_note, console)])
     try:
-        with _warnings_shown(console), Client(url, token, timeout=timeout) as client:
+        with _warnings_shown(console), Client(url, token, timeout=timeout, attempts=attempts) as client:
             yield client, _display.Bars(console)
     except EddyliftError as error:
         _complain(error, console, as_json=as_json)

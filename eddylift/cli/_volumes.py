@@ -16,6 +16,7 @@ from eddylift.cli._session import (
     Timeout,
     Token,
     Url,
+    VolumeArgument,
     parse_list,
     parse_names,
     session,
@@ -32,7 +33,7 @@ def volumes(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENC
 
 def upload(  # noqa: PLR0913 arguments are options
     source: Annotated[Path, typer.Argument(metavar="IN", help="Coarse volume: Zarr, NetCDF or HDF5.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called at the service.")],
+    name: VolumeArgument,
     *,
     replace: Annotated[bool, typer.Option("--replace", help="Then drop what was called so.")] = False,
     names: Names = None,
@@ -58,7 +59,7 @@ def upload(  # noqa: PLR0913 arguments are options
 
 
 def download(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called at the service.")],
+    name: VolumeArgument,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put it, as a Zarr group.")],
     *,
     url: Url = LOCAL,
@@ -68,3 +69,9 @@ def download(
     """Fetch a volume that stays at the service. What was interrupted goes on with the same command."""
     with session(url, token, timeout, as_json=False) as (client, bars), bars:
         client.download(name, folder, progress=bars)
+
+
+def delete(name: VolumeArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE) -> None:
+    """Drop a volume that stays at the service."""
+    with session(url, token, timeout, as_json=False) as (client, _):
+        client.delete_volume(name)

@@ -19,7 +19,7 @@ import eddylift
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CARDS = [
+CARDS: list[dict[str, Any]] = [
     {"name": "trilinear-x4", "family": "trilinear", "flow": None, "group": None, "frames": 1, "parameters": 0},
     {
         "name": "relaxed-isotropic-x4",
@@ -28,6 +28,7 @@ CARDS = [
         "group": "O",
         "frames": 1,
         "parameters": 123456,
+        "boundary": ["periodic", "wall", "periodic"],
         "measured": [{"cells": [96, 96, 96], "mae_over_trilinear": {"mean": 0.25, "std": 0.01}}],
     },
 ]
@@ -53,10 +54,33 @@ SYMMETRY = {
     "equivariance_error": {"x,y,z": 0.0, "-y,x,z": 0.1},
     "relaxation": {"network.lift": {"A1": 1.0}},
 }
+HEALTH = {"status": "ready", "models": ["trilinear-x4"], "failures": {"x": "torn"}, "precisions": {}, "warnings": {}}
+JOB = {
+    "id": "abc",
+    "source": "box",
+    "target": None,
+    "model": "trilinear-x4",
+    "boundary": None,
+    "names": {},
+    "reference": "true",
+    "state": "done",
+    "detail": None,
+    "created": 0.0,
+    "report": REPORT,
+    "stage": "comparing",
+    "blocks": 3,
+    "blocks_done": 3,
+    "voxels_per_second": None,
+    "seconds_left": None,
+}
 DOCUMENTS: dict[tuple[str, str], object] = {
     ("GET", "/v1/models/relaxed-isotropic-x4/symmetry"): SYMMETRY,
+    ("GET", "/health/ready"): HEALTH,
+    ("GET", "/v1/jobs"): {"jobs": [JOB]},
+    ("GET", "/v1/jobs/abc"): JOB,
     ("GET", "/v1/models"): {"models": CARDS},
     ("GET", "/v1/models/trilinear-x4"): CARDS[0],
+    ("GET", "/v1/models/relaxed-isotropic-x4"): CARDS[1],
     ("POST", "/v1/models/trilinear-x4/validate"): REPRODUCTION,
     ("POST", "/v1/validate"): REPORT,
 }
@@ -102,6 +126,8 @@ class FakeService:
         call = request.method, request.url.path
         if call in DOCUMENTS:
             return httpx2.Response(200, json=DOCUMENTS[call])
+        if call == ("DELETE", "/v1/volumes/box"):
+            return httpx2.Response(204)
         if call == ("POST", "/v1/upscale"):
             content = self._upscale(request)
             return httpx2.Response(200, content=content, headers={"Content-Type": request.headers["Content-Type"]})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 import eddylift
 from eddylift import cli
-from eddylift.cli import _session
+from eddylift.cli import _completion, _session
 from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, finer, problem
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def run(service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("COLUMNS", "200")
     for name in ("EDDYLIFT_URL", "EDDYLIFT_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(_session, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
+    for module in (_session, _completion):
+        monkeypatch.setattr(module, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
 
     def run(*arguments: str, code: int = 0) -> Result:
         result = CliRunner().invoke(cli.app, arguments)
@@ -47,7 +49,89 @@ def run(service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_models(run: Run) -> None:
     lines = run("models").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["model", "trilinear-x4", "relaxed-isotropic-x4"]
-    assert lines[2].split() == ["relaxed-isotropic-x4", "O", "1", "123456", "0.250", "(96^3)"]
+    assert [" ".join(line.split()) for line in lines[1:]] == [
+        "trilinear-x4 any flow 1 -",
+        "relaxed-isotropic-x4 isotropic, wall in y 1 0.25",
+    ]
+
+
+def test_models_fit_a_terminal(run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    measured = {"cells": [96, 96, 96], "mae_over_trilinear": {"mean": 0.25}}
+    long = {**CARDS[1], "name": "equivariant-isotropic-x4-3frames", "measured": [measured, measured]}
+    service.script = [httpx2.Response(200, json={"models": [long]})]
+    lines = run("models").stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split()[0] == "equivariant-isotropic-x4-3frames"
+    assert lines[1].split()[-2:] == ["0.25,", "0.25"]
+
+
+def test_card(run: Run) -> None:
+    lines = run("card", "relaxed-isotropic-x4").stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "model relaxed-isotropic-x4",
+        "for isotropic, wall in y",
+        "family relaxed",
+        "group O",
+        "parameters 123456",
+        "frames 1",
+        "on held-out data mae_over_trilinear 0.25",
+    ]
+    assert json.loads(run("card", "relaxed-isotropic-x4", "--json").stdout) == CARDS[1]
+
+
+def test_symmetry(run: Run) -> None:
+    lines = [line.split() for line in run("symmetry", "relaxed-isotropic-x4").stdout.splitlines()]
+    assert lines[1:] == [["x,y,z", "0"], ["-y,x,z", "0.1"], ["network.lift", "A1", "1"]]
+
+
+def test_health(run: Run, service: FakeService) -> None:
+    assert run("health").stdout == "ready: 1 models\nx cannot be served: torn\n"
+    service.script = [problem(503, {"Retry-After": "1"}, detail="warming up")]
+    assert "warming up" in run("health", code=1).stderr
+    assert len(service.requests) == 2
+
+
+def test_delete(run: Run, service: FakeService) -> None:
+    run("delete", "box")
+    assert (service.requests[0].method, service.requests[0].url.path) == ("DELETE", "/v1/volumes/box")
+
+
+def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ages = [5.0, 300.0, 7200.0, 200000.0]
+    monkeypatch.setattr("eddylift._display.time.time", lambda: ages.pop(0))
+    found = [run("jobs").stdout.splitlines()[1].split()[-2:] for _ in range(4)]
+    assert found == [["5", "s"], ["5", "min"], ["2", "h"], ["2", "d"]]
+
+
+def test_shells_complete_names(run: Run, service: FakeService) -> None:
+    context = SimpleNamespace(params={"url": "http://fake"})
+    run("models")
+    assert _completion.models(context, "rel") == ["relaxed-isotropic-x4"]  # type: ignore[arg-type]
+    assert _completion.jobs(context, "") == ["abc"]  # type: ignore[arg-type]
+    service.script = [httpx2.ConnectError("refused")]
+    assert _completion.models(context, "") == []  # type: ignore[arg-type]
+
+
+def test_warnings_are_shown(run: Run, service: FakeService, array: NDArray[np.float32]) -> None:
+    np.save("fine.npy", finer(array))
+    service.script = [httpx2.Response(200, json=REPORT, headers={"X-Eddylift-Warning": "not as the card says"})]
+    result = run("validate", "fine.npy", "-m", "trilinear-x4", "--json")
+    assert result.stderr == "warning: not as the card says\n"
+    assert json.loads(result.stdout) == REPORT
+
+
+def test_names_drop_and_resample(run: Run, dataset: xr.Dataset) -> None:
+    stretched = dataset.assign_coords(y=[0.0, 1.0, 3.0]).rename(u="Ux", z="lev").assign(p=dataset["u"].rename(z="lev"))
+    stretched.to_netcdf("coarse.nc", engine="h5netcdf")
+    where = ["coarse.nc", "fine.nc", "-m", "trilinear-x4"]
+    assert "--drop p" in run("upscale", *where, "--names", "Ux:u,lev:z", code=1).stderr
+    assert "--resample y" in run("upscale", *where, "--names", "Ux:u,lev:z", "--drop", "p", code=1).stderr
+    run("upscale", *where, "--names", "Ux:u,lev:z", "--drop", "p", "--resample", "y")
+    with xr.open_dataset("fine.nc") as fine:
+        assert dict(fine.sizes) == {"z": 8, "y": 12, "x": 16}
+        assert fine.attrs["eddylift_resampled"].startswith("y: 3 uniform cells from 0 to 3")
+    assert "--names has Ux, expected pairs" in run("submit", "box", "fine", "-m", "x", "--names", "Ux", code=1).stderr
 
 
 def test_names_of_models_are_whole_on_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import pickle
 import socket
 import ssl
 import time
@@ -43,6 +44,39 @@ def test_models(ask: Ask) -> None:
 
 def test_model(ask: Ask) -> None:
     assert ask("model", "trilinear-x4") == CARDS[0]
+
+
+def test_answers_have_attributes_and_items(ask: Ask) -> None:
+    report = ask("validate", None, np.zeros((3, 4, 4, 4), np.float32), model="trilinear-x4")
+    assert report.metrics["mae"] == report["metrics"]["mae"] == 0.5
+    assert {"levels", "trilinear"} <= set(dir(report))
+    with pytest.raises(AttributeError, match=r"^Report has no skill; it has model, boundary, levels"):
+        _ = report.skill
+    assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 our own
+    card = ask("model", "relaxed-isotropic-x4")
+    assert (card.flow, card.boundary[1]) == ("isotropic", "wall")
+    assert repr(card).startswith("Card(name='relaxed-isotropic-x4', family='relaxed', flow='isotropic'")
+    assert "<th>family</th><td>&#x27;relaxed&#x27;</td>" in card._repr_html_()
+    job = ask("job", "abc")
+    assert job.status.report.trilinear["mae"] == 1
+    assert repr(job).endswith("Job('abc': box to None by trilinear-x4, done, 3 of 3 blocks)")
+    assert ask("health").failures == {"x": "torn"}
+
+
+@pytest.mark.parametrize("kind", [eddylift.Client, eddylift.AsyncClient])
+def test_the_address_may_be_in_the_environment(kind: type[eddylift.Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(*arguments: str) -> tuple[str, str | None]:
+        client = kind(*arguments)
+        return repr(client), client._http.headers.get("Authorization")
+
+    monkeypatch.delenv("EDDYLIFT_URL", raising=False)
+    monkeypatch.delenv("EDDYLIFT_TOKEN", raising=False)
+    assert seen() == (f"{kind.__name__}('http://127.0.0.1:8000')", None)
+    monkeypatch.setenv("EDDYLIFT_URL", "http://there:1234")
+    monkeypatch.setenv("EDDYLIFT_TOKEN", "secret")
+    assert seen() == (f"{kind.__name__}('http://there:1234')", "Bearer secret")
+    # A token is for the service that it came with.
+    assert seen("http://elsewhere") == (f"{kind.__name__}('http://elsewhere')", None)
 
 
 def test_unknown_model(ask: Ask) -> None:

@@ -22,6 +22,7 @@ def test_public_names() -> None:
         "EddyliftWarning",
         "FailedError",
         "FieldError",
+        "Health",
         "InvalidInputError",
         "Job",
         "JobError",

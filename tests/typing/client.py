@@ -49,7 +49,8 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.validate(dataset, field, model="trilinear-x4", boundary="periodic"), Report)
         assert_type(client.self_validate("trilinear-x4"), Reproduction)
         assert_type(client.symmetry("trilinear-x4"), Symmetry)
-        assert_type(client.self_validate("trilinear-x4")["reproduced"], bool)
+        assert_type(client.self_validate("trilinear-x4").reproduced, bool)
+        assert_type(client.model("trilinear-x4").flow, str | None)
 
 
 async def go(array: NDArray[np.float32], dataset: xr.Dataset) -> None:
