@@ -411,7 +411,7 @@ def test_a_view_of_824_gigabytes_opens_without_reading_any(client: Client, setti
         group.create_array(name, shape=(1024,) * 3, chunks=(128,) * 3, dtype="f4", dimension_names=("z", "y", "x"))
     reads: list[tuple[slice, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.volumes.source.Source.read", lambda _, __, *where: reads.append(where))
+        patch.setattr("service.volumes.source.OpenVolume.read", lambda _, __, *where: reads.append(where))
         view = client.open("huge", model=TRILINEAR)
     assert dict(view.sizes) == {"z": 4096, "y": 4096, "x": 4096}
     assert sum(view[name].size * 4 for name in "uvw") == 824_633_720_832
