@@ -125,7 +125,7 @@ def serve(host: str, port: int) -> int:
         server_header=False,
         timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
-    Server(config, app.state.service, settings.drain_s).run()
+    Server(config, app.state.services.lifecycle, settings.drain_s).run()
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Putting the service together."""
+"""The composition root: every part is built here from the settings, and given the parts that it uses.
+
+A request goes down through the rooms in this order: `api`, `jobs`, `volumes`, `engine`, `formats`, `runtime`.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,32 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from service.api import errors
 from service.api.auth import Access
+from service.api.dependencies import Services
+from service.api.fairness import Places
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
 from service.api.routes import health, jobs, models, upscale, validate, views, volumes
-from service.assembly import assemble
-from service.runtime.metrics import Watch
+from service.engine.engine import build_engine
+from service.formats.sandbox import Sandbox
+from service.jobs.executor import LocalExecutor
+from service.jobs.lease import ReplicaLease
+from service.jobs.manager import JobManager
+from service.jobs.repository import JobRepository
+from service.jobs.runner import JobRunner
+from service.runtime.lifecycle import Lifecycle
+from service.runtime.metrics import Metrics, StateCollector
+from service.runtime.threads import Threads
 from service.settings import Settings
+from service.volumes.blocks import BlockComputer
+from service.volumes.chunk_cache import ChunkCache, DiskCache
+from service.volumes.opener import build_opener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi.telemetry import TelemetryConfig
+
+    from service.jobs.executor import Executor
+    from service.volumes.opener import VolumeOpener
 
 
 # Metrics are Prometheus's, and logs say what they say in one place.
@@ -35,6 +54,95 @@ Send a volume to `/v1/upscale`; see `/v1/models` for what can be done to it, and
 """
 
 
+def build(settings: Settings) -> Services:
+    """Build all parts, at rest."""
+    metrics = Metrics()
+    threads = Threads(settings.readers)
+    engine = build_engine(settings, metrics, threads)
+    lifecycle = Lifecycle(
+        metrics, alive=lambda: engine.batcher.alive, seconds_left=lambda: engine.registry.seconds_left
+    )
+    opener = build_opener(settings)
+    blocks = BlockComputer(engine, threads)
+    kept = DiskCache(settings.data / "views", settings.view_bytes, settings.spare_bytes)
+    chunk_cache = ChunkCache(blocks, kept, threads, settings.view_blocks)
+    executor = _build_executor(settings, blocks, opener, threads)
+    repository = JobRepository(settings.data / "jobs.sqlite")
+    runner = JobRunner(
+        settings,
+        repository=repository,
+        registry=engine.registry,
+        opener=opener,
+        executor=executor,
+        lifecycle=lifecycle,
+        threads=threads,
+    )
+    manager = JobManager(
+        repository,
+        ReplicaLease(settings.data / "replicas"),
+        runner,
+        storages=opener.storages,
+        lifecycle=lifecycle,
+        threads=threads,
+        keep_days=settings.keep_days,
+    )
+    lifecycle.on_leave.append(manager.close)
+    collector = StateCollector(
+        jobs=manager.count,
+        blocks=lambda: {"view": chunk_cache.computed, "job": executor.computed},
+        device=engine.registry.device.place,
+    )
+    metrics.registry.register(collector)
+    return Services(
+        settings=settings,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        threads=threads,
+        engine=engine,
+        sandbox=Sandbox(settings),
+        uploads=opener.storages.volumes,
+        opener=opener,
+        chunk_cache=chunk_cache,
+        jobs=manager,
+        places=Places(settings.max_requests, "requests", metrics.open_requests),
+    )
+
+
+def _build_executor(settings: Settings, blocks: BlockComputer, opener: VolumeOpener, threads: Threads) -> Executor:
+    if not settings.scheduler:
+        return LocalExecutor(blocks, opener, threads)
+    # Dask is large, and most have no cluster.
+    from service.jobs.dask_executor import DaskExecutor  # noqa: PLC0415
+
+    return DaskExecutor(settings.scheduler, blocks)
+
+
+@asynccontextmanager
+async def _running(services: Services) -> AsyncIterator[None]:
+    """Start what computes, and end it. Probes are answered while models load; what needs them is refused."""
+    loop = asyncio.get_running_loop()
+    engine, lifecycle = services.engine, services.lifecycle
+
+    def prepare() -> None:
+        if services.settings.threads:
+            torch.set_num_threads(services.settings.threads)
+        engine.registry.warm()
+        services.sandbox.warm()
+        loop.call_soon_threadsafe(lifecycle.started)
+
+    engine.batcher.start(prepare)
+    services.uploads.tidy()
+    services.jobs.start()
+    try:
+        yield
+    finally:
+        lifecycle.stopped()
+        await services.jobs.close()
+        await services.jobs.runner.executor.close()
+        await asyncio.to_thread(engine.batcher.close)
+        await asyncio.to_thread(services.sandbox.close)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Make an app; it computes between start-up and shut-down of its lifespan.
 
@@ -45,49 +153,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         TokensError: if the file of tokens cannot be used.
     """
     settings = settings or Settings()
-    service = assemble(settings)
-    service.metrics.registry.register(Watch(service))
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # Probes are answered while models load; everything else that needs them says 503.
-        loop = asyncio.get_running_loop()
-
-        def prepare() -> None:
-            if service.settings.threads:
-                torch.set_num_threads(service.settings.threads)
-            service.registry.warm()
-            service.sandbox.warm()
-            loop.call_soon_threadsafe(warm)
-
-        def warm() -> None:
-            service.warm = True
-            service.metrics.ready.set(1)
-
-        service.batcher.start(prepare)
-        service.volumes.tidy()
-        service.jobs.start(service)
-        try:
-            yield
-        finally:
-            service.warm = False
-            service.metrics.ready.set(0)
-            await service.jobs.close()
-            if service.cluster:
-                await service.cluster.close()
-            await asyncio.to_thread(service.batcher.close)
-            await asyncio.to_thread(service.sandbox.close)
-
+    services = build(settings)
     app = FastAPI(
         title="eddylift",
         version="1",
         description=DESCRIPTION.strip(),
-        lifespan=lifespan,
+        lifespan=lambda _: _running(services),
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         telemetry=TELEMETRY,
     )
-    app.state.service = service
+    app.state.services = services
     errors.install(app)
     # The last that is added is the first to see a request.
     access = Access.of(settings.tokens)
@@ -100,7 +176,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["*"],
         )
-    app.add_middleware(TelemetryMiddleware, metrics=service.metrics, private=access.tokens is not None)
+    app.add_middleware(TelemetryMiddleware, metrics=services.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, so that a route's path is what metrics call it.
     for room in (models, upscale, validate, volumes, views, jobs, health):
         app.include_router(room.router)

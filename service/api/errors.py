@@ -160,7 +160,7 @@ def _shorten(content: object) -> object:
 
 def respond(request: Request, problem: Problem) -> Response:
     """The answer that carries a problem."""
-    request.app.state.service.metrics.errors.labels(problem.kind).inc()
+    request.app.state.services.metrics.errors.labels(problem.kind).inc()
     headers = dict(problem.headers) if isinstance(problem, HttpProblem) else {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.jobs.spec import JobSpec
+
 Metrics = dict[str, float | list[float] | None]
 METRICS = {"mae": 0.104, "mae_over_rms": 0.124, "relative_l2": 0.161, "skill": 0.0, "skewness": [-0.31, -0.3, -0.33]}
 
@@ -117,24 +119,7 @@ class Keys(BaseModel):
     more: bool = Field(description="whether there are others after the last of these")
 
 
-class Order(BaseModel, extra="forbid"):
-    """What a job is to do."""
-
-    source: str = Field(description="volume to read", examples=["channel", "s3://flows/channel.zarr"])
-    target: str | None = Field(
-        default=None, description="volume to write; null only beside a reference", examples=["channel-fine"]
-    )
-    model: str = Field(examples=["relaxed-channel-x4"])
-    boundary: str | None = Field(default=None, description="in z, y, x order; null leaves it to the source")
-    names: dict[str, str] = Field(
-        default={},
-        description="what variables and dims of the source are to be called, by what they are called",
-        examples=[{"ux": "u", "uy": "v", "uz": "w", "depth": "z"}],
-    )
-    reference: str | None = Field(default=None, description="true fine volume to compare the answer with")
-
-
-class Job(Order):
+class Job(JobSpec, frozen=True):
     """A job, and how far it is."""
 
     id: str

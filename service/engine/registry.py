@@ -1,4 +1,4 @@
-"""Whether a loaded model is the one that its card describes, in the precision that it is loaded in."""
+"""Models, loaded beside their cards, each in a precision in which it does what its card says."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from models.catalogue import Catalogue, HeldOut
     from models.layers import Precision
     from models.superresolution import SuperResolution
-    from service.api.dependencies import Service
     from service.engine.device import Device
 
 
+logger = logging.getLogger("service.engine")
+# Of the memory that is free when a model is loaded, what a batch of it may take.
+PORTION: Final = 0.5
 # Of a consistent model. The models shipped have 2e-7 to 6e-7 in float32 and in bfloat16, which spares that step.
 CONSISTENCY: Final = 1e-5
 
@@ -45,11 +47,6 @@ def card_mismatch(model: SuperResolution, card: Card, sample: HeldOut, tolerance
     if card.consistent and not (isinstance(consistency, float) and consistency <= CONSISTENCY):
         return f"its consistency is {consistency}, expected at most {CONSISTENCY}"
     return None
-
-
-logger = logging.getLogger("service.engine")
-# Of the memory that is free when a model is loaded, what a batch of it may take.
-PORTION: Final = 0.5
 
 
 def choose(device: str) -> torch.device:
@@ -88,12 +85,22 @@ class ModelRegistry:
         self.warnings: dict[str, str] = {}
         self.room: dict[str, int] = {}
         self.seconds_left = 0.0
+        self._cards: dict[str, Card] = {}
         self._models: dict[str, SuperResolution] = {}
         self._loading = threading.Lock()
 
     def card(self, name: str) -> Card:
-        """The card of a model; raises ``UnknownModelError``."""
-        return self.catalogue.card(name)
+        """The card of a model, as it was when it was first asked for.
+
+        Raises:
+            Problem: if there is no such model.
+        """
+        if name not in self._cards:
+            try:
+                self._cards[name] = self.catalogue.card(name)
+            except UnknownModelError as error:
+                raise unknown_model(error.name, error.known) from error
+        return self._cards[name]
 
     def get(self, name: str) -> SuperResolution:
         """A model on its device; the first call loads, certifies and measures it, and raises what ``load`` does."""
@@ -167,11 +174,3 @@ class ModelRegistry:
             fixed = max(0.0, less - bytes_per_cell * few**3)
             self.room[name] = max(1, int((PORTION * free - fixed) / (bytes_per_cell + waiting)))
             logger.info("%s takes %.0f bytes a coarse cell: %d fit", name, bytes_per_cell, self.room[name])
-
-
-def find_card(name: str, service: Service) -> Card:
-    """The card of a model; 404 if there is none."""
-    try:
-        return service.registry.card(name)
-    except UnknownModelError as error:
-        raise unknown_model(error.name, error.known) from error

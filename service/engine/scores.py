@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, "float | list[float] | None"]
 TRILINEAR = "trilinear-x4"
+
+
+class Scores(NamedTuple):
+    """Metrics of a model and, beside them, of trilinear interpolation."""
+
+    model: Metrics
+    trilinear: Metrics
 
 
 def measure(

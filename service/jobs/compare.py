@@ -17,9 +17,12 @@ from service.problems import StoppedError, invalid_field, storing, within
 from service.volumes.source import open_source
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models.blocks import Read
-    from service.api.dependencies import Service
     from service.jobs.progress import Progress
+    from service.runtime.threads import Threads
+    from service.settings import Settings
     from service.volumes.source import OpenVolume
     from service.volumes.storage import Storage
     from service.volumes.view import View
@@ -46,29 +49,47 @@ def check_reference(view: View, reference: OpenVolume) -> int:
 
 
 async def compare(
-    service: Service, view: View, target: Storage, reference: OpenVolume, progress: Progress
+    view: View,
+    target: Storage,
+    reference: OpenVolume,
+    progress: Progress,
+    *,
+    settings: Settings,
+    scratch: Path,
+    threads: Threads,
 ) -> dict[str, Any]:
     """All metrics of an answer that is stored, and of trilinear interpolation, as `POST /v1/validate` gives them.
+
+    Args:
+        view: what the answer is.
+        target: where it is.
+        reference: the true fine volume.
+        progress: to keep.
+        settings: for what is allowed.
+        scratch: folder for what the spectra need.
+        threads: for comparing.
 
     Raises:
         Problem: as reading does.
     """
     stopped = threading.Event()
-    return await service.in_thread(
-        lambda: _measure(service, view, target, reference, progress, stopped), service.comparers, stopped
-    )
+
+    def measure() -> dict[str, Any]:
+        with within("answer"):
+            answer = open_source(target, target.tag().digest, settings, factor=FACTOR)
+        return _measure(view, answer, reference, progress, scratch, stopped)
+
+    return await threads.run(measure, stopped)
 
 
 def _measure(
-    service: Service,
     view: View,
-    target: Storage,
+    answer: OpenVolume,
     reference: OpenVolume,
     progress: Progress,
+    scratch: Path,
     stopped: threading.Event,
 ) -> dict[str, Any]:
-    with within("answer"):
-        answer = open_source(target, target.tag().digest, service.settings, factor=FACTOR)
     first = check_reference(view, reference)
     rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
 
@@ -79,7 +100,6 @@ def _measure(
             progress.begin("comparing", 2 * view.levels * total, 0)
         progress.done = sum(map(len, rows.values())) * total + done
 
-    scratch = service.opener.storages.scratch_folder
     with storing(f"what the spectra of {reference.name} need"):
         scratch.mkdir(parents=True, exist_ok=True)
         for level in range(view.levels):

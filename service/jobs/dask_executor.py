@@ -14,7 +14,7 @@ from service.jobs.dask_worker import Task, fill_block
 from service.problems import Problem, unready
 
 if TYPE_CHECKING:
-    from service.volumes.source import Scale
+    from service.volumes.blocks import BlockComputer
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
 
@@ -26,15 +26,22 @@ CONNECT_S: Final = 10
 ROUNDS: Final = 5
 
 
-class Cluster:
-    """A connection to a scheduler, made when it is needed.
+class DaskExecutor:
+    """Has blocks computed by a cluster; the connection to its scheduler is made when it is needed.
 
     Args:
         scheduler: its address.
+        blocks: measures sources.
+
+    Attributes:
+        computed: blocks computed in this process: none.
     """
 
-    def __init__(self, scheduler: str) -> None:
+    computed = 0
+
+    def __init__(self, scheduler: str, blocks: BlockComputer) -> None:
         self.scheduler = scheduler
+        self._blocks = blocks
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
@@ -65,20 +72,20 @@ class Cluster:
                     raise unready(detail) from error
             return self._client
 
-    async def fill(self, view: View, target: Storage, place: BlockIndex, scale: Scale) -> None:
+    async def fill(self, view: View, target: Storage, index: BlockIndex) -> None:
         """Have a block computed and stored. If this is cancelled, a worker that has begun still ends it.
 
         Raises:
             Problem: what the worker raises; 503 if the scheduler is lost, or workers die over the block.
         """
-        task = Task.of(view, target, scale)
+        task = Task.of(view, target, await self._blocks.scale(view.source, view.span(index)))
         for _ in range(ROUNDS):
             client = await self._connect()
-            future = client.submit(fill_block, task, place, pure=False)
+            future = client.submit(fill_block, task, index, pure=False)
             try:
                 await future
             except KilledWorker as error:
-                logger.warning("workers died while they computed %s of %s: %s", place, target.name, error)
+                logger.warning("workers died while they computed %s of %s: %s", index, target.name, error)
             except LostError as error:
                 detail = f"the scheduler {self.scheduler} was lost"
                 raise unready(detail) from error
@@ -87,4 +94,4 @@ class Cluster:
                 raise
             else:
                 return
-        raise Problem("workers-lost", f"workers die over block {tuple(place.block)} of {target.name}")
+        raise Problem("workers-lost", f"workers die over block {tuple(index.block)} of {target.name}")

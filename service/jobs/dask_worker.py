@@ -1,26 +1,29 @@
 """What a worker of a Dask cluster does. It is a process with a device of its own, which loads a model once.
 
 A worker needs the weights, the data folder and the buckets of the service, and the same ``EDDYLIFT_*`` settings. From
-the checkout: ``python -m dask worker tcp://scheduler:8786 --nworkers 1 --nthreads 4``. Its threads read ahead and write
-behind while the device computes.
+the checkout: ``python -m dask worker tcp://scheduler:8786 --nworkers 1 --nthreads 4``. It works on as many blocks at a
+time as it has threads, so that some are read or written while the device computes others.
 """
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from service.engine.engine import engine_errors_as_problems
-from service.jobs.executor import keep, there
+from service.engine.engine import Engine, build_engine
+from service.jobs.executor import is_stored, store_block
 from service.problems import Problem
 from service.runtime.malloc import keep_tidy
-from service.volumes.blocks import part_of
+from service.runtime.metrics import Metrics
+from service.runtime.threads import Threads
+from service.settings import Settings
+from service.volumes.blocks import BlockComputer
+from service.volumes.opener import VolumeOpener, build_opener
 from service.volumes.storage import LocalStorage, require_same
 from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
-    from service.api.dependencies import Service
     from service.volumes.source import Scale
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
@@ -28,20 +31,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is told of a volume.
+    """A target volume, as a worker is told of it.
 
     Attributes:
         source: name or address of the coarse volume.
-        look: how it is looked at.
+        options: how it is viewed.
         model: name of the model.
-        fingerprint: of the super-resolved volume.
+        fingerprint: of the view.
         target: name or address of the place to write to.
         scratch: whether that is a place which is dropped at the end.
         scale: mean velocity and rms of the source.
     """
 
     source: str
-    look: ViewOptions
+    options: ViewOptions
     model: str
     fingerprint: str
     target: str
@@ -50,49 +53,58 @@ class Task:
 
     @classmethod
     def of(cls, view: View, target: Storage, scale: Scale) -> Task:
-        """What is to be told of a view."""
+        """The task of filling a target."""
         scratch = isinstance(target, LocalStorage) and target.volumes is None
-        look = ViewOptions(view.boundary, view.names)
-        return cls(view.source.name, look, view.card.name, view.fingerprint, target.name, scratch, scale)
+        options = ViewOptions(view.boundary, view.names)
+        return cls(view.source.name, options, view.card.name, view.fingerprint, target.name, scratch, scale)
 
 
-def fill_block(task: Task, place: BlockIndex) -> None:
+class Worker(NamedTuple):
+    """The parts of a worker; see their classes."""
+
+    engine: Engine
+    opener: VolumeOpener
+    blocks: BlockComputer
+    threads: Threads
+
+
+async def fill_block(task: Task, index: BlockIndex) -> None:
     """Compute a block and store it, if it is not there.
 
     Raises:
-        Problem: as reading, computing and writing do; 409 if this worker sees another source, or has other weights.
+        Problem: as reading, computing and writing do; "changed" if this worker sees another source, or has other
+            weights.
     """
-    service = _service()
-    storages = service.opener.storages
-    view = service.opener.view(task.source, service.registry.card(task.model), task.look)
+    worker = get_worker()
+    storages = worker.opener.storages
+    view = await worker.threads.run(lambda: _open_view(task, worker))
+    target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
+    if await worker.threads.run(lambda: is_stored(view, target, index)):
+        return
+    chunks = await worker.blocks.compute(view, index, scale=task.scale)
+
+    def store() -> None:
+        # A job that was cancelled leaves workers behind, and its target may be gone by now.
+        require_same(target, view.documents)
+        store_block(view, target, chunks, storages.find(task.source))
+
+    await worker.threads.run(store)
+
+
+def _open_view(task: Task, worker: Worker) -> View:
+    view = worker.opener.view(task.source, worker.engine.registry.card(task.model), task.options)
     if view.fingerprint != task.fingerprint:
         detail = f"a worker sees another {task.source}, has other weights of {task.model}, or other settings"
         raise Problem("changed", detail)
-    target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
-    if there(view, target, place):
-        return
-    part = part_of(view, service.registry.get(task.model), place, task.scale)
-    with engine_errors_as_problems():
-        fine = service.batcher.submit(part).result().taken().fine[0]
-    # A job that was cancelled leaves workers behind, and its target may be gone by now.
-    require_same(target, view.documents)
-    keep(view, target, view.chunks(place, fine), storages.find(task.source))
+    return view
 
 
-_starting = threading.Lock()
-_started: list[Service] = []
-
-
-def _service() -> Service:
-    """The parts of a service, without its web; one a process."""
-    # Not at the top: a service knows its cluster, and a cluster what its workers do.
-    from service.assembly import assemble  # noqa: PLC0415
-    from service.settings import Settings  # noqa: PLC0415
-
-    with _starting:
-        if not _started:
-            keep_tidy()
-            service = assemble(Settings())
-            service.batcher.start()
-            _started.append(service)
-        return _started[0]
+@cache
+def get_worker() -> Worker:
+    """The parts of this process's worker, made when they are first needed."""
+    keep_tidy()
+    settings = Settings()
+    threads = Threads(settings.readers)
+    engine = build_engine(settings, Metrics(), threads)
+    engine.batcher.start()
+    return Worker(engine, build_opener(settings), BlockComputer(engine, threads), threads)

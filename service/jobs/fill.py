@@ -1,7 +1,6 @@
-"""A super-resolved volume made whole: all blocks that are not there are computed, here or by a cluster.
+"""Filling a target volume: every block that is missing is computed, here or by a cluster.
 
-A block is done if its chunks are there: each is written whole. What was stopped, by whatever it was, goes on with what
-is missing.
+A block is done if its chunks are there: each is written whole. A job that was stopped goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -11,69 +10,97 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Final
 
-from service.jobs.executor import _fill_block, require_unchanged, there
+from service.jobs.executor import is_stored, require_unchanged
+from service.problems import Problem
 from service.volumes.view import BlockIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from service.api.dependencies import Service
+    from service.jobs.executor import Executor
     from service.jobs.progress import Progress
+    from service.runtime.threads import Threads
     from service.volumes.source import OpenVolume
     from service.volumes.storage import Storage
     from service.volumes.view import View
 
 # Blocks that are looked for at a time.
 LOOKED_AT: Final = 1000
+# Seconds between two tries with a device that has no place, or is not ready.
+RETRY_S: Final = 0.5
 
 
-async def fill(service: Service, view: View, target: Storage, progress: Progress, ahead: int) -> None:
+async def fill(
+    view: View,
+    source: Storage,
+    target: Storage,
+    *,
+    executor: Executor,
+    threads: Threads,
+    progress: Progress,
+    ahead: int,
+) -> None:
     """Compute all blocks of a target that are not there.
 
     Args:
-        service: what computes.
         view: what the target is to be.
-        target: where it is, begun or not.
+        source: where the coarse volume is.
+        target: where the target is, begun or not.
+        executor: computes blocks.
+        threads: for looking what is there.
         progress: to keep.
         ahead: blocks that each worker reads, computes and writes at a time.
 
     Raises:
-        Problem: as computing, reading and writing do; 409 if the source is another one by now.
+        Problem: as computing, reading and writing do; "changed" if the source is another one by now.
     """
     progress.begin("computing", view.levels * math.prod(view.layout.counts), math.prod(view.chunk))
-    await service.in_thread(lambda: target.begin(view.documents))
+    await threads.run(lambda: target.begin(view.documents))
     running: set[asyncio.Task[None]] = set()
 
-    async def block(place: BlockIndex) -> None:
-        await _fill_block(service, view, target, place)
+    async def compute(index: BlockIndex) -> None:
+        await _fill_block(executor, view, target, index)
         progress.done += 1
         progress.computed += 1
 
-    rest = places(view)
+    rest = block_indices(view)
     async with asyncio.TaskGroup() as group:
         while batch := list(itertools.islice(rest, LOOKED_AT)):
-            missing = await service.in_thread(
-                lambda batch=batch: [place for place in batch if not there(view, target, place)]  # type: ignore[misc]
+            missing = await threads.run(
+                lambda batch=batch: [index for index in batch if not is_stored(view, target, index)]  # type: ignore[misc]
             )
             progress.done += len(batch) - len(missing)
-            for place in missing:
-                while len(running) >= ahead * (service.cluster.workers if service.cluster else 1):
+            for index in missing:
+                while len(running) >= ahead * executor.workers:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                task = group.create_task(block(place))
+                task = group.create_task(compute(index))
                 running.add(task)
                 task.add_done_callback(running.discard)
-    await service.in_thread(lambda: require_still(service.opener.storages.find(view.source.name), view.source))
-    await service.in_thread(target.tidy)
+    await threads.run(lambda: require_still(source, view.source))
+    await threads.run(target.tidy)
     target.forget()
 
 
+async def _fill_block(executor: Executor, view: View, target: Storage, index: BlockIndex) -> None:
+    """Have a block computed; a device that is full, or not ready for the moment, is waited for."""
+    while True:
+        try:
+            await executor.fill(view, target, index)
+        except Problem as problem:
+            if problem.kind not in {"busy", "unready"}:
+                raise
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
 def require_still(storage: Storage, source: OpenVolume) -> None:
-    """The same, looked at anew."""
+    """Look anew whether a source is what it was, and refuse to go on if it is not."""
     storage.forget()
     require_unchanged(storage, source)
 
 
-def places(view: View) -> Iterator[BlockIndex]:
+def block_indices(view: View) -> Iterator[BlockIndex]:
     """All blocks, x fastest."""
     for level in range(view.levels):
         for z, y, x in itertools.product(*map(range, view.layout.counts)):

@@ -8,8 +8,10 @@ import threading
 import time
 import uuid
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from service.jobs.spec import JobSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,38 +23,12 @@ COLUMNS: Final = "id, asked, state, detail, created, report, owner, progress, st
 
 
 @dataclass(frozen=True)
-class JobSpec:
-    """What a job is to do: super-resolve a volume and, if there is a reference, compare with it.
-
-    Attributes:
-        source: volume to read.
-        target: volume to write; None only beside a reference, and then nothing is kept.
-        model: name of the model.
-        boundary: in z, y, x order, joined by commas; None leaves it to the source.
-        names: what variables and dims of the source are to be called, by what they are called.
-        reference: the true fine volume.
-    """
-
-    source: str
-    target: str | None
-    model: str
-    boundary: str | None = None
-    names: dict[str, str] = field(default_factory=dict)
-    reference: str | None = None
-
-    @property
-    def volumes(self) -> list[str]:
-        """All that it reads and writes."""
-        return [name for name in (self.source, self.target, self.reference) if name]
-
-
-@dataclass(frozen=True)
 class Job:
     """One job.
 
     Attributes:
         id: what it is called.
-        order: what it is to do.
+        spec: what it is to do.
         state: how far it is.
         detail: why it failed.
         created: seconds since 1970.
@@ -63,7 +39,7 @@ class Job:
     """
 
     id: str
-    order: JobSpec
+    spec: JobSpec
     state: State = "queued"
     detail: str | None = None
     created: float = 0.0
@@ -113,19 +89,19 @@ class JobRepository:
             finally:
                 connection.close()
 
-    def add(self, order: JobSpec, owner: str, key: str | None = None) -> Job:
+    def add(self, spec: JobSpec, owner: str, key: str | None = None) -> Job:
         """Put a new job on the list.
 
         Args:
-            order: what it is to do.
+            spec: what it is to do.
             owner: the replica that does it.
             key: by which it is found again.
 
         Raises:
             sqlite3.IntegrityError: if the key has a job already.
         """
-        job = Job(uuid.uuid4().hex[:12], order, created=time.time(), owner=owner)
-        asked = json.dumps(asdict(order))
+        job = Job(uuid.uuid4().hex[:12], spec, created=time.time(), owner=owner)
+        asked = spec.model_dump_json()
         values = (job.id, asked, job.state, job.detail, job.created, None, owner, None, False)
         with self._writing, closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")  # both or none
@@ -202,5 +178,5 @@ def _job(  # noqa: PLR0913 PLR0917 a row
     progress: str | None,
     stopping: int | None,
 ) -> Job:
-    order = JobSpec(**json.loads(asked))
-    return Job(name, order, state, detail, created, _content(report), owner, _content(progress), bool(stopping))
+    spec = JobSpec.model_validate_json(asked)
+    return Job(name, spec, state, detail, created, _content(report), owner, _content(progress), bool(stopping))

@@ -1,23 +1,18 @@
-"""What is told of requests: to Prometheus, to the log and to the client."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
-import collections
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.jobs.repository import State
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
-
-    from service.api.dependencies import Service
 
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -68,37 +63,39 @@ class Metrics:
         ProcessCollector(registry=to)
 
 
-class Watch(Collector):
-    """Jobs, blocks that were computed for them and for views, and the memory of a GPU.
-
-    It reads the list of jobs: collect it outside the event loop.
+class StateCollector(Collector):
+    """What is looked up when Prometheus asks. Looking up may take a while: collect it outside the event loop.
 
     Args:
-        service: what is watched.
+        jobs: counts jobs by their state.
+        blocks: counts blocks computed in this process, by what for.
+        device: whose memory is told if it is a GPU.
     """
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(
+        self, jobs: Callable[[], Mapping[str, int]], blocks: Callable[[], Mapping[str, int]], device: torch.device
+    ) -> None:
+        self.jobs = jobs
+        self.blocks = blocks
+        self.device = device
 
     def collect(self) -> Iterator[Metric]:
         """Look all of it up."""
         jobs = GaugeMetricFamily("eddylift_jobs", "Jobs on the list, by state.", labels=["state"])
-        states = collections.Counter(job.state for job in self.service.jobs.repository.all())
-        for state in get_args(State):
-            jobs.add_metric([state], states[state])
+        for state, count in self.jobs().items():
+            jobs.add_metric([state], count)
         yield jobs
         blocks = CounterMetricFamily(
             "eddylift_volume_blocks", "Blocks of stored volumes computed in this process.", labels=["purpose"]
         )
-        blocks.add_metric(["view"], self.service.views.computed)
-        blocks.add_metric(["job"], self.service.jobs.computed)
+        for purpose, count in self.blocks().items():
+            blocks.add_metric([purpose], count)
         yield blocks
         memory = GaugeMetricFamily(
             "eddylift_device_memory_bytes", "Memory of the GPU, that of other processes with it.", labels=["state"]
         )
-        place = self.service.registry.device.place
-        if place.type == "cuda":
-            free, total = torch.cuda.mem_get_info(place)
+        if self.device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self.device)
             memory.add_metric(["free"], free)
             memory.add_metric(["used"], total - free)
         yield memory

@@ -1,4 +1,4 @@
-"""A server that takes its leave: it says so first, and goes when those who ask have had time to see it."""
+"""A server that shuts down in two steps, so that load balancers and clients see it coming."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
     from types import FrameType
 
-    from service.api.dependencies import Service
+    from service.runtime.lifecycle import Lifecycle
 
 
 class Server(uvicorn.Server):
@@ -22,13 +22,13 @@ class Server(uvicorn.Server):
 
     Args:
         config: of uvicorn.
-        service: what is served.
+        lifecycle: of what is served.
         drain_s: seconds from the one to the other.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_s: float) -> None:
         super().__init__(config)
-        self.service = service
+        self.lifecycle = lifecycle
         self.drain_s = drain_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -40,13 +40,13 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See uvicorn, and the class above."""
-        waits = sig == signal.SIGTERM and self._loop is not None and not self.service.leaving
-        self.service.leaving = True  # who watches a job is let go, too
+        waits = sig == signal.SIGTERM and self._loop is not None and not self.lifecycle.leaving
+        self.lifecycle.leaving = True  # at once, so that clients who watch a job are let go
         if not waits or self._loop is None:
             super().handle_exit(sig, frame)
             return
         self._loop.call_soon_threadsafe(self._leave, sig)
 
     def _leave(self, sig: int) -> None:
-        self._leaving = asyncio.create_task(self.service.leave())
+        self._leaving = asyncio.create_task(self.lifecycle.leave())
         asyncio.get_running_loop().call_later(self.drain_s, super().handle_exit, sig, None)

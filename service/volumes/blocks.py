@@ -1,20 +1,62 @@
-"""Reading one block of a stored volume."""
+"""Reading and computing one block of a stored volume."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from service.engine.inference import BlockRequest
+from service.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from models.superresolution import SuperResolution
-    from service.volumes.source import Scale
+    from service.engine.engine import Engine
+    from service.volumes.source import OpenVolume, Scale
     from service.volumes.view import BlockIndex, View
 
 
-def part_of(view: View, model: SuperResolution, place: BlockIndex, scale: Scale) -> BlockRequest:
-    """A block of a volume with its halo, read and ready to be computed."""
-    block = view.layout.at(place.block)
-    return BlockRequest(
-        view.card.name, model, view.layout, block, view.source.block(view.span(place), view.layout, block), scale
-    )
+class BlockComputer:
+    """Computes blocks of views, for whoever reads them and for jobs.
+
+    Args:
+        engine: that computes.
+        threads: for reading and writing.
+    """
+
+    def __init__(self, engine: Engine, threads: Threads) -> None:
+        self._engine = engine
+        self._threads = threads
+        # One volume at a time, so that a large one leaves threads to others.
+        self._measuring = Threads(1)
+
+    async def compute(
+        self, view: View, index: BlockIndex, *, background: bool = False, scale: Scale | None = None
+    ) -> dict[str, bytes]:
+        """Read and compute a block: its chunks by their keys.
+
+        Args:
+            view: of which volume.
+            index: which block.
+            background: see [`Engine.compute`][service.engine.engine.Engine.compute].
+            scale: mean velocity and rms of the source, where they are known.
+
+        Raises:
+            Problem: as [`Engine.compute`][service.engine.engine.Engine.compute] and
+                [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
+        """
+        known = scale or await self.scale(view.source, view.span(index))
+
+        def prepare(model: SuperResolution) -> BlockRequest:
+            block = view.layout.at(index.block)
+            coarse = view.source.block(view.span(index), view.layout, block)
+            return BlockRequest(view.card.name, model, view.layout, block, coarse, known)
+
+        result = await self._engine.compute(view.card, prepare, background=background)
+        return await self._threads.run(lambda: view.chunks(index, result.fine[0]))
+
+    async def scale(self, source: OpenVolume, levels: range) -> Scale:
+        """Mean velocity and rms of a source, found in one pass through it if they are not known."""
+        if known := source.scales.get((levels.start, levels.stop)):
+            return known
+        stopped = threading.Event()
+        return await self._measuring.run(lambda: source.scale(levels, stopped), stopped)

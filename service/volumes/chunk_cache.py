@@ -1,4 +1,4 @@
-"""Views: super-resolved volumes whose blocks are computed when somebody looks at them, and kept while there is room."""
+"""Chunks of views, computed when somebody reads them and kept on disk while there is room."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import anyio
-
-from service.engine.engine import compute
 from service.problems import storing
-from service.volumes.blocks import part_of
 from service.volumes.files import PART, is_stale, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.api.dependencies import Service
-    from service.volumes.opener import VolumeOpener
-    from service.volumes.source import OpenVolume, Scale
+    from service.runtime.threads import Threads
+    from service.volumes.blocks import BlockComputer
     from service.volumes.view import BlockIndex, View
 
 
@@ -100,39 +95,40 @@ class DiskCache:
 
 
 class ChunkCache:
-    """What is looked at.
+    """Chunks of views: computed when somebody reads them, and kept while there is room.
 
     Args:
-        opener: what is open.
-        root: folder for what is computed.
-        budget: bytes of blocks that are kept.
+        blocks: computes them.
+        store: keeps them.
+        threads: for reading and writing.
         limit: blocks that are read and computed at a time.
-        spare: see [`require_room`][service.volumes.files.require_room].
+
+    Attributes:
+        computed: blocks that were computed.
     """
 
-    def __init__(self, opener: VolumeOpener, root: Path, budget: int, limit: int, spare: int = 0) -> None:
-        self.opener = opener
-        self.blocks = DiskCache(root, budget, spare)
+    def __init__(self, blocks: BlockComputer, store: DiskCache, threads: Threads, limit: int) -> None:
+        self.store = store
         self.computed = 0
-        self._places = asyncio.Semaphore(limit)
-        self._measuring = asyncio.Lock()
-        self._measurers = anyio.CapacityLimiter(1)
+        self._blocks = blocks
+        self._threads = threads
+        self._slots = asyncio.Semaphore(limit)
         self._running: dict[tuple[str, BlockIndex], asyncio.Task[dict[str, bytes]]] = {}
         self._waiting: dict[tuple[str, BlockIndex], int] = {}
 
-    async def chunk(self, service: Service, view: View, key: str, place: BlockIndex) -> bytes:
+    async def chunk(self, view: View, key: str, index: BlockIndex) -> bytes:
         """A chunk, stored or computed now. Readers of one block share a computation, which ends with the last of them.
 
         Raises:
-            Problem: as [`compute`][service.engine.engine.compute] and
-                [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
+            Problem: as [`BlockComputer.compute`][service.volumes.blocks.BlockComputer.compute] does, and if the disk
+                has no room.
         """
-        stored = await service.in_thread(lambda: self.blocks.get(f"{view.fingerprint}/{key}"))
+        stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}"))
         if stored is not None:
             return stored
-        block = view.fingerprint, place
+        block = view.fingerprint, index
         if block not in self._running:
-            self._running[block] = asyncio.create_task(self._fill(service, view, place))
+            self._running[block] = asyncio.create_task(self._fill(view, index))
             self._running[block].add_done_callback(lambda task: self._forget(block, task))
         task = self._running[block]
         self._waiting[block] = self._waiting.get(block, 0) + 1
@@ -151,33 +147,15 @@ class ChunkCache:
         if self._running.get(block) is task:
             del self._running[block]
 
-    async def compute(
-        self, service: Service, view: View, place: BlockIndex, *, background: bool = False
-    ) -> dict[str, bytes]:
-        """Read and compute a block: its chunks by their keys. See ``chunk`` for errors."""
-        scale = await self.scale(service, view.source, view.span(place))
-        answer = await compute(
-            service, view.card, lambda model: part_of(view, model, place, scale), background=background
-        )
-        return await service.in_thread(lambda: view.chunks(place, answer.fine[0]))
-
-    async def scale(self, service: Service, source: OpenVolume, levels: range) -> Scale:
-        """Mean and rms of a source; measured one after another, so that a large one leaves readers to the others."""
-        if known := source.scales.get((levels.start, levels.stop)):
-            return known
-        async with self._measuring:
-            stopped = threading.Event()
-            return await service.in_thread(lambda: source.scale(levels, stopped), self._measurers, stopped)
-
-    async def _fill(self, service: Service, view: View, place: BlockIndex) -> dict[str, bytes]:
-        async with self._places:
-            chunks = await self.compute(service, view, place)
+    async def _fill(self, view: View, index: BlockIndex) -> dict[str, bytes]:
+        async with self._slots:
+            chunks = await self._blocks.compute(view, index)
             self.computed += 1
 
             def keep() -> None:
                 with storing("a block"):
                     for key, content in chunks.items():
-                        self.blocks.put(f"{view.fingerprint}/{key}", content)
+                        self.store.put(f"{view.fingerprint}/{key}", content)
 
-            await service.in_thread(keep)
+            await self._threads.run(keep)
             return chunks

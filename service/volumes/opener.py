@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from models.blocks import PERIODIC
 from service.problems import invalid_field
 from service.volumes.source import open_source
+from service.volumes.storage import Storages
+from service.volumes.uploads import UploadStore
 from service.volumes.view import View, ViewOptions
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from models.catalogue import Card
     from service.settings import Settings
     from service.volumes.source import OpenVolume
-    from service.volumes.storage import Storage, Storages
+    from service.volumes.storage import Storage
 
 
 # Opened sources, and views of them, that are kept.
@@ -83,3 +85,10 @@ class VolumeOpener:
             while len(self._sources) > OPENED:
                 self._sources.popitem(last=False)
             return known
+
+
+def build_opener(settings: Settings) -> VolumeOpener:
+    """An opener of volumes in the data folder, and in the buckets of the settings."""
+    uploads = UploadStore(settings.data / "volumes", settings.spare_bytes)
+    storages = Storages(uploads, settings.data / "scratch", settings)
+    return VolumeOpener(storages, settings.data / "moments", settings)

@@ -81,9 +81,9 @@ class View:
         """Time levels of the answer: as many as have all frames that the model takes."""
         return self.source.levels - self.card.frames + 1
 
-    def span(self, place: BlockIndex) -> range:
+    def span(self, index: BlockIndex) -> range:
         """Levels of the source that a block is made from."""
-        return range(place.level, place.level + self.card.frames)
+        return range(index.level, index.level + self.card.frames)
 
     @cached_property
     def chunk(self) -> tuple[int, int, int]:
@@ -161,7 +161,7 @@ class View:
         }
         return {**_plain(self.source.dataset.attrs), **about}
 
-    def place(self, key: str) -> BlockIndex | None:
+    def index(self, key: str) -> BlockIndex | None:
         """Where the chunk of a key is; None if there is no such chunk."""
         name, *rest = key.split("/")
         timed, joined = self.source.found.levels is not None, self.source.found.joined
@@ -177,21 +177,21 @@ class View:
         there = level < self.levels and all(n < count for n, count in zip(numbers, self.layout.counts, strict=True))
         return BlockIndex(level, (z, y, x)) if there else None
 
-    def keys(self, place: BlockIndex) -> list[str]:
+    def keys(self, index: BlockIndex) -> list[str]:
         """The chunks that one block is, one for each variable."""
         numbers = [
-            *([place.level] if self.source.found.levels is not None else []),
+            *([index.level] if self.source.found.levels is not None else []),
             *([0] if self.source.found.joined else []),
-            *place.block,
+            *index.block,
         ]
         return ["/".join([name, "c", *map(str, numbers)]) for name in self.variables]
 
-    def chunks(self, place: BlockIndex, fine: NDArray[np.float32]) -> dict[str, bytes]:
+    def chunks(self, index: BlockIndex, fine: NDArray[np.float32]) -> dict[str, bytes]:
         """The chunks of a block's velocity, (3, z, y, x), by their keys; full ones, as Zarr wants them."""
         full = np.full((3, *self.chunk), np.nan, "<f4")
         full[:, *(slice(n) for n in fine.shape[1:])] = fine
         parts = [full] if self.source.found.joined else full
-        return {key: part.tobytes() for key, part in zip(self.keys(place), parts, strict=True)}
+        return {key: part.tobytes() for key, part in zip(self.keys(index), parts, strict=True)}
 
 
 def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:

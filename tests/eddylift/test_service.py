@@ -82,7 +82,7 @@ def in_process(settings: Settings) -> Callable[[Callable[[AsyncClient], Awaitabl
             app.router.lifespan_context(app),
             AsyncClient("http://service", transport=httpx2.ASGITransport(app)) as client,
         ):
-            while not app.state.service.ready:  # noqa: ASYNC110 no event tells
+            while not app.state.services.lifecycle.ready:  # noqa: ASYNC110 no event tells
                 await anyio.sleep(0.01)
             return await use(client)
 

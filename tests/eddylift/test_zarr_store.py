@@ -186,7 +186,7 @@ def test_no_key_leads_to_another_volume(client: Client) -> None:
 def test_what_a_job_uses_is_not_changed(client: Client, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, store = channel((4, 4, 4)), client.store("busy")
     write(volume, store)
-    batcher, gate = app.state.service.batcher, threading.Event()
+    batcher, gate = app.state.services.engine.batcher, threading.Event()
     forward = batcher._forward
     monkeypatch.setattr(batcher, "_forward", lambda *work: gate.wait(PATIENCE_S) and forward(*work))
     job = client.submit("busy", "busy-fine", model=TRILINEAR)

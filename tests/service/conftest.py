@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.api.dependencies import Service
+    from service.api.dependencies import Services
 
 Serve = Callable[..., TestClient]
 
@@ -72,12 +72,12 @@ def client(catalogue: Catalogue) -> Iterator[TestClient]:
         yield shared
 
 
-def parts(client: TestClient) -> Service:
+def parts(client: TestClient) -> Services:
     """The inside of a service."""
-    service: Service = client.app.state.service  # type: ignore[attr-defined]
-    return service
+    services: Services = client.app.state.services  # type: ignore[attr-defined]
+    return services
 
 
 def serve_as_trilinear(client: TestClient, model: SuperResolution) -> None:
     """Serve another model under the name ``trilinear-x4``."""
-    parts(client).registry._models["trilinear-x4"] = model
+    parts(client).engine.registry._models["trilinear-x4"] = model

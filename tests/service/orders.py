@@ -79,7 +79,7 @@ class Gate:
     def __init__(self, client: TestClient, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
         self.passing = threading.Semaphore(blocks)
         self.open = threading.Event()
-        batcher = parts(client).batcher
+        batcher = parts(client).engine.batcher
         forward = batcher._forward
 
         def wait(key: Any, batch: list[Any]) -> None:  # noqa: ANN401

@@ -32,7 +32,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not (server.started and app.state.service.ready):
+        while not (server.started and app.state.services.lifecycle.ready):
             assert thread.is_alive()
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]

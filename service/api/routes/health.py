@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.auth import REFUSALS, bearer, needs
-from service.api.dependencies import ServiceDep  # noqa: TC001 FastAPI reads annotations
+from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
 from service.api.schemas import Health
 from service.problems import unready
@@ -15,21 +15,21 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/health/live", summary="Does the service live?", responses=responses(503))
-async def get_live(service: ServiceDep) -> Health:
+async def get_live(services: ServicesDep) -> Health:
     """200 for as long as the thread that computes lives; 503 means that a restart is due."""
-    if not service.batcher.alive:
+    if not services.engine.batcher.alive:
         detail = "the thread that computes has ended"
         raise unready(detail)
     return Health(status="alive")
 
 
 @router.get("/health/ready", summary="Can it compute?", responses=responses(503))
-async def get_ready(request: Request, service: ServiceDep) -> Health:
+async def get_ready(request: Request, services: ServicesDep) -> Health:
     """200 once the models are warm; to those who may read, with the models that can and cannot be served, and why."""
-    service.require_ready()
+    services.lifecycle.require_ready()
     if bearer(request) is None:
         return Health(status="ready")
-    registry = service.registry
+    registry = services.engine.registry
     models = [name for name in registry.catalogue.names() if name not in registry.failures]
     return Health(
         status="ready",
@@ -47,6 +47,6 @@ async def get_ready(request: Request, service: ServiceDep) -> Health:
     dependencies=[needs("admin")],
     responses=REFUSALS,
 )
-def get_metrics(service: ServiceDep) -> Response:
+def get_metrics(services: ServicesDep) -> Response:
     """Requests, queue, batches, time on the device, voxels and errors, in Prometheus's text format."""
-    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

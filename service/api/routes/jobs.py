@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator  # noqa: TC003 FastAPI reads annotations
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
@@ -12,13 +11,14 @@ from fastapi.sse import EventSourceResponse
 
 from service.api.auth import REFUSALS, Token, needs
 from service.api.dependencies import (
-    Service,  # noqa: TC001 FastAPI reads annotations
-    ServiceDep,  # noqa: TC001 FastAPI reads annotations
+    Services,  # noqa: TC001 FastAPI reads annotations
+    ServicesDep,  # noqa: TC001 FastAPI reads annotations
 )
 from service.api.errors import responses
 from service.api.routing import CheckedRoute
-from service.api.schemas import Job, Jobs, Order, Report
+from service.api.schemas import Job, Jobs, Report
 from service.jobs import repository
+from service.jobs.spec import JobSpec  # noqa: TC001 FastAPI reads annotations
 from service.problems import Problem
 
 WRITE = [needs("write")]
@@ -29,8 +29,8 @@ router = APIRouter(
 POLL_S = 0.5
 
 
-async def _find(service: ServiceDep, job: str) -> repository.Job:
-    found = await service.in_thread(lambda: service.jobs.repository.get(job))
+async def _find(services: ServicesDep, job: str) -> repository.Job:
+    found = await services.threads.run(lambda: services.jobs.repository.get(job))
     if found is None:
         raise Problem("unknown-job", f"there is no job {job}")
     return found
@@ -50,12 +50,12 @@ KeyHeader = Annotated[
 ]
 
 
-def _describe(service: Service, job: repository.Job) -> Job:
-    progress = service.jobs.as_dict(job)
+def _describe(services: Services, job: repository.Job) -> Job:
+    progress = services.jobs.as_dict(job)
     if job.state != "running":
         progress = {**progress, "voxels_per_second": None, "seconds_left": None}
     return Job(
-        **asdict(job.order),
+        **job.spec.model_dump(),
         **progress,
         id=job.id,
         state=job.state,
@@ -65,9 +65,9 @@ def _describe(service: Service, job: repository.Job) -> Job:
     )
 
 
-async def _look(service: Service, job: repository.Job) -> Job:
-    now = await service.in_thread(lambda: service.jobs.repository.get(job.id))
-    return _describe(service, now or job)
+async def _look(services: Services, job: repository.Job) -> Job:
+    now = await services.threads.run(lambda: services.jobs.repository.get(job.id))
+    return _describe(services, now or job)
 
 
 @router.post(
@@ -77,7 +77,7 @@ async def _look(service: Service, job: repository.Job) -> Job:
     responses=responses(400, 403, 404, 409, 422, 502),
 )
 async def post_jobs(
-    service: ServiceDep, order: Order, token: Annotated[Token, needs("write")], key: KeyHeader = None
+    services: ServicesDep, spec: JobSpec, token: Annotated[Token, needs("write")], key: KeyHeader = None
 ) -> Job:
     """Super-resolve a volume into another one, in the background; the target can be read while it fills.
 
@@ -87,22 +87,21 @@ async def post_jobs(
     has the metrics, and without a `target` nothing else is kept.
     """
     # Keys of one client are none of another.
-    own = None if key is None else f"{token.name} {key}"
-    job = await service.jobs.submit(service, repository.JobSpec(**order.model_dump()), own)
-    return _describe(service, job)
+    job = await services.jobs.submit(spec, f"{token.name} {key}" if key else None)
+    return _describe(services, job)
 
 
 @router.get("", summary="List the jobs")
-async def get_jobs(service: ServiceDep) -> Jobs:
+async def get_jobs(services: ServicesDep) -> Jobs:
     """All jobs, the newest first."""
-    jobs = await service.in_thread(service.jobs.repository.all)
-    return Jobs(jobs=[_describe(service, job) for job in jobs])
+    jobs = await services.threads.run(services.jobs.repository.all)
+    return Jobs(jobs=[_describe(services, job) for job in jobs])
 
 
 @router.get("/{job}", summary="Tell how far a job is", responses=responses(404, 422))
-async def get_job(service: ServiceDep, job: JobDep) -> Job:
+async def get_job(services: ServicesDep, job: JobDep) -> Job:
     """How far a job is, how fast, and how long it still takes."""
-    return _describe(service, job)
+    return _describe(services, job)
 
 
 @router.get(
@@ -111,21 +110,21 @@ async def get_job(service: ServiceDep, job: JobDep) -> Job:
     response_class=EventSourceResponse,
     responses=responses(404, 422),
 )
-async def get_events(service: ServiceDep, job: JobDep) -> AsyncIterator[Job]:
+async def get_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Job]:
     """The job twice a second as server-sent events, the last when it has ended."""
     while True:
-        now = await _look(service, job)
+        now = await _look(services, job)
         yield now
-        if now.state in repository.ENDED or service.leaving:
+        if now.state in repository.ENDED or services.lifecycle.leaving:
             return
         await asyncio.sleep(POLL_S)
 
 
 @router.post("/{job}/cancel", summary="Cancel a job", dependencies=WRITE, responses=responses(404, 422))
-async def post_cancel(service: ServiceDep, job: JobDep) -> Job:
+async def post_cancel(services: ServicesDep, job: JobDep) -> Job:
     """Stop a job; what is done stays, and the job can be resumed."""
-    await service.jobs.cancel(service, job)
-    return await _look(service, job)
+    await services.jobs.cancel(job)
+    return await _look(services, job)
 
 
 @router.post(
@@ -135,7 +134,7 @@ async def post_cancel(service: ServiceDep, job: JobDep) -> Job:
     dependencies=WRITE,
     responses=responses(404, 409, 422),
 )
-async def post_resume(service: ServiceDep, job: JobDep) -> Job:
+async def post_resume(services: ServicesDep, job: JobDep) -> Job:
     """Go on with a job that failed or was cancelled; blocks that are done are not computed again."""
-    await service.jobs.resume(service, job)
-    return await _look(service, job)
+    await services.jobs.resume(job)
+    return await _look(services, job)

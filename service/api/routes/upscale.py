@@ -10,10 +10,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import essence, receive_body
-from service.api.dependencies import BoundariesDep, QueryCard, ServiceDep, admit
+from service.api.bodies import essence, receive_body, unless_gone
+from service.api.dependencies import BoundariesDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
-from service.engine.engine import upscale
 from service.formats.containers import MEDIA_TYPES, check_media_type
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def pieces(parts: list[memoryview]) -> Iterator[memoryview]:
     },
 )
 async def post_upscale(
-    request: Request, service: ServiceDep, card: QueryCard, boundary: BoundariesDep
+    request: Request, services: ServicesDep, card: QueryCard, boundary: BoundariesDep
 ) -> StreamingResponse:
     """Answer a coarse velocity at four times the resolution, in the container and layout in which it came.
 
@@ -77,12 +76,12 @@ async def post_upscale(
     """
     check_media_type(essence(request.headers.get("content-type")))
     times = [time.perf_counter()]
-    body = await receive_body(request, service.settings)
+    body = await receive_body(request, services.settings)
     times.append(time.perf_counter())
-    container, opened, volume = await service.in_thread(lambda: service.sandbox.read(body))
+    container, opened, volume = await services.threads.run(lambda: services.sandbox.read(body))
     samples = volume.samples(card.frames)
     times.append(time.perf_counter())
-    answer = await upscale(request, service, card, samples, boundary)
+    answer = await unless_gone(request, services.engine.upscale(card, samples, boundary))
     times.append(time.perf_counter())
     provenance = {
         "model": card.name,
@@ -90,7 +89,7 @@ async def post_upscale(
         "boundary": ",".join(boundary),
         **({"weights_sha256": card.sha256} if card.sha256 else {}),
     }
-    parts = await service.in_thread(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
+    parts = await services.threads.run(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
     times.append(time.perf_counter())
     receiving, reading, _, writing = (1e3 * (after - before) for before, after in pairwise(times))
     headers = {

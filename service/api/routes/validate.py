@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, Request
 
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import receive_parts
-from service.api.dependencies import BoundariesDep, QueryCard, ServiceDep, admit
+from service.api.bodies import receive_parts, unless_gone
+from service.api.dependencies import BoundariesDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
 from service.api.schemas import Report
-from service.engine.engine import upscale
-from service.engine.registry import find_card
-from service.engine.scores import TRILINEAR, measure
 from service.formats.grid import FACTOR, check_pair
 from service.formats.velocity import coarsened, targets
 from service.problems import malformed, within
@@ -45,7 +42,7 @@ FORM: dict[str, Any] = {
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FORM}}},
     responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
 )
-async def post_validate(request: Request, service: ServiceDep, card: QueryCard, boundary: BoundariesDep) -> Report:
+async def post_validate(request: Request, services: ServicesDep, card: QueryCard, boundary: BoundariesDep) -> Report:
     """Super-resolve a coarse volume and compare with a reference four times as fine.
 
     Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`; without `coarse`, the reference
@@ -57,25 +54,21 @@ async def post_validate(request: Request, service: ServiceDep, card: QueryCard, 
 
     `curl -F reference=@fine.npy 'http://localhost:8000/v1/validate?model=trilinear-x4&boundary=periodic'`
     """
-    parts = await receive_parts(request, service.settings, (COARSE, REFERENCE))
+    parts = await receive_parts(request, services.settings, (COARSE, REFERENCE))
     if REFERENCE not in parts:
         raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
-    coarse, reference = await service.in_thread(lambda: _read(parts, service.sandbox))
+    coarse, reference = await services.threads.run(lambda: _read(parts, services.sandbox))
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
     references = targets(reference, samples)
-    answer = await upscale(request, service, card, samples, boundary)
-    sources = samples[:, card.frames // 2]
-    baseline = answer
-    if card.name != TRILINEAR:
-        baseline = await upscale(request, service, find_card(TRILINEAR, service), sources[:, None], boundary)
-    ours, theirs = await service.in_thread(
-        lambda: [
-            measure(each.fine, references, sources, baseline.fine, boundary, reference.length)
-            for each in (answer, baseline)
-        ]
+    scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, reference.length))
+    return Report(
+        model=card.name,
+        boundary=list(boundary),
+        levels=len(samples),
+        metrics=scores.model,
+        trilinear=scores.trilinear,
     )
-    return Report(model=card.name, boundary=list(boundary), levels=len(samples), metrics=ours, trilinear=theirs)
 
 
 def _read(parts: dict[str, Body], sandbox: Sandbox) -> tuple[Volume, Volume]:

@@ -9,10 +9,9 @@ from fastapi import APIRouter, Request, Response
 from models.blocks import parse_boundary
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import unless_gone
-from service.api.dependencies import ServiceDep  # noqa: TC001 FastAPI reads annotations
+from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer, head, unchanged
-from service.engine.registry import find_card
 from service.problems import Problem, invalid_field
 from service.volumes.storage import DOCUMENT
 from service.volumes.view import ViewOptions
@@ -22,23 +21,23 @@ router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read
 
 def _parse(model: str) -> tuple[str, ViewOptions]:
     """The model and the options of ``relaxed-channel-x4;boundary=periodic,wall,periodic;names=ux:u,uy:v,uz:w``."""
-    name, *options = model.split(";")
-    look = ViewOptions()
-    for option in options:
-        key, _, value = option.partition("=")
+    name, *parts = model.split(";")
+    options = ViewOptions()
+    for part in parts:
+        key, _, value = part.partition("=")
         try:
             if key == "names":
                 names = tuple(sorted((ours, theirs) for ours, theirs in (pair.split(":") for pair in value.split(","))))
-                look = look._replace(names=names)
+                options = options._replace(names=names)
             else:  # a key that is not known makes a value that is none
-                look = look._replace(boundary=parse_boundary(value if key == "boundary" else option))
+                options = options._replace(boundary=parse_boundary(value if key == "boundary" else part))
         except ValueError as error:
             expected = (
                 "a model, then ;boundary= and periodic, wall or open, or three of them for z, y, x, "
                 "or ;names= and pairs such as ux:u"
             )
             raise invalid_field(field="model", value=model, expected=expected) from error
-    return name, look
+    return name, options
 
 
 def _address(volume: str) -> str:
@@ -54,7 +53,7 @@ def _address(volume: str) -> str:
     response_class=Response,
     responses={**OBJECT, **responses(400, 403, 404, 416, 422, 429, 502, 503, 507)},
 )
-async def get_view(request: Request, service: ServiceDep, volume: str, model: str, key: str) -> Response:
+async def get_view(request: Request, services: ServicesDep, volume: str, model: str, key: str) -> Response:
     """One object of a Zarr v3 group that is four times as fine as a stored volume: a document, coordinates or a block.
 
     `xarray.open_zarr("http://localhost:8000/v1/views/<volume>/<model>")` opens it at once, whatever its size; a block
@@ -62,12 +61,13 @@ async def get_view(request: Request, service: ServiceDep, volume: str, model: st
     periodic; `<model>;boundary=periodic,wall,periodic` says otherwise, and `;names=ux:u,uy:v,uz:w` what variables and
     dims are to be called. A volume in a bucket that the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
     """
-    name, look = _parse(model)
-    card = find_card(name, service)
-    view = await service.in_thread(lambda: service.opener.view(_address(volume), card, look))
-    place = view.place(key)
-    if place is None:
-        documents = await service.in_thread(lambda: view.documents)
+    name, options = _parse(model)
+    view = await services.threads.run(
+        lambda: services.opener.view(_address(volume), services.engine.registry.card(name), options)
+    )
+    index = view.index(key)
+    if index is None:
+        documents = await services.threads.run(lambda: view.documents)
         if key not in documents:
             raise Problem("unknown-key", f"the view has no key {key}")
         content = documents[key]
@@ -80,6 +80,6 @@ async def get_view(request: Request, service: ServiceDep, volume: str, model: st
         return response
     if request.method == "HEAD":
         return head(etag, view.chunk_bytes)
-    service.require_ready()
-    content = await unless_gone(request, service.views.chunk(service, view, key, place))
+    services.lifecycle.require_ready()
+    content = await unless_gone(request, services.chunk_cache.chunk(view, key, index))
     return answer(request, content, etag)

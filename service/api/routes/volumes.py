@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import check_head, receive_pieces
 from service.api.dependencies import (
-    Service,  # noqa: TC001 FastAPI reads annotations
-    ServiceDep,  # noqa: TC001 FastAPI reads annotations
+    Services,  # noqa: TC001 FastAPI reads annotations
+    ServicesDep,  # noqa: TC001 FastAPI reads annotations
 )
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer_file
@@ -28,11 +28,11 @@ router = APIRouter(
 PAGE = 10_000
 
 
-def _describe(service: Service, name: str) -> Volume:
-    tag = service.volumes.tag(name)
+def _describe(services: Services, name: str) -> Volume:
+    tag = services.uploads.tag(name)
     volume = Volume(name=name, tag=tag.digest, keys=tag.keys, bytes=tag.size)
     try:
-        source = service.opener.source(name)
+        source = services.opener.source(name)
         boundary = source.boundary
     except Problem as problem:
         return volume.model_copy(update={"problem": problem.detail})
@@ -46,52 +46,52 @@ def _describe(service: Service, name: str) -> Volume:
     )
 
 
-async def require_idle(service: Service, name: str) -> None:
+async def require_idle(services: Services, name: str) -> None:
     """Refuse (409) to change what a job reads or writes."""
-    if await service.in_thread(lambda: service.jobs.uses(name)):
+    if await services.threads.run(lambda: services.jobs.uses(name)):
         raise Problem("taken", f"a job uses {name}; cancel it first")
 
 
 @router.get("", summary="List the volumes")
-async def get_volumes(service: ServiceDep) -> Volumes:
+async def get_volumes(services: ServicesDep) -> Volumes:
     """What was sent, and what of it can be super-resolved."""
 
     def describe() -> Volumes:
         found = []
-        for name in service.volumes.names():
+        for name in services.uploads.names():
             with suppress(Problem):  # dropped meanwhile
-                found.append(_describe(service, name))
+                found.append(_describe(services, name))
         return Volumes(volumes=found)
 
-    return await service.in_thread(describe)
+    return await services.threads.run(describe)
 
 
 @router.get("/{name}", summary="Describe a volume", responses=responses(404, 422))
-async def get_volume(service: ServiceDep, name: str) -> Volume:
+async def get_volume(services: ServicesDep, name: str) -> Volume:
     """What a volume holds, or why it cannot be super-resolved."""
-    return await service.in_thread(lambda: _describe(service, name))
+    return await services.threads.run(lambda: _describe(services, name))
 
 
 @router.delete(
     "/{name}", status_code=204, summary="Drop a volume", dependencies=WRITE, responses=responses(404, 409, 422)
 )
-async def delete_volume(service: ServiceDep, name: str) -> None:
+async def delete_volume(services: ServicesDep, name: str) -> None:
     """Drop a volume with all its keys."""
-    await require_idle(service, name)
-    await service.in_thread(lambda: service.volumes.delete(name))
+    await require_idle(services, name)
+    await services.threads.run(lambda: services.uploads.delete(name))
 
 
 @router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(400, 404, 409, 422))
-async def rename_volume(service: ServiceDep, name: str, order: Rename) -> Volume:
+async def rename_volume(services: ServicesDep, name: str, order: Rename) -> Volume:
     """Give a volume another name, so that what came key by key appears whole, and replaces another one at once."""
-    await require_idle(service, name)
-    await require_idle(service, order.to)
+    await require_idle(services, name)
+    await require_idle(services, order.to)
 
     def rename() -> Volume:
-        service.volumes.rename(name, order.to, replace=order.replace)
-        return _describe(service, order.to)
+        services.uploads.rename(name, order.to, replace=order.replace)
+        return _describe(services, order.to)
 
-    return await service.in_thread(rename)
+    return await services.threads.run(rename)
 
 
 @router.put(
@@ -102,31 +102,31 @@ async def rename_volume(service: ServiceDep, name: str, order: Rename) -> Volume
     dependencies=WRITE,
     responses={204: {"description": "There was an object under this key."}, **responses(408, 409, 413, 415, 422, 507)},
 )
-async def put_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
+async def put_key(request: Request, services: ServicesDep, name: str, key: str) -> Response:
     """Store one object of a Zarr group, v2 or v3, such as `zarr.json` or `u/c/0/0/0`; 201 if it is new, else 204.
 
     Boundaries are taken from the group's attribute `boundary`, such as `periodic,wall,periodic` for z, y, x.
     """
-    check_head(request, service.settings.max_body_bytes)
-    await require_idle(service, name)
-    pieces = receive_pieces(request, service.settings)
-    new = await service.volumes.put(name, key, pieces, lambda: require_idle(service, name))
+    check_head(request, services.settings.max_body_bytes)
+    await require_idle(services, name)
+    pieces = receive_pieces(request, services.settings)
+    new = await services.uploads.put(name, key, pieces, lambda: require_idle(services, name))
     return Response(status_code=201 if new else 204)
 
 
 @router.get("/{name}/", summary="List the keys of a volume", responses=responses(404, 422))
 async def get_keys(
-    service: ServiceDep,
+    services: ServicesDep,
     name: str,
     after: Annotated[str, Query(description="Key that the last page ended with.")] = "",
 ) -> Keys:
     """The objects of a stored Zarr group in the order of their keys, a page at a time."""
 
     def page() -> Keys:
-        found = [Object(key=key, bytes=size) for key, size in service.volumes.keys(name) if key > after]
+        found = [Object(key=key, bytes=size) for key, size in services.uploads.keys(name) if key > after]
         return Keys(keys=found[:PAGE], more=len(found) > PAGE)
 
-    return await service.in_thread(page)
+    return await services.threads.run(page)
 
 
 @router.head("/{name}/{key:path}", include_in_schema=False)
@@ -136,9 +136,9 @@ async def get_keys(
     response_class=Response,
     responses={**OBJECT, **responses(404, 416, 422)},
 )
-async def get_key(request: Request, service: ServiceDep, name: str, key: str) -> Response:
+async def get_key(request: Request, services: ServicesDep, name: str, key: str) -> Response:
     """One object of a stored Zarr group, in part if a range is asked for."""
-    return await service.in_thread(lambda: answer_file(request, service.volumes.object(name, key)))
+    return await services.threads.run(lambda: answer_file(request, services.uploads.object(name, key)))
 
 
 @router.delete(
@@ -148,7 +148,7 @@ async def get_key(request: Request, service: ServiceDep, name: str, key: str) ->
     dependencies=WRITE,
     responses=responses(404, 409, 422),
 )
-async def delete_key(service: ServiceDep, name: str, key: str) -> None:
+async def delete_key(services: ServicesDep, name: str, key: str) -> None:
     """Drop one object of a volume."""
-    await require_idle(service, name)
-    await service.in_thread(lambda: service.volumes.delete(name, key))
+    await require_idle(services, name)
+    await services.threads.run(lambda: services.uploads.delete(name, key))

@@ -31,8 +31,8 @@ UPSCALE = "/v1/upscale?model=trilinear-x4"
 def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = threading.Event()
     app = create_app(Settings(weights=catalogue.folder, device="cpu"))
-    warm = app.state.service.registry.warm
-    monkeypatch.setattr(app.state.service.registry, "warm", lambda: loaded.wait(PATIENCE_S) and warm())
+    warm = app.state.services.engine.registry.warm
+    monkeypatch.setattr(app.state.services.engine.registry, "warm", lambda: loaded.wait(PATIENCE_S) and warm())
     with TestClient(app) as client:
         assert client.get("/health/live").json()["status"] == "alive"
         for response in (client.get("/health/ready"), client.post(UPSCALE, content=npy(noise(3, 4, 4, 4)))):
@@ -41,7 +41,7 @@ def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkey
             assert response.headers["Content-Type"] == "application/problem+json"
         assert "eddylift_ready 0.0" in client.get("/metrics").text
         assert client.get("/v1/models").status_code == 200
-        app.state.service.registry.seconds_left = 7.2
+        app.state.services.engine.registry.seconds_left = 7.2
         assert client.post(UPSCALE, content=npy(noise(3, 4, 4, 4))).headers["Retry-After"] == "8"
         loaded.set()
         wait_until(lambda: client.get("/health/ready").is_success)
@@ -53,12 +53,12 @@ def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkey
             "warnings": {},
         }
         assert "eddylift_ready 1.0" in client.get("/metrics").text
-    assert not app.state.service.batcher.alive
+    assert not app.state.services.engine.batcher.alive
 
 
 def test_a_dead_worker_is_told(serve: Callable[..., TestClient]) -> None:
     client = serve()
-    parts(client).batcher.close()
+    parts(client).engine.batcher.close()
     for path in ("/health/live", "/health/ready"):
         assert client.get(path).status_code == 503
 

@@ -102,7 +102,7 @@ def test_a_batch_that_does_not_fit_is_served_in_parts(serve: Callable[..., TestC
 )
 def test_a_block_that_cannot_be_computed(serve: Callable[..., TestClient], error: Exception, status: int) -> None:
     client = serve()
-    right = parts(client).registry.get("trilinear-x4")
+    right = parts(client).engine.registry.get("trilinear-x4")
     serve_as_trilinear(client, Cramped(0, error))
     response = post(client, noise(3, 4, 4, 4))
     assert response.status_code == status
@@ -171,7 +171,7 @@ def test_jobs_wait_for_those_who_wait(
     serve: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(data=tmp_path)
-    batcher, submitted = parts(client).batcher, []
+    batcher, submitted = parts(client).engine.batcher, []
     submit = batcher.submit
 
     def note(request: InferenceRequest) -> Future[InferenceResult]:

@@ -78,7 +78,7 @@ def test_one_token_does_not_take_the_places_of_another(serve: Serve, tmp_path: P
     (greedy, line), (other, more) = make_token("greedy", "read"), make_token("other", "read")
     (tmp_path / "tokens").write_text(f"{line}\n{more}\n")
     client, gate = serve(tokens=tmp_path / "tokens", data=tmp_path / "data", max_requests=4), Gate()
-    parts(client).registry._models["trilinear-x4"] = gate
+    parts(client).engine.registry._models["trilinear-x4"] = gate
 
     def ask(secret: str) -> httpx2.Response:
         return client.post(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service.api.auth import make_token
-from service.jobs.repository import JobRepository, JobSpec
+from service.jobs.repository import JobRepository
+from service.jobs.spec import JobSpec
 from tests.service.conftest import parts
 from tests.service.orders import ORDER, finish
 from tests.service.wire import dataset, noise, send
@@ -125,7 +126,7 @@ def test_keys_of_one_token_are_none_of_another(serve: Serve, tmp_path: Path) -> 
 
 def test_a_ledger_from_before_there_were_keys(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite"
-    repository, order = JobRepository(path), JobSpec("box", "fine", "trilinear-x4")
+    repository, order = JobRepository(path), JobSpec(source="box", target="fine", model="trilinear-x4")
     old = repository.add(order, "me")
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE keys")

@@ -10,8 +10,9 @@ import torch
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.jobs.repository import Job, JobSpec
-from service.runtime.metrics import Watch
+from service.jobs.repository import Job
+from service.jobs.spec import JobSpec
+from service.runtime.metrics import StateCollector
 from service.settings import CHECKOUT
 from tests.service.conftest import parts
 from tests.service.wire import NPY, noise, npy
@@ -153,17 +154,23 @@ def test_jobs_and_blocks_are_looked_up(serve: Serve, tmp_path: Path, monkeypatch
     client = serve(data=tmp_path)
     states = {"queued": 0, "running": 0, "done": 0, "failed": 0, "cancelled": 0}
     assert samples(client, "eddylift_jobs") == states
-    jobs = [Job("", JobSpec("a", "b", "trilinear-x4"), state) for state in ("failed", "failed", "done")]
+    jobs = [
+        Job("", JobSpec(source="a", target="b", model="trilinear-x4"), state) for state in ("failed", "failed", "done")
+    ]
     monkeypatch.setattr(parts(client).jobs.repository, "all", lambda: jobs)
     assert samples(client, "eddylift_jobs") == {**states, "failed": 2, "done": 1}
-    parts(client).views.computed += 3
+    parts(client).chunk_cache.computed += 3
     assert samples(client, "eddylift_volume_blocks_total") == {"view": 3, "job": 0}
 
 
 def test_memory_is_that_of_the_gpu(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert samples(client, "eddylift_device_memory_bytes") == {}
     service = parts(client)
-    monkeypatch.setattr(service.registry.device, "place", torch.device("cuda:1"))
+    monkeypatch.setattr(service.engine.registry.device, "place", torch.device("cuda:1"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (10 + place.index, 100))
-    (memory,) = (family for family in Watch(service).collect() if family.name == "eddylift_device_memory_bytes")
+    (memory,) = (
+        family
+        for family in StateCollector(dict, dict, service.engine.registry.device.place).collect()
+        if family.name == "eddylift_device_memory_bytes"
+    )
     assert {sample.labels["state"]: sample.value for sample in memory.samples} == {"free": 11, "used": 89}

@@ -237,7 +237,7 @@ def test_a_device_that_computes_otherwise_is_found_out(serve: Callable[..., Test
             return 2 * super().forward(coarse, mean, scale, circular)
 
     client = serve()
-    parts(client).registry._models[LEARNED] = Coarser(99, MemoryError())
+    parts(client).engine.registry._models[LEARNED] = Coarser(99, MemoryError())
     answer = client.post(f"/v1/models/{LEARNED}/validate").json()
     assert answer["reproduced"] is False
     assert answer["card_mae_over_rms"] == catalogue.card(LEARNED).sample["mae_over_rms"]

@@ -174,7 +174,7 @@ def test_a_batch_of_as_many_cells_as_there_is_room_for_fits(catalogue: Catalogue
 def test_batches_heed_the_room(serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Device, "free", 10_000_000)
     service = parts(serve())
-    assert service.batcher.room[LEARNED] == service.registry.room[LEARNED] < 10_000
+    assert service.engine.batcher.room[LEARNED] == service.engine.registry.room[LEARNED] < 10_000
 
 
 def test_memory_is_counted_at_its_peak() -> None:

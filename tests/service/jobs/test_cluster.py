@@ -75,7 +75,7 @@ def test_a_cluster_makes_what_a_request_is_answered(
     assert (done["blocks"], done["blocks_done"]) == (12, 12)
     found, expected = stored(data, f"{name}-fine"), wanted(catalogue, velocity, boundary)
     np.testing.assert_allclose(found, expected, atol=1e-5 * velocity.std())
-    assert parts(client).jobs.computed == 0  # not here
+    assert parts(client).jobs.runner.executor.computed == 0  # not here
 
 
 def test_a_worker_of_other_settings_computes_nothing(cluster: LocalCluster, serve: Serve, data: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_scheduler_that_is_away_is_waited_for(
     with running(catalogue, tmp_path / "data", port, workers=1):
         finish(client, job)
         portal = client.portal
-        cluster = parts(client).cluster
+        cluster = parts(client).jobs.runner.executor
         assert portal is not None
         assert cluster is not None
         portal.call(cluster.close)

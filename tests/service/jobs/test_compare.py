@@ -126,8 +126,8 @@ def test_a_comparison_can_be_cancelled_and_resumed(
         time.sleep(0.2)
         go_on.set()
         assert cancelling.result().json()["state"] == "cancelled"
-    computed = parts(client).jobs.computed
+    computed = parts(client).jobs.runner.executor.computed
     client.post(f"/v1/jobs/{job}/resume")
     assert finish(client, job)["report"]["metrics"]["mae"] > 0
-    assert parts(client).jobs.computed == computed  # the answer was kept
+    assert parts(client).jobs.runner.executor.computed == computed  # the answer was kept
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))

@@ -72,9 +72,11 @@ class Faulty(SuperResolution):
 def idle(client: TestClient) -> None:
     """Nothing is held any more, and a good request is answered."""
     service = parts(client)
-    wait_until(lambda: service.places.taken == 0 and service.batcher._cells == 0 and not service.views._running)
-    wait_until(lambda: not any(service.batcher._lines))
-    assert not service.views._waiting
+    wait_until(
+        lambda: service.places.taken == 0 and service.engine.batcher._cells == 0 and not service.chunk_cache._running
+    )
+    wait_until(lambda: not any(service.engine.batcher._lines))
+    assert not service.chunk_cache._waiting
     assert client.get("/health/ready").is_success
     assert not left(service.settings.data)
 
@@ -110,7 +112,7 @@ def test_batches_fail_at_random(serve: Serve, catalogue: Catalogue, seed: int, e
     sent = volumes(draw, 24)
     wanted = [upscale(model, volume, PERIODIC, block=4) for volume in sent]
     faulty = Faulty(model, draw, 0.3, error)
-    parts(client).registry._models[LEARNED] = faulty
+    parts(client).engine.registry._models[LEARNED] = faulty
     with ThreadPoolExecutor(8) as clients:
         responses = list(clients.map(lambda volume: post(client, volume, LEARNED), sent))
     answered = sum(map(right, responses, wanted))
@@ -119,7 +121,7 @@ def test_batches_fail_at_random(serve: Serve, catalogue: Catalogue, seed: int, e
     expected = 500 if error is ValueError else 503
     assert {response.status_code for response in responses} <= {200, expected}
     idle(client)
-    parts(client).registry._models[LEARNED] = model
+    parts(client).engine.registry._models[LEARNED] = model
     assert all(right(post(client, volume, LEARNED), fine) for volume, fine in zip(sent[:4], wanted[:4], strict=True))
 
 
@@ -210,7 +212,7 @@ def test_jobs_are_resumed_until_they_are_right(
         if isinstance(fault, str):
             fill_disk(patched, draw, 0.1)
         else:
-            parts(client).registry._models[LEARNED] = Faulty(model, draw, 0.3, fault)
+            parts(client).engine.registry._models[LEARNED] = Faulty(model, draw, 0.3, fault)
         order = {"source": "box", "target": "fine", "model": LEARNED}
         job: dict[str, Any] = {}
         for _ in range(200):
@@ -228,7 +230,7 @@ def test_jobs_are_resumed_until_they_are_right(
     found = xr.open_zarr(tmp_path / "data" / "volumes" / "fine", chunks=None)
     fine = np.stack([found[name].values for name in "uvw"])
     assert fine.tobytes() == upscale(model, source, PERIODIC, block=4).tobytes()
-    parts(client).registry._models[LEARNED] = model
+    parts(client).engine.registry._models[LEARNED] = model
     idle(client)
 
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from service.jobs.dask_worker import Task, fill_block
-from service.jobs.executor import there
-from service.jobs.orders import look as look_at
-from service.jobs.repository import JobSpec
+from service.jobs.checks import open_view
+from service.jobs.dask_worker import Task, Worker, fill_block
+from service.jobs.executor import is_stored
+from service.jobs.spec import JobSpec
 from service.problems import Problem
+from service.volumes.blocks import BlockComputer
 from service.volumes.files import write_whole
 from service.volumes.source import OpenVolume
 from service.volumes.view import BlockIndex
@@ -89,17 +90,17 @@ def test_cancelling_stops_and_resuming_goes_on(
     busy = client.post("/v1/jobs", json=ORDER)
     assert (busy.status_code, busy.json()["detail"]) == (409, "another job uses fine")
     assert client.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
-    stopped = parts(client).jobs.computed
+    stopped = parts(client).jobs.runner.executor.computed
     gate.open.set()
     time.sleep(0.1)
-    assert parts(client).jobs.computed == stopped < 16
+    assert parts(client).jobs.runner.executor.computed == stopped < 16
     assert client.post(f"/v1/jobs/{job}/resume").status_code == 202
     finish(client, job)
-    assert parts(client).jobs.computed == 16
+    assert parts(client).jobs.runner.executor.computed == 16
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
     again = order(client)  # everything is there
     assert finish(client, again)["blocks_done"] == 16
-    assert parts(client).jobs.computed == 16
+    assert parts(client).jobs.runner.executor.computed == 16
 
 
 def test_cancelling_stops_the_pass_through_the_source(
@@ -208,14 +209,14 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
         patch.setattr("service.volumes.storage.write_whole", fills_up)
         job = order(client)
         assert "No space left on device" in finish(client, job, "failed")["detail"]
-    computed = parts(client).jobs.computed
+    computed = parts(client).jobs.runner.executor.computed
     files = [path for path in (tmp_path / "data" / "volumes" / "fine").rglob("c/*/*/*") if path.is_file()]
     done = Counter(path.parts[-3:] for path in files)
     whole = sum(count == 3 for count in done.values())
     assert 0 < whole < 8
     client.post(f"/v1/jobs/{job}/resume")
     finish(client, job)
-    assert parts(client).jobs.computed == computed + 8 - whole
+    assert parts(client).jobs.runner.executor.computed == computed + 8 - whole
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
 
 
@@ -234,7 +235,7 @@ def test_a_disk_is_not_filled_to_the_last_byte(serve: Serve, monkeypatch: pytest
     assert client.get("/v1/volumes/other").status_code == 404
     job = order(client)
     assert "less than 1048576 bytes" in finish(client, job, "failed")["detail"]
-    shelter = parts(client).views.blocks
+    shelter = parts(client).chunk_cache.store
     drop = shelter._drop_oldest
 
     def room() -> None:
@@ -304,7 +305,7 @@ def test_a_model_that_cannot_be_loaded_fails_the_job(client: TestClient, monkeyp
         message = "the weights are torn"
         raise ValueError(message)
 
-    monkeypatch.setattr(parts(client).registry, "get", broken)
+    monkeypatch.setattr(parts(client).engine.registry, "get", broken)
     assert "the weights are torn" in finish(client, order(client), "failed")["detail"]
 
 
@@ -347,7 +348,7 @@ def test_a_service_that_is_stopped_goes_on_at_the_next_start(
     portal.call(parts(client).jobs.close)
     again = serve(data=tmp_path / "data", block=4)
     assert finish(again, job)["blocks_done"] == 16
-    assert parts(again).jobs.computed <= 13
+    assert parts(again).jobs.runner.executor.computed <= 13
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
 
 
@@ -355,10 +356,10 @@ def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.jobs.manager.POLL_S", 0.01)
-    monkeypatch.setattr("service.jobs.executor.RETRY_S", 0.01)
+    monkeypatch.setattr("service.jobs.runner.RETRY_S", 0.01)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     jobs = parts(client).jobs
-    end, unfinished, fails = jobs._end, jobs.repository.unfinished, {"end", "look"}
+    end, unfinished, fails = jobs.runner._end, jobs.repository.unfinished, {"end", "look"}
 
     def ends(*what: Any) -> None:  # noqa: ANN401
         if "end" in fails:
@@ -372,7 +373,7 @@ def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
             raise KeyError
         return unfinished()
 
-    monkeypatch.setattr(jobs, "_end", ends)
+    monkeypatch.setattr(jobs.runner, "_end", ends)
     finish(client, order(client))
     monkeypatch.setattr(jobs.repository, "unfinished", looks)
     wait_until(lambda: not fails)
@@ -385,15 +386,22 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
 ) -> None:
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     service, place = parts(client), BlockIndex(0, (0, 0, 0))
-    monkeypatch.setattr("service.jobs.dask_worker._service", lambda: service)
-    view, target = look_at(service, JobSpec("box", "fine", LEARNED)), service.opener.storages.find("fine")
+    blocks = BlockComputer(service.engine, service.threads)
+    worker = Worker(service.engine, service.opener, blocks, service.threads)
+    monkeypatch.setattr("service.jobs.dask_worker.get_worker", lambda: worker)
+    portal = client.portal
+    assert portal is not None
+    view, target = (
+        open_view(JobSpec(source="box", target="fine", model=LEARNED), service.engine.registry, service.opener),
+        service.opener.storages.find("fine"),
+    )
     task = Task.of(view, target, view.source.scale(view.span(place)))
     with pytest.raises(Problem, match="it is something else"):
-        fill_block(task, place)
+        portal.call(fill_block, task, place)
     assert target.is_free()
     target.begin(view.documents)
-    fill_block(task, place)
-    assert there(view, target, place)
+    portal.call(fill_block, task, place)
+    assert is_stored(view, target, place)
 
 
 def test_names_of_others(client: TestClient, catalogue: Catalogue, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ import pytest
 import uvicorn
 
 from service.jobs.lease import ReplicaLease
-from service.jobs.repository import JobRepository, JobSpec
+from service.jobs.repository import JobRepository
+from service.jobs.spec import JobSpec
 from service.runtime.server import Server
 from service.settings import CHECKOUT
 from tests.service.conftest import parts
@@ -105,8 +106,8 @@ def test_every_replica_tells_of_a_job_and_can_cancel_it(
     gate.open.set()
     other.post(f"/v1/jobs/{job}/resume")  # by the other one now
     finish(one, job)
-    assert parts(one).jobs.computed + parts(other).jobs.computed == 16
-    assert parts(other).jobs.computed > 0
+    assert parts(one).jobs.runner.executor.computed + parts(other).jobs.runner.executor.computed == 16
+    assert parts(other).jobs.runner.executor.computed > 0
 
 
 def test_of_two_orders_to_two_replicas_one_wins(pair: tuple[TestClient, TestClient]) -> None:
@@ -129,15 +130,17 @@ def test_what_a_replica_hands_back_another_takes_up(
     wait_until(lambda: look(one, job)["blocks_done"] >= 3)
     portal = one.portal
     assert portal is not None
-    portal.call(parts(one).leave)
+    portal.call(parts(one).lifecycle.leave)
     ready = one.get("/health/ready")
     assert (ready.status_code, ready.json()["detail"]) == (503, "the service is shutting down")
     refused = one.post(f"/v1/upscale?model={LEARNED}", content=npy(velocity), headers={"Content-Type": NPY})
     assert refused.status_code == 503
     assert refused.headers["retry-after"]
     finish(other, job)
-    assert parts(other).jobs.computed >= 3
-    assert parts(one).jobs.computed + parts(other).jobs.computed <= 17  # one may have been under way
+    assert parts(other).jobs.runner.executor.computed >= 3
+    assert (
+        parts(one).jobs.runner.executor.computed + parts(other).jobs.runner.executor.computed <= 17
+    )  # one may have been under way
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
 
 
@@ -171,7 +174,7 @@ def test_upon_sigterm_what_was_admitted_is_answered_and_the_rest_refused(catalog
 
 def test_what_is_to_be_cancelled_still_is_once_it_runs(tmp_path: Path) -> None:
     repository = JobRepository(tmp_path / "jobs.sqlite")
-    job = repository.add(JobSpec("box", "fine", LEARNED), "me")
+    job = repository.add(JobSpec(source="box", target="fine", model=LEARNED), "me")
     repository.stop(job.id)
     repository.mark(job.id, "running")
     assert repository.unfinished()[0].stopping
@@ -184,7 +187,7 @@ def test_the_list_can_be_shared_by_machines(tmp_path: Path) -> None:
     repository = JobRepository(tmp_path / "jobs.sqlite")
     with closing(sqlite3.connect(repository.path)) as before:
         before.execute("PRAGMA journal_mode = WAL")
-    repository.add(JobSpec("box", "fine", LEARNED), "me")
+    repository.add(JobSpec(source="box", target="fine", model=LEARNED), "me")
     with closing(sqlite3.connect(repository.path)) as after:
         assert after.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
@@ -193,7 +196,7 @@ def test_a_service_that_is_about_to_end_takes_no_order(pair: tuple[TestClient, T
     one, other = pair
     send(one, "box", dataset(noise(3, 8, 8, 8)))
     assert one.portal is not None
-    one.portal.call(parts(one).leave)
+    one.portal.call(parts(one).lifecycle.leave)
     refused = one.post("/v1/jobs", json=ORDER)
     assert (refused.status_code, refused.json()["detail"]) == (503, "the service is shutting down")
     finish(other, order(other))
@@ -201,7 +204,7 @@ def test_a_service_that_is_about_to_end_takes_no_order(pair: tuple[TestClient, T
 
 def test_upon_an_interrupt_those_who_watch_are_let_go(pair: tuple[TestClient, TestClient]) -> None:
     service = parts(pair[0])
-    server = Server(uvicorn.Config(pair[0].app), service, 1.0)
+    server = Server(uvicorn.Config(pair[0].app), service.lifecycle, 1.0)
     server.handle_exit(signal.SIGINT, None)
-    assert service.leaving
+    assert service.lifecycle.leaving
     assert server.should_exit

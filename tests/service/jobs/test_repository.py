@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from service.jobs.repository import Job, JobRepository, JobSpec
+from service.jobs.repository import Job, JobRepository
+from service.jobs.spec import JobSpec
 from tests.service.orders import LEARNED
 from tests.waiting import wait_until
 
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 
 def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(serve: Serve, tmp_path: Path) -> None:
     repository, scratch = JobRepository(tmp_path / "jobs.sqlite"), tmp_path / "scratch"
-    done, failed = (repository.add(JobSpec("box", None, LEARNED, reference="true"), "me") for _ in range(2))
+    done, failed = (
+        repository.add(JobSpec(source="box", target=None, model=LEARNED, reference="true"), "me") for _ in range(2)
+    )
     repository.mark(done.id, "done")
     repository.mark(failed.id, "failed")
     for job in (done, failed):
@@ -32,7 +33,10 @@ def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(serve: Serve, 
 
 def test_jobs_that_ended_long_ago_are_forgotten_with_their_keys(serve: Serve, tmp_path: Path) -> None:
     repository, scratch = JobRepository(tmp_path / "jobs.sqlite"), tmp_path / "scratch"
-    old, new, waiting = (repository.add(JobSpec(LEARNED, None, LEARNED, reference="true"), "me", key) for key in "abc")
+    old, new, waiting = (
+        repository.add(JobSpec(source=LEARNED, target=None, model=LEARNED, reference="true"), "me", key)
+        for key in "abc"
+    )
     repository.mark(old.id, "failed")
     repository.forget(time.time() - 60)
     assert len(repository.all()) == 3
@@ -59,10 +63,12 @@ def test_a_list_of_an_older_service_is_read(tmp_path: Path) -> None:
         )
         connection.execute(
             "INSERT INTO orders VALUES ('a', ?, 'running', NULL, 1, NULL, NULL, NULL, 0)",
-            (json.dumps(asdict(JobSpec("box", "fine", LEARNED))),),
+            (JobSpec(source="box", target="fine", model=LEARNED).model_dump_json(),),
         )
     repository = JobRepository(tmp_path / "jobs.sqlite")
-    assert repository.unfinished() == [Job("a", JobSpec("box", "fine", LEARNED), "running", created=1)]
+    assert repository.unfinished() == [
+        Job("a", JobSpec(source="box", target="fine", model=LEARNED), "running", created=1)
+    ]
     repository.mark("a", "done")
     repository.forget(time.time() - 60)
     assert [job.state for job in repository.all()] == ["done"]

@@ -185,11 +185,11 @@ def test_a_server_that_is_away_fails_the_job_which_goes_on(
     assert "cannot be reached: the object store answers" in detail
     assert client.post("/v1/jobs", json={**ORDER, "target": "s3://flows/other"}).status_code == 502
     server.failing = 0
-    computed = parts(client).jobs.computed
+    computed = parts(client).jobs.runner.executor.computed
     assert client.post(f"/v1/jobs/{job}/resume").status_code == 202
     finish(client, job)
     assert np.array_equal(server.velocity(TARGET), wanted(catalogue, velocity))
-    assert computed < parts(client).jobs.computed <= computed + 6
+    assert computed < parts(client).jobs.runner.executor.computed <= computed + 6
 
 
 def test_a_group_that_cannot_be_listed_is_not_called_a_bad_one(server: Server, serve: Serve, tmp_path: Path) -> None:
@@ -214,10 +214,10 @@ def test_what_is_done_is_not_computed_again(
     wait_until(lambda: look(client, job)["blocks_done"] >= 3)
     assert client.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
     gate.open.set()
-    computed = parts(client).jobs.computed
+    computed = parts(client).jobs.runner.executor.computed
     client.post(f"/v1/jobs/{job}/resume")
     finish(client, job)
-    assert parts(client).jobs.computed == 8 > computed
+    assert parts(client).jobs.runner.executor.computed == 8 > computed
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_of_two_services_one_has_the_target(client: TestClient, server: Server, 
     taken = other.post("/v1/jobs", json={**ORDER, "model": "trilinear-x4"})
     assert taken.status_code == 409
     finish(other, order(other))  # the same volume: all is there
-    assert parts(other).jobs.computed == 0
+    assert parts(other).jobs.runner.executor.computed == 0
 
 
 @pytest.mark.parametrize("buckets", [("",), ("/",), ("s3://flows",), ("flows", " ")])

@@ -129,7 +129,7 @@ def test_one_array_for_all_components(client: TestClient, catalogue: Catalogue) 
 
 def test_only_what_is_looked_at_is_computed_and_once(client: TestClient) -> None:
     send(client, "box", dataset(noise(3, 12, 12, 12)))
-    views = parts(client).views
+    views = parts(client).chunk_cache
     path = f"/v1/views/box/{LEARNED}"
     client.get(f"{path}/zarr.json")
     client.get(f"{path}/x/c/0")
@@ -147,23 +147,23 @@ def test_readers_of_one_block_share_its_computation(client: TestClient, monkeypa
     send(client, "box", dataset(noise(3, 6, 6, 6)))
     service = parts(client)
     release = threading.Event()
-    forward = service.batcher._forward
+    forward = service.engine.batcher._forward
 
     def slow(*arguments: Any) -> None:  # noqa: ANN401
         release.wait(PATIENCE_S)
         forward(*arguments)
 
-    monkeypatch.setattr(service.batcher, "_forward", slow)
+    monkeypatch.setattr(service.engine.batcher, "_forward", slow)
     with ThreadPoolExecutor(9) as readers:
         waiting = [readers.submit(client.get, f"/v1/views/box/{LEARNED}/{name}/c/0/0/0") for name in "uvw" * 3]
-        wait_until(lambda: sum(service.views._waiting.values()) == 9)
+        wait_until(lambda: sum(service.chunk_cache._waiting.values()) == 9)
         release.set()
         answers = [each.result() for each in waiting]
-    assert service.views.computed == 1
+    assert service.chunk_cache.computed == 1
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 3
-    assert not service.views._running
-    assert not service.views._waiting
+    assert not service.chunk_cache._running
+    assert not service.chunk_cache._waiting
 
 
 def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
@@ -173,23 +173,25 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
     service = parts(client)
 
     async def come_and_go() -> int:
-        card = service.registry.card(LEARNED)
-        view = await service.in_thread(lambda: service.opener.view("box", card))
-        place = view.place("u/c/0/0/0")
+        card = service.engine.registry.card(LEARNED)
+        view = await service.threads.run(lambda: service.opener.view("box", card))
+        place = view.index("u/c/0/0/0")
         assert place is not None
-        first = asyncio.create_task(service.views.chunk(service, view, "u/c/0/0/0", place))
-        while not service.views._running:  # noqa: ASYNC110
+        first = asyncio.create_task(service.chunk_cache.chunk(view, "u/c/0/0/0", place))
+        while not service.chunk_cache._running:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         first.cancel()
         await asyncio.sleep(0)
-        return len(await service.views.chunk(service, view, "u/c/0/0/0", place))
+        return len(await service.chunk_cache.chunk(view, "u/c/0/0/0", place))
 
-    monkeypatch.setattr(service.batcher, "limits", dataclasses.replace(service.batcher.limits, wait_s=0.1))
+    monkeypatch.setattr(
+        service.engine.batcher, "limits", dataclasses.replace(service.engine.batcher.limits, wait_s=0.1)
+    )
     portal = client.portal
     assert portal is not None
     assert portal.call(come_and_go) == 4 * 24**3
-    assert not service.views._running
-    assert not service.views._waiting
+    assert not service.chunk_cache._running
+    assert not service.chunk_cache._waiting
 
 
 def test_a_volume_that_changes_is_looked_at_anew(client: TestClient, catalogue: Catalogue) -> None:
@@ -208,7 +210,7 @@ def test_chunks_answer_as_objects_do(client: TestClient) -> None:
     path = f"/v1/views/box/{LEARNED}/v/c/0/0/0"
     etag = client.head(path).headers["etag"]
     assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
-    assert parts(client).views.computed == 0
+    assert parts(client).chunk_cache.computed == 0
     whole = client.get(path)
     assert whole.headers["etag"] == etag
     assert len(whole.content) == 4 * 24**3
@@ -263,7 +265,7 @@ def test_blocks_are_kept_up_to_the_budget_and_across_restarts(serve: Serve, tmp_
     size = 4 * 24**3
     client = serve(data=tmp_path / "data", block=6, view_bytes=7 * size)
     send(client, "box", dataset(noise(3, 12, 12, 6)))
-    views = parts(client).views
+    views = parts(client).chunk_cache
     first = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").content
     client.get(f"/v1/views/box/{LEARNED}/u/c/0/1/0")
     client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
@@ -275,7 +277,7 @@ def test_blocks_are_kept_up_to_the_budget_and_across_restarts(serve: Serve, tmp_
     assert views.computed == 3
     again = serve(data=tmp_path / "data", block=6, view_bytes=7 * size)
     assert again.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").content == first
-    assert parts(again).views.computed == 0
+    assert parts(again).chunk_cache.computed == 0
 
 
 def test_a_full_disk_is_said(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +287,7 @@ def test_a_full_disk_is_said(client: TestClient, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(parts(client).views.blocks, "put", full)
+        patch.setattr(parts(client).chunk_cache.store, "put", full)
         response = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
     assert response.status_code == 507
     assert client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").status_code == 200

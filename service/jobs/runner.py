@@ -1,0 +1,141 @@
+"""Doing one job: fill its target, compare it with a reference, and write down how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+from service.jobs.checks import check, open_reference, open_view
+from service.jobs.compare import compare
+from service.jobs.fill import fill, require_still
+from service.problems import Problem
+from service.runtime.threads import Threads
+
+if TYPE_CHECKING:
+    from service.engine.registry import ModelRegistry
+    from service.jobs.executor import Executor
+    from service.jobs.progress import Progress
+    from service.jobs.repository import Job, JobRepository, State
+    from service.jobs.spec import JobSpec
+    from service.runtime.lifecycle import Lifecycle
+    from service.settings import Settings
+    from service.volumes.opener import VolumeOpener
+
+
+logger = logging.getLogger("service.jobs")
+# Seconds between two tries to write down how a job ended.
+RETRY_S: Final = 0.5
+
+
+class JobRunner:
+    """Does jobs, so many at a time.
+
+    Args:
+        settings: how many jobs and blocks at a time.
+        repository: the list of jobs.
+        registry: models.
+        opener: volumes.
+        executor: computes blocks.
+        lifecycle: jobs begin when the service is ready.
+        threads: for reading and writing.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        repository: JobRepository,
+        registry: ModelRegistry,
+        opener: VolumeOpener,
+        executor: Executor,
+        lifecycle: Lifecycle,
+        threads: Threads,
+    ) -> None:
+        self.executor = executor
+        self._settings = settings
+        self._repository = repository
+        self._registry = registry
+        self._opener = opener
+        self._lifecycle = lifecycle
+        self._threads = threads
+        self._comparing = Threads(settings.max_jobs)
+        self._slots = asyncio.Semaphore(settings.max_jobs)
+
+    def check(self, spec: JobSpec) -> None:
+        """Refuse what cannot be done; see [`check`][service.jobs.checks.check]."""
+        check(spec, self._registry, self._opener)
+
+    async def run(self, job: Job, progress: Progress) -> None:
+        """Do a job; whatever happens to it, nothing is raised but that this was cancelled."""
+        async with self._slots:
+            try:
+                while not self._lifecycle.ready:  # noqa: ASYNC110 no event tells
+                    await asyncio.sleep(RETRY_S / 10)
+                await self._threads.run(lambda: self._repository.mark(job.id, "running"))
+                report = await self._do(job, progress)
+            except Exception as error:  # whatever it is, the job fails and the service goes on
+                problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
+                if not isinstance(problem, Problem):
+                    logger.exception("job %s failed", job.id)
+                await self._settle(job, progress, "failed", detail)
+            else:
+                await self._settle(job, progress, "done", report=report)
+                await self._threads.run(self._opener.storages.scratch(job.id).drop)
+
+    async def _do(self, job: Job, progress: Progress) -> dict[str, Any] | None:
+        """Fill the target, and compare it with the reference, if there is one."""
+        spec, storages = job.spec, self._opener.storages
+        view = await self._threads.run(lambda: open_view(spec, self._registry, self._opener))
+        target = storages.scratch(job.id) if spec.target is None else storages.find(spec.target)
+        await fill(
+            view,
+            storages.find(view.source.name),
+            target,
+            executor=self.executor,
+            threads=self._threads,
+            progress=progress,
+            ahead=self._settings.job_blocks,
+        )
+        if spec.reference is None:
+            return None
+        name = spec.reference
+        reference = await self._threads.run(lambda: open_reference(name, self._opener))
+        report = await compare(
+            view,
+            target,
+            reference,
+            progress,
+            settings=self._settings,
+            scratch=storages.scratch_folder,
+            threads=self._comparing,
+        )
+        for source in (view.source, reference):
+            await self._threads.run(lambda source=source: require_still(storages.find(source.name), source))  # type: ignore[misc]
+        return report
+
+    async def _settle(
+        self,
+        job: Job,
+        progress: Progress,
+        state: State,
+        detail: str | None = None,
+        report: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down how a job ended; a disk that is full is waited for, as a job that nobody ends would never end."""
+        while True:
+            try:
+                await self._threads.run(lambda: self._end(job, progress, state, detail, report))
+            except (OSError, sqlite3.Error):
+                logger.exception("job %s is %s, which cannot be written down", job.id, state)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    def _end(
+        self, job: Job, progress: Progress, state: State, detail: str | None, report: dict[str, Any] | None
+    ) -> None:
+        self._repository.save_progress(job.id, progress.as_dict())
+        self._repository.mark(job.id, state, detail, report)

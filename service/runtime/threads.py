@@ -1,0 +1,64 @@
+"""Threads beside the event loop, for what takes long and does not need the device."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+import anyio.to_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+
+
+class Threads:
+    """Runs functions in threads, so many at a time; others wait.
+
+    Args:
+        limit: how many.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limiter = anyio.CapacityLimiter(limit)
+
+    async def run(self, function: Callable[[], Result], stopped: threading.Event | None = None) -> Result:
+        """Run a function in a thread.
+
+        A thread cannot be stopped: if this is cancelled after it began, it is waited for, so that nothing goes on
+        behind anyone's back.
+
+        Args:
+            function: what to run.
+            stopped: set when this is cancelled; a function that takes very long looks at it now and then.
+        """
+        starting, begun, given_up = threading.Lock(), False, False
+
+        def run() -> Result:
+            nonlocal begun
+            with starting:
+                if given_up:
+                    raise asyncio.CancelledError
+                begun = True
+            return function()
+
+        task = asyncio.ensure_future(anyio.to_thread.run_sync(run, limiter=self._limiter))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if stopped:
+                stopped.set()
+            with starting:
+                given_up = not begun
+            if given_up:
+                task.cancel()
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # nobody is left to hear of it
+            raise
