@@ -249,17 +249,19 @@ def _decoded(dataset: xr.Dataset) -> xr.Dataset:
         fill = variable.attrs.get("_FillValue")
         if fill is None or fill != fill:  # noqa: PLR0124 NaN, which xarray writes unasked
             variable.encoding["_FillValue"] = variable.attrs.pop("_FillValue", None)
-    fields = {name: array.variable for name, array in raw.data_vars.items() if array.ndim >= 3}  # noqa: PLR2004 z, y, x
-    positions = {name: array.variable for name, array in raw.coords.items() if array.dims == (name,)}
-    decoded = raw.assign_coords({name: _decode(name, variable) for name, variable in positions.items()})
-    decoded = decoded.assign({name: _decode(name, variable) for name, variable in fields.items()})
+    fields = {name: _decode(name, array) for name, array in raw.data_vars.items() if array.ndim >= 3}  # noqa: PLR2004 z, y, x
+    for variable in fields.values():
+        # It is not packed again.
+        variable.encoding = {}
+    positions = {name: _decode(name, array) for name, array in raw.coords.items() if array.dims == (name,)}
+    decoded = raw.assign_coords(positions).assign(fields)
     unlimited = dataset.encoding.get("unlimited_dims", ())
     decoded.encoding = {"unlimited_dims": set(unlimited)} if unlimited else {}
     decoded.set_close(dataset.close)
     return decoded
 
 
-def _decode(name: Hashable, variable: xr.Variable) -> xr.Variable:
+def _decode(name: Hashable, array: xr.DataArray) -> xr.Variable:
     import xarray as xr  # noqa: PLC0415 slow
 
-    return xr.conventions.decode_cf_variable(name, variable, decode_times=False, decode_timedelta=False)
+    return xr.conventions.decode_cf_variable(name, array.variable, decode_times=False, decode_timedelta=False)

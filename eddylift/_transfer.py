@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import re
 import tempfile
 import uuid
@@ -58,6 +59,11 @@ def group(volume: xr.Dataset | str | Path, preparation: Preparation) -> Iterator
     with contextlib.ExitStack() as kept:
         if isinstance(volume, str | Path) and _files.is_zarr(Path(volume)) and not any(preparation):
             folder = Path(volume)
+            if importlib.util.find_spec("zarr") is not None:
+                from eddylift._velocity import find  # noqa: PLC0415 needs xarray, which is slow
+
+                with _doubts(), _files.open_dataset(folder) as dataset:
+                    find(dataset)
         else:
             _files.require_zarr("sending what is no folder of a Zarr group")
             if isinstance(volume, str | Path):
@@ -85,16 +91,22 @@ def draft_name(name: str) -> str:
 
 
 def _standard(dataset: xr.Dataset, preparation: Preparation) -> xr.Dataset:
-    from eddylift import _velocity  # noqa: PLC0415 needs xarray, which is slow
+    from eddylift._velocity import find, standard  # noqa: PLC0415 need xarray, which is slow
 
     prepared: xr.Dataset
     (prepared,) = preparation.apply(dataset)
+    with _doubts():
+        prepared = standard(prepared, find(prepared))
+    return prepared
+
+
+@contextlib.contextmanager
+def _doubts() -> Iterator[None]:
+    """Warn of a volume without velocity: it may be named later, when it is opened or a job is ordered."""
     try:
-        return _velocity.standard(prepared, _velocity.find(prepared))
+        yield
     except InvalidInputError as error:
-        # It may be named later, when it is opened or a job is ordered.
-        warnings.warn(f"this volume cannot be super-resolved as it is: {error}", EddyliftWarning, stacklevel=2)
-        return prepared
+        warnings.warn(f"this volume cannot be super-resolved as it is: {error}", EddyliftWarning, stacklevel=3)
 
 
 def _is_of_group(key: str) -> bool:

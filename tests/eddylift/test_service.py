@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
@@ -332,7 +331,7 @@ def test_what_desktops_leave_in_a_group_is_not_sent(client: Client, tmp_path: Pa
         ".DS_Store",
         "u/._0",
         "u/.nfs0000001",
-        ".ipynb_checkpoints/zarr.json",
+        ".ipynb_checkpoints/zarr-checkpoint.json",
         "notes on run.txt",
         "README.md",
     ):
@@ -355,13 +354,21 @@ def test_files_with_other_names_are_uploaded_and_opened(client: Client, tmp_path
     view = client.open("renamed", model=TRILINEAR)
     assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
     client.delete_volume("renamed")
-    with warnings.catch_warnings():
-        # What a group on disk holds is the service's to judge.
-        warnings.simplefilter("ignore", EddyliftWarning)
+    with pytest.warns(EddyliftWarning, match=r"--names Ux:u,Uy:v,Uz:w,lev:z\)$"):
         assert client.upload(path, "as-it-is", drop=["p"])["problem"]
     view = client.open("as-it-is", model=TRILINEAR, names=names)
     assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
     client.delete_volume("as-it-is")
+
+
+def test_packed_velocity_is_stored_unpacked(client: Client, tmp_path: Path) -> None:
+    volume = channel()
+    packed = {name: {"dtype": "int16", "scale_factor": 2e-4, "_FillValue": -32768} for name in "uvw"}
+    volume.to_netcdf(tmp_path / "packed.nc", engine="h5netcdf", encoding=packed)
+    assert client.upload(tmp_path / "packed.nc", "packed")["problem"] is None
+    view = client.open("packed", model=TRILINEAR)
+    np.testing.assert_allclose(np.stack([view[name].values for name in "uvw"]), wanted(volume), atol=1.01e-4)
+    client.delete_volume("packed")
 
 
 def test_a_cutout_is_upscaled_uploaded_and_validated(client: Client, url: str, tmp_path: Path) -> None:
