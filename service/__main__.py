@@ -88,7 +88,7 @@ def serve(host: str, port: int) -> int:
 
     from service import create_app  # noqa: PLC0415
     from service.api.auth import OFF, TokensError  # noqa: PLC0415
-    from service.runtime.connections import BACKLOG, Connection, Connections  # noqa: PLC0415
+    from service.api.connections import BACKLOG, Connection, Connections  # noqa: PLC0415
     from service.runtime.logs import configure  # noqa: PLC0415
     from service.runtime.malloc import keep_tidy  # noqa: PLC0415
     from service.runtime.server import Server  # noqa: PLC0415

@@ -66,21 +66,53 @@ def test_a_room_imports_what_it_may_and_what_is_declared(room: str, others: set[
             assert distributions(module) & mine, f"{path} imports {module}, which is not declared"
 
 
-def modules(room: str) -> dict[str, set[str]]:
-    """The modules of a room that each of its modules imports, also those that are imported for their types alone."""
+def modules(room: str, *, types: bool) -> dict[str, set[str]]:
+    """The modules of a room that each of its modules imports; those for types alone, too, or not."""
     files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / room).rglob("*.py")}
     graph: dict[str, set[str]] = {}
     for name, path in files.items():
-        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        nodes = list(imports(ast.parse(path.read_text()), types=types))
         reached = {node.module or "" for node in nodes}
         reached |= {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
         graph[name] = reached & files.keys()
     return graph
 
 
-@pytest.mark.parametrize("room", ["eddylift"])
-def test_no_circle_of_imports(room: str) -> None:
-    TopologicalSorter(modules(room)).prepare()
+def imports(node: ast.AST, *, types: bool) -> Iterator[ast.ImportFrom]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ImportFrom):
+            yield child
+        elif types or not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from imports(child, types=types)
+
+
+# In models/, what is a boundary and what is an axis are named in each other's files.
+@pytest.mark.parametrize(
+    ("room", "types"), [("models", False), ("training", True), ("service", True), ("eddylift", True)]
+)
+def test_no_circle_of_imports(room: str, *, types: bool) -> None:
+    TopologicalSorter(modules(room, types=types)).prepare()
+
+
+# From the top; each may import those after it.
+FLOORS = ["app", "api", "jobs", "volumes", "engine", "formats", "runtime", "problems", "settings"]
+
+
+def floor(module: str) -> int:
+    name = module.split(".")[1]
+    return FLOORS.index("app" if name in {"__init__", "__main__"} else name)
+
+
+def test_each_room_of_the_service_imports_those_below_it() -> None:
+    for module, reached in modules("service", types=True).items():
+        for other in reached:
+            assert floor(module) <= floor(other), f"{module} imports {other}"
+
+
+def test_what_lies_below_the_api_knows_no_web_framework() -> None:
+    for path, module in imported("service"):
+        if module in {"fastapi", "starlette"}:
+            assert Path(path).parts[1] in {"api", "app.py", "__init__.py"}, f"{path} imports {module}"
 
 
 @pytest.mark.parametrize("extra", ["server", "train"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import uvicorn
 
-from service.runtime.connections import Connection, Connections
+from service.api.connections import Connection, Connections
 from service.settings import Settings
 from tests.waiting import PATIENCE_S, wait_until
 
