@@ -46,7 +46,7 @@ def tables(folder: Path) -> dict[str, list[list[str]]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_table_has_every_row(written: Path) -> None:
     found = tables(written)
     entrants = {section: [(row[0], row[2]) for row in rows] for section, rows in found.items() if section != "Roofline"}
@@ -81,7 +81,7 @@ def test_the_table_has_every_row(written: Path) -> None:
     assert [row[0] for row in found["Roofline"]] == families
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_was_compared_has_a_ratio_and_what_was_not_says_why(written: Path) -> None:
     optionals = {"MONAI": optional(MONAI), "scipy": optional(SCIPY)}
     for section, rows in tables(written).items():
@@ -91,7 +91,7 @@ def test_what_was_compared_has_a_ratio_and_what_was_not_says_why(written: Path) 
             assert (MISSING in row[6]) == absent
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_contestants_agree(written: Path) -> None:
     found = tables(written)
     same = [
@@ -108,7 +108,7 @@ def test_contestants_agree(written: Path) -> None:
             assert ours < 1e-5 < other
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_figure_is_one(written: Path) -> None:
     assert (written / "BENCH.png").read_bytes().startswith(SIGNATURE)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_clients_a_hostile_one_and_a_job(tmp_path: Path) -> None:
     torch.manual_seed(0)
     page = tmp_path / "ENDURANCE.md"
