@@ -94,7 +94,7 @@ def test_walls_turn_with_the_field(text: str) -> None:
     source = np.random.default_rng(0).standard_normal((3, 3, 4, 5))
 
     def whole(values: np.ndarray, beyond: Boundaries) -> np.ndarray:
-        layout = plan(values.shape[1:], halo=4, boundary=beyond, block=8)  # type: ignore[arg-type]
+        layout = plan(values.shape[1:], halo=4, boundary=beyond, block=8)
         return layout.gather(values, layout.blocks[0])
 
     plain = torch.from_numpy(whole(source, boundary))
