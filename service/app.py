@@ -76,6 +76,7 @@ def build(settings: Settings) -> Services:
         executor=executor,
         lifecycle=lifecycle,
         threads=threads,
+        metrics=metrics,
     )
     manager = JobManager(
         repository,
@@ -85,6 +86,7 @@ def build(settings: Settings) -> Services:
         lifecycle=lifecycle,
         threads=threads,
         keep_days=settings.keep_days,
+        most=settings.max_queued_jobs,
     )
     lifecycle.on_leave.append(manager.close)
     collector = StateCollector(
@@ -105,6 +107,7 @@ def build(settings: Settings) -> Services:
         chunk_cache=chunk_cache,
         jobs=manager,
         places=Places(settings.max_requests, "requests", metrics.open_requests),
+        streams=Places(settings.max_event_streams, "event streams", metrics.event_streams),
     )
 
 

@@ -6,6 +6,7 @@ each kind. Most are made by the function named after what is wrong.
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -100,6 +101,17 @@ def unready(detail: str, seconds: float = 1) -> Problem:
     return Problem("unready", detail, retry_after=seconds)
 
 
+def is_out_of_descriptors(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is that no more files can be opened for the moment."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            return any(map(is_out_of_descriptors, error.exceptions))
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @contextmanager
 def within(part: str) -> Iterator[None]:
     """Name the part of a request that any problem raised inside is about."""
@@ -117,4 +129,8 @@ def storing(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Problem("no-room", f"{what} cannot be stored: {error.strerror}") from error
+        if is_out_of_descriptors(error):
+            detail = f"{what} cannot be stored: too many files are open"
+            raise unready(detail) from error
+        kind = "no-room" if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "not-stored"
+        raise Problem(kind, f"{what} cannot be stored: {error.strerror}") from error

@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     ] = 16 * 1024 * MEBI
     view_blocks: Annotated[PositiveInt, Field(description="Most blocks that views read and compute at a time.")] = 16
     max_jobs: Annotated[PositiveInt, Field(description="Most jobs that run at a time; others wait.")] = 1
+    max_queued_jobs: Annotated[
+        PositiveInt, Field(description="Most jobs that run or wait at a time; beyond that, a new one is refused (429).")
+    ] = 1000
+    max_event_streams: Annotated[
+        PositiveInt, Field(description="Most clients that watch a job by its events at a time; 429 beyond.")
+    ] = 64
     keep_days: Annotated[
         PositiveFloat, Field(description="Days for which a job that has ended stays on the list, with its report.")
     ] = 90.0

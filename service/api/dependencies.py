@@ -43,6 +43,7 @@ class Services:
         chunk_cache: chunks of views.
         jobs: what is computed in the background.
         places: for requests that hold a volume.
+        streams: places for clients that watch jobs.
     """
 
     settings: Settings
@@ -56,6 +57,7 @@ class Services:
     chunk_cache: ChunkCache
     jobs: JobManager
     places: Places
+    streams: Places
 
 
 def get_services(request: Request) -> Services:
@@ -75,6 +77,17 @@ async def admit(request: Request, services: ServicesDep) -> AsyncIterator[None]:
     """
     services.lifecycle.require_ready()
     with services.places.take(request.state.client):
+        yield
+
+
+async def admit_stream(request: Request, services: ServicesDep) -> AsyncIterator[None]:
+    """Take a place for a stream of events instead of one of the client's turns, which it would hold for long.
+
+    Raises:
+        Problem: "busy" if all places, or those of this client, are taken.
+    """
+    with services.streams.take(request.state.client):
+        await request.state.turn.aclose()
         yield
 
 

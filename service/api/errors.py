@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http
 import json
+import logging
 import math
+import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
+logger = logging.getLogger("service.api")
 MEDIA_TYPE: Final = "application/problem+json"
 # As nginx calls a client that hung up; there is no official one.
 GONE: Final = 499
@@ -49,7 +52,9 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "unfit": (422, "A field does not fit"),
     "busy": (429, "All places are taken"),
     "internal": (500, "The service failed"),
+    "not-stored": (500, "The data folder cannot be written"),
     "storage": (502, "An object store cannot be reached"),
+    "jobs-unavailable": (503, "The list of jobs cannot be read"),
     "unready": (503, "Not ready"),
     "overdue": (503, "The device was not free in time"),
     "unloadable": (503, "A model cannot be loaded"),
@@ -199,6 +204,12 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     return respond(request, Problem("unfit", detail, fields))
 
 
+async def _on_sqlite(request: Request, error: Exception) -> Response:
+    """The list of jobs is the service's only database."""
+    logger.error("the list of jobs cannot be used: %s", error)
+    return respond(request, Problem("jobs-unavailable", f"the list of jobs cannot be used: {error}", retry_after=60))
+
+
 async def _on_gone(_request: Request, _error: Exception) -> Response:
     """Nobody reads this but the metrics."""
     return Response(status_code=GONE)
@@ -209,6 +220,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(sqlite3.Error, _on_sqlite)
     app.add_exception_handler(ClientDisconnect, _on_gone)
 
 

@@ -150,3 +150,4 @@ class Health(BaseModel):
         default={}, description="arithmetic of each model", examples=[{"relaxed-isotropic-x4": "bfloat16"}]
     )
     warnings: dict[str, str] = Field(default={}, description="what is wrong with models that are served all the same")
+    jobs: str | None = Field(default=None, description="why the list of jobs cannot be used, if so")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -14,7 +15,7 @@ from models.layers import EVERYWHERE
 from models.metrics.report import report
 from models.superresolution import upscale
 from service.engine.scores import close
-from service.problems import unknown_model
+from service.problems import Problem, unknown_model
 
 if TYPE_CHECKING:
     from models.catalogue import Catalogue, HeldOut
@@ -93,14 +94,25 @@ class ModelRegistry:
         """The card of a model, as it was when it was first asked for.
 
         Raises:
-            Problem: if there is no such model.
+            Problem: if there is no such model, or its card cannot be read.
         """
         if name not in self._cards:
             try:
                 self._cards[name] = self.catalogue.card(name)
             except UnknownModelError as error:
                 raise unknown_model(error.name, error.known) from error
+            except (OSError, ValueError, TypeError, KeyError) as error:  # whatever is in the file
+                self.failures[name] = f"its card cannot be read: {error}"
+                raise Problem("unloadable", f"{name} cannot be served: {self.failures[name]}") from error
         return self._cards[name]
+
+    def cards(self) -> list[Card]:
+        """The cards of all models, but those that cannot be read."""
+        found = []
+        for name in self.catalogue.names():
+            with suppress(Problem):
+                found.append(self.card(name))
+        return found
 
     def get(self, name: str) -> SuperResolution:
         """A model on its device; the first call loads, certifies and measures it, and raises what ``load`` does."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from service.jobs.progress import Progress
 from service.jobs.repository import State
-from service.problems import Problem, invalid_field
+from service.problems import Problem, busy, invalid_field
 from service.volumes.files import PART, is_stale
 from service.volumes.storage import inside
 
@@ -46,6 +46,10 @@ class JobManager:
         lifecycle: no jobs are taken while it shuts down.
         threads: for reading and writing.
         keep_days: for which a job that has ended stays on the list.
+        most: jobs that may run and wait at a time, those of all replicas together.
+
+    Attributes:
+        failure: why the list of jobs cannot be looked after at the moment.
     """
 
     def __init__(
@@ -58,11 +62,14 @@ class JobManager:
         lifecycle: Lifecycle,
         threads: Threads,
         keep_days: float,
+        most: int,
     ) -> None:
         self.repository = repository
         self.lease = lease
         self.runner = runner
         self.keep_s = keep_days * 86_400
+        self.failure: str | None = None
+        self._most = most
         self._storages = storages
         self._lifecycle = lifecycle
         self._threads = threads
@@ -111,8 +118,12 @@ class JobManager:
                     tidied = time.monotonic()
                     await self._threads.run(self._tidy)
                 self._look_after(await self._threads.run(self._look))
-            except Exception:  # whatever it is, jobs are looked after from then on
-                logger.exception("the list of jobs cannot be looked after")
+            except Exception as error:  # whatever it is, jobs are looked after from then on
+                if str(error) != self.failure:
+                    logger.exception("the list of jobs cannot be looked after")
+                self.failure = str(error)
+            else:
+                self.failure = None
             await asyncio.sleep(POLL_S)
 
     def _tidy(self) -> None:
@@ -165,8 +176,16 @@ class JobManager:
         return {state: states[state] for state in get_args(State)}
 
     def uses(self, volume: str) -> bool:
-        """Whether a job reads or writes a volume, or what lies in it or around it."""
-        used = (name for job in self.repository.unfinished() for name in job.spec.volumes)
+        """Whether a job reads or writes a volume, or what lies in it or around it.
+
+        No job runs while the list of jobs cannot be read, so that none uses anything then.
+        """
+        try:
+            jobs = self.repository.unfinished()
+        except sqlite3.Error:
+            logger.exception("the list of jobs cannot be read")
+            return False
+        used = (name for job in jobs for name in job.spec.volumes)
         return any(inside(volume, name) or inside(name, volume) for name in used)
 
     async def submit(self, spec: JobSpec, key: str | None = None) -> Job:
@@ -174,7 +193,7 @@ class JobManager:
 
         Raises:
             Problem: 404, 400 or 422 if it cannot be done, 403 if it may not be, 409 if the target is something else,
-                422 if the key was that of another spec, 503 if the service is about to end.
+                422 if the key was that of another spec, 429 if too many jobs wait, 503 if the service is about to end.
         """
 
         def prepare() -> tuple[Job, bool]:
@@ -183,6 +202,9 @@ class JobManager:
             with self.lease.exclusive():
                 if known := self._keyed(spec, key):
                     return known, False
+                if len(self.repository.unfinished()) >= self._most:
+                    detail = f"{self._most} jobs run or wait, as many as may"
+                    raise busy(detail, 60)
                 self._claim(spec)
                 return self.repository.add(spec, self.lease.id, key), True
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from service.jobs.checks import check, open_reference, open_view
 from service.jobs.compare import compare
 from service.jobs.fill import fill, require_still
-from service.problems import Problem
+from service.problems import Problem, is_out_of_descriptors
 from service.runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from service.jobs.repository import Job, JobRepository, State
     from service.jobs.spec import JobSpec
     from service.runtime.lifecycle import Lifecycle
+    from service.runtime.metrics import Metrics
     from service.settings import Settings
     from service.volumes.opener import VolumeOpener
 
@@ -40,6 +41,7 @@ class JobRunner:
         executor: computes blocks.
         lifecycle: jobs begin when the service is ready.
         threads: for reading and writing.
+        metrics: count failures.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class JobRunner:
         executor: Executor,
         lifecycle: Lifecycle,
         threads: Threads,
+        metrics: Metrics,
     ) -> None:
         self.executor = executor
         self._settings = settings
@@ -60,6 +63,7 @@ class JobRunner:
         self._opener = opener
         self._lifecycle = lifecycle
         self._threads = threads
+        self._metrics = metrics
         self._comparing = Threads(settings.max_jobs)
         self._slots = asyncio.Semaphore(settings.max_jobs)
 
@@ -74,16 +78,29 @@ class JobRunner:
                 while not self._lifecycle.ready:  # noqa: ASYNC110 no event tells
                     await asyncio.sleep(RETRY_S / 10)
                 await self._threads.run(lambda: self._repository.mark(job.id, "running"))
-                report = await self._do(job, progress)
+                report = await self._do_patiently(job, progress)
             except Exception as error:  # whatever it is, the job fails and the service goes on
                 problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
-                if not isinstance(problem, Problem):
+                kind = problem.kind if isinstance(problem, Problem) else "internal"
+                if kind == "internal":
                     logger.exception("job %s failed", job.id)
+                self._metrics.job_failures.labels(kind).inc()
                 await self._settle(job, progress, "failed", detail)
             else:
                 await self._settle(job, progress, "done", report=report)
                 await self._threads.run(self._opener.storages.scratch(job.id).drop)
+
+    async def _do_patiently(self, job: Job, progress: Progress) -> dict[str, Any] | None:
+        """Do a job; while no more files can be opened, wait and go on with the blocks that are missing."""
+        while True:
+            try:
+                return await self._do(job, progress)
+            except Exception as error:
+                if not is_out_of_descriptors(error):
+                    raise
+                logger.warning("job %s waits: too many files are open", job.id)
+                await asyncio.sleep(RETRY_S)
 
     async def _do(self, job: Job, progress: Progress) -> dict[str, Any] | None:
         """Fill the target, and compare it with the reference, if there is one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 
+logger = logging.getLogger("service.metrics")
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
@@ -59,8 +62,13 @@ class Metrics:
         self.dropped_blocks = Counter(
             "eddylift_dropped_blocks", "Blocks not computed because nobody waits for them any more.", registry=to
         )
+        self.job_failures = Counter("eddylift_job_failures", "Jobs that failed, by kind of problem.", ["kind"], registry=to)
+        self.event_streams = Gauge("eddylift_event_streams", "Clients that watch a job.", registry=to)
         self.ready = Gauge("eddylift_ready", "1 once the models are warm.", registry=to)
         ProcessCollector(registry=to)
+        # Alerts compare with what was before, so that these must be there before the first of their kind.
+        for counter in (self.errors, self.job_failures):
+            counter.labels("no-room")
 
 
 class StateCollector(Collector):
@@ -82,7 +90,12 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Look all of it up."""
         jobs = GaugeMetricFamily("eddylift_jobs", "Jobs on the list, by state.", labels=["state"])
-        for state, count in self.jobs().items():
+        try:
+            counts = self.jobs()
+        except sqlite3.Error:
+            logger.exception("the list of jobs cannot be read")  # the other metrics can
+            counts = {}
+        for state, count in counts.items():
             jobs.add_metric([state], count)
         yield jobs
         blocks = CounterMetricFamily(

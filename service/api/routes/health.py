@@ -37,6 +37,7 @@ async def get_ready(request: Request, services: ServicesDep) -> Health:
         failures=registry.failures,
         precisions={**registry.precisions},
         warnings=registry.warnings,
+        jobs=services.jobs.failure,
     )
 
 

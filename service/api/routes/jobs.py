@@ -13,6 +13,7 @@ from service.api.auth import REFUSALS, Token, needs
 from service.api.dependencies import (
     Services,  # noqa: TC001 FastAPI reads annotations
     ServicesDep,  # noqa: TC001 FastAPI reads annotations
+    admit_stream,
 )
 from service.api.errors import responses
 from service.api.routing import CheckedRoute
@@ -108,6 +109,7 @@ async def get_job(services: ServicesDep, job: JobDep) -> Job:
     "/{job}/events",
     summary="Watch a job",
     response_class=EventSourceResponse,
+    dependencies=[Depends(admit_stream)],
     responses=responses(404, 422),
 )
 async def get_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Job]:

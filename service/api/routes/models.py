@@ -24,9 +24,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("re
 @router.get("", summary="List the models")
 async def get_models(services: ServicesDep) -> Cards:
     """The cards of all models: what they are, and how far off they were on data they had not seen."""
-    registry = services.engine.registry
-    cards = await services.threads.run(lambda: [registry.card(name).to_dict() for name in registry.catalogue.names()])
-    return Cards(models=[Card(**card) for card in cards])
+    cards = await services.threads.run(services.engine.registry.cards)
+    return Cards(models=[Card(**card.to_dict()) for card in cards])
 
 
 @router.get("/{name}", summary="Describe a model", responses=responses(404, 422))
