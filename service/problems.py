@@ -132,5 +132,7 @@ def storing(what: str) -> Iterator[None]:
         if is_out_of_descriptors(error):
             detail = f"{what} cannot be stored: too many files are open"
             raise unready(detail) from error
-        kind = "no-room" if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "not-stored"
-        raise Problem(kind, f"{what} cannot be stored: {error.strerror}") from error
+        detail = f"{what} cannot be stored: {error.strerror}"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise Problem("no-room", detail) from error
+        raise Problem("not-stored", detail) from error

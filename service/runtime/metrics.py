@@ -62,7 +62,9 @@ class Metrics:
         self.dropped_blocks = Counter(
             "eddylift_dropped_blocks", "Blocks not computed because nobody waits for them any more.", registry=to
         )
-        self.job_failures = Counter("eddylift_job_failures", "Jobs that failed, by kind of problem.", ["kind"], registry=to)
+        self.job_failures = Counter(
+            "eddylift_job_failures", "Jobs that failed, by kind of problem.", ["kind"], registry=to
+        )
         self.event_streams = Gauge("eddylift_event_streams", "Clients that watch a job.", registry=to)
         self.ready = Gauge("eddylift_ready", "1 once the models are warm.", registry=to)
         ProcessCollector(registry=to)

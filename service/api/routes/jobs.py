@@ -11,8 +11,8 @@ from fastapi.sse import EventSourceResponse
 
 from service.api.auth import REFUSALS, Token, needs
 from service.api.dependencies import (
-    Services,  # noqa: TC001 FastAPI reads annotations
-    ServicesDep,  # noqa: TC001 FastAPI reads annotations
+    Services,
+    ServicesDep,
     admit_stream,
 )
 from service.api.errors import responses

@@ -1,0 +1,134 @@
+"""What is broken costs what needs it, and is seen in readiness."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.problems import Problem, is_out_of_descriptors, storing
+from tests.service.conftest import parts
+from tests.service.orders import finish, order
+from tests.service.wire import NPY, dataset, noise, npy, send
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fastapi.testclient import TestClient
+
+    from models.catalogue import Catalogue
+    from tests.service.conftest import Serve
+
+UPSCALE = "/v1/upscale?model=trilinear-x4"
+
+
+def upscales(client: TestClient) -> bool:
+    return client.post(UPSCALE, content=npy(noise(3, 4, 4, 4)), headers={"Content-Type": NPY}).is_success
+
+
+@pytest.mark.parametrize("card", ["{", "[]", '{"name": "broken"}', "\x00"])
+def test_a_broken_card_costs_its_model(serve: Serve, catalogue: Catalogue, tmp_path: Path, card: str) -> None:
+    shutil.copytree(catalogue.folder, tmp_path / "weights")
+    (tmp_path / "weights" / "broken").mkdir()
+    (tmp_path / "weights" / "broken" / "card.json").write_text(card)
+    client = serve(weights=tmp_path / "weights", data=tmp_path / "data")
+    assert [each["name"] for each in client.get("/v1/models").json()["models"]] == catalogue.names()
+    assert client.get("/v1/models/broken").status_code == 503
+    wait_until(lambda: "its card cannot be read" in client.get("/health/ready").json()["failures"].get("broken", ""))
+    assert "broken" not in client.get("/health/ready").json()["models"]
+    assert upscales(client)
+
+
+def test_a_broken_list_costs_the_jobs(serve: Serve, tmp_path: Path) -> None:
+    client = serve(data=tmp_path)
+    assert client.get("/health/ready").json()["jobs"] is None
+    (tmp_path / "jobs.sqlite").write_bytes(b"no database" * 1000)
+    wait_until(lambda: client.get("/health/ready").json()["jobs"] == "file is not a database")
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    body = {"source": "box", "target": "fine", "model": "trilinear-x4"}
+    for answer in (client.get("/v1/jobs"), client.get("/v1/jobs/none"), client.post("/v1/jobs", json=body)):
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:eddylift:problem:jobs-unavailable"
+    assert upscales(client)
+    assert client.get("/v1/views/box/trilinear-x4/u/c/0/0/0").is_success
+    assert "eddylift_ready 1.0" in client.get("/metrics").text
+    assert client.delete("/v1/volumes/box").is_success
+
+
+def test_a_job_waits_while_no_more_files_can_be_opened(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, tries = serve(data=tmp_path), iter(range(100))
+    monkeypatch.setattr("service.jobs.runner.RETRY_S", 0.01)
+    runner = parts(client).jobs.runner
+    begin = runner._opener.storages.find
+
+    def find(name: str) -> object:
+        if name == "box" and next(tries) < 3:
+            reason = OSError(errno.EMFILE, "Too many open files")
+            raise Problem("malformed", "w is stored in chunks that do not decode") from reason
+        return begin(name)
+
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    monkeypatch.setattr(runner, "check", lambda _: None)
+    monkeypatch.setattr(runner._opener.storages, "find", find)
+    finish(client, order(client))
+    assert next(tries) > 3
+
+
+def test_where_an_error_comes_from_is_found() -> None:
+    full, other = OSError(errno.ENFILE, "full"), OSError(errno.ENOSPC, "full")
+    wrapped = ValueError()
+    wrapped.__context__ = full
+    assert is_out_of_descriptors(ExceptionGroup("", [other, wrapped]))
+    assert not is_out_of_descriptors(ExceptionGroup("", [other]))
+    assert not is_out_of_descriptors(None)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.ENOSPC, "no-room"), (errno.EDQUOT, "no-room"), (errno.EACCES, "not-stored"), (errno.EMFILE, "unready")],
+)
+def test_what_a_disk_refuses_is_named(number: int, kind: str) -> None:
+    with pytest.raises(Problem, match="box cannot be stored") as caught, storing("box"):
+        raise OSError(number, "no")
+    assert caught.value.kind == kind
+
+
+def test_series_of_alerts_are_there_before_the_first_of_their_kind(client: TestClient) -> None:
+    samples = client.get("/metrics").text
+    assert 'eddylift_errors_total{kind="no-room"}' in samples
+    assert 'eddylift_job_failures_total{kind="no-room"} 0.0' in samples
+
+
+def test_jobs_that_wait_are_limited(serve: Serve, tmp_path: Path) -> None:
+    client = serve(data=tmp_path, max_queued_jobs=1)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    slots = parts(client).jobs.runner._slots
+    assert client.portal
+    client.portal.call(slots.acquire)
+    job = order(client)
+    refused = client.post("/v1/jobs", json={"source": "box", "target": "other", "model": "trilinear-x4"})
+    assert refused.status_code == 429
+    slots.release()
+    finish(client, job)
+    finish(client, order(client, target="other"))
+
+
+def test_those_who_watch_a_job_are_limited_and_hold_no_turn(serve: Serve, tmp_path: Path) -> None:
+    client = serve(data=tmp_path, max_event_streams=1, max_client_requests=1)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    slots = parts(client).jobs.runner._slots
+    assert client.portal
+    client.portal.call(slots.acquire)
+    job = order(client)
+    services = parts(client)
+    with services.streams.take("somebody"):
+        assert client.get(f"/v1/jobs/{job}/events").status_code == 429
+    slots.release()
+    finish(client, job)
+    assert client.get(f"/v1/jobs/{job}/events").is_success
+    assert services.streams.taken == 0
