@@ -19,11 +19,13 @@ from eddylift._errors import (
     UnreachableError,
 )
 from eddylift._jobs import AsyncJob, Job
+from eddylift._metrics import METRICS, Metric
 from eddylift._preparation import open_volume
 from eddylift._progress import Progress, ProgressCallback
 from eddylift._types import Boundary, Card, Health, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
 
 __all__ = [
+    "METRICS",
     "AsyncClient",
     "AsyncJob",
     "Boundary",
@@ -39,6 +41,7 @@ __all__ = [
     "Job",
     "JobError",
     "JobStatus",
+    "Metric",
     "Metrics",
     "NotFoundError",
     "Progress",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import progress
 from rich.table import Table
 from rich.text import Text
+
+from eddylift._types import spell
 
 if TYPE_CHECKING:
     from typing import Self
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
 
     from eddylift._progress import Progress, Stage
-    from eddylift._types import Card, Health, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Card, Health, JobStatus, Report, Reproduction, StoredVolume, Symmetry
 
 WORDS: dict[Stage, str] = {
     "upload": "sending",
@@ -103,7 +105,7 @@ def models_table(cards: list[Card]) -> Table:
     for title in ("frames", "MAE/trilinear"):
         table.add_column(title, justify="right")
     for card in cards:
-        table.add_row(card.name, _purpose(card), _text(card.get("frames")), _gain(card))
+        table.add_row(card.name, _purpose(card), spell(card.get("frames")), _gain(card))
     return table
 
 
@@ -125,10 +127,10 @@ def card_table(card: Card) -> Table:
     table.add_row("for", _purpose(card))
     for key in ("family", "group", "parameters", "frames", "target", "factor", "sampling", "receptive_field", "sha256"):
         if key in card:
-            table.add_row(key.replace("_", " "), _text(card[key]))
+            table.add_row(key.replace("_", " "), spell(card[key]))
     for run in card.get("measured", []):
         means = {name: part["mean"] for name, part in run.items() if isinstance(part, dict) and "mean" in part}
-        table.add_row(f"on {run.get('run', 'held-out data')}", ", ".join(f"{k} {_text(v)}" for k, v in means.items()))
+        table.add_row(f"on {run.get('run', 'held-out data')}", ", ".join(f"{k} {spell(v)}" for k, v in means.items()))
     return table
 
 
@@ -137,9 +139,9 @@ def symmetry_table(found: Symmetry) -> Table:
     table = Table("takes x,y,z to", box=None, pad_edge=False)
     table.add_column("equivariance error", justify="right")
     for element, error in found.equivariance_error.items():
-        table.add_row(element, _text(error))
+        table.add_row(element, spell(error))
     for layer, shares in found.relaxation.items():
-        table.add_row(layer, ", ".join(f"{irrep} {_text(share)}" for irrep, share in shares.items()))
+        table.add_row(layer, ", ".join(f"{irrep} {spell(share)}" for irrep, share in shares.items()))
     return table
 
 
@@ -159,7 +161,7 @@ def volumes_table(volumes: list[StoredVolume]) -> Table:
     for each in volumes:
         cells = each["problem"] or " x ".join(map(str, each["cells"] or []))
         boundary = ",".join(each["boundary"] or [])
-        table.add_row(each["name"], cells, _text(each["levels"]), boundary or "-", f"{each['bytes']:,}")
+        table.add_row(each["name"], cells, spell(each["levels"]), boundary or "-", f"{each['bytes']:,}")
     return table
 
 
@@ -192,13 +194,14 @@ def _gain(card: Card) -> str:
 
 
 def report_table(report: Report) -> Table:
-    """List metrics, a model's beside trilinear's."""
+    """List metrics, a model's beside trilinear's, and what they mean."""
     table = Table("metric", box=None, pad_edge=False)
-    for title in (report["model"], "trilinear"):
+    for title in (report.model, "trilinear"):
         table.add_column(title, justify="right")
-    trilinear: Metrics = report["trilinear"]
-    for name, value in report["metrics"].items():
-        table.add_row(name, _text(value), _text(trilinear.get(name)))
+    for title in ("better", "meaning"):
+        table.add_column(title)
+    for row in report.rows():
+        table.add_row(*row)
     return table
 
 
@@ -207,16 +210,6 @@ def reproduction_sentence(found: Reproduction) -> str:
     verdict = "reproduces its card" if found["reproduced"] else "DOES NOT reproduce its card"
     return (
         f"{found['model']} on {found['device']} in {found['precision']} {verdict}: MAE over rms "
-        f"{_text(found['mae_over_rms'])}, card {_text(found['card_mae_over_rms'])}, "
-        f"trilinear {_text(found['trilinear_mae_over_rms'])}"
+        f"{spell(found['mae_over_rms'])}, card {spell(found['card_mae_over_rms'])}, "
+        f"trilinear {spell(found['trilinear_mae_over_rms'])}"
     )
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    return str(value)

@@ -7,16 +7,29 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from eddylift._metrics import METRICS, Metric
+
 Boundary = str | Mapping[str, str] | Sequence[str]
 """What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` or a list of three (z, y, x), or
 ``{"y": "wall"}``."""
 
 Metrics = dict[str, float | list[float] | None]
-"""Errors and statistics by name; None where one does not apply, as spectra on an axis with walls."""
+"""Errors and statistics by name, which `METRICS` explains; None where one does not apply, as profiles without walls."""
 
 # Cards are 7 kB long.
 _brief = reprlib.Repr()
 _brief.maxlevel, _brief.maxstring = 2, 60
+
+
+def spell(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
+    """Spell a value for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(spell, value))
+    return str(value)
 
 
 class Record(dict[str, Any]):
@@ -130,6 +143,24 @@ class Report(Record):
     metrics: Metrics
     trilinear: Metrics
     warnings: list[str]
+
+    def _repr_html_(self) -> str:
+        """Show the metrics beside trilinear's in a notebook, and what they mean."""
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+            for name, *cells in self.rows()
+        )
+        titles = ("metric", self.model, "trilinear", "better", "meaning")
+        head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+        return f"<table><tr>{head}</tr>{rows}</table>"
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Return of each metric its name, the model's value, trilinear's, which are better, and what it means."""
+        found = []
+        for name, value in self.metrics.items():
+            known = METRICS.get(name, Metric("", "", ""))
+            found.append((name, spell(value), spell(self.trilinear.get(name)), known.better, known.meaning))
+        return found
 
 
 class Reproduction(Record):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import eddylift
-from eddylift import cli
+from eddylift import METRICS, cli
 from eddylift.cli import _completion, _session
 from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, finer, problem
 
@@ -197,10 +198,10 @@ def test_validate(run: Run, service: FakeService, array: NDArray[np.float32]) ->
     np.save("fine.npy", finer(array))
     np.save("coarse.npy", array)
     lines = run("validate", "fine.npy", "-m", "trilinear-x4").stdout.splitlines()
-    assert [line.split() for line in lines[1:]] == [
-        ["mae", "0.5", "1"],
-        ["skewness", "-0.4,", "-0.5,", "-0.6", "0,", "0,", "0"],
-        ["spectrum_error_low", "-", "-"],
+    assert [re.split(r" {2,}", line.strip()) for line in lines[1:]] == [
+        ["mae", "0.5", "1", "lower", "mean absolute error of all components"],
+        ["skewness", "-0.4, -0.5, -0.6", "0, 0, 0", "near the reference's", METRICS["skewness"].meaning],
+        ["spectrum_error_low", "-", "-", "lower", METRICS["spectrum_error_low"].meaning],
     ]
     result = run("validate", "fine.npy", "--coarse", "coarse.npy", "-m", "trilinear-x4", "--json")
     assert json.loads(result.stdout) == REPORT

@@ -50,6 +50,7 @@ def test_answers_have_attributes_and_items(ask: Ask) -> None:
     report = ask("validate", None, np.zeros((3, 4, 4, 4), np.float32), model="trilinear-x4")
     assert report.metrics["mae"] == report["metrics"]["mae"] == 0.5
     assert {"levels", "trilinear"} <= set(dir(report))
+    assert "<tr><th>mae</th><td>0.5</td><td>1</td><td>lower</td><td>mean absolute error" in report._repr_html_()
     with pytest.raises(AttributeError, match=r"^Report has no skill; it has model, boundary, levels"):
         _ = report.skill
     assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 our own

@@ -12,6 +12,7 @@ ROOM = Path(eddylift.__file__).parent
 
 def test_public_names() -> None:
     assert eddylift.__all__ == [
+        "METRICS",
         "AsyncClient",
         "AsyncJob",
         "Boundary",
@@ -27,6 +28,7 @@ def test_public_names() -> None:
         "Job",
         "JobError",
         "JobStatus",
+        "Metric",
         "Metrics",
         "NotFoundError",
         "Progress",

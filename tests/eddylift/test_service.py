@@ -15,6 +15,7 @@ import zarr
 from typer.testing import CliRunner
 
 from eddylift import (
+    METRICS,
     AsyncClient,
     Client,
     EddyliftWarning,
@@ -163,6 +164,7 @@ def test_validate(client: Client, coarse: NDArray[np.float32], gridded: xr.Datas
     assert report["model"] == TRILINEAR
     assert report["metrics"]["mae"] == 0
     assert report["metrics"] == report["trilinear"]
+    assert report["metrics"].keys() == METRICS.keys()
     alone = client.validate(None, expected(coarse), model=TRILINEAR)
     assert isinstance(alone["metrics"]["mae"], float)
     assert alone["metrics"]["mae"] > 0
