@@ -15,7 +15,7 @@ import numpy as np
 
 from models.blocks import CUBE, PERIODIC
 from models.layers import count_parameters
-from models.networks import Architecture, Network
+from models.networks import FACTORS, Architecture, Network
 from models.operators import FACTOR
 from models.superresolution import SuperResolution
 
@@ -33,6 +33,8 @@ WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out"
 ABOUT = "sample.json"
 FIRST_FLOW = "isotropic"
+GENERAL = "general"
+"""What models that learned from many flows, for any, are named after."""
 
 
 class UnknownModelError(KeyError):
@@ -57,7 +59,7 @@ class HeldOut(NamedTuple):
 
     Attributes:
         coarse: velocity, (frame, 3, z, y, x); block means of the fine field.
-        fine: velocity at the middle frame, (3, 4 z, 4 y, 4 x).
+        fine: velocity at the middle frame, (3, f z, f y, f x) with f the factor.
         boundary: of each axis (z, y, x).
         length: of each axis (z, y, x).
         run: the simulation that it is from.
@@ -69,6 +71,11 @@ class HeldOut(NamedTuple):
     length: tuple[float, float, float] = CUBE
     run: str = ""
 
+    @property
+    def factor(self) -> int:
+        """Fine cells per coarse cell along an axis."""
+        return int(self.fine.shape[-1] // self.coarse.shape[-1])
+
 
 @dataclass(frozen=True)
 class Card:
@@ -77,7 +84,7 @@ class Card:
     Attributes:
         name: ``<family>-<flow>-x<factor>``, without the flow for trilinear.
         family: trilinear, conv, equivariant or relaxed.
-        flow: what it was trained on; None if it was not trained.
+        flow: what it was trained on, ``general`` if on many; None if it was not trained.
         factor: fine cells per coarse cell along an axis.
         frames: time levels in.
         target: which frame is answered.
@@ -106,7 +113,7 @@ class Card:
     parameters: int
     halo: int
     consistent: bool
-    factor: int = FACTOR
+    factor: int
     target: str = "the frame given"
     sampling: str = "block mean"
     boundary: Boundaries = PERIODIC
@@ -149,6 +156,7 @@ def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries =
         parameters=count_parameters(model),
         halo=model.halo,
         consistent=architecture is not None,
+        factor=model.factor,
         target="the frame given" if model.frames == 1 else "the middle frame",
         boundary=boundary,
         **rest,
@@ -156,6 +164,8 @@ def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries =
 
 
 TRILINEAR = describe(SuperResolution(), flow=None)
+PLAIN = {card.name: card for card in (describe(SuperResolution(factor=factor), flow=None) for factor in FACTORS)}
+"""Trilinear interpolation by factor, which is there without a folder."""
 
 
 class Catalogue:
@@ -178,10 +188,10 @@ class Catalogue:
         Raises:
             UnknownModelError: if there is no such model.
         """
-        if name not in self.names():
+        if name not in (*PLAIN, *self.names()):
             raise UnknownModelError(name, self.names())
         path = self.folder / name / CARD
-        return Card.from_dict(json.loads(path.read_text())) if path.exists() else TRILINEAR
+        return Card.from_dict(json.loads(path.read_text())) if path.exists() else PLAIN[name]
 
     def load(self, name: str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
         """A model ready for inference: weights checked, kernels built; see ``trained`` for errors."""
@@ -199,7 +209,7 @@ class Catalogue:
 
         card = self.card(name)
         if card.architecture is None:
-            return SuperResolution().eval()
+            return SuperResolution(factor=card.factor).eval()
         content = (self.folder / name / WEIGHTS).read_bytes()
         found = hashlib.sha256(content).hexdigest()
         if found != card.sha256:
@@ -226,13 +236,13 @@ class Catalogue:
         (self.folder / card.name).mkdir(parents=True, exist_ok=True)
         (self.folder / card.name / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
 
-    def _held_out_folder(self, flow: str | None, frames: int) -> Path:
-        flow = FIRST_FLOW if flow is None else flow
-        return self.folder / HELD_OUT / (f"{flow}-x{FACTOR}" + (f"-{frames}frames" if frames > 1 else ""))
+    def _held_out_folder(self, flow: str | None, frames: int, factor: int) -> Path:
+        flow = FIRST_FLOW if flow in (None, GENERAL) else flow
+        return self.folder / HELD_OUT / (f"{flow}-x{factor}" + (f"-{frames}frames" if frames > 1 else ""))
 
-    def held_out(self, flow: str | None, frames: int = 1) -> HeldOut | None:
-        """The shipped sample of a flow; None if there is none. Of no flow, like trilinear interpolation: the first."""
-        folder = self._held_out_folder(flow, frames)
+    def held_out(self, flow: str | None, frames: int = 1, factor: int = FACTOR) -> HeldOut | None:
+        """The shipped sample of a flow; None if there is none. For models of no flow, or of any: the first flow's."""
+        folder = self._held_out_folder(flow, frames, factor)
         if not folder.exists():
             return None
         coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("coarse", "fine"))
@@ -246,7 +256,7 @@ class Catalogue:
     def write_held_out(self, flow: str, sample: HeldOut) -> Path:
         """Write the shipped sample of a flow: ``coarse.npy`` and ``fine.npy``, which can be sent as they are."""
         frames = len(sample.coarse)
-        folder = self._held_out_folder(flow, frames)
+        folder = self._held_out_folder(flow, frames, sample.factor)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "coarse.npy", sample.coarse[0] if frames == 1 else sample.coarse)
         np.save(folder / "fine.npy", sample.fine)

@@ -9,6 +9,9 @@ Every layer is a kernel made from free weights by one gather, then an ordinary 3
 is equivariant if w is constant and relaxed if it is learned (Wang et al., arXiv 2310.02299, eq. 6). ``s`` numbers the
 sub-voxels of an output cell; permuting it with the kernel is what keeps upsampling exact.
 
+Nothing has a bias, and a lift's kernel sums to zero, so that layers are blind to a constant velocity and commute with
+scaling; see [`Activation`][models.layers.Activation] for what is between them.
+
 Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their
 length.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -42,20 +45,40 @@ ONEDNN_DTYPES = (torch.float32, torch.bfloat16)
 
 
 def convolve(
-    x: Float[Tensor, "batch channels z y x"],
-    kernel: Float[Tensor, "out channels k k k"],
-    bias: Float[Tensor, " out"],
-    circular: Axes,
+    x: Float[Tensor, "batch channels z y x"], kernel: Float[Tensor, "out channels k k k"], circular: Axes
 ) -> Float[Tensor, "batch out z2 y2 x2"]:
     """Valid 3D cross-correlation, wrapped around along the circular axes."""
-    return functional.conv3d(wrap(x, circular), kernel, bias)
+    return functional.conv3d(wrap(x, circular), kernel)
 
 
 def wrap(x: Float[Tensor, "*lead z y x"], circular: Axes) -> Float[Tensor, "*lead z2 y2 x2"]:
     """Add a halo of one cell from the other end of the axes that are circular."""
-    # functional.pad takes the last axis first.
-    pad = [RADIUS * int(axis) for axis in reversed(circular) for _ in range(2)]
-    return functional.pad(x, pad, mode="circular") if any(circular) else x
+    wrapped: Tensor = _Wrap.apply(x, circular) if any(circular) else x  # type: ignore[no-untyped-call]
+    return wrapped
+
+
+class _Wrap(torch.autograd.Function):
+    """As ``functional.pad`` with ``mode="circular"``; its gradient takes a quarter of the time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, circular: Axes) -> Tensor:  # noqa: ANN401 torch's context
+        ctx.circular = circular
+        for axis, wraps in zip((-3, -2, -1), circular, strict=True):
+            if wraps:
+                x = torch.cat([x.narrow(axis, x.shape[axis] - RADIUS, RADIUS), x, x.narrow(axis, 0, RADIUS)], axis)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        gradient = gradient.clone()
+        for axis, wraps in zip((-3, -2, -1), ctx.circular, strict=True):
+            if wraps:
+                cells = gradient.shape[axis] - 2 * RADIUS
+                first, last = gradient.narrow(axis, RADIUS, RADIUS), gradient.narrow(axis, cells, RADIUS)
+                first += gradient.narrow(axis, RADIUS + cells, RADIUS)
+                last += gradient.narrow(axis, 0, RADIUS)
+                gradient = gradient.narrow(axis, RADIUS, cells)
+        return gradient, None
 
 
 def crop(x: Float[Tensor, "*lead z y x"], cells: int, circular: Axes = NOWHERE) -> Float[Tensor, "*lead z2 y2 x2"]:
@@ -76,26 +99,52 @@ def spread(x: Shaped[Tensor, "batch channels z y x"], factor: int) -> Shaped[Ten
     return x.reshape(batch, channels // factor**3, *(factor * n for n in cells))
 
 
+class Activation(nn.Module):
+    """r silu(x / r + b), with r the rms over all channels of a cell, and b learned for each field.
+
+    Smooth, and positively homogeneous: scaling x scales the answer, cell by cell, so that the network needs
+    to know no amplitude. It commutes with the group, which only permutes channels and gives those of a field one b.
+
+    Args:
+        over: the group.
+        fields: regular fields of its input.
+    """
+
+    def __init__(self, over: Group, fields: int) -> None:
+        super().__init__()
+        self.order = over.order
+        self.offset = nn.Parameter(torch.zeros(fields))
+
+    def forward(self, x: Float[Tensor, "batch channels z y x"]) -> Float[Tensor, "batch channels z y x"]:
+        """Apply it; where all channels are zero, so is the answer."""
+        offset = self.offset.to(x.dtype).repeat_interleave(self.order)[:, None, None, None]
+        scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) / math.sqrt(x.shape[1])
+        unit = scale.clamp_min(torch.finfo(x.dtype).tiny)
+        answer: Tensor = scale * functional.silu(torch.addcdiv(offset, x, unit))
+        return answer
+
+
 class Frozen(nn.Module):
     """A layer whose kernel has been built once: costs exactly a Conv3d.
 
     Args:
         kernel: of the convolution.
-        bias: of every output channel.
         factor: sub-voxels per edge of an output cell.
-        precision: of the convolution. In bfloat16, the answer is too.
+        precision: of the convolution.
+        answer: type of the answer; None for that of the convolution.
     """
 
     kernel: Tensor
-    bias: Tensor
 
-    def __init__(self, kernel: Tensor, bias: Tensor, factor: int, precision: Precision = "float32") -> None:
+    def __init__(
+        self, kernel: Tensor, factor: int, precision: Precision = "float32", answer: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         self.factor = factor
         self.tf32 = precision == "tf32"
+        self.answer = answer
         dtype = torch.bfloat16 if precision == "bfloat16" else kernel.dtype
         self.register_buffer("kernel", kernel.detach().clone().to(dtype))
-        self.register_buffer("bias", bias.detach().clone().to(dtype))
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the layer. On a CPU a block's answer has the same bits whichever blocks are in the batch with it."""
@@ -103,14 +152,14 @@ class Frozen(nn.Module):
         if ONEDNN and x.device.type == "cpu" and x.dtype in ONEDNN_DTYPES:
             # conv3d takes another way for one small block than for two: other bits, and often slower.
             still, every = (0, 0, 0), (1, 1, 1)
-            answer = torch.mkldnn_convolution(wrap(x, circular), self.kernel, self.bias, still, every, every, 1)
+            answer = torch.mkldnn_convolution(wrap(x, circular), self.kernel, None, still, every, every, 1)
         elif x.device.type == "cuda":
             # cuDNN multiplies in TensorFloat-32 unless it is told not to.
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.tf32):
-                answer = convolve(x, self.kernel, self.bias, circular)
+                answer = convolve(x, self.kernel, circular)
         else:
-            answer = convolve(x, self.kernel, self.bias, circular)
-        return spread(answer, self.factor)
+            answer = convolve(x, self.kernel, circular)
+        return spread(answer if self.answer is None else answer.to(self.answer), self.factor)
 
 
 class GroupLayer(nn.Module):
@@ -120,14 +169,13 @@ class GroupLayer(nn.Module):
         over: the group.
         free: shape of one bank of psi.
         fan_in: inputs to one output value, for the scale of the initial weights.
-        fields: output fields, for the bias.
         banks: L, the number of banks.
         relaxed: learn w_l(h); else it is constant.
         factor: sub-voxels per edge of an output cell.
     """
 
     def __init__(
-        self, over: Group, free: Sequence[int], *, fan_in: int, fields: int, banks: int, relaxed: bool, factor: int
+        self, over: Group, free: Sequence[int], *, fan_in: int, banks: int, relaxed: bool, factor: int
     ) -> None:
         super().__init__()
         self.over = over
@@ -135,7 +183,6 @@ class GroupLayer(nn.Module):
         self.psi = nn.Parameter(torch.randn(banks, *free) * math.sqrt(2 / (fan_in * banks)))
         # Constant at the start, so that a relaxed network begins equivariant.
         self.relaxation = nn.Parameter(torch.ones(banks, over.order)) if relaxed else None
-        self.offset = nn.Parameter(torch.zeros(fields))
 
     def banks(self, expanded: Tensor) -> Tensor:
         """Sum the banks, (banks, ..., element, d), weighted by the relaxation weights of the element."""
@@ -147,21 +194,21 @@ class GroupLayer(nn.Module):
         """The kernel of the convolution that this layer is."""
         raise NotImplementedError
 
-    def bias(self) -> Float[Tensor, " out"]:
-        """The bias of every output channel; elements and sub-voxels of one field share it."""
-        return self.offset.repeat_interleave(self.over.order * self.factor**3)
-
     def frozen(self, precision: Precision = "float32") -> Frozen:
         """This layer as it is now, with its kernel built."""
-        return Frozen(self.kernel(), self.bias(), self.factor, precision)
+        return Frozen(self.kernel(), self.factor, precision)
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the layer, building its kernel from the weights as they are."""
-        return spread(convolve(x, self.kernel(), self.bias(), circular), self.factor)
+        return spread(convolve(x, self.kernel(), circular), self.factor)
 
 
 class Lift(GroupLayer):
     """Vector fields to regular features: W[o, g, c, d] = sum_l w_l(g) sum_c' R_g[c, c'] psi_l[o, c', g^-1 d].
+
+    The mean of psi over frames and offsets is taken out, so that the kernel sums to zero: what is added to all
+    velocities around a cell changes nothing there. The convolution is never rounded to less than float32, as velocities
+    differ by little from cell to cell.
 
     Args:
         over: the group.
@@ -177,17 +224,29 @@ class Lift(GroupLayer):
     def __init__(self, over: Group, vectors: int, fields: int, *, banks: int = 1, relaxed: bool = False) -> None:
         cells = SIZE**3
         shape = (fields, vectors, 3, cells)
-        super().__init__(over, shape, fan_in=vectors * 3 * cells, fields=fields, banks=banks, relaxed=relaxed, factor=1)
+        super().__init__(over, shape, fan_in=vectors * 3 * cells, banks=banks, relaxed=relaxed, factor=1)
         self.register_buffer("offsets", pullback(over, SIZE), persistent=False)
         self.register_buffer("rotations", over.matrices.to(torch.get_default_dtype()), persistent=False)
 
     def kernel(self) -> Float[Tensor, "out channels k k k"]:
         """See the class."""
-        moved = self.psi[..., self.offsets]  # l o f c' g d
+        psi = self.psi - self.psi.mean(dim=(2, 4), keepdim=True)
+        moved = psi[..., self.offsets]  # l o f c' g d
         turned = torch.einsum("gcj,lofjgd->lofcgd", self.rotations, moved)
         summed = self.banks(turned)  # o f c g d
         fields, vectors = summed.shape[:2]
         return summed.permute(0, 3, 1, 2, 4).reshape(fields * self.over.order, vectors * 3, SIZE, SIZE, SIZE)
+
+    def frozen(self, precision: Precision = "float32") -> Frozen:
+        """See the class."""
+        return Frozen(self.kernel(), self.factor, answer=torch.bfloat16 if precision == "bfloat16" else None)
+
+    def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
+        """See the class."""
+        device = x.device.type
+        with torch.autocast(device, enabled=False):
+            features = super().forward(x, circular)
+        return features.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else features
 
 
 class Convolve(GroupLayer):
@@ -211,9 +270,7 @@ class Convolve(GroupLayer):
     ) -> None:
         cells, order = SIZE**3, over.order
         shape = (fields, fields_in, factor**3 * order * cells)
-        super().__init__(
-            over, shape, fan_in=fields_in * order * cells, fields=fields, banks=banks, relaxed=relaxed, factor=factor
-        )
+        super().__init__(over, shape, fan_in=fields_in * order * cells, banks=banks, relaxed=relaxed, factor=factor)
         s, h, d = pullback(over, factor), over.quotients, pullback(over, SIZE)
         index = (s[:, :, None, None] * order + h[:, None, :, None]) * cells + d[:, None, None, :]
         self.register_buffer("index", index, persistent=False)
@@ -229,8 +286,7 @@ class Convolve(GroupLayer):
 class Project(GroupLayer):
     """Regular features to one vector field, optionally on a grid finer by ``factor``.
 
-    W[c, s, i, h, d] = sum_l w_l(h) sum_c' R_h[c, c'] psi_l[i, c', h^-1 s, h^-1 d]. There is no bias: no constant vector
-    is invariant under the rotations.
+    W[c, s, i, h, d] = sum_l w_l(h) sum_c' R_h[c, c'] psi_l[i, c', h^-1 s, h^-1 d].
 
     Args:
         over: the group.
@@ -247,7 +303,7 @@ class Project(GroupLayer):
         cells = SIZE**3
         shape = (fields_in, 3, factor**3 * cells)
         super().__init__(
-            over, shape, fan_in=fields_in * over.order * cells, fields=0, banks=banks, relaxed=relaxed, factor=factor
+            over, shape, fan_in=fields_in * over.order * cells, banks=banks, relaxed=relaxed, factor=factor
         )
         s, d = pullback(over, factor), pullback(over, SIZE)
         self.register_buffer("index", s[:, :, None] * cells + d[:, None, :], persistent=False)
@@ -260,10 +316,6 @@ class Project(GroupLayer):
         summed = self.banks(turned)  # c s i h d
         vectors, sub, fields_in, order, _ = summed.shape
         return summed.reshape(vectors * sub, fields_in * order, SIZE, SIZE, SIZE)
-
-    def bias(self) -> Float[Tensor, " out"]:
-        """Zero; see the class."""
-        return self.psi.new_zeros(3 * self.factor**3)
 
 
 def freeze(module: Module, precision: Precision = "float32") -> Module:

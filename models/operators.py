@@ -1,21 +1,18 @@
-"""Block means, and trilinear interpolation: from fine to coarse and back."""
+"""Linear maps between a grid and a finer one: block mean, repetition, trilinear interpolation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jaxtyping import Float
+from torch import Tensor  # noqa: TC002 the tests check shapes at run time
 from torch.nn import functional
 
 from models.layers import NOWHERE, Axes, crop, wrap
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 FACTOR = 4
+"""Of all models but those that say otherwise."""
 
 
-def coarsen(fine: Float[Tensor, "*lead z y x"], factor: int = 4) -> Float[Tensor, "*lead z2 y2 x2"]:
+def coarsen(fine: Float[Tensor, "*lead z y x"], factor: int = FACTOR) -> Float[Tensor, "*lead z2 y2 x2"]:
     """The mean over blocks of ``factor``^3 cells, which commutes with every rotation and reflection.
 
     Raises:
@@ -29,21 +26,22 @@ def coarsen(fine: Float[Tensor, "*lead z y x"], factor: int = 4) -> Float[Tensor
     return functional.avg_pool3d(fine.reshape(-1, 1, *cells), factor).reshape(*lead, *(n // factor for n in cells))
 
 
+def refine(coarse: Float[Tensor, "*lead z y x"], factor: int = FACTOR) -> Float[Tensor, "*lead fine_z fine_y fine_x"]:
+    """Repeat every cell ``factor`` times along each axis."""
+    for axis in (-3, -2, -1):
+        coarse = coarse.repeat_interleave(factor, dim=axis)
+    return coarse
+
+
 def trilinear(
-    coarse: Float[Tensor, "batch component z y x"], circular: Axes = NOWHERE
+    coarse: Float[Tensor, "batch component z y x"], circular: Axes = NOWHERE, factor: int = FACTOR
 ) -> Float[Tensor, "batch component fine_z fine_y fine_x"]:
-    """Trilinear interpolation to ``FACTOR`` times the resolution, cells centred.
+    """Trilinear interpolation to ``factor`` times the resolution, cells centred.
 
     Args:
         coarse: the field, with one more cell at both ends of every axis that is not circular.
         circular: axes (z, y, x) to wrap around.
+        factor: fine cells per coarse cell along an axis.
     """
-    fine = functional.interpolate(wrap(coarse, circular), scale_factor=FACTOR, mode="trilinear", align_corners=False)
-    return crop(fine, FACTOR)
-
-
-def refine(coarse: Float[Tensor, "*lead z y x"]) -> Float[Tensor, "*lead fine_z fine_y fine_x"]:
-    """Repeat every cell ``FACTOR`` times along each axis."""
-    for axis in (-3, -2, -1):
-        coarse = coarse.repeat_interleave(FACTOR, dim=axis)
-    return coarse
+    fine = functional.interpolate(wrap(coarse, circular), scale_factor=factor, mode="trilinear", align_corners=False)
+    return crop(fine, factor)

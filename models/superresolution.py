@@ -1,10 +1,11 @@
 """Super-resolution of a velocity field, exact in every symmetry of Navier-Stokes that a frame can carry.
 
-    f(u) = m + s N((u - m) / s)
+    answer = up(u) + bounded(N(u)), then answer + repeat(u - mean(answer))
 
-with m the mean velocity and s the rms of all components about it, taken over the whole volume, makes f commute with
-Galilean boosts and amplitude scaling. N adds a learned residual to trilinear interpolation; the consistency step then
-makes the block mean of the answer equal its input, u + up(coarse - mean(u)). Rotations and reflections are N's part.
+up is trilinear interpolation, N the network, and the last step makes the block mean of the answer equal its input.
+All of it is local: N depends on differences between cells alone and scales as they do, so that it commutes with
+Galilean boosts and with changes of amplitude without knowing a mean or an amplitude of the volume. Rotations and
+reflections are N's part.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.blocks import plan
-from models.layers import NOWHERE, Axes, Precision, crop, freeze
+from models.layers import NOWHERE, SIZE, Axes, Precision, crop, freeze, wrap
 from models.operators import FACTOR, coarsen, refine, trilinear
 
 if TYPE_CHECKING:
@@ -26,15 +28,17 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries
     from models.networks import Family, Network
 
-
 Real = TypeVar("Real", bound=np.floating[Any])
+LIMIT = 2.0
+"""Longest residual that a network may add, in units of the [`variation`][models.superresolution.variation]."""
 
 
 class SuperResolution(nn.Module):
-    """A model as it is served: normalisation, network, interpolation and consistency together.
+    """A model as it is served: network, bound, interpolation and consistency together.
 
     Args:
         network: the learned part; None is plain trilinear interpolation, which is not consistent with its input.
+        factor: of plain interpolation; a network has its own.
 
     Attributes:
         factor: fine cells per coarse cell along an axis.
@@ -42,11 +46,10 @@ class SuperResolution(nn.Module):
         halo: coarse cells needed at both ends of an axis that is not circular.
     """
 
-    factor = FACTOR
-
-    def __init__(self, network: Network | None = None) -> None:
+    def __init__(self, network: Network | None = None, factor: int = FACTOR) -> None:
         super().__init__()
         self.network = network
+        self.factor = network.factor if network else factor
         self.frames: int = network.architecture.frames if network else 1
         self.halo: int = max(network.halo, 1) if network else 1
 
@@ -59,47 +62,67 @@ class SuperResolution(nn.Module):
         """A snapshot for inference, its kernels built once.
 
         Args:
-            precision: of the network's convolutions, and of what is between them; normalisation, interpolation and the
-                consistency step stay as they are.
+            precision: of the network's convolutions, and of what is between them; all else stays as it is.
         """
         return freeze(self, precision)
 
     def forward(
-        self,
-        coarse: Float[Tensor, "batch frame 3 z y x"],
-        mean: Float[Tensor, "batch 3"],
-        scale: Float[Tensor, " batch"],
-        circular: Axes = NOWHERE,
+        self, coarse: Float[Tensor, "batch frame 3 z y x"], circular: Axes = NOWHERE
     ) -> Float[Tensor, "batch 3 fine_z fine_y fine_x"]:
         """Super-resolve blocks.
 
         Args:
             coarse: velocity with ``halo`` more cells at both ends of every axis that is not circular.
-            mean: mean velocity of the whole volume that each block is from, in its units.
-            scale: rms of all components about that mean; 0 gives back the mean.
             circular: axes (z, y, x) that the block spans whole and that wrap around.
         """
-        shift = mean[:, :, None, None, None]
-        stretch = scale[:, None, None, None, None]
-        unit = torch.where(stretch == 0, torch.ones_like(stretch), stretch)
-        x = (coarse - shift[:, None]) / unit[:, None]
+        # Neither changes the answer but by round-off, which stays small whatever the boost and the amplitude.
+        shift = _typical(coarse)
+        exponent = _exponent(coarse - shift)
+        x = torch.ldexp(coarse - shift, -exponent)
         now = x[:, self.frames // 2]
-        answer = trilinear(crop(now, self.halo - 1, circular), circular)
+        answer = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
         if self.network is not None:
-            answer = answer + self.network(x.flatten(1, 2), circular)
-            answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, FACTOR))
-        return shift + stretch * answer
+            limit = LIMIT * variation(crop(now, self.halo - 1, circular), circular)
+            answer = answer + bounded(self.network(x.flatten(1, 2), circular), refine(limit, self.factor))
+            answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)
+        return torch.ldexp(answer, exponent[:, 0]) + shift[:, 0]
 
 
-def moments(source: NDArray[Real]) -> tuple[NDArray[Real], Real]:
-    """Mean velocity and rms of all components about it, over all frames and cells, in the units of the source.
+def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 3 1 1 1"]:
+    """A velocity in the middle of those of a block, which a few strange cells do not move: a median over some cells."""
+    some = coarse[..., ::4, ::4, ::4].transpose(1, 2).flatten(2)
+    return some.median(dim=2).values[:, None, :, None, None, None]
+
+
+def _exponent(x: Float[Tensor, "batch frame 3 z y x"]) -> Shaped[Tensor, "batch 1 1 1 1 1"]:
+    """Of the power of two that is next to the largest value of each block."""
+    largest = x.abs().amax(dim=(1, 2, 3, 4, 5), keepdim=True)
+    return torch.frexp(largest).exponent.clamp_min(-126)  # 2^126 is a float32
+
+
+def variation(coarse: Float[Tensor, "batch 3 z y x"], circular: Axes = NOWHERE) -> Float[Tensor, "batch 1 z2 y2 x2"]:
+    """Rms over the neighbours within 3^3 cells around each cell of the length of their difference, axes summed.
 
     Args:
-        source: velocity, (frame, 3, z, y, x).
+        coarse: velocity, with one more cell at both ends of every axis that is not circular.
+        circular: axes (z, y, x) to wrap around.
     """
-    means = source.mean(axis=(0, 2, 3, 4), dtype=np.float64)
-    squares = [np.square(source[:, c] - means[c], dtype=np.float64).mean() for c in range(3)]
-    return means.astype(source.dtype), source.dtype.type(np.sqrt(np.mean(squares)))
+    x = wrap(coarse, circular)
+    squares = []
+    for axis in (-3, -2, -1):
+        differences = x.diff(dim=axis).square().sum(dim=1, keepdim=True)
+        faces = [SIZE, SIZE, SIZE]
+        faces[axis] -= 1
+        squares.append(functional.avg_pool3d(differences, faces, stride=1))
+    return (squares[0] + squares[1] + squares[2]).sqrt()
+
+
+def bounded(
+    residual: Float[Tensor, "batch 3 z y x"], limit: Float[Tensor, "batch 1 z y x"]
+) -> Float[Tensor, "batch 3 z y x"]:
+    """A vector field with lengths bounded softly: r l / sqrt(l^2 + |r|^2), and 0 where the limit l is."""
+    squares = limit.square() + residual.to(limit.dtype).square().sum(dim=1, keepdim=True)
+    return residual * (limit / squares.clamp_min(torch.finfo(limit.dtype).tiny).sqrt())
 
 
 @torch.inference_mode()
@@ -119,7 +142,7 @@ def upscale(
         block: longest edge of a block in coarse cells; the default is that of [`plan`][models.blocks.plan].
 
     Returns:
-        Velocity, (3, 4 z, 4 y, 4 x).
+        Velocity, (3, f z, f y, f x) with f the model's factor.
 
     Raises:
         ValueError: if the source has another rank, or another number of frames or components than the model takes.
@@ -130,10 +153,9 @@ def upscale(
         raise ValueError(message)
     layout = plan(frames.shape[2:], halo=model.halo, boundary=boundary, **({} if block is None else {"block": block}))
     weight = next(model.parameters(), next(model.buffers(), torch.zeros(())))
-    mean, scale = (torch.as_tensor(value, device=weight.device)[None] for value in moments(frames))
-    fine = np.empty((3, *(FACTOR * n for n in layout.shape)), frames.dtype)
+    fine = np.empty((3, *(model.factor * n for n in layout.shape)), frames.dtype)
     for part in layout.blocks:
         coarse = torch.from_numpy(layout.gather(frames, part)).to(weight.device)[None]
-        answer = model(coarse, mean, scale, layout.circular)
-        fine[:, *part.fine(FACTOR)] = answer[0].cpu().numpy()
+        answer = model(coarse, layout.circular)
+        fine[:, *part.fine(model.factor)] = answer[0].cpu().numpy()
     return fine

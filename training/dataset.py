@@ -248,5 +248,8 @@ def require_alike(runs: Sequence[Dataset]) -> None:
     for run in runs:
         if (run.flow, run.boundary) != (first.flow, first.boundary):
             kinds = [f"{each.name} is {each.flow} with boundaries {','.join(each.boundary)}" for each in (first, run)]
-            message = f"runs must be of one flow with the same boundaries, but {' and '.join(kinds)}"
+            message = (
+                f"runs must be of one flow with the same boundaries, but {' and '.join(kinds)}; give --flow to name a "
+                "network that learns from several"
+            )
             raise ValueError(message)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.catalogue import Card, Catalogue, HeldOut
+from models.catalogue import GENERAL, Card, Catalogue, HeldOut
 from models.metrics.pointwise import mae_over_rms, near_walls
 from models.metrics.report import report
-from models.operators import coarsen
+from models.networks import FACTORS
+from models.operators import FACTOR, coarsen
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
 from training.recordings import add_reading, open_dataset, reading
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from models.metrics.compare import Value
     from training.dataset import Dataset
 
-TRILINEAR = SuperResolution().eval()
+TRILINEAR = {factor: SuperResolution(factor=factor).eval() for factor in FACTORS}
 # Cards hold what a reader can tell apart.
 DIGITS = 5
 
@@ -45,7 +46,7 @@ def measure(model: SuperResolution, sample: HeldOut) -> dict[str, Value]:
 def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
     """All metrics of an answer to a sample, with trilinear interpolation's error beside them."""
     ours = torch.from_numpy(answer)
-    plain = torch.from_numpy(upscale(TRILINEAR, middle(sample), sample.boundary))
+    plain = torch.from_numpy(upscale(TRILINEAR[sample.factor], middle(sample), sample.boundary))
     fine = torch.from_numpy(sample.fine)
     metrics = report(
         ours,
@@ -56,7 +57,7 @@ def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
         length=sample.length,
     )
     theirs = mae_over_rms(plain, fine)
-    near = near_walls(fine, sample.boundary, TRILINEAR.factor)
+    near = near_walls(fine, sample.boundary, sample.factor)
     errors = ((field - fine)[:, near].double().abs().mean() for field in (ours, plain))
     return {
         **metrics,
@@ -77,12 +78,12 @@ def middle(sample: HeldOut) -> NDArray[np.float32]:
     return frame
 
 
-def samples(run: Dataset, frames: int = 1) -> Iterator[HeldOut]:
+def samples(run: Dataset, frames: int = 1, factor: int = FACTOR) -> Iterator[HeldOut]:
     """The snapshots of a run, made coarse."""
     z, y, x = (np.arange(n) for n in run.cells)
     for index in range(run.count(frames)):
         fine = run.window(index, (z, y, x), frames)
-        coarse = coarsen(torch.from_numpy(fine)).numpy()
+        coarse = coarsen(torch.from_numpy(fine), factor).numpy()
         yield HeldOut(coarse, fine[frames // 2], run.boundary, run.length, run.name)
 
 
@@ -110,14 +111,15 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
     model = catalogue.load(card.name, device)
     measured = {entry["run"]: entry for entry in card.measured}
     for run in runs:
-        if card.flow not in (None, run.flow):
+        if card.flow not in (None, GENERAL, run.flow):
             continue
         require_unseen(card, run.name)
         count = run.count(card.frames)
-        rows = [measure(model, each) for each in tqdm(samples(run, card.frames), f"{card.name} on {run.name}", count)]
+        snapshots = tqdm(samples(run, card.frames, card.factor), f"{card.name} on {run.name}", count)
+        rows = [measure(model, each) for each in snapshots]
         about = {**run.provenance(), "flow": run.flow, "cells": list(run.cells), "samples": count}
         measured[run.name] = {**about, **spread(rows)}
-    held_out = catalogue.held_out(card.flow, card.frames)
+    held_out = catalogue.held_out(card.flow, card.frames, card.factor)
     shipped = {name: rounded(value) for name, value in measure(model, held_out).items()} if held_out else {}
     symmetry = read_symmetry(catalogue, card.name, model, held_out) if held_out else {}
     card = dataclasses.replace(card, measured=list(measured.values()), sample=shipped, symmetry=symmetry)
@@ -175,6 +177,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="held-out runs or files, as for train")
     add_reading(parser)
     parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="measure models that take so many")
+    parser.add_argument("--factor", type=int, choices=FACTORS, default=FACTOR, help="measure models of this factor")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--models", nargs="*", help="only these (default: all)")
     parser.add_argument(
@@ -190,10 +193,11 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.weights)
     if args.ship:
         shipped = open_dataset(args.ship, **reading(args))
-        print(catalogue.write_held_out(shipped.flow, list(samples(shipped, args.frames))[-1]))
+        print(catalogue.write_held_out(shipped.flow, list(samples(shipped, args.frames, args.factor))[-1]))
     runs = [open_dataset(path, **reading(args)) for path in args.data]
     cards = [catalogue.card(name) for name in args.models or catalogue.names()]
-    cards = [evaluate(catalogue, card, runs, args.device) for card in cards if card.frames == args.frames]
+    kind = args.frames, args.factor
+    cards = [evaluate(catalogue, card, runs, args.device) for card in cards if (card.frames, card.factor) == kind]
     for held_out in runs:
         print(f"\n{held_out.name}, {held_out.count(args.frames)} samples\n\n{table(cards, held_out.name)}")
     return 0

@@ -131,7 +131,7 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say what files leave out or name otherwise."""
-    parser.add_argument("--flow", help="name of the flow in files that do not say")
+    parser.add_argument("--flow", help="name of the flow in files that do not say, and of a network")
     parser.add_argument(
         "--boundary", help="of files that do not say: periodic, or as periodic,wall,periodic for z, y, x"
     )

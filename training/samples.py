@@ -16,18 +16,16 @@ from torch import Tensor
 from models.blocks import EDGE, continue_beyond, continued, is_wall
 from models.group import group, rotate_axes, rotate_vector
 from models.layers import crop
-from models.metrics.pointwise import rms
-from models.operators import FACTOR, coarsen
+from models.operators import coarsen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from models.blocks import Boundary
     from models.layers import Axes
     from training.dataset import Dataset
-
-    Moments = tuple[Tensor, Tensor]
 
 PATCH = 24
 """Coarse cells along an axis of a patch."""
@@ -39,25 +37,17 @@ class Sample:
 
     Attributes:
         coarse: block means, (batch, frame, 3, z, y, x), with a halo along axes that are not circular.
-        fine: the truth at the middle frame, (batch, 3, 4 z, 4 y, 4 x), without.
-        mean: mean velocity over the coarse frames of the whole volume, (batch, 3).
-        scale: rms of all components about it, (batch,).
+        fine: the truth at the middle frame, (batch, 3, f z, f y, f x) with f the factor, without.
         circular: axes (z, y, x) that wrap around.
     """
 
     coarse: Float[Tensor, "batch frame 3 z y x"]
     fine: Float[Tensor, "batch 3 fine_z fine_y fine_x"]
-    mean: Float[Tensor, "batch 3"]
-    scale: Float[Tensor, " batch"]
     circular: Axes
 
     @classmethod
     def of(
-        cls,
-        frames: Float[Tensor, "frame 3 fine_z fine_y fine_x"],
-        circular: Axes,
-        halo: int,
-        moments: Moments | None = None,
+        cls, frames: Float[Tensor, "frame 3 fine_z fine_y fine_x"], circular: Axes, halo: int, factor: int
     ) -> Sample:
         """One sample from fine frames.
 
@@ -65,21 +55,19 @@ class Sample:
             frames: velocity, with ``halo`` coarse cells more at both ends of axes that are not circular.
             circular: axes (z, y, x) that wrap around.
             halo: see above.
-            moments: mean velocity (3,) and rms of the coarse volume; None if the sample is all of it.
+            factor: fine cells per coarse cell along an axis.
         """
-        coarse = coarsen(frames, FACTOR)
-        inside = crop(coarse, halo, circular)
-        mean, scale = moments or (inside.mean(dim=(0, 2, 3, 4)), rms(inside.transpose(0, 1).flatten(1, 2)))
-        fine = crop(frames[len(frames) // 2], FACTOR * halo, circular)
-        return cls(coarse[None], fine[None], mean[None], scale[None], circular)
+        fine = crop(frames[len(frames) // 2], factor * halo, circular)
+        return cls(coarsen(frames, factor)[None], fine[None], circular)
 
 
 class Source:
-    """Draws samples from stored runs.
+    """Draws samples from stored runs, of each flow as many as of any other.
 
     Args:
-        runs: where to draw from; each snapshot is as likely as any other.
+        runs: where to draw from; within a flow each snapshot is as likely as any other.
         halo: coarse cells that the model reads beyond the ends of axes that are not circular.
+        factor: fine cells per coarse cell along an axis.
         frames: time levels of a sample.
         augment: also rotate and reflect at random.
         device: where samples are put together.
@@ -95,6 +83,7 @@ class Source:
         runs: Sequence[Dataset],
         *,
         halo: int,
+        factor: int,
         augment: bool,
         device: str,
         seed: int,
@@ -102,78 +91,70 @@ class Source:
         keep: int = 1,
     ) -> None:
         self.halo = halo
+        self.factor = factor
         self.frames = frames
         self.device = device
         self.matrices = group("Oh" if augment else "C1").matrices
         self.random = np.random.default_rng(seed)
-        self.moments: dict[tuple[int, int], Moments] = {}
+        self.snapshots: dict[str, list[tuple[Dataset, int]]] = {}
+        self.kept: dict[str, list[tuple[Dataset, int]]] = {}
         for run in runs:
-            if any(n % FACTOR for n in run.cells):
-                message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {FACTOR}"
+            if any(n % factor for n in run.cells):
+                message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {factor}"
                 raise ValueError(message)
-        counts = [(run, run.count(frames)) for run in runs]
-        self.snapshots = [(run, index) for run, count in counts for index in range(count - keep - run.shared(frames))]
-        self.kept = [(run, index) for run, count in counts for index in range(max(count - keep, 0), count)]
-        if not self.snapshots:
-            message = f"training needs runs of at least {keep + 1} snapshots, got {[run.name for run in runs]}"
-            raise ValueError(message)
+            count = run.count(frames)
+            drawn, kept = range(count - keep - run.shared(frames)), range(max(count - keep, 0), count)
+            self.snapshots.setdefault(run.flow, []).extend((run, index) for index in drawn)
+            self.kept.setdefault(run.flow, []).extend((run, index) for index in kept)
+        for flow, snapshots in self.snapshots.items():
+            if not snapshots:
+                names = [run.name for run in runs if run.flow == flow]
+                message = f"training needs runs of at least {keep + 1} snapshots, got {names}"
+                raise ValueError(message)
+        self.flows = list(self.snapshots)
 
     def draw(self) -> Sample:
-        """A new sample, each with its own shift, so that one snapshot of a periodic box gives 64 coarse fields."""
-        run, index = self.snapshots[self.random.integers(len(self.snapshots))]
-        shift = self.random.integers(FACTOR, size=3)
+        """A new sample, each with its own shift, so that one snapshot of a periodic box gives many coarse fields."""
+        snapshots = self.snapshots[self.flows[self.random.integers(len(self.flows))]]
+        run, index = snapshots[self.random.integers(len(snapshots))]
+        shift = self.random.integers(self.factor, size=3)
         matrix = self.matrices[self.random.integers(len(self.matrices))]
         start = self.random.random(3) if self._is_large(run) else np.zeros(3)
         return self._sample(run, index, shift, matrix, start)
 
-    def validation(self) -> list[Sample]:
-        """The snapshots that are kept back, as they are; of large ones, a patch at the start."""
+    def validation(self) -> dict[str, list[Sample]]:
+        """By flow the snapshots that are kept back, as they are; of large ones, a patch at the start."""
         still, itself = np.zeros(3, np.intp), self.matrices[0]
-        return [self._sample(run, index, still, itself, np.zeros(3)) for run, index in self.kept]
+        return {
+            flow: [self._sample(run, index, still, itself, np.zeros(3)) for run, index in kept]
+            for flow, kept in self.kept.items()
+        }
 
     def _is_large(self, run: Dataset) -> bool:
-        return not all(_is_whole(n, is_wall(name)) for n, name in zip(run.cells, run.boundary, strict=True))
+        return not all(self._is_whole(n, name) for n, name in zip(run.cells, run.boundary, strict=True))
 
     def _sample(
         self, run: Dataset, index: int, shift: NDArray[np.intp], matrix: Tensor, start: NDArray[np.float64]
     ) -> Sample:
         beyond, circular = [], []
         for axis, (n, name) in enumerate(zip(run.cells, run.boundary, strict=True)):
-            whole = _is_whole(n, is_wall(name))
+            whole = self._is_whole(n, name)
             wraps = whole and name == "periodic"
             first = -shift[axis] if wraps else 0
-            length = n if whole else FACTOR * PATCH
+            length = n if whole else self.factor * PATCH
             if not whole and name == "periodic":
                 first = int(start[axis] * n)
             elif not whole:  # coarse cells as they are served, so that an end is where one ends
-                first = FACTOR * int(start[axis] * ((n - length) // FACTOR + 1))
-            halo = 0 if wraps else FACTOR * self.halo
+                first = self.factor * int(start[axis] * ((n - length) // self.factor + 1))
+            halo = 0 if wraps else self.factor * self.halo
             beyond.append(continued(np.arange(first - halo, first + length + halo), n, name))
             circular.append(wraps)
         z, y, x = (axis.cells for axis in beyond)
         values = continue_beyond(run.window(index, (z, y, x), self.frames), beyond)
         fine = rotate_vector(torch.from_numpy(values).to(self.device), matrix)
-        moments = None
-        if self._is_large(run):
-            mean, scale = self._moments(run, index)
-            moments = matrix.to(mean) @ mean, scale
-        return Sample.of(fine, rotate_axes((circular[0], circular[1], circular[2]), matrix), self.halo, moments)
+        turned = rotate_axes((circular[0], circular[1], circular[2]), matrix)
+        return Sample.of(fine, turned, self.halo, self.factor)
 
-    def _moments(self, run: Dataset, index: int) -> Moments:
-        """Mean velocity and rms of a coarse volume, read once, in slabs."""
-        key = id(run), index  # names need not differ
-        if key not in self.moments:
-            z, y, x = (np.arange(n) for n in run.cells)
-            slabs = [
-                coarsen(torch.from_numpy(run.window(index, (part, y, x), self.frames)).double())
-                for part in np.split(z, range(FACTOR * PATCH, len(z), FACTOR * PATCH))
-            ]
-            coarse = torch.cat(slabs, dim=-3).transpose(0, 1).flatten(1, 2)
-            mean, scale = coarse.mean(dim=(1, 2, 3)), rms(coarse)
-            self.moments[key] = mean.float().to(self.device), scale.float().to(self.device)
-        return self.moments[key]
-
-
-def _is_whole(cells: int, between_walls: bool) -> bool:  # noqa: FBT001
-    """Whether samples hold an axis whole."""
-    return between_walls or cells <= FACTOR * EDGE
+    def _is_whole(self, cells: int, boundary: Boundary) -> bool:
+        """Whether samples hold an axis whole."""
+        return is_wall(boundary) or cells <= self.factor * EDGE

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.catalogue import Catalogue
+from models.catalogue import GENERAL, Catalogue
 from models.operators import FACTOR
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.dataset import StoredRun
@@ -136,7 +136,7 @@ def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
 def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Entrant]:
     """Everyone who has something to say on a flow, by name."""
     catalogue = Catalogue(weights)
-    cards = [catalogue.card(name) for name in catalogue.names()]
+    cards = [card for card in map(catalogue.card, catalogue.names()) if card.factor == FACTOR]
     plain = {card.name: trained(catalogue, card, flow) for card in cards if card.flow is None}
     classical = {
         "trilinear + consistency": baseline(consistent_trilinear),
@@ -144,11 +144,11 @@ def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Ent
         "spectral": baseline(spectral),
         "best linear estimator": baseline(linear, linear.kernel.numel()),
     }
-    learned = {card.name: trained(catalogue, card, flow) for card in cards if card.flow == flow}
+    learned = {card.name: trained(catalogue, card, flow) for card in cards if card.flow in (flow, GENERAL)}
     for folder in sorted((weights / OTHERS).glob("*")):
         more = Catalogue(folder)
         for card in map(more.card, more.names()):
-            if card.flow == flow:
+            if card.flow in (flow, GENERAL):
                 learned[f"{card.name}, {folder.name.replace('-', ' ')}"] = trained(more, card, flow)
     return {**plain, **classical, **dict(sorted(learned.items()))}
 
