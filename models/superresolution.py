@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -77,15 +77,15 @@ class SuperResolution(nn.Module):
         """
         # Neither changes the answer but by round-off, which stays small whatever the boost and the amplitude.
         shift = _typical(coarse)
-        exponent = _exponent(coarse - shift)
-        x = torch.ldexp(coarse - shift, -exponent)
+        unit = _power_of_two(coarse - shift)
+        x = (coarse - shift) / unit
         now = x[:, self.frames // 2]
         answer = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
         if self.network is not None:
             limit = LIMIT * variation(crop(now, self.halo - 1, circular), circular)
             answer = answer + bounded(self.network(x.flatten(1, 2), circular), refine(limit, self.factor))
             answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)
-        return torch.ldexp(answer, exponent[:, 0]) + shift[:, 0]
+        return answer * unit[:, 0] + shift[:, 0]
 
 
 def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 3 1 1 1"]:
@@ -94,10 +94,10 @@ def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "bat
     return some.median(dim=2).values[:, None, :, None, None, None]
 
 
-def _exponent(x: Float[Tensor, "batch frame 3 z y x"]) -> Shaped[Tensor, "batch 1 1 1 1 1"]:
-    """Of the power of two that is next to the largest value of each block."""
+def _power_of_two(x: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 1 1 1 1"]:
+    """The one that is next to the largest value of each block."""
     largest = x.abs().amax(dim=(1, 2, 3, 4, 5), keepdim=True)
-    return torch.frexp(largest).exponent.clamp_min(-126)  # 2^126 is a float32
+    return torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-126, 127))
 
 
 def variation(coarse: Float[Tensor, "batch 3 z y x"], circular: Axes = NOWHERE) -> Float[Tensor, "batch 1 z2 y2 x2"]:
