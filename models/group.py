@@ -41,6 +41,11 @@ class Group:
         return len(self.matrices)
 
     @cached_property
+    def components(self) -> tuple[Int[Tensor, "order 3"], Int[Tensor, "order 3"]]:
+        """For every element g and component c of R_g v: which component of v it is, and its sign."""
+        return self.matrices.abs().argmax(dim=-1), self.matrices.sum(dim=-1)
+
+    @cached_property
     def products(self) -> Int[Tensor, "order order"]:
         """Index of g h for every pair of elements."""
         products = torch.einsum("gij,hjk->ghik", self.matrices, self.matrices)

@@ -19,11 +19,12 @@ length.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -163,36 +164,62 @@ class Frozen(nn.Module):
 
 
 class GroupLayer(nn.Module):
-    """What all group convolutions share: banks of free weights, relaxation, upsampling.
+    """What all group convolutions share: banks of free weights that a kernel is gathered from, relaxation, upsampling.
 
     Args:
         over: the group.
         free: shape of one bank of psi.
-        fan_in: inputs to one output value, for the scale of the initial weights.
+        index: where in a bank each entry of the kernel is, (..., cells) with an axis for all that channels stand for.
+        element: the group element h whose relaxation weight w_l(h) an entry has; broadcasts with ``index``.
+        signs: of the entries, that a rotated vector's components have; broadcasts with ``index``.
+        outputs: output channels.
         banks: L, the number of banks.
         relaxed: learn w_l(h); else it is constant.
         factor: sub-voxels per edge of an output cell.
     """
 
-    def __init__(
-        self, over: Group, free: Sequence[int], *, fan_in: int, banks: int, relaxed: bool, factor: int
+    index: Tensor
+    element: Tensor
+    signs: Tensor
+
+    def __init__(  # noqa: PLR0913 what a kernel is made of, and how
+        self,
+        over: Group,
+        free: Sequence[int],
+        index: Int[Tensor, "*channels cells"],
+        element: Tensor,
+        signs: Tensor,
+        *,
+        outputs: int,
+        banks: int,
+        relaxed: bool,
+        factor: int,
     ) -> None:
         super().__init__()
         self.over = over
         self.factor = factor
+        self.outputs = outputs
+        fan_in = index.numel() / outputs
         self.psi = nn.Parameter(torch.randn(banks, *free) * math.sqrt(2 / (fan_in * banks)))
         # Constant at the start, so that a relaxed network begins equivariant.
         self.relaxation = nn.Parameter(torch.ones(banks, over.order)) if relaxed else None
+        self.register_buffer("index", index.int(), persistent=False)
+        self.register_buffer("element", element, persistent=False)
+        self.register_buffer("signs", signs.to(torch.get_default_dtype()), persistent=False)
 
-    def banks(self, expanded: Tensor) -> Tensor:
-        """Sum the banks, (banks, ..., element, d), weighted by the relaxation weights of the element."""
-        if self.relaxation is None:
-            return expanded.sum(dim=0)
-        return torch.einsum("l...hd,lh->...hd", expanded, self.relaxation)
+    def banks(self) -> Tensor:
+        """The free weights as kernels are made of them, (banks, ...)."""
+        return self.psi
 
     def kernel(self) -> Float[Tensor, "out channels k k k"]:
         """The kernel of the convolution that this layer is."""
-        raise NotImplementedError
+        index = self.index.flatten()
+        # Bank by bank: the gradient of a selection from one axis alone is fast.
+        entries = [bank.index_select(0, index).reshape(self.index.shape) for bank in self.banks().flatten(1)]
+        if self.relaxation is not None:
+            entries = [bank * weight[self.element] for bank, weight in zip(entries, self.relaxation, strict=True)]
+        kernel: Tensor = functools.reduce(torch.add, entries) * self.signs
+        return kernel.reshape(self.outputs, -1, SIZE, SIZE, SIZE)
 
     def frozen(self, precision: Precision = "float32") -> Frozen:
         """This layer as it is now, with its kernel built."""
@@ -218,24 +245,25 @@ class Lift(GroupLayer):
         relaxed: learn the relaxation weights.
     """
 
-    offsets: Tensor
-    rotations: Tensor
-
     def __init__(self, over: Group, vectors: int, fields: int, *, banks: int = 1, relaxed: bool = False) -> None:
-        cells = SIZE**3
-        shape = (fields, vectors, 3, cells)
-        super().__init__(over, shape, fan_in=vectors * 3 * cells, banks=banks, relaxed=relaxed, factor=1)
-        self.register_buffer("offsets", pullback(over, SIZE), persistent=False)
-        self.register_buffer("rotations", over.matrices.to(torch.get_default_dtype()), persistent=False)
+        o, g, f, c = _axes(fields, over.order, vectors, 3)
+        components, signs = over.components
+        index = ((o * vectors + f) * 3 + components[g, c]) * SIZE**3 + pullback(over, SIZE)[g[..., 0]]
+        super().__init__(
+            over,
+            (fields, vectors, 3, SIZE**3),
+            index,
+            g,
+            signs[g, c],
+            outputs=fields * over.order,
+            banks=banks,
+            relaxed=relaxed,
+            factor=1,
+        )
 
-    def kernel(self) -> Float[Tensor, "out channels k k k"]:
+    def banks(self) -> Tensor:
         """See the class."""
-        psi = self.psi - self.psi.mean(dim=(2, 4), keepdim=True)
-        moved = psi[..., self.offsets]  # l o f c' g d
-        turned = torch.einsum("gcj,lofjgd->lofcgd", self.rotations, moved)
-        summed = self.banks(turned)  # o f c g d
-        fields, vectors = summed.shape[:2]
-        return summed.permute(0, 3, 1, 2, 4).reshape(fields * self.over.order, vectors * 3, SIZE, SIZE, SIZE)
+        return self.psi - self.psi.mean(dim=(2, 4), keepdim=True)
 
     def frozen(self, precision: Precision = "float32") -> Frozen:
         """See the class."""
@@ -263,24 +291,25 @@ class Convolve(GroupLayer):
         factor: sub-voxels per edge of a cell.
     """
 
-    index: Tensor
-
     def __init__(
         self, over: Group, fields_in: int, fields: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1
     ) -> None:
-        cells, order = SIZE**3, over.order
-        shape = (fields, fields_in, factor**3 * order * cells)
-        super().__init__(over, shape, fan_in=fields_in * order * cells, banks=banks, relaxed=relaxed, factor=factor)
-        s, h, d = pullback(over, factor), over.quotients, pullback(over, SIZE)
-        index = (s[:, :, None, None] * order + h[:, None, :, None]) * cells + d[:, None, None, :]
-        self.register_buffer("index", index, persistent=False)
-
-    def kernel(self) -> Float[Tensor, "out channels k k k"]:
-        """See the class."""
-        summed = self.banks(self.psi[..., self.index])  # o i g s h d
-        fields, fields_in, order, sub, _, _ = summed.shape
-        kernel = summed.permute(0, 2, 3, 1, 4, 5)
-        return kernel.reshape(fields * order * sub, fields_in * order, SIZE, SIZE, SIZE)
+        order, voxels = over.order, factor**3
+        o, g, s, i, h = _axes(fields, order, voxels, fields_in, order)
+        moved = (pullback(over, factor)[g, s] * order + over.quotients[g, h]) * SIZE**3 + pullback(over, SIZE)[
+            g[..., 0]
+        ]
+        super().__init__(
+            over,
+            (fields, fields_in, voxels * order * SIZE**3),
+            (o * fields_in + i) * voxels * order * SIZE**3 + moved,
+            h,
+            torch.ones(1),
+            outputs=fields * order * voxels,
+            banks=banks,
+            relaxed=relaxed,
+            factor=factor,
+        )
 
 
 class Project(GroupLayer):
@@ -296,26 +325,30 @@ class Project(GroupLayer):
         factor: sub-voxels per edge of a cell.
     """
 
-    index: Tensor
-    rotations: Tensor
-
     def __init__(self, over: Group, fields_in: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1) -> None:
-        cells = SIZE**3
-        shape = (fields_in, 3, factor**3 * cells)
+        voxels = factor**3
+        c, s, i, h = _axes(3, voxels, fields_in, over.order)
+        components, signs = over.components
+        moved = pullback(over, factor)[h, s] * SIZE**3 + pullback(over, SIZE)[h[..., 0]]
         super().__init__(
-            over, shape, fan_in=fields_in * over.order * cells, banks=banks, relaxed=relaxed, factor=factor
+            over,
+            (fields_in, 3, voxels * SIZE**3),
+            (i * 3 + components[h, c]) * voxels * SIZE**3 + moved,
+            h,
+            signs[h, c],
+            outputs=3 * voxels,
+            banks=banks,
+            relaxed=relaxed,
+            factor=factor,
         )
-        s, d = pullback(over, factor), pullback(over, SIZE)
-        self.register_buffer("index", s[:, :, None] * cells + d[:, None, :], persistent=False)
-        self.register_buffer("rotations", over.matrices.to(torch.get_default_dtype()), persistent=False)
 
-    def kernel(self) -> Float[Tensor, "out channels k k k"]:
-        """See the class."""
-        moved = self.psi[..., self.index]  # l i c' h s d
-        turned = torch.einsum("hcj,lijhsd->lcsihd", self.rotations, moved)
-        summed = self.banks(turned)  # c s i h d
-        vectors, sub, fields_in, order, _ = summed.shape
-        return summed.reshape(vectors * sub, fields_in * order, SIZE, SIZE, SIZE)
+
+def _axes(*sizes: int) -> list[Tensor]:
+    """A number for each place along each axis of a kernel, which broadcast, with one more axis for its cells."""
+    return [
+        torch.arange(n).reshape([-1 if axis == own else 1 for axis in range(len(sizes) + 1)])
+        for own, n in enumerate(sizes)
+    ]
 
 
 def freeze(module: Module, precision: Precision = "float32") -> Module:

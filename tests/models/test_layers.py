@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from torch.nn import functional
 
 from models.group import group, rotate_regular, rotate_vector
-from models.layers import EVERYWHERE, Convolve, Frozen, Lift, Project, convolve, freeze, spread
+from models.layers import EVERYWHERE, Activation, Convolve, Frozen, Lift, Project, convolve, freeze, spread, wrap
 
 if TYPE_CHECKING:
     from models.group import GroupName
@@ -42,13 +44,11 @@ def assert_commutes(name: GroupName, layer: torch.nn.Module, x: torch.Tensor, in
 class TestEquivariance:
     def test_lift(self, name: GroupName, *, relaxed: bool) -> None:
         layer = Lift(group(name), 1, 2, banks=2, relaxed=relaxed).double()
-        layer.offset.data.normal_()
         assert_commutes(name, layer, torch.randn(1, 3, *SHAPE, dtype=torch.float64), "vector", "regular")
 
     @pytest.mark.parametrize("factor", [1, 2])
     def test_convolve(self, name: GroupName, *, relaxed: bool, factor: int) -> None:
         layer = Convolve(group(name), 2, 1, banks=2, relaxed=relaxed, factor=factor).double()
-        layer.offset.data.normal_()
         assert_commutes(name, layer, regular(name), "regular", "regular")
 
     @pytest.mark.parametrize("factor", [1, 2, 4])
@@ -89,18 +89,63 @@ def test_kernel_is_the_formula() -> None:
 def test_the_trivial_group_is_an_ordinary_convolution() -> None:
     layer = Convolve(group("C1"), 5, 7)
     x = torch.randn(2, 5, 4, 4, 4)
-    plain = torch.nn.Conv3d(5, 7, 3, padding=1, padding_mode="circular")
+    plain = torch.nn.Conv3d(5, 7, 3, padding=1, padding_mode="circular", bias=False)
     plain.weight.data = layer.psi.data.reshape(7, 5, 3, 3, 3)
-    assert plain.bias is not None
-    plain.bias.data.zero_()
     torch.testing.assert_close(layer(x, EVERYWHERE), plain(x))
 
 
 def test_convolve_wraps_only_the_circular_axes() -> None:
-    x, kernel, bias = torch.randn(1, 2, 4, 5, 6), torch.randn(3, 2, 3, 3, 3), torch.randn(3)
-    whole = convolve(x, kernel, bias, EVERYWHERE)
+    x, kernel = torch.randn(1, 2, 4, 5, 6), torch.randn(3, 2, 3, 3, 3)
+    whole = convolve(x, kernel, EVERYWHERE)
     assert whole.shape == (1, 3, 4, 5, 6)
-    torch.testing.assert_close(convolve(x, kernel, bias, (True, False, True)), whole[:, :, :, 1:-1])
+    torch.testing.assert_close(convolve(x, kernel, (True, False, True)), whole[:, :, :, 1:-1])
+
+
+@pytest.mark.parametrize("cells", [1, 2, 5])
+def test_wrapping_and_its_gradient(cells: int) -> None:
+    x = torch.randn(1, 2, cells, 4, cells, dtype=torch.float64, requires_grad=True)
+    for circular in itertools.product([False, True], repeat=3):
+        pad = [int(axis) for axis in reversed(circular) for _ in range(2)]
+        torch.testing.assert_close(wrap(x, circular), functional.pad(x, pad, mode="circular"))
+        assert torch.autograd.gradcheck(lambda x, circular=circular: wrap(x, circular), x)
+
+
+@pytest.mark.parametrize("name", ["O", "Oh"])
+def test_activation_commutes_with_the_group_and_with_scaling(name: GroupName) -> None:
+    of, x = group(name), regular(name)
+    layer = Activation(of, 2).double()
+    layer.offset.data.normal_()
+    answer = layer(x)
+    for g in range(of.order):
+        torch.testing.assert_close(layer(rotate_regular(x, of, g)), rotate_regular(answer, of, g))
+    scale = torch.rand(1, 1, *SHAPE, dtype=torch.float64) + 0.1
+    torch.testing.assert_close(layer(scale * x), scale * answer)
+    assert not torch.allclose(layer(-x), -answer)
+
+
+def test_activation_of_nothing_is_nothing() -> None:
+    """Also its gradient is finite: quiet cells spoil no training."""
+    layer = Activation(group("O"), 1)
+    layer.offset.data.fill_(0.5)
+    x = torch.randn(1, 24, 1, 1, 2)
+    x[..., 0] = 0
+    x.requires_grad_()
+    answer = layer(x)
+    assert torch.equal(answer[..., 0], torch.zeros(1, 24, 1, 1))
+    answer.sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_lift_kernels_sum_to_zero(*, relaxed: bool) -> None:
+    """Over frames and offsets, for each component, whatever the relaxation weights."""
+    layer = Lift(group("O"), 3, 2, banks=2, relaxed=relaxed).double()
+    if layer.relaxation is not None:
+        layer.relaxation.data.normal_()
+    kernel = layer.kernel().unflatten(1, (3, 3))
+    assert kernel.abs().mean() > 1e-2
+    assert kernel.sum(dim=(1, 3, 4, 5)).abs().max() < 1e-12
 
 
 def test_spread_puts_sub_voxels_in_their_places() -> None:
@@ -113,7 +158,6 @@ def test_spread_puts_sub_voxels_in_their_places() -> None:
 
 def test_frozen_is_the_layer_and_costs_one_convolution() -> None:
     layer = Convolve(group("O"), 2, 1, banks=2, relaxed=True, factor=2)
-    layer.offset.data.normal_()
     x = regular("O").float()
     # In float32 the two sum up in orders of their own.
     torch.testing.assert_close(layer.frozen()(x), layer(x), rtol=1e-4, atol=1e-4)
