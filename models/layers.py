@@ -121,8 +121,18 @@ class Activation(nn.Module):
         offset = self.offset.to(x.dtype).repeat_interleave(self.order)[:, None, None, None]
         scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) / math.sqrt(x.shape[1])
         unit = scale.clamp_min(torch.finfo(x.dtype).tiny)
-        answer: Tensor = scale * functional.silu(torch.addcdiv(offset, x, unit))
+        answer: Tensor = scale * _silu(torch.addcdiv(offset, x, unit))
         return answer
+
+
+def _silu(x: Tensor) -> Tensor:
+    """SiLU, in place where no gradient is wanted, with the same bits for a block whichever are in the batch with it."""
+    if x.requires_grad or x.device.type != "cpu":
+        return functional.silu(x)
+    # A vectorised loop does its last few values another way, so each block gets a loop of its own.
+    for block in x:
+        functional.silu(block, inplace=True)
+    return x
 
 
 class Frozen(nn.Module):

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 Real = TypeVar("Real", bound=np.floating[Any])
 LIMIT = 2.0
 """Longest residual that a network may add, in units of the [`variation`][models.superresolution.variation]."""
+BOUND = 2 * LIMIT + 1.02
+"""Farthest that an answer can be from trilinear interpolation, in the same units.
+
+The consistency step takes out the mean of the residual, at most ``LIMIT``, and that of the interpolation's error, at
+most 1.011: it is a sum of differences between neighbours, whose coefficients have a norm of 1.011 / sqrt(18).
+"""
 
 
 class SuperResolution(nn.Module):
@@ -76,8 +82,9 @@ class SuperResolution(nn.Module):
             circular: axes (z, y, x) that the block spans whole and that wrap around.
         """
         # Neither changes the answer but by round-off, which stays small whatever the boost and the amplitude.
-        shift = _typical(coarse)
-        unit = _power_of_two(coarse - shift)
+        with torch.no_grad():
+            shift = _typical(coarse)
+            unit = _power_of_two(coarse - shift)
         x = (coarse - shift) / unit
         now = x[:, self.frames // 2]
         answer = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
