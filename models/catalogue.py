@@ -94,7 +94,7 @@ class Card:
         halo: coarse cells read around a block.
         receptive_field: coarse cells along an axis that one coarse cell of the answer depends on.
         sampling: how fine fields were made coarse; a consistent model is for such input only.
-        boundary: of the fields it was trained on, (z, y, x).
+        boundary: of the fields it was trained on, (z, y, x); None if they were of several kinds.
         consistent: whether the block mean of the answer is the input.
         trained: data, seeds, steps, time and software.
         measured: errors on held-out simulations, one entry a box.
@@ -116,7 +116,7 @@ class Card:
     factor: int
     target: str = "the frame given"
     sampling: str = "block mean"
-    boundary: Boundaries = PERIODIC
+    boundary: Boundaries | None = PERIODIC
     trained: dict[str, Any] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
     sample: dict[str, Any] = field(default_factory=dict)
@@ -130,17 +130,19 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {**dataclasses.asdict(self), "boundary": list(self.boundary), "receptive_field": self.receptive_field}
+        boundary = None if self.boundary is None else list(self.boundary)
+        return {**dataclasses.asdict(self), "boundary": boundary, "receptive_field": self.receptive_field}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Card:
         """Read what [`to_dict`][models.catalogue.Card.to_dict] wrote."""
         known = {part.name for part in dataclasses.fields(cls)}
         values = {key: value for key, value in content.items() if key in known}
-        return cls(**{**values, "boundary": tuple(content["boundary"])})
+        boundary = content["boundary"]
+        return cls(**{**values, "boundary": None if boundary is None else tuple(boundary)})
 
 
-def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries = PERIODIC, **rest: Any) -> Card:  # noqa: ANN401 passed on to Card
+def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries | None = PERIODIC, **rest: Any) -> Card:  # noqa: ANN401 passed on to Card
     """The card of a model, before anything was measured."""
     architecture = model.network.architecture if model.network else None
     parts = (model.family, flow, f"x{model.factor}") if flow else (model.family, f"x{model.factor}")

@@ -275,8 +275,13 @@ def run(args: argparse.Namespace) -> int:
     for flow, samples in trainer.source.validation().items():
         print(f"{flow} {over_trilinear(model, samples):.4f}")
     if args.weights:
-        flow = args.flow or runs[0].flow
-        card = describe(model, flow=flow, boundary=runs[0].boundary, trained=provenance(trainer, runs))
+        boundaries = {run.boundary for run in runs}
+        card = describe(
+            model,
+            flow=args.flow or runs[0].flow,
+            boundary=boundaries.pop() if len(boundaries) == 1 else None,
+            trained=provenance(trainer, runs),
+        )
         card = Catalogue(args.weights).save(model.half() if args.half else model, card)
         print(f"{args.weights / card.name}: {card.parameters} parameters")
     return 0
@@ -285,7 +290,7 @@ def run(args: argparse.Namespace) -> int:
 def provenance(trainer: Trainer, runs: Sequence[Dataset]) -> dict[str, Any]:
     """What a card says of a training."""
     return {
-        "data": [run.provenance() for run in runs],
+        "data": [{**run.provenance(), "flow": run.flow} for run in runs],
         "loss": "L1 over trilinear's",
         **asdict(trainer.recipe),
         "minutes": round(trainer.seconds / 60, 1),

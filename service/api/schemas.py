@@ -27,7 +27,9 @@ class Card(BaseModel):
     halo: int = Field(description="coarse cells read around a block", examples=[11])
     receptive_field: int = Field(description="coarse cells along an axis that an answer depends on", examples=[23])
     sampling: str = Field(description="how fine fields were made coarse", examples=["block mean"])
-    boundary: list[str] = Field(description="of the fields it was trained on, (z, y, x)")
+    boundary: list[str] | None = Field(
+        description="of the fields it was trained on, (z, y, x); null if they were of several kinds"
+    )
     measured: list[dict[str, Any]] = Field(description="errors on held-out simulations")
     sample: dict[str, Any] = Field(description="errors on the sample that is shipped with the weights")
     sha256: str | None = Field(description="of its weights; None if it has none")

@@ -133,8 +133,7 @@ def models(scale: Scale) -> dict[str, tuple[Callable[[], object], int]]:
 
 def _on_box(model: SuperResolution, scale: Scale) -> tuple[Callable[[], object], int]:
     x = torch.randn(1, 1, 3, *(3 * [scale.cells]), device=scale.device)
-    mean, rms = torch.zeros(1, 3, device=scale.device), torch.ones(1, device=scale.device)
-    return (lambda: model(x, mean, rms, EVERYWHERE)), (4 * scale.cells) ** 3
+    return (lambda: model(x, EVERYWHERE)), (4 * scale.cells) ** 3
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch.nn import functional
 from models.blocks import PERIODIC, plan
 from models.layers import EVERYWHERE
 from models.networks import Network
-from models.superresolution import SuperResolution, moments, upscale
+from models.superresolution import SuperResolution, upscale
 from tests.benchmarks.networks import difference
 from tests.benchmarks.timing import Row, alternate, by_voxels
 
@@ -57,11 +57,10 @@ def _whole(scale: Scale) -> Sequence[Row]:
     model = SuperResolution(Network(scale.network)).frozen().to(scale.device)
     source = noise(3, *scale.whole)
     layout = plan(scale.whole, halo=model.halo, boundary=PERIODIC, block=scale.edge)
-    mean, rms = (torch.as_tensor(value, device=scale.device)[None] for value in moments(source[None]))
 
     def window(x: Tensor) -> Tensor:
         """A window by itself; its ends wrap, as they would be padded with zeros elsewhere, and cost as much."""
-        return model(x[:, None], mean.expand(len(x), 3), rms.expand(len(x)), EVERYWHERE)  # type: ignore[no-any-return]
+        return model(x[:, None], EVERYWHERE)  # type: ignore[no-any-return]
 
     def naive() -> Field:
         fine = np.empty((3, *(4 * n for n in scale.whole)), np.float32)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from models.blocks import PERIODIC
-from models.catalogue import WEIGHTS, Catalogue, CorruptWeightsError, HeldOut, UnknownModelError, describe
+from models.catalogue import (
+    GENERAL,
+    WEIGHTS,
+    Catalogue,
+    CorruptWeightsError,
+    HeldOut,
+    UnknownModelError,
+    describe,
+)
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
 
@@ -30,7 +38,7 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     loaded = catalogue.load(card.name)
     assert np.array_equal(upscale(loaded, u, PERIODIC), upscale(model.frozen(), u, PERIODIC))
     assert not loaded.training
-    assert not list(loaded.parameters())
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
 def test_three_frames_are_named(tmp_path: Path) -> None:
@@ -38,6 +46,30 @@ def test_three_frames_are_named(tmp_path: Path) -> None:
     card = Catalogue(tmp_path).save(model, describe(model, flow="channel"))
     assert card.name == "equivariant-channel-x4-3frames"
     assert card.target == "the middle frame"
+
+
+def test_models_of_factor_two(tmp_path: Path) -> None:
+    """They have names, cards and held-out samples of their own, and come back as they were."""
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1, factor=2)))
+    card = catalogue.save(model, describe(model, flow="channel"))
+    assert (card.name, card.factor) == ("equivariant-channel-x2", 2)
+    u = np.random.default_rng(0).standard_normal((3, 4, 5, 6)).astype(np.float32)
+    for name in (card.name, "trilinear-x2"):
+        assert catalogue.card(name).factor == 2
+        assert upscale(catalogue.load(name), u, PERIODIC).shape == (3, 8, 10, 12)
+    sample = HeldOut(np.ones((1, 3, 2, 2, 2), np.float32), np.ones((3, 4, 4, 4), np.float32))
+    catalogue.write_held_out("channel", sample)
+    assert catalogue.held_out("channel", factor=2) is not None
+    assert catalogue.held_out("channel") is None
+
+
+def test_general_models_are_tried_on_the_first_flow(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    catalogue.write_held_out(
+        "isotropic", HeldOut(np.ones((1, 3, 1, 1, 1), np.float32), np.ones((3, 4, 4, 4), np.float32))
+    )
+    assert catalogue.held_out(GENERAL) is not None
 
 
 def test_trilinear_needs_no_folder(tmp_path: Path) -> None:
@@ -83,7 +115,9 @@ def test_held_out_sample(tmp_path: Path) -> None:
         ({"family": "conv", "group": "O"}, "group must be C1"),
         ({"family": "relaxed", "group": "C1"}, "group must be C1"),
         ({"family": "conv", "group": "C1", "frames": 2}, "frames must be 1 or 3, not 2"),
-        ({"family": "conv", "group": "C1", "head": (1, 1)}, "head must have at most one"),
+        ({"family": "conv", "group": "C1", "head": (1, 1)}, "head must have one entry at most"),
+        ({"family": "conv", "group": "C1", "factor": 2, "head": (1,)}, "none for factor 2"),
+        ({"family": "conv", "group": "C1", "factor": 3}, "factor must be 2 or 4, not 3"),
     ],
 )
 def test_architectures_that_do_not_exist(values: dict[str, object], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,11 +104,11 @@ def test_convolve_wraps_only_the_circular_axes() -> None:
 
 @pytest.mark.parametrize("cells", [1, 2, 5])
 def test_wrapping_and_its_gradient(cells: int) -> None:
-    x = torch.randn(1, 2, cells, 4, cells, dtype=torch.float64, requires_grad=True)
-    for circular in itertools.product([False, True], repeat=3):
-        pad = [int(axis) for axis in reversed(circular) for _ in range(2)]
-        torch.testing.assert_close(wrap(x, circular), functional.pad(x, pad, mode="circular"))
-        assert torch.autograd.gradcheck(lambda x, circular=circular: wrap(x, circular), x)
+    field = torch.randn(1, 2, cells, 4, cells, dtype=torch.float64, requires_grad=True)
+    for z, y, x in itertools.product([False, True], repeat=3):
+        pad = [int(axis) for axis in (x, x, y, y, z, z)]
+        torch.testing.assert_close(wrap(field, (z, y, x)), functional.pad(field, pad, mode="circular"))
+        assert torch.autograd.gradcheck(partial(wrap, circular=(z, y, x)), field)
 
 
 @pytest.mark.parametrize("name", ["O", "Oh"])

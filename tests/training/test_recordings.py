@@ -15,7 +15,7 @@ from models.blocks import parse_boundary, plan
 from models.catalogue import Catalogue
 from models.networks import Architecture, Network
 from models.operators import coarsen
-from models.superresolution import SuperResolution, moments
+from models.superresolution import SuperResolution
 from training import samples
 from training.__main__ import main
 from training.recordings import open_dataset
@@ -134,7 +134,7 @@ def test_a_file_is_trained_on_measured_and_kept(tmp_path: Path, capsys: pytest.C
     assert main(["evaluate", "--data", held_out, "--ship", held_out, "--weights", str(tmp_path / "weights")]) == 0
     assert "| conv-jet-x4 |" in capsys.readouterr().out
     card = Catalogue(tmp_path / "weights").card("conv-jet-x4")
-    assert card.trained["data"] == [{"run": "mine", "snapshots": 3}]
+    assert card.trained["data"] == [{"run": "mine", "snapshots": 3, "flow": "jet"}]
     assert card.measured[0]["cells"] == list(CELLS)
     assert card.sample["mae_over_trilinear"] > 0
     with pytest.raises(SystemExit):
@@ -146,21 +146,18 @@ def test_a_file_is_trained_on_measured_and_kept(tmp_path: Path, capsys: pytest.C
 def test_patches_of_a_large_volume_are_answered_as_parts_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: str
 ) -> None:
-    """With the halo, the mean and the rms of the whole, wherever a patch lies."""
+    """With the halo, wherever a patch lies."""
     monkeypatch.setattr(samples, "EDGE", 3)
     monkeypatch.setattr(samples, "PATCH", 2)
     field, names = velocity(2, (32, 16, 24)), parse_boundary(boundary)
     run = open_dataset(write_jhtdb(tmp_path / "large.h5", field), "jet", boundary)
     torch.manual_seed(0)
     model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1))).frozen()
-    source = Source([run], halo=model.halo, augment=False, device="cpu", seed=1)
-    mean, scale = moments(coarsen(torch.from_numpy(field[:1])).numpy())
+    source = Source([run], halo=model.halo, factor=4, augment=False, device="cpu", seed=1)
     places = set()
     for _ in range(6):
         sample = source.draw()
         assert sample.fine.shape == (1, 3, 8, 16 if names[1] == "wall" else 8, 8)
-        np.testing.assert_allclose(sample.mean[0], mean, atol=1e-6)
-        assert float(sample.scale[0]) == pytest.approx(float(scale))
         at = find(field[0], sample.fine[0].numpy())
         places.add(at)
         # The coarse grid is shifted with a patch along periodic axes.
@@ -169,9 +166,9 @@ def test_patches_of_a_large_volume_are_answered_as_parts_of_it(
         coarse = coarsen(torch.from_numpy(np.roll(field[:1], [-n for n in shift], axis=(2, 3, 4)))).numpy()
         one = plan((8, 4, 6), halo=model.halo, boundary=names)
         read = torch.from_numpy(one.gather(coarse, one.blocks[0]))[None]
-        whole = model(read, sample.mean, sample.scale, one.circular)[0].numpy()
+        whole = model(read, one.circular)[0].numpy()
         whole = np.roll(whole, [n - m for n, m in zip(shift, at, strict=True)], axis=(1, 2, 3))
-        answer = model(sample.coarse, sample.mean, sample.scale, sample.circular)[0]
+        answer = model(sample.coarse, sample.circular)[0]
         np.testing.assert_allclose(answer, whole[:, : answer.shape[1], : answer.shape[2], :8], atol=1e-5)
     assert len(places) > 3
 

@@ -12,13 +12,12 @@ import torch
 from models.blocks import parse_boundary
 from models.catalogue import WEIGHTS, Catalogue
 from models.group import rotate_boundary
-from models.layers import EVERYWHERE
 from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.samples import Sample, Source
+from training.samples import Source
 from training.train import Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
@@ -52,19 +51,18 @@ def run(tmp_path: Path) -> StoredRun:
 
 
 def test_a_sample_is_the_block_mean_of_a_shifted_snapshot(run: StoredRun) -> None:
-    sample = Source([run], halo=4, augment=False, device="cpu", seed=0).draw()
+    sample = Source([run], halo=4, factor=4, augment=False, device="cpu", seed=0).draw()
     assert sample.coarse.shape == (1, 1, 3, 4, 4, 4)
     means = sample.fine.reshape(1, 3, 4, 4, 4, 4, 4, 4).mean(dim=(3, 5, 7))
     torch.testing.assert_close(sample.coarse[:, 0], means)
-    torch.testing.assert_close(sample.mean, sample.coarse.mean(dim=(1, 3, 4, 5)))
     snapshots = [torch.from_numpy(np.array(run[index])) for index in range(2)]
     shifts = [(z, y, x) for z in range(4) for y in range(4) for x in range(4)]
     assert any(torch.equal(s.roll(shift, (1, 2, 3)), sample.fine[0]) for s in snapshots for shift in shifts)
 
 
 def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
-    source = Source([run], halo=4, augment=False, device="cpu", seed=0)
-    kept = source.validation()
+    source = Source([run], halo=4, factor=4, augment=False, device="cpu", seed=0)
+    kept = source.validation()["isotropic"]
     assert len(kept) == 1
     assert torch.equal(kept[0].fine[0], torch.from_numpy(np.array(run[2])))
     energy = {float(source.draw().fine.square().mean().round(decimals=6)) for _ in range(40)}
@@ -74,7 +72,7 @@ def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
 
 def test_augmentation_turns_components_with_axes(run: StoredRun) -> None:
     """Divergence is small only if both turn together; independent axes would double it."""
-    source = Source([run], halo=4, augment=True, device="cpu", seed=1)
+    source = Source([run], halo=4, factor=4, augment=True, device="cpu", seed=1)
     speeds = {tuple(source.draw().fine.square().mean(dim=(0, 2, 3, 4)).tolist()) for _ in range(30)}
     assert len(speeds) > 2  # components are exchanged
 
@@ -86,7 +84,7 @@ def test_a_sample_between_walls_is_read_as_a_served_block(tmp_path: Path) -> Non
     run = StoredRun(run.folder)
     torch.manual_seed(0)
     model = SuperResolution(Network(SMALL)).frozen()
-    source = Source([run], halo=model.halo, augment=True, device="cpu", seed=0)
+    source = Source([run], halo=model.halo, factor=4, augment=True, device="cpu", seed=0)
     seen = set()
     for _ in range(12):
         sample = source.draw()
@@ -97,10 +95,10 @@ def test_a_sample_between_walls_is_read_as_a_served_block(tmp_path: Path) -> Non
         boundary[wall] = "wall"
         coarse = coarsen(sample.fine[0]).numpy()
         served = upscale(model, coarse, (boundary[0], boundary[1], boundary[2]))
-        answer = model(sample.coarse, sample.mean, sample.scale, sample.circular)[0]
+        answer = model(sample.coarse, sample.circular)[0]
         torch.testing.assert_close(answer, torch.from_numpy(served), rtol=0, atol=1e-5)
     assert seen == {0, 1, 2}
-    still = Source([run], halo=1, augment=False, device="cpu", seed=0)
+    still = Source([run], halo=1, factor=4, augment=False, device="cpu", seed=0)
     profile = torch.from_numpy(np.array(run[0])).mean(dim=(1, 3))
     for _ in range(4):
         torch.testing.assert_close(still.draw().fine[0].mean(dim=(1, 3)), profile, rtol=0, atol=1e-6)
@@ -132,16 +130,66 @@ def test_runs_of_two_kinds_are_refused(tmp_path: Path, run: StoredRun, capsys: p
     assert "isotropic-16-seed2 is isotropic with boundaries periodic,wall,periodic" in capsys.readouterr().err
 
 
+def channel(folder: Path, seed: int) -> StoredRun:
+    """Another flow than ``store``'s, between walls, and with a grid and an amplitude of its own."""
+    run = store(folder, seed, snapshots=9)
+    for path in run.folder.glob("*.npy"):
+        np.save(path, 100 * np.load(path)[:, :, :, :8])
+    (run.folder / "run.json").write_text(json.dumps({**run.description, "flow": "channel", "boundary": WALLS}))
+    return StoredRun(run.folder)
+
+
+def test_every_flow_is_drawn_as_often_and_counts_as_much(run: StoredRun, tmp_path: Path) -> None:
+    """However many snapshots there are of it, and however fast it is."""
+    runs = [run, channel(tmp_path / "other", 2)]
+    source = Source(runs, halo=4, factor=4, augment=False, device="cpu", seed=0)
+    drawn = [source.draw() for _ in range(200)]
+    assert 80 < sum(sample.fine.shape[-1] == 8 for sample in drawn) < 120
+    trainer = Trainer(SMALL, Recipe(1), runs, tmp_path / "out")
+    trainer.model.network.project.psi.data.zero_()  # type: ignore[union-attr]
+    losses = [trainer.loss(samples[0]).item() for samples in trainer.source.validation().values()]
+    assert all(0.4 < loss < 1.0 for loss in losses)  # trilinear interpolation, made consistent
+
+
+def test_a_network_of_several_flows(run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is named by ``--flow``, says what it learned from, and is measured on any of them."""
+    folders = [str(run.folder), str(channel(tmp_path / "other", 2).folder)]
+    weights = ["--weights", str(tmp_path / "weights")]
+    options = ["--fields", "1", "--blocks", "1", "--steps", "1", "--out", str(tmp_path / "out")]
+    main(["train", "--flow", "general", "--family", "equivariant", "--data", *folders, *options, *weights])
+    text = capsys.readouterr().out
+    assert "isotropic 0." in text
+    assert "channel 0." in text
+    card = Catalogue(tmp_path / "weights").card("equivariant-general-x4")
+    assert card.boundary is None
+    assert [entry["flow"] for entry in card.trained["data"]] == ["isotropic", "channel"]
+    unseen = [str(store(tmp_path / "data", 101).folder), str(channel(tmp_path / "data", 102).folder)]
+    main(["evaluate", "--models", card.name, "--data", *unseen, *weights])
+    measured = Catalogue(tmp_path / "weights").card(card.name).measured
+    assert [entry["flow"] for entry in measured] == ["isotropic", "channel"]
+
+
+def test_a_network_of_factor_two(run: StoredRun, tmp_path: Path) -> None:
+    weights = ["--weights", str(tmp_path / "weights")]
+    options = ["--fields", "1", "--blocks", "1", "--steps", "1", "--factor", "2", "--out", str(tmp_path / "out")]
+    main(["train", "--family", "equivariant", "--data", str(run.folder), *options, *weights])
+    held_out = str(store(tmp_path / "data", 101).folder)
+    main(["evaluate", "--factor", "2", "--data", held_out, "--ship", held_out, *weights])
+    card = Catalogue(tmp_path / "weights").card("equivariant-isotropic-x2")
+    assert card.measured[0]["mae_over_trilinear"]["mean"] < 1
+    assert card.sample["consistency"] < 1e-6
+
+
 def test_too_few_snapshots(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 2 snapshots, got \\['isotropic-16-seed4'\\]"):
-        Source([store(tmp_path, 4, snapshots=1)], halo=4, augment=False, device="cpu", seed=0)
+        Source([store(tmp_path, 4, snapshots=1)], halo=4, factor=4, augment=False, device="cpu", seed=0)
 
 
 def test_training_beats_interpolation(run: StoredRun, tmp_path: Path) -> None:
     trainer = Trainer(SMALL, Recipe(40, rate=1e-2, average=0.9), [run], tmp_path / "out")
-    before = over_trilinear(trainer.model, trainer.source.validation())
+    before = over_trilinear(trainer.model, trainer.source.validation()["isotropic"])
     model = trainer.run()
-    after = over_trilinear(model, trainer.source.validation())
+    after = over_trilinear(model, trainer.source.validation()["isotropic"])
     assert after < 0.95 * before
     assert after < 0.8
 
@@ -246,10 +294,3 @@ def test_weights_are_stored_in_half_the_bytes(run: StoredRun, tmp_path: Path) ->
     whole, half = (dict(model.named_parameters()) for model in models)
     for name, value in whole.items():
         torch.testing.assert_close(half[name], value, rtol=1e-3, atol=1e-6)
-
-
-def test_sample_scale_is_the_rms_over_all_components() -> None:
-    fine = torch.randn(1, 3, 8, 8, 8)
-    sample = Sample.of(fine, EVERYWHERE, halo=4)
-    fluctuation = sample.coarse[0, 0] - sample.mean[0][:, None, None, None]
-    torch.testing.assert_close(sample.scale[0], fluctuation.square().mean().sqrt())
