@@ -18,6 +18,7 @@ from models.layers import count_parameters
 from models.networks import FACTORS, Architecture, Network
 from models.operators import FACTOR
 from models.superresolution import SuperResolution
+from models.uncertainty import ErrorHead
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +102,8 @@ class Card:
         sample: errors on the sample that is shipped with the weights.
         symmetry: on that sample, the equivariance error of each element of the octahedral group, and the share of each
             irrep in the relaxation weights of each layer; see [`models.symmetries`][models.symmetries].
+        uncertainty: how its prediction of errors was trained, and ``quantiles``; see
+            [`models.uncertainty`][models.uncertainty]. Empty if it predicts none.
         sha256: of the weights file; None if there is none.
     """
 
@@ -121,6 +124,7 @@ class Card:
     measured: list[dict[str, Any]] = field(default_factory=list)
     sample: dict[str, Any] = field(default_factory=dict)
     symmetry: dict[str, Any] = field(default_factory=dict)
+    uncertainty: dict[str, Any] = field(default_factory=dict)
     sha256: str | None = None
 
     @property
@@ -218,8 +222,10 @@ class Catalogue:
             message = f"{name}: sha256 of {WEIGHTS} is {found}, its card says {card.sha256}"
             raise CorruptWeightsError(message)
         architecture = Architecture(**{**card.architecture, "head": tuple(card.architecture["head"])})
-        model = SuperResolution(Network(architecture))
-        model.load_state_dict(load(content))
+        network, values = Network(architecture), load(content)
+        predicts = any(key.startswith("error_head.") for key in values)
+        model = SuperResolution(network, error_head=ErrorHead(architecture, network.halo) if predicts else None)
+        model.load_state_dict(values)
         return model
 
     def save(self, model: SuperResolution, card: Card) -> Card:

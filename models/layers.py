@@ -353,6 +353,36 @@ class Project(GroupLayer):
         )
 
 
+class Invariant(GroupLayer):
+    """Regular features to one scalar field that does not change under the group, optionally finer by ``factor``.
+
+    W[s, i, h, d] = sum_l w_l(h) psi_l[i, h^-1 s, h^-1 d].
+
+    Args:
+        over: the group.
+        fields_in: regular fields in.
+        banks: number of banks.
+        relaxed: learn the relaxation weights.
+        factor: sub-voxels per edge of a cell.
+    """
+
+    def __init__(self, over: Group, fields_in: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1) -> None:
+        voxels = factor**3
+        s, i, h = _axes(voxels, fields_in, over.order)
+        moved = pullback(over, factor)[h, s] * SIZE**3 + pullback(over, SIZE)[h[..., 0]]
+        super().__init__(
+            over,
+            (fields_in, voxels * SIZE**3),
+            i * voxels * SIZE**3 + moved,
+            h,
+            torch.ones(1),
+            outputs=voxels,
+            banks=banks,
+            relaxed=relaxed,
+            factor=factor,
+        )
+
+
 def _axes(*sizes: int) -> list[Tensor]:
     """A number for each place along each axis of a kernel, which broadcast, with one more axis for its cells."""
     return [

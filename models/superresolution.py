@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries
     from models.networks import Family, Network
+    from models.uncertainty import ErrorHead
 
 Real = TypeVar("Real", bound=np.floating[Any])
 LIMIT = 2.0
@@ -45,6 +46,7 @@ class SuperResolution(nn.Module):
     Args:
         network: the learned part; None is plain trilinear interpolation, which is not consistent with its input.
         factor: of plain interpolation; a network has its own.
+        error_head: what says how far off the answers are; None if nothing does.
 
     Attributes:
         factor: fine cells per coarse cell along an axis.
@@ -52,9 +54,12 @@ class SuperResolution(nn.Module):
         halo: coarse cells needed at both ends of an axis that is not circular.
     """
 
-    def __init__(self, network: Network | None = None, factor: int = FACTOR) -> None:
+    def __init__(
+        self, network: Network | None = None, factor: int = FACTOR, error_head: ErrorHead | None = None
+    ) -> None:
         super().__init__()
         self.network = network
+        self.error_head = error_head
         self.factor = network.factor if network else factor
         self.frames: int = network.architecture.frames if network else 1
         self.halo: int = max(network.halo, 1) if network else 1
@@ -73,14 +78,21 @@ class SuperResolution(nn.Module):
         return freeze(self, precision)
 
     def forward(
-        self, coarse: Float[Tensor, "batch frame 3 z y x"], circular: Axes = NOWHERE
-    ) -> Float[Tensor, "batch 3 fine_z fine_y fine_x"]:
+        self, coarse: Float[Tensor, "batch frame 3 z y x"], circular: Axes = NOWHERE, *, error: bool = False
+    ) -> Float[Tensor, "batch channel fine_z fine_y fine_x"]:
         """Super-resolve blocks.
 
         Args:
             coarse: velocity with ``halo`` more cells at both ends of every axis that is not circular.
             circular: axes (z, y, x) that the block spans whole and that wrap around.
+            error: also give the expected absolute error of each fine cell, as a fourth channel.
+
+        Raises:
+            ValueError: if ``error`` is asked of a model that has no ``error_head``.
         """
+        if error and self.error_head is None:
+            message = f"this {self.family} model does not predict its error"
+            raise ValueError(message)
         # Neither changes the answer but by round-off, which stays small whatever the boost and the amplitude.
         with torch.no_grad():
             shift = _typical(coarse)
@@ -88,11 +100,16 @@ class SuperResolution(nn.Module):
         x = (coarse - shift) / unit
         now = x[:, self.frames // 2]
         answer = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
-        if self.network is not None:
-            limit = LIMIT * variation(crop(now, self.halo - 1, circular), circular)
-            answer = answer + bounded(self.network(x.flatten(1, 2), circular), refine(limit, self.factor))
-            answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)
-        return answer * unit[:, 0] + shift[:, 0]
+        if self.network is None:
+            return answer * unit[:, 0] + shift[:, 0]
+        features = self.network.features(x.flatten(1, 2), circular)
+        local = refine(variation(crop(now, self.halo - 1, circular), circular), self.factor)
+        answer = answer + bounded(self.network.refined(features, circular), LIMIT * local)
+        answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)
+        answer = answer * unit[:, 0] + shift[:, 0]
+        if error and self.error_head is not None:
+            answer = torch.cat([answer, self.error_head(features, local, circular) * unit[:, 0]], dim=1)
+        return answer
 
 
 def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 3 1 1 1"]:
@@ -139,6 +156,7 @@ def upscale(
     boundary: Boundaries,
     *,
     block: int | None = None,
+    error: bool = False,
 ) -> NDArray[Real]:
     """Super-resolve a volume in this process, block after block.
 
@@ -147,12 +165,14 @@ def upscale(
         source: velocity, (3, z, y, x) or (frame, 3, z, y, x).
         boundary: what lies beyond the ends of each axis (z, y, x).
         block: longest edge of a block in coarse cells; the default is that of [`plan`][models.blocks.plan].
+        error: also give the expected absolute error of each fine cell, as a fourth channel.
 
     Returns:
         Velocity, (3, f z, f y, f x) with f the model's factor.
 
     Raises:
-        ValueError: if the source has another rank, or another number of frames or components than the model takes.
+        ValueError: if the source has another rank, or another number of frames or components than the model takes, or
+            if ``error`` is asked of a model that does not predict it.
     """
     frames = source[None] if source.ndim == 4 else source  # noqa: PLR2004 (component, z, y, x)
     if frames.ndim != 5 or frames.shape[:2] != (model.frames, 3):  # noqa: PLR2004 (frame, component, z, y, x)
@@ -160,9 +180,9 @@ def upscale(
         raise ValueError(message)
     layout = plan(frames.shape[2:], halo=model.halo, boundary=boundary, **({} if block is None else {"block": block}))
     weight = next(model.parameters(), next(model.buffers(), torch.zeros(())))
-    fine = np.empty((3, *(model.factor * n for n in layout.shape)), frames.dtype)
+    fine = np.empty((4 if error else 3, *(model.factor * n for n in layout.shape)), frames.dtype)
     for part in layout.blocks:
         coarse = torch.from_numpy(layout.gather(frames, part)).to(weight.device)[None]
-        answer = model(coarse, layout.circular)
+        answer = model(coarse, layout.circular, error=error)
         fine[:, *part.fine(model.factor)] = answer[0].cpu().numpy()
     return fine

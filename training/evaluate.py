@@ -22,11 +22,12 @@ from models.networks import FACTORS
 from models.operators import FACTOR, coarsen
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
+from models.uncertainty import calibration
 from training.recordings import add_reading, open_dataset, reading
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,9 +39,20 @@ TRILINEAR = {factor: SuperResolution(factor=factor).eval() for factor in FACTORS
 DIGITS = 5
 
 
-def measure(model: SuperResolution, sample: HeldOut) -> dict[str, Value]:
-    """All metrics of a model on a sample, of whose frames it is given as many as it takes; see ``judge``."""
-    return judge(upscale(model, given(sample, model.frames), sample.boundary), sample)
+def measure(model: SuperResolution, sample: HeldOut, quantiles: Mapping[str, float] | None = None) -> dict[str, Value]:
+    """All metrics of a model on a sample, of whose frames it is given as many as it takes; see ``judge``.
+
+    Args:
+        model: that is measured.
+        sample: that it has not seen.
+        quantiles: of a model that predicts its error; None leaves the prediction out.
+    """
+    answer = upscale(model, given(sample, model.frames), sample.boundary, error=bool(quantiles))
+    metrics = judge(answer[:3], sample)
+    if not quantiles:
+        return metrics
+    found = torch.from_numpy(answer[:3] - sample.fine).abs().mean(dim=0)
+    return {**metrics, **calibration(torch.from_numpy(answer[3]), found, quantiles)}
 
 
 def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
@@ -109,6 +121,7 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
     """Measure one model on the runs of its flow, and write and return its card, which keeps what it says of others."""
     model = catalogue.load(card.name, device)
+    quantiles = card.uncertainty.get("quantiles")
     measured = {entry["run"]: entry for entry in card.measured}
     for run in runs:
         if card.flow not in (None, GENERAL, run.flow):
@@ -116,11 +129,11 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
         require_unseen(card, run.name)
         count = run.count(card.frames)
         snapshots = tqdm(samples(run, card.frames, card.factor), f"{card.name} on {run.name}", count)
-        rows = [measure(model, each) for each in snapshots]
+        rows = [measure(model, each, quantiles) for each in snapshots]
         about = {**run.provenance(), "flow": run.flow, "cells": list(run.cells), "samples": count}
         measured[run.name] = {**about, **spread(rows)}
     held_out = catalogue.held_out(card.flow, card.frames, card.factor)
-    shipped = {name: rounded(value) for name, value in measure(model, held_out).items()} if held_out else {}
+    shipped = {name: rounded(value) for name, value in measure(model, held_out, quantiles).items()} if held_out else {}
     symmetry = read_symmetry(catalogue, card.name, model, held_out) if held_out else {}
     card = dataclasses.replace(card, measured=list(measured.values()), sample=shipped, symmetry=symmetry)
     catalogue.write(card)

@@ -1,0 +1,121 @@
+"""How far off an answer is expected to be: a second head on a network's trunk.
+
+    error = s softplus(y / s + b)
+
+is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
+read from the features of the trunk, which does not change when everything is rotated, s the local variation of the
+coarse field, and b a number. The error scales as the velocity does, does not see a boost, and is zero where the field
+is constant.
+
+It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
+whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.group import group
+from models.layers import NOWHERE, RADIUS, Activation, Axes, Invariant, crop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from models.networks import Architecture
+
+
+class ErrorHead(nn.Module):
+    """The expected absolute error, from the features of a network's trunk.
+
+    Args:
+        architecture: of the network.
+        halo: coarse cells that the network consumes at both ends of an axis.
+    """
+
+    def __init__(self, architecture: Architecture, halo: int) -> None:
+        super().__init__()
+        over = group(architecture.group)
+        relaxed = architecture.family == "relaxed"
+        self.activation = Activation(over, architecture.fields)
+        self.project = Invariant(
+            over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
+        )
+        self.offset = nn.Parameter(torch.tensor(-2.0))
+        # What the trunk and this head leave of the halo; a head that upsamples twice consumes one cell more.
+        self.spare = architecture.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch channels z y x"],
+        variation: Float[Tensor, "batch 1 fine_z fine_y fine_x"],
+        circular: Axes = NOWHERE,
+    ) -> Float[Tensor, "batch 1 fine_z fine_y fine_x"]:
+        """Apply the head.
+
+        Args:
+            features: of the trunk.
+            variation: local variation of the coarse field, in the units of the network's input.
+            circular: axes (z, y, x) to wrap around.
+        """
+        scalar = self.project(self.activation(features), circular).to(variation.dtype)
+        unit = variation.clamp_min(torch.finfo(variation.dtype).tiny)
+        return variation * functional.softplus(crop(scalar, self.spare, circular) / unit + self.offset)
+
+
+def laplace_loss(predicted: Float[Tensor, "batch 1 z y x"], error: Float[Tensor, "batch 1 z y x"]) -> Float[Tensor, ""]:
+    """Mean of error / predicted + log predicted, least where the prediction is the expected error.
+
+    Cells with a prediction of zero, where the field is constant, are left out.
+    """
+    told = predicted > 0
+    scale = predicted[told]
+    return (error[told] / scale + scale.log()).mean()
+
+
+LEVELS = (0.5, 0.9)
+"""Shares of the cells whose errors are to lie below the bounds that a card's quantiles give."""
+# Cells whose ranks are compared.
+RANKED = 1 << 17
+
+
+def error_quantiles(predicted: Float[Tensor, "z y x"], error: Float[Tensor, "z y x"]) -> dict[str, float]:
+    """By level, the multiple of the predicted error that that share of the cells stays below."""
+    told = predicted > 0
+    ratios = _some(error[told] / predicted[told])
+    return {f"{level:g}": float(ratios.quantile(level)) for level in LEVELS}
+
+
+def calibration(
+    predicted: Float[Tensor, "z y x"], error: Float[Tensor, "z y x"], quantiles: Mapping[str, float]
+) -> dict[str, float]:
+    """How good a prediction of errors was.
+
+    Args:
+        predicted: expected absolute error of each cell.
+        error: the absolute error that was found.
+        quantiles: of the model, see [`error_quantiles`][models.uncertainty.error_quantiles].
+
+    Returns:
+        ``error_predicted_over_found``, the ratio of the means; ``error_coverage_50`` and ``_90``, the share of cells
+        below the bound of each level; ``error_rank_correlation``, Spearman's, over cells.
+    """
+    below = {
+        f"error_coverage_{float(level) * 100:.0f}": float((error <= bound * predicted).double().mean())
+        for level, bound in quantiles.items()
+    }
+    ranks = torch.stack([_some(field.flatten()).argsort().argsort().double() for field in (predicted, error)])
+    return {
+        "error_predicted_over_found": float(predicted.double().mean() / error.double().mean()),
+        **below,
+        "error_rank_correlation": float(torch.corrcoef(ranks)[0, 1]),
+    }
+
+
+def _some(values: Float[Tensor, " cell"]) -> Float[Tensor, " some"]:
+    """Cells at even distances, as many as are enough."""
+    return values[:: -(-len(values) // RANKED)]

@@ -1,0 +1,102 @@
+"""The predicted error keeps the symmetries of the answer, agrees between blocks, and is learned as an expectation."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.catalogue import Catalogue, describe
+from models.group import group, rotate_scalar, rotate_vector
+from models.layers import EVERYWHERE
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution, upscale
+from models.uncertainty import ErrorHead, calibration, error_quantiles, laplace_loss
+
+ARCHITECTURES = [
+    Architecture("equivariant", "O", 2, 1),
+    Architecture("equivariant", "Oh", 1, 1, head=(1,)),
+    Architecture("relaxed", "O", 2, 1, factor=2),
+]
+
+
+def predicting(architecture: Architecture, dtype: torch.dtype = torch.float64) -> SuperResolution:
+    torch.manual_seed(0)
+    network = Network(architecture)
+    model = SuperResolution(network, error_head=ErrorHead(architecture, network.halo))
+    return model.to(dtype).eval().requires_grad_(requires_grad=False)
+
+
+@pytest.fixture
+def coarse() -> Tensor:
+    return torch.randn(1, 1, 3, 8, 9, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_error_turns_scales_and_sees_no_boost(architecture: Architecture, coarse: Tensor) -> None:
+    model = predicting(architecture)
+    error = model(coarse, EVERYWHERE, error=True)[:, 3]
+    assert error.std() > 0.01 * error.mean() > 0
+    boost = torch.tensor([3.0, -7.0, 100.0], dtype=coarse.dtype)[:, None, None, None]
+    assert torch.allclose(model(2.5 * coarse + boost, EVERYWHERE, error=True)[:, 3], 2.5 * error, rtol=1e-11)
+    for matrix in group(architecture.group).matrices[::5]:
+        turned = model(rotate_vector(coarse, matrix), EVERYWHERE, error=True)[:, 3]
+        assert torch.allclose(turned, rotate_scalar(error, matrix), rtol=1e-11)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_asking_for_the_error_changes_no_answer(architecture: Architecture, coarse: Tensor) -> None:
+    model = predicting(architecture)
+    assert torch.equal(model(coarse, EVERYWHERE, error=True)[:, :3], model(coarse, EVERYWHERE))
+
+
+def test_blocks_predict_the_error_of_the_whole() -> None:
+    model = predicting(ARCHITECTURES[0], torch.float32).frozen()
+    source = np.random.default_rng(2).standard_normal((3, 7, 8, 9)).astype(np.float32)
+    whole, tiled = (upscale(model, source, ("wall", "periodic", "open"), block=n, error=True) for n in (16, 3))
+    assert whole.shape == (4, 28, 32, 36)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5 * whole.std())
+
+
+def test_a_constant_field_has_no_error() -> None:
+    constant = torch.full((1, 1, 3, 4, 4, 4), 7.0, dtype=torch.float64)
+    answer = predicting(ARCHITECTURES[0])(constant, EVERYWHERE, error=True)
+    assert torch.equal(answer[:, 3], torch.zeros_like(answer[:, 3]))
+
+
+def test_a_model_without_a_head_says_so() -> None:
+    with pytest.raises(ValueError, match="trilinear model does not predict its error"):
+        SuperResolution()(torch.zeros(1, 1, 3, 3, 3, 3), EVERYWHERE, error=True)
+
+
+def test_a_stored_model_keeps_its_head(tmp_path: Path, coarse: Tensor) -> None:
+    model = predicting(ARCHITECTURES[0], torch.float32)
+    catalogue = Catalogue(tmp_path)
+    card = catalogue.save(model, describe(model, flow="isotropic"))
+    again = catalogue.load(card.name)
+    single = coarse.float()
+    assert torch.equal(again(single, EVERYWHERE, error=True), model.frozen()(single, EVERYWHERE, error=True))
+
+
+def test_the_best_prediction_is_the_expected_error() -> None:
+    errors = torch.distributions.HalfNormal(2.0).sample((1, 1, 40, 40, 40))
+    around = [laplace_loss(factor * errors.mean().expand_as(errors), errors) for factor in (0.9, 1.0, 1.1)]
+    assert around[1] < min(around[0], around[2])
+
+
+def test_calibration_of_a_perfect_prediction() -> None:
+    generator = torch.Generator().manual_seed(3)
+    predicted = torch.rand(50, 50, 50, generator=generator) + 0.1
+    found = predicted * torch.empty(50, 50, 50).exponential_(generator=generator)
+    quantiles = error_quantiles(predicted, found)
+    assert quantiles["0.5"] == pytest.approx(np.log(2), rel=0.02)
+    assert quantiles["0.9"] == pytest.approx(np.log(10), rel=0.02)
+    told = calibration(predicted, found, quantiles)
+    assert told["error_predicted_over_found"] == pytest.approx(1, rel=0.02)
+    assert told["error_coverage_50"] == pytest.approx(0.5, abs=0.01)
+    assert told["error_coverage_90"] == pytest.approx(0.9, abs=0.01)
+    assert 0.2 < told["error_rank_correlation"] < 0.6
+    assert calibration(predicted, predicted, quantiles)["error_rank_correlation"] == pytest.approx(1)

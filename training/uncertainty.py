@@ -1,0 +1,117 @@
+"""``python -m training uncertainty``: teach models in ``weights/`` to say how far off their answers are.
+
+The network stays as it is; a head on its trunk learns the expected absolute error on the data that the network was
+trained on; see [`models.uncertainty`][models.uncertainty]. Evaluate the models afterwards: that writes onto their cards
+how well predicted errors agree with those found on held-out runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from tqdm import trange
+
+from models.catalogue import Catalogue
+from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
+from training.recordings import add_reading, open_dataset, reading
+from training.samples import Source
+from training.train import fastest_precision
+
+if TYPE_CHECKING:
+    import argparse
+
+    from torch import Tensor
+
+    from models.superresolution import SuperResolution
+    from training.samples import Sample
+
+
+def predicted_and_found(model: SuperResolution, sample: Sample) -> tuple[Tensor, Tensor]:
+    """The predicted and the found absolute error of each fine cell, both (batch, 1, z, y, x)."""
+    answer = model(sample.coarse, sample.circular, error=True)
+    found = (answer[:, :3].detach() - sample.fine).abs().mean(dim=1, keepdim=True)
+    return answer[:, 3:], found
+
+
+def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, precision: str) -> None:
+    """Train the error head of a model, and nothing else of it."""
+    head = model.error_head
+    if head is None:
+        message = "the model has no error head"
+        raise ValueError(message)
+    model.requires_grad_(requires_grad=False)
+    head.requires_grad_(requires_grad=True)
+    optimizer = torch.optim.Adam(head.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 0.5 * (1 + math.cos(math.pi * n / steps)))
+    for _ in trange(steps, unit="step", dynamic_ncols=True):
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(torch.device(source.device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+            predicted, found = predicted_and_found(model, source.draw())
+        laplace_loss(predicted, found).backward()
+        optimizer.step()
+        schedule.step()
+
+
+@torch.inference_mode()
+def quantiles(model: SuperResolution, source: Source) -> dict[str, float]:
+    """See [`error_quantiles`][models.uncertainty.error_quantiles]; mean over snapshots kept back, flows alike."""
+    frozen = model.frozen()
+    by_flow = [
+        [error_quantiles(*(each[0, 0] for each in predicted_and_found(frozen, sample))) for sample in samples]
+        for samples in source.validation().values()
+    ]
+    return {
+        level: sum(sum(each[level] for each in flow) / len(flow) for flow in by_flow) / len(by_flow)
+        for level in (f"{level:g}" for level in LEVELS)
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--models", nargs="+", required=True, help="names in the catalogue")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="what they were trained on, as for train")
+    add_reading(parser)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--weights", type=Path, default=Path("weights"))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train the heads, and store the models with them."""
+    torch.set_num_threads(args.threads)
+    catalogue = Catalogue(args.weights)
+    runs = [open_dataset(path, **reading(args)) for path in args.data]
+    precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
+    for name in args.models:
+        card = catalogue.card(name)
+        model = catalogue.trained(name).to(args.device)
+        if model.network is None:
+            message = f"{name} has no network that could learn to predict its error"
+            raise ValueError(message)
+        torch.manual_seed(args.seed)
+        model.error_head = ErrorHead(model.network.architecture, model.network.halo).to(args.device)
+        augment = bool(card.trained.get("augment"))
+        source = Source(
+            runs,
+            halo=model.halo,
+            factor=model.factor,
+            frames=model.frames,
+            augment=augment,
+            device=args.device,
+            seed=args.seed,
+        )
+        learn(model, source, steps=args.steps, rate=args.rate, precision=precision)
+        found = quantiles(model, source)
+        about = {"steps": args.steps, "rate": args.rate, "seed": args.seed, "quantiles": found}
+        catalogue.save(model, dataclasses.replace(card, uncertainty=about))
+        bounds = ", ".join(f"{float(level):.0%} below {bound:.2f}" for level, bound in found.items())
+        print(f"{name}: found over predicted errors: {bounds}")
+    return 0
