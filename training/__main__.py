@@ -1,4 +1,4 @@
-"""``python -m training simulate | train | uncertainty | evaluate | table``."""
+"""``python -m training simulate | train | adapt | uncertainty | evaluate | table``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from training import evaluate, simulate, table, train, uncertainty
+from training import adapt, evaluate, simulate, table, train, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # A subcommand is a module with a docstring, add_arguments(parser) and run(args) -> exit status.
-COMMANDS = {"simulate": simulate, "train": train, "uncertainty": uncertainty, "evaluate": evaluate, "table": table}
+COMMANDS = {
+    "simulate": simulate,
+    "train": train,
+    "adapt": adapt,
+    "uncertainty": uncertainty,
+    "evaluate": evaluate,
+    "table": table,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -73,12 +73,13 @@ class Source:
         device: where samples are put together.
         seed: of the draws.
         keep: snapshots at the end of each run that are never drawn, for validation.
+        kept: further runs for validation alone; runs of a single snapshot are then learned from whole.
 
     Raises:
         ValueError: if there are too few snapshots, or their axes are no whole number of coarse cells.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         runs: Sequence[Dataset],
         *,
@@ -89,6 +90,7 @@ class Source:
         seed: int,
         frames: int = 1,
         keep: int = 1,
+        kept: Sequence[Dataset] = (),
     ) -> None:
         self.halo = halo
         self.factor = factor
@@ -103,9 +105,13 @@ class Source:
                 message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {factor}"
                 raise ValueError(message)
             count = run.count(frames)
-            drawn, kept = range(count - keep - run.shared(frames)), range(max(count - keep, 0), count)
-            self.snapshots.setdefault(run.flow, []).extend((run, index) for index in drawn)
-            self.kept.setdefault(run.flow, []).extend((run, index) for index in kept)
+            last = 0 if kept and count == 1 else keep
+            self.snapshots.setdefault(run.flow, []).extend(
+                (run, index) for index in range(count - last - run.shared(frames))
+            )
+            self.kept.setdefault(run.flow, []).extend((run, index) for index in range(max(count - last, 0), count))
+        for run in kept:
+            self.kept.setdefault(run.flow, []).extend((run, index) for index in range(run.count(frames)))
         for flow, snapshots in self.snapshots.items():
             if not snapshots:
                 names = [run.name for run in runs if run.flow == flow]

@@ -31,7 +31,7 @@ from training.samples import Sample, Source
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -48,6 +48,17 @@ class Recipe:
     """How a network is trained.
 
     Two runs of one recipe on the same data see the same samples; on one CPU thread they agree in every bit.
+
+    Attributes:
+        steps: in all.
+        rate: highest learning rate.
+        average: decay of the moving average of the weights.
+        seed: of the first weights and of the samples.
+        augment: whether samples are rotated and reflected at random.
+        precision: of the convolutions.
+        relaxation_rate: highest learning rate of relaxation weights; None for that of the others.
+        relaxation_steps: at the start, in which relaxation weights alone learn.
+        parent: the model whose weights it begins from, if any.
     """
 
     steps: int
@@ -56,6 +67,9 @@ class Recipe:
     seed: int = 0
     augment: bool = False
     precision: str = "float32"
+    relaxation_rate: float | None = None
+    relaxation_steps: int = 0
+    parent: str | None = None
 
 
 class Trainer:
@@ -67,10 +81,20 @@ class Trainer:
         runs: on what.
         folder: for checkpoints and the log.
         device: where.
+        start: a model of this architecture whose weights training begins from; None for random ones.
+        kept: runs for validation alone, see [`Source`][training.samples.Source].
     """
 
     def __init__(
-        self, architecture: Architecture, recipe: Recipe, runs: Sequence[Dataset], folder: Path, device: str = "cpu"
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        runs: Sequence[Dataset],
+        folder: Path,
+        device: str = "cpu",
+        *,
+        start: SuperResolution | None = None,
+        kept: Sequence[Dataset] = (),
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.architecture = architecture
@@ -78,6 +102,8 @@ class Trainer:
         self.folder = folder
         self.device = device
         self.model = SuperResolution(Network(architecture)).to(device)
+        if start is not None:
+            self.model.load_state_dict(start.state_dict())
         self.source = Source(
             runs,
             halo=self.model.halo,
@@ -86,20 +112,18 @@ class Trainer:
             augment=recipe.augment,
             device=device,
             seed=recipe.seed,
+            kept=kept,
         )
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
         # All banks of a kernel see one gradient at the start: at the full rate it would move as many times as fast.
-        named = list(self.model.named_parameters())
-        banks = [parameter for name, parameter in named if name.endswith("psi")]
-        others = [parameter for name, parameter in named if not name.endswith("psi")]
-        groups: list[dict[str, Any]] = [{"params": banks, "lr": recipe.rate / architecture.banks}, {"params": others}]
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=recipe.rate,
-            betas=(0.9, 0.95),
-            weight_decay=0.0,
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_rate)
+        rates = {"psi": recipe.rate / architecture.banks, "relaxation": recipe.relaxation_rate or recipe.rate}
+        grouped: dict[str, list[Tensor]] = {}
+        for name, parameter in self.model.named_parameters():
+            grouped.setdefault(name.rpartition(".")[2], []).append(parameter)
+        groups = [{"params": parameters, "lr": rates.get(kind, recipe.rate)} for kind, parameters in grouped.items()]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)
+        shares = [self._share_of_rate(0 if kind == "relaxation" else recipe.relaxation_steps) for kind in grouped]
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, shares)
         self.step = 0
         self.seconds = 0.0
         self.losses: list[float] = []
@@ -107,9 +131,14 @@ class Trainer:
         if (folder / CHECKPOINT).exists():
             self._resume()
 
-    def _share_of_rate(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / WARM_UP)
-        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.recipe.steps)))
+    def _share_of_rate(self, first: int) -> Callable[[int], float]:
+        """The learning rate of each step over the highest: a warm-up from a first step on, and half a cosine."""
+
+        def share(step: int) -> float:
+            warm = min(1.0, max(step + 1 - first, 0) / WARM_UP)
+            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.recipe.steps)))
+
+        return share
 
     def loss(self, sample: Sample) -> Tensor:
         """Mean absolute error over that of trilinear interpolation."""

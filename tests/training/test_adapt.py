@@ -1,0 +1,111 @@
+"""Adapting begins as its parent, keeps data back, and stores what is better under a name of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from models.catalogue import Catalogue, describe
+from models.layers import EVERYWHERE
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution
+from training.__main__ import main
+from training.adapt import descend, parted
+from training.dataset import StoredRun
+from training.samples import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARENT = "equivariant-general-x4"
+
+
+def store(folder: Path, snapshots: int, n: int = 16) -> Path:
+    """A run of smooth random fields that are strong along x, which no rotation keeps."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    k = np.fft.fftfreq(n, 1 / n)
+    size = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
+    for index in range(snapshots):
+        modes = np.fft.fftn(random.standard_normal((3, n, n, n)), axes=(1, 2, 3)) * np.exp(-size)
+        field = np.fft.ifftn(modes, axes=(1, 2, 3)).real * np.array([3.0, 1.0, 0.3])[:, None, None, None]
+        np.save(folder / f"snapshot-{index:04d}.npy", field.astype(np.float32))
+    description = {"flow": "mine", "n": n, "seed": 0, "times": list(range(snapshots))}
+    (folder / "run.json").write_text(json.dumps(description))
+    return folder
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Catalogue:
+    torch.manual_seed(0)
+    catalogue = Catalogue(tmp_path / "weights")
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1)))
+    catalogue.save(model, describe(model, flow="general"))
+    return catalogue
+
+
+def test_a_relaxed_descendant_begins_as_the_same_function(weights: Catalogue) -> None:
+    parent = weights.trained(PARENT)
+    coarse = torch.randn(1, 1, 3, 5, 5, 5)
+    for family in ("relaxed", "equivariant"):
+        child = descend(parent, family)
+        assert child.family == family
+        torch.testing.assert_close(child(coarse, EVERYWHERE), parent(coarse, EVERYWHERE))
+
+
+def test_a_descendant_of_another_kind_is_refused(weights: Catalogue) -> None:
+    with pytest.raises(ValueError, match="conv cannot begin from one that is equivariant"):
+        descend(weights.trained(PARENT), "conv")
+    with pytest.raises(ValueError, match="no weights to begin from"):
+        descend(SuperResolution(), "relaxed")
+
+
+def test_a_single_snapshot_is_cut_and_its_end_kept_back(tmp_path: Path, weights: Catalogue) -> None:
+    model = descend(weights.trained(PARENT), "relaxed")
+    run = StoredRun(store(tmp_path / "one", 1, n=96))
+    learned, kept = parted([run], model)
+    assert [part.cells for part in (*learned, *kept)] == [(72, 96, 96), (24, 96, 96)]
+    source = Source(learned, halo=model.halo, factor=4, augment=False, device="cpu", seed=0, kept=kept)
+    ((sample,),) = source.validation().values()
+    assert torch.equal(sample.fine[0], torch.from_numpy(np.array(run[0][:, 72:])))
+    assert sample.circular == (False, True, True)
+    assert source.draw().coarse.shape == (1, 1, 3, 18 + 2 * model.halo, 24, 24)
+
+
+def test_what_is_too_small_to_be_cut_is_refused(tmp_path: Path, weights: Catalogue) -> None:
+    with pytest.raises(ValueError, match="too small to keep a part of it back"):
+        parted([StoredRun(store(tmp_path / "one", 1))], descend(weights.trained(PARENT), "relaxed"))
+
+
+def test_what_is_better_is_stored_with_its_parent_and_gain(tmp_path: Path, weights: Catalogue) -> None:
+    options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine", "--weights", str(weights.folder)]
+    options += ["--steps", "60", "--relaxation-steps", "10", "--threads", "1", "--out", str(tmp_path / "out")]
+    assert main(["adapt", *options]) == 0
+    card = weights.card("relaxed-mine-x4")
+    assert card.trained["parent"] == PARENT
+    assert card.trained["parent_sha256"] == weights.card(PARENT).sha256
+    assert card.trained["gain"]["adapted"] < card.trained["gain"]["parent"]
+    assert card.symmetry["equivariance_error"]["x,y,z"] < 1e-5 < card.symmetry["equivariance_error"]["y,-x,z"]
+    assert weights.trained("relaxed-mine-x4").network is not None
+
+
+def test_a_model_is_not_replaced_unless_told(
+    tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = weights.card(PARENT)
+    options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "general", "--family", "equivariant"]
+    with pytest.raises(SystemExit):
+        main(["adapt", *options, "--weights", str(weights.folder), "--out", str(tmp_path / "out")])
+    assert "has a model equivariant-general-x4 already" in capsys.readouterr().err
+    assert weights.card(PARENT) == before
+
+
+def test_what_is_not_better_is_not_stored(tmp_path: Path, weights: Catalogue) -> None:
+    options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine", "--weights", str(weights.folder)]
+    options += ["--steps", "1", "--rate", "0", "--relaxation-rate", "1e-30", "--out", str(tmp_path / "out")]
+    assert main(["adapt", *options]) == 1
+    assert weights.names() == [PARENT, "trilinear-x4"]

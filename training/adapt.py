@@ -1,0 +1,149 @@
+"""``python -m training adapt``: make a model of one's own from a stored one, with data of one's own.
+
+Training begins from the parent's weights. A ``relaxed`` model begins with relaxation weights of one, so that it is the
+same function; these weights alone learn first, and then all weights at a low rate. Some of the data are kept back: the
+last snapshot of each run, or the end of the longest axis of a single snapshot. The model is stored, under a name of its
+own, only if its error there is below its parent's. Its card says the parent, the gain and which symmetries it broke.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from models.catalogue import Catalogue, describe
+from models.networks import Network
+from models.superresolution import SuperResolution
+from training.dataset import Slab
+from training.evaluate import read_symmetry, rounded, samples
+from training.recordings import add_naming, open_dataset
+from training.train import Recipe, Trainer, fastest_precision, over_trilinear, provenance
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from models.catalogue import Card
+    from training.dataset import Dataset
+
+KEPT = 0.25
+"""Part of the longest axis of a single snapshot that is kept back."""
+
+
+def descend(parent: SuperResolution, family: str) -> SuperResolution:
+    """The parent's function as a network that can learn on, with relaxation weights of one if it is to be relaxed.
+
+    Raises:
+        ValueError: if the parent learned nothing, or is of a family that this one cannot begin from.
+    """
+    if parent.network is None:
+        message = "trilinear interpolation has no weights to begin from; give another --from"
+        raise ValueError(message)
+    ancestry = parent.network.architecture
+    if family != ancestry.family and (family, ancestry.family) != ("relaxed", "equivariant"):
+        message = f"a model that is {family} cannot begin from one that is {ancestry.family}; give another --family"
+        raise ValueError(message)
+    model = SuperResolution(Network(dataclasses.replace(ancestry, family=family)))
+    weights = {key: value for key, value in parent.state_dict().items() if not key.startswith("error_head.")}
+    # What the parent lacks are relaxation weights, which are one when a layer is made.
+    model.load_state_dict(weights, strict=False)
+    return model
+
+
+def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Dataset], list[Dataset]]:
+    """What is learned from, and what is kept back of single snapshots, which have no later ones."""
+    learned: list[Dataset] = []
+    kept: list[Dataset] = []
+    for run in runs:
+        if run.count(model.frames) - run.shared(model.frames) > 1:
+            learned.append(run)
+            continue
+        axis = max((axis for axis in range(3) if run.boundary[axis] != "wall"), key=lambda axis: run.cells[axis])
+        cells = run.cells[axis]
+        at = model.factor * round((1 - KEPT) * cells / model.factor)
+        if min(at, cells - at) < model.factor * (model.halo + 1):
+            message = f"{run.name} is too small to keep a part of it back; give more snapshots of it"
+            raise ValueError(message)
+        learned.append(Slab(run, axis, slice(0, at)))
+        kept.append(Slab(run, axis, slice(at, cells)))
+    return learned, kept
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--from", dest="parent", default="equivariant-general-x4", help="a model in the catalogue")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for train")
+    add_naming(parser)
+    parser.add_argument("--name", required=True, help="of the flow: the model is called FAMILY-NAME-x4")
+    parser.add_argument(
+        "--family", choices=["conv", "equivariant", "relaxed"], help="default: relaxed, or as the parent"
+    )
+    parser.add_argument("--steps", type=int, default=600, help="in all (default: %(default)s)")
+    parser.add_argument("--relaxation-steps", type=int, default=150, help="in which relaxation weights alone learn")
+    parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate of all weights")
+    parser.add_argument("--relaxation-rate", type=float, default=3e-3, help="that of the relaxation weights")
+    parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument("--weights", type=Path, default=Path("weights"), help="catalogue that it is put into")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model of that name")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Adapt, compare with the parent, and store if it is better."""
+    torch.set_num_threads(args.threads)
+    catalogue = Catalogue(args.weights)
+    ancestor = catalogue.card(args.parent)
+    parent = catalogue.trained(args.parent).to(args.device)
+    family = args.family or ("relaxed" if ancestor.family == "equivariant" else ancestor.family)
+    model = descend(parent, family)
+    card = describe(model, flow=args.name)
+    if card.name in catalogue.names() and not args.overwrite:
+        message = f"{args.weights} has a model {card.name} already; give another --name, or --overwrite"
+        raise ValueError(message)
+    runs = [open_dataset(path, args.flow or args.name, args.boundary) for path in args.data]
+    learned, kept = parted(runs, model)
+    precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
+    recipe = Recipe(
+        args.steps,
+        rate=args.rate,
+        seed=args.seed,
+        augment=args.augment,
+        precision=precision,
+        relaxation_rate=args.relaxation_rate,
+        relaxation_steps=args.relaxation_steps if family == "relaxed" else 0,
+        parent=args.parent,
+    )
+    architecture = cast("Network", model.network).architecture
+    trainer = Trainer(architecture, recipe, learned, args.out, args.device, start=model, kept=kept)
+    adapted = trainer.run()
+    checked = [sample for each in trainer.source.validation().values() for sample in each]
+    before, after = (over_trilinear(each, checked) for each in (parent, adapted))
+    print(f"MAE over trilinear's on what was kept back: {before:.4f} before, {after:.4f} after")
+    if after >= before:
+        print(f"{args.parent} is as good: nothing was stored")
+        return 1
+    trained = {**provenance(trainer, runs), "parent_sha256": ancestor.sha256, "gain": gain(before, after)}
+    card = catalogue.save(adapted, dataclasses.replace(card, boundary=runs[0].boundary, trained=trained))
+    card = tell_symmetry(catalogue, card, adapted, (kept or runs)[0])
+    print(f"{args.weights / card.name}: {card.parameters} parameters")
+    return 0
+
+
+def gain(before: float, after: float) -> dict[str, Any]:
+    """As a card tells it: errors over trilinear's on what was kept back."""
+    return {"parent": rounded(before), "adapted": rounded(after)}
+
+
+def tell_symmetry(catalogue: Catalogue, card: Card, model: SuperResolution, run: Dataset) -> Card:
+    """Write onto a card which symmetries the model breaks on the last snapshot of a run."""
+    *_, sample = samples(run, card.frames, card.factor)
+    card = dataclasses.replace(card, symmetry=read_symmetry(catalogue, card.name, model.frozen(), sample))
+    catalogue.write(card)
+    return card
