@@ -78,25 +78,33 @@ class SuperResolution(nn.Module):
         return freeze(self, precision)
 
     def forward(
-        self, coarse: Float[Tensor, "batch frame 3 z y x"], circular: Axes = NOWHERE, *, error: bool = False
-    ) -> Float[Tensor, "batch channel fine_z fine_y fine_x"]:
+        self, coarse: Float[Tensor, "batch frame 3 z y x"], circular: Axes = NOWHERE
+    ) -> Float[Tensor, "batch 3 fine_z fine_y fine_x"]:
         """Super-resolve blocks.
 
         Args:
             coarse: velocity with ``halo`` more cells at both ends of every axis that is not circular.
             circular: axes (z, y, x) that the block spans whole and that wrap around.
-            error: also give the expected absolute error of each fine cell, as a fourth channel.
+        """
+        return self._computed(coarse, circular, error=False)
+
+    def with_error(
+        self, coarse: Float[Tensor, "batch frame 3 z y x"], circular: Axes = NOWHERE
+    ) -> Float[Tensor, "batch 4 fine_z fine_y fine_x"]:
+        """Super-resolve blocks, and predict the absolute error of each fine cell, as a fourth channel; see ``forward``.
 
         Raises:
-            ValueError: if ``error`` is asked of a model that has no ``error_head``.
+            ValueError: if the model has no ``error_head``.
         """
-        if error and self.error_head is None:
+        if self.error_head is None:
             message = f"this {self.family} model does not predict its error"
             raise ValueError(message)
+        return self._computed(coarse, circular, error=True)
+
+    def _computed(self, coarse: Tensor, circular: Axes, *, error: bool) -> Tensor:
         # Neither changes the answer but by round-off, which stays small whatever the boost and the amplitude.
-        with torch.no_grad():
-            shift = _typical(coarse)
-            unit = _power_of_two(coarse - shift)
+        shift = _typical(coarse)
+        unit = _power_of_two(coarse - shift)
         x = (coarse - shift) / unit
         now = x[:, self.frames // 2]
         answer = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
@@ -181,8 +189,9 @@ def upscale(
     layout = plan(frames.shape[2:], halo=model.halo, boundary=boundary, **({} if block is None else {"block": block}))
     weight = next(model.parameters(), next(model.buffers(), torch.zeros(())))
     fine = np.empty((4 if error else 3, *(model.factor * n for n in layout.shape)), frames.dtype)
+    compute = model.with_error if error else model
     for part in layout.blocks:
         coarse = torch.from_numpy(layout.gather(frames, part)).to(weight.device)[None]
-        answer = model(coarse, layout.circular, error=error)
+        answer = compute(coarse, layout.circular)
         fine[:, *part.fine(model.factor)] = answer[0].cpu().numpy()
     return fine

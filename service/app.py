@@ -117,7 +117,7 @@ def _build_executor(settings: Settings, blocks: BlockComputer, opener: VolumeOpe
     # Dask is large, and most have no cluster.
     from service.jobs.dask_executor import DaskExecutor  # noqa: PLC0415
 
-    return DaskExecutor(settings.scheduler, blocks)
+    return DaskExecutor(settings.scheduler)
 
 
 @asynccontextmanager

@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.catalogue import Card
+    from models.networks import Family
     from training.dataset import Dataset
 
 KEPT = 0.25
 """Part of the longest axis of a single snapshot that is kept back."""
 
 
-def descend(parent: SuperResolution, family: str) -> SuperResolution:
+def descend(parent: SuperResolution, family: Family) -> SuperResolution:
     """The parent's function as a network that can learn on, with relaxation weights of one if it is to be relaxed.
 
     Raises:

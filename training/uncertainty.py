@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def predicted_and_found(model: SuperResolution, sample: Sample) -> tuple[Tensor, Tensor]:
     """The predicted and the found absolute error of each fine cell, both (batch, 1, z, y, x)."""
-    answer = model(sample.coarse, sample.circular, error=True)
+    answer = model.with_error(sample.coarse, sample.circular)
     found = (answer[:, :3].detach() - sample.fine).abs().mean(dim=1, keepdim=True)
     return answer[:, 3:], found
 

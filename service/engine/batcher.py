@@ -21,7 +21,6 @@ from collections import deque
 from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
 import torch
 
 from service.engine.inference import InferenceResult
@@ -260,9 +259,7 @@ class Batcher:
         for item in batch:
             item.request.started = item.request.started or start
         blocks = [item.request.read(item) for item in batch]
-        mean = np.stack([item.request.means[item.sample] for item in batch])
-        scale = np.stack([item.request.scales[item.sample] for item in batch])
-        land = self.device.launch(batch[0].request.model, blocks, mean, scale, key.circular)
+        land = self.device.launch(batch[0].request.model, blocks, key.circular)
         self._in_flight.append(InFlightBatch(key, batch, land))
 
     def _land(self) -> None:

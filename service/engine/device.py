@@ -60,8 +60,6 @@ class Device:
         self,
         model: SuperResolution,
         blocks: Sequence[NDArray[np.float32]],
-        mean: NDArray[np.float32],
-        scale: NDArray[np.float32],
         circular: Axes,
     ) -> PendingResult:
         """Compute a batch.
@@ -69,13 +67,10 @@ class Device:
         Args:
             model: on this device.
             blocks: each (frame, 3, z, y, x), all of one shape.
-            mean: of the volumes that they are from, (block, 3).
-            scale: the same, (block).
             circular: see [`SuperResolution`][models.superresolution.SuperResolution].
         """
         start = time.monotonic()
-        coarse, means, scales = (torch.from_numpy(part).to(self.place) for part in (np.stack(blocks), mean, scale))
-        fine = model(coarse, means, scales, circular).cpu().numpy()
+        fine = model(torch.from_numpy(np.stack(blocks)).to(self.place), circular).cpu().numpy()
         seconds = time.monotonic() - start
         return lambda: (fine, seconds)
 
@@ -121,8 +116,6 @@ class Gpu(Device):
         self,
         model: SuperResolution,
         blocks: Sequence[NDArray[np.float32]],
-        mean: NDArray[np.float32],
-        scale: NDArray[np.float32],
         circular: Axes,
     ) -> PendingResult:
         """Send a batch and queue its computation, without waiting for either. See the class above."""
@@ -130,16 +123,14 @@ class Gpu(Device):
         coarse = torch.empty(len(blocks), *blocks[0].shape, pin_memory=True)
         np.stack(blocks, out=coarse.numpy())
         with torch.cuda.stream(self._sending):
-            small = (torch.from_numpy(part).pin_memory() for part in (mean, scale))
-            sent = [part.to(self.place, non_blocking=True) for part in (coarse, *small)]
+            sent = coarse.to(self.place, non_blocking=True)
         self._computing.wait_stream(self._sending)
         # Where models were loaded.
         self._computing.wait_stream(torch.cuda.default_stream(self.place))
         with torch.cuda.stream(self._computing):
-            for part in sent:
-                part.record_stream(self._computing)
+            sent.record_stream(self._computing)
             begin.record()
-            fine = model(*sent, circular)
+            fine = model(sent, circular)
             end.record()
         self._fetching.wait_stream(self._computing)
         with torch.cuda.stream(self._fetching):

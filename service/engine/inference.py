@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from models.blocks import Block, plan
-from models.superresolution import moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +78,7 @@ class InferenceRequest:
         model: the model, on the batcher's device.
         layout: how the volumes are cut.
         blocks: what is wanted of each sample; together they fill a box.
-        scales: mean velocity and rms of each sample.
+        samples: how many volumes.
 
     Attributes:
         background: whether nobody waits at the other end; such requests take what the others leave, and a share.
@@ -93,23 +92,21 @@ class InferenceRequest:
         model: SuperResolution,
         layout: Plan,
         blocks: Sequence[Block],
-        scales: Sequence[tuple[NDArray[np.float32], np.float32]],
+        samples: int = 1,
     ) -> None:
         self.model = model
         self.plan = layout
-        self.means = np.stack([mean for mean, _ in scales])
-        self.scales = np.array([scale for _, scale in scales], np.float32)
         self.box = Block(blocks[0].start, blocks[-1].stop)
-        self.fine = np.empty((len(scales), 3, *(model.factor * n for n in self.box.shape)), np.float32)
-        self.cells = len(scales) * math.prod(self.box.shape)
+        self.fine = np.empty((samples, 3, *(model.factor * n for n in self.box.shape)), np.float32)
+        self.cells = samples * math.prod(self.box.shape)
         self.future: Future[InferenceResult] = Future()
         self.waiting: dict[BatchKey, deque[QueuedBlock]] = {}
-        for sample, part in itertools.product(range(len(scales)), blocks):
+        for sample, part in itertools.product(range(samples), blocks):
             z, y, x = (n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, layout.circular, strict=True))
             self.waiting.setdefault(BatchKey(name, (z, y, x), layout.circular), deque()).append(
                 QueuedBlock(self, sample, part)
             )
-        self.missing = len(scales) * len(blocks)
+        self.missing = samples * len(blocks)
         self.begun = False
         self.submitted = self.started = 0.0
         self.compute_seconds = 0.0
@@ -145,7 +142,7 @@ class InferenceRequest:
 
 
 class VolumeRequest(InferenceRequest):
-    """Whole volumes. Reads them once, for their mean and rms: make it outside the event loop.
+    """Whole volumes.
 
     Args:
         name: of the model.
@@ -159,7 +156,7 @@ class VolumeRequest(InferenceRequest):
         self, name: str, model: SuperResolution, sources: NDArray[np.float32], boundary: Boundaries, block: int
     ) -> None:
         layout = plan(sources.shape[3:], halo=model.halo, boundary=boundary, block=block)
-        super().__init__(name, model, layout, layout.blocks, [moments(source) for source in sources])
+        super().__init__(name, model, layout, layout.blocks, len(sources))
         self.sources = sources
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
@@ -176,7 +173,6 @@ class BlockRequest(InferenceRequest):
         layout: how the volume is cut.
         block: which block.
         coarse: it, with its halo, (frame, 3, z, y, x).
-        scale: mean velocity and rms of the volume.
     """
 
     def __init__(
@@ -186,9 +182,8 @@ class BlockRequest(InferenceRequest):
         layout: Plan,
         block: Block,
         coarse: NDArray[np.float32],
-        scale: tuple[NDArray[np.float32], np.float32],
     ) -> None:
-        super().__init__(name, model, layout, [block], [scale])
+        super().__init__(name, model, layout, [block])
         self.coarse = coarse
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is but one

@@ -172,9 +172,8 @@ class ModelRegistry:
 
         def run(edge: int) -> int:
             coarse = torch.zeros(1, model.frames, 3, edge, edge, edge, device=self.device.place)
-            moments = torch.zeros(1, 3, device=self.device.place), torch.zeros(1, device=self.device.place)
             with torch.inference_mode():
-                return self.device.peak(lambda: model(coarse, *moments, EVERYWHERE))
+                return self.device.peak(lambda: model(coarse, EVERYWHERE))
 
         few, many = self.device.edges
         less, more = run(few), run(many)

@@ -14,7 +14,6 @@ from service.jobs.dask_worker import Task, fill_block
 from service.problems import Problem, unready
 
 if TYPE_CHECKING:
-    from service.volumes.blocks import BlockComputer
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
 
@@ -31,7 +30,6 @@ class DaskExecutor:
 
     Args:
         scheduler: its address.
-        blocks: measures sources.
 
     Attributes:
         computed: blocks computed in this process: none.
@@ -39,9 +37,8 @@ class DaskExecutor:
 
     computed = 0
 
-    def __init__(self, scheduler: str, blocks: BlockComputer) -> None:
+    def __init__(self, scheduler: str) -> None:
         self.scheduler = scheduler
-        self._blocks = blocks
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
@@ -78,7 +75,7 @@ class DaskExecutor:
         Raises:
             Problem: what the worker raises; 503 if the scheduler is lost, or workers die over the block.
         """
-        task = Task.of(view, target, await self._blocks.scale(view.source, view.span(index)))
+        task = Task.of(view, target)
         for _ in range(ROUNDS):
             client = await self._connect()
             future = client.submit(fill_block, task, index, pure=False)

@@ -24,7 +24,6 @@ from service.volumes.storage import LocalStorage, require_same
 from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
-    from service.volumes.source import Scale
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
 
@@ -40,7 +39,6 @@ class Task:
         fingerprint: of the view.
         target: name or address of the place to write to.
         scratch: whether that is a place which is dropped at the end.
-        scale: mean velocity and rms of the source.
     """
 
     source: str
@@ -49,14 +47,13 @@ class Task:
     fingerprint: str
     target: str
     scratch: bool
-    scale: Scale
 
     @classmethod
-    def of(cls, view: View, target: Storage, scale: Scale) -> Task:
+    def of(cls, view: View, target: Storage) -> Task:
         """The task of filling a target."""
         scratch = isinstance(target, LocalStorage) and target.volumes is None
         options = ViewOptions(view.boundary, view.names)
-        return cls(view.source.name, options, view.card.name, view.fingerprint, target.name, scratch, scale)
+        return cls(view.source.name, options, view.card.name, view.fingerprint, target.name, scratch)
 
 
 class Worker(NamedTuple):
@@ -81,7 +78,7 @@ async def fill_block(task: Task, index: BlockIndex) -> None:
     target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
     if await worker.threads.run(lambda: is_stored(view, target, index)):
         return
-    chunks = await worker.blocks.compute(view, index, scale=task.scale)
+    chunks = await worker.blocks.compute(view, index)
 
     def store() -> None:
         # A job that was cancelled leaves workers behind, and its target may be gone by now.

@@ -11,7 +11,7 @@ from service.runtime.threads import Threads
 if TYPE_CHECKING:
     from models.superresolution import SuperResolution
     from service.engine.engine import Engine
-    from service.volumes.source import OpenVolume, Scale
+    from service.volumes.source import OpenVolume
     from service.volumes.view import BlockIndex, View
 
 
@@ -26,37 +26,24 @@ class BlockComputer:
     def __init__(self, engine: Engine, threads: Threads) -> None:
         self._engine = engine
         self._threads = threads
-        # One volume at a time, so that a large one leaves threads to others.
-        self._measuring = Threads(1)
 
-    async def compute(
-        self, view: View, index: BlockIndex, *, background: bool = False, scale: Scale | None = None
-    ) -> dict[str, bytes]:
+    async def compute(self, view: View, index: BlockIndex, *, background: bool = False) -> dict[str, bytes]:
         """Read and compute a block: its chunks by their keys.
 
         Args:
             view: of which volume.
             index: which block.
             background: see [`Engine.compute`][service.engine.engine.Engine.compute].
-            scale: mean velocity and rms of the source, where they are known.
 
         Raises:
             Problem: as [`Engine.compute`][service.engine.engine.Engine.compute] and
                 [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
         """
-        known = scale or await self.scale(view.source, view.span(index))
 
         def prepare(model: SuperResolution) -> BlockRequest:
             block = view.layout.at(index.block)
             coarse = view.source.block(view.span(index), view.layout, block)
-            return BlockRequest(view.card.name, model, view.layout, block, coarse, known)
+            return BlockRequest(view.card.name, model, view.layout, block, coarse)
 
         result = await self._engine.compute(view.card, prepare, background=background)
         return await self._threads.run(lambda: view.chunks(index, result.fine[0]))
-
-    async def scale(self, source: OpenVolume, levels: range) -> Scale:
-        """Mean velocity and rms of a source, found in one pass through it if they are not known."""
-        if known := source.scales.get((levels.start, levels.stop)):
-            return known
-        stopped = threading.Event()
-        return await self._measuring.run(lambda: source.scale(levels, stopped), stopped)

@@ -14,8 +14,6 @@ from service.volumes.uploads import UploadStore
 from service.volumes.view import View, ViewOptions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from models.catalogue import Card
     from service.settings import Settings
     from service.volumes.source import OpenVolume
@@ -31,13 +29,11 @@ class VolumeOpener:
 
     Args:
         storages: where volumes are.
-        notes: folder for moments of sources.
         settings: for what is allowed, and blocks.
     """
 
-    def __init__(self, storages: Storages, notes: Path, settings: Settings) -> None:
+    def __init__(self, storages: Storages, settings: Settings) -> None:
         self.storages = storages
-        self.notes = notes
         self.settings = settings
         self._sources: OrderedDict[tuple[str, ViewOptions], OpenVolume] = OrderedDict()
         self._views: OrderedDict[str, View] = OrderedDict()
@@ -74,9 +70,7 @@ class VolumeOpener:
             source = self._sources.get(key)
         if source is None or source.tag != tag:
             # It may take long, so that others are not kept waiting.
-            source = open_source(
-                storage, tag, self.settings, names=dict(look.names), notes=self.notes, factor=look.factor
-            )
+            source = open_source(storage, tag, self.settings, names=dict(look.names), factor=look.factor)
         with self._opening:
             known = self._sources.get(key)
             if known is None or known.tag != tag:

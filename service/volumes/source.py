@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,27 +12,18 @@ import xarray as xr
 from models.blocks import parse_boundary
 from service.formats.grid import AXES
 from service.formats.survey import COMPONENTS, TIME, Found, find_velocity, to_float32
-from service.problems import Problem, StoppedError, invalid_field, malformed, too_large
+from service.problems import Problem, invalid_field, malformed, too_large
 from service.volumes.checked_store import CheckedStore
-from service.volumes.files import write_whole
 from service.volumes.storage import reaching
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from models.blocks import Block, Boundaries, Plan
     from service.settings import Settings
     from service.volumes.storage import Storage
-
-    Scale = tuple[NDArray[np.float32], np.float32]
-
-
-# Cells of one component that are read at a time for the moments.
-SLAB: Final = 1 << 22
 
 
 @dataclass
@@ -47,7 +35,6 @@ class OpenVolume:
         tag: other content, other tag.
         dataset: as it is stored: times are numbers, nothing is scaled.
         found: its velocity.
-        notes: folder where its moments are kept; None keeps them in memory alone.
     """
 
     name: str
@@ -55,8 +42,6 @@ class OpenVolume:
     dataset: xr.Dataset
     found: Found
     settings: Settings
-    notes: Path | None = None
-    scales: dict[tuple[int, int], Scale] = field(default_factory=dict)
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -108,47 +93,6 @@ class OpenVolume:
         """A block with its halo, (level, 3, z, y, x); see ``read`` for errors."""
         return layout.assemble(lambda z, y, x: self.read(levels, z, y, x), block)
 
-    def scale(self, levels: range, stopped: threading.Event | None = None) -> Scale:
-        """Mean velocity and rms of all components about it, over levels and cells; see ``read`` for errors.
-
-        Found once, in one pass through slabs of the volume, and kept.
-
-        Raises:
-            StoppedError: soon after the event was set.
-        """
-        key = (levels.start, levels.stop)
-        if key not in self.scales:
-            note = self.notes / f"{self.tag[:32]}-{levels.start}-{levels.stop}.json" if self.notes else None
-            try:
-                mean, rms = json.loads(note.read_bytes()) if note else self._measure(levels, stopped)
-            except (OSError, ValueError, TypeError):
-                mean, rms = self._measure(levels, stopped)
-                if note:
-                    with suppress(OSError):  # it can be found again
-                        write_whole(note, json.dumps([mean, rms]).encode())
-            self.scales[key] = np.array(mean, np.float32), np.float32(rms)
-        return self.scales[key]
-
-    def _measure(self, levels: range, stopped: threading.Event | None) -> tuple[list[float], float]:
-        depth, height, width = self.cells
-        rows = min(height, max(1, SLAB // width))
-        planes = max(1, SLAB // (rows * width))
-        count, mean, squares = 0, np.zeros(3), np.zeros(3)
-        for level, z, y in itertools.product(levels, range(0, depth, planes), range(0, height, rows)):
-            if stopped is not None and stopped.is_set():
-                raise StoppedError
-            where = slice(z, min(z + planes, depth)), slice(y, min(y + rows, height)), slice(0, width)
-            slab = self.read(range(level, level + 1), *where)[0]
-            # Chan, Golub & LeVeque, Am. Stat. 37, 1983: two sets of samples put together.
-            more = slab[0].size
-            part = slab.mean(axis=(1, 2, 3), dtype=np.float64)
-            spread = np.square(slab - part[:, None, None, None]).sum(axis=(1, 2, 3))
-            gap = part - mean
-            squares += spread + gap**2 * (count * more / (count + more))
-            mean += gap * (more / (count + more))
-            count += more
-        return mean.tolist(), float(np.sqrt(squares.mean() / count))
-
 
 def open_source(
     storage: Storage,
@@ -156,7 +100,6 @@ def open_source(
     settings: Settings,
     *,
     names: Mapping[str, str] | None = None,
-    notes: Path | None = None,
     factor: int = 1,
 ) -> OpenVolume:
     """Open a Zarr group, v2 or v3, and look at its velocity.
@@ -166,7 +109,6 @@ def open_source(
         tag: of its content.
         settings: for what is allowed.
         names: what variables and dims are to be called, by what they are called.
-        notes: see [`OpenVolume`][service.volumes.source.OpenVolume].
         factor: how much finer than a coarse volume it is.
 
     Raises:
@@ -201,7 +143,7 @@ def open_source(
         raise invalid_field(field=TIME, value="empty", expected="at least one level")
     if math.prod(found.cells) > most:
         raise too_large(field="shape", value=list(found.cells), limit=f"{most} cells")
-    return OpenVolume(storage.name, tag, dataset, found, settings, notes)
+    return OpenVolume(storage.name, tag, dataset, found, settings)
 
 
 def _renamed(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:

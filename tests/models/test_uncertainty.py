@@ -38,19 +38,19 @@ def coarse() -> Tensor:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_error_turns_scales_and_sees_no_boost(architecture: Architecture, coarse: Tensor) -> None:
     model = predicting(architecture)
-    error = model(coarse, EVERYWHERE, error=True)[:, 3]
+    error = model.with_error(coarse, EVERYWHERE)[:, 3]
     assert error.std() > 0.01 * error.mean() > 0
     boost = torch.tensor([3.0, -7.0, 100.0], dtype=coarse.dtype)[:, None, None, None]
-    assert torch.allclose(model(2.5 * coarse + boost, EVERYWHERE, error=True)[:, 3], 2.5 * error, rtol=1e-11)
+    assert torch.allclose(model.with_error(2.5 * coarse + boost, EVERYWHERE)[:, 3], 2.5 * error, rtol=1e-11)
     for matrix in group(architecture.group).matrices[::5]:
-        turned = model(rotate_vector(coarse, matrix), EVERYWHERE, error=True)[:, 3]
+        turned = model.with_error(rotate_vector(coarse, matrix), EVERYWHERE)[:, 3]
         assert torch.allclose(turned, rotate_scalar(error, matrix), rtol=1e-11)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_asking_for_the_error_changes_no_answer(architecture: Architecture, coarse: Tensor) -> None:
     model = predicting(architecture)
-    assert torch.equal(model(coarse, EVERYWHERE, error=True)[:, :3], model(coarse, EVERYWHERE))
+    assert torch.equal(model.with_error(coarse, EVERYWHERE)[:, :3], model(coarse, EVERYWHERE))
 
 
 def test_blocks_predict_the_error_of_the_whole() -> None:
@@ -63,13 +63,13 @@ def test_blocks_predict_the_error_of_the_whole() -> None:
 
 def test_a_constant_field_has_no_error() -> None:
     constant = torch.full((1, 1, 3, 4, 4, 4), 7.0, dtype=torch.float64)
-    answer = predicting(ARCHITECTURES[0])(constant, EVERYWHERE, error=True)
+    answer = predicting(ARCHITECTURES[0]).with_error(constant, EVERYWHERE)
     assert torch.equal(answer[:, 3], torch.zeros_like(answer[:, 3]))
 
 
 def test_a_model_without_a_head_says_so() -> None:
     with pytest.raises(ValueError, match="trilinear model does not predict its error"):
-        SuperResolution()(torch.zeros(1, 1, 3, 3, 3, 3), EVERYWHERE, error=True)
+        SuperResolution().with_error(torch.zeros(1, 1, 3, 3, 3, 3), EVERYWHERE)
 
 
 def test_a_stored_model_keeps_its_head(tmp_path: Path, coarse: Tensor) -> None:
@@ -78,7 +78,7 @@ def test_a_stored_model_keeps_its_head(tmp_path: Path, coarse: Tensor) -> None:
     card = catalogue.save(model, describe(model, flow="isotropic"))
     again = catalogue.load(card.name)
     single = coarse.float()
-    assert torch.equal(again(single, EVERYWHERE, error=True), model.frozen()(single, EVERYWHERE, error=True))
+    assert torch.equal(again.with_error(single, EVERYWHERE), model.frozen().with_error(single, EVERYWHERE))
 
 
 def test_the_best_prediction_is_the_expected_error() -> None:

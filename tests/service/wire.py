@@ -132,12 +132,12 @@ class Gate(SuperResolution):
         self.batches: list[int] = []
         self.blocks: list[float] = []
 
-    def forward(self, coarse: Tensor, mean: Tensor, scale: Tensor, circular: Axes = NOWHERE) -> Tensor:
+    def forward(self, coarse: Tensor, circular: Axes = NOWHERE) -> Tensor:
         self.entered.set()
         assert self.open.wait(PATIENCE_S)
         self.batches.append(len(coarse))
-        self.blocks += mean[:, 0].tolist()
-        return super().forward(coarse, mean, scale, circular)
+        self.blocks += coarse.mean(dim=(1, 2, 3, 4, 5)).tolist()
+        return super().forward(coarse, circular)
 
 
 class Cramped(SuperResolution):
@@ -149,8 +149,8 @@ class Cramped(SuperResolution):
         self.error = error
         self.batches: list[int] = []
 
-    def forward(self, coarse: Tensor, mean: Tensor, scale: Tensor, circular: Axes = NOWHERE) -> Tensor:
+    def forward(self, coarse: Tensor, circular: Axes = NOWHERE) -> Tensor:
         self.batches.append(len(coarse))
         if len(coarse) > self.room:
             raise self.error
-        return super().forward(coarse, mean, scale, circular)
+        return super().forward(coarse, circular)

@@ -231,10 +231,8 @@ def test_a_device_reproduces_a_card(client: TestClient, catalogue: Catalogue) ->
 
 def test_a_device_that_computes_otherwise_is_found_out(serve: Callable[..., TestClient], catalogue: Catalogue) -> None:
     class Coarser(Cramped):
-        def forward(
-            self, coarse: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor, circular: Axes = NOWHERE
-        ) -> torch.Tensor:
-            return 2 * super().forward(coarse, mean, scale, circular)
+        def forward(self, coarse: torch.Tensor, circular: Axes = NOWHERE) -> torch.Tensor:
+            return 2 * super().forward(coarse, circular)
 
     client = serve()
     parts(client).engine.registry._models[LEARNED] = Coarser(99, MemoryError())

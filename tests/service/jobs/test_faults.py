@@ -61,12 +61,12 @@ class Faulty(SuperResolution):
         self.draw, self.share, self.error = draw, share, error
         self.failed = 0
 
-    def forward(self, coarse: Tensor, mean: Tensor, scale: Tensor, circular: Axes = NOWHERE) -> Tensor:
+    def forward(self, coarse: Tensor, circular: Axes = NOWHERE) -> Tensor:
         if self.draw.random() < self.share or not self.failed:
             self.failed += 1
             message = "injected"
             raise self.error(message)
-        return super().forward(coarse, mean, scale, circular)
+        return super().forward(coarse, circular)
 
 
 def idle(client: TestClient) -> None:

@@ -23,7 +23,6 @@ from service.jobs.spec import JobSpec
 from service.problems import Problem
 from service.volumes.blocks import BlockComputer
 from service.volumes.files import write_whole
-from service.volumes.source import OpenVolume
 from service.volumes.view import BlockIndex
 from tests.service.conftest import parts
 from tests.service.orders import LEARNED, ORDER, THREE, Gate, fine, finish, look, order, wanted
@@ -101,35 +100,6 @@ def test_cancelling_stops_and_resuming_goes_on(
     again = order(client)  # everything is there
     assert finish(client, again)["blocks_done"] == 16
     assert parts(client).jobs.runner.executor.computed == 16
-
-
-def test_cancelling_stops_the_pass_through_the_source(
-    client: TestClient, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The mean and rms are found in one pass, which is long for a large volume: one slab is finished, not all eight."""
-    monkeypatch.setattr("service.volumes.source.SLAB", 64)
-    velocity = noise(3, 8, 8, 8)
-    send(client, "box", dataset(velocity))
-    read, begun, go_on, reads = OpenVolume.read, threading.Event(), threading.Event(), []
-
-    def held(self: OpenVolume, *where: Any) -> Any:  # noqa: ANN401
-        reads.append(where)
-        begun.set()
-        go_on.wait(PATIENCE_S)
-        return read(self, *where)
-
-    monkeypatch.setattr(OpenVolume, "read", held)
-    job = order(client)
-    assert begun.wait(PATIENCE_S)
-    with ThreadPoolExecutor(1) as other:
-        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
-        time.sleep(0.2)
-        go_on.set()
-        assert cancelling.result().json()["state"] == "cancelled"
-    assert len(reads) == 1
-    client.post(f"/v1/jobs/{job}/resume")
-    finish(client, job)
-    assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
 
 
 def test_events_tell_until_the_end(client: TestClient) -> None:
@@ -395,7 +365,7 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
         open_view(JobSpec(source="box", target="fine", model=LEARNED), service.engine.registry, service.opener),
         service.opener.storages.find("fine"),
     )
-    task = Task.of(view, target, view.source.scale(view.span(place)))
+    task = Task.of(view, target)
     with pytest.raises(Problem, match="it is something else"):
         portal.call(fill_block, task, place)
     assert target.is_free()

@@ -19,8 +19,6 @@ from zarr.storage import MemoryStore
 
 from models.blocks import parse_boundary
 from models.superresolution import upscale
-from service.volumes.source import SLAB, open_source
-from service.volumes.storage import LocalStorage
 from tests.service.conftest import parts
 from tests.service.wire import dataset, noise, send
 from tests.waiting import PATIENCE_S, wait_until
@@ -291,30 +289,6 @@ def test_a_full_disk_is_said(client: TestClient, monkeypatch: pytest.MonkeyPatch
         response = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
     assert response.status_code == 507
     assert client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0").status_code == 200
-
-
-@pytest.mark.parametrize("slab", [1, 7 * 30, SLAB])
-def test_moments_of_a_stream_are_those_of_the_whole(
-    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab: int
-) -> None:
-    monkeypatch.setattr("service.volumes.source.SLAB", slab)
-    velocity = noise(2, 3, 11, 5, 6) + 100
-    dataset(velocity).to_zarr(tmp_path / "a.zarr", consolidated=False)
-    where = LocalStorage("a", tmp_path / "a.zarr")
-    source = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
-    mean, rms = source.scale(range(2))
-    centred = velocity - velocity.mean(axis=(0, 2, 3, 4), dtype=np.float64)[:, None, None, None]
-    np.testing.assert_allclose(mean, velocity.mean(axis=(0, 2, 3, 4), dtype=np.float64), rtol=1e-6)
-    assert float(rms) == pytest.approx(np.sqrt((centred**2).mean()), rel=1e-6)
-    (tmp_path / "a.zarr" / "u" / "c").rename(tmp_path / "gone")
-    again = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
-    assert again.scale(range(2))[1] == rms  # from the note
-    (tmp_path / "gone").rename(tmp_path / "a.zarr" / "u" / "c")
-    (note,) = (tmp_path / "notes").iterdir()
-    note.write_text("")  # as a service leaves it that was killed
-    once_more = open_source(where, "tag", parts(client).settings, notes=tmp_path / "notes")
-    assert once_more.scale(range(2))[1] == rms
-    assert note.read_text()
 
 
 def test_browsers_of_allowed_origins_may_read(serve: Serve, tmp_path: Path) -> None:
