@@ -162,7 +162,7 @@ class Network(nn.Module):
     ) -> Float[Tensor, "batch channels z2 y2 x2"]:
         """The regular features of the trunk, at the coarse grid; see ``forward``."""
         # Channels last: twice as fast on a CPU in bfloat16, where the format of the input is that of all that follows.
-        x = self.lift(coarse.contiguous(memory_format=torch.channels_last_3d), circular)
+        x: Tensor = self.lift(coarse.contiguous(memory_format=torch.channels_last_3d), circular)
         for block in self.trunk:
             x = block(x, circular)
         return x

@@ -19,7 +19,7 @@ from models.networks import Network
 from models.superresolution import SuperResolution
 from training.dataset import Slab
 from training.evaluate import read_symmetry, rounded, samples
-from training.recordings import add_naming, open_dataset
+from training.recordings import add_reading, open_dataset, reading
 from training.train import Recipe, Trainer, fastest_precision, over_trilinear, provenance
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--from", dest="parent", default="equivariant-general-x4", help="a model in the catalogue")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for train")
-    add_naming(parser)
+    add_reading(parser)
     parser.add_argument("--name", required=True, help="of the flow: the model is called FAMILY-NAME-x4")
     parser.add_argument(
         "--family", choices=["conv", "equivariant", "relaxed"], help="default: relaxed, or as the parent"
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     if card.name in catalogue.names() and not args.overwrite:
         message = f"{args.weights} has a model {card.name} already; give another --name, or --overwrite"
         raise ValueError(message)
-    runs = [open_dataset(path, args.flow or args.name, args.boundary) for path in args.data]
+    runs = [open_dataset(path, **{**reading(args), "flow": args.flow or args.name}) for path in args.data]
     learned, kept = parted(runs, model)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(

@@ -60,7 +60,7 @@ def request(
     model: SuperResolution, *shape: int, seed: int = 0, block: int = 4, name: str = "gate", background: bool = False
 ) -> VolumeRequest:
     """A request whose blocks are told apart by their mean velocity."""
-    volume = noise(1, 1, 3, *(shape or (4, 4, 4)), seed=seed) / 100
+    volume = noise(1, 1, 3, *(shape or (4, 4, 4)), seed=seed) / np.float32(100)
     volume += seed - volume.mean(axis=(3, 4, 5), keepdims=True)
     made = VolumeRequest(name, model, volume, PERIODIC, block)
     made.background = background
