@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from models.catalogue import GENERAL, Catalogue
 from models.operators import FACTOR
+from training import external
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.dataset import StoredRun
 from training.evaluate import judge, measure, middle, require_unseen, samples, spread
@@ -217,6 +218,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--flows", nargs="+", choices=HELD_OUT, default=list(HELD_OUT), help="only these (default: all)"
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where runs are kept (default: %(default)s)")
+    parser.add_argument("--external", type=Path, help="a folder of NetCDF files that others simulated, if there is one")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--snapshots", type=int, default=8, help="of each held-out run (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
@@ -231,6 +233,8 @@ def run(args: argparse.Namespace) -> int:
         text, more = chapter(flow, args.weights, args.data, args.snapshots)
         parts.append(text)
         bars |= more
+    if args.external is not None and args.external.is_dir():
+        parts.append(external.chapter(args.external, args.weights))
     text = "\n".join(parts)
     (args.weights / "TABLE.md").write_text(text)
     draw_errors(args.weights / "TABLE.png", bars)

@@ -1,0 +1,90 @@
+"""Models on turbulence that others simulated, for the table: one row a file.
+
+Nothing is trained or tuned on these files. The linear estimator is fitted to the very file that it is judged on: its error
+tells what any linear map from 5^3 coarse cells can reach there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from eddylift import open_volume
+from models.catalogue import GENERAL, Catalogue
+from models.operators import FACTOR
+from training.baselines import LinearEstimator
+from training.evaluate import judge, measure, middle, samples
+from training.recordings import open_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from models.catalogue import Card, HeldOut
+    from models.metrics.compare import Value
+    from training.dataset import Dataset
+
+RATIO = "mae_over_trilinear"
+EXPLANATION = """\
+MAE over trilinear's, mean over the time levels of each file. *Linear* is the least-squares map from 5^3 coarse cells,
+fitted to the file itself; - where it has too few cells for that. Walls that move are given to the models as such.
+"""
+
+
+def open_external(path: Path) -> Dataset:
+    """Open a file whose attribute ``wall_velocity`` tells, in words, of walls along y that move along x."""
+    plain = open_dataset(path, "external")
+    speeds = re.findall(r"u = ([-+]?[\d.]+)", open_volume(path).attrs.get("wall_velocity", ""))
+    if not speeds:
+        return plain
+    low, high = map(float, speeds)
+    z, _, x = plain.boundary
+    return open_dataset(path, "external", f"{z},wall:u={low:g}..{high:g},{x}")
+
+
+def linear_error(fields: Sequence[HeldOut]) -> float | None:
+    """Error of the best linear estimator of some fields on themselves; None if they are too few to fit it."""
+    boundary = fields[0].boundary
+    try:
+        fitted = LinearEstimator((torch.from_numpy(np.array(each.fine)) for each in fields), boundary)
+    except ValueError:
+        return None
+    answers = [fitted(torch.from_numpy(middle(each)), boundary).numpy() for each in fields]
+    return _mean([judge(answer, each)[RATIO] for answer, each in zip(answers, fields, strict=True)])
+
+
+def chapter(folder: Path, weights: Path) -> str:
+    """The table of all NetCDF files of a folder, as Markdown."""
+    catalogue = Catalogue(weights)
+    cards = [catalogue.card(name) for name in catalogue.names()]
+    cards = [card for card in cards if card.factor == FACTOR and card.frames == 1 and card.flow]
+    cards.sort(key=lambda card: (card.flow != GENERAL, str(card.flow), card.family))
+    models = {card.name: catalogue.load(card.name) for card in cards}
+    lines = [
+        f"| file | trilinear's MAE / rms | linear | {' | '.join(map(_title, cards))} |",
+        f"| --- {'| ---: ' * (len(cards) + 2)}|",
+    ]
+    for path in tqdm(sorted(folder.glob("*.nc")), "external"):
+        fields = list(samples(open_external(path)))
+        found = {name: [measure(model, each) for each in fields] for name, model in models.items()}
+        plain = _mean([row["trilinear_mae_over_rms"] for row in next(iter(found.values()))])
+        linear = linear_error(fields)
+        errors = [f"{_mean([row[RATIO] for row in rows]):.3f}" for rows in found.values()]
+        lines.append(f"| {path.stem} | {plain:.4f} | {_shown(linear)} | {' | '.join(errors)} |")
+    return "## Turbulence that others simulated\n\n" + EXPLANATION + "\n" + "\n".join(lines) + "\n"
+
+
+def _title(card: Card) -> str:
+    return card.name.removesuffix(f"-x{FACTOR}")
+
+
+def _shown(error: float | None) -> str:
+    return "-" if error is None else f"{error:.3f}"
+
+
+def _mean(values: Sequence[Value]) -> float:
+    return float(np.mean(np.array(values, np.float64)))
