@@ -1,7 +1,7 @@
 """Models on turbulence that others simulated, for the table: one row a file.
 
-Nothing is trained or tuned on these files. The linear estimator is fitted to the very file that it is judged on: its error
-tells what any linear map from 5^3 coarse cells can reach there.
+Nothing is trained or tuned on these files. The linear estimator is fitted to the very file that it is judged on: its
+error tells what any linear map from 5^3 coarse cells can reach there.
 """
 
 from __future__ import annotations
