@@ -2,7 +2,8 @@
 
 The loss is the mean absolute error of velocity over that of trilinear interpolation, so that all flows count alike.
 AdamW with a cosine schedule after a short warm-up, and an exponential moving average of the weights, which is what is
-kept. A checkpoint is replaced every few minutes; the same command goes on from it.
+kept. A checkpoint is replaced every few minutes; the same command goes on from it, and with more ``--steps`` a training
+that was complete goes on too.
 """
 
 from __future__ import annotations
@@ -198,9 +199,13 @@ class Trainer:
 
     def _resume(self) -> None:
         state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
-        for name, ours in (("architecture", self.architecture.to_dict()), ("recipe", asdict(self.recipe))):
-            if state[name] != ours:
-                message = f"{self.folder} holds a training with {name} {state[name]}, not {ours}; use another --out"
+        longer = {**state["recipe"], "steps": max(self.recipe.steps, state["step"])}
+        for name, ours, theirs in (
+            ("architecture", self.architecture.to_dict(), state["architecture"]),
+            ("recipe", asdict(self.recipe), longer),
+        ):
+            if theirs != ours:
+                message = f"{self.folder} holds a training with {name} {theirs}, not {ours}; use another --out"
                 raise ValueError(message)
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])

@@ -221,9 +221,19 @@ def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path
 
 
 def test_another_recipe_is_refused(run: StoredRun, tmp_path: Path) -> None:
-    Trainer(SMALL, Recipe(2), [run], tmp_path / "out").save()
-    with pytest.raises(ValueError, match="use another --out"):
-        Trainer(SMALL, Recipe(3), [run], tmp_path / "out")
+    trainer = Trainer(SMALL, Recipe(2), [run], tmp_path / "out")
+    trainer.run()
+    for other in (Recipe(2, seed=1), Recipe(1)):
+        with pytest.raises(ValueError, match="use another --out"):
+            Trainer(SMALL, other, [run], tmp_path / "out")
+
+
+def test_more_steps_continue_a_complete_training(run: StoredRun, tmp_path: Path) -> None:
+    Trainer(SMALL, Recipe(2), [run], tmp_path / "out").run()
+    longer = Trainer(SMALL, Recipe(4), [run], tmp_path / "out")
+    assert longer.step == 2
+    longer.run()
+    assert len(longer.losses) == longer.step == 4
 
 
 def test_fastest_precision_is_one_of_both() -> None:
