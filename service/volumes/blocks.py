@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from service.engine.inference import BlockRequest
-from service.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from models.superresolution import SuperResolution
     from service.engine.engine import Engine
-    from service.volumes.source import OpenVolume
+    from service.runtime.threads import Threads
     from service.volumes.view import BlockIndex, View
 
 

@@ -85,4 +85,4 @@ def build_opener(settings: Settings) -> VolumeOpener:
     """An opener of volumes in the data folder, and in the buckets of the settings."""
     uploads = UploadStore(settings.data / "volumes", settings.spare_bytes)
     storages = Storages(uploads, settings.data / "scratch", settings)
-    return VolumeOpener(storages, settings.data / "moments", settings)
+    return VolumeOpener(storages, settings)
