@@ -1,0 +1,77 @@
+"""An error head learns how far off a network is, leaves its answers as they are, and its card says how to read it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from models.catalogue import Catalogue, describe
+from models.layers import EVERYWHERE
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution
+from tests.training.test_train import store
+from training.__main__ import main
+from training.samples import Source
+from training.uncertainty import predicted_and_found
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "equivariant-isotropic-x4"
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    torch.manual_seed(0)
+    made = Catalogue(tmp_path / "weights")
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1)))
+    made.save(model, describe(model, flow="isotropic"))
+    return made
+
+
+def learn(catalogue: Catalogue, data: Path, steps: int) -> None:
+    options = ["--models", NAME, "--data", str(data), "--weights", str(catalogue.folder), "--steps", str(steps)]
+    assert main(["uncertainty", *options, "--rate", "0.03", "--threads", "1"]) == 0
+
+
+def test_predicted_errors_come_to_agree_with_those_found(tmp_path: Path, catalogue: Catalogue) -> None:
+    run = store(tmp_path / "data", 1)
+    coarse = torch.randn(1, 1, 3, 4, 4, 4)
+    before = catalogue.load(NAME)(coarse, EVERYWHERE)
+
+    def departure() -> float:
+        model = catalogue.load(NAME)
+        source = Source([run], halo=model.halo, factor=4, augment=False, device="cpu", seed=0)
+        (samples,) = source.validation().values()
+        predicted, found = predicted_and_found(model, samples[0])
+        return abs(float(predicted.mean() / found.mean()) - 1)
+
+    learn(catalogue, run.folder, 1)
+    untrained = departure()
+    learn(catalogue, run.folder, 60)
+    assert departure() < min(0.15, untrained)
+    assert torch.equal(catalogue.load(NAME)(coarse, EVERYWHERE), before)
+    quantiles = catalogue.card(NAME).uncertainty["quantiles"]
+    assert 0 < quantiles["0.5"] < 1 < quantiles["0.9"] < 5
+
+
+def test_evaluation_tells_how_good_the_prediction_is(tmp_path: Path, catalogue: Catalogue) -> None:
+    learn(catalogue, store(tmp_path / "data", 1).folder, 60)
+    held_out = store(tmp_path / "data", 2).folder
+    assert main(["evaluate", "--data", str(held_out), "--weights", str(catalogue.folder), "--models", NAME]) == 0
+    (measured,) = catalogue.card(NAME).measured
+    assert measured["error_predicted_over_found"]["mean"] == pytest.approx(1, abs=0.3)
+    assert measured["error_coverage_50"]["mean"] == pytest.approx(0.5, abs=0.15)
+    assert measured["error_coverage_90"]["mean"] == pytest.approx(0.9, abs=0.1)
+    assert -1 <= measured["error_rank_correlation"]["mean"] <= 1
+
+
+def test_interpolation_cannot_learn_its_error(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--models", "trilinear-x4", "--data", str(store(tmp_path / "data", 1).folder)]
+    with pytest.raises(SystemExit):
+        main(["uncertainty", *options, "--weights", str(catalogue.folder)])
+    assert "trilinear-x4 has no network" in capsys.readouterr().err
