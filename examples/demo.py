@@ -92,7 +92,7 @@ def upscale_with_all(
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     answers = {}
     for family in FAMILIES:
-        name = "trilinear-x4" if family == "trilinear" else f"{family}-isotropic-x4"
+        name = "trilinear-x4" if family == "trilinear" else f"{family}-general-x4"
         with console.status(f"{name} ..."):
             began = time.perf_counter()
             answers[family] = client.upscale(coarse, model=name, boundary="periodic")

@@ -166,8 +166,8 @@ def test_a_batch_of_as_many_cells_as_there_is_room_for_fits(catalogue: Catalogue
         coarse = torch.zeros(blocks, model.frames, 3, 12, 12, 12)
         with torch.inference_mode():
             taken = CPU.peak(lambda coarse=coarse: model(coarse, EVERYWHERE))  # type: ignore[misc] # noqa: B023
-        # The narrower a block, the more of its memory is a halo.
-        assert taken == pytest.approx(PORTION * Small.free, rel=0.1)
+        # The narrower a block, the more of its memory is a halo: the estimate, from wider ones, errs to the safe side.
+        assert 0.8 < taken / (PORTION * Small.free) < 1.05
 
 
 def test_batches_heed_the_room(serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
