@@ -6,6 +6,7 @@ A request goes down through the rooms in this order: `api`, `jobs`, `volumes`, `
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -59,9 +60,7 @@ def build(settings: Settings) -> Services:
     metrics = Metrics()
     threads = Threads(settings.readers)
     engine = build_engine(settings, metrics, threads)
-    lifecycle = Lifecycle(
-        metrics, alive=lambda: engine.batcher.alive, seconds_left=lambda: engine.registry.seconds_left
-    )
+    lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
     opener = build_opener(settings)
     blocks = BlockComputer(engine, threads)
     kept = DiskCache(settings.data / "views", settings.view_bytes, settings.spare_bytes)
@@ -122,26 +121,35 @@ def _build_executor(settings: Settings, blocks: BlockComputer, opener: VolumeOpe
 
 @asynccontextmanager
 async def _running(services: Services) -> AsyncIterator[None]:
-    """Start what computes, and end it. Probes are answered while models load; what needs them is refused."""
+    """Start what computes, and end it. The service is ready with its first model, and loads the others meanwhile."""
     loop = asyncio.get_running_loop()
-    engine, lifecycle = services.engine, services.lifecycle
+    engine, lifecycle, ending = services.engine, services.lifecycle, threading.Event()
 
-    def prepare() -> None:
+    def limit_threads() -> None:
         if services.settings.threads:
             torch.set_num_threads(services.settings.threads)
-        engine.registry.warm()
-        services.sandbox.warm()
-        loop.call_soon_threadsafe(lifecycle.started)
 
-    engine.batcher.start(prepare)
+    def load() -> None:
+        limit_threads()
+        for _ in engine.registry.warm():
+            if ending.is_set():
+                return
+            loop.call_soon_threadsafe(lifecycle.started)
+        services.sandbox.warm()
+
+    engine.batcher.start(limit_threads)
+    loader = threading.Thread(target=load, name="loader", daemon=True)
+    loader.start()
     services.uploads.tidy()
     services.jobs.start()
     try:
         yield
     finally:
+        ending.set()
         lifecycle.stopped()
         await services.jobs.close()
         await services.jobs.runner.executor.close()
+        await asyncio.to_thread(loader.join)
         await asyncio.to_thread(engine.batcher.close)
         await asyncio.to_thread(services.sandbox.close)
 

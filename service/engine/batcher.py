@@ -68,6 +68,7 @@ class Batcher:
         # Cells computed while the background waited, that it has had nothing for yet.
         self._owed = 0
         self._in_flight: deque[InFlightBatch] = deque()
+        self._tasks: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._cells = 0
         self._closed = False
@@ -80,6 +81,12 @@ class Batcher:
         """Start the thread; ``prepare`` is the first thing that it runs, with the device to itself."""
         self._thread = threading.Thread(target=self._run, args=(prepare,), name="device", daemon=True)
         self._thread.start()
+
+    def when_idle(self, task: Callable[[], None]) -> None:
+        """Run a task on the thread that computes, as soon as nothing waits and the device is idle."""
+        with self._changed:
+            self._tasks.append(task)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Finish the batches at hand, fail what still waits, and end the thread."""
@@ -154,13 +161,18 @@ class Batcher:
                 yield batch
             elif self._in_flight:
                 self._land()
+            elif self._tasks and not self._closed:
+                try:
+                    self._tasks.popleft()()
+                except Exception:  # it concerns nobody who waits
+                    logger.exception("a task for an idle device failed")
             else:
                 return
 
     def _next_batch(self) -> tuple[BatchKey, list[QueuedBlock]] | None:
         """Wait for a batch to fill, or for its first block to have waited long enough.
 
-        None once closed, and instead of waiting while the device has a batch.
+        None once closed, and instead of waiting while the device has a batch or there is a task to run.
         """
         with self._changed:
             while not self._closed:
@@ -174,7 +186,7 @@ class Batcher:
                     left = head.submitted + self.limits.wait_s - time.monotonic()
                     if ready >= size or left <= 0:
                         return key, self._take(line, key, size)
-                if self._in_flight:
+                if self._in_flight or (self._tasks and left is None):
                     break
                 self._changed.wait(left)
         return None

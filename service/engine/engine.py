@@ -169,4 +169,5 @@ def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engi
         queue_cells=settings.max_queue_cells,
     )
     batcher = Batcher(device, limits, metrics, registry.room)
+    registry.when_idle = batcher.when_idle
     return Engine(registry, batcher, threads, block=settings.block, deadline_s=settings.request_deadline_s)

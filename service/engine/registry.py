@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -14,10 +13,12 @@ from models.catalogue import Card, UnknownModelError
 from models.layers import EVERYWHERE
 from models.metrics.report import report
 from models.superresolution import upscale
-from service.engine.scores import close
+from service.engine.scores import TRILINEAR, close
 from service.problems import Problem, unknown_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from models.catalogue import Catalogue, HeldOut
     from models.layers import Precision
     from models.superresolution import SuperResolution
@@ -71,7 +72,7 @@ class ModelRegistry:
         precisions: of the models that are loaded.
         warnings: what is wrong with models that are served all the same.
         room: coarse cells of a model that fit the memory at a time, halos included, where that is known.
-        seconds_left: until ``warm`` has loaded the rest, if each takes as long as those before; 0 while nothing tells.
+        when_idle: calls a function while nothing else is computed; at once, unless told otherwise.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class ModelRegistry:
         self.precisions: dict[str, Precision] = {}
         self.warnings: dict[str, str] = {}
         self.room: dict[str, int] = {}
-        self.seconds_left = 0.0
+        self.when_idle: Callable[[Callable[[], None]], None] = lambda function: function()
         self._cards: dict[str, Card] = {}
         self._models: dict[str, SuperResolution] = {}
         self._loading = threading.Lock()
@@ -115,24 +116,33 @@ class ModelRegistry:
         return found
 
     def get(self, name: str) -> SuperResolution:
-        """A model on its device; the first call loads, certifies and measures it, and raises what ``load`` does."""
+        """A model on its device; the first call loads and certifies it, and raises what ``load`` does."""
+        if name in self._models:
+            return self._models[name]
         with self._loading:
             if name not in self._models:
                 model = self._load(name)
-                self._measure(name, model)
+                self.when_idle(lambda: self._measure(name, model))
                 self._models[name] = model
             return self._models[name]
 
-    def warm(self) -> None:
-        """Load every model. One that cannot be loaded is left out, not the others with it."""
-        names, began = self.catalogue.names(), time.monotonic()
+    def warm(self) -> Iterator[str]:
+        """Load every model, one at each step. One that cannot be loaded is left out, not the others with it.
+
+        Yields:
+            The name of a model that is loaded.
+        """
+        # The quickest first.
+        names = sorted(self.catalogue.names(), key=lambda name: name != TRILINEAR)
         for done, name in enumerate(names, 1):
             try:
                 self.get(name)
             except Exception as error:
                 logger.exception("%s cannot be served", name)
                 self.failures[name] = str(error)
-            self.seconds_left = (time.monotonic() - began) / done * (len(names) - done)
+            else:
+                logger.info("%s is loaded: %d of %d models", name, done, len(names))
+                yield name
 
     def _load(self, name: str) -> SuperResolution:
         """A model in the first precision that it is certified in; in float32 if there is none."""

@@ -18,21 +18,20 @@ class Lifecycle:
     Args:
         metrics: that say so, too.
         alive: whether the thread that computes is alive.
-        seconds_left: until the models are loaded, as far as that is known.
 
     Attributes:
-        warm: whether the models have been loaded.
+        warm: whether a model has been loaded; the others are loaded meanwhile, or when they are first asked for.
         leaving: whether the service is shutting down, and admits nothing more.
         on_leave: what is called first when it shuts down.
     """
 
-    def __init__(self, metrics: Metrics, *, alive: Callable[[], bool], seconds_left: Callable[[], float]) -> None:
+    def __init__(self, metrics: Metrics, *, alive: Callable[[], bool]) -> None:
         self.warm = False
         self.leaving = False
         self.on_leave: list[Callable[[], Awaitable[None]]] = []
         self._metrics = metrics
         self._alive = alive
-        self._seconds_left = seconds_left
+        self._on_ready: list[Callable[[], None]] = []
 
     @property
     def ready(self) -> bool:
@@ -43,8 +42,8 @@ class Lifecycle:
         """Refuse what cannot be computed now."""
         if not self.ready:
             self.require_staying()
-            detail = "the models are not warm yet"
-            raise unready(detail, self._seconds_left())
+            detail = "no model is loaded yet"
+            raise unready(detail)
 
     def require_staying(self) -> None:
         """Refuse what another replica, or the next process, had better do."""
@@ -53,9 +52,18 @@ class Lifecycle:
             raise unready(detail)
 
     def started(self) -> None:
-        """The models are loaded."""
+        """A model is loaded."""
         self.warm = True
         self._metrics.ready.set(1)
+        for function in self._on_ready:
+            function()
+        self._on_ready.clear()
+
+    def when_ready(self, function: Callable[[], None]) -> None:
+        """Call a function once a model is loaded."""
+        self._on_ready.append(function)
+        if self.warm:
+            self.started()
 
     def stopped(self) -> None:
         """Nothing is computed any more."""

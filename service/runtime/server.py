@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from service.runtime.lifecycle import Lifecycle
+
+
+logger = logging.getLogger("service")
 
 
 class Server(uvicorn.Server):
@@ -37,6 +41,14 @@ class Server(uvicorn.Server):
         """See uvicorn."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn; says where the service is ready as soon as it is."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            self.lifecycle.when_ready(lambda: logger.info("ready on %s", address))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See uvicorn, and the class above."""

@@ -57,7 +57,7 @@ def serve(catalogue: Catalogue) -> Iterator[Serve]:
         def start(weights: Path = catalogue.folder, **settings: Any) -> TestClient:  # noqa: ANN401 passed on to Settings
             app = create_app(Settings(weights=weights, device="cpu", threads=1, **{"warm_readers": 0, **settings}))
             client = running.enter_context(TestClient(app, raise_server_exceptions=False))
-            wait_until(lambda: client.get("/health/ready").is_success)
+            wait_until(lambda: client.get("/health/ready").is_success and is_loaded(client))
             return client
 
         yield start
@@ -68,7 +68,7 @@ def client(catalogue: Catalogue) -> Iterator[TestClient]:
     """A service that all tests share which leave it as it was."""
     app = create_app(Settings(weights=catalogue.folder, device="cpu", threads=1))
     with TestClient(app, raise_server_exceptions=False) as shared:
-        wait_until(lambda: shared.get("/health/ready").is_success)
+        wait_until(lambda: shared.get("/health/ready").is_success and is_loaded(shared))
         yield shared
 
 
@@ -81,3 +81,9 @@ def parts(client: TestClient) -> Services:
 def serve_as_trilinear(client: TestClient, model: SuperResolution) -> None:
     """Serve another model under the name ``trilinear-x4``."""
     parts(client).engine.registry._models["trilinear-x4"] = model
+
+
+def is_loaded(client: TestClient) -> bool:
+    """Whether all models have been loaded and measured; the first of them makes a service ready."""
+    registry = parts(client).engine.registry
+    return registry.catalogue.names() == sorted({*registry.room, *registry.failures})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from itertools import count
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +49,7 @@ def altered(catalogue: Catalogue, tmp_path: Path) -> Catalogue:
 
 def registry(catalogue: Catalogue, precision: Precision, device: Device = CPU) -> ModelRegistry:
     made = ModelRegistry(catalogue, device, precision)
-    made.warm()
+    assert list(made.warm())
     assert not made.failures
     return made
 
@@ -114,21 +112,23 @@ def test_a_precision_that_the_device_lacks_is_not_served(catalogue: Catalogue, m
     assert made.warnings[LEARNED].endswith("no kernel for bfloat16")
 
 
-def test_how_long_loading_takes_is_told(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that fails counts as well."""
-    made, told = ModelRegistry(catalogue, CPU), []
-    monkeypatch.setattr("service.engine.registry.time", SimpleNamespace(monotonic=count(100.0, 2.0).__next__))
+def test_models_are_loaded_one_by_one_the_quickest_first(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that fails holds up no other."""
+    made = ModelRegistry(catalogue, CPU)
+    load = made._load
 
-    def load(name: str) -> None:
-        told.append(made.seconds_left)
+    def fail(name: str) -> SuperResolution:
         if name == UNMEASURED:
             raise RuntimeError(name)
+        return load(name)
 
-    monkeypatch.setattr(made, "get", load)
-    made.warm()
-    left = len(catalogue.names())
-    assert told == [0.0, *(2.0 * n for n in range(left - 1, 0, -1))]
-    assert made.seconds_left == 0
+    monkeypatch.setattr(made, "_load", fail)
+    caplog.set_level("INFO", "service.engine")
+    assert list(made.warm()) == ["trilinear-x4", LEARNED]
+    assert "trilinear-x4 is loaded: 1 of 3 models" in caplog.messages
+    assert made.failures == {UNMEASURED: UNMEASURED}
 
 
 def test_a_consistency_that_breaks_is_a_fault(catalogue: Catalogue) -> None:
