@@ -8,11 +8,13 @@ import logging
 import math
 import signal
 import sys
+import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from service.api.auth import Scope
     from service.settings import Settings
@@ -46,6 +48,25 @@ def reachable(host: str) -> bool:
         return host != "localhost"
 
 
+def require_writable(folder: Path) -> None:
+    """See that a folder can be written, which is made if it is not there.
+
+    Raises:
+        SettingError: if it cannot.
+    """
+    from service.settings import SettingError  # noqa: PLC0415 as below
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        message = (
+            f"EDDYLIFT_DATA is {folder}, where volumes and jobs are stored, and cannot be written: {error.strerror}"
+        )
+        raise SettingError(message) from error
+
+
 def trusting(settings: Settings, host: str) -> Settings:
     """The settings of a service that listens on a host: on loopback only, it has no names but those that are set."""
     if settings.trusted_hosts is None and not reachable(host):
@@ -56,14 +77,21 @@ def trusting(settings: Settings, host: str) -> Settings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
     # Not at the top: the processes that read foreign bodies start from this file too, and need none of it.
-    from service.api.auth import TokensError  # noqa: PLC0415
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from service.settings import SettingError  # noqa: PLC0415
 
     options = parse(arguments)
     try:
         if options.command == "token":
             return make(options.name, options.scope)
         return serve(options.host, options.port)
-    except TokensError as error:
+    except ValidationError as error:
+        for each in error.errors():
+            name = f"EDDYLIFT_{'.'.join(map(str, each['loc']))}".upper()
+            sys.stderr.write(f"error: {name} is {each['input']!r}: {each['msg']}\n")
+        return 2
+    except SettingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
 
@@ -82,7 +110,8 @@ def serve(host: str, port: int) -> int:
     """Serve on an address.
 
     Raises:
-        TokensError: if others reach the address and nothing says whether they may use the service.
+        SettingError: if something that is set cannot be used; TokensError if others reach the address and nothing says
+            whether they may use the service.
     """
     import uvicorn  # noqa: PLC0415
 
@@ -109,6 +138,7 @@ def serve(host: str, port: int) -> int:
                 "listening on %s without tokens: anyone who can reach this address can use the service", host
             )
     settings = trusting(settings, host)
+    require_writable(settings.data)
     # uvicorn hands a SIGTERM on once it has shut down; that is an end as it should be.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = create_app(settings)

@@ -12,6 +12,10 @@ MEBI = 1024**2
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+class SettingError(ValueError):
+    """Something that is set cannot be used here."""
+
+
 class Settings(BaseSettings):
     """Settings of the service, each read from the environment as ``EDDYLIFT_<NAME>``: ``EDDYLIFT_BATCH_WAIT_MS=20``.
 

@@ -16,6 +16,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.errors import HttpProblem, responses
 from service.problems import FieldError
+from service.settings import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ class Token(NamedTuple):
 ANYONE: Final = Token("anyone", "admin")
 
 
-class TokensError(ValueError):
+class TokensError(SettingError):
     """The file of tokens cannot be used."""
 
 

@@ -73,7 +73,7 @@ async def admit(request: Request, services: ServicesDep) -> AsyncIterator[None]:
     """Take a place for a request until its answer has been sent.
 
     Raises:
-        Problem: "unready" until the models are warm, "busy" if all places, or those of this client, are taken.
+        Problem: "unready" until a model is loaded, "busy" if all places, or those of this client, are taken.
     """
     services.lifecycle.require_ready()
     with services.places.take(request.state.client):

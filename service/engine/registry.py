@@ -15,6 +15,7 @@ from models.metrics.report import report
 from models.superresolution import upscale
 from service.engine.scores import TRILINEAR, close
 from service.problems import Problem, unknown_model
+from service.settings import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,10 +53,21 @@ def card_mismatch(model: SuperResolution, card: Card, sample: HeldOut, tolerance
 
 
 def choose(device: str) -> torch.device:
-    """The device that a setting names; ``auto`` is a GPU if there is one."""
+    """The device that a setting names; ``auto`` is a GPU if there is one.
+
+    Raises:
+        SettingError: if there is no such device.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+    try:
+        place = torch.device(device)
+        if place.type == "cuda":
+            torch.cuda.get_device_properties(place)
+    except (AssertionError, RuntimeError) as error:  # no such word, no CUDA in PyTorch, no driver, no such GPU
+        message = f"EDDYLIFT_DEVICE is {device}, which is not here: {str(error).splitlines()[0]}"
+        raise SettingError(message) from error
+    return place
 
 
 class ModelRegistry:

@@ -66,7 +66,9 @@ class Metrics:
             "eddylift_job_failures", "Jobs that failed, by kind of problem.", ["kind"], registry=to
         )
         self.event_streams = Gauge("eddylift_event_streams", "Clients that watch a job.", registry=to)
-        self.ready = Gauge("eddylift_ready", "1 once the models are warm.", registry=to)
+        self.ready = Gauge(
+            "eddylift_ready", "1 while the service can compute, which it can once a model is loaded.", registry=to
+        )
         ProcessCollector(registry=to)
         # Alerts compare with what was before, so that these must be there before the first of their kind.
         for counter in (self.errors, self.job_failures):

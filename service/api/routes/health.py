@@ -25,7 +25,10 @@ async def get_live(services: ServicesDep) -> Health:
 
 @router.get("/health/ready", summary="Can it compute?", responses=responses(503))
 async def get_ready(request: Request, services: ServicesDep) -> Health:
-    """200 once the models are warm; to those who may read, with the models that can and cannot be served, and why."""
+    """200 once a model is loaded; to those who may read, with the models that can and cannot be served, and why.
+
+    Other models are loaded meanwhile, or when they are first asked for.
+    """
     services.lifecycle.require_ready()
     if bearer(request) is None:
         return Health(status="ready")

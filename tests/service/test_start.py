@@ -1,0 +1,69 @@
+"""What cannot be used ends the start in a line that names it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+import yaml
+
+from service.__main__ import main
+from service.settings import CHECKOUT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("DEVICE", "abacus", "error: EDDYLIFT_DEVICE is abacus, which is not here: "),
+        ("DEVICE", "cuda:99", "error: EDDYLIFT_DEVICE is cuda:99, which is not here: "),
+        ("MAX_JOBS", "none", "error: EDDYLIFT_MAX_JOBS is 'none': "),
+        ("TOKENS", "/nowhere/tokens", "error: EDDYLIFT_TOKENS: "),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    name: str,
+    value: str,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("EDDYLIFT_DATA", str(tmp_path))
+    monkeypatch.setenv(f"EDDYLIFT_{name}", value)
+    assert main([]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(line)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
+def test_cuda_where_there_is_none_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EDDYLIFT_DATA", str(tmp_path))
+    monkeypatch.setenv("EDDYLIFT_DEVICE", "cuda")
+    assert main([]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_data_folder_that_cannot_be_written_is_found_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDDYLIFT_DATA", str(tmp_path / "file" / "data"))
+    assert main([]) == 2
+    assert re.fullmatch(
+        r"error: EDDYLIFT_DATA is \S+/data, .* cannot be written: Not a directory\n", capsys.readouterr().err
+    )
+
+
+def test_one_healthcheck_that_minds_no_proxy() -> None:
+    image = (CHECKOUT / "Dockerfile").read_text()
+    assert "http.client" in image.split("HEALTHCHECK")[1]
+    services = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
+    assert "healthcheck" not in services["eddylift"]
+    assert "healthcheck" not in services["eddylift-cpu"]
