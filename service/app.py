@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
 
     from service.jobs.executor import Executor
-    from service.volumes.opener import VolumeOpener
 
 
 # Metrics are Prometheus's, and logs say what they say in one place.
@@ -65,7 +64,7 @@ def build(settings: Settings) -> Services:
     blocks = BlockComputer(engine, threads)
     kept = DiskCache(settings.data / "views", settings.view_bytes, settings.spare_bytes)
     chunk_cache = ChunkCache(blocks, kept, threads, settings.view_blocks)
-    executor = _build_executor(settings, blocks, opener, threads)
+    executor = _build_executor(settings, blocks, threads)
     repository = JobRepository(settings.data / "jobs.sqlite")
     runner = JobRunner(
         settings,
@@ -110,9 +109,9 @@ def build(settings: Settings) -> Services:
     )
 
 
-def _build_executor(settings: Settings, blocks: BlockComputer, opener: VolumeOpener, threads: Threads) -> Executor:
+def _build_executor(settings: Settings, blocks: BlockComputer, threads: Threads) -> Executor:
     if not settings.scheduler:
-        return LocalExecutor(blocks, opener, threads)
+        return LocalExecutor(blocks, threads)
     # Dask is large, and most have no cluster.
     from service.jobs.dask_executor import DaskExecutor  # noqa: PLC0415
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response, StreamingResponse
 
 from service.api.errors import HttpProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from fastapi import Request
 
@@ -25,6 +29,8 @@ OBJECT: Final[dict[int | str, dict[str, Any]]] = {
     206: {"description": "A part of the object.", "content": CONTENT},
     304: {"description": "The client has it already."},
 }
+# Bytes of a file that are read at a time.
+PIECE: Final = 1 << 18
 RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -37,14 +43,37 @@ def unchanged(request: Request, etag: str) -> Response | None:
 
 
 def answer_file(request: Request, path: Path) -> Response:
-    """Answer with a file, which is read as it is sent."""
-    if not request.headers.get("range", "bytes=").startswith("bytes="):
-        # A unit that is not known is no range.
-        request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
+    """Answer with a file, which is read as it is sent; one that replaces it meanwhile is another one.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        Problem: 416 if the range lies outside.
+    """
     status = path.stat()
-    etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
-    whole = FileResponse(path, headers=_headers(etag), media_type="application/octet-stream", stat_result=status)
-    return unchanged(request, etag) or whole
+    if response := unchanged(request, _etag(status)):
+        return response
+    if request.method == "HEAD":
+        return head(_etag(status), status.st_size)
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("rb"))
+        status = os.fstat(file.fileno())
+        code, headers, (first, last) = _part(request, _etag(status), status.st_size)
+        headers["Content-Length"] = str(last + 1 - first)
+        opened.pop_all()  # it is closed when it has been sent
+    return StreamingResponse(_pieces(file, first, last + 1), code, headers, "application/octet-stream")
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+
+
+def _pieces(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        while start < stop:
+            piece = file.read(min(PIECE, stop - start))
+            start += len(piece) or stop
+            yield piece
 
 
 def answer(request: Request, content: bytes, etag: str, *, media_type: str = "application/octet-stream") -> Response:
@@ -63,16 +92,21 @@ def answer(request: Request, content: bytes, etag: str, *, media_type: str = "ap
         return response
     if request.method == "HEAD":
         return head(etag, len(content), media_type)
-    headers, status = _headers(etag), 200
+    code, headers, (first, last) = _part(request, etag, len(content))
+    return Response(content[first : last + 1], code, headers, media_type)
+
+
+def _part(request: Request, etag: str, size: int) -> tuple[int, dict[str, str], tuple[int, int]]:
+    """Status and headers of an answer, and the first and last byte of what is asked for."""
+    headers = _headers(etag)
     asked = RANGE.fullmatch(request.headers.get("range", ""))
+    bounds = None
     if asked and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
-        bounds = _bounds(asked[1], asked[2], len(content))
-        if bounds:
-            first, last = bounds
-            status = 206
-            headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-            content = content[first : last + 1]
-    return Response(content, status, headers, media_type)
+        bounds = _bounds(asked[1], asked[2], size)
+    if bounds is None:
+        return 200, headers, (0, size - 1)
+    headers["Content-Range"] = f"bytes {bounds[0]}-{bounds[1]}/{size}"
+    return 206, headers, bounds
 
 
 def head(etag: str, size: int, media_type: str = "application/octet-stream") -> Response:

@@ -185,6 +185,8 @@ def _check_coordinate(dataset: xr.Dataset, axis: str, settings: Settings) -> NDA
     values = _load(coordinate, axis).astype(np.float64)
     if not np.isfinite(values).all():
         raise invalid_field(field=axis, value="not finite", expected="finite coordinates")
+    if len(values) <= 1:
+        return values  # too few cells, which is said of their number
     step = spacing(values)
     steps = np.diff(values)
     if step <= 0:

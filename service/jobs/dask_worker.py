@@ -19,8 +19,9 @@ from service.runtime.metrics import Metrics
 from service.runtime.threads import Threads
 from service.settings import Settings
 from service.volumes.blocks import BlockComputer
+from service.volumes.local_storage import LocalStorage
 from service.volumes.opener import VolumeOpener, build_opener
-from service.volumes.storage import LocalStorage, require_same
+from service.volumes.storage import require_same
 from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ async def fill_block(task: Task, index: BlockIndex) -> None:
     def store() -> None:
         # A job that was cancelled leaves workers behind, and its target may be gone by now.
         require_same(target, view.documents)
-        store_block(view, target, chunks, storages.find(task.source))
+        store_block(target, chunks)
 
     await worker.threads.run(store)
 

@@ -10,7 +10,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Final
 
-from service.jobs.executor import is_stored, require_unchanged
+from service.jobs.executor import is_stored
 from service.problems import Problem
 from service.volumes.view import BlockIndex
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from service.jobs.executor import Executor
     from service.jobs.progress import Progress
     from service.runtime.threads import Threads
-    from service.volumes.source import OpenVolume
     from service.volumes.storage import Storage
     from service.volumes.view import View
 
@@ -32,7 +31,6 @@ RETRY_S: Final = 0.5
 
 async def fill(
     view: View,
-    source: Storage,
     target: Storage,
     *,
     executor: Executor,
@@ -44,7 +42,6 @@ async def fill(
 
     Args:
         view: what the target is to be.
-        source: where the coarse volume is.
         target: where the target is, begun or not.
         executor: computes blocks.
         threads: for looking what is there.
@@ -76,9 +73,8 @@ async def fill(
                 task = group.create_task(compute(index))
                 running.add(task)
                 task.add_done_callback(running.discard)
-    await threads.run(lambda: require_still(source, view.source))
-    await threads.run(target.tidy)
-    target.forget()
+    await threads.run(lambda: view.source.require_unchanged(fresh=True))
+    await threads.run(target.finish)
 
 
 async def _fill_block(executor: Executor, view: View, target: Storage, index: BlockIndex) -> None:
@@ -92,12 +88,6 @@ async def _fill_block(executor: Executor, view: View, target: Storage, index: Bl
             await asyncio.sleep(RETRY_S)
         else:
             return
-
-
-def require_still(storage: Storage, source: OpenVolume) -> None:
-    """Look anew whether a source is what it was, and refuse to go on if it is not."""
-    storage.forget()
-    require_unchanged(storage, source)
 
 
 def block_indices(view: View) -> Iterator[BlockIndex]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.jobs.spec import JobSpec
     from service.runtime.lifecycle import Lifecycle
     from service.runtime.threads import Threads
-    from service.volumes.storage import Storages
+    from service.volumes.storages import Storages
 
 
 logger = logging.getLogger("service.jobs")

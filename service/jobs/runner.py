@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from service.jobs.checks import check, open_reference, open_view
 from service.jobs.compare import compare
-from service.jobs.fill import fill, require_still
+from service.jobs.fill import fill
 from service.problems import Problem, is_out_of_descriptors
 from service.runtime.threads import Threads
 
@@ -109,7 +109,6 @@ class JobRunner:
         target = storages.scratch(job.id) if spec.target is None else storages.find(spec.target)
         await fill(
             view,
-            storages.find(view.source.name),
             target,
             executor=self.executor,
             threads=self._threads,
@@ -130,7 +129,7 @@ class JobRunner:
             threads=self._comparing,
         )
         for source in (view.source, reference):
-            await self._threads.run(lambda source=source: require_still(storages.find(source.name), source))  # type: ignore[misc]
+            await self._threads.run(lambda source=source: source.require_unchanged(fresh=True))  # type: ignore[misc]
         return report
 
     async def _settle(

@@ -1,4 +1,4 @@
-"""A Zarr store that decodes no chunk larger than its array says."""
+"""A Zarr store of which nothing is read that would cost too much."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import zarr
 from zarr.abc.store import RangeByteRequest, Store
 from zarr.storage import WrapperStore
 
-from service.formats.zarr_codecs import Chunks, check_array
 from service.problems import invalid_field, too_large
-from service.volumes.storage import reaching
+from service.volumes.cost import DOCUMENT_BYTES, NAMES, check_arrays
+from service.volumes.s3_storage import reaching
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
+    from service.formats.zarr_codecs import Chunks
     from service.settings import Settings
 
-# Longest coordinate.
-LONGEST: Final = 1 << 20
-DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs"}
+DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 
 class CheckedStore(WrapperStore[Store]):
-    """A store whose chunks are not decoded if they would become larger than their array says.
+    """A store whose documents are not long, and whose chunks are not decoded if they outgrow what their array says.
 
     Attributes:
         name: what the store is called.
@@ -41,26 +42,37 @@ class CheckedStore(WrapperStore[Store]):
             Problem: 413 or 422, naming the array.
         """
         self.chunks = {}
-        root = zarr.open_group(self, mode="r", use_consolidated=False)
-        for name, node in root.members():
+        arrays = {}
+        for name, node in zarr.open_group(self, mode="r", use_consolidated=False).members():
             if not isinstance(node, zarr.Array):
                 raise invalid_field(field=name, value="a group", expected="arrays in the outermost group alone")
-            check_array(name, node, settings.max_volume_cells)
-            chunks = Chunks.of(name, node)
-            if chunks.nbytes > settings.max_decoded_bytes:
-                limit = f"{settings.max_decoded_bytes} bytes"
-                raise too_large(field=name, value=f"in chunks of {chunks.nbytes} bytes", limit=limit)
-            # xarray reads these when it opens a group.
-            if node.ndim == 1 and node.size > LONGEST:
-                raise too_large(field=name, value=f"{node.size} long", limit=f"{LONGEST}")
-            self.chunks[name] = chunks
+            arrays[name] = node
+        self.chunks = check_arrays(arrays, settings)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Names in a folder; what desktops leave there is no part of a group."""
+        found = 0
+        with reaching(self.name):
+            async for name in super().list_dir(prefix):
+                found += 1
+                if found > NAMES:
+                    raise too_large(field="volume", value="more names in a group", limit=f"{NAMES} names")
+                if not name.startswith("."):
+                    yield name
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """The content of a key; see the class."""
+        document = key.rpartition("/")[2] in DOCUMENTS
+        if document and byte_range is None:
+            byte_range = RangeByteRequest(0, DOCUMENT_BYTES + 1)
         with reaching(self.name):
             content = await super().get(key, prototype, byte_range)
-        name, _, rest = key.partition("/")
-        if content is not None and name in self.chunks and rest not in DOCUMENTS:
+        if document:
+            if content is not None and len(content) > DOCUMENT_BYTES:
+                raise too_large(field=key, value="longer", limit=f"{DOCUMENT_BYTES} bytes")
+            return content
+        name = key.partition("/")[0]
+        if content is not None and name in self.chunks:
             if byte_range is None:
                 self.chunks[name].measure(content.to_bytes())
             elif isinstance(byte_range, RangeByteRequest):

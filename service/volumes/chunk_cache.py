@@ -55,13 +55,15 @@ class DiskCache:
         self._total += size - self._sizes.pop(name, 0)
         self._sizes[name] = size
 
-    def get(self, name: str) -> bytes | None:
-        """Content of a file; None if it is not there."""
+    def get(self, name: str, size: int) -> bytes | None:
+        """Content of a file; None if it is not there whole, as a power failure may leave it."""
         path = self.root / name
         try:
             content = path.read_bytes()
             os.utime(path)
         except FileNotFoundError:
+            return None
+        if len(content) != size:
             return None
         with self._changing:
             if name in self._sizes:
@@ -123,7 +125,7 @@ class ChunkCache:
             Problem: as [`BlockComputer.compute`][service.volumes.blocks.BlockComputer.compute] does, and if the disk
                 has no room.
         """
-        stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}"))
+        stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}", view.chunk_bytes))
         if stored is not None:
             return stored
         block = view.fingerprint, index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import shutil
 import time
@@ -13,17 +14,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PART: Final = ".part"
+# Of Linux, linux/fcntl.h and linux/fs.h.
+AT_FDCWD: Final = -100
+RENAME_EXCHANGE: Final = 2
 # Seconds after which what is being written has been left; pauses in a body are shorter.
 STALE_AFTER_S: Final = 3600.0
 
 
-def require_room(folder: Path, spare: int) -> None:
+def require_room(folder: Path, spare: int, size: int = 0) -> None:
     """See that a disk still has bytes to spare.
+
+    Args:
+        folder: on the disk.
+        spare: how many are to be left.
+        size: how many are about to be written.
 
     Raises:
         OSError: if it has not: ENOSPC, as if it were full.
     """
-    if spare and shutil.disk_usage(folder).free < spare:
+    if spare and shutil.disk_usage(folder).free - size < spare:
         raise OSError(errno.ENOSPC, f"less than {spare} bytes of the disk are free, which are spared")
 
 
@@ -47,6 +56,22 @@ def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two paths change places, at once where the system can do so; Python has no call for it.
+
+    Raises:
+        OSError: if they cannot.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE) == 0:
+        return
+    # NFS, for one, cannot.
+    aside = other.with_name(f"{PART}-{uuid.uuid4().hex}")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
 
 
 def is_stale(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from models.blocks import PERIODIC
 from service.problems import invalid_field
 from service.volumes.source import open_source
-from service.volumes.storage import Storages
+from service.volumes.storages import Storages
 from service.volumes.uploads import UploadStore
 from service.volumes.view import View, ViewOptions
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from models.catalogue import Card
     from service.settings import Settings
     from service.volumes.source import OpenVolume
-    from service.volumes.storage import Storage
 
 
 # Opened sources, and views of them, that are kept.
@@ -43,7 +42,8 @@ class VolumeOpener:
         """A volume as a model sees it; reads only what describes it.
 
         Raises:
-            Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model.
+            Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model, 409 if it
+                was changed while it was opened.
         """
         source = self.source(name, look)
         boundary = look.boundary or source.boundary or PERIODIC
@@ -62,23 +62,20 @@ class VolumeOpener:
     def source(self, name: str, look: ViewOptions = ViewOptions()) -> OpenVolume:  # noqa: B008 a tuple
         """An opened volume; see ``view`` for errors."""
         storage = self.storages.find(name)
-        return self._open(storage, storage.tag().digest, look)
-
-    def _open(self, storage: Storage, tag: str, look: ViewOptions) -> OpenVolume:
+        tag = storage.tag().digest
         key = storage.name, look._replace(boundary=None)
         with self._opening:
             source = self._sources.get(key)
         if source is None or source.tag != tag:
             # It may take long, so that others are not kept waiting.
             source = open_source(storage, tag, self.settings, names=dict(look.names), factor=look.factor)
+            source.require_unchanged()
         with self._opening:
-            known = self._sources.get(key)
-            if known is None or known.tag != tag:
-                known = self._sources[key] = source
+            self._sources[key] = source
             self._sources.move_to_end(key)
             while len(self._sources) > OPENED:
                 self._sources.popitem(last=False)
-            return known
+        return source
 
 
 def build_opener(settings: Settings) -> VolumeOpener:

@@ -14,7 +14,8 @@ from service.formats.grid import AXES
 from service.formats.survey import COMPONENTS, TIME, Found, find_velocity, to_float32
 from service.problems import Problem, invalid_field, malformed, too_large
 from service.volumes.checked_store import CheckedStore
-from service.volumes.storage import reaching
+from service.volumes.cost import check_reading
+from service.volumes.s3_storage import reaching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,17 +32,22 @@ class OpenVolume:
     """An opened volume. Reads may run side by side.
 
     Attributes:
-        name: what it is called.
-        tag: other content, other tag.
+        storage: where it is.
+        tag: of what was opened.
         dataset: as it is stored: times are numbers, nothing is scaled.
         found: its velocity.
     """
 
-    name: str
+    storage: Storage
     tag: str
     dataset: xr.Dataset
     found: Found
     settings: Settings
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.storage.name
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -90,8 +96,23 @@ class OpenVolume:
         return np.stack(parts, axis=1)
 
     def block(self, levels: range, layout: Plan, block: Block) -> NDArray[np.float32]:
-        """A block with its halo, (level, 3, z, y, x); see ``read`` for errors."""
-        return layout.assemble(lambda z, y, x: self.read(levels, z, y, x), block)
+        """A block with its halo, (level, 3, z, y, x), all of it of the volume that was opened.
+
+        Raises:
+            Problem: as ``read`` does, and 409 if the volume was changed, so that the block may be of two.
+        """
+        values = layout.assemble(lambda z, y, x: self.read(levels, z, y, x), block)
+        self.require_unchanged()
+        return values
+
+    def require_unchanged(self, *, fresh: bool = False) -> None:
+        """Refuse (409) to go on with a volume that is another one by now.
+
+        Args:
+            fresh: look at it now; else changes that no service made are seen a little later.
+        """
+        if self.storage.tag(fresh=fresh).digest != self.tag:
+            raise Problem("changed", f"{self.name} has changed since it was opened")
 
 
 def open_source(
@@ -143,7 +164,8 @@ def open_source(
         raise invalid_field(field=TIME, value="empty", expected="at least one level")
     if math.prod(found.cells) > most:
         raise too_large(field="shape", value=list(found.cells), limit=f"{most} cells")
-    return OpenVolume(storage.name, tag, dataset, found, settings)
+    check_reading(dataset, found.names, settings)
+    return OpenVolume(storage, tag, dataset, found, settings)
 
 
 def _renamed(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import shutil
 import time
 import uuid
-from contextlib import suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from service.problems import Problem, invalid_field
-from service.volumes.files import PART, is_stale, require_room
+import anyio
+
+from service.problems import Problem, invalid_field, storing
+from service.volumes.content_tag import ContentTag, members, tag_of
+from service.volumes.files import PART, exchange, is_stale, require_room
+from service.volumes.generations import Generations
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 
@@ -23,27 +25,24 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Of a key, between slashes; Zarr v2 has files that begin with a dot.
 SEGMENT: Final = re.compile(r"\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 DEEPEST: Final = 10
-# Seconds for which a volume is not looked at again.
+# Changes made without a service are looked for after this time, and in this share of all time.
 TAG_TTL_S: Final = 0.5
+TAG_SHARE: Final = 0.02
 GONE: Final = ".gone"
+# Threads that write what comes.
+WRITERS: Final = 4
 
 
-class ContentTag(NamedTuple):
-    """What a volume holds, in short.
+class _Listing(NamedTuple):
+    """What a volume held, of which generation it was, and until when that is believed."""
 
-    Attributes:
-        digest: other content, other digest.
-        keys: how many.
-        size: in bytes.
-    """
-
-    digest: str
-    keys: int
-    size: int
+    tag: ContentTag
+    generation: str
+    until: float
 
 
 class UploadStore:
-    """The volumes of a folder.
+    """The volumes of a folder, which services may share.
 
     Args:
         root: the folder, made when something is put into it.
@@ -53,8 +52,9 @@ class UploadStore:
     def __init__(self, root: Path, spare: int = 0) -> None:
         self.root = root
         self.spare = spare
-        self._tags: dict[str, tuple[float, ContentTag]] = {}
-        self._changes: dict[str, int] = {}
+        self.generations = Generations(root)
+        self._listings: dict[str, _Listing] = {}
+        self._writers = anyio.CapacityLimiter(WRITERS)
 
     def names(self) -> list[str]:
         """Names of all volumes, in order."""
@@ -70,13 +70,13 @@ class UploadStore:
         """
         path = self.root / checked_name(name)
         if not path.is_dir():
+            self._listings.pop(name, None)
             raise Problem("unknown-volume", f"there is no volume {name}")
         return path
 
     def keys(self, name: str) -> list[tuple[str, int]]:
         """Keys of a volume in order, and the sizes of their objects; 404 if there is no such volume."""
-        folder = self.path(name)
-        return sorted((os.path.relpath(path, folder), status.st_size) for path, status in _files(str(folder)))
+        return sorted((key, status.st_size) for key, status in members(self.path(name)))
 
     def object(self, name: str, key: str) -> Path:
         """File of a key.
@@ -89,134 +89,160 @@ class UploadStore:
             raise Problem("unknown-key", f"volume {name} has no key {key}")
         return path
 
-    async def put(
-        self, name: str, key: str, pieces: AsyncIterator[bytes], allowed: Callable[[], Awaitable[None]]
-    ) -> bool:
-        """Store what comes under a key, whole or not at all, and tell whether the key is new.
+    @contextmanager
+    def changing(self, name: str, allowed: Callable[[], None] = lambda: None) -> Iterator[Path]:
+        """Change a volume while nobody else does, so that all services know of it; gives its folder.
 
         Args:
             name: of the volume.
+            allowed: raises if it must not be changed, and then it is not.
+
+        Raises:
+            Problem: 503 if somebody else takes too long to change it.
+        """
+        path = self.root / checked_name(name)
+        with self.generations.change(name, allowed):
+            yield path
+
+    @asynccontextmanager
+    async def receive(self, key: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[Path]:
+        """Write what comes into a file, for ``store`` to take; else it is removed.
+
+        Raises:
+            Problem: 507 if there is no room.
+        """
+        part = self.root / f"{PART}-{uuid.uuid4().hex}"
+        try:
+            with storing(key):
+                self.root.mkdir(parents=True, exist_ok=True)
+                with part.open("wb") as file:
+
+                    def write(piece: bytes) -> None:
+                        require_room(self.root, self.spare, len(piece))
+                        file.write(piece)
+
+                    async for piece in pieces:
+                        await anyio.to_thread.run_sync(write, piece, limiter=self._writers)
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+
+    def store(self, part: Path, name: str, key: str, allowed: Callable[[], None]) -> bool:
+        """Make a file the object of a key, and tell whether the key is new.
+
+        Args:
+            part: the file.
+            name: of the volume.
             key: of the object.
-            pieces: its content.
-            allowed: raises if the volume must not change; asked when all has come.
+            allowed: raises if the volume must not change.
 
         Raises:
             Problem: 422 if name or key cannot be, 507 if there is no room.
         """
-        path = self.root / checked_name(name) / checked_key(key)
-        part = self.root / f"{PART}-{uuid.uuid4().hex}"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            require_room(self.root, self.spare)
-            with part.open("wb") as file:
-                async for piece in pieces:
-                    file.write(piece)
-            await allowed()
-            new = not path.exists()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(path)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise invalid_field(
-                field="key", value=key, expected="a key that no other one lies below or above"
-            ) from error
-        except OSError as error:
-            raise Problem("no-room", f"{key} cannot be stored: {error.strerror}") from error
-        finally:
-            part.unlink(missing_ok=True)
-            self.forget(name)
-        return new
+        checked_key(key)
+        with self.changing(name, allowed) as folder:
+            path = folder / key
+            try:
+                new = not path.exists()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(path)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+                expected = "a key that no other one lies below or above"
+                raise invalid_field(field="key", value=key, expected=expected) from error
+            except OSError as error:
+                raise Problem("no-room", f"{key} cannot be stored: {error.strerror}") from error
+            return new
 
     def tidy(self) -> None:
         """Remove what a service left that was killed, and nothing that another one is writing."""
         for left in filter(is_stale, [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+            _remove(left)
 
-    def delete(self, name: str, key: str | None = None) -> None:
+    def delete(self, name: str, key: str | None, allowed: Callable[[], None]) -> None:
         """Drop a key, or a whole volume.
+
+        Args:
+            name: of the volume.
+            key: of the object; None for all of them.
+            allowed: raises if the volume must not change.
 
         Raises:
             Problem: 404 if it is not there.
         """
-        if key is not None:
-            self.object(name, key).unlink(missing_ok=True)
-        else:
+
+        def may() -> None:
+            _ = self.path(name) if key is None else self.object(name, key)
+            allowed()
+
+        with self.changing(name, may) as folder:
+            if key is not None:
+                (folder / key).unlink(missing_ok=True)
+                return
             # Out of sight first, so that no reader sees half of it.
             gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
-            self.path(name).rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-        self.forget(name)
+            folder.rename(gone)
+        _remove(gone)
 
-    def rename(self, name: str, to: str, *, replace: bool = False) -> None:
+    def rename(self, name: str, to: str, allowed: Callable[[], None], *, replace: bool = False) -> None:
         """Give a volume another name; readers of that name see the old volume or the new one, whole.
 
         Args:
             name: of the volume.
             to: its new name.
+            allowed: raises if one of them must not change.
             replace: drop a volume that is called so; else it is kept, and that is refused.
 
         Raises:
             Problem: 404 if there is no such volume, 409 if the new name is taken, 422 if it cannot be one.
         """
-        path, target = self.path(name), self.root / checked_name(to)
+        path, target = self.root / checked_name(name), self.root / checked_name(to)
         if path == target:
             raise invalid_field(field="to", value=to, expected="another name than the volume has")
-        gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
-        if replace:
-            with suppress(FileNotFoundError):
-                target.rename(gone)
-        try:
-            path.rename(target)
-        except OSError as error:
-            raise Problem("taken", f"there is a volume {to} already") from error
-        shutil.rmtree(gone, ignore_errors=True)
-        self.forget(name)
-        self.forget(to)
 
-    def forget(self, name: str) -> None:
-        """Look at a volume anew the next time."""
-        self._changes[name] = self._changes.get(name, 0) + 1
-        self._tags.pop(name, None)
+        def may() -> None:
+            self.path(name)
+            if target.exists() and not replace:
+                raise Problem("taken", f"there is a volume {to} already")
+            allowed()
 
-    def tag(self, name: str) -> ContentTag:
-        """What a volume holds, by the names, sizes and times of its files; half a second old at most."""
-        now, changes = time.monotonic(), self._changes.get(name, 0)
-        looked, tag = self._tags.get(name, (now - 2 * TAG_TTL_S, ContentTag("", 0, 0)))
-        if now - looked > TAG_TTL_S:
-            tag = tag_of(self.path(name))
-            if self._changes.get(name, 0) == changes:
-                self._tags[name] = now, tag
-        return tag
+        first, second = sorted((name, to))  # so that two who rename do not wait for each other
+        with self.changing(first, may), self.changing(second, may):
+            if not target.exists():
+                path.rename(target)
+                return
+            exchange(path, target)
+            gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
+            path.rename(gone)
+        _remove(gone)
 
+    def tag(self, name: str, *, fresh: bool = False) -> ContentTag:
+        """What a volume holds.
 
-def tag_of(folder: Path) -> ContentTag:
-    """See [`UploadStore.tag`][service.volumes.uploads.UploadStore.tag]."""
-    return digested(
-        (os.path.relpath(path, folder), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
-        for path, status in _files(str(folder))
-    )
+        A change that a service made is known at once. One that was made without, in the folder itself, is looked for
+        now and then, or now.
 
+        Args:
+            name: of the volume.
+            fresh: look now.
 
-def digested(objects: Iterable[tuple[str, str, int]]) -> ContentTag:
-    """The tag of objects: each its key, what tells its content from another one, and its size."""
-    digest, keys, size = hashlib.sha256(), 0, 0
-    for key, content, more in sorted(objects):
-        digest.update(f"{key} {content}\n".encode())
-        keys, size = keys + 1, size + more
-    return ContentTag(digest.hexdigest(), keys, size)
+        Raises:
+            Problem: 404 if there is no such volume, 422 if it cannot be read, 503 if it is changed for too long.
+        """
+        generation = self.generations.read(name)
+        path, listing, start = self.path(name), self._listings.get(name), time.monotonic()
+        if fresh or listing is None or listing.generation != generation or listing.until < start:
+            tag = tag_of(path, generation)
+            seconds = time.monotonic() - start
+            listing = _Listing(tag, generation, start + max(TAG_TTL_S, seconds / TAG_SHARE))
+            self._listings[name] = listing
+        return listing.tag
 
 
-def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    # What is removed meanwhile was not there.
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(entry.path)
-                elif not entry.name.startswith(PART):
-                    yield entry.path, entry.stat()
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def checked_name(name: str) -> str:

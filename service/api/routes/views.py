@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,10 +13,15 @@ from service.api.bodies import unless_gone
 from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer, head, unchanged
-from service.problems import Problem, invalid_field
+from service.problems import Problem, invalid_field, unready
 from service.volumes.storage import DOCUMENT
 from service.volumes.view import ViewOptions
 
+if TYPE_CHECKING:
+    from service.api.dependencies import Services
+
+# Views of a volume that is changed while it is read.
+TRIES: Final = 5
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 
 
@@ -62,8 +68,22 @@ async def get_view(request: Request, services: ServicesDep, volume: str, model: 
     dims are to be called. A volume in a bucket that the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
     """
     name, options = _parse(model)
+    for _ in range(TRIES):
+        try:
+            return await _answer(request, services, _address(volume), name, options, key)
+        except Problem as problem:
+            if problem.kind != "changed":
+                raise
+    detail = f"{volume} is being changed"
+    raise unready(detail)
+
+
+async def _answer(
+    request: Request, services: Services, volume: str, model: str, options: ViewOptions, key: str
+) -> Response:
+    """One object of a view of the volume as it is now; refused as "changed" if it does not stay so."""
     view = await services.threads.run(
-        lambda: services.opener.view(_address(volume), services.engine.registry.card(name), options)
+        lambda: services.opener.view(volume, services.engine.registry.card(model), options)
     )
     index = view.index(key)
     if index is None:

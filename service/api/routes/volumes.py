@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -18,7 +20,9 @@ from service.api.responses import OBJECT, answer_file
 from service.api.routing import CheckedRoute
 from service.api.schemas import Keys, Object, Rename, Volume, Volumes
 from service.problems import Problem
+from service.volumes.uploads import checked_key, checked_name
 
+logger = logging.getLogger("service.volumes")
 WRITE = [needs("write")]
 router = APIRouter(
     prefix="/v1/volumes", tags=["volumes"], dependencies=[needs("read")], responses=REFUSALS, route_class=CheckedRoute
@@ -29,13 +33,19 @@ PAGE = 10_000
 
 
 def _describe(services: Services, name: str) -> Volume:
-    tag = services.uploads.tag(name)
-    volume = Volume(name=name, tag=tag.digest, keys=tag.keys, bytes=tag.size)
+    """A volume, or what is wrong with it, whatever that is: it costs nobody else an answer."""
+    services.uploads.path(name)  # it may not be there
+    volume = Volume(name=name, tag="", keys=0, bytes=0)
     try:
+        tag = services.uploads.tag(name)
+        volume = Volume(name=name, tag=tag.digest, keys=tag.keys, bytes=tag.size)
         source = services.opener.source(name)
         boundary = source.boundary
     except Problem as problem:
         return volume.model_copy(update={"problem": problem.detail})
+    except Exception as error:
+        logger.exception("%s cannot be opened", name)
+        return volume.model_copy(update={"problem": f"it cannot be opened: {type(error).__name__}"})
     return volume.model_copy(
         update={
             "variables": list(map(str, source.found.names)),
@@ -46,10 +56,11 @@ def _describe(services: Services, name: str) -> Volume:
     )
 
 
-async def require_idle(services: Services, name: str) -> None:
+def require_idle(services: Services, *names: str) -> None:
     """Refuse (409) to change what a job reads or writes."""
-    if await services.threads.run(lambda: services.jobs.uses(name)):
-        raise Problem("taken", f"a job uses {name}; cancel it first")
+    for name in names:
+        if services.jobs.uses(name):
+            raise Problem("taken", f"a job uses {name}; cancel it first")
 
 
 @router.get("", summary="List the volumes")
@@ -77,18 +88,16 @@ async def get_volume(services: ServicesDep, name: str) -> Volume:
 )
 async def delete_volume(services: ServicesDep, name: str) -> None:
     """Drop a volume with all its keys."""
-    await require_idle(services, name)
-    await services.threads.run(lambda: services.uploads.delete(name))
+    await services.threads.run(lambda: services.uploads.delete(name, None, partial(require_idle, services, name)))
 
 
 @router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(400, 404, 409, 422))
 async def rename_volume(services: ServicesDep, name: str, order: Rename) -> Volume:
     """Give a volume another name, so that what came key by key appears whole, and replaces another one at once."""
-    await require_idle(services, name)
-    await require_idle(services, order.to)
 
     def rename() -> Volume:
-        services.uploads.rename(name, order.to, replace=order.replace)
+        idle = partial(require_idle, services, name, order.to)
+        services.uploads.rename(name, order.to, idle, replace=order.replace)
         return _describe(services, order.to)
 
     return await services.threads.run(rename)
@@ -108,9 +117,12 @@ async def put_key(request: Request, services: ServicesDep, name: str, key: str) 
     Boundaries are taken from the group's attribute `boundary`, such as `periodic,wall,periodic` for z, y, x.
     """
     check_head(request, services.settings.max_body_bytes)
-    await require_idle(services, name)
-    pieces = receive_pieces(request, services.settings)
-    new = await services.uploads.put(name, key, pieces, lambda: require_idle(services, name))
+    checked_name(name)
+    checked_key(key)
+    idle = partial(require_idle, services, name)
+    await services.threads.run(idle)
+    async with services.uploads.receive(key, receive_pieces(request, services.settings)) as part:
+        new = await services.threads.run(lambda: services.uploads.store(part, name, key, idle))
     return Response(status_code=201 if new else 204)
 
 
@@ -150,5 +162,4 @@ async def get_key(request: Request, services: ServicesDep, name: str, key: str) 
 )
 async def delete_key(services: ServicesDep, name: str, key: str) -> None:
     """Drop one object of a volume."""
-    await require_idle(services, name)
-    await services.threads.run(lambda: services.uploads.delete(name, key))
+    await services.threads.run(lambda: services.uploads.delete(name, key, partial(require_idle, services, name)))

@@ -176,7 +176,7 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
         write_whole(path, content, spare)
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.volumes.storage.write_whole", fills_up)
+        patch.setattr("service.volumes.local_storage.write_whole", fills_up)
         job = order(client)
         assert "No space left on device" in finish(client, job, "failed")["detail"]
     computed = parts(client).jobs.runner.executor.computed
@@ -233,7 +233,7 @@ def test_a_source_that_changes_fails_the_job(
     os.utime(path)
     time.sleep(0.6)  # longer than a volume is not looked at again
     gate.open.set()
-    assert "box has changed since the job began" in finish(client, job, "failed")["detail"]
+    assert "box has changed since it was opened" in finish(client, job, "failed")["detail"]
 
 
 def test_a_job_of_what_is_no_more_is_not_resumed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
             go_on.wait(PATIENCE_S)
         write_whole(path, content, spare)
 
-    monkeypatch.setattr("service.volumes.storage.write_whole", slow)
+    monkeypatch.setattr("service.volumes.local_storage.write_whole", slow)
     job = order(client)
     assert writing.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as other:

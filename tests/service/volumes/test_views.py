@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -297,3 +298,15 @@ def test_browsers_of_allowed_origins_may_read(serve: Serve, tmp_path: Path) -> N
     assert allowed.headers["access-control-allow-origin"] == "https://lab.example"
     other = client.get("/v1/models", headers={"Origin": "https://other.example"})
     assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_kept_block_that_was_cut_short_is_computed_again(client: TestClient, tmp_path: Path, left: int) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    path = f"/v1/views/box/{LEARNED}/u/c/0/0/0"
+    whole = client.get(path).content
+    (kept,) = (tmp_path / "data" / "views").glob("*/u/c/0/0/0")
+    os.truncate(kept, left)
+    for computed in (2, 2):
+        assert client.get(path).content == whole
+        assert parts(client).chunk_cache.computed == computed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
 import struct
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numcodecs
@@ -17,12 +19,14 @@ from zarr.storage import MemoryStore
 
 from service.formats.decompressed_size import BrokenChunkError
 from service.formats.zarr_codecs import NOWHERE, Chunks
+from service.problems import Problem
 from service.volumes.chunk_cache import DiskCache
 from service.volumes.files import write_whole
+from service.volumes.uploads import UploadStore
 from tests.service.wire import dataset, noise, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     import xarray as xr
@@ -72,9 +76,8 @@ def test_a_key_is_replaced_and_dropped(client: TestClient) -> None:
 
 def test_a_volume_takes_another_name_whole(client: TestClient, tmp_path: Path) -> None:
     sent = send(client, "draft", dataset(noise(3, 4, 5, 6)))
-    tag = client.get("/v1/volumes/draft").json()["tag"]
     described = client.post("/v1/volumes/draft/rename", json={"to": "box"})
-    assert (described.status_code, described.json()["name"], described.json()["tag"]) == (200, "box", tag)
+    assert (described.status_code, described.json()["name"], described.json()["cells"]) == (200, "box", [4, 5, 6])
     assert client.get("/v1/volumes/draft").status_code == 404
     for key, value in sent.items():
         assert client.get(f"/v1/volumes/box/{key}").content == value
@@ -86,7 +89,8 @@ def test_a_volume_takes_another_name_whole(client: TestClient, tmp_path: Path) -
     replaced = client.post("/v1/volumes/draft/rename", json={"to": "box", "replace": True})
     assert (replaced.status_code, replaced.json()["cells"]) == (200, [5, 5, 5])
     assert {each["key"] for each in client.get("/v1/volumes/box/").json()["keys"]} == set(newer)
-    assert [each.name for each in (tmp_path / "data" / "volumes").iterdir()] == ["box"]
+    assert [each.name for each in (tmp_path / "data" / "volumes").glob("[!.]*")] == ["box"]
+    assert not list((tmp_path / "data" / "volumes").glob(".gone*"))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,8 @@ def test_a_full_disk_loses_nothing(client: TestClient, monkeypatch: pytest.Monke
     assert response.status_code == 507
     assert "No space left on device" in response.json()["detail"]
     assert client.get("/v1/volumes/box/a").content == b"old"
-    assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == ["a"]
+    assert [each.name for each in (tmp_path / "data" / "volumes" / "box").rglob("*")] == ["a"]
+    assert not list(tmp_path.rglob(".part*"))
 
 
 def test_zarr_reads_what_was_sent(client: TestClient, tmp_path: Path) -> None:
@@ -208,7 +213,7 @@ def array(shape: list[int], chunks: list[int], dims: list[str], kind: str = "flo
     ("hostile", "problem"),
     [
         ({"z": array([10**10], [10**10], ["z"], "int8")}, "z is in chunks of 10000000000 bytes"),
-        ({"z": array([10**10], [10**6], ["z"], "int8")}, "z is 10000000000 long"),
+        ({"z": array([10**10], [10**6], ["z"], "int8")}, "z is 10000000000 of 10000000000 bytes"),
         ({name: array([10**6] * 3, [64] * 3, ["z", "y", "x"]) for name in "uvw"}, "3814697265625 chunks"),
         (
             {name: array([4096] * 3, [4096] * 3, ["z", "y", "x"]) for name in "uvw"},
@@ -268,5 +273,32 @@ def test_what_others_write_among_blocks_of_views_is_left_alone(tmp_path: Path) -
     for name in ("new", "left"):
         (tmp_path / "view" / name).rename(tmp_path / "view" / f".part-{name}")
     os.utime(tmp_path / "view" / ".part-left", (0, 0))
-    assert DiskCache(tmp_path, 10).get("view/u") == b"12345"
+    assert DiskCache(tmp_path, 10).get("view/u", 5) == b"12345"
     assert sorted(path.name for path in (tmp_path / "view").iterdir()) == [".part-new", "u"]
+
+
+def test_room_is_looked_at_while_a_key_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads that began when there was room for each do not go past what is spared together."""
+    spare, room, piece = 2**20, 100_000, bytes(2**14)
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=spare + room - sum(path.stat().st_size for path in folder.rglob(".part-*")))
+
+    monkeypatch.setattr("service.volumes.files.shutil.disk_usage", usage)
+    store = UploadStore(tmp_path, spare)
+
+    async def send(count: int) -> int:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(count):
+                yield piece
+
+        async with store.receive("u/c/0", pieces()) as part:
+            return part.stat().st_size
+
+    async def send_two() -> tuple[int | BaseException, ...]:
+        return await asyncio.gather(send(5), send(5), return_exceptions=True)
+
+    assert asyncio.run(send(5)) == 5 * len(piece)
+    problems = [each for each in asyncio.run(send_two()) if isinstance(each, Problem)]
+    assert {problem.kind for problem in problems} == {"no-room"}
+    assert not list(tmp_path.rglob(".part-*"))

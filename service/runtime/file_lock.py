@@ -1,0 +1,56 @@
+"""Locks on files, held for moments, by processes that share a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from service.problems import unready
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+# Seconds to wait for whoever holds a lock.
+PATIENCE_S: Final = 10.0
+POLL_S: Final = 0.002
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
+    """Hold the lock of a file, and give the file.
+
+    The `filelock` package has no shared locks of this kind. The system lets go of a lock however its process ends.
+
+    Args:
+        path: of the file. To lock it for oneself alone makes it.
+        shared: with all others who share it.
+
+    Raises:
+        FileNotFoundError: if it is not there, and is to be shared.
+        Problem: 503 if somebody else holds it for too long.
+    """
+    file: BinaryIO
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        if shared:
+            file = path.open("rb")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        with file:
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    detail = f"another service holds {path.name} for more than {PATIENCE_S:g} s"
+                    raise unready(detail) from None
+                time.sleep(POLL_S)
+                continue
+            if os.fstat(file.fileno()).st_nlink:  # else somebody removed it meanwhile
+                yield file
+                return

@@ -1,0 +1,82 @@
+"""What a volume holds, in short: other content, other tag."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from service.problems import invalid_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+
+# Last part of the keys of a Zarr group, v2 or v3: documents, and chunks such as c/0/0/0, 0.0.0 or, of a scalar, c.
+MEMBER: Final = re.compile(r"zarr\.json|\.z(?:array|group|attrs|metadata)|c|(?:c\.)?\d+(?:\.\d+)*")
+
+
+class ContentTag(NamedTuple):
+    """What a volume holds, in short.
+
+    Attributes:
+        digest: other content, other digest.
+        keys: how many.
+        size: in bytes.
+    """
+
+    digest: str
+    keys: int
+    size: int
+
+
+def digested(objects: Iterable[tuple[str, str, int]], generation: str = "") -> ContentTag:
+    """The tag of objects.
+
+    Args:
+        objects: each its key, what tells its content from another one, and its size.
+        generation: see [`Generations`][service.volumes.generations.Generations].
+    """
+    digest, keys, size = hashlib.sha256(generation.encode()), 0, 0
+    for key, content, more in sorted(objects):
+        digest.update(f"{key} {content}\n".encode())
+        keys, size = keys + 1, size + more
+    return ContentTag(digest.hexdigest(), keys, size)
+
+
+def tag_of(folder: Path, generation: str = "") -> ContentTag:
+    """The tag of a folder, by the names, sizes and times of its files; see ``members`` for errors."""
+    objects = ((key, f"{status.st_size} {status.st_mtime_ns}", status.st_size) for key, status in members(folder))
+    return digested(objects, generation)
+
+
+def members(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Keys of the objects of a Zarr group on disk. What desktops and editors leave in folders is not among them.
+
+    Raises:
+        Problem: 422 if the folder cannot be read, or something in the place of an object is no file.
+    """
+    try:
+        yield from _members(str(folder), "")
+    except OSError as error:
+        expected = "folders and files that this service may read"
+        raise invalid_field(field="volume", value=f"{folder.name}: {error.strerror}", expected=expected) from error
+
+
+def _members(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    # What is removed meanwhile was not there.
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.is_dir(follow_symlinks=False):
+                    if not entry.name.startswith("."):
+                        yield from _members(entry.path, f"{prefix}{entry.name}/")
+                elif MEMBER.fullmatch(entry.name):
+                    status = entry.stat()
+                    if not stat.S_ISREG(status.st_mode):
+                        raise invalid_field(field="key", value=f"{prefix}{entry.name}", expected="a file")
+                    yield f"{prefix}{entry.name}", status

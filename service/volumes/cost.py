@@ -1,0 +1,95 @@
+"""What it costs to read a stored volume, told from its documents, and refused before anything else is read."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from service.formats.grid import AXES
+from service.formats.zarr_codecs import Chunks, check_array
+from service.problems import too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+
+    import xarray as xr
+    import zarr
+
+    from service.settings import Settings
+
+
+# Bytes of one document, such as zarr.json.
+DOCUMENT_BYTES: Final = 1 << 20
+# Files and folders beside each other in a group.
+NAMES: Final = 1024
+# Opening a volume reads its coordinates: bytes and chunks of all arrays of one dim.
+COORDINATE_BYTES: Final = 1 << 25
+COORDINATE_CHUNKS: Final = 4096
+# Cells along an axis.
+AXIS_CELLS: Final = 1 << 17
+# Chunks that one block with its halo touches; and chunks across a plane, as comparing reads slabs of whole planes.
+BLOCK_CHUNKS: Final = 1 << 13
+PLANE_CHUNKS: Final = 1 << 14
+
+
+def check_arrays(arrays: Mapping[str, zarr.Array[Any]], settings: Settings) -> dict[str, Chunks]:
+    """Refuse what opening a volume would cost too much for, and tell the chunks of each array.
+
+    Raises:
+        Problem: 413 if it is too much, 422 for codecs that are not known to be safe.
+    """
+    if len(arrays) > settings.max_arrays:
+        raise too_large(field="volume", value=f"{len(arrays)} arrays", limit=f"{settings.max_arrays}")
+    found = {}
+    for name, array in arrays.items():
+        check_array(name, array, settings.max_volume_cells)
+        chunks = found[name] = Chunks.of(name, array)
+        if chunks.nbytes > settings.max_decoded_bytes:
+            limit = f"{settings.max_decoded_bytes} bytes"
+            raise too_large(field=name, value=f"in chunks of {chunks.nbytes} bytes", limit=limit)
+    coordinates = {name: array for name, array in arrays.items() if array.ndim == 1}
+    _check_sum({name: array.nbytes for name, array in coordinates.items()}, "bytes", COORDINATE_BYTES)
+    _check_sum({name: array.nchunks for name, array in coordinates.items()}, "chunks", COORDINATE_CHUNKS)
+    return found
+
+
+def _check_sum(parts: Mapping[str, int], unit: str, most: int) -> None:
+    if sum(parts.values()) > most:
+        largest = max(parts, key=lambda name: parts[name])
+        value = f"{parts[largest]} of {sum(parts.values())} {unit} that all coordinates have"
+        raise too_large(field=largest, value=value, limit=f"{most} {unit}")
+
+
+def check_reading(dataset: xr.Dataset, velocity: Iterable[Hashable], settings: Settings) -> None:
+    """Refuse a volume whose blocks are too much to read.
+
+    Args:
+        dataset: as xarray opened it.
+        velocity: names of the variables that hold it.
+        settings: for the size of a block, and what may be decoded at a time.
+
+    Raises:
+        Problem: 413, naming an axis or a variable.
+    """
+    # A block with its halo; no halo is longer than half a block on each side, or little is lost.
+    reach = 2 * settings.block
+    for name in velocity:
+        array = dataset[name]
+        for axis in AXES:
+            if array.sizes[axis] > AXIS_CELLS:
+                raise too_large(field=axis, value=f"{array.sizes[axis]} cells", limit=f"{AXIS_CELLS} cells")
+        edges = dict(zip(array.dims, array.encoding["chunks"], strict=True))
+        across = {axis: math.ceil(array.sizes[axis] / edges[axis]) for axis in AXES}
+        block = math.prod(min(count, reach // edges[axis] + 2) for axis, count in across.items())
+        plane = across["y"] * across["x"]
+        shape = " x ".join(str(edges[axis]) for axis in AXES)
+        if block > BLOCK_CHUNKS:
+            value = f"in chunks of {shape} cells, {block} around one block"
+            raise too_large(field=str(name), value=value, limit=f"{BLOCK_CHUNKS}; larger chunks are read faster")
+        if plane > PLANE_CHUNKS:
+            value = f"in chunks of {shape} cells, {plane} across a plane"
+            raise too_large(field=str(name), value=value, limit=f"{PLANE_CHUNKS}; larger chunks are read faster")
+        decoded = block * math.prod(edges.values()) * array.dtype.itemsize
+        if decoded > settings.max_decoded_bytes:
+            value = f"in chunks of {shape} cells, {decoded} bytes of them around one block"
+            raise too_large(field=str(name), value=value, limit=f"{settings.max_decoded_bytes} bytes")

@@ -1,0 +1,97 @@
+"""Volumes in folders on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from typing import TYPE_CHECKING
+
+from zarr.storage import LocalStore
+
+from service.problems import storing
+from service.volumes.content_tag import ContentTag
+from service.volumes.files import PART, write_whole
+from service.volumes.storage import DOCUMENT, require_same
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from zarr.abc.store import Store
+
+    from service.volumes.uploads import UploadStore
+
+
+class LocalStorage:
+    """A folder on disk.
+
+    Args:
+        name: what it is called.
+        path: the folder.
+        volumes: whose volume it is; None for one that is nobody's.
+        spare: see [`require_room`][service.volumes.files.require_room].
+    """
+
+    def __init__(self, name: str, path: Path, volumes: UploadStore | None = None, spare: int = 0) -> None:
+        self.name = name
+        self.path = path
+        self.volumes = volumes
+        self.spare = spare
+
+    def group(self) -> Store:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        return LocalStore(self.path, read_only=True)
+
+    def tag(self, *, fresh: bool = False) -> ContentTag:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        if self.volumes:
+            return self.volumes.tag(self.name, fresh=fresh)
+        return ContentTag(self.name, 0, 0)
+
+    def is_free(self) -> bool:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        return not self.path.exists()
+
+    def size(self, key: str) -> int | None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        try:
+            return (self.path / key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def get(self, key: str) -> bytes | None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        try:
+            return (self.path / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def put(self, key: str, content: bytes) -> None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        with storing(f"{self.name}/{key}"):
+            write_whole(self.path / key, content, self.spare)
+
+    def begin(self, documents: Mapping[str, bytes]) -> None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        if not self.is_free():
+            require_same(self, documents)
+            return
+        digest = hashlib.sha256(documents[DOCUMENT]).hexdigest()[:16]
+        part = self.path.with_name(f"{PART}-{self.path.name}-{digest}")
+        shutil.rmtree(part, ignore_errors=True)
+        with storing(self.name):
+            for key, content in documents.items():
+                write_whole(part / key, content, self.spare)
+            part.rename(self.path)
+
+    def finish(self) -> None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        for left in self.path.rglob(f"{PART}-*"):
+            left.unlink(missing_ok=True)
+        if self.volumes:
+            with self.volumes.changing(self.name):
+                pass
+
+    def drop(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)

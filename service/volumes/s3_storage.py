@@ -1,0 +1,132 @@
+"""Volumes in S3 buckets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from zarr.storage import ObjectStore
+
+from service.problems import Problem
+from service.volumes.content_tag import ContentTag, digested
+from service.volumes.storage import DOCUMENT, require_same
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from obstore.store import S3Store
+    from zarr.abc.store import Store
+
+    from service.settings import Settings
+
+
+logger = logging.getLogger("service.storage")
+
+
+class S3Storage:
+    """A prefix in an S3 bucket.
+
+    Args:
+        name: its address.
+        store: the prefix as obstore has it.
+        fresh_s: for how long it is not listed again.
+    """
+
+    def __init__(self, name: str, store: S3Store, fresh_s: float) -> None:
+        self.name = name
+        self.store = store
+        self.fresh_s = fresh_s
+        self._looked = -1.0
+        self._tag: ContentTag | None = None
+
+    def group(self) -> Store:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        return ObjectStore(self.store, read_only=True)
+
+    def tag(self, *, fresh: bool = False) -> ContentTag:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        now, tag = time.monotonic(), self._tag
+        if fresh or tag is None or now - self._looked > self.fresh_s:
+            with reaching(self.name):
+                found = [
+                    (each["path"], f"{each['size']} {each['e_tag'] or each['last_modified']}", each["size"])
+                    for part in obstore.list(self.store)
+                    for each in part
+                ]
+            if not found:
+                raise Problem("unknown-volume", f"there is nothing at {self.name}")
+            tag = self._tag = digested(found)
+            self._looked = now
+        return tag
+
+    def is_free(self) -> bool:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        with reaching(self.name):
+            return not any(len(part) for part in obstore.list(self.store, chunk_size=1))
+
+    def size(self, key: str) -> int | None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        with reaching(self.name):
+            try:
+                return obstore.head(self.store, key)["size"]
+            except (FileNotFoundError, NotFoundError):
+                return None
+
+    def get(self, key: str) -> bytes | None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        with reaching(self.name):
+            try:
+                return bytes(obstore.get(self.store, key).bytes())
+            except (FileNotFoundError, NotFoundError):
+                return None
+
+    def put(self, key: str, content: bytes) -> None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        with reaching(self.name):
+            obstore.put(self.store, key, content, use_multipart=False)
+
+    def begin(self, documents: Mapping[str, bytes]) -> None:
+        """See [`Storage`][service.volumes.storage.Storage]."""
+        # The head comes first and only where there is none, so that of two services one has the place.
+        with reaching(self.name):
+            try:
+                obstore.put(self.store, DOCUMENT, documents[DOCUMENT], mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                require_same(self, documents)
+        for key, content in documents.items():
+            if key != DOCUMENT:
+                self.put(key, content)
+
+    def finish(self) -> None:
+        """See [`Storage`][service.volumes.storage.Storage]. An object store leaves nothing."""
+        self._tag = None
+
+
+def s3_options(settings: Settings) -> dict[str, Any]:
+    """How S3 is reached. Credentials come from the environment, as AWS names them: ``AWS_ACCESS_KEY_ID`` ..."""
+    config: dict[str, Any] = {"region": settings.s3_region}
+    if settings.s3_endpoint:
+        config["endpoint"] = settings.s3_endpoint
+    if settings.s3_anonymous:
+        config["skip_signature"] = True
+    return {
+        "config": config,
+        "client_options": {"allow_http": (settings.s3_endpoint or "").startswith("http://"), "connect_timeout": "5s"},
+        "retry_config": {"max_retries": 10, "retry_timeout": timedelta(seconds=settings.s3_patience_s)},
+    }
+
+
+@contextmanager
+def reaching(name: str) -> Iterator[None]:
+    """502 where an object store does not do what it is asked."""
+    try:
+        yield
+    except BaseError as error:
+        logger.warning("%s: %s", name, error)
+        reason = type(error).__name__.removesuffix("Error")
+        raise Problem("storage", f"{name} cannot be reached: the object store answers {reason}") from error

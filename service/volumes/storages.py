@@ -1,0 +1,75 @@
+"""Where volumes lie: under the data folder, or in an S3 bucket that the settings allow."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from obstore.store import S3Store
+
+from service.problems import Problem, invalid_field
+from service.volumes.local_storage import LocalStorage
+from service.volumes.s3_storage import S3Storage, s3_options
+from service.volumes.storage import inside
+from service.volumes.uploads import UploadStore, checked_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.settings import Settings
+    from service.volumes.storage import Storage
+
+
+S3: Final = "s3://"
+ADDRESS: Final = re.compile(
+    r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_=+-][A-Za-z0-9._=+-]{0,99}){1,16})"
+)
+# Buckets whose listing is remembered.
+KNOWN: Final = 64
+
+
+class Storages:
+    """Finds what names and addresses stand for.
+
+    Args:
+        volumes: stored volumes.
+        scratch: folder for what is dropped at the end.
+        settings: for the buckets that may be used.
+    """
+
+    def __init__(self, volumes: UploadStore, scratch: Path, settings: Settings) -> None:
+        self.volumes = volumes
+        self.scratch_folder = scratch
+        self.settings = settings
+        self._buckets: OrderedDict[str, S3Storage] = OrderedDict()
+        self._finding = threading.Lock()
+
+    def find(self, name: str) -> Storage:
+        """A stored volume by its name, or a group in a bucket by its address, ``s3://bucket/path``.
+
+        Raises:
+            Problem: 422 if it can be neither, 403 if the settings do not allow the bucket.
+        """
+        if "://" not in name:
+            return LocalStorage(name, self.volumes.root / checked_name(name), self.volumes, self.settings.spare_bytes)
+        name = name.rstrip("/")
+        address = ADDRESS.fullmatch(name)
+        if not address:
+            expected = "the name of a stored volume, or s3://bucket/path of letters, digits and . _ - = +"
+            raise invalid_field(field="volume", value=name, expected=expected)
+        if not any(inside(name, f"{S3}{allowed}") for allowed in self.settings.s3_buckets):
+            raise Problem("forbidden", f"{name} lies in no bucket that this service may use")
+        with self._finding:
+            if name not in self._buckets:
+                store = S3Store(address[1], prefix=address[2].lstrip("/"), **s3_options(self.settings))
+                self._buckets[name] = S3Storage(name, store, self.settings.s3_fresh_s)
+            self._buckets.move_to_end(name)
+            while len(self._buckets) > KNOWN:
+                self._buckets.popitem(last=False)
+            return self._buckets[name]
+
+    def scratch(self, name: str) -> LocalStorage:
+        """A folder for what is dropped at the end."""
+        return LocalStorage(name, self.scratch_folder / name, spare=self.settings.spare_bytes)

@@ -1,0 +1,158 @@
+"""Volumes that change while somebody looks at them: an answer is of one volume, at every service of a data folder."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from service.formats.survey import Found
+from service.volumes import content_tag
+from service.volumes.uploads import UploadStore
+from tests.service.orders import LEARNED, wanted
+from tests.service.wire import dataset, files_of, noise, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import xarray as xr
+    from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
+
+    from models.catalogue import Catalogue
+
+    Serve = Callable[..., TestClient]
+
+OLD, NEW = noise(3, 6, 6, 6, seed=1), 5 * noise(3, 6, 6, 6, seed=2) + 20
+
+
+def chunk(client: TestClient, name: str = "box", component: str = "u") -> NDArray[np.float32]:
+    response = client.get(f"/v1/views/{name}/{LEARNED}/{component}/c/0/0/0")
+    assert response.status_code == 200, response.text
+    return np.frombuffer(response.content, "<f4").reshape(24, 24, 24)
+
+
+def overwrite(client: TestClient, velocity: NDArray[np.float32]) -> None:
+    for key, content in files_of(dataset(velocity)).items():
+        assert client.put(f"/v1/volumes/box/{key}", content=content).status_code == 204
+
+
+def replace(client: TestClient, velocity: NDArray[np.float32]) -> None:
+    send(client, "draft", dataset(velocity))
+    assert client.post("/v1/volumes/draft/rename", json={"to": "box", "replace": True}).status_code == 200
+
+
+@pytest.fixture
+def replicas(serve: Serve, tmp_path: Path) -> tuple[TestClient, TestClient]:
+    one, other = (serve(data=tmp_path / "data", block=6) for _ in range(2))
+    return one, other
+
+
+@pytest.mark.parametrize("change", [overwrite, replace])
+def test_what_one_service_is_sent_the_other_looks_at_at_once(
+    replicas: tuple[TestClient, TestClient],
+    catalogue: Catalogue,
+    change: Callable[[TestClient, NDArray[np.float32]], None],
+) -> None:
+    one, other = replicas
+    send(one, "box", dataset(OLD))
+    for velocity in (NEW, OLD, NEW):
+        before = other.head(f"/v1/views/box/{LEARNED}/u/c/0/0/0").headers["etag"]
+        chunk(other)
+        change(one, velocity)
+        response = other.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0", headers={"If-None-Match": before})
+        assert response.status_code == 200
+        got = np.frombuffer(response.content, "<f4").reshape(24, 24, 24)
+        assert np.array_equal(got, wanted(catalogue, velocity, block=6)[0])
+
+
+def test_a_block_that_is_read_while_the_volume_changes_is_read_again(
+    replicas: tuple[TestClient, TestClient], catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = replicas
+    send(one, "box", dataset(OLD))
+    select, pending = Found.select, [NEW]
+
+    def select_and_change(self: Found, content: xr.Dataset, number: int, *rest: Any) -> Any:  # noqa: ANN401 as it is
+        values = select(self, content, number, *rest)
+        if number == 0 and pending:
+            replace(one, pending.pop())
+        return values
+
+    monkeypatch.setattr(Found, "select", select_and_change)
+    got = [chunk(other, component=component) for component in "uvw"]
+    assert not pending
+    assert np.array_equal(got, wanted(catalogue, NEW, block=6))
+
+
+def test_a_volume_that_changes_all_the_time_is_not_answered(
+    replicas: tuple[TestClient, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = replicas
+    sent = send(one, "box", dataset(OLD))
+    select = Found.select
+
+    def select_and_change(*arguments: Any) -> Any:  # noqa: ANN401 as it is
+        values = select(*arguments)
+        one.put("/v1/volumes/box/v/c/0/0/0", content=sent["v/c/0/0/0"])
+        return values
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Found, "select", select_and_change)
+        response = other.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
+    assert (response.status_code, response.json()["type"]) == (503, "urn:eddylift:problem:unready")
+    assert response.headers["retry-after"]
+    chunk(other)
+
+
+def test_what_is_written_into_the_folder_itself_is_seen(
+    serve: Serve, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.volumes.uploads.TAG_TTL_S", 0.0)
+    monkeypatch.setattr("service.volumes.uploads.TAG_SHARE", 1e9)
+    client = serve(data=tmp_path / "data", block=6)
+    for velocity in (OLD, NEW):
+        dataset(velocity).to_zarr(tmp_path / "data" / "volumes" / "box", mode="w", consolidated=False)
+        assert np.array_equal(chunk(client), wanted(catalogue, velocity, block=6)[0])
+
+
+def test_a_large_folder_is_not_listed_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing is believed for 50 times as long as it took."""
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "zarr.json").write_text("{}")
+    clock, listings = [0.0], []
+
+    def slow(*arguments: Any) -> content_tag.ContentTag:  # noqa: ANN401 passed on
+        listings.append(clock[0])
+        clock[0] += 2.0
+        return content_tag.tag_of(*arguments)
+
+    monkeypatch.setattr("service.volumes.uploads.tag_of", slow)
+    monkeypatch.setattr("service.volumes.uploads.time.monotonic", lambda: clock[0])
+    store = UploadStore(tmp_path)
+    tags = set()
+    while clock[0] < 250:
+        tags.add(store.tag("box"))
+        clock[0] += 0.25
+    assert listings == [0.0, 100.25, 200.5]
+    assert len(tags) == 1
+    with store.changing("box"):
+        pass
+    assert store.tag("box") not in tags  # a service's own change is not waited for
+    assert len(listings) == 4
+
+
+def test_a_tag_is_of_the_group_alone(tmp_path: Path) -> None:
+    dataset(OLD).to_zarr(tmp_path, consolidated=False)
+    tag = content_tag.tag_of(tmp_path)
+    for junk in (".DS_Store", "u/c/0/._0", "u/.nfs000000001", "README.md", ".ipynb_checkpoints/zarr.json", "a note.txt",
+                 "u/c/0/0/0.1f2e.partial", ".part-1"):  # fmt: skip
+        (tmp_path / junk).parent.mkdir(exist_ok=True)
+        (tmp_path / junk).write_bytes(b"Bud1")
+    assert content_tag.tag_of(tmp_path) == tag
+    document = json.loads((tmp_path / "zarr.json").read_text())
+    (tmp_path / "zarr.json").write_text(json.dumps({**document, "attributes": {"more": 1}}))
+    assert content_tag.tag_of(tmp_path) != tag

@@ -1,0 +1,99 @@
+"""A reader knows that a volume was changed while it read, whoever changed it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.problems import Problem
+from service.runtime import file_lock
+from service.volumes.generations import Generations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_every_change_gives_another_generation(tmp_path: Path) -> None:
+    (tmp_path / "box").mkdir()
+    one, other = Generations(tmp_path), Generations(tmp_path)
+    assert one.read("box") == ""
+    seen = {""}
+    for _ in range(3):
+        with one.change("box"):
+            pass
+        seen.add(other.read("box"))
+    assert len(seen) == 4
+    assert other.read("bax") == ""
+
+
+def test_a_change_that_fails_is_a_change(tmp_path: Path) -> None:
+    (tmp_path / "box").mkdir()
+    generations = Generations(tmp_path)
+    with suppress(OSError), generations.change("box"):
+        raise OSError
+    assert generations.read("box")
+
+
+def test_the_same_generation_twice_means_that_nothing_changed_between(tmp_path: Path) -> None:
+    volume, aside, stop = tmp_path / "box", tmp_path / "aside", threading.Event()
+    volume.write_bytes(b"0")
+
+    def write() -> None:
+        generations = Generations(tmp_path)
+        for number in range(300):
+            with generations.change("box"):
+                volume.write_bytes(str(number).encode())
+            if number % 50 == 0:
+                with generations.change("box"):
+                    volume.rename(aside)  # then there is no volume, and its token goes
+                with generations.change("box"):
+                    aside.rename(volume)
+        stop.set()
+
+    def read() -> int:
+        generations, same = Generations(tmp_path), 0
+        while not stop.is_set():
+            before = generations.read("box")
+            with suppress(FileNotFoundError):
+                first, second = volume.read_bytes(), volume.read_bytes()
+                if before == generations.read("box") != "":
+                    assert first == second
+                    same += 1
+        return same
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(read) for _ in range(2)]
+        threads.submit(write).result()
+        assert sum(reader.result() for reader in readers)
+
+
+def test_who_holds_a_volume_costs_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_lock, "PATIENCE_S", 0.05)
+    (tmp_path / "box").mkdir()
+    generations = Generations(tmp_path)
+    with generations.change("box"), pytest.raises(Problem) as refused:
+        generations.read("box")
+    assert refused.value.kind == "unready"
+    assert generations.read("box")
+
+
+def test_a_change_that_is_refused_is_none(tmp_path: Path) -> None:
+    generations, refused = Generations(tmp_path), Problem("taken", "a job uses it")
+
+    def refuse() -> None:
+        raise refused
+
+    with pytest.raises(Problem, match="a job uses it"), generations.change("none", refuse):
+        pass
+    assert not list(generations.folder.iterdir())
+    (tmp_path / "box").mkdir()
+    with generations.change("box"):
+        pass
+    before = generations.read("box")
+    with pytest.raises(Problem, match="a job uses it"), generations.change("box", refuse):
+        pass
+    assert generations.read("box") == before
