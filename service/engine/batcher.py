@@ -1,22 +1,15 @@
 """One thread owns the device and computes blocks of one shape together, whichever requests they are from.
 
-The blocks of an [`InferenceRequest`][service.engine.inference.InferenceRequest] wait here until a batch takes them.
-Requests take turns: each batch starts from the request at the head of a queue and takes one block of each request in
-turn, so that a large volume never holds up a small one; requests that gave a block go to the end of the queue.
-
-There are two lines, and a batch is of one. Requests that somebody waits for go first, and those in the background take
-what is left. Where both lines wait, one cell is computed in the background for every `PRECEDENCE` others: a background
-batch goes first once that many times its cells have been computed while it had to wait. So neither line starves.
+The blocks of an [`InferenceRequest`][service.engine.inference.InferenceRequest] wait in the
+[`RequestQueue`][service.engine.queue.RequestQueue] until a batch takes them.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import threading
 import time
-import weakref
 from collections import deque
 from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,14 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from service.engine.inference import InferenceResult
-from service.engine.queue import PRECEDENCE, ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError
+from service.engine.queue import OutOfMemoryError, RequestQueue, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Future
 
     from service.engine.device import Device, PendingResult
     from service.engine.inference import BatchKey, InferenceRequest, QueuedBlock
+    from service.engine.queue import Batch, Limits
     from service.runtime.metrics import Metrics
 
 
@@ -49,13 +42,16 @@ class InFlightBatch(NamedTuple):
 
 
 class Batcher:
-    """The lines of waiting blocks and the thread that computes them.
+    """The thread that computes what waits.
 
     Args:
         device: that computes.
         limits: see [`Limits`][service.engine.queue.Limits].
         metrics: to keep.
         room: coarse cells that fit the device at a time, by model; looked up when a batch is made.
+
+    Attributes:
+        queue: what waits.
     """
 
     def __init__(self, device: Device, limits: Limits, metrics: Metrics, room: Mapping[str, int] | None = None) -> None:
@@ -63,16 +59,8 @@ class Batcher:
         self.limits = limits
         self.metrics = metrics
         self.room = {} if room is None else room
-        # Requests that somebody waits for, and requests in the background.
-        self._lines: tuple[deque[InferenceRequest], deque[InferenceRequest]] = (deque(), deque())
-        # Cells computed while the background waited, that it has had nothing for yet.
-        self._owed = 0
+        self.queue = RequestQueue(limits, metrics, self._capacity)
         self._in_flight: deque[InFlightBatch] = deque()
-        self._tasks: deque[Callable[[], None]] = deque()
-        self._changed = threading.Condition()
-        self._cells = 0
-        self._closed = False
-        self._seconds_per_cell = 1e-6
         # Batch sizes known not to fit are not tried again for a while: key -> (largest that may, successes since).
         self._ceilings: dict[BatchKey, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
@@ -82,20 +70,9 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, args=(prepare,), name="device", daemon=True)
         self._thread.start()
 
-    def when_idle(self, task: Callable[[], None]) -> None:
-        """Run a task on the thread that computes, as soon as nothing waits and the device is idle."""
-        with self._changed:
-            self._tasks.append(task)
-            self._changed.notify_all()
-
     def close(self) -> None:
         """Finish the batches at hand, fail what still waits, and end the thread."""
-        with self._changed:
-            self._closed = True
-            left = list(itertools.chain(*self._lines))
-            self._changed.notify_all()
-        for request in left:
-            self._fail(request, ClosedError("the service is shutting down"))
+        self.queue.close()
         if self._thread:
             self._thread.join()
 
@@ -104,106 +81,26 @@ class Batcher:
         """Whether there is a thread that computes."""
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, request: InferenceRequest) -> Future[InferenceResult]:
-        """Put a request in line. Cancelling the future takes its waiting blocks out again.
-
-        Raises:
-            QueueFullError: if too much is waiting.
-            ClosedError: after ``close``.
-        """
-        with self._changed:
-            if self._closed:
-                message = "the service is shutting down"
-                raise ClosedError(message)
-            if self._cells and self._cells + request.cells > self.limits.queue_cells:
-                raise QueueFullError(self._cells * self._seconds_per_cell)
-            request.submitted = time.monotonic()
-            self._cells += request.cells
-            self._lines[request.background].append(request)
-            self._count()
-            self._changed.notify_all()
-        # Weak, for the reason given with InferenceResult.taken; whoever ends the request holds it.
-        weak = weakref.ref(request)
-        request.future.add_done_callback(lambda _: self._leave(weak()))
-        return request.future
-
-    def expire(self, request: InferenceRequest) -> None:
-        """Fail a request, and take it out of line, unless a batch has taken blocks of it."""
-        with self._changed:
-            if not request.begun:
-                self._fail(request, OverdueError(self._cells * self._seconds_per_cell))
-
-    def _leave(self, request: InferenceRequest | None) -> None:
-        """A request is answered, failed or no longer wanted."""
-        assert request is not None  # noqa: S101 in line, or being computed
-        with self._changed:
-            if dropped := request.blocks:
-                self._lines[request.background].remove(request)
-                request.waiting.clear()
-                self.metrics.dropped_blocks.inc(dropped)
-            self._cells -= request.cells
-            self._count()
-
-    def _count(self) -> None:
-        self.metrics.queue_blocks.set(sum(request.blocks for request in itertools.chain(*self._lines)))
-        self.metrics.queue_cells.set(self._cells)
-
     def _run(self, prepare: Callable[[], None]) -> None:
         prepare()
         with torch.inference_mode():
             for key, batch in self._batches():
                 self._compute(key, batch)
 
-    def _batches(self) -> Iterator[tuple[BatchKey, list[QueuedBlock]]]:
+    def _batches(self) -> Iterator[Batch]:
         """What to compute, until closed. Lands what the device has whenever there is nothing to send to it."""
         while True:
-            if batch := self._next_batch():
+            if batch := self.queue.take(wait=not self._in_flight):
                 yield batch
             elif self._in_flight:
                 self._land()
-            elif self._tasks and not self._closed:
+            elif task := self.queue.take_task():
                 try:
-                    self._tasks.popleft()()
+                    task()
                 except Exception:  # it concerns nobody who waits
                     logger.exception("a task for an idle device failed")
             else:
                 return
-
-    def _next_batch(self) -> tuple[BatchKey, list[QueuedBlock]] | None:
-        """Wait for a batch to fill, or for its first block to have waited long enough.
-
-        None once closed, and instead of waiting while the device has a batch or there is a task to run.
-        """
-        with self._changed:
-            while not self._closed:
-                left = None
-                if any(self._lines):
-                    line = self._choose()
-                    head = line[0]
-                    key = head.next_key
-                    size = self._capacity(key)
-                    ready = sum(len(request.waiting.get(key, ())) for request in line)
-                    left = head.submitted + self.limits.wait_s - time.monotonic()
-                    if ready >= size or left <= 0:
-                        return key, self._take(line, key, size)
-                if self._in_flight or (self._tasks and left is None):
-                    break
-                self._changed.wait(left)
-        return None
-
-    def _choose(self) -> deque[InferenceRequest]:
-        """The line that the next batch is of; at least one is not empty."""
-        line, behind = self._lines
-        if not behind:
-            # What is owed is for waiting, and nobody waits.
-            self._owed = 0
-            return line
-        if not line:
-            return behind
-        key = behind[0].next_key
-        ready = sum(len(request.waiting.get(key, ())) for request in behind)
-        cells = min(self._capacity(key), ready) * math.prod(key.shape)
-        return behind if self._owed >= PRECEDENCE * cells else line
 
     def _capacity(self, key: BatchKey) -> int:
         """Most blocks of a key that may be computed at once."""
@@ -213,28 +110,6 @@ class Batcher:
                 blocks = min(blocks, cells // math.prod(key.shape))
         ceiling, _ = self._ceilings.get(key, (blocks, 0))
         return max(1, min(blocks, ceiling))
-
-    def _take(self, line: deque[InferenceRequest], key: BatchKey, size: int) -> list[QueuedBlock]:
-        """Take blocks of a key out of a line, one request after another, round and round."""
-        givers = deque(request for request in line if key in request.waiting)
-        served = dict.fromkeys(itertools.islice(givers, size))
-        batch: list[QueuedBlock] = []
-        while givers and len(batch) < size:
-            request = givers.popleft()
-            batch.append(request.take(key))
-            if key in request.waiting:
-                givers.append(request)
-        self._note(batch[0].request, len(batch) * math.prod(key.shape))
-        rest = [request for request in line if request not in served]
-        line.clear()
-        line.extend([*rest, *(request for request in served if request.waiting)])
-        self._count()
-        return batch
-
-    def _note(self, first: InferenceRequest, cells: int) -> None:
-        """Note what the background is owed, where both lines wait."""
-        if all(self._lines):
-            self._owed += -PRECEDENCE * cells if first.background else cells
 
     def _compute(self, key: BatchKey, batch: list[QueuedBlock]) -> None:
         """Compute a batch; in smaller and smaller parts if it does not fit, and one by one if it fails otherwise."""
@@ -263,7 +138,7 @@ class Batcher:
             if short:
                 cells = " x ".join(map(str, key.shape))
                 failure = OutOfMemoryError(f"a block of {cells} coarse cells, halo included, does not fit the device")
-            self._fail(part[0].request, failure)
+            fail(part[0].request, failure)
 
     def _forward(self, key: BatchKey, batch: list[QueuedBlock]) -> None:
         """Send a batch to the device."""
@@ -288,7 +163,7 @@ class Batcher:
         except Exception as error:  # what a device tells late concerns this batch alone
             logger.exception("%s failed on blocks of %s", key.model, key.shape)
             for item in batch:
-                self._fail(item.request, error.with_traceback(None))
+                fail(item.request, error.with_traceback(None))
 
     def _observe(self, key: BatchKey, batch: list[QueuedBlock], seconds: float) -> None:
         self.metrics.batch_blocks.labels(key.model).observe(len(batch))
@@ -296,7 +171,7 @@ class Batcher:
         self.metrics.compute_seconds.labels(key.model).observe(seconds)
         cells = sum(math.prod(item.block.shape) for item in batch)
         self.metrics.voxels.labels(key.model).inc(batch[0].request.model.factor ** 3 * cells)
-        self._seconds_per_cell += 0.2 * (seconds / cells - self._seconds_per_cell)
+        self.queue.seconds_per_cell += 0.2 * (seconds / cells - self.queue.seconds_per_cell)
 
     def _fitted(self, key: BatchKey, size: int) -> None:
         """Let a batch size that once did not fit be tried again after many that did."""
@@ -327,12 +202,6 @@ class Batcher:
             request.future.set_result(answer)
         except InvalidStateError:
             logger.info("an answer came after its client had left")
-
-    def _fail(self, request: InferenceRequest, error: BaseException) -> None:
-        try:
-            request.future.set_exception(error)
-        except InvalidStateError:
-            logger.info("a failure came after its client had left")
 
 
 def out_of_memory(error: BaseException) -> bool:

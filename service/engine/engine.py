@@ -117,7 +117,7 @@ class Engine:
         request = await self.threads.run(lambda: prepare(model))
         request.background = background
         with engine_errors_as_problems():
-            future = asyncio.wrap_future(self.batcher.submit(request))
+            future = asyncio.wrap_future(self.batcher.queue.submit(request))
             with self._deadline(request):
                 result = (await future).taken()
         record(request, result, model=card.name)
@@ -135,7 +135,7 @@ class Engine:
         if self.deadline_s is None or request.background:
             yield
             return
-        timer = asyncio.get_running_loop().call_later(self.deadline_s, self.batcher.expire, request)
+        timer = asyncio.get_running_loop().call_later(self.deadline_s, self.batcher.queue.expire, request)
         try:
             yield
         finally:
@@ -169,5 +169,5 @@ def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engi
         queue_cells=settings.max_queue_cells,
     )
     batcher = Batcher(device, limits, metrics, registry.room)
-    registry.when_idle = batcher.when_idle
+    registry.when_idle = batcher.queue.when_idle
     return Engine(registry, batcher, threads, block=settings.block, deadline_s=settings.request_deadline_s)

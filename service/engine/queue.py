@@ -1,11 +1,36 @@
-"""What may wait for the device, and how a request that may not wait is refused."""
+"""Requests that wait for the device, and in which order their blocks are taken.
+
+Requests take turns: each batch starts from the request at the head of a queue and takes one block of each request in
+turn, so that a large volume never holds up a small one; requests that gave a block go to the end of the queue.
+
+There are two queues, and a batch is of one. Requests that somebody waits for go first, and those in the background take
+what is left. Where both wait, one cell is computed in the background for every `PRECEDENCE` others: a background batch
+goes first once that many times its cells have been computed while it had to wait. So neither queue starves.
+"""
 
 from __future__ import annotations
 
+import itertools
+import logging
+import math
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent.futures import InvalidStateError
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-# Cells that are computed for one in the background, while both lines wait.
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from service.engine.inference import BatchKey, InferenceRequest, InferenceResult, QueuedBlock
+    from service.runtime.metrics import Metrics
+
+
+logger = logging.getLogger("service.engine")
+# Cells that are computed for one in the background, while both queues wait.
 PRECEDENCE: Final = 7
 
 
@@ -57,3 +82,169 @@ class Limits:
     batch_blocks: int = 16
     batch_cells: int | None = None
     queue_cells: int = 8_388_608
+
+
+class Batch(NamedTuple):
+    """Blocks to compute together."""
+
+    key: BatchKey
+    blocks: list[QueuedBlock]
+
+
+class RequestQueue:
+    """The requests that wait. Any thread may submit; one takes batches.
+
+    Args:
+        limits: how much may wait.
+        metrics: to keep.
+        capacity: most blocks of a key that may be computed at once.
+
+    Attributes:
+        cells: coarse cells that wait or are being computed.
+        seconds_per_cell: as the last batches took, to tell how long what waits will take.
+    """
+
+    def __init__(self, limits: Limits, metrics: Metrics, capacity: Callable[[BatchKey], int]) -> None:
+        self.limits = limits
+        self.cells = 0
+        self.seconds_per_cell = 1e-6
+        self._metrics = metrics
+        self._capacity = capacity
+        # Requests that somebody waits for, and requests in the background.
+        self._queues: tuple[deque[InferenceRequest], deque[InferenceRequest]] = (deque(), deque())
+        # Cells computed while the background waited, that it has had nothing for yet.
+        self._owed = 0
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no more requests, and fail those that wait."""
+        with self._changed:
+            self._closed = True
+            left = list(itertools.chain(*self._queues))
+            self._changed.notify_all()
+        for request in left:
+            fail(request, ClosedError("the service is shutting down"))
+
+    def submit(self, request: InferenceRequest) -> Future[InferenceResult]:
+        """Put a request in a queue. Cancelling the future takes its waiting blocks out again.
+
+        Raises:
+            QueueFullError: if too much is waiting.
+            ClosedError: after ``close``.
+        """
+        with self._changed:
+            if self._closed:
+                message = "the service is shutting down"
+                raise ClosedError(message)
+            if self.cells and self.cells + request.cells > self.limits.queue_cells:
+                raise QueueFullError(self.cells * self.seconds_per_cell)
+            request.submitted = time.monotonic()
+            self.cells += request.cells
+            self._queues[request.background].append(request)
+            self._count()
+            self._changed.notify_all()
+        # Weak, for the reason given with InferenceResult.taken; whoever ends the request holds it.
+        weak = weakref.ref(request)
+        request.future.add_done_callback(lambda _: self._leave(weak()))
+        return request.future
+
+    def expire(self, request: InferenceRequest) -> None:
+        """Fail a request, and take it out of its queue, unless a batch has taken blocks of it."""
+        with self._changed:
+            if not request.begun:
+                fail(request, OverdueError(self.cells * self.seconds_per_cell))
+
+    def take(self, *, wait: bool) -> Batch | None:
+        """The next batch, once it is full or its first block has waited long enough.
+
+        Args:
+            wait: for that, unless nothing waits and there is a task.
+
+        Returns:
+            None if there is no batch yet, or never again.
+        """
+        with self._changed:
+            while not self._closed:
+                left = None
+                if any(self._queues):
+                    queue = self._choose()
+                    head = queue[0]
+                    key = head.next_key
+                    size = self._capacity(key)
+                    ready = sum(len(request.waiting.get(key, ())) for request in queue)
+                    left = head.submitted + self.limits.wait_s - time.monotonic()
+                    if ready >= size or left <= 0:
+                        return Batch(key, self._take(queue, key, size))
+                if not wait or (self._tasks and left is None):
+                    break
+                self._changed.wait(left)
+        return None
+
+    def when_idle(self, task: Callable[[], None]) -> None:
+        """Have a task run by the thread that computes, as soon as nothing waits and the device is idle."""
+        with self._changed:
+            self._tasks.append(task)
+            self._changed.notify_all()
+
+    def take_task(self) -> Callable[[], None] | None:
+        """A task for the idle device; None if there is none, or once closed."""
+        with self._changed:
+            return self._tasks.popleft() if self._tasks and not self._closed else None
+
+    def _choose(self) -> deque[InferenceRequest]:
+        """The queue that the next batch is of; at least one is not empty."""
+        foreground, background = self._queues
+        if not background:
+            # What is owed is for waiting, and nobody waits.
+            self._owed = 0
+            return foreground
+        if not foreground:
+            return background
+        key = background[0].next_key
+        ready = sum(len(request.waiting.get(key, ())) for request in background)
+        cells = min(self._capacity(key), ready) * math.prod(key.shape)
+        return background if self._owed >= PRECEDENCE * cells else foreground
+
+    def _take(self, queue: deque[InferenceRequest], key: BatchKey, size: int) -> list[QueuedBlock]:
+        """Take blocks of a key out of a queue, one request after another, round and round."""
+        givers = deque(request for request in queue if key in request.waiting)
+        served = dict.fromkeys(itertools.islice(givers, size))
+        blocks: list[QueuedBlock] = []
+        while givers and len(blocks) < size:
+            request = givers.popleft()
+            blocks.append(request.take(key))
+            if key in request.waiting:
+                givers.append(request)
+        if all(self._queues):
+            cells = len(blocks) * math.prod(key.shape)
+            self._owed += -PRECEDENCE * cells if blocks[0].request.background else cells
+        rest = [request for request in queue if request not in served]
+        queue.clear()
+        queue.extend([*rest, *(request for request in served if request.waiting)])
+        self._count()
+        return blocks
+
+    def _leave(self, request: InferenceRequest | None) -> None:
+        """A request is answered, failed or no longer wanted."""
+        assert request is not None  # noqa: S101 in a queue, or being computed
+        with self._changed:
+            if dropped := request.blocks:
+                self._queues[request.background].remove(request)
+                request.waiting.clear()
+                self._metrics.dropped_blocks.inc(dropped)
+            self.cells -= request.cells
+            self._count()
+
+    def _count(self) -> None:
+        self._metrics.queue_blocks.set(sum(request.blocks for request in itertools.chain(*self._queues)))
+        self._metrics.queue_cells.set(self.cells)
+
+
+def fail(request: InferenceRequest, error: BaseException) -> None:
+    """End a request with an error."""
+    try:
+        request.future.set_exception(error)
+    except InvalidStateError:
+        logger.info("a failure came after its client had left")

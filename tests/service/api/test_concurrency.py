@@ -172,7 +172,7 @@ def test_jobs_wait_for_those_who_wait(
 ) -> None:
     client = serve(data=tmp_path)
     batcher, submitted = parts(client).engine.batcher, []
-    submit = batcher.submit
+    submit = batcher.queue.submit
 
     def note(request: InferenceRequest) -> Future[InferenceResult]:
         submitted.append(request.background)

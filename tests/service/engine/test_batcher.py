@@ -45,7 +45,7 @@ def start() -> Iterator[Start]:
         device = device or Device(torch.device("cpu"))
         batcher = Batcher(device, Limits(**{"wait_s": 0, **limits}), Metrics(), room)  # type: ignore[arg-type]
         for each in requests:
-            batcher.submit(each)
+            batcher.queue.submit(each)
         batcher.start()
         running.append(batcher)
         return batcher
@@ -81,10 +81,10 @@ def sample(batcher: Batcher, name: str, **labels: str) -> float:
 
 def test_works_waiting_together_are_computed_together(start: Start) -> None:
     gate, batcher = Gate(), start()
-    first = batcher.submit(request(gate, seed=9))
+    first = batcher.queue.submit(request(gate, seed=9))
     assert gate.entered.wait(PATIENCE_S)
     requests = [request(gate, seed=seed) for seed in range(5)]
-    futures = [batcher.submit(each) for each in requests]
+    futures = [batcher.queue.submit(each) for each in requests]
     assert sample(batcher, "queue_blocks") == 5
     gate.open.set()
     for made, future in zip(requests, futures, strict=True):
@@ -98,10 +98,10 @@ def test_works_waiting_together_are_computed_together(start: Start) -> None:
 def test_the_first_block_waits_for_others(start: Start) -> None:
     gate, batcher = Gate(), start(wait_s=30, batch_blocks=3)
     gate.open.set()
-    futures = [batcher.submit(request(gate, seed=seed)) for seed in range(2)]
+    futures = [batcher.queue.submit(request(gate, seed=seed)) for seed in range(2)]
     time.sleep(0.05)
     assert not gate.batches
-    futures.append(batcher.submit(request(gate, seed=2)))
+    futures.append(batcher.queue.submit(request(gate, seed=2)))
     for future in futures:
         future.result(PATIENCE_S)
     assert gate.batches == [3]
@@ -111,7 +111,7 @@ def test_the_first_block_does_not_wait_for_ever(start: Start) -> None:
     gate, batcher = Gate(), start(wait_s=0.05)
     gate.open.set()
     begin = time.monotonic()
-    answer = batcher.submit(request(gate)).result(PATIENCE_S)
+    answer = batcher.queue.submit(request(gate)).result(PATIENCE_S)
     assert time.monotonic() - begin >= 0.05
     assert answer.queue_seconds >= 0.04
 
@@ -125,7 +125,7 @@ def test_blocks_that_differ_are_computed_apart(start: Start) -> None:
         request(gate, 8, 4, 4),
         request(gate, name="other"),
     ]
-    for made, future in [(made, batcher.submit(made)) for made in requests]:
+    for made, future in [(made, batcher.queue.submit(made)) for made in requests]:
         check(made, future)
     assert sorted(gate.batches) == [1, 1, 1, 2]
 
@@ -133,23 +133,23 @@ def test_blocks_that_differ_are_computed_apart(start: Start) -> None:
 def test_a_batch_holds_so_many_blocks_and_cells(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=4)
     gate.open.set()
-    batcher.submit(request(gate, 4, 4, 40)).result(PATIENCE_S)
+    batcher.queue.submit(request(gate, 4, 4, 40)).result(PATIENCE_S)
     assert gate.batches == [4, 4, 2]
     gate.batches.clear()
     # Blocks of 4 x 4 x 4 with a halo of one along x alone, which they do not span.
     batcher = start(batch_cells=2 * 4 * 4 * 6 + 1)
-    batcher.submit(request(gate, 4, 4, 20)).result(PATIENCE_S)
+    batcher.queue.submit(request(gate, 4, 4, 20)).result(PATIENCE_S)
     assert gate.batches == [2, 2, 1]
     gate.batches.clear()
-    start(batch_cells=1).submit(request(gate, 4, 4, 8)).result(PATIENCE_S)
+    start(batch_cells=1).queue.submit(request(gate, 4, 4, 8)).result(PATIENCE_S)
     assert gate.batches == [1, 1]
 
 
 def test_a_large_volume_does_not_hold_up_small_ones(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=2)
-    large = batcher.submit(request(gate, 4, 4, 80, seed=1))
+    large = batcher.queue.submit(request(gate, 4, 4, 80, seed=1))
     assert gate.entered.wait(PATIENCE_S)
-    small = [batcher.submit(request(gate, 4, 4, 8, seed=seed)) for seed in (2, 3)]
+    small = [batcher.queue.submit(request(gate, 4, 4, 8, seed=seed)) for seed in (2, 3)]
     gate.open.set()
     large.result(PATIENCE_S)
     assert all(future.done() for future in small)
@@ -161,9 +161,9 @@ def test_a_large_volume_does_not_hold_up_small_ones(start: Start) -> None:
 
 def test_works_of_another_key_get_their_turn(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
-    batcher.submit(request(gate, 4, 4, 40, seed=1))
+    batcher.queue.submit(request(gate, 4, 4, 40, seed=1))
     assert gate.entered.wait(PATIENCE_S)
-    other = batcher.submit(request(gate, 4, 4, 5, seed=2, block=5))
+    other = batcher.queue.submit(request(gate, 4, 4, 5, seed=2, block=5))
     gate.open.set()
     other.result(PATIENCE_S)
     assert np.round(gate.blocks).tolist().index(2) <= 2
@@ -180,7 +180,7 @@ def test_works_of_another_key_get_their_turn(start: Start) -> None:
 def test_a_batch_that_does_not_fit_is_halved(start: Start, error: Exception) -> None:
     model, batcher = Cramped(2, error), start(batch_blocks=8)
     made = request(model, 4, 4, 72)
-    check(made, batcher.submit(made))
+    check(made, batcher.queue.submit(made))
     # What was learned of the first batch holds for the rest of it and for the next ones.
     assert model.batches == [8, 4, *[2] * 9]
     assert sample(batcher, "out_of_memory_total") == 2
@@ -189,10 +189,10 @@ def test_a_batch_that_does_not_fit_is_halved(start: Start, error: Exception) -> 
 def test_larger_batches_are_tried_again_later(start: Start) -> None:
     model = Cramped(1, torch.OutOfMemoryError("full"))
     batcher = start(batch_blocks=2)
-    batcher.submit(request(model, 4, 4, 8)).result(PATIENCE_S)
+    batcher.queue.submit(request(model, 4, 4, 8)).result(PATIENCE_S)
     model.room = 2
     model.batches.clear()
-    batcher.submit(request(model, 4, 4, 4 * (RECOVERY + 4))).result(PATIENCE_S)
+    batcher.queue.submit(request(model, 4, 4, 4 * (RECOVERY + 4))).result(PATIENCE_S)
     assert model.batches[0] == 1
     assert model.batches[-1] == 2
 
@@ -207,13 +207,13 @@ def test_a_block_that_never_fits_fails_its_request_alone(start: Start) -> None:
     model = Picky(8, torch.OutOfMemoryError("full"))
     batcher = start(wait_s=0.2, batch_blocks=4)
     requests = [request(model, seed=seed) for seed in (1, 7, 2, 3)]
-    futures = [batcher.submit(made) for made in requests]
+    futures = [batcher.queue.submit(made) for made in requests]
     with pytest.raises(OutOfMemoryError, match="4 x 4 x 4"):
         futures[1].result(PATIENCE_S)
     for index in (0, 2, 3):
         check(requests[index], futures[index])
     model.error = ZeroDivisionError("a bug")
-    futures = [batcher.submit(request(model, seed=seed)) for seed in (1, 7, 2, 3)]
+    futures = [batcher.queue.submit(request(model, seed=seed)) for seed in (1, 7, 2, 3)]
     with pytest.raises(ZeroDivisionError):
         futures[1].result(PATIENCE_S)
     assert all(futures[index].result(PATIENCE_S) for index in (0, 2, 3))
@@ -222,10 +222,10 @@ def test_a_block_that_never_fits_fails_its_request_alone(start: Start) -> None:
 
 def test_nobody_computes_what_nobody_waits_for(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
-    left = batcher.submit(request(gate, 4, 4, 400, seed=1))
+    left = batcher.queue.submit(request(gate, 4, 4, 400, seed=1))
     assert gate.entered.wait(PATIENCE_S)
     stays = request(gate, seed=2)
-    waiting = batcher.submit(stays)
+    waiting = batcher.queue.submit(stays)
     assert left.cancel()
     assert sample(batcher, "dropped_blocks_total") == 99
     assert sample(batcher, "queue_blocks") == 1
@@ -237,15 +237,15 @@ def test_nobody_computes_what_nobody_waits_for(start: Start) -> None:
 def test_the_queue_has_an_end(start: Start) -> None:
     gate, batcher = Gate(), start(queue_cells=200)
     # One request alone may be larger.
-    first = batcher.submit(request(gate, 4, 4, 16))
+    first = batcher.queue.submit(request(gate, 4, 4, 16))
     assert gate.entered.wait(PATIENCE_S)
     with pytest.raises(QueueFullError) as refusal:
-        batcher.submit(request(gate))
+        batcher.queue.submit(request(gate))
     assert refusal.value.retry_after >= 0
     gate.open.set()
     first.result(PATIENCE_S)
     wait_until(lambda: sample(batcher, "queue_cells") == 0)
-    batcher.submit(request(gate)).result(PATIENCE_S)
+    batcher.queue.submit(request(gate)).result(PATIENCE_S)
 
 
 def blocks_of(gate: Gate) -> list[int]:
@@ -297,11 +297,11 @@ def test_nothing_is_owed_for_times_without_work(start: Start) -> None:
     gate.open.set()
     first, second = request(gate, 4, 4, 400, seed=1), request(gate, 4, 4, 8, seed=2, background=True)
     leaves = request(gate, 4, 4, 8, seed=3, background=True)
-    device.when[5] = lambda: batcher.submit(leaves)
+    device.when[5] = lambda: batcher.queue.submit(leaves)
     device.when[5 + PRECEDENCE - 1] = leaves.future.cancel
-    device.when[50] = lambda: batcher.submit(second)
+    device.when[50] = lambda: batcher.queue.submit(second)
     batcher = start(device=device, batch_blocks=1)
-    batcher.submit(first)
+    batcher.queue.submit(first)
     first.future.result(PATIENCE_S)
     second.future.result(PATIENCE_S)
     places = [place for place, seed in enumerate(blocks_of(gate)) if seed == 2]
@@ -312,18 +312,18 @@ def test_nothing_is_owed_for_times_without_work(start: Start) -> None:
 def test_a_work_that_is_overdue_leaves_at_once(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
     begun = request(gate, 4, 4, 8, seed=1)
-    first = batcher.submit(begun)
+    first = batcher.queue.submit(begun)
     assert gate.entered.wait(PATIENCE_S)
     late = request(gate, 4, 4, 40, seed=2)
-    future = batcher.submit(late)
-    batcher.expire(late)
+    future = batcher.queue.submit(late)
+    batcher.queue.expire(late)
     with pytest.raises(OverdueError) as refusal:
         future.result(0)
     assert refusal.value.retry_after > 0
     assert sample(batcher, "dropped_blocks_total") == 10
     assert sample(batcher, "queue_blocks") == 1
     # Of this one, blocks were taken: it is finished.
-    batcher.expire(begun)
+    batcher.queue.expire(begun)
     gate.open.set()
     check(begun, first)
     assert blocks_of(gate) == [1, 1]
@@ -333,10 +333,10 @@ def test_a_batch_takes_no_more_than_the_memory_holds(start: Start) -> None:
     gate, room = Gate(), {"gate": 2 * 4 * 4 * 6 + 1}
     gate.open.set()
     batcher = start(room=room)
-    batcher.submit(request(gate, 4, 4, 20)).result(PATIENCE_S)
+    batcher.queue.submit(request(gate, 4, 4, 20)).result(PATIENCE_S)
     assert gate.batches == [2, 2, 1]
     gate.batches.clear()
-    batcher.submit(request(gate, 4, 4, 20, name="other")).result(PATIENCE_S)
+    batcher.queue.submit(request(gate, 4, 4, 20, name="other")).result(PATIENCE_S)
     assert gate.batches == [5]
 
 
@@ -393,7 +393,7 @@ def test_answers_do_not_wait_for_works_to_come(start: Start) -> None:
     first, second = request(gate, 4, 4, 8, seed=1), request(gate, 4, 4, 8, seed=2)
     batcher = start(first, device=device, batch_blocks=2, wait_s=30)
     check(first, first.future)
-    check(second, batcher.submit(second))
+    check(second, batcher.queue.submit(second))
 
 
 def test_a_batch_that_does_not_fit_waits_for_those_ahead_of_it(start: Start) -> None:
@@ -433,14 +433,14 @@ def test_closing_lets_a_device_finish(start: Start) -> None:
     closing = threading.Event()
 
     def close() -> None:
-        batcher._closed = True
+        batcher.queue._closed = True
         closing.set()
 
     device.when[1] = close
     batcher = start(device=device, batch_blocks=1)
-    with batcher._changed:
+    with batcher.queue._changed:
         for made in requests:
-            batcher.submit(made)
+            batcher.queue.submit(made)
     assert closing.wait(PATIENCE_S)
     batcher.close()
     check(requests[0], requests[0].future)
@@ -451,7 +451,7 @@ def test_closing_lets_a_device_finish(start: Start) -> None:
 
 def test_closing_fails_what_waits(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
-    futures = [batcher.submit(request(gate, seed=seed)) for seed in range(3)]
+    futures = [batcher.queue.submit(request(gate, seed=seed)) for seed in range(3)]
     assert gate.entered.wait(PATIENCE_S)
     gate.open.set()
     batcher.close()
@@ -460,4 +460,4 @@ def test_closing_fails_what_waits(start: Start) -> None:
         if error := future.exception(PATIENCE_S):
             assert isinstance(error, ClosedError)
     with pytest.raises(ClosedError):
-        batcher.submit(request(gate))
+        batcher.queue.submit(request(gate))

@@ -73,9 +73,11 @@ def idle(client: TestClient) -> None:
     """Nothing is held any more, and a good request is answered."""
     service = parts(client)
     wait_until(
-        lambda: service.places.taken == 0 and service.engine.batcher._cells == 0 and not service.chunk_cache._running
+        lambda: (
+            service.places.taken == 0 and service.engine.batcher.queue.cells == 0 and not service.chunk_cache._running
+        )
     )
-    wait_until(lambda: not any(service.engine.batcher._lines))
+    wait_until(lambda: not any(service.engine.batcher.queue._queues))
     assert not service.chunk_cache._waiting
     assert client.get("/health/ready").is_success
     assert not left(service.settings.data)

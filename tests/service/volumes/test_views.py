@@ -184,7 +184,7 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
         return len(await service.chunk_cache.chunk(view, "u/c/0/0/0", place))
 
     monkeypatch.setattr(
-        service.engine.batcher, "limits", dataclasses.replace(service.engine.batcher.limits, wait_s=0.1)
+        service.engine.batcher.queue, "limits", dataclasses.replace(service.engine.batcher.limits, wait_s=0.1)
     )
     portal = client.portal
     assert portal is not None
