@@ -146,8 +146,8 @@ class Settings(BaseSettings):
         PositiveInt | None,
         Field(
             description="Most coarse cells in a batch, halos included; a single larger block is computed alone. "
-            "Never more than half the memory that is free at the start holds, as measured then. If unset, a GPU takes "
-            "that much, and a CPU 4,096, beyond which nothing is gained."
+            "On a GPU never more than half the memory that is free at the start holds, as measured then. If unset, a "
+            "GPU takes that much, and a CPU 4,096, beyond which nothing is gained."
         ),
     ] = None
 

@@ -20,8 +20,9 @@ from service.engine.inference import InferenceResult
 from service.engine.queue import OutOfMemoryError, RequestQueue, fail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
+    from models.superresolution import SuperResolution
     from service.engine.device import Device, PendingResult
     from service.engine.inference import BatchKey, InferenceRequest, QueuedBlock
     from service.engine.queue import Batch, Limits
@@ -48,17 +49,17 @@ class Batcher:
         device: that computes.
         limits: see [`Limits`][service.engine.queue.Limits].
         metrics: to keep.
-        room: coarse cells that fit the device at a time, by model; looked up when a batch is made.
 
     Attributes:
         queue: what waits.
     """
 
-    def __init__(self, device: Device, limits: Limits, metrics: Metrics, room: Mapping[str, int] | None = None) -> None:
+    def __init__(self, device: Device, limits: Limits, metrics: Metrics) -> None:
         self.device = device
         self.limits = limits
         self.metrics = metrics
-        self.room = {} if room is None else room
+        # Coarse cells of each model that fit the device at a time, halos included.
+        self._room: dict[str, int | None] = {}
         self.queue = RequestQueue(limits, metrics, self._capacity)
         self._in_flight: deque[InFlightBatch] = deque()
         # Batch sizes known not to fit are not tried again for a while: key -> (largest that may, successes since).
@@ -85,6 +86,8 @@ class Batcher:
         prepare()
         with torch.inference_mode():
             for key, batch in self._batches():
+                if key.model not in self._room:
+                    self._measure(key.model, batch[0].request.model)
                 self._compute(key, batch)
 
     def _batches(self) -> Iterator[Batch]:
@@ -94,18 +97,19 @@ class Batcher:
                 yield batch
             elif self._in_flight:
                 self._land()
-            elif task := self.queue.take_task():
-                try:
-                    task()
-                except Exception:  # it concerns nobody who waits
-                    logger.exception("a task for an idle device failed")
             else:
                 return
+
+    def _measure(self, name: str, model: SuperResolution) -> None:
+        """Ask the idle device how much of a model fits it."""
+        while self._in_flight:
+            self._land()
+        self._room[name] = self.device.room(model)
 
     def _capacity(self, key: BatchKey) -> int:
         """Most blocks of a key that may be computed at once."""
         blocks = self.limits.batch_blocks
-        for cells in (self.limits.batch_cells, self.room.get(key.model)):
+        for cells in (self.limits.batch_cells, self._room.get(key.model)):
             if cells is not None:
                 blocks = min(blocks, cells // math.prod(key.shape))
         ceiling, _ = self._ceilings.get(key, (blocks, 0))
@@ -113,7 +117,7 @@ class Batcher:
 
     def _compute(self, key: BatchKey, batch: list[QueuedBlock]) -> None:
         """Compute a batch; in smaller and smaller parts if it does not fit, and one by one if it fails otherwise."""
-        size = len(batch)
+        size = min(len(batch), self._capacity(key))
         while batch := [item for item in batch if not item.request.future.done()]:
             part = batch[:size]
             try:

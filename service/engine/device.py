@@ -9,21 +9,18 @@ is tested without one.
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from models.layers import EVERYWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from models.layers import Axes
     from models.superresolution import SuperResolution
@@ -31,8 +28,10 @@ if TYPE_CHECKING:
 
 # Waits for a batch and gives its answer, (block, 3, 4 z, 4 y, 4 x), and the seconds that the device took.
 PendingResult = Callable[[], tuple["NDArray[np.float32]", float]]
-MEMORY = Path("/proc/meminfo")
-GROUP = Path("/sys/fs/cgroup")
+# Of the memory that is free when a model is loaded, what a batch of it may take.
+PORTION: Final = 0.5
+# Of the two blocks that memory is measured with, in coarse cells.
+EDGES: Final = (16, 48)
 
 
 class Device:
@@ -43,11 +42,9 @@ class Device:
 
     Attributes:
         depth: batches under way at a time.
-        edges: of the two blocks that memory is measured with, in coarse cells.
     """
 
     depth = 1
-    edges = (8, 16)
 
     def __init__(self, place: torch.device) -> None:
         self.place = place
@@ -74,26 +71,9 @@ class Device:
         seconds = time.monotonic() - start
         return lambda: (fine, seconds)
 
-    def peak(self, run: Callable[[], object]) -> int:
-        """Bytes that a computation takes at most; on a CPU what tensors take, without what single operators do."""
-        with _Tally() as tally:
-            run()
-        peak: int = tally.peak
-        return peak
-
-    @property
-    def free(self) -> int | None:
-        """Bytes that may be taken; None where the system does not tell."""
-        try:
-            lines = dict(line.split(":") for line in MEMORY.read_text().splitlines())
-            free = 1024 * int(lines["MemAvailable"].split()[0])
-        except (OSError, KeyError):
-            return None
-        try:
-            limit, used = (int((GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        except (OSError, ValueError):  # no group, or "max"
-            return free
-        return min(free, limit - used)
+    def room(self, model: SuperResolution) -> int | None:  # noqa: ARG002 of no model
+        """Coarse cells of a model that fit at a time, halos included; None where batches are small anyway."""
+        return None
 
     def release(self) -> None:
         """Give back what the allocator holds."""
@@ -106,7 +86,6 @@ class Gpu(Device):
     """
 
     depth = 2
-    edges = (16, 48)
 
     def __init__(self, place: torch.device) -> None:
         super().__init__(place)
@@ -145,17 +124,29 @@ class Gpu(Device):
 
         return land
 
-    def peak(self, run: Callable[[], object]) -> int:
-        """Bytes that a computation takes at most, with what cuDNN takes to work in."""
+    def room(self, model: SuperResolution) -> int:
+        """Coarse cells of a model that fit at a time, halos included, told from what two blocks take."""
+        few, many = EDGES
+        less, more = (self._peak(model, edge) for edge in EDGES)
+        bytes_per_cell = max(1.0, (more - less) / (many**3 - few**3))
+        fixed = max(0.0, less - bytes_per_cell * few**3)
+        # What waits to be computed or fetched while another batch is computed.
+        waiting = (self.depth - 1) * 4 * 3 * (model.frames + model.factor**3)
+        return max(1, int((PORTION * self._free - fixed) / (bytes_per_cell + waiting)))
+
+    def _peak(self, model: SuperResolution, edge: int) -> int:
+        """Bytes that a block takes at most, with what cuDNN takes to work in."""
+        coarse = torch.zeros(1, model.frames, 3, edge, edge, edge, device=self.place)
         torch.cuda.synchronize(self.place)
         torch.cuda.reset_peak_memory_stats(self.place)
         before = int(torch.cuda.memory_allocated(self.place))
-        run()
+        with torch.inference_mode():
+            model(coarse, EVERYWHERE)
         torch.cuda.synchronize(self.place)
         return int(torch.cuda.max_memory_allocated(self.place)) - before
 
     @property
-    def free(self) -> int:
+    def _free(self) -> int:
         """Bytes that nobody has, and those that the allocator holds for us."""
         held = int(torch.cuda.memory_reserved(self.place)) - int(torch.cuda.memory_allocated(self.place))
         return int(torch.cuda.mem_get_info(self.place)[0]) + held
@@ -163,48 +154,6 @@ class Gpu(Device):
     def release(self) -> None:
         """See the class above."""
         torch.cuda.empty_cache()
-
-
-class _Tally(TorchDispatchMode):
-    """Counts the bytes of the tensors that are there."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._now = 0
-        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: nothing is compiled here, and to be left out of that loads the compiler, which takes seconds."""
-        return False
-
-    def __torch_dispatch__(
-        self,
-        function: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        """Run an operator, and count what it made."""
-        answer = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(answer):
-            if isinstance(tensor, torch.Tensor):
-                self._note(tensor)
-        return answer
-
-    def _note(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage in self._known:
-            return
-        self._known.add(storage)
-        size = storage.nbytes()
-        self._now += size
-        self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._drop, size)
-
-    def _drop(self, size: int) -> None:
-        self._now -= size
 
 
 def open_device(place: torch.device) -> Device:

@@ -168,6 +168,5 @@ def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engi
         batch_cells=settings.max_batch_cells or BATCH_CELLS.get(device.place.type),
         queue_cells=settings.max_queue_cells,
     )
-    batcher = Batcher(device, limits, metrics, registry.room)
-    registry.when_idle = batcher.queue.when_idle
+    batcher = Batcher(device, limits, metrics)
     return Engine(registry, batcher, threads, block=settings.block, deadline_s=settings.request_deadline_s)

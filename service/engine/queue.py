@@ -114,7 +114,6 @@ class RequestQueue:
         self._queues: tuple[deque[InferenceRequest], deque[InferenceRequest]] = (deque(), deque())
         # Cells computed while the background waited, that it has had nothing for yet.
         self._owed = 0
-        self._tasks: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
@@ -160,7 +159,7 @@ class RequestQueue:
         """The next batch, once it is full or its first block has waited long enough.
 
         Args:
-            wait: for that, unless nothing waits and there is a task.
+            wait: for that.
 
         Returns:
             None if there is no batch yet, or never again.
@@ -177,21 +176,10 @@ class RequestQueue:
                     left = head.submitted + self.limits.wait_s - time.monotonic()
                     if ready >= size or left <= 0:
                         return Batch(key, self._take(queue, key, size))
-                if not wait or (self._tasks and left is None):
+                if not wait:
                     break
                 self._changed.wait(left)
         return None
-
-    def when_idle(self, task: Callable[[], None]) -> None:
-        """Have a task run by the thread that computes, as soon as nothing waits and the device is idle."""
-        with self._changed:
-            self._tasks.append(task)
-            self._changed.notify_all()
-
-    def take_task(self) -> Callable[[], None] | None:
-        """A task for the idle device; None if there is none, or once closed."""
-        with self._changed:
-            return self._tasks.popleft() if self._tasks and not self._closed else None
 
     def _choose(self) -> deque[InferenceRequest]:
         """The queue that the next batch is of; at least one is not empty."""

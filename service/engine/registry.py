@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from models.catalogue import Card, UnknownModelError
-from models.layers import EVERYWHERE
 from models.metrics.report import report
 from models.superresolution import upscale
 from service.engine.scores import TRILINEAR, close
@@ -18,7 +17,7 @@ from service.problems import Problem, unknown_model
 from service.settings import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from models.catalogue import Catalogue, HeldOut
     from models.layers import Precision
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.engine")
-# Of the memory that is free when a model is loaded, what a batch of it may take.
-PORTION: Final = 0.5
 # Of a consistent model. The models shipped have 2e-7 to 6e-7 in float32 and in bfloat16, which spares that step.
 CONSISTENCY: Final = 1e-5
 
@@ -83,8 +80,6 @@ class ModelRegistry:
         failures: why models cannot be served.
         precisions: of the models that are loaded.
         warnings: what is wrong with models that are served all the same.
-        room: coarse cells of a model that fit the memory at a time, halos included, where that is known.
-        when_idle: calls a function while nothing else is computed; at once, unless told otherwise.
     """
 
     def __init__(
@@ -97,8 +92,6 @@ class ModelRegistry:
         self.failures: dict[str, str] = {}
         self.precisions: dict[str, Precision] = {}
         self.warnings: dict[str, str] = {}
-        self.room: dict[str, int] = {}
-        self.when_idle: Callable[[Callable[[], None]], None] = lambda function: function()
         self._cards: dict[str, Card] = {}
         self._models: dict[str, SuperResolution] = {}
         self._loading = threading.Lock()
@@ -133,9 +126,7 @@ class ModelRegistry:
             return self._models[name]
         with self._loading:
             if name not in self._models:
-                model = self._load(name)
-                self.when_idle(lambda: self._measure(name, model))
-                self._models[name] = model
+                self._models[name] = self._load(name)
             return self._models[name]
 
     def warm(self) -> Iterator[str]:
@@ -188,22 +179,3 @@ class ModelRegistry:
     def _warn(self, name: str, message: str) -> None:
         logger.warning("%s is %s", name, message)
         self.warnings[name] = f"{self.warnings[name]}; {message}" if name in self.warnings else message
-
-    def _measure(self, name: str, model: SuperResolution) -> None:
-        """Tell how many cells fit the memory at a time from what two blocks take."""
-
-        def run(edge: int) -> int:
-            coarse = torch.zeros(1, model.frames, 3, edge, edge, edge, device=self.device.place)
-            with torch.inference_mode():
-                return self.device.peak(lambda: model(coarse, EVERYWHERE))
-
-        few, many = self.device.edges
-        less, more = run(few), run(many)
-        bytes_per_cell = max(1.0, (more - less) / (many**3 - few**3))
-        # What waits to be computed or fetched while another batch is computed.
-        waiting = (self.device.depth - 1) * 4 * 3 * (model.frames + model.factor**3)
-        free = self.device.free
-        if free is not None:
-            fixed = max(0.0, less - bytes_per_cell * few**3)
-            self.room[name] = max(1, int((PORTION * free - fixed) / (bytes_per_cell + waiting)))
-            logger.info("%s takes %.0f bytes a coarse cell: %d fit", name, bytes_per_cell, self.room[name])

@@ -39,11 +39,9 @@ def start() -> Iterator[Start]:
     """Start a batcher with some limits, and requests that are in line before it computes."""
     running: list[Batcher] = []
 
-    def make(
-        *requests: VolumeRequest, device: Device | None = None, room: dict[str, int] | None = None, **limits: float
-    ) -> Batcher:
+    def make(*requests: VolumeRequest, device: Device | None = None, **limits: float) -> Batcher:
         device = device or Device(torch.device("cpu"))
-        batcher = Batcher(device, Limits(**{"wait_s": 0, **limits}), Metrics(), room)  # type: ignore[arg-type]
+        batcher = Batcher(device, Limits(**{"wait_s": 0, **limits}), Metrics())  # type: ignore[arg-type]
         for each in requests:
             batcher.queue.submit(each)
         batcher.start()
@@ -330,12 +328,18 @@ def test_a_work_that_is_overdue_leaves_at_once(start: Start) -> None:
 
 
 def test_a_batch_takes_no_more_than_the_memory_holds(start: Start) -> None:
-    gate, room = Gate(), {"gate": 2 * 4 * 4 * 6 + 1}
+    gate, small = Gate(), Gate()
     gate.open.set()
-    batcher = start(room=room)
-    batcher.queue.submit(request(gate, 4, 4, 20)).result(PATIENCE_S)
-    assert gate.batches == [2, 2, 1]
-    gate.batches.clear()
+    small.open.set()
+
+    class Small(Device):
+        def room(self, model: SuperResolution) -> int | None:
+            return 2 * 4 * 4 * 6 + 1 if model is small else None
+
+    batcher = start(device=Small(torch.device("cpu")))
+    for _ in range(2):
+        batcher.queue.submit(request(small, 4, 4, 20)).result(PATIENCE_S)
+    assert small.batches == 2 * [2, 2, 1]
     batcher.queue.submit(request(gate, 4, 4, 20, name="other")).result(PATIENCE_S)
     assert gate.batches == [5]
 

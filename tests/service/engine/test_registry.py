@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,8 +15,7 @@ from models.catalogue import TRILINEAR, Catalogue
 from models.layers import EVERYWHERE
 from models.superresolution import SuperResolution, upscale
 from service.engine.device import Device, Gpu, open_device
-from service.engine.registry import PORTION, ModelRegistry, card_mismatch
-from tests.service.conftest import parts
+from service.engine.registry import ModelRegistry, card_mismatch
 from tests.service.wire import noise
 
 if TYPE_CHECKING:
@@ -155,56 +154,6 @@ def test_clients_are_told_the_precision(serve: Callable[..., TestClient]) -> Non
     assert [*ready["warnings"]] == [UNMEASURED]
 
 
-def test_a_batch_of_as_many_cells_as_there_is_room_for_fits(catalogue: Catalogue) -> None:
-    class Small(Device):
-        free = 40_000_000
-
-    made = registry(catalogue, "float32", Small(torch.device("cpu")))
-    for name in catalogue.names():
-        model = made.get(name)
-        blocks = made.room[name] // 12**3
-        coarse = torch.zeros(blocks, model.frames, 3, 12, 12, 12)
-        with torch.inference_mode():
-            taken = CPU.peak(lambda coarse=coarse: model(coarse, EVERYWHERE))  # type: ignore[misc] # noqa: B023
-        # The narrower a block, the more of its memory is a halo: the estimate, from wider ones, errs to the safe side.
-        assert 0.8 < taken / (PORTION * Small.free) < 1.05
-
-
-def test_batches_heed_the_room(serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Device, "free", 10_000_000)
-    service = parts(serve())
-    assert service.engine.batcher.room[LEARNED] == service.engine.registry.room[LEARNED] < 10_000
-
-
-def test_memory_is_counted_at_its_peak() -> None:
-    def run() -> None:
-        first = torch.zeros(1000)
-        second = first + 1
-        view = second[10:]
-        del first, second
-        assert view.sum() + torch.zeros(500).sum() == 990
-
-    assert CPU.peak(run) == 8000
-
-
-def test_free_memory_is_told_where_the_system_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    monkeypatch.setattr("service.engine.device.MEMORY", meminfo)
-    monkeypatch.setattr("service.engine.device.GROUP", tmp_path)
-
-    def free() -> int | None:
-        return CPU.free
-
-    assert free() is None
-    meminfo.write_text("MemTotal:       32 kB\nMemAvailable:   20 kB\n")
-    assert free() == 20 * 1024
-    (tmp_path / "memory.current").write_text("1000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert free() == 20 * 1024
-    (tmp_path / "memory.max").write_text("5000\n")
-    assert free() == 4000
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_answers_of_the_cpu(catalogue: Catalogue) -> None:
@@ -213,13 +162,12 @@ def test_a_gpu_gives_the_answers_of_the_cpu(catalogue: Catalogue) -> None:
     assert isinstance(gpu, Gpu)
     made, plain = registry(catalogue, "float32", gpu), catalogue.load(LEARNED)
     volumes = [noise(1, 3, 12, 12, 12, seed=seed) for seed in range(8)]
-    rest: tuple[Any, ...] = np.zeros((2, 3), np.float32), np.ones(2, np.float32), EVERYWHERE
     with torch.inference_mode():
         pairs = [volumes[place : place + 2] for place in range(0, 8, 2)]
-        landings = [gpu.launch(made.get(LEARNED), pair, *rest) for pair in pairs]
+        landings = [gpu.launch(made.get(LEARNED), pair, EVERYWHERE) for pair in pairs]
         for pair, land in zip(pairs, landings, strict=True):
             fine, seconds = land()
-            wanted, _ = CPU.launch(plain, pair, *rest)()
+            wanted, _ = CPU.launch(plain, pair, EVERYWHERE)()
             np.testing.assert_allclose(fine, wanted, rtol=0, atol=1e-4 * wanted.std())
             assert seconds > 0
-    assert made.room[LEARNED] > 0
+    assert gpu.room(plain.to("cuda")) > 0
