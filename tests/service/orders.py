@@ -73,6 +73,12 @@ def whole_blocks(written: dict[Path, int]) -> dict[Path, int]:
     return {path: when for path, when in written.items() if blocks[path.parts[-3:]] == 3}
 
 
+def wait_until_cancelled(client: TestClient, job: str) -> None:
+    """Until the job's task has been told to stop, which it does once it is not in the middle of something."""
+    wait_until(lambda: parts(client).jobs._tasks[job].cancelling() > 0)
+    client.get("/health/live")  # the event loop has gone round since
+
+
 class Gate:
     """Lets a job compute so many blocks, or a few more if they are in one batch, and holds it up then."""
 

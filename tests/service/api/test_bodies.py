@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING
+import selectors
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -14,9 +15,37 @@ from service.problems import Problem
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from starlette.types import Message
+
+Result = TypeVar("Result")
+
+
+class Skipping(selectors.DefaultSelector):
+    """A selector that does not wait, and says how long it would have."""
+
+    skipped = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.skipped += timeout or 0.0
+        return super().select(timeout and 0.0)
+
+
+class Clockwork(asyncio.SelectorEventLoop):
+    """An event loop in which nothing takes any time but what waits: its clock jumps to what comes next."""
+
+    def __init__(self) -> None:
+        self.selector = Skipping()
+        super().__init__(self.selector)
+
+    def time(self) -> float:
+        return self.selector.skipped
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    with asyncio.Runner(loop_factory=Clockwork) as runner:
+        return runner.run(main)
 
 
 def drain(pieces: Iterator[tuple[float, bytes]], settings: Settings) -> int:
@@ -28,7 +57,7 @@ def drain(pieces: Iterator[tuple[float, bytes]], settings: Settings) -> int:
         await asyncio.sleep(pause)
         return {"type": "http.request", "body": piece, "more_body": bool(left)}
 
-    async def run() -> int:
+    async def go() -> int:
         taken, take = 0, bounded(receive, settings)
         while True:
             message = await take()
@@ -36,7 +65,7 @@ def drain(pieces: Iterator[tuple[float, bytes]], settings: Settings) -> int:
             if not message["more_body"]:
                 return taken
 
-    return asyncio.run(run())
+    return run(go())
 
 
 def test_a_client_that_drips_is_ended() -> None:
@@ -65,20 +94,20 @@ def test_what_we_take_ourselves_is_not_counted() -> None:
     async def receive() -> Message:
         return messages.pop(0)
 
-    async def run() -> None:
+    async def go() -> None:
         take = bounded(receive, settings)
         for _ in range(3):
             await take()
             await asyncio.sleep(0.1)
 
-    asyncio.run(run())
+    run(go())
     assert messages == []
 
 
 def test_a_whole_body_is_waited_after_for_ever() -> None:
     gone = asyncio.Event()
 
-    async def run() -> str:
+    async def go() -> str:
         messages = [{"type": "http.request", "body": b"x", "more_body": False}]
 
         async def receive() -> Message:
@@ -93,7 +122,7 @@ def test_a_whole_body_is_waited_after_for_ever() -> None:
         kind: str = (await take())["type"]
         return kind
 
-    assert asyncio.run(run()) == "http.disconnect"
+    assert run(go()) == "http.disconnect"
 
 
 def test_too_long() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -36,9 +37,12 @@ def metric(client: TestClient, name: str, **labels: str) -> float:
 
 
 def test_eight_clients_are_computed_together(
-    serve: Callable[..., TestClient], catalogue: Catalogue, record_property: Callable[[str, object], None]
+    serve: Callable[..., TestClient],
+    catalogue: Catalogue,
+    record_property: Callable[[str, object], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client = serve(batch_wait_ms=200, max_batch_blocks=CLIENTS)
+    client = serve(batch_wait_ms=1e3 * PATIENCE_S, max_batch_blocks=CLIENTS, max_batch_cells=1_000_000)
     volumes = [noise(3, 8, 8, 8, seed=seed) for seed in range(CLIENTS)]
     model = catalogue.load(LEARNED)
     wanted = [upscale(model, volume, ("periodic",) * 3) for volume in volumes]
@@ -51,6 +55,8 @@ def test_eight_clients_are_computed_together(
     assert metric(client, "batch_blocks_count", model=LEARNED) < CLIENTS
     assert metric(client, "batch_blocks_sum", model=LEARNED) == CLIENTS
     assert metric(client, "batch_requests_bucket", model=LEARNED, le="1.0") <= 1
+    queue = parts(client).engine.batcher.queue
+    monkeypatch.setattr(queue, "limits", dataclasses.replace(queue.limits, wait_s=0))
     begin = time.perf_counter()
     for volume, right in zip(volumes, wanted, strict=True):
         np.testing.assert_array_equal(from_npy(post(client, volume, LEARNED).content), right)
@@ -150,18 +156,21 @@ def test_a_client_that_leaves_leaves_nothing_behind(serve: Callable[..., TestCli
         assert sum(gate.batches) == 2
 
 
-def test_a_request_that_the_device_does_not_begin_in_time_is_refused(serve: Callable[..., TestClient]) -> None:
-    client, gate = serve(request_deadline_s=0.2), Gate()
+def test_a_request_that_the_device_does_not_begin_in_time_is_refused(
+    serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, gate = serve(), Gate()
     serve_as_trilinear(client, gate)
     with ThreadPoolExecutor(2) as clients:
         begun = clients.submit(post, client, noise(3, 4, 4, 4))
         assert gate.entered.wait(PATIENCE_S)
+        monkeypatch.setattr(parts(client).engine, "deadline_s", 0.2)
         late = clients.submit(post, client, noise(3, 4, 4, 4)).result(PATIENCE_S)
         assert late.status_code == 503
         assert late.json()["type"] == "urn:eddylift:problem:overdue"
         assert int(late.headers["Retry-After"]) >= 1
         assert metric(client, "queue_blocks") == 0
-        # This one took longer, but was begun.
+        # This one waits for longer, but was begun.
         gate.open.set()
         assert begun.result(PATIENCE_S).status_code == 200
     assert gate.batches == [1]

@@ -94,10 +94,10 @@ def test_works_waiting_together_are_computed_together(start: Start) -> None:
 
 
 def test_the_first_block_waits_for_others(start: Start) -> None:
-    gate, batcher = Gate(), start(wait_s=30, batch_blocks=3)
+    gate, batcher = Gate(), start(wait_s=PATIENCE_S, batch_blocks=3)
     gate.open.set()
     futures = [batcher.queue.submit(request(gate, seed=seed)) for seed in range(2)]
-    time.sleep(0.05)
+    wait_until(lambda: bool(gate.batches or batcher.queue._changed._waiters))  # type: ignore[attr-defined]
     assert not gate.batches
     futures.append(batcher.queue.submit(request(gate, seed=2)))
     for future in futures:
@@ -115,7 +115,7 @@ def test_the_first_block_does_not_wait_for_ever(start: Start) -> None:
 
 
 def test_blocks_that_differ_are_computed_apart(start: Start) -> None:
-    gate, batcher = Gate(), start(wait_s=0.05)
+    gate = Gate()
     gate.open.set()
     requests = [
         request(gate, 4, 4, 4),
@@ -123,8 +123,9 @@ def test_blocks_that_differ_are_computed_apart(start: Start) -> None:
         request(gate, 8, 4, 4),
         request(gate, name="other"),
     ]
-    for made, future in [(made, batcher.queue.submit(made)) for made in requests]:
-        check(made, future)
+    start(*requests)
+    for made in requests:
+        check(made, made.future)
     assert sorted(gate.batches) == [1, 1, 1, 2]
 
 
@@ -395,7 +396,7 @@ def test_answers_do_not_wait_for_works_to_come(start: Start) -> None:
     gate, device = Gate(), Watched(depth=2)
     gate.open.set()
     first, second = request(gate, 4, 4, 8, seed=1), request(gate, 4, 4, 8, seed=2)
-    batcher = start(first, device=device, batch_blocks=2, wait_s=30)
+    batcher = start(first, device=device, batch_blocks=2, wait_s=PATIENCE_S)
     check(first, first.future)
     check(second, batcher.queue.submit(second))
 

@@ -17,7 +17,7 @@ from service.formats.sandbox import Sandbox, read_body
 from service.problems import Problem
 from service.settings import Settings
 from tests.service.wire import NETCDF, NPY, dataset, netcdf, noise, npy
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,10 +64,13 @@ def make() -> Iterator[Make]:
 
 @pytest.mark.parametrize("what", [b"hang", b"crash", b"grow"])
 def test_a_reader_that_fails_is_replaced(make: Make, what: bytes) -> None:
-    sandbox = make(read_timeout_s=2)
+    sandbox = make(read_timeout_s=PATIENCE_S)
     sandbox.read(GOOD)
+    patient = sandbox.settings
+    sandbox.settings = patient.model_copy(update={"read_timeout_s": 2.0 if what == b"hang" else PATIENCE_S})
     with pytest.raises(Problem) as refusal:
         sandbox.read(says(what))
+    sandbox.settings = patient
     assert status_of(refusal.value) == 400
     assert refusal.value.fields[0].field == "body"
     volume = sandbox.read(GOOD).volume

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import torch
 from models.operators import coarsen
 from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
-from tests.service.orders import LEARNED, ORDER, THREE, finish, order
+from tests.service.orders import LEARNED, ORDER, THREE, finish, order, wait_until_cancelled
 from tests.service.wire import dataset, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -123,7 +122,7 @@ def test_a_comparison_can_be_cancelled_and_resumed(
     assert begun.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as other:
         cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
-        time.sleep(0.2)
+        wait_until_cancelled(client, job)
         go_on.set()
         assert cancelling.result().json()["state"] == "cancelled"
     computed = parts(client).jobs.runner.executor.computed

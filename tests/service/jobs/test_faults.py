@@ -246,7 +246,7 @@ def test_the_clock_steps(
 ) -> None:
     """By hours, forward and back, at every look at it."""
     draw = random.Random(seed)  # noqa: S311 no secret
-    client = serve(data=tmp_path / "data", block=4, rate_per_s=1e6, request_deadline_s=60)
+    client = serve(data=tmp_path / "data", block=4, rate_per_s=1e6, request_deadline_s=PATIENCE_S)
     source = noise(3, 8, 8, 8, seed=seed)
     send(client, "box", dataset(source).assign_attrs(boundary="periodic"))
     model = catalogue.load(LEARNED)

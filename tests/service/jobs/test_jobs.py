@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -25,8 +24,8 @@ from service.volumes.blocks import BlockComputer
 from service.volumes.files import write_whole
 from service.volumes.view import BlockIndex
 from tests.service.conftest import parts
-from tests.service.orders import LEARNED, ORDER, THREE, Gate, fine, finish, look, order, wanted
-from tests.service.wire import dataset, noise, send
+from tests.service.orders import LEARNED, ORDER, THREE, Gate, fine, finish, look, order, wait_until_cancelled, wanted
+from tests.service.wire import dataset, noise, post, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def test_cancelling_stops_and_resuming_goes_on(
     assert client.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
     stopped = parts(client).jobs.runner.executor.computed
     gate.open.set()
-    time.sleep(0.1)
+    assert post(client, velocity, LEARNED).is_success  # the device has gone on since
     assert parts(client).jobs.runner.executor.computed == stopped < 16
     assert client.post(f"/v1/jobs/{job}/resume").status_code == 202
     finish(client, job)
@@ -225,13 +224,13 @@ def test_a_disk_is_not_filled_to_the_last_byte(serve: Serve, monkeypatch: pytest
 def test_a_source_that_changes_fails_the_job(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr("service.volumes.uploads.TAG_TTL_S", 0.0)
     send(client, "box", dataset(noise(3, 8, 8, 16)))
     gate = Gate(client, monkeypatch, 3)
     job = order(client)
     wait_until(lambda: look(client, job)["blocks_done"] >= 2)
     path = tmp_path / "data" / "volumes" / "box" / "u" / "c" / "0" / "0" / "0"  # behind the service's back
     os.utime(path)
-    time.sleep(0.6)  # longer than a volume is not looked at again
     gate.open.set()
     assert "box has changed since it was opened" in finish(client, job, "failed")["detail"]
 
@@ -283,24 +282,27 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
     """So that nothing is written into a target that was dropped since."""
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     writing, go_on = threading.Event(), threading.Event()
+    begun, ended = [], []
 
     def slow(path: Path, content: bytes, spare: int) -> None:
+        begun.append(path)
         if "/c/" in str(path):
             writing.set()
             go_on.wait(PATIENCE_S)
         write_whole(path, content, spare)
+        ended.append(path)
 
     monkeypatch.setattr("service.volumes.local_storage.write_whole", slow)
     job = order(client)
     assert writing.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as other:
         cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
-        time.sleep(0.2)
+        wait_until_cancelled(client, job)
         assert not cancelling.done()
         go_on.set()
         assert cancelling.result().json()["state"] in {"cancelled", "done"}
+    assert begun == ended
     client.delete("/v1/volumes/fine")
-    time.sleep(0.2)
     assert client.get("/v1/volumes/fine").status_code == 404
 
 

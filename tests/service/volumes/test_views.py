@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import itertools
 import json
 import math
@@ -170,6 +169,9 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
 ) -> None:
     send(client, "box", dataset(noise(3, 6, 6, 6)))
     service = parts(client)
+    release = threading.Event()
+    forward = service.engine.batcher._forward
+    monkeypatch.setattr(service.engine.batcher, "_forward", lambda *batch: release.wait(PATIENCE_S) and forward(*batch))
 
     async def come_and_go() -> int:
         card = service.engine.registry.card(LEARNED)
@@ -181,11 +183,9 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
             await asyncio.sleep(0.001)
         first.cancel()
         await asyncio.sleep(0)
+        release.set()
         return len(await service.chunk_cache.chunk(view, "u/c/0/0/0", place))
 
-    monkeypatch.setattr(
-        service.engine.batcher.queue, "limits", dataclasses.replace(service.engine.batcher.limits, wait_s=0.1)
-    )
     portal = client.portal
     assert portal is not None
     assert portal.call(come_and_go) == 4 * 24**3
