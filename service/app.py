@@ -57,14 +57,14 @@ Send a volume to `/v1/upscale`; see `/v1/models` for what can be done to it, and
 def build(settings: Settings) -> Services:
     """Build all parts, at rest."""
     metrics = Metrics()
-    threads = Threads(settings.readers)
-    engine = build_engine(settings, metrics, threads)
+    # Each kind of work has threads of its own, so that none waits for another's.
+    threads, body_threads, view_threads, job_threads, engine_threads = (Threads(settings.readers) for _ in range(5))
+    engine = build_engine(settings, metrics, engine_threads)
     lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
     opener = build_opener(settings)
-    blocks = BlockComputer(engine, threads)
     kept = DiskCache(settings.data / "views", settings.view_bytes, settings.spare_bytes)
-    chunk_cache = ChunkCache(blocks, kept, threads, settings.view_blocks)
-    executor = _build_executor(settings, blocks, threads)
+    chunk_cache = ChunkCache(BlockComputer(engine, view_threads), kept, view_threads, settings.view_blocks)
+    executor = _build_executor(settings, BlockComputer(engine, job_threads), job_threads)
     repository = JobRepository(settings.data / "jobs.sqlite")
     runner = JobRunner(
         settings,
@@ -73,7 +73,7 @@ def build(settings: Settings) -> Services:
         opener=opener,
         executor=executor,
         lifecycle=lifecycle,
-        threads=threads,
+        threads=job_threads,
         metrics=metrics,
     )
     manager = JobManager(
@@ -82,7 +82,7 @@ def build(settings: Settings) -> Services:
         runner,
         storages=opener.storages,
         lifecycle=lifecycle,
-        threads=threads,
+        threads=job_threads,
         keep_days=settings.keep_days,
         most=settings.max_queued_jobs,
     )
@@ -98,6 +98,7 @@ def build(settings: Settings) -> Services:
         lifecycle=lifecycle,
         metrics=metrics,
         threads=threads,
+        body_threads=body_threads,
         engine=engine,
         sandbox=Sandbox(settings),
         uploads=opener.storages.volumes,

@@ -230,7 +230,10 @@ class Settings(BaseSettings):
 
     # The rest.
     readers: Annotated[
-        PositiveInt, Field(description="Threads that read bodies, write answers and compute metrics.")
+        PositiveInt,
+        Field(
+            description="Threads of each kind of work: bodies and answers, stored volumes, views, jobs, and the engine."
+        ),
     ] = 4
     warm_readers: Annotated[
         NonNegativeInt, Field(description="Processes for reading NetCDF and Zarr that are there from the start.")

@@ -36,6 +36,7 @@ class Services:
         lifecycle: whether it can compute.
         metrics: for Prometheus.
         threads: for what would hold up the event loop.
+        body_threads: for reading bodies and writing answers, which may take long.
         engine: computes.
         sandbox: reads bodies.
         uploads: stored volumes.
@@ -50,6 +51,7 @@ class Services:
     lifecycle: Lifecycle
     metrics: Metrics
     threads: Threads
+    body_threads: Threads
     engine: Engine
     sandbox: Sandbox
     uploads: UploadStore

@@ -15,7 +15,7 @@ from service.problems import Problem
 from service.volumes.view import BlockIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from service.jobs.executor import Executor
     from service.jobs.progress import Progress
@@ -37,6 +37,7 @@ async def fill(
     threads: Threads,
     progress: Progress,
     ahead: int,
+    advanced: Callable[[], None],
 ) -> None:
     """Compute all blocks of a target that are not there.
 
@@ -47,6 +48,7 @@ async def fill(
         threads: for looking what is there.
         progress: to keep.
         ahead: blocks that each worker reads, computes and writes at a time.
+        advanced: called when the first of them is done.
 
     Raises:
         Problem: as computing, reading and writing do; "changed" if the source is another one by now.
@@ -59,6 +61,8 @@ async def fill(
         await _fill_block(executor, view, target, index)
         progress.done += 1
         progress.computed += 1
+        if progress.computed == 1:
+            await threads.run(advanced)
 
     rest = block_indices(view)
     async with asyncio.TaskGroup() as group:

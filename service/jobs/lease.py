@@ -8,6 +8,8 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
+from service.runtime.file_lock import locked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -64,8 +66,11 @@ class ReplicaLease:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Do something that no other replica does meanwhile."""
+        """Do something that no other replica does meanwhile.
+
+        Raises:
+            Problem: "unready" if another replica takes too long with something.
+        """
         self.begin()
-        with (self.folder / "alone").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.folder / "alone"):
             yield

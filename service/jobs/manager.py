@@ -31,6 +31,8 @@ logger = logging.getLogger("service.jobs")
 # Seconds between two looks at the list of jobs.
 POLL_S: Final = 1.0
 TIDY_S: Final = 3600.0
+# A job over which so many services have died, one after another, is not taken up again.
+MOST_DEATHS: Final = 3
 
 
 class JobManager:
@@ -153,7 +155,12 @@ class JobManager:
                     if job.stopping:
                         self.repository.mark(job.id, "cancelled")
                         continue
-                    self.repository.assign(job.id, self.lease.id)
+                    deaths = job.deaths + (job.owner is not None and job.state == "running")
+                    if deaths >= MOST_DEATHS:
+                        detail = f"the service has died {deaths} times while it did this job, before any block was done"
+                        self.repository.mark(job.id, "failed", detail)
+                        continue
+                    self.repository.take_up(job.id, self.lease.id, deaths)
                     found.append(job)
         return found
 
@@ -234,8 +241,8 @@ class JobManager:
                 if not self._can_resume(job):
                     return False
                 self._claim(job.spec)
-                self.repository.assign(job.id, self.lease.id)
                 self.repository.mark(job.id, "queued")
+                self.repository.take_up(job.id, self.lease.id, 0)
                 return True
 
         self._lifecycle.require_staying()

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
-COLUMNS: Final = "id, asked, state, detail, created, report, owner, progress, stopping"
+COLUMNS: Final = "id, asked, state, detail, created, report, owner, progress, stopping, deaths"
+# Of the table; the last were not there in lists of before 2026-11-29.
+LATER: Final = {"ended": "REAL", "deaths": "INTEGER"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Job:
         owner: the replica that does it.
         progress: how far it was when the owner last told.
         stopping: whether somebody wants it to be cancelled.
+        deaths: owners that died while they did it, since a block of it was last done.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Job:
     owner: str | None = None
     progress: dict[str, Any] | None = None
     stopping: bool = False
+    deaths: int = 0
 
     @property
     def ended(self) -> bool:
@@ -73,11 +77,12 @@ class JobRepository:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS orders "
             "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, owner TEXT, "
-            "progress TEXT, stopping INTEGER, ended REAL)"
+            "progress TEXT, stopping INTEGER)"
         )
-        if all(name != "ended" for _, name, *_ in connection.execute("PRAGMA table_info(orders)")):
+        known = {name for _, name, *_ in connection.execute("PRAGMA table_info(orders)")}
+        for name in LATER.keys() - known:
             with suppress(sqlite3.OperationalError):  # another replica was faster
-                connection.execute("ALTER TABLE orders ADD COLUMN ended REAL")  # lists of before 2026-11-25
+                connection.execute(f"ALTER TABLE orders ADD COLUMN {name} {LATER[name]}")
         connection.execute("CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, id TEXT)")
         return connection
 
@@ -102,10 +107,10 @@ class JobRepository:
         """
         job = Job(uuid.uuid4().hex[:12], spec, created=time.time(), owner=owner)
         asked = spec.model_dump_json()
-        values = (job.id, asked, job.state, job.detail, job.created, None, owner, None, False)
+        values = (job.id, asked, job.state, job.detail, job.created, None, owner, None, False, 0)
         with self._writing, closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")  # both or none
-            connection.execute(f"INSERT INTO orders ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
+            connection.execute(f"INSERT INTO orders ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 our own names
             if key is not None:
                 connection.execute("INSERT INTO keys (key, id) VALUES (?, ?)", (key, job.id))
             connection.execute("COMMIT")
@@ -142,6 +147,14 @@ class JobRepository:
         """Say which replica does a job; None if any may."""
         self._query("UPDATE orders SET owner = ? WHERE id = ?", (owner, name))
 
+    def take_up(self, name: str, owner: str, deaths: int) -> None:
+        """Put a job that nobody does in line at a replica."""
+        self._query("UPDATE orders SET owner = ?, state = 'queued', deaths = ? WHERE id = ?", (owner, deaths, name))
+
+    def has_advanced(self, name: str) -> None:
+        """Say that a block of a job was done, so that those who died over it before count no more."""
+        self._query("UPDATE orders SET deaths = 0 WHERE id = ?", (name,))
+
     def save_progress(self, name: str, progress: dict[str, Any]) -> None:
         """Say how far a job is."""
         self._query("UPDATE orders SET progress = ? WHERE id = ?", (_text(progress), name))
@@ -177,6 +190,17 @@ def _job(  # noqa: PLR0913 PLR0917 a row
     owner: str | None,
     progress: str | None,
     stopping: int | None,
+    deaths: int | None,
 ) -> Job:
-    spec = JobSpec.model_validate_json(asked)
-    return Job(name, spec, state, detail, created, _content(report), owner, _content(progress), bool(stopping))
+    return Job(
+        name,
+        JobSpec.model_validate_json(asked),
+        state,
+        detail,
+        created,
+        _content(report),
+        owner,
+        _content(progress),
+        bool(stopping),
+        deaths or 0,
+    )

@@ -114,6 +114,7 @@ class JobRunner:
             threads=self._threads,
             progress=progress,
             ahead=self._settings.job_blocks,
+            advanced=lambda: self._repository.has_advanced(job.id),
         )
         if spec.reference is None:
             return None

@@ -37,10 +37,10 @@ class BlockComputer:
             Problem: as [`Engine.compute`][service.engine.engine.Engine.compute] and
                 [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
         """
+        block = view.layout.at(index.block)
+        coarse = await self._threads.run(lambda: view.source.block(view.span(index), view.layout, block))
 
         def prepare(model: SuperResolution) -> BlockRequest:
-            block = view.layout.at(index.block)
-            coarse = view.source.block(view.span(index), view.layout, block)
             return BlockRequest(view.card.name, model, view.layout, block, coarse)
 
         result = await self._engine.compute(view.card, prepare, background=background)

@@ -78,7 +78,7 @@ async def post_upscale(
     times = [time.perf_counter()]
     body = await receive_body(request, services.settings)
     times.append(time.perf_counter())
-    container, opened, volume = await services.threads.run(lambda: services.sandbox.read(body))
+    container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body))
     samples = volume.samples(card.frames)
     times.append(time.perf_counter())
     answer = await unless_gone(request, services.engine.upscale(card, samples, boundary))
@@ -89,7 +89,7 @@ async def post_upscale(
         "boundary": ",".join(boundary),
         **({"weights_sha256": card.sha256} if card.sha256 else {}),
     }
-    parts = await services.threads.run(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
+    parts = await services.body_threads.run(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
     times.append(time.perf_counter())
     receiving, reading, _, writing = (1e3 * (after - before) for before, after in pairwise(times))
     headers = {

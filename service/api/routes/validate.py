@@ -57,7 +57,7 @@ async def post_validate(request: Request, services: ServicesDep, card: QueryCard
     parts = await receive_parts(request, services.settings, (COARSE, REFERENCE))
     if REFERENCE not in parts:
         raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
-    coarse, reference = await services.threads.run(lambda: _read(parts, services.sandbox))
+    coarse, reference = await services.body_threads.run(lambda: _read(parts, services.sandbox))
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
     references = targets(reference, samples)

@@ -10,7 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 import numpy as np
@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 
 from service.jobs.lease import ReplicaLease
+from service.jobs.manager import MOST_DEATHS, JobManager
 from service.jobs.repository import JobRepository
 from service.jobs.spec import JobSpec
 from service.runtime.server import Server
@@ -208,3 +209,39 @@ def test_upon_an_interrupt_those_who_watch_are_let_go(pair: tuple[TestClient, Te
     server.handle_exit(signal.SIGINT, None)
     assert service.lifecycle.leaving
     assert server.should_exit
+
+
+def test_a_job_over_which_services_die_is_given_up(tmp_path: Path) -> None:
+    repository = JobRepository(tmp_path / "jobs.sqlite")
+    job = repository.add(JobSpec(source="box", target="fine", model=LEARNED), "one that died")
+
+    def take_up() -> tuple[str, int]:
+        """A replica takes the job up, and dies."""
+        lease = ReplicaLease(tmp_path / "replicas")
+        manager = JobManager(
+            repository, lease, cast("Any", None), storages=cast("Any", None), lifecycle=cast("Any", None),
+            threads=cast("Any", None), keep_days=1, most=1,
+        )  # fmt: skip
+        manager._look()
+        lease.end()
+        found = repository.get(job.id)
+        assert found is not None
+        return found.state, found.deaths
+
+    assert take_up() == ("queued", 0)  # it had not begun, and is no reason to die
+    for deaths in range(1, MOST_DEATHS):
+        repository.mark(job.id, "running")
+        assert take_up() == ("queued", deaths)
+    repository.mark(job.id, "running")
+    repository.has_advanced(job.id)  # it was not the job
+    assert take_up() == ("queued", 1)
+    repository.mark(job.id, "running")
+    repository.assign(job.id, None)  # handed back
+    assert take_up() == ("queued", 1)
+    repository.mark(job.id, "running")
+    assert take_up() == ("queued", 2)
+    repository.mark(job.id, "running")
+    assert take_up() == ("failed", 2)
+    found = repository.get(job.id)
+    assert found is not None
+    assert found.detail == "the service has died 3 times while it did this job, before any block was done"

@@ -1,0 +1,118 @@
+"""What takes long, or hangs, holds up its own kind of work alone."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from service.formats.survey import Found
+from service.runtime import file_lock
+from service.runtime.file_lock import locked
+from tests.service.conftest import parts
+from tests.service.orders import LEARNED, finish, order
+from tests.service.wire import dataset, noise, post, send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fastapi.testclient import TestClient
+
+    from tests.service.conftest import Serve
+
+VIEW = f"/v1/views/box/{LEARNED}/u/c/0/0/0"
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> TestClient:
+    """A service with one thread of each kind."""
+    client = serve(data=tmp_path / "data", block=6, readers=1)
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    send(client, "slow", dataset(noise(3, 6, 6, 6)))
+    return client
+
+
+class Stuck:
+    """A function that waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401 as it is
+        self.entered.set()
+        assert self.open.wait(120)
+        raise OSError
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    made = Stuck()
+    yield made
+    made.open.set()
+
+
+def answers(client: TestClient, *, jobs: bool = True, views: bool = True) -> None:
+    assert len(client.get("/v1/volumes").json()["volumes"]) >= 2
+    assert client.get("/v1/volumes/box/zarr.json").is_success
+    assert client.put("/v1/volumes/box/zarr.json", content=client.get("/v1/volumes/box/zarr.json").content).is_success
+    assert client.get("/v1/jobs").is_success
+    if views:
+        assert client.get(VIEW).is_success
+    if jobs:
+        finish(client, order(client))
+
+
+def test_bodies_that_take_long_hold_up_bodies(
+    client: TestClient, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts(client).sandbox, "read", stuck)
+    with ThreadPoolExecutor(1) as threads:
+        body = threads.submit(post, client, noise(3, 4, 4, 4))
+        assert stuck.entered.wait(120)
+        answers(client)
+        assert not body.done()
+        stuck.open.set()
+
+
+def test_a_view_that_takes_long_holds_up_views(
+    client: TestClient, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select = Found.select
+
+    def slow(self: Found, *rest: Any) -> Any:  # noqa: ANN401 as it is
+        return select(self, *rest) if stuck.entered.is_set() else stuck()
+
+    monkeypatch.setattr(Found, "select", slow)
+    with ThreadPoolExecutor(1) as threads:
+        view = threads.submit(client.get, f"/v1/views/slow/{LEARNED}/u/c/0/0/0")
+        assert stuck.entered.wait(120)
+        answers(client, views=False)
+        assert post(client, noise(3, 4, 4, 4)).is_success
+        assert not view.done()
+        stuck.open.set()
+
+
+def test_who_holds_the_lock_of_the_jobs_holds_up_jobs(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_lock, "PATIENCE_S", 0.2)
+    with locked(tmp_path / "data" / "replicas" / "alone"):
+        refused = client.post("/v1/jobs", json={"source": "box", "target": "fine", "model": LEARNED})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        answers(client, jobs=False)
+        assert post(client, noise(3, 4, 4, 4)).is_success
+    answers(client)
+
+
+def test_who_holds_one_volume_holds_up_that_volume(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_lock, "PATIENCE_S", 0.2)
+    with locked(tmp_path / "data" / "volumes" / ".generations" / "slow"):
+        assert client.get(f"/v1/views/slow/{LEARNED}/zarr.json").status_code == 503
+        assert client.delete("/v1/volumes/slow").status_code == 503
+        answers(client)
+    assert client.get(f"/v1/views/slow/{LEARNED}/zarr.json").is_success
