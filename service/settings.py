@@ -248,6 +248,3 @@ class Settings(BaseSettings):
     grace_s: Annotated[
         PositiveFloat, Field(description="How long requests have to end in after that; what is left is cut off.")
     ] = 30.0
-    reproduction_tolerance: Annotated[
-        PositiveFloat, Field(description="Relative departure from a card's error that still counts as reproducing it.")
-    ] = 0.005

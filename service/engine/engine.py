@@ -161,7 +161,7 @@ def engine_errors_as_problems() -> Iterator[None]:
 def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engine:
     """An engine as the settings have it; its batcher has yet to be started."""
     device = open_device(choose(settings.device))
-    registry = ModelRegistry(Catalogue(settings.weights), device, settings.precision, settings.reproduction_tolerance)
+    registry = ModelRegistry(Catalogue(settings.weights), device, settings.precision)
     limits = Limits(
         wait_s=settings.batch_wait_ms / 1e3,
         batch_blocks=settings.max_batch_blocks,

@@ -12,7 +12,7 @@ import torch
 from models.catalogue import Card, UnknownModelError
 from models.metrics.report import report
 from models.superresolution import upscale
-from service.engine.scores import TRILINEAR, close
+from service.engine.scores import TOLERANCE, TRILINEAR, close
 from service.problems import Problem, unknown_model
 from service.settings import SettingError
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("service.engine")
 CONSISTENCY: Final = 1e-5
 
 
-def card_mismatch(model: SuperResolution, card: Card, sample: HeldOut, tolerance: float) -> str | None:
+def card_mismatch(model: SuperResolution, card: Card, sample: HeldOut, tolerance: float = TOLERANCE) -> str | None:
     """How the answer of a model to the sample that is shipped with it departs from its card; None if it does not.
 
     Args:
@@ -74,7 +74,6 @@ class ModelRegistry:
         catalogue: where they come from.
         device: where they go.
         precision: of the networks that are certified in it; others are in float32.
-        tolerance: relative departure from a card's error that is still certified.
 
     Attributes:
         failures: why models cannot be served.
@@ -82,13 +81,10 @@ class ModelRegistry:
         warnings: what is wrong with models that are served all the same.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, device: Device, precision: Precision = "float32", tolerance: float = 0.005
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, device: Device, precision: Precision = "float32") -> None:
         self.catalogue = catalogue
         self.device = device
         self.precision = precision
-        self.tolerance = tolerance
         self.failures: dict[str, str] = {}
         self.precisions: dict[str, Precision] = {}
         self.warnings: dict[str, str] = {}
@@ -174,7 +170,7 @@ class ModelRegistry:
         sample = self.catalogue.held_out(card.flow, card.frames)
         if sample is None or not card.sample:
             return None if precision == "float32" else "there is no held-out sample with a known error"
-        return card_mismatch(model, card, sample, self.tolerance)
+        return card_mismatch(model, card, sample)
 
     def _warn(self, name: str, message: str) -> None:
         logger.warning("%s is %s", name, message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, "float | list[float] | None"]
 TRILINEAR = "trilinear-x4"
+# Relative departure from a card's error that still counts as reproducing it.
+TOLERANCE: Final = 0.005
 
 
 class Scores(NamedTuple):
@@ -74,6 +76,6 @@ def _mean(values: Sequence[Value]) -> float | list[float] | None:
     return [float(part) for part in mean] if mean.ndim else float(mean)
 
 
-def close(value: object, to: object, tolerance: float) -> bool:
+def close(value: object, to: object, tolerance: float = TOLERANCE) -> bool:
     """Whether two numbers agree, relatively; what is no number agrees with nothing."""
     return isinstance(value, float) and isinstance(to, float) and math.isclose(value, to, rel_tol=tolerance)

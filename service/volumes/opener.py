@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
+
+from cachetools import LRUCache
 
 from models.blocks import PERIODIC
 from service.problems import invalid_field
@@ -34,47 +35,40 @@ class VolumeOpener:
     def __init__(self, storages: Storages, settings: Settings) -> None:
         self.storages = storages
         self.settings = settings
-        self._sources: OrderedDict[tuple[str, ViewOptions], OpenVolume] = OrderedDict()
-        self._views: OrderedDict[str, View] = OrderedDict()
+        self._sources: LRUCache[tuple[str, ViewOptions], OpenVolume] = LRUCache(OPENED)
+        self._views: LRUCache[str, View] = LRUCache(OPENED)
         self._opening = threading.Lock()
 
-    def view(self, name: str, card: Card, look: ViewOptions = ViewOptions()) -> View:  # noqa: B008 a tuple
+    def view(self, name: str, card: Card, options: ViewOptions = ViewOptions()) -> View:  # noqa: B008 a tuple
         """A volume as a model sees it; reads only what describes it.
 
         Raises:
             Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model, 409 if it
                 was changed while it was opened.
         """
-        source = self.source(name, look)
-        boundary = look.boundary or source.boundary or PERIODIC
+        source = self.source(name, options)
+        boundary = options.boundary or source.boundary or PERIODIC
         if source.levels < card.frames:
             expected = f"at least {card.frames} for {card.name}"
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
         edge, precision = self.settings.block, self.settings.precision
-        view = View(source, card, card.halo, boundary, edge, look.names, precision)
+        view = View(source, card, card.halo, boundary, edge, options.names, precision)
         with self._opening:
-            view = self._views.setdefault(view.fingerprint, view)
-            self._views.move_to_end(view.fingerprint)
-            while len(self._views) > OPENED:
-                self._views.popitem(last=False)
-        return view
+            return self._views.setdefault(view.fingerprint, view)
 
-    def source(self, name: str, look: ViewOptions = ViewOptions()) -> OpenVolume:  # noqa: B008 a tuple
+    def source(self, name: str, options: ViewOptions = ViewOptions()) -> OpenVolume:  # noqa: B008 a tuple
         """An opened volume; see ``view`` for errors."""
         storage = self.storages.find(name)
         tag = storage.tag().digest
-        key = storage.name, look._replace(boundary=None)
+        key = storage.name, options._replace(boundary=None)
         with self._opening:
             source = self._sources.get(key)
         if source is None or source.tag != tag:
             # It may take long, so that others are not kept waiting.
-            source = open_source(storage, tag, self.settings, names=dict(look.names), factor=look.factor)
+            source = open_source(storage, tag, self.settings, names=dict(options.names), factor=options.factor)
             source.require_unchanged()
         with self._opening:
             self._sources[key] = source
-            self._sources.move_to_end(key)
-            while len(self._sources) > OPENED:
-                self._sources.popitem(last=False)
         return source
 
 

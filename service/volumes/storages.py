@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from cachetools import LRUCache
 from obstore.store import S3Store
 
 from service.problems import Problem, invalid_field
@@ -43,7 +43,7 @@ class Storages:
         self.volumes = volumes
         self.scratch_folder = scratch
         self.settings = settings
-        self._buckets: OrderedDict[str, S3Storage] = OrderedDict()
+        self._buckets: LRUCache[str, S3Storage] = LRUCache(KNOWN)
         self._finding = threading.Lock()
 
     def find(self, name: str) -> Storage:
@@ -65,9 +65,6 @@ class Storages:
             if name not in self._buckets:
                 store = S3Store(address[1], prefix=address[2].lstrip("/"), **s3_options(self.settings))
                 self._buckets[name] = S3Storage(name, store, self.settings.s3_fresh_s)
-            self._buckets.move_to_end(name)
-            while len(self._buckets) > KNOWN:
-                self._buckets.popitem(last=False)
             return self._buckets[name]
 
     def scratch(self, name: str) -> LocalStorage:

@@ -75,6 +75,6 @@ async def post_model_validate(request: Request, services: ServicesDep, name: str
         mae_over_rms=found if isinstance(found, float) else None,
         card_mae_over_rms=promised,
         trilinear_mae_over_rms=simple if isinstance(simple, float) else None,
-        reproduced=close(found, promised, services.settings.reproduction_tolerance),
+        reproduced=close(found, promised),
         metrics=scores.model,
     )

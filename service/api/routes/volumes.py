@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import check_head, receive_pieces
+from service.api.bodies import receive_pieces
 from service.api.dependencies import (
     Services,  # noqa: TC001 FastAPI reads annotations
     ServicesDep,  # noqa: TC001 FastAPI reads annotations
@@ -116,7 +116,6 @@ async def put_key(request: Request, services: ServicesDep, name: str, key: str) 
 
     Boundaries are taken from the group's attribute `boundary`, such as `periodic,wall,periodic` for z, y, x.
     """
-    check_head(request, services.settings.max_body_bytes)
     checked_name(name)
     checked_key(key)
     idle = partial(require_idle, services, name)
