@@ -27,6 +27,7 @@ from rich.table import Table
 from eddylift import Client
 from models.catalogue import Catalogue
 from models.metrics.spectra import spectrum
+from training.figures import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = ("trilinear", "conv", "equivariant", "relaxed")
-COLOURS = {"trilinear": "tab:orange", "conv": "tab:purple", "equivariant": "tab:green", "relaxed": "tab:blue"}
+SHOWN = ("trilinear", "equivariant")
 console = Console()
 
 
@@ -123,9 +124,9 @@ def draw(
     true = fine[0, level]
     small, large = (f"{field.shape[-1]}³" for field in (coarse, fine))
     slices = {f"coarse, {small}": coarse[0, level // 4]}
-    slices |= {f"{name}, {large}": answers[name][0, level] for name in ("trilinear", "relaxed")}
+    slices |= {f"{name}, {large}": answers[name][0, level] for name in SHOWN}
     slices[f"true, {large}"] = true
-    errors = {f"|error|, {name}": np.abs(answers[name][0, level] - true) for name in ("trilinear", "relaxed")}
+    errors = {f"|error|, {name}": np.abs(answers[name][0, level] - true) for name in SHOWN}
     bound, worst = (max(float(np.abs(values).max()) for values in maps.values()) for maps in (slices, errors))
     figure = plt.figure(figsize=(13, 6.8), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=[1.1, 1])

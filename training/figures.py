@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from models.catalogue import Card, Catalogue
 
-COLOURS = {"conv": "#c8553d", "equivariant": "#2e5e8c", "relaxed": "#3f8f5b"}
-OPPONENT = "#8a8f98"
+BASELINE = "#8a8f98"
+COLOURS = {"trilinear": BASELINE, "conv": "#c8553d", "equivariant": "#2e5e8c", "relaxed": "#3f8f5b"}
+"""Of the families, in every figure of the project."""
 ROUND_OFF = 1e-8
 
 
@@ -43,7 +44,7 @@ def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
         axes.remove()
     for axes, (title, bars) in zip(panels, runs.items(), strict=False):
         names = [bar.name for bar in bars]
-        colours = [COLOURS.get(name.split("-")[0], OPPONENT) for name in names]
+        colours = [COLOURS.get(name.split("-")[0], BASELINE) for name in names]
         means = [bar.mean for bar in bars]
         drawn = axes.barh(names, means, xerr=[bar.std for bar in bars], color=colours, error_kw={"lw": 1})
         axes.bar_label(drawn, [f" {mean:.3f}" for mean in means], fontsize=8)
