@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Query, Request
 
-from models.blocks import BOUNDARIES, Boundaries, parse_boundary
+from models.blocks import Boundaries
 from models.catalogue import Card
-from service.problems import invalid_field
+from service.formats.boundaries import read_boundary
+from service.formats.names import Naming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -100,26 +101,40 @@ def _card_of_query(
     return services.engine.registry.card(model)
 
 
-def _boundaries(
+def _boundary_of_query(
     boundary: Annotated[
-        str,
+        str | None,
         Query(
             description=(
                 "What lies beyond the ends of the volume: `periodic`, `wall` (no slip, half a cell beyond the last "
-                "centre) or `open`, for all axes or one per axis in z, y, x order: `periodic,wall,periodic`."
+                "centre), a wall that moves such as `wall:u=-1..1`, or `open`, for all axes or one per axis in z, y, x "
+                "order: `periodic,wall,periodic`. If unset, the attribute `boundary` of the volume says, or else the "
+                "model's card. What contradicts the card is answered with a warning."
             ),
             examples=["periodic"],
         ),
-    ] = "periodic",
-) -> Boundaries:
-    try:
-        return parse_boundary(boundary)
-    except ValueError as error:
-        names = ", ".join(BOUNDARIES)
-        raise invalid_field(
-            field="boundary", value=boundary, expected=f"one of {names}, or three of them for z, y, x joined by commas"
-        ) from error
+    ] = None,
+) -> Boundaries | None:
+    return read_boundary(boundary)
+
+
+def _naming_of_query(
+    names: Annotated[
+        str | None,
+        Query(
+            description="The service's names of variables and dims, by those of the volume: `Ux:u,Uy:v,Uz:w,lev:z`. "
+            "The answer has the volume's.",
+            examples=["Ux:u,Uy:v,Uz:w"],
+        ),
+    ] = None,
+    drop: Annotated[
+        str | None,
+        Query(description="Variables that are left out, joined by commas: `p,T`.", examples=["p"]),
+    ] = None,
+) -> Naming:
+    return Naming.parse(names, drop)
 
 
 QueryCard = Annotated[Card, Depends(_card_of_query)]
-BoundariesDep = Annotated[Boundaries, Depends(_boundaries)]
+BoundaryDep = Annotated[Boundaries | None, Depends(_boundary_of_query)]
+NamingDep = Annotated[Naming, Depends(_naming_of_query)]

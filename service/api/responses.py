@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from service.api.errors import HttpProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -31,7 +31,15 @@ OBJECT: Final[dict[int | str, dict[str, Any]]] = {
 }
 # Bytes of a file that are read at a time.
 PIECE: Final = 1 << 18
+# One header for each warning.
+WARNING: Final = "X-Eddylift-Warning"
 RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+def add_warnings(response: Response, warnings: Sequence[str]) -> None:
+    """Tell the client what was done all the same although it seems doubtful."""
+    for warning in warnings:
+        response.headers.append(WARNING, warning)
 
 
 def unchanged(request: Request, etag: str) -> Response | None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.jobs.spec import JobSpec
 
 Metrics = dict[str, float | list[float] | None]
+WARNINGS = "what was done all the same although it seems doubtful, such as a boundary that is not the model's"
 METRICS = {"mae": 0.104, "mae_over_rms": 0.124, "relative_l2": 0.161, "skill": 0.0, "skewness": [-0.31, -0.3, -0.33]}
 
 
@@ -63,6 +64,7 @@ class Report(BaseModel):
     model: str = Field(examples=["trilinear-x4"])
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
     levels: int = Field(description="answers compared; metrics are means over them", examples=[1])
+    warnings: list[str] = Field(default=[], description=WARNINGS)
     metrics: Metrics = Field(description="of the model; null where undefined", examples=[METRICS])
     trilinear: Metrics = Field(description="of trilinear interpolation", examples=[METRICS])
 
@@ -132,6 +134,7 @@ class Job(JobSpec, frozen=True):
     stage: str = Field(description="computing or comparing", examples=["computing"])
     blocks: int | None = Field(description="of this stage in all; null until they were counted")
     blocks_done: int
+    warnings: list[str] = Field(default=[], description=WARNINGS)
     voxels_per_second: float | None = Field(description="fine cells, since the job was taken up")
     seconds_left: float | None
 

@@ -1,4 +1,4 @@
-"""Grids: cell-centred coordinates, and those of the fine volume."""
+"""Coordinates of cells: uniform ones, read and made finer."""
 
 from __future__ import annotations
 
@@ -7,29 +7,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from service.formats.decoding import unpacked
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
+    import xarray as xr
     from numpy.typing import NDArray
 
+    from service.settings import Settings
 
-FACTOR: Final = 4
-AXES: Final = ("z", "y", "x")
-# Centres of fine cells from the centre of their coarse cell, in coarse spacings.
-OFFSETS: Final = (np.arange(FACTOR) + 0.5) / FACTOR - 0.5
-# How far coordinates of a reference may be from where the fine cells are, in fine spacings.
-REGISTERED: Final = 0.05
+    Coordinate = NDArray[np.number[Any]]
 
 
-def spacing(values: NDArray[Any]) -> float:
-    """Mean distance between neighbours."""
-    return (float(values[-1]) - float(values[0])) / (len(values) - 1)
-
-
-def finer(values: NDArray[Any]) -> NDArray[np.floating[Any]]:
-    """Centres of the fine cells along an axis, in the precision of the coarse ones."""
-    fine = np.add.outer(values.astype(np.float64), OFFSETS * spacing(values)).ravel()
-    return fine.astype(values.dtype if values.dtype.kind == "f" else np.float64)
+# How far rounding may move a coordinate, in units in the last place: once when it was made, once when it was stored.
+ROUNDINGS: Final = 2
 
 
 class Grid(Protocol):
@@ -40,8 +31,34 @@ class Grid(Protocol):
         """Cells along (z, y, x)."""
 
     @property
-    def coordinates(self) -> tuple[NDArray[np.float64] | None, ...]:
+    def coordinates(self) -> tuple[Coordinate | None, ...]:
         """Centres of the cells along (z, y, x), where they were sent."""
+
+
+def spacing(values: Coordinate) -> float:
+    """Mean distance between neighbours."""
+    return (float(values[-1]) - float(values[0])) / (len(values) - 1)
+
+
+def rounding(values: Coordinate) -> float:
+    """How far the precision that coordinates are stored in may have moved one of them."""
+    if values.dtype.kind != "f":
+        return 0.0
+    return ROUNDINGS * float(np.spacing(np.abs(values).max()))
+
+
+def finer(values: Coordinate, factor: int) -> NDArray[np.floating[Any]]:
+    """Centres of the fine cells along an axis.
+
+    They are in the precision of the coarse ones, or in float64 where that cannot hold their spacing to a thousandth.
+    """
+    step = spacing(values)
+    even = float(values[0]) + step * np.arange(len(values))
+    # Rounding is left behind: in fine spacings it is larger.
+    centres = even if np.abs(values - even).max() <= rounding(values) else values.astype(np.float64)
+    fine: NDArray[np.float64] = np.add.outer(centres, step * ((np.arange(factor) + 0.5) / factor - 0.5)).ravel()
+    single: NDArray[np.floating[Any]] = fine.astype(values.dtype if values.dtype.kind == "f" else np.float64)
+    return single if rounding(single) <= 1e-3 * abs(step) / factor else fine
 
 
 def length_of(grid: Grid) -> tuple[float, float, float]:
@@ -53,19 +70,32 @@ def length_of(grid: Grid) -> tuple[float, float, float]:
     return z, y, x
 
 
-def check_pair(coarse: Grid, reference: Grid) -> None:
-    """Refuse (422) a reference whose cells are not the fine cells of a coarse volume."""
-    wanted = tuple(FACTOR * n for n in coarse.cells)
-    if reference.cells != wanted:
+def read_coordinate(coordinate: xr.DataArray, axis: str, settings: Settings) -> Coordinate:
+    """Cell centres along an axis, increasing; see [`descending`][service.formats.velocity.descending] for others.
+
+    Raises:
+        Problem: 422 if they are not uniform.
+    """
+    way_round = f"; drop={axis} leaves them out"
+    if coordinate.dims != (axis,) or coordinate.dtype.kind not in "fiu":
+        over = ", ".join(map(str, coordinate.dims))
         raise invalid_field(
-            field="reference.shape",
-            value=list(reference.cells),
-            expected=f"{list(wanted)}, {FACTOR} times the coarse one",
+            field=axis, value=f"{coordinate.dtype} over ({over})", expected=f"numbers over ({axis}){way_round}"
         )
-    for axis, coarser, finest in zip(AXES, coarse.coordinates, reference.coordinates, strict=True):
-        if coarser is None or finest is None:
-            continue
-        off = float(np.abs(finer(coarser) - finest).max()) / spacing(finest)
-        if off > REGISTERED:
-            expected = f"cell centres at -3/8, -1/8, 1/8 and 3/8 of the cells of coarse.{axis}"
-            raise invalid_field(field=f"reference.{axis}", value=f"off by {off:.2g} fine cells", expected=expected)
+    values: Coordinate = unpacked(coordinate)
+    if not np.isfinite(values).all():
+        raise invalid_field(field=axis, value="not finite", expected=f"finite coordinates{way_round}")
+    step = spacing(values)
+    if step <= 0:
+        raise invalid_field(field=axis, value=f"spaced by {step:g}", expected=f"coordinates that differ{way_round}")
+    steps = np.diff(values.astype(np.float64))
+    uneven = float(np.abs(steps - step).max())
+    if uneven > settings.spacing_tolerance * step + rounding(values):
+        raise invalid_field(
+            field=axis,
+            value=f"spaced by {steps.min():g} to {steps.max():g}",
+            expected=f"uniform spacing, to {settings.spacing_tolerance:g} of its mean. Resample a stretched axis to "
+            f"uniform cells; if the cells are uniform and only their coordinates were rounded, drop={axis} leaves "
+            "these out",
+        )
+    return values

@@ -1,95 +1,153 @@
-"""NetCDF-4 bodies, read and written through xarray and h5netcdf."""
+"""NetCDF bodies, read and written through xarray: version 4 (HDF5) by h5netcdf, classic ones by scipy."""
 
 from __future__ import annotations
 
 import io
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import h5py
 import xarray as xr
 
+from service.formats.cutouts import name_dims
+from service.formats.decoding import FILL
 from service.formats.decompressed_size import inflated
 from service.problems import Problem, invalid_field, malformed, too_large, unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from service.settings import Settings
 
 
 DEFLATE: Final = h5py.h5z.FILTER_DEFLATE
 FILTERS: Final = {DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-# Texts of any length can all refer to one long text; this many may.
-TEXTS: Final = 16
+# Texts of any length can all refer to one long text. So many may at least, and at most.
+FEW_TEXTS: Final = 16
+TEXTS: Final = 256
 CHECKSUM: Final = 4
+# Bytes from which on a file may need 64-bit offsets.
+LARGEST_CLASSIC: Final = 1 << 30
+CLASSIC: Final = b"CDF"
+# Bytes after that: CDF-1, with 32-bit offsets, and CDF-2, with 64-bit ones. scipy does not read CDF-5.
+CLASSIC_VERSIONS: Final = {1: "NETCDF3_CLASSIC", 2: "NETCDF3_64BIT"}
+# Nothing is scaled, masked or taken for a time, so that what is not velocity goes back as it came.
+AS_STORED: Final[dict[str, Any]] = {
+    "mask_and_scale": False,
+    "decode_times": False,
+    "decode_timedelta": False,
+    "decode_coords": False,
+    "create_default_indexes": False,
+}
 
 
 class NetcdfBody:
-    """A NetCDF-4 body.
+    """A NetCDF body.
 
     Attributes:
         content: the dataset; its arrays are read when they are asked for.
+        unlimited: names of its unlimited dims.
+        classic: its format if it is not NetCDF-4.
     """
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        if content.startswith(b"CDF"):
-            raise unsupported(field="body", value="NetCDF classic", expected="NetCDF-4, which is HDF5")
+        self.classic: str | None = None
         try:
-            with h5py.File(io.BytesIO(content), "r") as file:
-                _inspect(file, content, settings)
-            # Times stay the numbers they are, so that they go back as they came.
-            self.content = xr.open_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)
+            if content.startswith(CLASSIC):
+                self.classic = _classic_format(content[3])
+                self.content = xr.open_dataset(io.BytesIO(content), engine="scipy", **AS_STORED)
+                fills = {}
+            else:
+                with h5py.File(io.BytesIO(content), "r") as file:
+                    fills = _inspect(file, content, settings)
+                dataset = xr.open_dataset(io.BytesIO(content), engine="h5netcdf", phony_dims="sort", **AS_STORED)
+                self.content = name_dims(dataset)
         except Problem:
             raise
-        except Exception as error:  # whatever HDF5 makes of foreign bytes
-            raise malformed(field="body", value="no whole NetCDF-4 file", expected="a NetCDF-4 file") from error
+        except Exception as error:  # whatever the readers make of foreign bytes
+            raise malformed(field="body", value="no whole NetCDF file", expected="a NetCDF file") from error
+        self.unlimited: set[Hashable] = self.content.encoding.get("unlimited_dims", set())
+        for name, variable in self.content.variables.items():
+            variable.encoding = {FILL: fills.get(name)}
 
-    @staticmethod
-    def write(answer: xr.Dataset) -> list[memoryview]:
+    def write(self, answer: xr.Dataset) -> list[memoryview]:
         """A dataset as pieces of a body."""
-        encoding = {name: {"_FillValue": None} for name in answer.variables}
-        return [memoryview(answer.to_netcdf(engine="h5netcdf", encoding=encoding))]
+        options: dict[str, Any] = {
+            # xarray would mark NaN as missing in whatever is of floats.
+            "encoding": {name: {"_FillValue": None} for name in answer.variables},
+            "unlimited_dims": self.unlimited & set(answer.dims),
+        }
+        if self.classic:
+            kind = self.classic if answer.nbytes < LARGEST_CLASSIC else CLASSIC_VERSIONS[2]
+            options |= {"engine": "scipy", "format": kind}
+        else:
+            # What h5netcdf calls invalid are types that NetCDF does not know; they come from HDF5 and go back to it.
+            options |= {"engine": "h5netcdf", "invalid_netcdf": True}
+        return [memoryview(answer.to_netcdf(None, **options))]
 
 
-def _inspect(file: h5py.File, content: bytes, settings: Settings) -> None:
-    """Refuse what would read other files, run unknown filters or fill the memory."""
+def _classic_format(version: int) -> str:
+    if version not in CLASSIC_VERSIONS:
+        raise unsupported(
+            field="body",
+            value=f"NetCDF classic of format CDF-{version}",
+            expected="NetCDF-4, CDF-1 or CDF-2; nccopy -k nc4 in.nc out.nc converts it",
+        )
+    return CLASSIC_VERSIONS[version]
+
+
+def _inspect(file: h5py.File, content: bytes, settings: Settings) -> dict[Hashable, Any]:
+    """Refuse what would read other files, run unknown filters or fill the memory.
+
+    Returns:
+        The number that stands in cells that were never written, by array.
+    """
     if len(file) > settings.max_arrays:
         raise too_large(field="body", value=f"{len(file)} arrays", limit=f"{settings.max_arrays} arrays")
     left = settings.max_decoded_bytes
+    texts = min(TEXTS, max(FEW_TEXTS, left // len(content)))
+    fills: dict[Hashable, Any] = {}
     for name in file:
         link = file.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             raise invalid_field(field=name, value="a link", expected="arrays stored in the body itself")
         array = file[name]
         if not isinstance(array, h5py.Dataset):
-            raise invalid_field(field=name, value="a group", expected="arrays in the root group alone")
+            raise invalid_field(
+                field=name,
+                value="a group",
+                expected=f"arrays in the root group alone; ncks -G : -g {name} in.nc out.nc takes a group out",
+            )
         if array.external or array.is_virtual:
             raise invalid_field(field=name, value="stored in other files", expected="arrays stored in the body itself")
-        _check_texts(name, array)
+        _check_texts(name, array, texts)
         left -= array.size * array.dtype.itemsize
         if left < 0:
             raise too_large(
                 field="body", value="too large once decompressed", limit=f"{settings.max_decoded_bytes} bytes"
             )
         _check_chunks(name, array, content)
-    _check_attributes("attributes", file)
+        fills[name] = array.fillvalue if array.dtype.kind in "iuf" else None
+    _check_attributes("attributes", file, texts)
+    return fills
 
 
-def _check_texts(name: str, array: h5py.Dataset) -> None:
-    if array.dtype.hasobject and array.size > TEXTS:
+def _check_texts(name: str, array: h5py.Dataset, most: int) -> None:
+    if array.dtype.hasobject and array.size > most:
         raise invalid_field(
-            field=name, value=f"{array.size} entries of any length", expected=f"at most {TEXTS} of these"
+            field=name, value=f"{array.size} entries of any length", expected=f"at most {most} of these"
         )
-    _check_attributes(name, array)
+    _check_attributes(name, array, most)
 
 
-def _check_attributes(name: str, node: h5py.Dataset | h5py.File) -> None:
+def _check_attributes(name: str, node: h5py.Dataset | h5py.File, most: int) -> None:
     for attribute in node.attrs:
         handle = node.attrs.get_id(attribute)
-        if handle.dtype.hasobject and math.prod(handle.shape) > TEXTS and attribute != "REFERENCE_LIST":
+        if handle.dtype.hasobject and math.prod(handle.shape) > most and attribute != "REFERENCE_LIST":
             raise invalid_field(
                 field=name,
                 value=f"with {math.prod(handle.shape)} entries in {attribute!r}",
-                expected=f"at most {TEXTS}",
+                expected=f"at most {most}",
             )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service.formats.containers import Body, Container, Opened, recognise
-from service.formats.velocity import Volume, read
+from service.formats.volume import ReadOptions, Volume, read
 from service.problems import Problem, invalid_field, malformed
 from service.settings import Settings
 
@@ -49,20 +49,20 @@ class Reading(NamedTuple):
     volume: Volume
 
 
-def read_body(body: Body, settings: Settings, factor: int) -> Reading:
+def read_body(body: Body, settings: Settings, options: ReadOptions) -> Reading:
     """Read a body, and make sure that what came with the velocity can be sent back.
 
     Args:
         body: a coarse volume or a reference.
         settings: for what is allowed.
-        factor: how much finer than a coarse volume it is.
+        options: how it is read.
 
     Raises:
         Problem: if it is none of the containers or layouts, or over a limit.
     """
     container = recognise(body)
     opened = container.open(body.content, settings)
-    volume = read(opened.content, settings, factor)
+    volume = read(opened.content, settings, options)
     try:
         opened.write(volume.layout.dry_run())
     except Exception as error:  # whatever writers make of foreign attributes
@@ -72,7 +72,7 @@ def read_body(body: Body, settings: Settings, factor: int) -> Reading:
     return Reading(container, opened, volume)
 
 
-Task = Callable[[Body, Settings, int], Reading]
+Task = Callable[[Body, Settings, ReadOptions], Reading]
 
 
 def _work(connection: Connection, settings: Settings, task: Task) -> None:
@@ -86,12 +86,12 @@ def _work(connection: Connection, settings: Settings, task: Task) -> None:
     connection.send(None)
     while True:
         try:
-            body, factor = connection.recv()
+            body, options = connection.recv()
         except EOFError:
             return
         outcome: Reading | Exception
         try:
-            outcome = task(body, settings, factor)
+            outcome = task(body, settings, options)
         except Problem as problem:
             # What it was raised from may be an error of a library that cannot be pickled, or not be unpickled.
             problem.__cause__ = problem.__context__ = None
@@ -163,21 +163,21 @@ class Sandbox:
         for _ in range(min(self.settings.warm_readers, self.settings.readers)):
             self._places.put(self._places.get() or self._start())
 
-    def read(self, body: Body, factor: int = 1) -> Reading:
+    def read(self, body: Body, options: ReadOptions = ReadOptions()) -> Reading:  # noqa: B008 a tuple
         """Read a body; see [`read_body`][service.formats.sandbox.read_body].
 
         Raises:
             Problem: also if reading takes too long or breaks its process.
         """
         if not recognise(body).foreign:
-            return read_body(body, self.settings, factor)
+            return read_body(body, self.settings, options)
         process = self._places.get()
         try:
             if process and not process.process.is_alive():
                 self._end(process)
                 process = None
             process = process or self._start()
-            process.connection.send((body, factor))
+            process.connection.send((body, options))
             outcome = process.wait(self.settings.read_timeout_s)
         except (EOFError, OSError) as error:
             # TimeoutError is an OSError.

@@ -1,273 +1,197 @@
-"""The layouts that velocity comes in, and back at four times the resolution.
+"""Finding the velocity in a dataset, and refusing what is ambiguous.
 
-- a bare array, (3, z, y, x) or (frame, 3, z, y, x);
-- a dataset with variables ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x), in any order of dims;
-- a dataset with one variable that has a ``component`` dim of u, v, w besides these.
-
-float64 is computed in float32, and so answered. What is not one of these is refused, not guessed.
+- variables ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x), in any order of dims;
+- or one variable that has a ``component`` dim of u, v, w besides these.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
-import torch
-import xarray as xr
-
-from models.metrics import report as metrics
-from service.formats.grid import AXES, FACTOR, finer, length_of
-from service.formats.survey import COMPONENT, COMPONENTS, TIME, _load, find_velocity, to_float32
-from service.problems import invalid_field, too_large
+from service.formats.decoding import Decoding, load, unpacked
+from service.formats.grid import read_coordinate
+from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, guess, order_of, spell
+from service.formats.units import same_units
+from service.problems import invalid_field
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping
 
+    import numpy as np
+    import xarray as xr
     from numpy.typing import NDArray
 
+    from service.formats.grid import Coordinate
     from service.settings import Settings
 
 
-class Layout(Protocol):
-    """How a velocity was laid out, and what else came with it."""
-
-    def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> Any:  # noqa: ANN401 what came
-        """The same with a fine velocity, (level, 3, 4 z, 4 y, 4 x), and a note on where it is from."""
-        ...
-
-    def dry_run(self) -> Any:  # noqa: ANN401 what came
-        """The same with next to no velocity, to see whether it can be written."""
-        ...
-
-
 @dataclass(frozen=True)
-class Volume:
-    """A velocity as it was sent.
+class DatasetVelocity:
+    """Where the velocity of a dataset is. Its values have not been read.
 
     Attributes:
-        velocity: (level, 3, z, y, x); a level is a time or a frame.
-        layout: how it came.
-        leading: name of the leading axis, if there is one: "frame" of a bare array, "time" of a dataset.
-        coordinates: of the cells along (z, y, x), where they were sent.
+        names: of u, v, w, or of the one variable that holds all.
+        order: where u, v, w are along the component dim of that one variable; None if there are three variables.
+        levels: number of times; None without a time dim.
+        cells: along (z, y, x).
+        coordinates: centres of the cells along (z, y, x), where there are any.
+        decodings: how the numbers of each of ``names`` are read.
     """
 
-    velocity: NDArray[np.float32]
-    layout: Layout
-    leading: str | None
-    coordinates: tuple[NDArray[np.float64] | None, ...] = (None, None, None)
+    names: tuple[Hashable, ...]
+    order: tuple[int, ...] | None
+    levels: int | None
+    cells: tuple[int, int, int]
+    coordinates: tuple[Coordinate | None, ...]
+    decodings: tuple[Decoding, ...]
 
     @property
-    def cells(self) -> tuple[int, int, int]:
-        """Cells along (z, y, x)."""
-        z, y, x = self.velocity.shape[2:]
-        return z, y, x
+    def joined(self) -> bool:
+        """Whether one variable holds all components."""
+        return self.order is not None
 
-    @property
-    def length(self) -> tuple[float, float, float]:
-        """See [`length_of`][service.formats.grid.length_of]."""
-        return length_of(self)
-
-    def samples(self, frames: int) -> NDArray[np.float32]:
-        """What a model of so many frames super-resolves, one after another: (sample, frame, 3, z, y, x).
-
-        To a model of one frame, times are samples of their own.
+    def read(
+        self, dataset: xr.Dataset, number: int, where: Mapping[str, slice], settings: Settings
+    ) -> NDArray[np.float32]:
+        """One component in a range of cells and times, (level, z, y, x).
 
         Raises:
-            Problem: 422 if there are more or fewer levels than the model takes.
+            Problem: 422 if there is a value that cannot be a velocity, 400 if a chunk does not decode.
         """
-        levels = len(self.velocity)
-        if frames == 1 and self.leading != "frame":
-            return self.velocity[:, None]
-        if frames > 1 and self.leading and levels == frames:
-            return self.velocity[None]
-        if self.leading == TIME or isinstance(self.layout, DatasetLayout):
-            raise invalid_field(
-                field=TIME,
-                value=f"{levels} levels" if self.leading else None,
-                expected=f"{frames} levels, as this model takes",
-            )
-        shape = list(self.velocity.shape[0 if self.leading else 1 :])
-        raise invalid_field(
-            field="shape",
-            value=shape,
-            expected=f"({f'{frames}, ' if frames > 1 else ''}3, z, y, x), as this model takes",
-        )
+        variable = 0 if self.joined else number
+        array = dataset[self.names[variable]].isel(where)
+        if self.order is not None:
+            array = array.isel({COMPONENT: self.order[number]})
+        loaded = array.copy(data=load(array, COMPONENTS[number]))
+        stored = loaded.transpose(*([TIME] if self.levels is not None else []), *AXES).values
+        levels = stored if self.levels is not None else stored[None]
+        return self.decodings[variable].to_float32(levels, COMPONENTS[number], settings)
 
 
-def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, factor: int = 1) -> Volume:
-    """The velocity in an opened body.
+def descending(dataset: xr.Dataset) -> dict[str, slice]:
+    """The selection that turns axes round whose coordinates decrease.
+
+    After that velocity along an axis is velocity along its cells. The same selection turns them back.
+    """
+    turned = {}
+    for axis in AXES:
+        if axis in dataset.coords and dataset[axis].dims == (axis,) and dataset[axis].dtype.kind in "fiu":
+            values = unpacked(dataset[axis])
+            if len(values) > 1 and values[-1] < values[0]:
+                turned[axis] = slice(None, None, -1)
+    return turned
+
+
+def find_velocity(dataset: xr.Dataset, settings: Settings, factor: int = 1) -> DatasetVelocity:
+    """Find the velocity in a dataset and check all but its values.
 
     Args:
-        content: an array or a dataset, which is closed.
+        dataset: as it is stored, along ascending axes.
         settings: for what is allowed.
         factor: how much finer than a coarse volume it is.
 
     Raises:
-        Problem: 422 if it is not one of the layouts above or not a velocity, 413 if there is too much of it.
+        Problem: 422 if there is none, or it is ambiguous.
     """
-    if not isinstance(content, xr.Dataset):
-        return _read_array(content, settings, factor)
-    with content:
-        return _read_dataset(content, settings, factor)
+    names = _find_variables(dataset)
+    joined = len(names) == 1
+    _check_others(dataset, names)
+    _check_variables(dataset, names)
+    first = dataset[names[0]]
+    z, y, x = (first.sizes[axis] for axis in AXES)
+    levels = first.sizes[TIME] if TIME in first.dims else None
+    check_cells((z, y, x), 1 if levels is None else levels, settings, factor)
+    coordinates = tuple(
+        read_coordinate(dataset[axis], axis, settings) if axis in dataset.coords else None for axis in AXES
+    )
+    order = _find_order(dataset) if joined else None
+    decodings = tuple(Decoding.of(dataset[name]) for name in names)
+    return DatasetVelocity(tuple(names), order, levels, (z, y, x), coordinates, decodings)
 
 
-def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
-    bare, framed = 4, 5
-    if array.ndim not in (bare, framed) or array.shape[-4] != len(COMPONENTS):
-        raise invalid_field(field="shape", value=list(array.shape), expected="(3, z, y, x) or (frame, 3, z, y, x)")
-    levels = array if array.ndim == framed else array[None]
-    _check_cells(levels.shape[2:], len(levels), settings, factor)
-    velocity = np.empty(levels.shape, np.float32)
-    for number, name in enumerate(COMPONENTS):
-        velocity[:, number] = to_float32(levels[:, number], name, settings)
-    return Volume(velocity, BareLayout(), "frame" if array.ndim == framed else None)
-
-
-@dataclass(frozen=True)
-class BareLayout:
-    """A bare array."""
-
-    @staticmethod
-    def answer(fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
-        """(3, 4 z, 4 y, 4 x): bare arrays come one at a time, and carry no notes."""
-        alone: NDArray[np.float32] = fine[0]
-        return alone
-
-    @staticmethod
-    def dry_run() -> NDArray[np.float32]:
-        """Nothing but numbers can be written."""
-        return np.zeros(1, np.float32)
-
-
-def _check_cells(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:
-    fewest, most = factor * settings.min_cells, factor**3 * settings.max_cells
+def check_cells(cells: tuple[int, int, int], levels: int, settings: Settings, factor: int) -> None:
+    """Refuse (422) volumes without levels, and with too few cells along an axis."""
     if not levels:
         raise invalid_field(field="shape", value=[levels, len(COMPONENTS), *cells], expected="at least one level")
+    fewest = factor * settings.min_cells
     for axis, n in zip(AXES, cells, strict=True):
         if n < fewest:
             raise invalid_field(field="shape", value=list(cells), expected=f"at least {fewest} cells along {axis}")
-    if levels * math.prod(cells) > most:
-        raise too_large(field="shape", value=list(cells) if levels == 1 else [levels, *cells], limit=f"{most} cells")
 
 
-@dataclass(frozen=True)
-class DatasetLayout:
-    """Variables with dims, coordinates and attributes.
-
-    Attributes:
-        source: what was sent, without its velocity.
-        velocity: dims and attributes of each variable of the velocity.
-        joined: whether one variable holds all components.
-    """
-
-    source: xr.Dataset
-    velocity: dict[Hashable, tuple[tuple[Hashable, ...], dict[str, Any]]]
-    joined: bool
-
-    def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> xr.Dataset:
-        """The same dataset on the fine grid."""
-        rest = self.source
-        if TIME in rest.sizes and len(fine) < rest.sizes[TIME]:
-            # Several frames in, one out: the middle one.
-            middle = rest.sizes[TIME] // 2
-            rest = rest.isel({TIME: slice(middle, middle + 1)})
-        variables = {}
-        for number, (name, (dims, attributes)) in enumerate(self.velocity.items()):
-            values = fine if self.joined else fine[:, number]
-            standard = (TIME, COMPONENT, *AXES) if self.joined else (TIME, *AXES)
-            full = xr.Variable(standard, values)
-            if TIME not in dims:
-                full = full.isel({TIME: 0})
-            variables[name] = xr.Variable(dims, full.transpose(*dims).data, attributes)
-        coordinates = {
-            axis: xr.Variable((axis,), finer(rest[axis].values), rest[axis].attrs)
-            for axis in AXES
-            if axis in rest.coords
-        }
-        answer = rest.drop_vars(list(coordinates)).assign(variables).assign_coords(coordinates)
-        # Variables in the order in which they came.
-        order = [name for name in (*self.velocity, *rest.data_vars) if name in answer.data_vars]
-        answer = answer[order]
-        answer.attrs = {**self.source.attrs, **_note(self.source.attrs, provenance)}
-        return answer.drop_encoding()
-
-    def dry_run(self) -> xr.Dataset:
-        """What came with the velocity, and the velocity's own attributes."""
-        variables = {
-            name: xr.Variable((), np.float32(0), attributes) for name, (_, attributes) in self.velocity.items()
-        }
-        return self.source.assign(variables).drop_encoding()
+def _find_variables(dataset: xr.Dataset) -> list[Hashable]:
+    """Names of u, v, w, or of the one variable that holds all components."""
+    spatial = [name for name, array in dataset.data_vars.items() if {*AXES, COMPONENT} & {*array.dims}]
+    if set(COMPONENTS) <= set(spatial):
+        return list(COMPONENTS)
+    names = [name for name in spatial if COMPONENT in dataset[name].dims]
+    if len(names) != 1:
+        missing = [name for name in COMPONENTS if name not in spatial]
+        _refuse(dataset, missing[0] if not names and len(missing) < len(COMPONENTS) else "variables", "")
+    return names
 
 
-def _note(attributes: Mapping[Any, Any], provenance: Mapping[str, str]) -> dict[str, str]:
-    """Where a field is from, as attributes of its own and as a line of the CF ``history``."""
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    line = f"{now} eddylift: {', '.join(f'{key} {value}' for key, value in provenance.items())}"
-    earlier = attributes.get("history")
-    return {
-        "history": f"{earlier}\n{line}" if earlier else line,
-        **{f"eddylift_{key}": value for key, value in provenance.items()},
-    }
+def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
+    """Say what there is instead of velocity, and the option that makes it velocity if there seems to be one."""
+    listed = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items())
+    expected = "variables u, v, w over (z, y, x) or (time, z, y, x), or one variable with a component dim of u, v, w"
+    names = guess(dataset)
+    if names and {*map(str, dataset.data_vars)}.isdisjoint({*names.values()} - {*names}):
+        option = spell(names)
+        expected += f". If these are they, names={option} says so"
+    raise invalid_field(field=field, value=value or listed or None, expected=expected)
 
 
-def _read_dataset(dataset: xr.Dataset, settings: Settings, factor: int) -> Volume:
-    found = find_velocity(dataset, settings)
-    levels = 1 if found.levels is None else found.levels
-    _check_cells(found.cells, levels, settings, factor)
-    velocity = np.empty((levels, len(COMPONENTS), *found.cells), np.float32)
-    for number, component in enumerate(COMPONENTS):
-        values = found.select(dataset, number, {})
-        velocity[:, number] = to_float32(values[None] if found.levels is None else values, component, settings)
-    kept = {name: (dataset[name].dims, dict(dataset[name].attrs)) for name in found.names}
-    rest = dataset.drop_vars(list(found.names))
-    for name in rest.variables:
-        _load(rest[name], str(name))
-    layout = DatasetLayout(rest.load().drop_encoding(), kept, found.joined)
-    return Volume(velocity, layout, None if found.levels is None else TIME, found.coordinates)
-
-
-def coarsened(reference: Volume) -> Volume:
-    """The block means of a volume, on the grid of the coarse cells.
-
-    Raises:
-        Problem: 422 if an axis is not a whole number of coarse cells long.
-    """
-    for axis, n in zip(AXES, reference.cells, strict=True):
-        if n % FACTOR:
-            raise invalid_field(
-                field="reference.shape",
-                value=list(reference.cells),
-                expected=f"a multiple of {FACTOR} cells along {axis}",
-            )
-    return dataclasses.replace(
-        reference,
-        velocity=metrics.coarsen(torch.from_numpy(reference.velocity), FACTOR).numpy(),
-        coordinates=tuple(
-            None if values is None else values.reshape(-1, FACTOR).mean(axis=1) for values in reference.coordinates
-        ),
-    )
-
-
-def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What answers are held against, (sample, 3, z, y, x): the middle one of as many levels as make one answer.
-
-    Args:
-        reference: one level for each answer, or for each level that went into a single answer.
-        samples: what the answers are made from, (sample, frame, 3, z, y, x).
-
-    Raises:
-        Problem: 422 if there is not one for each answer.
-    """
-    levels = len(reference.velocity)
-    answers, frames = samples.shape[:2]
-    if answers == 1 and levels == frames:
-        return reference.velocity[frames // 2 :][:1]
-    if levels != answers:
+def _check_others(dataset: xr.Dataset, names: list[Hashable]) -> None:
+    """Refuse what lies over space and is not velocity: it has no values on fine cells."""
+    others = [
+        str(name)
+        for name, array in dataset.variables.items()
+        if {*AXES, COMPONENT} & {*array.dims} and name not in (*names, *AXES, COMPONENT)
+    ]
+    if others:
         raise invalid_field(
-            field="reference.levels", value=levels, expected=f"{answers}, one for each level of the answer"
+            field=others[0],
+            value="a variable over space",
+            expected=f"velocity alone; drop={','.join(others)} leaves out what cannot be super-resolved",
         )
-    return reference.velocity
+
+
+def _check_variables(dataset: xr.Dataset, names: list[Hashable]) -> None:
+    """Refuse dims and units that velocity does not have."""
+    dims = (COMPONENT, *AXES) if len(names) == 1 else AXES
+    first = dataset[names[0]]
+    for name in names:
+        array = dataset[name]
+        if {*array.dims} not in ({*dims}, {*dims, TIME}) or {*array.dims} != {*first.dims}:
+            if guess(dataset):
+                _refuse(dataset, str(name), f"over ({', '.join(map(str, array.dims))})")
+            raise invalid_field(
+                field=str(name),
+                value=f"over ({', '.join(map(str, array.dims))})",
+                expected=f"dims {', '.join(dims)}, and {TIME} or not, alike in all",
+            )
+        units = [dataset[each].attrs.get("units") for each in (names[0], name)]
+        if not same_units(*units):
+            raise invalid_field(
+                field=str(name), value=f"in {units[1]}", expected=f"the units of {names[0]}, {units[0]}"
+            )
+
+
+def _find_order(dataset: xr.Dataset) -> tuple[int, ...]:
+    """Where u, v, w are along the component dim. Without labels they are in this order."""
+    count = dataset.sizes[COMPONENT]
+    if count != len(COMPONENTS):
+        raise invalid_field(field=COMPONENT, value=f"{count} long", expected="3: u, v, w")
+    if COMPONENT not in dataset.coords:
+        return 0, 1, 2
+    labels = load(dataset[COMPONENT], COMPONENT).tolist()
+    order = order_of(labels)
+    if order is None:
+        raise invalid_field(
+            field=COMPONENT,
+            value=", ".join(map(str, labels)),
+            expected="labels u, v, w; x, y, z; ux, uy, uz; or 0, 1, 2 for them",
+        )
+    return order

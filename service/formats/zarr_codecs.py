@@ -36,8 +36,8 @@ TEXT: Final = "vlen-utf8"
 CHECKSUM: Final = 4
 # An entry of a shard's index that stands for a chunk that is not there.
 NOWHERE: Final = 2**64 - 1
-# Texts can be of any length; here they are labels, so that a few short ones do.
-TEXTS: Final = 16
+# Texts can be of any length; here they are labels, so that short ones do.
+TEXTS: Final = 256
 LONGEST_TEXTS: Final = 1 << 16
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import io
 import json
 import stat
-import warnings
 import zipfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-import xarray as xr
 import zarr
 from zarr.core.buffer import default_buffer_prototype
-from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from service.formats.decompressed_size import ExpansionError
 from service.formats.zarr_codecs import Chunks, check_array
+from service.formats.zarr_group import open_group, write_group
 from service.problems import Problem, invalid_field, malformed, too_large
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from service.settings import Settings
 
 
@@ -29,8 +29,6 @@ METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 METADATA: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 # Below this a good ratio costs nothing.
 SMALL: Final = 1 << 20
-# Longest edge of the chunks of an answer.
-EDGE: Final = 128
 
 
 class ZarrBody:
@@ -53,7 +51,7 @@ class ZarrBody:
         store = MemoryStore({name: make(data) for name, data in group.items()}, read_only=True)
         try:
             _inspect(group, store, settings)
-            self.content = xr.open_zarr(store, consolidated=False, decode_times=False, chunks=None)
+            self.content = open_group(store)
         except Problem:
             raise
         except Exception as error:  # whatever zarr makes of foreign metadata
@@ -61,20 +59,10 @@ class ZarrBody:
 
     def write(self, answer: xr.Dataset) -> list[memoryview]:
         """A dataset as pieces of a body: a group of the same version, in the same folder."""
-        store = MemoryStore()
-        encoding: dict[str, dict[str, Any]] = {}
-        for name, variable in answer.variables.items():
-            # Turbulence does not compress; leave its bytes alone.
-            encoding[str(name)] = {"compressors": None, "chunks": tuple(min(EDGE, n) for n in variable.shape)}
-        with warnings.catch_warnings():
-            # Consolidated metadata and texts of one length are no part of the v3 specification yet; they came so.
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            warnings.simplefilter("ignore", UnstableSpecificationWarning)
-            answer.to_zarr(store, mode="w", zarr_format=self.version, consolidated=self.consolidated, encoding=encoding)
         pieces = io.BytesIO()
         with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in sorted(store._store_dict.items()):  # noqa: SLF001 keys are listed asynchronously
-                archive.writestr(zipfile.ZipInfo(self.root + name), data.to_bytes())
+            for name, data in sorted(write_group(answer, self.version, consolidated=self.consolidated).items()):
+                archive.writestr(zipfile.ZipInfo(self.root + name), data)
         return [pieces.getbuffer()]
 
 
@@ -87,13 +75,21 @@ def unpack(content: bytes, settings: Settings) -> Files:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = [entry for entry in archive.infolist() if not entry.is_dir() and not is_clutter(entry.filename)]
             _check_entries(entries, len(content), settings)
+            # zarr's own ZipStore writes a file again to replace it: the last one counts.
             return {entry.filename: archive.read(entry) for entry in entries}
     except Problem:
         raise
     except Exception as error:  # whatever zipfile makes of foreign bytes
         raise malformed(field="body", value="no whole zip archive", expected="a zip archive") from error
+
+
+def is_clutter(path: str) -> bool:
+    """Whether desktops, notebooks and file systems left a file there, as ``.DS_Store``, ``._0`` or ``.nfs0001``."""
+    steps = path.split("/")
+    hidden = [step for step in steps if step.startswith(".") and step not in {".", ".."}]
+    return "__MACOSX" in steps or (bool(hidden) and not (hidden == steps[-1:] and hidden[0] in METADATA))
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], length: int, settings: Settings) -> None:
@@ -108,7 +104,6 @@ def _check_entries(entries: list[zipfile.ZipInfo], length: int, settings: Settin
             value=f"compressed by a factor of {total / length:.0f}",
             limit=f"{settings.max_compression_ratio:g}",
         )
-    names = set()
     for entry in entries:
         name = entry.filename
         steps = name.split("/")
@@ -120,17 +115,12 @@ def _check_entries(entries: list[zipfile.ZipInfo], length: int, settings: Settin
             raise invalid_field(
                 field="body", value=f"an archive in which {name!r} is no plain file", expected="plain files"
             )
-        if name in names:
-            raise invalid_field(
-                field="body", value=f"an archive with two files at {name!r}", expected="one file a path"
-            )
         if entry.compress_type not in METHODS or entry.flag_bits & 1:
             raise invalid_field(
                 field="body",
-                value=f"an archive in which {name!r} is encrypted or not deflated",
-                expected="stored or deflated files",
+                value=f"an archive in which {name!r} is encrypted or compressed otherwise",
+                expected="stored or deflated files, as zip -r makes them",
             )
-        names.add(name)
 
 
 def find_group(files: Files) -> tuple[str, int]:
@@ -180,9 +170,8 @@ def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
     if len(nodes) > settings.max_arrays:
         raise too_large(field="body", value=f"{len(nodes)} arrays", limit=f"{settings.max_arrays} arrays")
     if nested := sorted(node for node in nodes if "/" in node):
-        raise invalid_field(
-            field=nested[0], value="in a group of its own", expected="arrays in the outermost group alone"
-        )
+        expected = "arrays in the outermost group alone; zip the group that holds the velocity by itself"
+        raise invalid_field(field=nested[0], value="in a group of its own", expected=expected)
     left = settings.max_decoded_bytes
     root = zarr.open_group(store, mode="r", use_consolidated=False)
     for name, node in root.members():

@@ -12,7 +12,8 @@ from models.blocks import Block, Plan
 from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
-from service.formats.grid import FACTOR, check_pair, length_of
+from service.formats.grid import length_of
+from service.formats.reference import check_pair
 from service.problems import StoppedError, invalid_field, storing, within
 from service.volumes.source import open_source
 
@@ -39,7 +40,7 @@ def check_reference(view: View, reference: OpenVolume) -> int:
     Raises:
         Problem: 422 if its cells are not the fine ones, or its levels neither those of the answer nor of the source.
     """
-    check_pair(view.source, reference)
+    check_pair(view.source, reference, view.card.factor)
     if reference.levels == view.levels:
         return 0
     if reference.levels == view.source.levels:
@@ -76,7 +77,7 @@ async def compare(
 
     def measure() -> dict[str, Any]:
         with within("answer"):
-            answer = open_source(target, target.tag().digest, settings, factor=FACTOR)
+            answer = open_source(target, target.tag().digest, settings, factor=view.card.factor)
         return _measure(view, answer, reference, progress, scratch, stopped)
 
     return await threads.run(measure, stopped)
@@ -120,7 +121,8 @@ def _measure(
                 )
                 rows[name].append(found)
     means = {name: mean_of(each) for name, each in rows.items()}
-    return {"model": view.card.name, "boundary": list(view.boundary), "levels": view.levels, **means}
+    about = {"model": view.card.name, "boundary": list(view.boundary), "levels": view.levels}
+    return {**about, "warnings": list(view.warnings), **means}
 
 
 def one_level(source: OpenVolume, level: int) -> Read[np.float32]:
@@ -131,15 +133,16 @@ def one_level(source: OpenVolume, level: int) -> Read[np.float32]:
 def interpolated(view: View, coarse: Read[np.float32]) -> Read[np.float32]:
     """Trilinear interpolation of a level where it is read, (3, fine z, fine y, fine x)."""
     layout = Plan(view.source.cells, (1, 1, 1), HALO, view.boundary)
+    factor = view.card.factor
 
     def read(z: slice, y: slice, x: slice) -> Any:  # noqa: ANN401 float32
         wanted = (z, y, x)
-        start = tuple(each.start // FACTOR for each in wanted)
-        stop = tuple(-(-each.stop // FACTOR) for each in wanted)
+        start = tuple(each.start // factor for each in wanted)
+        stop = tuple(-(-each.stop // factor) for each in wanted)
         padded = layout.assemble(coarse, Block(start, stop))
         fine = trilinear(torch.from_numpy(padded)[None])[0].numpy()
         inner = (
-            slice(each.start - FACTOR * first, each.stop - FACTOR * first)
+            slice(each.start - factor * first, each.stop - factor * first)
             for each, first in zip(wanted, start, strict=True)
         )
         return np.ascontiguousarray(fine[:, *inner])

@@ -203,23 +203,23 @@ class JobManager:
                 422 if the key was that of another spec, 429 if too many jobs wait, 503 if the service is about to end.
         """
 
-        def prepare() -> tuple[Job, bool]:
-            if not self._keyed(spec, key):
-                self.runner.check(spec)  # it may take long, so that others are not kept waiting
+        def prepare() -> tuple[Job, bool, tuple[str, ...]]:
+            # It may take long, so that others are not kept waiting.
+            warnings = () if self._keyed(spec, key) else self.runner.check(spec)
             with self.lease.exclusive():
                 if known := self._keyed(spec, key):
-                    return known, False
+                    return known, False, ()
                 if len(self.repository.unfinished()) >= self._most:
                     detail = f"{self._most} jobs run or wait, as many as may"
                     raise busy(detail, 60)
                 self._claim(spec)
-                return self.repository.add(spec, self.lease.id, key), True
+                return self.repository.add(spec, self.lease.id, key), True, warnings
 
         self._lifecycle.require_staying()
         async with self._claiming:
-            job, new = await self._threads.run(prepare)
+            job, new, warnings = await self._threads.run(prepare)
             if new:
-                self._launch(job)
+                self._launch(job, warnings)
         return job
 
     def _keyed(self, spec: JobSpec, key: str | None) -> Job | None:
@@ -289,8 +289,8 @@ class JobManager:
         if spec.target is not None and self.uses(spec.target.rstrip("/")):
             raise Problem("taken", f"another job uses {spec.target}")
 
-    def _launch(self, job: Job) -> None:
-        progress = self._progress[job.id] = Progress()
+    def _launch(self, job: Job, warnings: tuple[str, ...] = ()) -> None:
+        progress = self._progress[job.id] = Progress(warnings=warnings)
         task = asyncio.create_task(self.runner.run(job, progress), name=f"job {job.id}")
         self._tasks[job.id] = task
         task.add_done_callback(lambda _: self._forget(job, task))

@@ -18,6 +18,7 @@ class Progress:
         computed: of these, since it was taken up.
         cells: fine cells of a block.
         began: when it was taken up, by the monotonic clock.
+        warnings: what the client should know of the boundary.
     """
 
     stage: str = "computing"
@@ -26,6 +27,7 @@ class Progress:
     computed: int = 0
     cells: int = 0
     began: float = 0.0
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As others are told of it."""
@@ -35,6 +37,7 @@ class Progress:
             "blocks_done": self.done,
             "voxels_per_second": self.rate,
             "seconds_left": self.seconds_left,
+            "warnings": list(self.warnings),
         }
 
     def begin(self, stage: str, total: int, cells: int) -> None:

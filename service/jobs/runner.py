@@ -67,9 +67,9 @@ class JobRunner:
         self._comparing = Threads(settings.max_jobs)
         self._slots = asyncio.Semaphore(settings.max_jobs)
 
-    def check(self, spec: JobSpec) -> None:
+    def check(self, spec: JobSpec) -> tuple[str, ...]:
         """Refuse what cannot be done; see [`check`][service.jobs.checks.check]."""
-        check(spec, self._registry, self._opener)
+        return check(spec, self._registry, self._opener)
 
     async def run(self, job: Job, progress: Progress) -> None:
         """Do a job; whatever happens to it, nothing is raised but that this was cancelled."""
@@ -106,6 +106,7 @@ class JobRunner:
         """Fill the target, and compare it with the reference, if there is one."""
         spec, storages = job.spec, self._opener.storages
         view = await self._threads.run(lambda: open_view(spec, self._registry, self._opener))
+        progress.warnings = view.warnings
         target = storages.scratch(job.id) if spec.target is None else storages.find(spec.target)
         await fill(
             view,
@@ -118,8 +119,7 @@ class JobRunner:
         )
         if spec.reference is None:
             return None
-        name = spec.reference
-        reference = await self._threads.run(lambda: open_reference(name, self._opener))
+        reference = await self._threads.run(lambda: open_reference(spec, view.card.factor, self._opener))
         report = await compare(
             view,
             target,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from service.formats.names import Naming
+
 
 class JobSpec(BaseModel, extra="forbid", frozen=True):
     """What a job is to do: super-resolve a volume and, if there is a reference, compare with it."""
@@ -13,13 +15,22 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
         default=None, description="volume to write; null only beside a reference", examples=["channel-fine"]
     )
     model: str = Field(examples=["relaxed-channel-x4"])
-    boundary: str | None = Field(default=None, description="in z, y, x order; null leaves it to the source")
+    boundary: str | None = Field(
+        default=None,
+        description="in z, y, x order; null leaves it to the attribute `boundary` of the source, or else to the card",
+    )
     names: dict[str, str] = Field(
         default={},
-        description="what variables and dims of the source are to be called, by what they are called",
+        description="the service's names of variables and dims, by those of the source or the reference",
         examples=[{"ux": "u", "uy": "v", "uz": "w", "depth": "z"}],
     )
+    drop: list[str] = Field(default=[], description="variables that are left out", examples=[["p"]])
     reference: str | None = Field(default=None, description="true fine volume to compare the answer with")
+
+    @property
+    def naming(self) -> Naming:
+        """How the source and the reference are named."""
+        return Naming(tuple(sorted(self.names.items())), tuple(self.drop))
 
     @property
     def volumes(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from service.formats.grid import AXES
+from service.formats.names import AXES
 from service.formats.zarr_codecs import Chunks, check_array
 from service.problems import too_large
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from cachetools import LRUCache
 
-from models.blocks import PERIODIC
+from service.formats.boundaries import choose_boundary
+from service.formats.endpoints import check_ends
 from service.problems import invalid_field
 from service.volumes.source import open_source
 from service.volumes.storages import Storages
@@ -47,12 +48,14 @@ class VolumeOpener:
                 was changed while it was opened.
         """
         source = self.source(name, options)
-        boundary = options.boundary or source.boundary or PERIODIC
+        boundary, warnings = choose_boundary(options.boundary, source.dataset.attrs.get("boundary"), card)
         if source.levels < card.frames:
             expected = f"at least {card.frames} for {card.name}"
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
         edge, precision = self.settings.block, self.settings.precision
-        view = View(source, card, card.halo, boundary, edge, options.names, precision)
+        if "periodic" in boundary:
+            check_ends(source.repeated_ends, boundary)
+        view = View(source, card, card.halo, boundary, edge, options.naming, precision, warnings)
         with self._opening:
             return self._views.setdefault(view.fingerprint, view)
 
@@ -65,7 +68,7 @@ class VolumeOpener:
             source = self._sources.get(key)
         if source is None or source.tag != tag:
             # It may take long, so that others are not kept waiting.
-            source = open_source(storage, tag, self.settings, names=dict(options.names), factor=options.factor)
+            source = open_source(storage, tag, self.settings, naming=options.naming, factor=options.factor)
             source.require_unchanged()
         with self._opening:
             self._sources[key] = source

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import xarray as xr
 
-from models.blocks import parse_boundary
-from service.formats.grid import AXES
-from service.formats.survey import COMPONENTS, TIME, Found, find_velocity, to_float32
-from service.problems import Problem, invalid_field, malformed, too_large
+from service.formats.boundaries import read_boundary
+from service.formats.cutouts import with_cutout_names
+from service.formats.endpoints import repeated_ends
+from service.formats.names import AXES, COMPONENTS, TIME, UNCHANGED, Naming
+from service.formats.velocity import DatasetVelocity, descending, find_velocity
+from service.formats.zarr_group import open_group
+from service.problems import Problem, malformed, too_large
 from service.volumes.checked_store import CheckedStore
 from service.volumes.cost import check_reading
 from service.volumes.s3_storage import reaching
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    import xarray as xr
     from numpy.typing import NDArray
 
     from models.blocks import Block, Boundaries, Plan
+    from service.formats.grid import Coordinate
     from service.settings import Settings
     from service.volumes.storage import Storage
+
+
+# Bytes of all that is not velocity; each view of a volume holds it.
+MOST_BESIDE: Final = 1 << 26
 
 
 @dataclass
@@ -34,14 +41,14 @@ class OpenVolume:
     Attributes:
         storage: where it is.
         tag: of what was opened.
-        dataset: as it is stored: times are numbers, nothing is scaled.
+        dataset: as it is stored, under the service's names and along ascending axes.
         found: its velocity.
     """
 
     storage: Storage
     tag: str
     dataset: xr.Dataset
-    found: Found
+    found: DatasetVelocity
     settings: Settings
 
     @property
@@ -55,7 +62,7 @@ class OpenVolume:
         return self.found.cells
 
     @property
-    def coordinates(self) -> tuple[NDArray[np.float64] | None, ...]:
+    def coordinates(self) -> tuple[Coordinate | None, ...]:
         """Centres of the cells along (z, y, x), where there are any."""
         return self.found.coordinates
 
@@ -71,14 +78,15 @@ class OpenVolume:
         Raises:
             Problem: 422 if it is not a boundary.
         """
-        said = self.dataset.attrs.get("boundary")
-        if said is None:
-            return None
-        try:
-            return parse_boundary(said if isinstance(said, str) else ",".join(map(str, said)))
-        except (TypeError, ValueError) as error:
-            expected = "periodic, wall or open, or three of them for z, y, x"
-            raise invalid_field(field="boundary", value=str(said), expected=expected) from error
+        return read_boundary(self.dataset.attrs.get("boundary"))
+
+    @cached_property
+    def repeated_ends(self) -> tuple[bool, bool, bool]:
+        """See [`repeated_ends`][service.formats.endpoints.repeated_ends]; of the time in the middle."""
+        middle = self.levels // 2
+        ends = repeated_ends(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
+        self.require_unchanged()
+        return ends
 
     def read(self, levels: range, z: slice, y: slice, x: slice) -> NDArray[np.float32]:
         """Velocity (level, 3, z, y, x) in a range of cells.
@@ -86,13 +94,10 @@ class OpenVolume:
         Raises:
             Problem: 422 if there is a value that cannot be a velocity, 400 if a chunk does not decode.
         """
-        where: dict[str, Any] = dict(zip(AXES, (z, y, x), strict=True))
+        where = dict(zip(AXES, (z, y, x), strict=True))
         if self.found.levels is not None:
             where[TIME] = slice(levels.start, levels.stop)
-        parts = []
-        for number, name in enumerate(COMPONENTS):
-            values = self.found.select(self.dataset, number, where)
-            parts.append(to_float32(values if self.found.levels is not None else values[None], name, self.settings))
+        parts = [self.found.read(self.dataset, number, where, self.settings) for number in range(len(COMPONENTS))]
         return np.stack(parts, axis=1)
 
     def block(self, levels: range, layout: Plan, block: Block) -> NDArray[np.float32]:
@@ -120,7 +125,7 @@ def open_source(
     tag: str,
     settings: Settings,
     *,
-    names: Mapping[str, str] | None = None,
+    naming: Naming = UNCHANGED,
     factor: int = 1,
 ) -> OpenVolume:
     """Open a Zarr group, v2 or v3, and look at its velocity.
@@ -129,7 +134,7 @@ def open_source(
         storage: where it is.
         tag: of its content.
         settings: for what is allowed.
-        names: what variables and dims are to be called, by what they are called.
+        naming: names of its variables and dims; of those a reference may lack some, as its source may have them.
         factor: how much finer than a coarse volume it is.
 
     Raises:
@@ -140,39 +145,24 @@ def open_source(
     try:
         with reaching(storage.name):
             store.inspect(settings)
-            dataset = xr.open_zarr(store, chunks=None, consolidated=False, decode_cf=False)
+            dataset = open_group(store)
     except Problem:
         raise
     except Exception as error:  # whatever zarr makes of foreign files
         value = f"{storage.name}, which cannot be opened"
         raise malformed(field="volume", value=value, expected="a Zarr group") from error
-    if names:
-        dataset = _renamed(dataset, names)
-    found = find_velocity(dataset, settings)
-    for variable in found.names:
-        if packed := {"scale_factor", "add_offset"} & set(dataset[variable].attrs):
-            raise invalid_field(
-                field=str(variable), value=f"packed by its {packed.pop()}", expected="velocities as they are"
-            )
-    fewest, most = factor * settings.min_cells, factor**3 * settings.max_volume_cells
-    for axis, cells in zip(AXES, found.cells, strict=True):
-        if cells < fewest:
-            raise invalid_field(
-                field="shape", value=list(found.cells), expected=f"at least {fewest} cells along {axis}"
-            )
-    if found.levels == 0:
-        raise invalid_field(field=TIME, value="empty", expected="at least one level")
+    dataset = with_cutout_names(dataset, naming).apply(dataset, partly=factor > 1)
+    dataset = dataset.isel(descending(dataset))
+    found = find_velocity(dataset, settings, factor)
+    most = factor**3 * settings.max_volume_cells
     if math.prod(found.cells) > most:
         raise too_large(field="shape", value=list(found.cells), limit=f"{most} cells")
+    rest = sorted(
+        (variable.nbytes, str(name)) for name, variable in dataset.drop_vars(list(found.names)).variables.items()
+    )
+    if sum(size for size, _ in rest) > MOST_BESIDE:
+        size, name = rest[-1]
+        limit = f"{MOST_BESIDE} bytes beside the velocity; drop={name} leaves it out"
+        raise too_large(field=name, value=f"{size} bytes", limit=limit)
     check_reading(dataset, found.names, settings)
     return OpenVolume(storage, tag, dataset, found, settings)
-
-
-def _renamed(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
-    known = {*map(str, dataset.variables), *map(str, dataset.dims)}
-    if strangers := [name for name in names if name not in known]:
-        raise invalid_field(field="names", value=strangers[0], expected=f"one of {', '.join(sorted(known))}")
-    try:
-        return dataset.rename({ours: theirs for ours, theirs in names.items() if ours != theirs})
-    except ValueError as error:
-        raise invalid_field(field="names", value=dict(names), expected="names that differ from each other") from error

@@ -18,9 +18,10 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
-from models.blocks import plan
-from service.formats.grid import AXES, FACTOR, finer
-from service.formats.survey import COMPONENT, COMPONENTS, TIME
+from models.blocks import format_boundary, plan
+from service.formats.layout import labelled, on_fine_grid, plain_attributes
+from service.formats.names import AXES, COMPONENT, TIME, UNCHANGED, Naming
+from service.formats.zarr_group import write_group
 from service.volumes.storage import DOCUMENT, FINGERPRINT
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ class View:
         halo: of the model, in coarse cells.
         boundary: what lies beyond the ends of each axis (z, y, x).
         edge: longest edge of a block, in coarse cells.
-        names: see [`ViewOptions`][service.volumes.view.ViewOptions].
+        naming: see [`ViewOptions`][service.volumes.view.ViewOptions].
         precision: that the service is set to.
+        warnings: what whoever looks at it should know of its boundary.
     """
 
     source: OpenVolume
@@ -60,8 +62,9 @@ class View:
     halo: int
     boundary: Boundaries
     edge: int
-    names: tuple[tuple[str, str], ...] = ()
+    naming: Naming = UNCHANGED
     precision: str = "float32"
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def layout(self) -> Plan:
@@ -72,7 +75,8 @@ class View:
     def fingerprint(self) -> str:
         """Other content, other fingerprint."""
         source, card = self.source, self.card
-        parts = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge, self.names]
+        parts: list[object] = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge]
+        parts += [self.naming.names, *([self.naming.drop] if self.naming.drop else [])]
         parts += [self.precision] if self.precision != "float32" else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
@@ -88,8 +92,12 @@ class View:
     @cached_property
     def chunk(self) -> tuple[int, int, int]:
         """Fine cells of a chunk along (z, y, x)."""
-        z, y, x = (FACTOR * n for n in self.layout.block_shape)
+        z, y, x = (self.card.factor * n for n in self.layout.block_shape)
         return z, y, x
+
+    @property
+    def _fine_cells(self) -> tuple[int, ...]:
+        return tuple(self.card.factor * n for n in self.source.cells)
 
     @property
     def chunk_bytes(self) -> int:
@@ -104,62 +112,49 @@ class View:
     @cached_property
     def documents(self) -> dict[str, bytes]:
         """Every object but the chunks of velocity, by key: documents, consolidated too, and coordinates."""
-        store = MemoryStore()
-        root = zarr.create_group(store=store, attributes=self._attributes())
-        found, dataset = self.source.found, self.source.dataset
-        timed, cells = found.levels is not None, tuple(FACTOR * n for n in self.source.cells)
+        found, dataset, factor = self.source.found, self.source.dataset, self.card.factor
+        first = self.card.frames // 2
+        rest = on_fine_grid(
+            dataset.drop_vars(list(found.names)).load(), found.coordinates, factor, slice(first, first + self.levels)
+        )
+        self.source.require_unchanged()
+        objects = write_group(rest.assign_attrs(self._attributes()), 3)
+        root = zarr.create_group(store=(store := MemoryStore()))
+        timed = found.levels is not None
         for name in self.variables:
             root.create_array(
                 name,
-                shape=(*([self.levels] if timed else []), *([3] if found.joined else []), *cells),
+                shape=(*([self.levels] if timed else []), *([3] if found.joined else []), *self._fine_cells),
                 chunks=(*([1] if timed else []), *([3] if found.joined else []), *self.chunk),
                 dtype="float32",
                 fill_value=np.nan,
                 compressors=None,
                 dimension_names=(*([TIME] if timed else []), *([COMPONENT] if found.joined else []), *AXES),
-                attributes=_plain(dataset[name].attrs),
+                attributes=_plain(plain_attributes(dataset[name])),
             )
-        first = self.card.frames // 2
-        coordinates: dict[str, NDArray[Any]] = {
-            axis: finer(values) for axis, values in zip(AXES, found.coordinates, strict=True) if values is not None
-        }
-        if timed and TIME in dataset.coords:
-            coordinates[TIME] = np.asarray(dataset[TIME].values)[first : first + self.levels]
-        for name, values in coordinates.items():
-            array = root.create_array(
-                name,
-                shape=values.shape,
-                chunks=values.shape,
-                dtype=values.dtype,
-                compressors=None,
-                dimension_names=(name,),
-                attributes=_plain(dataset[name].attrs),
-            )
-            array[:] = values
-        if found.joined:
-            labels = root.create_array(
-                COMPONENT, shape=(3,), chunks=(3,), dtype="int64", compressors=None, dimension_names=(COMPONENT,),
-                attributes={"long_name": "component", "flag_values": [0, 1, 2], "flag_meanings": " ".join(COMPONENTS)},
-            )  # fmt: skip
-            labels[:] = np.arange(3)
-        objects = {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001 its content
+        velocity = {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001 its content
+        objects = {**velocity, **objects}
         head = json.loads(objects[DOCUMENT])
-        arrays = {name: json.loads(objects[f"{name}/{DOCUMENT}"]) for name, _ in root.arrays()}
+        arrays = {
+            name: json.loads(content)
+            for name, slash, document in (key.rpartition("/") for key in sorted(objects))
+            if slash and document == DOCUMENT
+            for content in [objects[f"{name}/{document}"]]
+        }
         head["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": arrays}
         return {**objects, DOCUMENT: json.dumps(head).encode()}
 
     def _attributes(self) -> dict[str, Any]:
-        about = {
+        return {
             FINGERPRINT: self.fingerprint,
             "eddylift_source": self.source.name,
             "eddylift_source_tag": self.source.tag,
             "eddylift_model": self.card.name,
             "eddylift_weights_sha256": self.card.sha256,
-            "eddylift_boundary": ",".join(self.boundary),
-            "eddylift_factor": FACTOR,
-            "boundary": ",".join(self.boundary),
+            "eddylift_boundary": format_boundary(self.boundary),
+            "eddylift_factor": self.card.factor,
+            "boundary": format_boundary(self.boundary),
         }
-        return {**_plain(self.source.dataset.attrs), **about}
 
     def index(self, key: str) -> BlockIndex | None:
         """Where the chunk of a key is; None if there is no such chunk."""
@@ -190,17 +185,14 @@ class View:
         """The chunks of a block's velocity, (3, z, y, x), by their keys; full ones, as Zarr wants them."""
         full = np.full((3, *self.chunk), np.nan, "<f4")
         full[:, *(slice(n) for n in fine.shape[1:])] = fine
-        parts = [full] if self.source.found.joined else full
+        order = self.source.found.order
+        parts = full if order is None else [full[labelled(order)]]
         return {key: part.tobytes() for key, part in zip(self.keys(index), parts, strict=True)}
 
 
 def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:
-    """Attributes as JSON holds them, but for the fill value, which arrays have as such."""
-    return {
-        str(key): getattr(value, "tolist", lambda value=value: value)()
-        for key, value in attributes.items()
-        if key != "_FillValue"
-    }
+    """Attributes as JSON holds them."""
+    return {str(key): getattr(value, "tolist", lambda value=value: value)() for key, value in attributes.items()}
 
 
 class ViewOptions(NamedTuple):
@@ -208,10 +200,10 @@ class ViewOptions(NamedTuple):
 
     Attributes:
         boundary: what lies beyond the ends of each axis (z, y, x).
-        names: pairs of what a variable or dim is called, and what it is to be called.
+        naming: names of its variables and dims.
         factor: how much finer than a coarse volume it may be.
     """
 
     boundary: Boundaries | None = None
-    names: tuple[tuple[str, str], ...] = ()
+    naming: Naming = UNCHANGED
     factor: int = 1

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
+from models.blocks import format_boundary
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import essence, receive_body, unless_gone
-from service.api.dependencies import BoundariesDep, QueryCard, ServicesDep, admit
+from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
+from service.api.responses import WARNING, add_warnings
+from service.formats.boundaries import choose_boundary
 from service.formats.containers import MEDIA_TYPES, check_media_type
+from service.formats.endpoints import check_ends
+from service.formats.volume import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +31,7 @@ HEADERS = {
     "Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."},
     "Eddylift-Weights-SHA256": {"schema": {"type": "string"}, "description": "Of its weights; trilinear has none."},
     "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "Boundaries in z, y, x order."},
+    WARNING: {"schema": {"type": "string"}, "description": "What was done all the same although it seems doubtful."},
     "Server-Timing": {
         "schema": {"type": "string"},
         "description": "Milliseconds spent on `receive`, `read`, `queue`, `compute` (on the device) and `write`.",
@@ -56,18 +62,20 @@ def pieces(parts: list[memoryview]) -> Iterator[memoryview]:
     },
 )
 async def post_upscale(
-    request: Request, services: ServicesDep, card: QueryCard, boundary: BoundariesDep
+    request: Request, services: ServicesDep, card: QueryCard, asked: BoundaryDep, naming: NamingDep
 ) -> StreamingResponse:
     """Answer a coarse velocity at four times the resolution, in the container and layout in which it came.
 
     - `application/x-npy`: an array `(3, z, y, x)` of u, v, w; `(3, 3, z, y, x)`, time levels first, for a model of 3
       frames.
-    - `application/netcdf` (NetCDF-4) and `application/zip` (a zipped Zarr group, v2 or v3): variables `u`, `v`, `w`
-      over `(z, y, x)` or `(time, z, y, x)`, or one variable with a `component` dim. Coordinates become those of the
-      fine cells; units and attributes are kept, and attributes `eddylift_*` and `history` say where the field is from.
-      To a model of one frame, times are independent volumes.
+    - `application/netcdf` (NetCDF-4 or classic) and `application/zip` (a zipped Zarr group, v2 or v3): variables `u`,
+      `v`, `w` over `(z, y, x)` or `(time, z, y, x)`, or one variable with a `component` dim; `names` says so of others.
+      Coordinates become those of the fine cells; all else comes back as it was sent, and attributes `eddylift_*` and
+      `history` say where the field is from. To a model of one frame, times are independent volumes.
 
-    Values are float32 or float64, the latter computed and answered in float32; cells are centred and uniform.
+    Values are float32, float64 or packed integers, computed and answered in float32; cells are centred and uniform.
+    A periodic axis holds each plane of its period once. Header `X-Eddylift-Warning` tells of a boundary that is not the
+    model's.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 
@@ -78,7 +86,10 @@ async def post_upscale(
     times = [time.perf_counter()]
     body = await receive_body(request, services.settings)
     times.append(time.perf_counter())
-    container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body))
+    options = ReadOptions(naming=naming)
+    container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body, options))
+    boundary, warnings = choose_boundary(asked, volume.boundary, card)
+    check_ends(volume.repeated_ends, boundary)
     samples = volume.samples(card.frames)
     times.append(time.perf_counter())
     answer = await unless_gone(request, services.engine.upscale(card, samples, boundary))
@@ -86,7 +97,7 @@ async def post_upscale(
     provenance = {
         "model": card.name,
         "factor": str(card.factor),
-        "boundary": ",".join(boundary),
+        "boundary": format_boundary(boundary),
         **({"weights_sha256": card.sha256} if card.sha256 else {}),
     }
     parts = await services.body_threads.run(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
@@ -102,4 +113,6 @@ async def post_upscale(
             f"compute;dur={1e3 * answer.compute_seconds:.1f}, write;dur={writing:.1f}"
         ),
     }
-    return StreamingResponse(pieces(parts), media_type=container.media_type, headers=headers)
+    response = StreamingResponse(pieces(parts), media_type=container.media_type, headers=headers)
+    add_warnings(response, warnings)
+    return response

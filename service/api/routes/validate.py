@@ -8,17 +8,20 @@ from fastapi import APIRouter, Depends, Request
 
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_parts, unless_gone
-from service.api.dependencies import BoundariesDep, QueryCard, ServicesDep, admit
+from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
 from service.api.schemas import Report
-from service.formats.grid import FACTOR, check_pair
-from service.formats.velocity import coarsened, targets
+from service.formats.boundaries import choose_boundary
+from service.formats.endpoints import check_ends
+from service.formats.reference import check_pair, coarsened, targets
+from service.formats.volume import ReadOptions
 from service.problems import malformed, within
 
 if TYPE_CHECKING:
     from service.formats.containers import Body
+    from service.formats.names import Naming
     from service.formats.sandbox import Sandbox
-    from service.formats.velocity import Volume
+    from service.formats.volume import Volume
 
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
@@ -42,7 +45,9 @@ FORM: dict[str, Any] = {
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FORM}}},
     responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
 )
-async def post_validate(request: Request, services: ServicesDep, card: QueryCard, boundary: BoundariesDep) -> Report:
+async def post_validate(
+    request: Request, services: ServicesDep, card: QueryCard, asked: BoundaryDep, naming: NamingDep
+) -> Report:
     """Super-resolve a coarse volume and compare with a reference four times as fine.
 
     Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`; without `coarse`, the reference
@@ -57,7 +62,17 @@ async def post_validate(request: Request, services: ServicesDep, card: QueryCard
     parts = await receive_parts(request, services.settings, (COARSE, REFERENCE))
     if REFERENCE not in parts:
         raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
-    coarse, reference = await services.body_threads.run(lambda: _read(parts, services.sandbox))
+    coarse, reference = await services.body_threads.run(lambda: _read(parts, services.sandbox, naming, card.factor))
+    said = reference.boundary if coarse is None or coarse.boundary is None else coarse.boundary
+    boundary, warnings = choose_boundary(asked, said, card)
+    for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
+        if volume is not None:
+            with within(part):
+                check_ends(volume.repeated_ends, boundary)
+    if coarse is None:
+        coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
+    else:
+        check_pair(coarse, reference, card.factor)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
     references = targets(reference, samples)
@@ -66,18 +81,18 @@ async def post_validate(request: Request, services: ServicesDep, card: QueryCard
         model=card.name,
         boundary=list(boundary),
         levels=len(samples),
+        warnings=list(warnings),
         metrics=scores.model,
         trilinear=scores.trilinear,
     )
 
 
-def _read(parts: dict[str, Body], sandbox: Sandbox) -> tuple[Volume, Volume]:
-    """The coarse volume and the reference."""
+def _read(parts: dict[str, Body], sandbox: Sandbox, naming: Naming, factor: int) -> tuple[Volume | None, Volume]:
+    """The coarse volume, if it was sent, and the reference; they may differ in their names."""
+    partly = COARSE in parts
     with within(REFERENCE):
-        reference = sandbox.read(parts[REFERENCE], FACTOR).volume
+        reference = sandbox.read(parts[REFERENCE], ReadOptions(factor, naming, partly)).volume
     if COARSE not in parts:
-        return coarsened(reference), reference
+        return None, reference
     with within(COARSE):
-        coarse = sandbox.read(parts[COARSE]).volume
-    check_pair(coarse, reference)
-    return coarse, reference
+        return sandbox.read(parts[COARSE], ReadOptions(1, naming, partly)).volume, reference

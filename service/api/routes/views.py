@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from models.blocks import parse_boundary
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import unless_gone
-from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
+from service.api.dependencies import Services, ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
-from service.api.responses import OBJECT, answer, head, unchanged
+from service.api.responses import OBJECT, add_warnings, answer, head, unchanged
+from service.formats.boundaries import read_boundary
+from service.formats.names import Naming
 from service.problems import Problem, invalid_field, unready
 from service.volumes.storage import DOCUMENT
-from service.volumes.view import ViewOptions
+from service.volumes.view import View, ViewOptions
 
-if TYPE_CHECKING:
-    from service.api.dependencies import Services
-
+OPTIONS: Final = {"boundary", "names", "drop"}
 # Views of a volume that is changed while it is read.
 TRIES: Final = 5
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
@@ -27,23 +26,12 @@ router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read
 
 def _parse(model: str) -> tuple[str, ViewOptions]:
     """The model and the options of ``relaxed-channel-x4;boundary=periodic,wall,periodic;names=ux:u,uy:v,uz:w``."""
-    name, *parts = model.split(";")
-    options = ViewOptions()
-    for part in parts:
-        key, _, value = part.partition("=")
-        try:
-            if key == "names":
-                names = tuple(sorted((ours, theirs) for ours, theirs in (pair.split(":") for pair in value.split(","))))
-                options = options._replace(names=names)
-            else:  # a key that is not known makes a value that is none
-                options = options._replace(boundary=parse_boundary(value if key == "boundary" else part))
-        except ValueError as error:
-            expected = (
-                "a model, then ;boundary= and periodic, wall or open, or three of them for z, y, x, "
-                "or ;names= and pairs such as ux:u"
-            )
-            raise invalid_field(field="model", value=model, expected=expected) from error
-    return name, options
+    name, *options = model.split(";")
+    said = dict(option.partition("=")[::2] for option in options)
+    if len(said) < len(options) or not said.keys() <= OPTIONS:
+        expected = f"a model, then each once {', '.join(f';{option}=' for option in sorted(OPTIONS))}"
+        raise invalid_field(field="model", value=model, expected=expected)
+    return name, ViewOptions(read_boundary(said.get("boundary")), Naming.parse(said.get("names"), said.get("drop")))
 
 
 def _address(volume: str) -> str:
@@ -63,9 +51,11 @@ async def get_view(request: Request, services: ServicesDep, volume: str, model: 
     """One object of a Zarr v3 group that is four times as fine as a stored volume: a document, coordinates or a block.
 
     `xarray.open_zarr("http://localhost:8000/v1/views/<volume>/<model>")` opens it at once, whatever its size; a block
-    that is not there is computed, kept and answered. Boundaries are those of the volume's attribute `boundary`, else
-    periodic; `<model>;boundary=periodic,wall,periodic` says otherwise, and `;names=ux:u,uy:v,uz:w` what variables and
-    dims are to be called. A volume in a bucket that the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
+    that is not there is computed, kept and answered. Boundaries are those of the volume's attribute `boundary`, or else
+    of the model's card; `<model>;boundary=periodic,wall,periodic` says otherwise, `;names=ux:u,uy:v,uz:w` gives
+    variables and dims the names that the view has, and `;drop=p,T` leaves variables out. Axes whose coordinates descend
+    are turned round. Header `X-Eddylift-Warning` tells of a boundary that is not the model's. A volume in a bucket that
+    the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
     """
     name, options = _parse(model)
     for _ in range(TRIES):
@@ -85,6 +75,12 @@ async def _answer(
     view = await services.threads.run(
         lambda: services.opener.view(volume, services.engine.registry.card(model), options)
     )
+    response = await _object(request, services, view, key)
+    add_warnings(response, view.warnings)
+    return response
+
+
+async def _object(request: Request, services: Services, view: View, key: str) -> Response:
     index = view.index(key)
     if index is None:
         documents = await services.threads.run(lambda: view.documents)

@@ -21,6 +21,7 @@ from service.api.errors import document as problem_document
 from service.api.errors import status_of
 from service.formats.containers import Body
 from service.formats.sandbox import read_body
+from service.formats.volume import ReadOptions
 from service.problems import Problem
 from service.settings import Settings
 from tests.service.conftest import parts
@@ -133,7 +134,7 @@ def outcome(body: bytes, media_type: str) -> str:
     """How a body was read, in this process; whatever is raised must be a refusal, and memory must be bounded."""
     tracemalloc.start()
     try:
-        read_body(Body(body, media_type), LIMITS, 1)
+        read_body(Body(body, media_type), LIMITS, ReadOptions())
     except Problem as problem:
         assert 400 <= status_of(problem) < 500  # noqa: PT017 it may also not be raised
         json.dumps(problem_document(problem, "/"), allow_nan=False)

@@ -254,3 +254,34 @@ def test_packed_integers_are_the_numbers_they_stand_for(client: TestClient) -> N
     np.testing.assert_allclose(
         fine.u, answered(client, np.stack([volume[name].values for name in "uvw"]))[0], atol=1e-5
     )
+
+
+def test_boundaries_of_the_data_and_warnings(client: TestClient) -> None:
+    coarse = noise(3, 4, 5, 6)
+    said = netcdf(dataset(coarse).assign_attrs(boundary="open,wall,open"))
+    response = post(client, said, NETCDF, model=LEARNED)
+    assert response.headers["Eddylift-Boundary"] == "open,wall,open"
+    assert f"{LEARNED} was trained on periodic,periodic,periodic" in response.headers["X-Eddylift-Warning"]
+    np.testing.assert_array_equal(
+        from_netcdf(response.content).u, answered(client, coarse, model=LEARNED, boundary="open,wall,open")[0]
+    )
+    other = post(client, said, NETCDF, model=LEARNED, boundary="periodic")
+    assert other.headers["Eddylift-Boundary"] == "periodic,periodic,periodic"
+    assert "X-Eddylift-Warning" not in other.headers
+
+
+def test_names_and_drop(client: TestClient) -> None:
+    coarse = noise(3, 4, 5, 6)
+    volume = dataset(coarse, p=dataset(coarse).u).rename(u="Ux", v="Uy", w="Uz")
+    response = post(client, netcdf(volume), NETCDF, names="Ux:u,Uy:v,Uz:w", drop="p")
+    np.testing.assert_array_equal(from_netcdf(response.content).Uz, answered(client, coarse)[2])
+    assert post(client, netcdf(volume), NETCDF, names="Ux", drop="p").json()["errors"][0]["field"] == "names"
+
+
+def test_a_periodic_axis_with_its_first_plane_twice(client: TestClient) -> None:
+    coarse = noise(3, 4, 5, 6)
+    twice = npy(np.concatenate([coarse, coarse[..., :1]], -1))
+    refused = post(client, twice)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "x"
+    assert post(client, twice, boundary="periodic,periodic,open").status_code == 200

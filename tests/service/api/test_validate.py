@@ -15,7 +15,8 @@ from models.layers import NOWHERE
 from models.metrics.report import report
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
-from service.formats.velocity import BareLayout, Volume
+from service.formats.layout import BareLayout
+from service.formats.volume import Volume
 from tests.service.conftest import parts
 from tests.service.wire import NETCDF, NPY, ZIP, Cramped, dataset, files_of, netcdf, noise, npy, zipped
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.formats.sandbox import Reading, Task
+    from service.formats.volume import ReadOptions
 
 GOOD = Body(netcdf(dataset(noise(3, 4, 4, 4))), NETCDF)
 Make = Callable[..., Sandbox]
 
 
-def misbehaving(body: Body, settings: Settings, factor: int) -> Reading:
+def misbehaving(body: Body, settings: Settings, options: ReadOptions) -> Reading:
     """Read a body; not those that say otherwise."""
     if body.content.endswith(b"hang"):
         time.sleep(600)
@@ -39,7 +40,7 @@ def misbehaving(body: Body, settings: Settings, factor: int) -> Reading:
     if body.content.endswith(b"bug"):
         message = "ours"
         raise ZeroDivisionError(message)
-    return read_body(body, settings, factor)
+    return read_body(body, settings, options)
 
 
 def says(what: bytes) -> Body:

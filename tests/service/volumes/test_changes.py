@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from service.formats.survey import Found
+from service.formats.velocity import DatasetVelocity
 from service.volumes import content_tag
 from service.volumes.uploads import UploadStore
 from tests.service.orders import LEARNED, wanted
@@ -74,15 +74,15 @@ def test_a_block_that_is_read_while_the_volume_changes_is_read_again(
 ) -> None:
     one, other = replicas
     send(one, "box", dataset(OLD))
-    select, pending = Found.select, [NEW]
+    select, pending = DatasetVelocity.read, [NEW]
 
-    def select_and_change(self: Found, content: xr.Dataset, number: int, *rest: Any) -> Any:  # noqa: ANN401 as it is
+    def select_and_change(self: DatasetVelocity, content: xr.Dataset, number: int, *rest: Any) -> Any:  # noqa: ANN401 as it is
         values = select(self, content, number, *rest)
         if number == 0 and pending:
             replace(one, pending.pop())
         return values
 
-    monkeypatch.setattr(Found, "select", select_and_change)
+    monkeypatch.setattr(DatasetVelocity, "read", select_and_change)
     got = [chunk(other, component=component) for component in "uvw"]
     assert not pending
     assert np.array_equal(got, wanted(catalogue, NEW, block=6))
@@ -93,7 +93,7 @@ def test_a_volume_that_changes_all_the_time_is_not_answered(
 ) -> None:
     one, other = replicas
     sent = send(one, "box", dataset(OLD))
-    select = Found.select
+    select = DatasetVelocity.read
 
     def select_and_change(*arguments: Any) -> Any:  # noqa: ANN401 as it is
         values = select(*arguments)
@@ -101,7 +101,7 @@ def test_a_volume_that_changes_all_the_time_is_not_answered(
         return values
 
     with monkeypatch.context() as patch:
-        patch.setattr(Found, "select", select_and_change)
+        patch.setattr(DatasetVelocity, "read", select_and_change)
         response = other.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
     assert (response.status_code, response.json()["type"]) == (503, "urn:eddylift:problem:unready")
     assert response.headers["retry-after"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from service.formats.survey import Found
 from service.runtime import file_lock
 from service.runtime.file_lock import locked
+from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
 from tests.service.orders import LEARNED, finish, order
 from tests.service.wire import dataset, noise, post, send
@@ -80,12 +80,12 @@ def test_bodies_that_take_long_hold_up_bodies(
 def test_a_view_that_takes_long_holds_up_views(
     client: TestClient, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    select = Found.select
+    block = OpenVolume.block
 
-    def slow(self: Found, *rest: Any) -> Any:  # noqa: ANN401 as it is
-        return select(self, *rest) if stuck.entered.is_set() else stuck()
+    def slow(self: OpenVolume, *rest: Any) -> Any:  # noqa: ANN401 as it is
+        return block(self, *rest) if stuck.entered.is_set() else stuck()
 
-    monkeypatch.setattr(Found, "select", slow)
+    monkeypatch.setattr(OpenVolume, "block", slow)
     with ThreadPoolExecutor(1) as threads:
         view = threads.submit(client.get, f"/v1/views/slow/{LEARNED}/u/c/0/0/0")
         assert stuck.entered.wait(120)

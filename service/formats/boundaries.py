@@ -1,0 +1,84 @@
+"""Which boundaries hold: those that are asked for, else those that the data say, else those of the model's card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from models.blocks import BOUNDARIES, PERIODIC, format_boundary, is_wall, parse_boundary
+from service.formats.names import AXES
+from service.problems import invalid_field
+
+if TYPE_CHECKING:
+    from models.blocks import Boundaries
+    from models.catalogue import Card
+
+
+class ChosenBoundary(NamedTuple):
+    """Boundaries and what a client should know about them.
+
+    Attributes:
+        boundary: what lies beyond the ends of each axis (z, y, x).
+        warnings: texts, one a doubt.
+    """
+
+    boundary: Boundaries
+    warnings: tuple[str, ...] = ()
+
+
+def read_boundary(said: object) -> Boundaries | None:
+    """The boundaries that an option or an attribute ``boundary`` says; None if it is None.
+
+    Args:
+        said: ``periodic``, ``periodic,wall,periodic``, a list of one an axis (z, y, x), or a mapping such as
+            ``{"y": "wall"}``, in which axes that are not named are periodic.
+
+    Raises:
+        Problem: 422 if it is not a boundary.
+    """
+    if said is None:
+        return None
+    try:
+        return parse_boundary(_text(said))
+    except (TypeError, ValueError) as error:
+        expected = f"one of {', '.join(BOUNDARIES)}, or three of them for z, y, x joined by commas"
+        value = said if isinstance(said, str) else str(said)
+        raise invalid_field(field="boundary", value=value, expected=expected) from error
+
+
+def _text(said: Any) -> str:  # noqa: ANN401 whatever an attribute holds
+    if isinstance(said, Mapping):
+        if strangers := set(said) - set(AXES):
+            raise ValueError(strangers)
+        said = [said.get(axis, "periodic") for axis in AXES]
+    return said if isinstance(said, str) else ",".join(map(str, np.atleast_1d(said)))
+
+
+def choose_boundary(asked: Boundaries | None, attribute: object, card: Card) -> ChosenBoundary:
+    """The boundaries that hold for a request; all axes are periodic where nobody says otherwise.
+
+    Args:
+        asked: in the request, if it says.
+        attribute: ``boundary`` of the data, if it has one.
+        card: of the model.
+
+    Raises:
+        Problem: 422 if the attribute would be needed and is not a boundary.
+    """
+    boundary = asked or read_boundary(attribute) or card.boundary or PERIODIC
+    if (
+        card.flow is None
+        or card.boundary is None
+        or all(
+            one == other or (is_wall(one) and is_wall(other))
+            for one, other in zip(boundary, card.boundary, strict=True)
+        )
+    ):
+        return ChosenBoundary(boundary)
+    warning = (
+        f"the boundary is {format_boundary(boundary)}, but {card.name} was trained on "
+        f"{format_boundary(card.boundary)}: near ends where these differ its answer may be far off"
+    )
+    return ChosenBoundary(boundary, (warning,))

@@ -1,0 +1,76 @@
+"""HDF5 files whose dims have no names: u, v, w in the order of bare arrays, and cutouts of the JHTDB.
+
+Cutouts of the Johns Hopkins Turbulence Databases have two spellings: ``Velocity_0001`` (z, y, x, 3) without names for
+its dims beside ``xcoor``, ``ycoor`` and ``zcoor``, and giverny's ``velocity_0001`` over (zcoor, ycoor, xcoor, values).
+The first is read like the second.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import xarray as xr
+
+from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, Naming
+from service.problems import invalid_field
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+
+# What h5netcdf calls dims that have no name.
+UNNAMED: Final = "phony_dim"
+STEP: Final = re.compile(r"[Vv]elocity_\d+")
+CUTOUT_AXES: Final = ("zcoor", "ycoor", "xcoor")
+CUTOUT_DIMS: Final = (*CUTOUT_AXES, "values")
+NAMES: Final = tuple(zip(CUTOUT_DIMS, (*AXES, COMPONENT), strict=True))
+
+
+def name_dims(dataset: xr.Dataset) -> xr.Dataset:
+    """Name the unnamed dims of velocity and of coordinates, where their order is known."""
+    named = {name: (_dims(str(name), variable) or variable.dims) for name, variable in dataset.variables.items()}
+    if all(dims == dataset[name].dims for name, dims in named.items()):
+        return dataset
+    variables: dict[Hashable, xr.Variable] = {}
+    for name, variable in dataset.variables.items():
+        variables[name] = variable.copy(deep=False)
+        variables[name].dims = named[name]
+    result = xr.Dataset(variables, attrs=dataset.attrs)
+    result.encoding = dataset.encoding
+    result.set_close(dataset.close)
+    return result
+
+
+def _dims(name: str, variable: xr.Variable) -> tuple[str, ...] | None:
+    if not any(str(dim).startswith(UNNAMED) for dim in variable.dims):
+        return None
+    if STEP.fullmatch(name) and variable.shape[3:] == (len(COMPONENTS),):
+        return CUTOUT_DIMS
+    if name in COMPONENTS and variable.ndim in (3, 4):
+        return (TIME, *AXES)[-variable.ndim :]
+    if name in (*CUTOUT_AXES, *AXES, TIME) and variable.ndim == 1:
+        return (name,)
+    return None
+
+
+def with_cutout_names(dataset: xr.Dataset, naming: Naming) -> Naming:
+    """Add the names of a cutout to those that were given.
+
+    Raises:
+        Problem: 422 if it holds several steps.
+    """
+    steps = [
+        str(name)
+        for name, variable in dataset.data_vars.items()
+        if STEP.fullmatch(str(name)) and variable.dims == CUTOUT_DIMS and name not in naming.drop
+    ]
+    if not steps or naming.names:
+        return naming
+    if len(steps) > 1:
+        raise invalid_field(
+            field="variables",
+            value=f"a cutout of {len(steps)} steps, {', '.join(steps)}",
+            expected=f"one step: drop={','.join(steps[1:])} keeps the first; the eddylift client reads all",
+        )
+    return Naming(NAMES, naming.drop)

@@ -1,0 +1,161 @@
+"""From the numbers in a file to velocities: packed integers, markers of missing data, and what no velocity can be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from service.formats.names import AXES
+from service.problems import FLOATS, Problem, invalid_field, malformed
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from service.settings import Settings
+
+
+# Attributes that say how the numbers of a variable are stored (CF 8.1, 2.5.1). They do not hold for the fine velocity.
+STORAGE_ATTRIBUTES: Final = frozenset(
+    {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "valid_min", "valid_max", "valid_range"}
+)
+# Where open_group and NetcdfBody put the number that stands in cells that were never written.
+FILL: Final = "fill_value"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the numbers of one velocity variable are read.
+
+    Attributes:
+        name: of the variable, for messages.
+        scale: factor of packed numbers; None if they are not packed.
+        offset: added to packed numbers.
+        unsigned: whether integers are read as unsigned ones.
+        markers: numbers that mark missing data, before unpacking.
+    """
+
+    name: str
+    scale: float | None
+    offset: float
+    unsigned: bool
+    markers: tuple[float, ...]
+
+    @classmethod
+    def of(cls, variable: xr.DataArray) -> Decoding:
+        """By the attributes of a variable.
+
+        Raises:
+            Problem: 422 if it holds neither float32 or float64 nor packed integers.
+        """
+        name, attributes = str(variable.name), variable.attrs
+        scale, offset = (_numbers(name, key, attributes.get(key)) for key in ("scale_factor", "add_offset"))
+        packed = bool(scale or offset)
+        dtype = variable.dtype
+        if not (dtype.kind == "f" and dtype.itemsize in (4, 8)) and not (dtype.kind in "iu" and packed):
+            raise invalid_field(field=name, value=str(dtype), expected=FLOATS)
+        fill = variable.encoding.get(FILL)
+        markers = (
+            *_numbers(name, "_FillValue", attributes.get("_FillValue")),
+            *_numbers(name, "missing_value", attributes.get("missing_value")),
+            # Zero is what Zarr and HDF5 fill with when nobody chose: it marks nothing.
+            *(_numbers(name, FILL, fill) if fill else ()),
+        )
+        return cls(
+            name,
+            (scale or (1.0,))[0] if packed else None,
+            (offset or (0.0,))[0],
+            unsigned=str(attributes.get("_Unsigned", "false")).lower() == "true",
+            markers=tuple(dict.fromkeys(marker for marker in markers if not math.isnan(marker))),
+        )
+
+    def to_float32(self, stored: NDArray[Any], component: str, settings: Settings) -> NDArray[np.float32]:
+        """One component, (level, z, y, x), in single precision.
+
+        Raises:
+            Problem: 422 naming the first cell that is marked as missing, or cannot be a velocity.
+        """
+        wraps = 0
+        if self.unsigned and stored.dtype.kind == "i":
+            wraps = 256**stored.dtype.itemsize
+            stored = stored.view(stored.dtype.str.replace("i", "u"))
+        for marker in self.markers:
+            with np.errstate(over="ignore"):
+                missing = stored == (marker + wraps if marker < 0 else marker)
+            if missing.any():
+                raise _missing(stored, missing, component, marker)
+        values = stored if self.scale is None else stored * self.scale + self.offset
+        return to_float32(values, component, settings)
+
+
+def to_float32(values: NDArray[Any], component: str, settings: Settings) -> NDArray[np.float32]:
+    """One component, (level, z, y, x), in single precision.
+
+    Raises:
+        Problem: 422 naming the first value that cannot be a velocity.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise _bad(values, ~np.isfinite(values), component, "finite velocities")
+    if max(-low, high) > settings.max_speed:
+        expected = f"velocities up to {settings.max_speed:g}"
+        raise _bad(values, np.abs(values) > settings.max_speed, component, expected)
+    single: NDArray[np.float32] = values.astype(np.float32)
+    for marker in settings.missing_values:
+        if (missing := single == np.float32(marker)).any():
+            raise _missing(values, missing, component, marker)
+    return single
+
+
+def load(array: xr.DataArray, name: str) -> NDArray[Any]:
+    """Values of an array, in memory.
+
+    Raises:
+        Problem: 400 if a chunk does not decode.
+    """
+    try:
+        return np.asarray(array.values)
+    except Problem:
+        raise
+    except Exception as error:  # whatever decoders make of foreign bytes
+        raise malformed(field=name, value="stored in chunks that do not decode", expected="whole chunks") from error
+
+
+def unpacked(variable: xr.DataArray) -> NDArray[Any]:
+    """Values of a coordinate, unpacked if they are packed.
+
+    Raises:
+        Problem: 422 if its attributes say no numbers, 400 if a chunk does not decode.
+    """
+    name = str(variable.name)
+    values = load(variable, name)
+    scale, offset = (_numbers(name, key, variable.attrs.get(key)) for key in ("scale_factor", "add_offset"))
+    return values * (scale or (1.0,))[0] + (offset or (0.0,))[0] if scale or offset else values
+
+
+def _numbers(name: str, key: str, value: object) -> tuple[float, ...]:
+    """The number or numbers that an attribute holds; none if it is not there."""
+    if value is None:
+        return ()
+    try:
+        return tuple(np.atleast_1d(np.asarray(value, np.float64)).tolist())
+    except (TypeError, ValueError, OverflowError) as error:
+        raise invalid_field(field=name, value=f"with {key} {value!r:.99}", expected=f"a number as {key}") from error
+
+
+def _missing(values: NDArray[Any], where: NDArray[np.bool_], component: str, marker: float) -> Problem:
+    expected = f"velocities everywhere; {marker:g} marks missing data. Fill the gaps, or cut out a part without any"
+    return _bad(values, where, component, expected)
+
+
+def _bad(values: NDArray[Any], where: NDArray[np.bool_], component: str, expected: str) -> Problem:
+    place = np.unravel_index(int(where.argmax()), where.shape)
+    first = 0 if len(values) > 1 else 1
+    axes = ", ".join(("level", *AXES)[first:])
+    numbers = ", ".join(str(n) for n in place[first:])
+    return invalid_field(
+        field=component, value=f"{float(values[place]):g} at ({axes}) = ({numbers})", expected=expected
+    )

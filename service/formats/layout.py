@@ -1,0 +1,155 @@
+"""How a velocity was laid out in what was sent, and the answer in the same layout."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from service.formats.decoding import STORAGE_ATTRIBUTES
+from service.formats.grid import finer
+from service.formats.names import AXES, COMPONENT, TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from numpy.typing import NDArray
+
+    from service.formats.grid import Coordinate
+    from service.formats.names import Naming
+    from service.formats.velocity import DatasetVelocity
+
+
+class Layout(Protocol):
+    """How a velocity was laid out, and what else came with it."""
+
+    def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> Any:  # noqa: ANN401 what came
+        """The same with a fine velocity, (level, 3, fine z, fine y, fine x), and a note on its origin."""
+        ...
+
+    def dry_run(self) -> Any:  # noqa: ANN401 what came
+        """The same with next to no velocity, to see whether it can be written."""
+        ...
+
+
+@dataclass(frozen=True)
+class BareLayout:
+    """A bare array."""
+
+    @staticmethod
+    def answer(fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
+        """(3, fine z, fine y, fine x): bare arrays come one at a time, and carry no notes."""
+        alone: NDArray[np.float32] = fine[0]
+        return alone
+
+    @staticmethod
+    def dry_run() -> NDArray[np.float32]:
+        """Nothing but numbers can be written."""
+        return np.zeros(1, np.float32)
+
+
+@dataclass(frozen=True)
+class DatasetLayout:
+    """Variables with dims, coordinates and attributes.
+
+    Attributes:
+        rest: what was sent beside the velocity, in memory, under the service's names and along ascending axes.
+        dims: of each variable of the velocity.
+        attributes: of each variable of the velocity.
+        velocity: where it was.
+        order: names of the data variables, as they came.
+        naming: by which the dataset got the service's names.
+        turned: selection that turns axes back to descend.
+    """
+
+    rest: xr.Dataset
+    dims: dict[Hashable, tuple[Hashable, ...]]
+    attributes: dict[Hashable, dict[str, Any]]
+    velocity: DatasetVelocity
+    order: list[Hashable]
+    naming: Naming
+    turned: dict[str, slice]
+
+    @classmethod
+    def of(
+        cls, dataset: xr.Dataset, velocity: DatasetVelocity, naming: Naming, turned: dict[str, slice]
+    ) -> DatasetLayout:
+        """The layout of a dataset whose axes ascend by now; reads what is not velocity."""
+        names = velocity.names
+        return cls(
+            dataset.drop_vars(list(names)).load(),
+            {name: dataset[name].dims for name in names},
+            {name: plain_attributes(dataset[name]) for name in names},
+            velocity,
+            list(dataset.data_vars),
+            naming,
+            turned,
+        )
+
+    def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> xr.Dataset:
+        """The same dataset on the fine grid."""
+        found = self.velocity
+        levels = 1 if found.levels is None else found.levels
+        # Several frames in, one out: the middle one.
+        first = levels // 2 if len(fine) < levels else 0
+        answer = on_fine_grid(
+            self.rest, found.coordinates, fine.shape[-1] // found.cells[-1], slice(first, first + len(fine))
+        )
+        variables = {}
+        for number, (name, dims) in enumerate(self.dims.items()):
+            values = fine[:, labelled(found.order)] if found.order is not None else fine[:, number]
+            full = xr.Variable((TIME, COMPONENT, *AXES) if found.joined else (TIME, *AXES), values)
+            if TIME not in dims:
+                full = full.isel({TIME: 0})
+            variables[name] = xr.Variable(dims, full.transpose(*dims).data, self.attributes[name])
+        answer = answer.assign(variables)[self.order]
+        answer.attrs = {**self.rest.attrs, **_note(self.rest.attrs, provenance)}
+        return self.naming.undo(answer.isel(self.turned))
+
+    def dry_run(self) -> xr.Dataset:
+        """What came with the velocity, and the velocity's own attributes."""
+        scalars = {name: xr.Variable((), np.float32(0), attributes) for name, attributes in self.attributes.items()}
+        return self.rest.assign(scalars)
+
+
+def labelled(order: tuple[int, ...]) -> list[int]:
+    """Which of u, v, w is at each place of a component axis, by where u, v, w are."""
+    return [order.index(place) for place in range(len(order))]
+
+
+def on_fine_grid(rest: xr.Dataset, coordinates: tuple[Coordinate | None, ...], factor: int, times: slice) -> xr.Dataset:
+    """What comes with a velocity, as it goes with the fine one: all as it was, but for coordinates and times left out.
+
+    Args:
+        rest: without velocity.
+        coordinates: centres of the coarse cells along (z, y, x), where there are any.
+        factor: fine cells per coarse cell along an axis.
+        times: of the answer.
+    """
+    if TIME in rest.dims:
+        rest = rest.isel({TIME: times})
+    fine = {
+        axis: xr.Variable((axis,), finer(values, factor), plain_attributes(rest[axis]))
+        for axis, values in zip(AXES, coordinates, strict=True)
+        if values is not None
+    }
+    return rest.drop_vars(list(fine)).assign_coords(fine)
+
+
+def plain_attributes(variable: xr.DataArray) -> dict[str, Any]:
+    """Attributes of a variable but for those that say how its numbers were stored."""
+    return {str(key): value for key, value in variable.attrs.items() if key not in STORAGE_ATTRIBUTES}
+
+
+def _note(attributes: Mapping[Any, Any], provenance: Mapping[str, str]) -> dict[str, str]:
+    """The origin of a field, as attributes of its own and as a line of the CF ``history``."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    line = f"{now} eddylift: {', '.join(f'{key} {value}' for key, value in provenance.items())}"
+    earlier = attributes.get("history")
+    return {
+        "history": f"{earlier}\n{line}" if earlier else line,
+        **{f"eddylift_{key}": value for key, value in provenance.items()},
+    }

@@ -1,0 +1,145 @@
+"""Names of variables and dims: the service's own, those usual elsewhere, and how one becomes the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from service.problems import invalid_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import xarray as xr
+
+
+AXES: Final = ("z", "y", "x")
+TIME: Final = "time"
+COMPONENT: Final = "component"
+COMPONENTS: Final = ("u", "v", "w")
+
+# Names of u, v, w elsewhere, compared without regard to case.
+USUAL_COMPONENTS: Final = (
+    ("u", "v", "w"),
+    ("ux", "uy", "uz"),
+    ("u_x", "u_y", "u_z"),
+    ("u1", "u2", "u3"),
+    ("u_1", "u_2", "u_3"),
+    ("vx", "vy", "vz"),
+    ("v_x", "v_y", "v_z"),
+    ("velocity_x", "velocity_y", "velocity_z"),
+    ("velocityx", "velocityy", "velocityz"),
+    ("x_velocity", "y_velocity", "z_velocity"),
+    ("x-velocity", "y-velocity", "z-velocity"),
+    ("vel_x", "vel_y", "vel_z"),
+    ("velx", "vely", "velz"),
+    ("uo", "vo", "wo"),
+    ("ua", "va", "wa"),
+)
+USUAL_DIMS: Final = {
+    TIME: ("t", "times", "nt"),
+    COMPONENT: ("components", "comp", "vector", "values", "vector_component"),
+    "z": ("lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
+    "y": ("lat", "latitude", "yc", "ny", "ycoor"),
+    "x": ("lon", "longitude", "xc", "nx", "xcoor"),
+}
+# What the entries of a component axis are called, each set in the order u, v, w.
+USUAL_LABELS: Final = (*USUAL_COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Which variables and dims of a dataset are read, and under which names.
+
+    Attributes:
+        names: pairs of a name in the dataset and the service's name for it.
+        drop: variables that are left out.
+    """
+
+    names: tuple[tuple[str, str], ...] = ()
+    drop: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, names: str | None, drop: str | None) -> Naming:
+        """Read ``Ux:u,Uy:v,Uz:w`` and ``p,T``.
+
+        Raises:
+            Problem: 422 for anything else.
+        """
+        try:
+            pairs = [pair.split(":") for pair in names.split(",")] if names else []
+            return cls(tuple(sorted((ours, theirs) for ours, theirs in pairs)), tuple(drop.split(",")) if drop else ())
+        except ValueError as error:
+            expected = "pairs such as Ux:u,Uy:v,Uz:w"
+            raise invalid_field(field="names", value=names, expected=expected) from error
+
+    def apply(self, dataset: xr.Dataset, *, partly: bool = False) -> xr.Dataset:
+        """Drop and rename.
+
+        Args:
+            dataset: as it is stored.
+            partly: whether names that the dataset does not have are passed over, as they may be another dataset's.
+
+        Raises:
+            Problem: 422 for a name that the dataset does not have, or that it would have twice.
+        """
+        known = {*map(str, dataset.variables), *map(str, dataset.dims)}
+        drop = [name for name in self.drop if name in dataset.variables]
+        names = {ours: theirs for ours, theirs in self.names if ours in known and ours != theirs}
+        if not partly:
+            _require_known("drop", self.drop, set(map(str, dataset.variables)))
+            _require_known("names", [ours for ours, _ in self.names], known)
+        try:
+            return dataset.drop_vars(drop).rename(names)
+        except ValueError as error:
+            raise invalid_field(
+                field="names", value=spell(names), expected="names that differ from each other"
+            ) from error
+
+    def undo(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Give a dataset the names that it came with; what was dropped stays away."""
+        known = {*map(str, dataset.variables), *map(str, dataset.dims)}
+        return dataset.rename({theirs: ours for ours, theirs in self.names if theirs in known and ours != theirs})
+
+
+UNCHANGED: Final = Naming()
+
+
+def _require_known(field: str, names: Iterable[str], known: set[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise invalid_field(field=field, value=name, expected=f"one of {', '.join(sorted(known))}")
+
+
+def spell(names: dict[str, str]) -> str:
+    """Write names as the option ``names`` reads them."""
+    return ",".join(f"{ours}:{theirs}" for ours, theirs in names.items())
+
+
+def guess(dataset: xr.Dataset) -> dict[str, str]:
+    """The service's names by those of a dataset, for what looks like velocity and its dims; {} if nothing does."""
+    lower = {str(name).lower(): str(name) for name in dataset.data_vars}
+    usual = next((each for each in USUAL_COMPONENTS if lower.keys() >= set(each)), ())
+    names = dict(zip((lower[each] for each in usual), COMPONENTS, strict=False))
+    dims = {str(dim): None for array in dataset.data_vars.values() if array.ndim >= len(AXES) for dim in array.dims}
+    for ours, theirs in USUAL_DIMS.items():
+        if ours not in dims:
+            fitting = [dim for dim in dims if dim.lower() in (ours, *theirs)]
+            names |= dict.fromkeys(fitting[:1], ours)
+    # HDF5 that names no dims: in the order of bare arrays.
+    unnamed = [dim for dim in dims if dim.startswith("phony_dim")]
+    if len(unnamed) == len(dims) in (3, 4):
+        vector = len(dims) > len(AXES) and not usual and dataset.sizes[unnamed[-1]] == len(COMPONENTS)
+        wanted = (*AXES, COMPONENT) if vector else (TIME, *AXES)[-len(dims) :]
+        names |= dict(zip(unnamed, wanted, strict=True))
+    return {theirs: ours for theirs, ours in names.items() if theirs != ours}
+
+
+def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
+    """Where u, v, w are among the labels of a component axis; None if the labels do not say."""
+    spelled = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
+    spelled = [label.strip().lower() for label in spelled]
+    for usual in USUAL_LABELS:
+        if sorted(spelled) == sorted(usual):
+            return tuple(map(spelled.index, usual))
+    return None

@@ -1,0 +1,90 @@
+"""References: fine volumes that answers are compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from models.operators import coarsen
+from service.formats.grid import finer, rounding, spacing
+from service.formats.names import AXES
+from service.problems import invalid_field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from service.formats.grid import Grid
+    from service.formats.volume import Volume
+
+
+# How far coordinates of a reference may be from where the fine cells are, in fine spacings.
+TOLERANCE: Final = 0.05
+
+
+def coarsened(reference: Volume, factor: int) -> Volume:
+    """The block means of a volume, on the grid of the coarse cells.
+
+    Raises:
+        Problem: 422 if an axis is not a whole number of coarse cells long.
+    """
+    for axis, n in zip(AXES, reference.cells, strict=True):
+        if n % factor:
+            raise invalid_field(
+                field="reference.shape",
+                value=list(reference.cells),
+                expected=f"a multiple of {factor} cells along {axis}",
+            )
+    return dataclasses.replace(
+        reference,
+        velocity=coarsen(torch.from_numpy(reference.velocity), factor).numpy(),
+        coordinates=tuple(
+            None if values is None else values.reshape(-1, factor).mean(axis=1, dtype=np.float64)
+            for values in reference.coordinates
+        ),
+    )
+
+
+def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What answers are held against, (sample, 3, z, y, x): the middle one of as many levels as make one answer.
+
+    Args:
+        reference: one level for each answer, or for each level that went into a single answer.
+        samples: what the answers are made from, (sample, frame, 3, z, y, x).
+
+    Raises:
+        Problem: 422 if there is not one for each answer.
+    """
+    levels = len(reference.velocity)
+    answers, frames = samples.shape[:2]
+    if answers == 1 and levels == frames:
+        return reference.velocity[frames // 2 :][:1]
+    if levels != answers:
+        raise invalid_field(
+            field="reference.levels", value=levels, expected=f"{answers}, one for each level of the answer"
+        )
+    return reference.velocity
+
+
+def check_pair(coarse: Grid, reference: Grid, factor: int) -> None:
+    """Refuse (422) a reference whose cells are not the fine cells of a coarse volume."""
+    wanted = tuple(factor * n for n in coarse.cells)
+    if reference.cells != wanted:
+        raise invalid_field(
+            field="reference.shape",
+            value=list(reference.cells),
+            expected=f"{list(wanted)}, {factor} times the coarse one",
+        )
+    for axis, coarser, finest in zip(AXES, coarse.coordinates, reference.coordinates, strict=True):
+        if coarser is None or finest is None:
+            continue
+        off = float(np.abs(finer(coarser, factor) - finest).max())
+        if off > TOLERANCE * spacing(finest) + rounding(coarser) + rounding(finest):
+            places = ", ".join(f"{(i + 0.5) / factor - 0.5:+g}" for i in range(factor))
+            raise invalid_field(
+                field=f"reference.{axis}",
+                value=f"off by {off / spacing(finest):.2g} fine cells",
+                expected=f"cell centres at {places} of the cells of coarse.{axis}",
+            )

@@ -1,0 +1,162 @@
+"""Velocity in memory, read from a bare array or a dataset that was sent.
+
+Bare arrays are (3, z, y, x) or (frame, 3, z, y, x). float64 is computed in float32, and so answered.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from service.formats.cutouts import with_cutout_names
+from service.formats.decoding import load, to_float32
+from service.formats.endpoints import repeated_ends
+from service.formats.grid import length_of
+from service.formats.layout import BareLayout, DatasetLayout
+from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming
+from service.formats.velocity import check_cells, descending, find_velocity
+from service.problems import invalid_field, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from service.formats.grid import Coordinate
+    from service.formats.layout import Layout
+    from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A velocity as it was sent.
+
+    Attributes:
+        velocity: (level, 3, z, y, x); a level is a time or a frame.
+        layout: how it came.
+        leading: name of the leading axis, if there is one: "frame" of a bare array, "time" of a dataset.
+        coordinates: centres of the cells along (z, y, x), where they were sent.
+        boundary: the attribute of this name, if there is one.
+    """
+
+    velocity: NDArray[np.float32]
+    layout: Layout
+    leading: str | None
+    coordinates: tuple[Coordinate | None, ...] = (None, None, None)
+    boundary: object = None
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Cells along (z, y, x)."""
+        z, y, x = self.velocity.shape[2:]
+        return z, y, x
+
+    @property
+    def length(self) -> tuple[float, float, float]:
+        """See [`length_of`][service.formats.grid.length_of]."""
+        return length_of(self)
+
+    @property
+    def repeated_ends(self) -> tuple[bool, bool, bool]:
+        """See [`repeated_ends`][service.formats.endpoints.repeated_ends]; of the level in the middle."""
+        middle = self.velocity[len(self.velocity) // 2]
+        return repeated_ends(lambda z, y, x: middle[:, z, y, x], self.cells)
+
+    def samples(self, frames: int) -> NDArray[np.float32]:
+        """What a model of so many frames super-resolves, one after another: (sample, frame, 3, z, y, x).
+
+        To a model of one frame, times are samples of their own.
+
+        Raises:
+            Problem: 422 if there are more or fewer levels than the model takes.
+        """
+        levels = len(self.velocity)
+        if frames == 1 and self.leading != "frame":
+            return self.velocity[:, None]
+        if frames > 1 and self.leading and levels == frames:
+            return self.velocity[None]
+        if self.leading == TIME or isinstance(self.layout, DatasetLayout):
+            raise invalid_field(
+                field=TIME,
+                value=f"{levels} levels" if self.leading else None,
+                expected=f"{frames} levels, as this model takes",
+            )
+        shape = list(self.velocity.shape[0 if self.leading else 1 :])
+        raise invalid_field(
+            field="shape",
+            value=shape,
+            expected=f"({f'{frames}, ' if frames > 1 else ''}3, z, y, x), as this model takes",
+        )
+
+
+class ReadOptions(NamedTuple):
+    """How a body is read.
+
+    Attributes:
+        factor: how much finer than a coarse volume it is.
+        naming: names of a dataset; a bare array has none.
+        partly: see [`Naming.apply`][service.formats.names.Naming.apply].
+    """
+
+    factor: int = 1
+    naming: Naming = UNCHANGED
+    partly: bool = False
+
+
+def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, options: ReadOptions) -> Volume:
+    """The velocity in an opened body.
+
+    Args:
+        content: an array or a dataset, which is closed.
+        settings: for what is allowed.
+        options: how it is read.
+
+    Raises:
+        Problem: 422 if it is not one of the layouts above or not a velocity, 413 if there is too much of it.
+    """
+    if not isinstance(content, xr.Dataset):
+        return _read_array(content, settings, options.factor)
+    with content:
+        return _read_dataset(content, settings, options)
+
+
+def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
+    bare, framed = 4, 5
+    if array.ndim not in (bare, framed) or array.shape[-4] != len(COMPONENTS):
+        raise invalid_field(field="shape", value=list(array.shape), expected="(3, z, y, x) or (frame, 3, z, y, x)")
+    levels = array if array.ndim == framed else array[None]
+    z, y, x = levels.shape[2:]
+    check_cells((z, y, x), len(levels), settings, factor)
+    _check_size((z, y, x), len(levels), settings, factor)
+    velocity = np.empty(levels.shape, np.float32)
+    for number, name in enumerate(COMPONENTS):
+        velocity[:, number] = to_float32(levels[:, number], name, settings)
+    return Volume(velocity, BareLayout(), "frame" if array.ndim == framed else None)
+
+
+def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions) -> Volume:
+    naming = with_cutout_names(dataset, options.naming)
+    named = naming.apply(dataset, partly=options.partly)
+    turned = descending(named)
+    named = named.isel(turned)
+    found = find_velocity(named, settings, options.factor)
+    levels = 1 if found.levels is None else found.levels
+    _check_size(found.cells, levels, settings, options.factor)
+    velocity = np.empty((levels, len(COMPONENTS), *found.cells), np.float32)
+    for number in range(len(COMPONENTS)):
+        velocity[:, number] = found.read(named, number, {}, settings)
+    for name in set(named.variables) - set(found.names):
+        load(named[name], str(name))
+    layout = DatasetLayout.of(named, found, naming, turned)
+    leading = None if found.levels is None else TIME
+    return Volume(velocity, layout, leading, found.coordinates, named.attrs.get("boundary"))
+
+
+def _check_size(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:
+    most = factor**3 * settings.max_cells
+    if levels * math.prod(cells) > most:
+        raise too_large(field="shape", value=list(cells) if levels == 1 else [levels, *cells], limit=f"{most} cells")

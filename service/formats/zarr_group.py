@@ -1,0 +1,91 @@
+"""Zarr groups as datasets, exactly as they are stored, and datasets as Zarr groups."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import xarray as xr
+import zarr
+from xarray.backends import ZarrStore
+from xarray.backends.zarr import FillValueCoder
+from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from service.formats.decoding import FILL
+from service.formats.names import AXES
+from service.problems import invalid_field, malformed
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+
+# Longest edge of the chunks of a field.
+EDGE: Final = 128
+
+
+def open_group(store: Store) -> xr.Dataset:
+    """Open a Zarr group, v2 or v3; its arrays are read when they are asked for.
+
+    Nothing is scaled, masked or taken for a time. Encodings keep the chunks and, under ``FILL``, the
+    number that stands in cells that were never written.
+    """
+    # With fill values as masks, as otherwise xarray insists on its own spelling of the attribute.
+    opened = ZarrStore.open_group(store, mode="r", consolidated=False, use_zarr_fill_value_as_mask=True)
+    arrays = dict(zarr.open_group(store, mode="r", use_consolidated=False).arrays())
+    try:
+        dataset = xr.open_dataset(opened, decode_cf=False, create_default_indexes=False)
+    except KeyError as error:
+        _require_dims(arrays)
+        raise malformed(field="body", value="no readable Zarr group", expected="a Zarr group") from error
+    for name, array in arrays.items():
+        variable = dataset.variables[name]
+        variable.attrs.pop("_FillValue", None)
+        if "_FillValue" in array.attrs:
+            value: Any = array.attrs["_FillValue"]
+            spelled = isinstance(value, str) and array.dtype.kind in "fc"
+            variable.attrs["_FillValue"] = FillValueCoder.decode(value, array.dtype) if spelled else value
+        fill = array.fill_value if array.dtype.kind in "iufb" else None
+        variable.encoding = {"chunks": variable.encoding["chunks"], FILL: fill}
+    return dataset
+
+
+def _require_dims(arrays: dict[str, zarr.Array[Any]]) -> None:
+    """Refuse (422) arrays that do not name their dims, as xarray does."""
+    for name, array in arrays.items():
+        metadata: Any = array.metadata
+        dims = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(metadata, "dimension_names", None)
+        if array.ndim and dims is None:
+            raise invalid_field(
+                field=name,
+                value="without names for its dims",
+                expected="dimension_names, or _ARRAY_DIMENSIONS in Zarr v2, as xarray writes them",
+            )
+
+
+def write_group(dataset: xr.Dataset, version: int, *, consolidated: bool = False) -> dict[str, bytes]:
+    """Write a dataset as a Zarr group of a version, object by object."""
+    store = MemoryStore()
+    encoding = {str(name): _encoding(variable, version) for name, variable in dataset.variables.items()}
+    with warnings.catch_warnings():
+        # Consolidated metadata and texts of one length are no part of the v3 specification yet; they came so.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        warnings.simplefilter("ignore", UnstableSpecificationWarning)
+        dataset.to_zarr(store, mode="w", zarr_format=version, consolidated=consolidated, encoding=encoding)
+    # Its own listing of keys is asynchronous.
+    return {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001
+
+
+def _encoding(variable: xr.Variable, version: int) -> dict[str, Any]:
+    large = variable.ndim >= len(AXES)
+    # Turbulence does not compress; leave its bytes alone.
+    encoding = {"compressors": None, "chunks": tuple(max(1, min(EDGE, n) if large else n) for n in variable.shape)}
+    if "_FillValue" in variable.attrs:
+        return encoding
+    # xarray would mark NaN as missing in whatever is of floats.
+    encoding["_FillValue"] = None
+    fill = variable.encoding.get(FILL)
+    if fill is not None:
+        # Cells that are never written are to read as they did where the variable came from.
+        encoding["_FillValue" if version == 2 else "fill_value"] = fill  # noqa: PLR2004 the old one
+    return encoding

@@ -1,0 +1,51 @@
+"""One rule for boundaries: the request, else the data, else the card."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.catalogue import TRILINEAR
+from service.formats.boundaries import choose_boundary, read_boundary
+from service.problems import Problem
+
+CHANNEL = ("periodic", "wall", "periodic")
+CARD = dataclasses.replace(TRILINEAR, name="channel", flow="channel", boundary=CHANNEL)
+OPEN = ("open", "open", "open")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["periodic,wall,periodic", ["periodic", "wall", "periodic"], CHANNEL, np.array(CHANNEL), {"y": "wall"}],
+)
+def test_spellings(said: object) -> None:
+    assert read_boundary(said) == CHANNEL
+
+
+@pytest.mark.parametrize("said", ["", "none", "wall,wall", ["wall"] * 4, 7, {"t": "wall"}, ["periodic", None, "wall"]])
+def test_what_is_no_boundary(said: Any) -> None:  # noqa: ANN401
+    with pytest.raises(Problem) as caught:
+        read_boundary(said)
+    assert caught.value.kind == "unfit"
+    assert caught.value.fields[0].field == "boundary"
+
+
+def test_who_says() -> None:
+    assert choose_boundary(None, None, CARD) == (CHANNEL, ())
+    assert choose_boundary(None, "open", CARD).boundary == OPEN
+    several = dataclasses.replace(CARD, boundary=None)
+    assert choose_boundary(None, None, several) == (("periodic",) * 3, ())
+    assert choose_boundary(OPEN, None, several) == (OPEN, ())
+    assert choose_boundary(CHANNEL, "open", CARD) == (CHANNEL, ())
+    assert choose_boundary(CHANNEL, "nonsense", CARD) == (CHANNEL, ())
+
+
+def test_what_contradicts_the_card_is_said() -> None:
+    (warning,) = choose_boundary(OPEN, None, CARD).warnings
+    assert "open,open,open" in warning
+    assert "channel was trained on periodic,wall,periodic" in warning
+    assert not choose_boundary(("periodic", "wall:u=-1..1", "periodic"), None, CARD).warnings
+    assert not choose_boundary(OPEN, None, TRILINEAR).warnings
