@@ -24,9 +24,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that take no time."""
     usual = FLOWS["isotropic"]
     monkeypatch.setitem(FLOWS, "isotropic", dataclasses.replace(usual, interval=0.2, spin_up=0.2, settle=0.2))
-    runs = [recipe_of("isotropic", 16, 101, frames=frames) for frames in (1, 3)]
+    runs = [(recipe_of("isotropic", 16, 101, frames=frames), 2) for frames in (1, 3)]
     monkeypatch.setattr(table, "HELD_OUT", {"isotropic": runs})
-    monkeypatch.setattr(table, "FITTED", {"isotropic": ((32, 4, 2),)})
+    monkeypatch.setattr(table, "FITTED", {"isotropic": ((recipe_of("isotropic", 32, 4), 2),)})
 
 
 @pytest.mark.slow
