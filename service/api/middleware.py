@@ -17,6 +17,7 @@ from service.api.bodies import bounded
 from service.api.errors import GONE, respond
 from service.api.fairness import Turns
 from service.api.rate_limit import Rates, host
+from service.engine.queue import client as owner
 from service.problems import FieldError, Problem, busy
 from service.runtime.logs import choose_id, request_id
 
@@ -76,6 +77,7 @@ class AccessMiddleware:
         address = scope["client"][0] if scope.get("client") else ""
         known = token is not None and self.access.tokens is not None
         request.state.client = client = f"token {token.name}" if known and token else host(address)
+        owner.set(client)
         async with AsyncExitStack() as turn:
             try:
                 self._require_trusted_host(request)

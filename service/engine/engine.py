@@ -126,7 +126,7 @@ class Engine:
     def _load(self, card: Card) -> SuperResolution:
         try:
             return self.registry.get(card.name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise Problem("unloadable", f"{card.name} cannot be loaded: {error}", retry_after=60) from error
 
     @contextmanager

@@ -81,10 +81,14 @@ class InferenceRequest:
         samples: how many volumes.
 
     Attributes:
+        client: whose it is.
+        turn: its place in the queue; see [`RequestQueue`][service.engine.queue.RequestQueue].
         background: whether nobody waits at the other end; such requests take what the others leave, and a share.
     """
 
     background = False
+    client = ""
+    turn = 0
 
     def __init__(
         self,

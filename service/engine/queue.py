@@ -1,7 +1,8 @@
 """Requests that wait for the device, and in which order their blocks are taken.
 
 Requests take turns: each batch starts from the request at the head of a queue and takes one block of each request in
-turn, so that a large volume never holds up a small one; requests that gave a block go to the end of the queue.
+turn, so that a large volume never holds up a small one; requests that gave a block go to the end of the queue. Clients
+take turns, too: however many requests one has in the queue, another one's request comes after one turn of each client.
 
 There are two queues, and a batch is of one. Requests that somebody waits for go first, and those in the background take
 what is left. Where both wait, one cell is computed in the background for every `PRECEDENCE` others: a background batch
@@ -10,6 +11,7 @@ goes first once that many times its cells have been computed while it had to wai
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import logging
 import math
@@ -18,6 +20,7 @@ import time
 import weakref
 from collections import deque
 from concurrent.futures import InvalidStateError
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from service.runtime.metrics import Metrics
 
 
+# Whose request is served; set where a request comes in.
+client: ContextVar[str] = ContextVar("client", default="")
 logger = logging.getLogger("service.engine")
 # Cells that are computed for one in the background, while both queues wait.
 PRECEDENCE: Final = 7
@@ -112,6 +117,8 @@ class RequestQueue:
         self._capacity = capacity
         # Requests that somebody waits for, and requests in the background.
         self._queues: tuple[deque[InferenceRequest], deque[InferenceRequest]] = (deque(), deque())
+        # Of the batch taken last, and of the last request of each client in a queue.
+        self._turn, self._turns = 0, dict[str, int]()
         # Cells computed while the background waited, that it has had nothing for yet.
         self._owed = 0
         self._changed = threading.Condition()
@@ -141,7 +148,9 @@ class RequestQueue:
                 raise QueueFullError(self.cells * self.seconds_per_cell)
             request.submitted = time.monotonic()
             self.cells += request.cells
-            self._queues[request.background].append(request)
+            request.client = client.get()
+            request.turn = self._next_turn(request.client)
+            bisect.insort(self._queues[request.background], request, key=lambda other: other.turn)
             self._count()
             self._changed.notify_all()
         # Weak, for the reason given with InferenceResult.taken; whoever ends the request holds it.
@@ -208,11 +217,19 @@ class RequestQueue:
         if all(self._queues):
             cells = len(blocks) * math.prod(key.shape)
             self._owed += -PRECEDENCE * cells if blocks[0].request.background else cells
-        rest = [request for request in queue if request not in served]
+        self._turn = max(self._turn, blocks[0].request.turn)
+        for request in served:
+            if request.waiting:
+                request.turn = self._next_turn(request.client)
+        rest = sorted((request for request in queue if request.waiting), key=lambda request: request.turn)
         queue.clear()
-        queue.extend([*rest, *(request for request in served if request.waiting)])
+        queue.extend(rest)
         self._count()
         return blocks
+
+    def _next_turn(self, owner: str) -> int:
+        self._turns[owner] = max(self._turn, self._turns.get(owner, -1) + 1)
+        return self._turns[owner]
 
     def _leave(self, request: InferenceRequest | None) -> None:
         """A request is answered, failed or no longer wanted."""
@@ -224,6 +241,8 @@ class RequestQueue:
                 self._metrics.dropped_blocks.inc(dropped)
             self.cells -= request.cells
             self._count()
+            if not any(self._queues):
+                self._turns.clear()
 
     def _count(self) -> None:
         self._metrics.queue_blocks.set(sum(request.blocks for request in itertools.chain(*self._queues)))

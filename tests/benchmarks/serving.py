@@ -103,6 +103,7 @@ def running(weights: Path, data: Path, **settings: str) -> Iterator[Served]:
         "EDDYLIFT_DATA": str(data),
         "EDDYLIFT_THREADS": str(torch.get_num_threads()),
         "EDDYLIFT_MAX_REQUESTS": "256",
+        "EDDYLIFT_MAX_CLIENT_REQUESTS": "256",
         "EDDYLIFT_WARM_READERS": "0",
         **settings,
     }
@@ -126,7 +127,9 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + 180
     while time.monotonic() < end and process.poll() is None:
         try:
-            if httpx2.get(f"{address}/health/ready").is_success:
+            answer = httpx2.get(f"{address}/health/ready")
+            # Loading the rest would be measured, too. Without a token, none are told.
+            if answer.is_success and len(answer.json()["precisions"]) == len(answer.json()["models"]):
                 return
         except httpx2.TransportError:
             pass

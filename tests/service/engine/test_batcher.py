@@ -17,7 +17,7 @@ from models.superresolution import SuperResolution, upscale
 from service.engine.batcher import RECOVERY, Batcher
 from service.engine.device import Device
 from service.engine.inference import VolumeRequest
-from service.engine.queue import PRECEDENCE, ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError
+from service.engine.queue import PRECEDENCE, ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError, client
 from service.runtime.metrics import Metrics
 from tests.service.wire import Cramped, Gate, noise
 from tests.waiting import PATIENCE_S, wait_until
@@ -91,6 +91,22 @@ def test_works_waiting_together_are_computed_together(start: Start) -> None:
     assert gate.batches == [1, 5]
     assert sample(batcher, "batch_requests_sum", model="gate") == 6
     assert sample(batcher, "queue_blocks") == sample(batcher, "queue_cells") == 0
+
+
+def test_clients_take_turns(start: Start) -> None:
+    """However much one has in line, another one's request comes after one of them."""
+    gate, batcher = Gate(), start(batch_blocks=1)
+    first = batcher.queue.submit(request(gate, seed=9))
+    assert gate.entered.wait(PATIENCE_S)
+    futures = [first]
+    for owner, seeds in (("greedy", range(6)), ("other", (10, 11))):
+        token = client.set(owner)
+        futures += [batcher.queue.submit(request(gate, seed=seed)) for seed in seeds]
+        client.reset(token)
+    gate.open.set()
+    for future in futures:
+        future.result(PATIENCE_S)
+    assert np.round(gate.blocks).tolist() == [9, 0, 10, 1, 11, 2, 3, 4, 5]
 
 
 def test_the_first_block_waits_for_others(start: Start) -> None:
