@@ -73,7 +73,7 @@ async def fill_block(task: Task, index: BlockIndex) -> None:
         Problem: as reading, computing and writing do; "changed" if this worker sees another source, or has other
             weights.
     """
-    worker = get_worker()
+    worker = worker_parts()
     storages = worker.opener.storages
     view = await worker.threads.run(lambda: _open_view(task, worker))
     target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
@@ -98,7 +98,7 @@ def _open_view(task: Task, worker: Worker) -> View:
 
 
 @cache
-def get_worker() -> Worker:
+def worker_parts() -> Worker:
     """The parts of this process's worker, made when they are first needed."""
     keep_tidy()
     settings = Settings()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from service.volumes.storage import Storage
     from service.volumes.view import View
 
-# Blocks that are looked for at a time.
-LOOKED_AT: Final = 1000
+# Blocks that are looked up in the target at a time.
+LOOKUP: Final = 1000
 # Seconds between two tries with a device that has no place, or is not ready.
 RETRY_S: Final = 0.5
 
@@ -66,7 +66,7 @@ async def fill(
 
     rest = block_indices(view)
     async with asyncio.TaskGroup() as group:
-        while batch := list(itertools.islice(rest, LOOKED_AT)):
+        while batch := list(itertools.islice(rest, LOOKUP)):
             missing = await threads.run(
                 lambda batch=batch: [index for index in batch if not is_stored(view, target, index)]  # type: ignore[misc]
             )

@@ -106,7 +106,7 @@ class JobManager:
         finally:
             self.lease.end()
 
-    def as_dict(self, job: Job) -> dict[str, Any]:
+    def progress_of(self, job: Job) -> dict[str, Any]:
         """How far a job is."""
         mine = self._progress.get(job.id)
         return mine.as_dict() if mine else job.progress or Progress().as_dict()

@@ -52,7 +52,7 @@ KeyHeader = Annotated[
 
 
 def _describe(services: Services, job: repository.Job) -> Job:
-    progress = services.jobs.as_dict(job)
+    progress = services.jobs.progress_of(job)
     if job.state != "running":
         progress = {**progress, "voxels_per_second": None, "seconds_left": None}
     return Job(

@@ -360,7 +360,7 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
     service, place = parts(client), BlockIndex(0, (0, 0, 0))
     blocks = BlockComputer(service.engine, service.threads)
     worker = Worker(service.engine, service.opener, blocks, service.threads)
-    monkeypatch.setattr("service.jobs.dask_worker.get_worker", lambda: worker)
+    monkeypatch.setattr("service.jobs.dask_worker.worker_parts", lambda: worker)
     portal = client.portal
     assert portal is not None
     view, target = (
