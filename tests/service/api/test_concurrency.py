@@ -180,14 +180,14 @@ def test_jobs_wait_for_those_who_wait(
     serve: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(data=tmp_path)
-    batcher, submitted = parts(client).engine.batcher, []
-    submit = batcher.queue.submit
+    queue, submitted = parts(client).engine.batcher.queue, []
+    submit = queue.submit
 
     def note(request: InferenceRequest) -> Future[InferenceResult]:
         submitted.append(request.background)
         return submit(request)
 
-    monkeypatch.setattr(batcher, "submit", note)
+    monkeypatch.setattr(queue, "submit", note)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     assert post(client, noise(3, 4, 4, 4)).status_code == 200
     assert client.get("/v1/views/box/trilinear-x4/u/c/0/0/0").status_code == 200
