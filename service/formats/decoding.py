@@ -12,6 +12,8 @@ from service.formats.names import AXES
 from service.problems import FLOATS, Problem, invalid_field, malformed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import xarray as xr
     from numpy.typing import NDArray
 
@@ -24,6 +26,8 @@ STORAGE_ATTRIBUTES: Final = frozenset(
 )
 # Where open_group and NetcdfBody put the number that stands in cells that were never written.
 FILL: Final = "fill_value"
+# Where a volume begins, (level, z, y, x).
+START: Final = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,10 @@ class Decoding:
             markers=tuple(dict.fromkeys(marker for marker in markers if not math.isnan(marker))),
         )
 
-    def to_float32(self, stored: NDArray[Any], component: str, settings: Settings) -> NDArray[np.float32]:
-        """One component, (level, z, y, x), in single precision.
+    def to_float32(
+        self, stored: NDArray[Any], component: str, settings: Settings, origin: Sequence[int] = START
+    ) -> NDArray[np.float32]:
+        """One component, (level, z, y, x), in single precision; ``origin`` is where in the volume it begins.
 
         Raises:
             Problem: 422 naming the first cell that is marked as missing, or cannot be a velocity.
@@ -86,27 +92,29 @@ class Decoding:
             with np.errstate(over="ignore"):
                 missing = stored == (marker + wraps if marker < 0 else marker)
             if missing.any():
-                raise _missing(stored, missing, component, marker)
+                raise _missing(stored, missing, component, marker, origin)
         values = stored if self.scale is None else stored * self.scale + self.offset
-        return to_float32(values, component, settings)
+        return to_float32(values, component, settings, origin)
 
 
-def to_float32(values: NDArray[Any], component: str, settings: Settings) -> NDArray[np.float32]:
-    """One component, (level, z, y, x), in single precision.
+def to_float32(
+    values: NDArray[Any], component: str, settings: Settings, origin: Sequence[int] = START
+) -> NDArray[np.float32]:
+    """One component, (level, z, y, x), in single precision; ``origin`` is where in the volume it begins.
 
     Raises:
         Problem: 422 naming the first value that cannot be a velocity.
     """
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise _bad(values, ~np.isfinite(values), component, "finite velocities")
+        raise _bad(values, ~np.isfinite(values), component, "finite velocities", origin)
     if max(-low, high) > settings.max_speed:
         expected = f"velocities up to {settings.max_speed:g}"
-        raise _bad(values, np.abs(values) > settings.max_speed, component, expected)
+        raise _bad(values, np.abs(values) > settings.max_speed, component, expected, origin)
     single: NDArray[np.float32] = values.astype(np.float32)
     for marker in settings.missing_values:
         if (missing := single == np.float32(marker)).any():
-            raise _missing(values, missing, component, marker)
+            raise _missing(values, missing, component, marker, origin)
     return single
 
 
@@ -146,16 +154,21 @@ def _numbers(name: str, key: str, value: object) -> tuple[float, ...]:
         raise invalid_field(field=name, value=f"with {key} {value!r:.99}", expected=f"a number as {key}") from error
 
 
-def _missing(values: NDArray[Any], where: NDArray[np.bool_], component: str, marker: float) -> Problem:
+def _missing(
+    values: NDArray[Any], where: NDArray[np.bool_], component: str, marker: float, origin: Sequence[int]
+) -> Problem:
     expected = f"velocities everywhere; {marker:g} marks missing data. Fill the gaps, or cut out a part without any"
-    return _bad(values, where, component, expected)
+    return _bad(values, where, component, expected, origin)
 
 
-def _bad(values: NDArray[Any], where: NDArray[np.bool_], component: str, expected: str) -> Problem:
+def _bad(
+    values: NDArray[Any], where: NDArray[np.bool_], component: str, expected: str, origin: Sequence[int]
+) -> Problem:
     place = np.unravel_index(int(where.argmax()), where.shape)
-    first = 0 if len(values) > 1 else 1
+    cell = [int(n) + start for n, start in zip(place, origin, strict=True)]
+    first = 0 if len(values) > 1 or cell[0] else 1
     axes = ", ".join(("level", *AXES)[first:])
-    numbers = ", ".join(str(n) for n in place[first:])
+    numbers = ", ".join(str(n) for n in cell[first:])
     return invalid_field(
         field=component, value=f"{float(values[place]):g} at ({axes}) = ({numbers})", expected=expected
     )

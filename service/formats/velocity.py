@@ -66,7 +66,8 @@ class DatasetVelocity:
         loaded = array.copy(data=load(array, COMPONENTS[number]))
         stored = loaded.transpose(*([TIME] if self.levels is not None else []), *AXES).values
         levels = stored if self.levels is not None else stored[None]
-        return self.decodings[variable].to_float32(levels, COMPONENTS[number], settings)
+        origin = [where[axis].start or 0 if axis in where else 0 for axis in (TIME, *AXES)]
+        return self.decodings[variable].to_float32(levels, COMPONENTS[number], settings, origin)
 
 
 def descending(dataset: xr.Dataset) -> dict[str, slice]:

@@ -65,6 +65,15 @@ def test_fill_values_are_no_velocity(client: TestClient, version: int, fill: flo
     assert f"v is {fill:g} at (z, y, x) = (1, 2, 3)" in detail
 
 
+def test_the_cell_that_is_named_is_that_of_the_volume(client: TestClient) -> None:
+    """And not of the part that was read."""
+    gappy = noise(2, 3, 4, 13, 14)
+    gappy[1, 2, 3, 10, 11] = np.nan
+    send(client, "box", dataset(gappy))
+    detail = refused(client, f"/v1/views/box/{PLAIN};boundary=open/u/c/1/0/2/2")
+    assert "w is nan at (level, z, y, x) = (1, 3, 10, 11)" in detail
+
+
 def test_packed_integers(client: TestClient) -> None:
     packing = {"dtype": "int16", "scale_factor": 0.01, "_FillValue": -32768}
     send(client, "box", dataset(COARSE), encoding=dict.fromkeys("uvw", packing))
