@@ -1,4 +1,4 @@
-"""Client of the eddylift service: coarse turbulent velocity in, four times finer velocity out."""
+"""Client of the eddylift service: coarse turbulent velocity in, fine velocity out."""
 
 from eddylift._async_client import AsyncClient
 from eddylift._client import Client
@@ -22,7 +22,18 @@ from eddylift._jobs import AsyncJob, Job
 from eddylift._metrics import METRICS, Metric
 from eddylift._preparation import open_volume
 from eddylift._progress import Progress, ProgressCallback
-from eddylift._types import Boundary, Card, Health, JobStatus, Metrics, Report, Reproduction, StoredVolume, Symmetry
+from eddylift._types import (
+    Boundary,
+    Card,
+    Check,
+    Health,
+    JobStatus,
+    Metrics,
+    Report,
+    Reproduction,
+    StoredVolume,
+    Symmetry,
+)
 
 __all__ = [
     "METRICS",
@@ -31,6 +42,7 @@ __all__ = [
     "Boundary",
     "BusyError",
     "Card",
+    "Check",
     "Client",
     "EddyliftError",
     "EddyliftWarning",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
-    from eddylift._types import Boundary, Card, Health, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Boundary, Card, Check, Health, Report, Reproduction, StoredVolume, Symmetry
 
 T = TypeVar("T")
 
@@ -82,16 +82,34 @@ class AsyncClient:
         self,
         coarse: Volume,
         *,
-        model: str,
+        model: str | None = None,
+        boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
+        error: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> Volume:
+        """See `Client.upscale`."""
+        preparation = Preparation(names, drop, resample)
+        make = partial(_calls.upscale, coarse, model=model, boundary=boundary, error=error, preparation=preparation)
+        call = await to_thread.run_sync(make)
+        return await self._send(call, progress)
+
+    async def check(
+        self,
+        coarse: AnyVolume,
+        *,
+        model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
         progress: ProgressCallback | None = None,
-    ) -> Volume:
-        """See `Client.upscale`."""
+    ) -> Check:
+        """See `Client.check`."""
         preparation = Preparation(names, drop, resample)
-        make = partial(_calls.upscale, coarse, model=model, boundary=boundary, preparation=preparation)
+        make = partial(_calls.check, coarse, model=model, boundary=boundary, preparation=preparation)
         call = await to_thread.run_sync(make)
         return await self._send(call, progress)
 
@@ -100,7 +118,7 @@ class AsyncClient:
         coarse: AnyVolume | None,
         reference: AnyVolume,
         *,
-        model: str,
+        model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
@@ -173,10 +191,16 @@ class AsyncClient:
         await self._send(_calls.delete_volume(name))
 
     async def open(
-        self, volume: str, *, model: str, boundary: Boundary | None = None, names: Mapping[str, str] | None = None
+        self,
+        volume: str,
+        *,
+        model: str | None = None,
+        boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        error: bool = False,
     ) -> xr.Dataset:
         """See `Client.open`."""
-        path = _paths.view_path(volume, model, boundary, names)
+        path = _paths.view_path(volume, model, boundary, names, error=error)
         await self._send(_calls.view(path))
         return await to_thread.run_sync(_transfer.open_view, self._http, path)
 
@@ -185,13 +209,16 @@ class AsyncClient:
         source: str,
         target: str | None = None,
         *,
-        model: str,
+        model: str | None = None,
         boundary: Boundary | None = None,
         reference: str | None = None,
         names: Mapping[str, str] | None = None,
+        error: bool = False,
     ) -> AsyncJob:
         """See `Client.submit`."""
-        call = _calls.submit(source, target, model=model, boundary=boundary, reference=reference, names=names)
+        call = _calls.submit(
+            source, target, model=model, boundary=boundary, error=error, reference=reference, names=names
+        )
         return AsyncJob(self._send, await self._send(call))
 
     async def jobs(self) -> list[AsyncJob]:

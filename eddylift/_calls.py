@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from eddylift import _paths
 from eddylift._codecs import Body, encode, multipart
 from eddylift._errors import UnexpectedAnswerError
-from eddylift._types import Card, Health, JobStatus, Record, Report, Reproduction, StoredVolume, Symmetry
+from eddylift._types import Card, Check, Health, JobStatus, Record, Report, Reproduction, StoredVolume, Symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,18 +66,28 @@ def symmetry(model: str) -> Call[Symmetry]:
     return Call("GET", f"{_paths.model_path(model)}/symmetry", _one(Symmetry))
 
 
-def upscale(coarse: Volume, *, model: str, boundary: Boundary | None, preparation: Preparation) -> Call[Volume]:
+def upscale(
+    coarse: Volume, *, model: str | None, boundary: Boundary | None, error: bool, preparation: Preparation
+) -> Call[Volume]:
     """Ask for the fine volume."""
     (prepared,) = preparation.apply(coarse)
-    body, read = encode(prepared)
-    return Call("POST", "/v1/upscale", read, _options(model, boundary), body)
+    body, read = encode(prepared, error=error)
+    options = _options(model, boundary) | ({"error": "true"} if error else {})
+    return Call("POST", "/v1/upscale", read, options, body)
+
+
+def check(coarse: AnyVolume, *, model: str | None, boundary: Boundary | None, preparation: Preparation) -> Call[Check]:
+    """Ask how good the fine volume is expected to be."""
+    (prepared,) = preparation.apply(coarse)
+    body, _ = encode(prepared)
+    return Call("POST", "/v1/check", _one(Check), _options(model, boundary), body)
 
 
 def validate(
     coarse: AnyVolume | None,
     reference: AnyVolume,
     *,
-    model: str,
+    model: str | None,
     boundary: Boundary | None,
     preparation: Preparation,
 ) -> Call[Report]:
@@ -154,13 +164,14 @@ def submit(
     source: str,
     target: str | None,
     *,
-    model: str,
+    model: str | None,
     boundary: Boundary | None,
+    error: bool,
     reference: str | None,
     names: Mapping[str, str] | None,
 ) -> Call[JobStatus]:
     """Order a job."""
-    order = {"source": source, "target": target, "reference": reference, "names": dict(names or {})}
+    order = {"source": source, "target": target, "reference": reference, "names": dict(names or {}), "error": error}
     order |= _options(model, boundary)
     return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
 
@@ -189,8 +200,8 @@ def _json(document: Mapping[str, object]) -> Body:
     return Body("application/json", (json.dumps(document).encode(),))
 
 
-def _options(model: str, boundary: Boundary | None) -> dict[str, str]:
-    options = {"model": model}
+def _options(model: str | None, boundary: Boundary | None) -> dict[str, str]:
+    options = {} if model is None else {"model": model}
     if boundary is not None:
         options["boundary"] = _paths.spell_boundary(boundary)
     return options

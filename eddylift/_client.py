@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
-    from eddylift._types import Boundary, Card, Health, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Boundary, Card, Check, Health, Report, Reproduction, StoredVolume, Symmetry
 
 T = TypeVar("T")
 
@@ -88,11 +88,12 @@ class Client:
         self,
         coarse: Volume,
         *,
-        model: str,
+        model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
+        error: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Volume:
         """Return the fine volume of a coarse one, in its layout, coordinates and units.
@@ -100,7 +101,7 @@ class Client:
         Args:
             coarse: an array (3, z, y, x), or (3 frames, 3, z, y, x) for a model of 3 frames, with components (u, v, w);
                 or an xarray object with dims (z, y, x) or (time, z, y, x), as variables u, v, w or a component dim.
-            model: name of the model, as ``relaxed-isotropic-x4``.
+            model: name of the model, as ``relaxed-isotropic-x4``; None takes the service's default, for any flow.
             boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes, three of them in z, y, x order
                 (``"periodic,wall,periodic"`` or a list), or by axis (``{"y": "wall"}``, the others periodic). None
                 leaves it to the attribute ``boundary`` of the volume, else to the model's card.
@@ -109,17 +110,48 @@ class Client:
             drop: variables over space that are left out, as ``["p"]``.
             resample: axes to be resampled to uniform cells, such as ``y`` of a channel: each gets the exact mean of the
                 field, linear between its points. The answer says so in ``eddylift_resampled``.
+            error: also answer the expected absolute error of each cell, the mean over u, v, w: as a variable ``error``
+                of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
             progress: told as the volume is sent, waited for and received.
         """
         preparation = Preparation(names, drop, resample)
-        return self._send(_calls.upscale(coarse, model=model, boundary=boundary, preparation=preparation), progress)
+        call = _calls.upscale(coarse, model=model, boundary=boundary, error=error, preparation=preparation)
+        return self._send(call, progress)
+
+    def check(
+        self,
+        coarse: AnyVolume,
+        *,
+        model: str | None = None,
+        boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        resample: str | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Check:
+        """Ask what error a model expects of its answer, beside the correction that it makes to trilinear interpolation.
+
+        The answer itself is computed at the service, and does not travel. A ratio of 1 or more says that it is not
+        expected to be better than interpolation.
+
+        Args:
+            coarse: as for `upscale`.
+            model: as for `upscale`; one that predicts its error.
+            boundary: as for `upscale`.
+            names: as for `upscale`.
+            drop: as for `upscale`.
+            resample: as for `upscale`.
+            progress: as for `upscale`.
+        """
+        preparation = Preparation(names, drop, resample)
+        return self._send(_calls.check(coarse, model=model, boundary=boundary, preparation=preparation), progress)
 
     def validate(
         self,
         coarse: AnyVolume | None,
         reference: AnyVolume,
         *,
-        model: str,
+        model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
@@ -130,7 +162,7 @@ class Client:
 
         Args:
             coarse: as for `upscale`; None takes the block mean of the reference.
-            reference: the true volume, 4 times as fine.
+            reference: the true volume, finer by the model's factor.
             model: as for `upscale`.
             boundary: as for `upscale`.
             names: as for `upscale`, of both volumes.
@@ -244,9 +276,15 @@ class Client:
         self._send(_calls.delete_volume(name))
 
     def open(
-        self, volume: str, *, model: str, boundary: Boundary | None = None, names: Mapping[str, str] | None = None
+        self,
+        volume: str,
+        *,
+        model: str | None = None,
+        boundary: Boundary | None = None,
+        names: Mapping[str, str] | None = None,
+        error: bool = False,
     ) -> xr.Dataset:
-        """Open a stored volume at four times its resolution; what is read is computed then. Needs ``eddylift[zarr]``.
+        """Open a stored volume made finer by a model; what is read is computed then. Needs ``eddylift[zarr]``.
 
         Times are numbers, as they are stored; ``xarray.decode_cf`` makes dates of them.
 
@@ -255,8 +293,9 @@ class Client:
             model: as for `upscale`.
             boundary: as for `upscale`.
             names: as for `upscale`.
+            error: also give a variable ``error``, the expected absolute error of each cell.
         """
-        path = _paths.view_path(volume, model, boundary, names)
+        path = _paths.view_path(volume, model, boundary, names, error=error)
         self._send(_calls.view(path))
         return _transfer.open_view(self._http, path)
 
@@ -265,10 +304,11 @@ class Client:
         source: str,
         target: str | None = None,
         *,
-        model: str,
+        model: str | None = None,
         boundary: Boundary | None = None,
         reference: str | None = None,
         names: Mapping[str, str] | None = None,
+        error: bool = False,
     ) -> Job:
         """Order a volume to be super-resolved into another one, or compared with a true one, in the background.
 
@@ -278,10 +318,13 @@ class Client:
                 nothing but the report, beside a reference.
             model: as for `upscale`.
             boundary: as for `upscale`.
-            reference: the true volume, 4 times as fine, that the answer is compared with.
+            reference: the true volume, finer by the model's factor, that the answer is compared with.
             names: as for `upscale`, of the source.
+            error: also write a variable ``error``, the expected absolute error of each cell.
         """
-        call = _calls.submit(source, target, model=model, boundary=boundary, reference=reference, names=names)
+        call = _calls.submit(
+            source, target, model=model, boundary=boundary, error=error, reference=reference, names=names
+        )
         return Job(self._send, self._send(call))
 
     def jobs(self) -> list[Job]:

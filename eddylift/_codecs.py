@@ -69,10 +69,14 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
-def encode(volume: AnyVolume) -> tuple[Body, Callable[[Answer], Any]]:
+def encode(volume: AnyVolume, *, error: bool = False) -> tuple[Body, Callable[[Answer], Any]]:
     """Write a volume as the service reads it, and say how its answer is read back as the same kind.
 
     Velocity travels in float32. What else a dataset holds does not travel, and is there again in the answer.
+
+    Args:
+        volume: what is sent.
+        error: whether the answer is to hold the expected error.
 
     Raises:
         InvalidInputError: if the volume is of another kind, or holds no velocity.
@@ -85,6 +89,8 @@ def encode(volume: AnyVolume) -> tuple[Body, Callable[[Answer], Any]]:
 
     dataset = as_dataset(volume)
     velocity = _velocity.find(dataset)
+    if error:
+        _velocity.check_free(dataset)
     body = Body(NETCDF, (_velocity.take(dataset, velocity).to_netcdf(engine="h5netcdf"),))
 
     def read(answer: Answer) -> xr.Dataset | xr.DataArray:
@@ -111,8 +117,9 @@ def as_dataset(volume: object) -> xr.Dataset:
 
 
 def as_array(dataset: xr.Dataset, name: Hashable) -> xr.DataArray:
-    """Return what `as_dataset` made of a DataArray as one of a name again."""
-    return dataset[ARRAY].rename(name).assign_attrs(dataset.attrs)
+    """Return what `as_dataset` made of a DataArray as one of a name again; an expected error is a coordinate of it."""
+    others = [other for other in dataset.data_vars if other != ARRAY]
+    return dataset.set_coords(others)[ARRAY].rename(name).assign_attrs(dataset.attrs)
 
 
 def multipart(parts: Mapping[str, Body]) -> Body:

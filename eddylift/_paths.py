@@ -42,12 +42,15 @@ def spell_names(names: Mapping[str, str]) -> str:
     return ",".join(f"{old}:{new}" for old, new in names.items())
 
 
-def view_path(volume: str, model: str, boundary: Boundary | None, names: Mapping[str, str] | None) -> str:
+def view_path(
+    volume: str, model: str | None, boundary: Boundary | None, names: Mapping[str, str] | None, *, error: bool
+) -> str:
     """Spell where a view is; an address in a bucket is one segment, ``s3:bucket:path``."""
     segment = volume.replace("://", ":", 1).replace("/", ":") if volume.startswith("s3://") else volume
     options = "" if boundary is None else f";boundary={spell_boundary(boundary)}"
     options += f";names={quote(spell_names(names), safe=',:')}" if names else ""
-    return f"/v1/views/{quote(segment, safe=':')}/{quote(model, safe='')}{options}"
+    options += ";error=true" if error else ""
+    return f"/v1/views/{quote(segment, safe=':')}/{quote(model or 'default', safe='')}{options}"
 
 
 def model_path(name: str) -> str:

@@ -134,6 +134,8 @@ class Report(Record):
         levels: how many time levels the metrics are means over.
         metrics: of the model's answer.
         trilinear: of trilinear interpolation.
+        expected_mae: the mean absolute error that the model expects, to be held against ``metrics["mae"]``; None if it
+            predicts none, or a job was not asked for it.
         warnings: what the service found doubtful, where it did.
     """
 
@@ -142,6 +144,7 @@ class Report(Record):
     levels: int
     metrics: Metrics
     trilinear: Metrics
+    expected_mae: float | None
     warnings: list[str]
 
     def _repr_html_(self) -> str:
@@ -157,10 +160,34 @@ class Report(Record):
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Return of each metric its name, the model's value, trilinear's, which are better, and what it means."""
         found = []
+        if self.expected_mae is not None:
+            found.append(("expected_mae", spell(self.expected_mae), "", "", "mae that the model expects"))
         for name, value in self.metrics.items():
             known = METRICS.get(name, Metric("", "", ""))
             found.append((name, spell(value), spell(self.trilinear.get(name)), known.better, known.meaning))
         return found
+
+
+class Check(Record):
+    """How good the answer of a model is expected to be.
+
+    Attributes:
+        model: its name.
+        boundary: in z, y, x order.
+        levels: how many time levels the numbers are means over.
+        expected_mae: mean absolute error that the model expects, in the units of the velocity.
+        correction: mean of |answer - trilinear interpolation|, in the units of the velocity.
+        expected_mae_over_correction: the first over the second; None where there is no correction.
+        warnings: what the service found doubtful, where it did.
+    """
+
+    model: str
+    boundary: list[str]
+    levels: int
+    expected_mae: float
+    correction: float
+    expected_mae_over_correction: float | None
+    warnings: list[str]
 
 
 class Reproduction(Record):
@@ -237,6 +264,7 @@ class JobStatus(Record):
         boundary: in z, y, x order; None leaves it to the source.
         names: what variables and dims of the source are to be called, by what they are called.
         reference: volume that the answer is compared with.
+        error: whether it writes the expected error beside the velocity.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
         detail: why it failed.
         created: seconds since 1970.
@@ -255,6 +283,7 @@ class JobStatus(Record):
     boundary: str | None
     names: dict[str, str]
     reference: str | None
+    error: bool
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     detail: str | None
     created: float

@@ -1,4 +1,4 @@
-"""The velocity in a dataset: found by its names, taken out for the service, and put back four times finer.
+"""The velocity in a dataset: found by its names, taken out for the service, and put back finer.
 
 The service is sent ``u``, ``v``, ``w`` over ([time,] z, y, x) and the coordinates of these axes. Whatever else a
 dataset holds stays here, so that it comes back exactly as it was: labels, times, other variables, attributes.
@@ -25,6 +25,8 @@ COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v", "w")
 # Spacings that differ by more than this part of their mean are meant to; about less the service decides.
 STRETCHED: Final = 0.05
+# The variable that an answer has beside its velocity, where that was asked for.
+ERROR: Final = "error"
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,19 @@ def standard(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     return dataset.isel(_backwards(dataset))
 
 
+def check_free(dataset: xr.Dataset) -> None:
+    """Make sure that the error has a name of its own.
+
+    Raises:
+        InvalidInputError: if something of this name is there.
+    """
+    if ERROR in dataset.variables or ERROR in dataset.dims:
+        message = f"the volume has {ERROR}, as the answer is to; leave it out by drop=['{ERROR}'], or name it otherwise"
+        raise InvalidInputError(message)
+
+
 def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Dataset:
-    """Return a dataset with the service's answer in the place of its velocity.
+    """Return a dataset with the service's answer in the place of its velocity, and the expected error if it has it.
 
     Raises:
         UnexpectedAnswerError: if the answer does not hold u, v, w over the same dims.
@@ -181,9 +194,12 @@ def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Da
     for name, variable in variables.items():
         array = dataset[name]
         variables[name] = xr.Variable(array.dims, variable.transpose(*array.dims).data, array.attrs)
+    if ERROR in fine:
+        over = [dim for dim in dataset[velocity.variables[0]].dims if dim != COMPONENT]
+        variables[ERROR] = fine[ERROR].variable.transpose(*over)
     coordinates = {axis: xr.Variable(axis, fine[axis].values, rest[axis].attrs) for axis in AXES if axis in rest.coords}
-    answer = rest.drop_vars([*variables, *coordinates]).assign(variables).assign_coords(coordinates)
-    in_order = {name: answer[name] for name in dataset.data_vars}
+    answer = rest.drop_vars([*variables, *coordinates], errors="ignore").assign(variables).assign_coords(coordinates)
+    in_order = {name: answer[name] for name in (*dataset.data_vars, *(name for name in variables if name == ERROR))}
     answer = xr.Dataset(in_order, answer.coords, {**dataset.attrs, **_notes(dataset, fine)})
     answer.encoding = {key: value for key, value in dataset.encoding.items() if key != "source"}
     return answer

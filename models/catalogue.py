@@ -36,6 +36,8 @@ ABOUT = "sample.json"
 FIRST_FLOW = "isotropic"
 GENERAL = "general"
 """What models that learned from many flows, for any, are named after."""
+DEFAULT = "equivariant-general-x4"
+"""The model that answers where none is named."""
 
 
 class UnknownModelError(KeyError):
@@ -131,6 +133,11 @@ class Card:
     def receptive_field(self) -> int:
         """See the class."""
         return 2 * self.halo + 1
+
+    @property
+    def predicts_error(self) -> bool:
+        """Whether it can say how far off its answers are expected to be."""
+        return bool(self.uncertainty)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -19,7 +19,7 @@ from service.api.auth import Access
 from service.api.dependencies import Services
 from service.api.fairness import Places
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
-from service.api.routes import health, jobs, models, upscale, validate, views, volumes
+from service.api.routes import check, health, jobs, models, upscale, validate, views, volumes
 from service.engine.engine import build_engine
 from service.formats.sandbox import Sandbox
 from service.jobs.executor import LocalExecutor
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "metrics": False, "logs": False}
 
 DESCRIPTION = """
-Coarse turbulent velocity in, four times as fine velocity out.
+Coarse turbulent velocity in, fine velocity out: two or four times as fine, by the factor of the model.
 
 Send a volume to `/v1/upscale`; see `/v1/models` for what can be done to it, and how well. Errors are problem documents
 (RFC 9457) whose `errors` name the field, its value and what was expected.
@@ -189,6 +189,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, so that a route's path is what metrics call it.
-    for room in (models, upscale, validate, volumes, views, jobs, health):
+    for room in (models, upscale, check, validate, volumes, views, jobs, health):
         app.include_router(room.router)
     return app

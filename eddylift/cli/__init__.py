@@ -8,7 +8,7 @@ import typer
 from eddylift.cli import _jobs, _models, _volumes
 
 app = typer.Typer(
-    help="Make coarse turbulent velocity fields four times finer, on an eddylift service.",
+    help="Make coarse turbulent velocity fields finer, on an eddylift service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

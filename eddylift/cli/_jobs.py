@@ -10,6 +10,7 @@ from eddylift.cli._session import (
     LOCAL,
     PATIENCE,
     Boundary,
+    Error,
     Json,
     Model,
     Names,
@@ -28,12 +29,13 @@ def submit(  # noqa: PLR0913 one an option
         str | None, typer.Argument(metavar="TARGET", help="Volume to write; may be left out beside a reference.")
     ] = None,
     *,
-    model: Model,
+    model: Model = None,
     boundary: Boundary = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", "-r", help="True volume, 4 times as fine, to compare the answer with.")
+        str | None, typer.Option("--reference", "-r", help="True volume, as fine as the answer, to compare it with.")
     ] = None,
     names: Names = None,
+    error: Error = False,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,
@@ -42,7 +44,9 @@ def submit(  # noqa: PLR0913 one an option
     """Order a volume to be super-resolved into another one, or compared with a true one, in the background."""
     with session(url, token, timeout, as_json=as_json) as (client, _):
         called = parse_names(names)
-        job = client.submit(source, target, model=model, boundary=boundary, reference=reference, names=called)
+        job = client.submit(
+            source, target, model=model, boundary=boundary, reference=reference, names=called, error=error
+        )
     show(job.status, _display.jobs_table([job.status]), as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from eddylift.cli._session import (
     PATIENCE,
     Boundary,
     Drop,
+    Error,
     Json,
     Model,
     ModelArgument,
@@ -68,18 +69,19 @@ def upscale(  # noqa: PLR0913 arguments are options
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Fine volume: .npy, .nc, .h5, .zarr or .zip.")],
     *,
-    model: Model,
+    model: Model = None,
     boundary: Boundary = None,
     names: Names = None,
     drop: Drop = None,
     resample: Resample = None,
+    error: Error = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
-    """Make a coarse volume four times finer."""
+    """Make a coarse volume finer, by the model's factor."""
     with session(url, token, timeout, as_json=as_json) as (client, bars):
         _writing.check_target(target, source, overwrite=overwrite)
         # Any: a file may hold any kind of volume, while `upscale` tells one kind from another.
@@ -93,14 +95,16 @@ def upscale(  # noqa: PLR0913 arguments are options
                 names=parse_names(names),
                 drop=parse_list(drop),
                 resample=resample,
+                error=error,
                 progress=bars,
             )
         seconds = time.perf_counter() - start
         _writing.write(target, fine)
     sizes = _sizes(fine)
-    result = {"model": model, "source": str(source), "target": str(target), "sizes": sizes, "seconds": seconds}
+    answered_by = model or getattr(fine, "attrs", {}).get("eddylift_model")
+    result = {"model": answered_by, "source": str(source), "target": str(target), "sizes": sizes, "seconds": seconds}
     extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
-    show(result, f"{target}: {extent}, by {model} in {seconds:.1f} s", as_json=as_json)
+    show(result, f"{target}: {extent}, by {answered_by or 'the default model'} in {seconds:.1f} s", as_json=as_json)
 
 
 def validate(  # noqa: PLR0913 arguments are options
@@ -111,7 +115,7 @@ def validate(  # noqa: PLR0913 arguments are options
     coarse: Annotated[
         Path | None, typer.Option("--coarse", "-c", help="Coarse volume. Default: the block mean of REFERENCE.")
     ] = None,
-    model: Model,
+    model: Model = None,
     boundary: Boundary = None,
     names: Names = None,
     drop: Drop = None,
@@ -141,6 +145,9 @@ def validate(  # noqa: PLR0913 arguments are options
             return
         if any(option is not None for option in (coarse, boundary, names, drop, resample)):
             message = "--coarse, --boundary, --names, --drop and --resample go with a REFERENCE"
+            raise InvalidInputError(message)
+        if model is None:
+            message = "name the --model whose card is to be reproduced, or give a REFERENCE"
             raise InvalidInputError(message)
         found = client.self_validate(model)
     show(found, _display.reproduction_sentence(found), as_json=as_json)

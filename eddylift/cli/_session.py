@@ -22,6 +22,7 @@ __all__ = [
     "PATIENCE",
     "Boundary",
     "Drop",
+    "Error",
     "Json",
     "Model",
     "ModelArgument",
@@ -45,7 +46,18 @@ Token = Annotated[
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds of silence after which to give up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, also of errors.")]
 MODEL = "Name of the model, as `eddylift models` lists it."
-Model = Annotated[str, typer.Option("--model", "-m", autocompletion=_completion.models, help=MODEL)]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        autocompletion=_completion.models,
+        help=f"{MODEL} Default: the service's, a model for any flow.",
+    ),
+]
+Error = Annotated[
+    bool, typer.Option("--error", help="Also give the expected absolute error of each cell, as a variable error.")
+]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", autocompletion=_completion.models, help=MODEL)]
 VolumeArgument = Annotated[
     str,

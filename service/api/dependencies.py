@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Query, Request
 
 from models.blocks import Boundaries
-from models.catalogue import Card
+from models.catalogue import DEFAULT, Card
 from service.formats.boundaries import read_boundary
 from service.formats.names import Naming
 
@@ -94,11 +94,27 @@ async def admit_stream(request: Request, services: ServicesDep) -> AsyncIterator
         yield
 
 
-def _card_of_query(
-    services: ServicesDep,
-    model: Annotated[str, Query(description="Name of a model, as in `/v1/models`.", examples=["trilinear-x4"])],
-) -> Card:
-    return services.engine.registry.card(model)
+ErrorQuery = Annotated[
+    bool,
+    Query(
+        description="Whether to answer the expected absolute error of each fine cell too, the mean over the "
+        "components of the velocity; for models whose card has an `uncertainty`."
+    ),
+]
+ModelQuery = Annotated[
+    str | None,
+    Query(
+        description=f"Name of a model, as in `/v1/models`; if unset, `{DEFAULT}` answers.", examples=["trilinear-x4"]
+    ),
+]
+
+
+def _card_of_query(services: ServicesDep, model: ModelQuery = None, *, error: ErrorQuery = False) -> Card:
+    return services.engine.registry.find(model, error=error)
+
+
+def _card_with_error(services: ServicesDep, model: ModelQuery = None) -> Card:
+    return services.engine.registry.find(model, error=True)
 
 
 def _boundary_of_query(
@@ -136,5 +152,6 @@ def _naming_of_query(
 
 
 QueryCard = Annotated[Card, Depends(_card_of_query)]
+PredictingCard = Annotated[Card, Depends(_card_with_error)]
 BoundaryDep = Annotated[Boundaries | None, Depends(_boundary_of_query)]
 NamingDep = Annotated[Naming, Depends(_naming_of_query)]

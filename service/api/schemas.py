@@ -67,6 +67,25 @@ class Report(BaseModel):
     warnings: list[str] = Field(default=[], description=WARNINGS)
     metrics: Metrics = Field(description="of the model; null where undefined", examples=[METRICS])
     trilinear: Metrics = Field(description="of trilinear interpolation", examples=[METRICS])
+    expected_mae: float | None = Field(
+        default=None,
+        description="the `mae` that the model expects without knowing the reference: the mean of the errors that it "
+        "predicts; null if it predicts none, or a job was not asked for them",
+    )
+
+
+class Check(BaseModel):
+    """How good the answer of a model is expected to be."""
+
+    model: str = Field(examples=["equivariant-general-x4"])
+    boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
+    levels: int = Field(description="answers; the numbers below are means over them", examples=[1])
+    warnings: list[str] = Field(default=[], description="what was done all the same although it seems doubtful")
+    expected_mae: float = Field(description="mean absolute error that the model expects, in the units of the velocity")
+    correction: float = Field(description="mean of |answer - trilinear interpolation|, in the units of the velocity")
+    expected_mae_over_correction: float | None = Field(
+        description="the first over the second; null where there is no correction", examples=[0.4]
+    )
 
 
 class Reproduction(BaseModel):

@@ -150,7 +150,7 @@ class Batcher:
         for item in batch:
             item.request.started = item.request.started or start
         blocks = [item.request.read(item) for item in batch]
-        land = self.device.launch(batch[0].request.model, blocks, key.circular)
+        land = self.device.launch(batch[0].request.model, blocks, key.circular, error=key.error)
         self._in_flight.append(InFlightBatch(key, batch, land))
 
     def _land(self) -> None:

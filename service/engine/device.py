@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from models.superresolution import SuperResolution
 
 
-# Waits for a batch and gives its answer, (block, 3, 4 z, 4 y, 4 x), and the seconds that the device took.
+# Waits for a batch and gives its answer, (block, 3 or 4, fine z, fine y, fine x), and the seconds that the device took.
 PendingResult = Callable[[], tuple["NDArray[np.float32]", float]]
 # Of the memory that is free when a model is loaded, what a batch of it may take.
 PORTION: Final = 0.5
@@ -58,6 +58,8 @@ class Device:
         model: SuperResolution,
         blocks: Sequence[NDArray[np.float32]],
         circular: Axes,
+        *,
+        error: bool = False,
     ) -> PendingResult:
         """Compute a batch.
 
@@ -65,9 +67,11 @@ class Device:
             model: on this device.
             blocks: each (frame, 3, z, y, x), all of one shape.
             circular: see [`SuperResolution`][models.superresolution.SuperResolution].
+            error: whether to predict the error too.
         """
         start = time.monotonic()
-        fine = model(torch.from_numpy(np.stack(blocks)).to(self.place), circular).cpu().numpy()
+        compute = model.with_error if error else model
+        fine = compute(torch.from_numpy(np.stack(blocks)).to(self.place), circular).cpu().numpy()
         seconds = time.monotonic() - start
         return lambda: (fine, seconds)
 
@@ -96,6 +100,8 @@ class Gpu(Device):
         model: SuperResolution,
         blocks: Sequence[NDArray[np.float32]],
         circular: Axes,
+        *,
+        error: bool = False,
     ) -> PendingResult:
         """Send a batch and queue its computation, without waiting for either. See the class above."""
         begin, end, back = (torch.cuda.Event(enable_timing=True) for _ in range(3))
@@ -109,7 +115,7 @@ class Gpu(Device):
         with torch.cuda.stream(self._computing):
             sent.record_stream(self._computing)
             begin.record()
-            fine = model(sent, circular)
+            fine = (model.with_error if error else model)(sent, circular)
             end.record()
         self._fetching.wait_stream(self._computing)
         with torch.cuda.stream(self._fetching):
@@ -125,13 +131,14 @@ class Gpu(Device):
         return land
 
     def room(self, model: SuperResolution) -> int:
-        """Coarse cells of a model that fit at a time, halos included, told from what two blocks take."""
+        """Coarse cells of a model that fit at a time, halos included, by what two blocks and their errors take."""
         few, many = EDGES
         less, more = (self._peak(model, edge) for edge in EDGES)
         bytes_per_cell = max(1.0, (more - less) / (many**3 - few**3))
         fixed = max(0.0, less - bytes_per_cell * few**3)
         # What waits to be computed or fetched while another batch is computed.
-        waiting = (self.depth - 1) * 4 * 3 * (model.frames + model.factor**3)
+        channels = 4 if model.error_head else 3
+        waiting = (self.depth - 1) * 4 * (3 * model.frames + channels * model.factor**3)
         return max(1, int((PORTION * self._free - fixed) / (bytes_per_cell + waiting)))
 
     def _peak(self, model: SuperResolution, edge: int) -> int:
@@ -141,7 +148,7 @@ class Gpu(Device):
         torch.cuda.reset_peak_memory_stats(self.place)
         before = int(torch.cuda.memory_allocated(self.place))
         with torch.inference_mode():
-            model(coarse, EVERYWHERE)
+            (model.with_error if model.error_head else model)(coarse, EVERYWHERE)
         torch.cuda.synchronize(self.place)
         return int(torch.cuda.max_memory_allocated(self.place)) - before
 

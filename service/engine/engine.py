@@ -12,7 +12,7 @@ from service.engine.device import open_device
 from service.engine.inference import InferenceRequest, VolumeRequest
 from service.engine.queue import ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError
 from service.engine.registry import ModelRegistry, choose
-from service.engine.scores import TRILINEAR, Scores, measure
+from service.engine.scores import Expectation, Scores, mean_error, measure
 from service.engine.tracing import record
 from service.problems import Problem, busy, unready
 
@@ -55,18 +55,23 @@ class Engine:
         self.block = block
         self.deadline_s = deadline_s
 
-    async def upscale(self, card: Card, samples: NDArray[np.float32], boundary: Boundaries) -> InferenceResult:
+    async def upscale(
+        self, card: Card, samples: NDArray[np.float32], boundary: Boundaries, *, error: bool = False
+    ) -> InferenceResult:
         """Super-resolve samples.
 
         Args:
             card: of the model.
             samples: velocity, (sample, frame, 3, z, y, x).
             boundary: what lies beyond the ends of each axis (z, y, x).
+            error: whether to predict the error too.
 
         Raises:
             Problem: see [`compute`][service.engine.engine.Engine.compute].
         """
-        return await self.compute(card, lambda model: VolumeRequest(card.name, model, samples, boundary, self.block))
+        return await self.compute(
+            card, lambda model: VolumeRequest(card.name, model, samples, boundary, self.block, error=error)
+        )
 
     async def validate(
         self,
@@ -81,7 +86,7 @@ class Engine:
         Args:
             card: of the model.
             samples: velocity, (sample, frame, 3, z, y, x).
-            references: the true fine velocity at the middle frame, (sample, 3, 4 z, 4 y, 4 x).
+            references: the true fine velocity at the middle frame, (sample, 3, fine z, fine y, fine x).
             boundary: of each axis (z, y, x).
             length: of each axis (z, y, x).
 
@@ -89,15 +94,27 @@ class Engine:
             Problem: see [`compute`][service.engine.engine.Engine.compute].
         """
         coarse = samples[:, card.frames // 2]
-        answer = await self.upscale(card, samples, boundary)
-        plain = answer
-        if card.name != TRILINEAR:
-            plain = await self.upscale(self.registry.card(TRILINEAR), coarse[:, None], boundary)
-        return await self.threads.run(
-            lambda: Scores(
-                *(measure(each.fine, references, coarse, plain.fine, boundary, length) for each in (answer, plain))
+        answer = await self.upscale(card, samples, boundary, error=card.predicts_error)
+        trilinear = answer if card.architecture is None else await self._interpolate(card, coarse, boundary)
+
+        def score() -> Scores:
+            ours, plain = (
+                measure(each.fine[:, :3], references, coarse, trilinear.fine, boundary, length)
+                for each in (answer, trilinear)
             )
-        )
+            return Scores(ours, plain, mean_error(answer.fine))
+
+        return await self.threads.run(score)
+
+    async def check(self, card: Card, samples: NDArray[np.float32], boundary: Boundaries) -> Expectation:
+        """Super-resolve samples, and tell how good the answers are expected to be; see ``upscale`` for arguments."""
+        answer = await self.upscale(card, samples, boundary, error=True)
+        trilinear = await self._interpolate(card, samples[:, card.frames // 2], boundary)
+        return await self.threads.run(lambda: Expectation.of(answer.fine, trilinear.fine))
+
+    async def _interpolate(self, card: Card, coarse: NDArray[np.float32], boundary: Boundaries) -> InferenceResult:
+        """Trilinear interpolation of samples, (sample, 3, z, y, x), by the factor of a model."""
+        return await self.upscale(self.registry.card(f"trilinear-x{card.factor}"), coarse[:, None], boundary)
 
     async def compute(
         self, card: Card, prepare: Callable[[SuperResolution], InferenceRequest], *, background: bool = False

@@ -30,11 +30,13 @@ class BatchKey(NamedTuple):
         model: its name.
         shape: coarse cells of a block with its halo, (z, y, x).
         circular: axes that are wrapped inside the network, (z, y, x).
+        error: whether the error is predicted too.
     """
 
     model: str
     shape: Cells
     circular: Axes
+    error: bool = False
 
 
 class QueuedBlock(NamedTuple):
@@ -50,7 +52,8 @@ class InferenceResult:
     """What became of a request.
 
     Attributes:
-        fine: velocity, (sample, 3, 4 z, 4 y, 4 x).
+        fine: velocity, (sample, 3, fine z, fine y, fine x); with its expected error as a fourth channel, if that was
+            asked for.
         queue_seconds: from submission to the first batch.
         compute_seconds: time on the device; batches shared with others count in part.
     """
@@ -79,6 +82,7 @@ class InferenceRequest:
         layout: how the volumes are cut.
         blocks: what is wanted of each sample; together they fill a box.
         samples: how many volumes.
+        error: whether the error is to be predicted too.
 
     Attributes:
         client: whose it is.
@@ -97,19 +101,20 @@ class InferenceRequest:
         layout: Plan,
         blocks: Sequence[Block],
         samples: int = 1,
+        *,
+        error: bool = False,
     ) -> None:
         self.model = model
         self.plan = layout
         self.box = Block(blocks[0].start, blocks[-1].stop)
-        self.fine = np.empty((samples, 3, *(model.factor * n for n in self.box.shape)), np.float32)
+        self.fine = np.empty((samples, 4 if error else 3, *(model.factor * n for n in self.box.shape)), np.float32)
         self.cells = samples * math.prod(self.box.shape)
         self.future: Future[InferenceResult] = Future()
         self.waiting: dict[BatchKey, deque[QueuedBlock]] = {}
         for sample, part in itertools.product(range(samples), blocks):
             z, y, x = (n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, layout.circular, strict=True))
-            self.waiting.setdefault(BatchKey(name, (z, y, x), layout.circular), deque()).append(
-                QueuedBlock(self, sample, part)
-            )
+            key = BatchKey(name, (z, y, x), layout.circular, error)
+            self.waiting.setdefault(key, deque()).append(QueuedBlock(self, sample, part))
         self.missing = samples * len(blocks)
         self.begun = False
         self.submitted = self.started = 0.0
@@ -139,7 +144,7 @@ class InferenceRequest:
         raise NotImplementedError
 
     def write(self, item: QueuedBlock, fine: NDArray[np.float32]) -> None:
-        """Put a computed block, (3, 4 z, 4 y, 4 x), in its place."""
+        """Put a computed block, (3 or 4, fine z, fine y, fine x), in its place."""
         place = item.block.within(self.box).fine(self.model.factor)
         self.fine[item.sample][:, *place] = fine
         self.missing -= 1
@@ -154,13 +159,21 @@ class VolumeRequest(InferenceRequest):
         sources: velocity, (sample, frame, 3, z, y, x); each sample is super-resolved by itself.
         boundary: what lies beyond the ends of each axis (z, y, x).
         block: longest edge of a block, in coarse cells.
+        error: whether the error is to be predicted too.
     """
 
     def __init__(
-        self, name: str, model: SuperResolution, sources: NDArray[np.float32], boundary: Boundaries, block: int
+        self,
+        name: str,
+        model: SuperResolution,
+        sources: NDArray[np.float32],
+        boundary: Boundaries,
+        block: int,
+        *,
+        error: bool = False,
     ) -> None:
         layout = plan(sources.shape[3:], halo=model.halo, boundary=boundary, block=block)
-        super().__init__(name, model, layout, layout.blocks, len(sources))
+        super().__init__(name, model, layout, layout.blocks, len(sources), error=error)
         self.sources = sources
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
@@ -177,6 +190,7 @@ class BlockRequest(InferenceRequest):
         layout: how the volume is cut.
         block: which block.
         coarse: it, with its halo, (frame, 3, z, y, x).
+        error: whether the error is to be predicted too.
     """
 
     def __init__(
@@ -186,8 +200,10 @@ class BlockRequest(InferenceRequest):
         layout: Plan,
         block: Block,
         coarse: NDArray[np.float32],
+        *,
+        error: bool = False,
     ) -> None:
-        super().__init__(name, model, layout, [block])
+        super().__init__(name, model, layout, [block], error=error)
         self.coarse = coarse
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is but one

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from models.catalogue import Card, UnknownModelError
+from models.catalogue import DEFAULT, TRILINEAR, Card, UnknownModelError
 from models.metrics.report import report
 from models.superresolution import upscale
-from service.engine.scores import TOLERANCE, TRILINEAR, close
-from service.problems import Problem, unknown_model
+from service.engine.scores import TOLERANCE, close
+from service.problems import Problem, invalid_field, unknown_model
 from service.settings import SettingError
 
 if TYPE_CHECKING:
@@ -116,6 +116,36 @@ class ModelRegistry:
                 found.append(self.card(name))
         return found
 
+    @property
+    def default_name(self) -> str:
+        """The model that answers where none is named.
+
+        Raises:
+            Problem: if it is not there.
+        """
+        names = self.catalogue.names()
+        if DEFAULT not in names:
+            expected = f"one of {', '.join(names)}, as {DEFAULT} is not there"
+            raise invalid_field(field="model", value=None, expected=expected)
+        return DEFAULT
+
+    def find(self, name: str | None, *, error: bool = False) -> Card:
+        """The card of the model that a request is answered by.
+
+        Args:
+            name: of the model; None takes the default.
+            error: whether it is to predict its error.
+
+        Raises:
+            Problem: if there is no such model, or it does not predict its error.
+        """
+        card = self.card(self.default_name if name is None else name)
+        if error and not card.predicts_error:
+            able = ", ".join(each.name for each in self.cards() if each.predicts_error) or "no model here"
+            expected = f"false for {card.name}; what predicts its error is {able}"
+            raise invalid_field(field="error", value=True, expected=expected)
+        return card
+
     def get(self, name: str) -> SuperResolution:
         """A model on its device; the first call loads and certifies it, and raises what ``load`` does."""
         if name in self._models:
@@ -132,7 +162,7 @@ class ModelRegistry:
             The name of a model that is loaded.
         """
         # The quickest first.
-        names = sorted(self.catalogue.names(), key=lambda name: name != TRILINEAR)
+        names = sorted(self.catalogue.names(), key=lambda name: name != TRILINEAR.name)
         for done, name in enumerate(names, 1):
             try:
                 self.get(name)
@@ -167,7 +197,7 @@ class ModelRegistry:
         """Why a model is not certified in a precision; None if it is."""
         if precision == "tf32" and self.device.place.type != "cuda":
             return f"{self.device} has no tf32"
-        sample = self.catalogue.held_out(card.flow, card.frames)
+        sample = self.catalogue.held_out(card.flow, card.frames, card.factor)
         if sample is None or not card.sample:
             return None if precision == "float32" else "there is no held-out sample with a known error"
         return card_mismatch(model, card, sample)

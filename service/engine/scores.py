@@ -20,16 +20,48 @@ if TYPE_CHECKING:
 
 
 Metrics = dict[str, "float | list[float] | None"]
-TRILINEAR = "trilinear-x4"
 # Relative departure from a card's error that still counts as reproducing it.
 TOLERANCE: Final = 0.005
 
 
 class Scores(NamedTuple):
-    """Metrics of a model and, beside them, of trilinear interpolation."""
+    """Metrics of a model and, beside them, of trilinear interpolation.
+
+    Attributes:
+        model: of the model.
+        trilinear: of trilinear interpolation.
+        expected_mae: the error that the model expects; None if it predicts none.
+    """
 
     model: Metrics
     trilinear: Metrics
+    expected_mae: float | None
+
+
+class Expectation(NamedTuple):
+    """How good an answer is expected to be.
+
+    Attributes:
+        expected_mae: mean of the errors that the model predicts.
+        correction: mean of |answer - trilinear interpolation|.
+        expected_mae_over_correction: the first over the second; None where there is no correction.
+    """
+
+    expected_mae: float
+    correction: float
+    expected_mae_over_correction: float | None
+
+    @classmethod
+    def of(cls, fine: NDArray[np.float32], trilinear: NDArray[np.float32]) -> Expectation:
+        """What an answer with its error, (sample, 4, fine z, fine y, fine x), is expected to be worth."""
+        error = float(fine[:, 3:].mean(dtype=np.float64))
+        correction = float(np.abs(fine[:, :3] - trilinear).mean(dtype=np.float64))
+        return cls(error, correction, error / correction if correction else None)
+
+
+def mean_error(fine: NDArray[np.float32]) -> float | None:
+    """Mean of the errors that a model predicts, (sample, 4, fine z, fine y, fine x); None without this channel."""
+    return float(fine[:, 3:].mean(dtype=np.float64)) if fine.shape[1] > 3 else None  # noqa: PLR2004 u, v, w
 
 
 def measure(
@@ -43,7 +75,7 @@ def measure(
     """All metrics, each the mean over samples.
 
     Args:
-        answers: (sample, 3, 4 z, 4 y, 4 x).
+        answers: (sample, 3, fine z, fine y, fine x).
         references: the same.
         coarse: what the answers are made from, (sample, 3, z, y, x).
         baselines: what trilinear interpolation makes of it, like the answers.

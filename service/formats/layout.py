@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from service.formats.decoding import STORAGE_ATTRIBUTES
+from service.formats.error import ERROR, check_free, error_attributes
 from service.formats.grid import finer
 from service.formats.names import AXES, COMPONENT, TIME
 
@@ -27,7 +28,12 @@ class Layout(Protocol):
     """How a velocity was laid out, and what else came with it."""
 
     def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> Any:  # noqa: ANN401 what came
-        """The same with a fine velocity, (level, 3, fine z, fine y, fine x), and a note on its origin."""
+        """The same with a fine velocity, and a note on its origin.
+
+        Args:
+            fine: (level, 3, fine z, fine y, fine x), or with its expected error as a fourth channel.
+            provenance: the note.
+        """
         ...
 
     def dry_run(self) -> Any:  # noqa: ANN401 what came
@@ -41,7 +47,7 @@ class BareLayout:
 
     @staticmethod
     def answer(fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
-        """(3, fine z, fine y, fine x): bare arrays come one at a time, and carry no notes."""
+        """(3 or 4, fine z, fine y, fine x): bare arrays come one at a time, and carry no notes."""
         alone: NDArray[np.float32] = fine[0]
         return alone
 
@@ -90,22 +96,33 @@ class DatasetLayout:
         )
 
     def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> xr.Dataset:
-        """The same dataset on the fine grid."""
-        found = self.velocity
+        """The same dataset on the fine grid.
+
+        Raises:
+            Problem: 422 if it has the name of the variable of errors already.
+        """
+        found, error = self.velocity, fine[:, 3:]
         levels = 1 if found.levels is None else found.levels
         # Several frames in, one out: the middle one.
         first = levels // 2 if len(fine) < levels else 0
         answer = on_fine_grid(
             self.rest, found.coordinates, fine.shape[-1] // found.cells[-1], slice(first, first + len(fine))
         )
-        variables = {}
+        variables: dict[Hashable, xr.Variable] = {}
         for number, (name, dims) in enumerate(self.dims.items()):
             values = fine[:, labelled(found.order)] if found.order is not None else fine[:, number]
             full = xr.Variable((TIME, COMPONENT, *AXES) if found.joined else (TIME, *AXES), values)
             if TIME not in dims:
                 full = full.isel({TIME: 0})
             variables[name] = xr.Variable(dims, full.transpose(*dims).data, self.attributes[name])
-        answer = answer.assign(variables)[self.order]
+        if error.size:
+            check_free({*self.rest.variables, *self.rest.dims, *(ours for ours, _ in self.naming.names)})
+            name, dims = next(iter(self.dims.items()))
+            dims = tuple(dim for dim in dims if dim != COMPONENT)
+            full = xr.Variable((TIME, *AXES), error[:, 0])
+            full = full if TIME in dims else full.isel({TIME: 0})
+            variables[ERROR] = xr.Variable(dims, full.transpose(*dims).data, error_attributes(self.attributes[name]))
+        answer = answer.assign(variables)[[*self.order, *(name for name in variables if name == ERROR)]]
         answer.attrs = {**self.rest.attrs, **_note(self.rest.attrs, provenance)}
         return self.naming.undo(answer.isel(self.turned))
 

@@ -48,8 +48,8 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
 
 def open_view(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> View:
     """The view that a job computes. See [`VolumeOpener.view`][service.volumes.opener.VolumeOpener.view] for errors."""
-    card = registry.card(spec.model)
-    options = ViewOptions(read_boundary(spec.boundary), spec.naming)
+    card = registry.find(spec.model, error=spec.error)
+    options = ViewOptions(read_boundary(spec.boundary), spec.naming, error=spec.error)
     with within("source"):
         return opener.view(spec.source, card, options)
 

@@ -12,8 +12,11 @@ from models.blocks import Block, Plan
 from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
+from service.formats.error import ERROR
 from service.formats.grid import length_of
+from service.formats.names import Naming
 from service.formats.reference import check_pair
+from service.jobs.fill import block_indices
 from service.problems import StoppedError, invalid_field, storing, within
 from service.volumes.source import open_source
 
@@ -77,8 +80,10 @@ async def compare(
 
     def measure() -> dict[str, Any]:
         with within("answer"):
-            answer = open_source(target, target.tag().digest, settings, factor=view.card.factor)
-        return _measure(view, answer, reference, progress, scratch, stopped)
+            naming = Naming(drop=(ERROR,))
+            answer = open_source(target, target.tag().digest, settings, naming=naming, factor=view.card.factor)
+        report = _measure(view, answer, reference, progress, scratch, stopped)
+        return {**report, "expected_mae": stored_mean_error(view, target, stopped) if view.error else None}
 
     return await threads.run(measure, stopped)
 
@@ -115,6 +120,7 @@ def _measure(
                     cells=reference.cells,
                     boundary=view.boundary,
                     length=length_of(reference),
+                    factor=view.card.factor,
                     slab=SLAB,
                     scratch=scratch,
                     progress=tell,
@@ -123,6 +129,20 @@ def _measure(
     means = {name: mean_of(each) for name, each in rows.items()}
     about = {"model": view.card.name, "boundary": list(view.boundary), "levels": view.levels}
     return {**about, "warnings": list(view.warnings), **means}
+
+
+def stored_mean_error(view: View, target: Storage, stopped: threading.Event) -> float:
+    """Mean of the expected errors that are stored, read chunk by chunk."""
+    total, cells = 0.0, 0
+    for index in block_indices(view):
+        if stopped.is_set():
+            raise StoppedError
+        # The last of the chunks of a block is the error; beyond the volume it is NaN.
+        chunk = np.frombuffer(target.get(view.keys(index)[-1]) or b"", "<f4")
+        there = chunk[np.isfinite(chunk)]
+        total += float(there.sum(dtype=np.float64))
+        cells += len(there)
+    return total / cells
 
 
 def one_level(source: OpenVolume, level: int) -> Read[np.float32]:
@@ -140,7 +160,7 @@ def interpolated(view: View, coarse: Read[np.float32]) -> Read[np.float32]:
         start = tuple(each.start // factor for each in wanted)
         stop = tuple(-(-each.stop // factor) for each in wanted)
         padded = layout.assemble(coarse, Block(start, stop))
-        fine = trilinear(torch.from_numpy(padded)[None])[0].numpy()
+        fine = trilinear(torch.from_numpy(padded)[None], factor=factor)[0].numpy()
         inner = (
             slice(each.start - factor * first, each.stop - factor * first)
             for each, first in zip(wanted, start, strict=True)

@@ -53,7 +53,7 @@ class Task:
     def of(cls, view: View, target: Storage) -> Task:
         """The task of filling a target."""
         scratch = isinstance(target, LocalStorage) and target.volumes is None
-        options = ViewOptions(view.boundary, view.naming)
+        options = ViewOptions(view.boundary, view.naming, error=view.error)
         return cls(view.source.name, options, view.card.name, view.fingerprint, target.name, scratch)
 
 

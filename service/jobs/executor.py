@@ -71,4 +71,4 @@ def store_block(target: Storage, chunks: dict[str, bytes]) -> None:
 
 def is_stored(view: View, target: Storage, index: BlockIndex) -> bool:
     """Whether a block is done: chunks are of one size, and one that a power failure cut short is not."""
-    return all(target.size(key) == view.chunk_bytes for key in view.keys(index))
+    return all(target.size(key) == view.chunk_bytes(key) for key in view.keys(index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from models.catalogue import DEFAULT
 from service.formats.names import Naming
 
 
@@ -14,7 +15,11 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     target: str | None = Field(
         default=None, description="volume to write; null only beside a reference", examples=["channel-fine"]
     )
-    model: str = Field(examples=["relaxed-channel-x4"])
+    model: str | None = Field(
+        default=None,
+        description=f"name of the model; null takes `{DEFAULT}`, and the job then has its name",
+        examples=["relaxed-channel-x4"],
+    )
     boundary: str | None = Field(
         default=None,
         description="in z, y, x order; null leaves it to the attribute `boundary` of the source, or else to the card",
@@ -26,6 +31,8 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     )
     drop: list[str] = Field(default=[], description="variables that are left out", examples=[["p"]])
     reference: str | None = Field(default=None, description="true fine volume to compare the answer with")
+
+    error: bool = Field(default=False, description="whether to write an array `error`, the expected absolute errors")
 
     @property
     def naming(self) -> Naming:

@@ -41,7 +41,7 @@ class BlockComputer:
         coarse = await self._threads.run(lambda: view.source.block(view.span(index), view.layout, block))
 
         def prepare(model: SuperResolution) -> BlockRequest:
-            return BlockRequest(view.card.name, model, view.layout, block, coarse)
+            return BlockRequest(view.card.name, model, view.layout, block, coarse, error=view.error)
 
         result = await self._engine.compute(view.card, prepare, background=background)
         return await self._threads.run(lambda: view.chunks(index, result.fine[0]))

@@ -125,7 +125,7 @@ class ChunkCache:
             Problem: as [`BlockComputer.compute`][service.volumes.blocks.BlockComputer.compute] does, and if the disk
                 has no room.
         """
-        stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}", view.chunk_bytes))
+        stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}", view.chunk_bytes(key)))
         if stored is not None:
             return stored
         block = view.fingerprint, index

@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from service.formats.boundaries import choose_boundary
 from service.formats.endpoints import check_ends
+from service.formats.error import check_free
 from service.problems import invalid_field
 from service.volumes.source import open_source
 from service.volumes.storages import Storages
@@ -55,7 +56,9 @@ class VolumeOpener:
         edge, precision = self.settings.block, self.settings.precision
         if "periodic" in boundary:
             check_ends(source.repeated_ends, boundary)
-        view = View(source, card, card.halo, boundary, edge, options.naming, precision, warnings)
+        if options.error:
+            check_free({*source.dataset.variables, *source.dataset.dims})
+        view = View(source, card, card.halo, boundary, edge, options.naming, precision, warnings, options.error)
         with self._opening:
             return self._views.setdefault(view.fingerprint, view)
 
@@ -63,7 +66,7 @@ class VolumeOpener:
         """An opened volume; see ``view`` for errors."""
         storage = self.storages.find(name)
         tag = storage.tag().digest
-        key = storage.name, options._replace(boundary=None)
+        key = storage.name, options._replace(boundary=None, error=False)
         with self._opening:
             source = self._sources.get(key)
         if source is None or source.tag != tag:

@@ -19,6 +19,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from models.blocks import format_boundary, plan
+from service.formats.error import ERROR, error_attributes
 from service.formats.layout import labelled, on_fine_grid, plain_attributes
 from service.formats.names import AXES, COMPONENT, TIME, UNCHANGED, Naming
 from service.formats.zarr_group import write_group
@@ -55,6 +56,7 @@ class View:
         naming: see [`ViewOptions`][service.volumes.view.ViewOptions].
         precision: that the service is set to.
         warnings: what whoever looks at it should know of its boundary.
+        error: whether it has the expected error beside the velocity.
     """
 
     source: OpenVolume
@@ -65,6 +67,7 @@ class View:
     naming: Naming = UNCHANGED
     precision: str = "float32"
     warnings: tuple[str, ...] = ()
+    error: bool = False
 
     @cached_property
     def layout(self) -> Plan:
@@ -78,6 +81,7 @@ class View:
         parts: list[object] = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge]
         parts += [self.naming.names, *([self.naming.drop] if self.naming.drop else [])]
         parts += [self.precision] if self.precision != "float32" else []
+        parts += [ERROR] if self.error else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
     @property
@@ -99,19 +103,24 @@ class View:
     def _fine_cells(self) -> tuple[int, ...]:
         return tuple(self.card.factor * n for n in self.source.cells)
 
-    @property
-    def chunk_bytes(self) -> int:
-        """Size of a chunk."""
-        return 4 * math.prod(self.chunk) * (3 if self.source.found.joined else 1)
+    @cached_property
+    def variables(self) -> dict[str, dict[str, Any]]:
+        """Names of the arrays that hold velocity and its error, and their attributes."""
+        dataset = self.source.dataset
+        found = {str(name): _plain(plain_attributes(dataset[name])) for name in self.source.found.names}
+        return {**found, ERROR: error_attributes(next(iter(found.values())))} if self.error else found
 
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Names of the arrays that hold velocity."""
-        return tuple(map(str, self.source.found.names))
+    def components(self, name: str) -> list[int]:
+        """Length of the component dim of an array, if it has one."""
+        return [3] if self.source.found.joined and name != ERROR else []
+
+    def chunk_bytes(self, key: str) -> int:
+        """Size of the chunk of a key."""
+        return 4 * math.prod((*self.components(key.partition("/")[0]), *self.chunk))
 
     @cached_property
     def documents(self) -> dict[str, bytes]:
-        """Every object but the chunks of velocity, by key: documents, consolidated too, and coordinates."""
+        """Every object but the computed chunks, by key: documents, consolidated too, and coordinates."""
         found, dataset, factor = self.source.found, self.source.dataset, self.card.factor
         first = self.card.frames // 2
         rest = on_fine_grid(
@@ -121,16 +130,17 @@ class View:
         objects = write_group(rest.assign_attrs(self._attributes()), 3)
         root = zarr.create_group(store=(store := MemoryStore()))
         timed = found.levels is not None
-        for name in self.variables:
+        for name, attributes in self.variables.items():
+            components = self.components(name)
             root.create_array(
                 name,
-                shape=(*([self.levels] if timed else []), *([3] if found.joined else []), *self._fine_cells),
-                chunks=(*([1] if timed else []), *([3] if found.joined else []), *self.chunk),
+                shape=(*([self.levels] if timed else []), *components, *self._fine_cells),
+                chunks=(*([1] if timed else []), *components, *self.chunk),
                 dtype="float32",
                 fill_value=np.nan,
                 compressors=None,
-                dimension_names=(*([TIME] if timed else []), *([COMPONENT] if found.joined else []), *AXES),
-                attributes=_plain(plain_attributes(dataset[name])),
+                dimension_names=(*([TIME] if timed else []), *([COMPONENT] if components else []), *AXES),
+                attributes=attributes,
             )
         velocity = {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001 its content
         objects = {**velocity, **objects}
@@ -159,7 +169,7 @@ class View:
     def index(self, key: str) -> BlockIndex | None:
         """Where the chunk of a key is; None if there is no such chunk."""
         name, *rest = key.split("/")
-        timed, joined = self.source.found.levels is not None, self.source.found.joined
+        timed, joined = self.source.found.levels is not None, bool(self.components(name))
         if name not in self.variables or len(rest) != 4 + timed + joined or rest[0] != "c":
             return None
         if not all(INDEX.fullmatch(number) for number in rest[1:]):
@@ -174,19 +184,16 @@ class View:
 
     def keys(self, index: BlockIndex) -> list[str]:
         """The chunks that one block is, one for each variable."""
-        numbers = [
-            *([index.level] if self.source.found.levels is not None else []),
-            *([0] if self.source.found.joined else []),
-            *index.block,
-        ]
-        return ["/".join([name, "c", *map(str, numbers)]) for name in self.variables]
+        level = [index.level] if self.source.found.levels is not None else []
+        places = {name: [*level, *(0 for _ in self.components(name)), *index.block] for name in self.variables}
+        return ["/".join([name, "c", *map(str, numbers)]) for name, numbers in places.items()]
 
     def chunks(self, index: BlockIndex, fine: NDArray[np.float32]) -> dict[str, bytes]:
-        """The chunks of a block's velocity, (3, z, y, x), by their keys; full ones, as Zarr wants them."""
-        full = np.full((3, *self.chunk), np.nan, "<f4")
+        """The chunks of a block, (3 or 4, z, y, x), by their keys; full ones, as Zarr wants them."""
+        full = np.full((len(fine), *self.chunk), np.nan, "<f4")
         full[:, *(slice(n) for n in fine.shape[1:])] = fine
         order = self.source.found.order
-        parts = full if order is None else [full[labelled(order)]]
+        parts = full if order is None else [full[labelled(order)], *full[3:]]
         return {key: part.tobytes() for key, part in zip(self.keys(index), parts, strict=True)}
 
 
@@ -202,8 +209,10 @@ class ViewOptions(NamedTuple):
         boundary: what lies beyond the ends of each axis (z, y, x).
         naming: names of its variables and dims.
         factor: how much finer than a coarse volume it may be.
+        error: whether the expected error is wanted beside the velocity.
     """
 
     boundary: Boundaries | None = None
     naming: Naming = UNCHANGED
     factor: int = 1
+    error: bool = False

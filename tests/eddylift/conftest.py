@@ -38,6 +38,15 @@ REPORT = {
     "levels": 1,
     "metrics": {"mae": 0.5, "skewness": [-0.4, -0.5, -0.6], "spectrum_error_low": None},
     "trilinear": {"mae": 1.0, "skewness": [0.0, 0.0, 0.0], "spectrum_error_low": None},
+    "expected_mae": None,
+}
+CHECK = {
+    "model": "equivariant-general-x4",
+    "boundary": ["periodic", "periodic", "periodic"],
+    "levels": 1,
+    "expected_mae": 0.1,
+    "correction": 0.4,
+    "expected_mae_over_correction": 0.25,
 }
 REPRODUCTION = {
     "model": "trilinear-x4",
@@ -63,6 +72,7 @@ JOB = {
     "boundary": None,
     "names": {},
     "reference": "true",
+    "error": False,
     "state": "done",
     "detail": None,
     "created": 0.0,
@@ -83,6 +93,7 @@ DOCUMENTS: dict[tuple[str, str], object] = {
     ("GET", "/v1/models/relaxed-isotropic-x4"): CARDS[1],
     ("POST", "/v1/models/trilinear-x4/validate"): REPRODUCTION,
     ("POST", "/v1/validate"): REPORT,
+    ("POST", "/v1/check"): CHECK,
 }
 Step = httpx2.Response | Exception
 

@@ -18,6 +18,7 @@ def test_public_names() -> None:
         "Boundary",
         "BusyError",
         "Card",
+        "Check",
         "Client",
         "EddyliftError",
         "EddyliftWarning",

@@ -17,6 +17,7 @@ from models.metrics.report import report
 from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
+from models.uncertainty import ErrorHead
 from service import create_app
 from service.settings import Settings
 from tests.service.wire import noise
@@ -32,21 +33,29 @@ Serve = Callable[..., TestClient]
 
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    """Two small networks, one of them for three frames, and a held-out sample that one card was measured on."""
+    """Small networks: of factors 4 and 2, measured on samples; for three frames; and one that predicts its error."""
     torch.manual_seed(3)
     made = Catalogue(tmp_path_factory.mktemp("weights"))
+    measure(made, SuperResolution(Network(Architecture("relaxed", "O", 1, 1))))
+    three = SuperResolution(Network(Architecture("conv", "C1", 2, 1, frames=3)))
+    made.save(three, describe(three, flow="isotropic"))
+    measure(made, SuperResolution(Network(Architecture("relaxed", "O", 1, 1, factor=2))))
+    network = Network(Architecture("equivariant", "O", 1, 1))
+    general = SuperResolution(network, error_head=ErrorHead(network.architecture, network.halo))
+    made.save(general, describe(general, flow="general", uncertainty={"quantiles": {"0.5": 0.8, "0.9": 2.0}}))
+    return made
+
+
+def measure(catalogue: Catalogue, model: SuperResolution) -> None:
+    """Store a model, a held-out sample of its factor, and on its card the error on that."""
     fine = torch.from_numpy(noise(3, 32, 32, 32, seed=9))
-    sample = HeldOut(coarsen(fine).numpy()[None], fine.numpy())
-    made.write_held_out("isotropic", sample)
-    model = SuperResolution(Network(Architecture("relaxed", "O", 1, 1)))
+    sample = HeldOut(coarsen(fine, model.factor).numpy()[None], fine.numpy())
+    catalogue.write_held_out("isotropic", sample)
     measured = report(
         torch.from_numpy(upscale(model.frozen(), sample.coarse, PERIODIC)), fine, torch.from_numpy(sample.coarse[0])
     )
-    card = made.save(model, describe(model, flow="isotropic"))
-    made.write(dataclasses.replace(card, sample={"mae_over_rms": measured["mae_over_rms"]}))
-    three = SuperResolution(Network(Architecture("conv", "C1", 2, 1, frames=3)))
-    made.save(three, describe(three, flow="isotropic"))
-    return made
+    card = catalogue.save(model, describe(model, flow="isotropic"))
+    catalogue.write(dataclasses.replace(card, sample={"mae_over_rms": measured["mae_over_rms"]}))
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from models.catalogue import Catalogue
 
-LEARNED, THREE = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames"
+LEARNED, THREE, HALF = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames", "relaxed-isotropic-x2"
+DEFAULT = "equivariant-general-x4"
+"""It alone predicts its error."""
 ORDER = {"source": "box", "target": "fine", "model": LEARNED}
 
 

@@ -13,6 +13,7 @@ from eddylift import (
     AsyncClient,
     Boundary,
     Card,
+    Check,
     Client,
     EddyliftError,
     FieldError,
@@ -47,6 +48,8 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.submit("box", "fine", model="trilinear-x4"), Job)
         assert_type(client.job("some").wait(progress=show), JobStatus)
         assert_type(client.validate(dataset, field, model="trilinear-x4", boundary="periodic"), Report)
+        assert_type(client.upscale(field, error=True), xr.DataArray)
+        assert_type(client.check(field), Check)
         assert_type(client.self_validate("trilinear-x4"), Reproduction)
         assert_type(client.symmetry("trilinear-x4"), Symmetry)
         assert_type(client.self_validate("trilinear-x4").reproduced, bool)

@@ -87,6 +87,9 @@ async def post_jobs(
     compared with it block by block, as `POST /v1/validate` does it for volumes that fit into memory; the job's `report`
     has the metrics, and without a `target` nothing else is kept.
     """
+    if spec.model is None:
+        name = await services.threads.run(lambda: services.engine.registry.default_name)
+        spec = spec.model_copy(update={"model": name})
     # Keys of one client are none of another.
     job = await services.jobs.submit(spec, f"{token.name} {key}" if key else None)
     return _describe(services, job)

@@ -56,7 +56,7 @@ async def post_model_validate(request: Request, services: ServicesDep, name: str
     card = await services.threads.run(lambda: services.engine.registry.card(name))
 
     def find() -> HeldOut | None:
-        return services.engine.registry.catalogue.held_out(card.flow, card.frames)
+        return services.engine.registry.catalogue.held_out(card.flow, card.frames, card.factor)
 
     sample = await services.threads.run(find)
     if sample is None:

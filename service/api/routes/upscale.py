@@ -12,9 +12,10 @@ from fastapi.responses import StreamingResponse
 from models.blocks import format_boundary
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import essence, receive_body, unless_gone
-from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
+from service.api.dependencies import BoundaryDep, ErrorQuery, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
 from service.api.responses import WARNING, add_warnings
+from service.engine.scores import mean_error
 from service.formats.boundaries import choose_boundary
 from service.formats.containers import MEDIA_TYPES, check_media_type
 from service.formats.endpoints import check_ends
@@ -27,11 +28,16 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 PIECE = 1 << 20
 BINARY: dict[str, Any] = {name: {"schema": {"type": "string", "format": "binary"}} for name in MEDIA_TYPES}
+EXPECTED_MAE = "X-Eddylift-Expected-MAE"
 HEADERS = {
     "Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."},
     "Eddylift-Weights-SHA256": {"schema": {"type": "string"}, "description": "Of its weights; trilinear has none."},
     "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "Boundaries in z, y, x order."},
     WARNING: {"schema": {"type": "string"}, "description": "What was done all the same although it seems doubtful."},
+    EXPECTED_MAE: {
+        "schema": {"type": "number"},
+        "description": "Mean of the expected absolute errors, in the units of the velocity, if they were asked for.",
+    },
     "Server-Timing": {
         "schema": {"type": "string"},
         "description": "Milliseconds spent on `receive`, `read`, `queue`, `compute` (on the device) and `write`.",
@@ -62,9 +68,15 @@ def pieces(parts: list[memoryview]) -> Iterator[memoryview]:
     },
 )
 async def post_upscale(
-    request: Request, services: ServicesDep, card: QueryCard, asked: BoundaryDep, naming: NamingDep
+    request: Request,
+    services: ServicesDep,
+    card: QueryCard,
+    asked: BoundaryDep,
+    naming: NamingDep,
+    *,
+    error: ErrorQuery = False,
 ) -> StreamingResponse:
-    """Answer a coarse velocity at four times the resolution, in the container and layout in which it came.
+    """Answer a coarse velocity on a grid that is finer by the model's factor, in the container and layout it came in.
 
     - `application/x-npy`: an array `(3, z, y, x)` of u, v, w; `(3, 3, z, y, x)`, time levels first, for a model of 3
       frames.
@@ -76,6 +88,9 @@ async def post_upscale(
     Values are float32, float64 or packed integers, computed and answered in float32; cells are centred and uniform.
     A periodic axis holds each plane of its period once. Header `X-Eddylift-Warning` tells of a boundary that is not the
     model's.
+
+    With `error=true` a dataset has one more variable `error`, over the dims of `u`, and an array is `(4, z, y, x)`: u,
+    v, w and the expected absolute error of each cell, the mean over the components.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 
@@ -92,7 +107,7 @@ async def post_upscale(
     check_ends(volume.repeated_ends, boundary)
     samples = volume.samples(card.frames)
     times.append(time.perf_counter())
-    answer = await unless_gone(request, services.engine.upscale(card, samples, boundary))
+    answer = await unless_gone(request, services.engine.upscale(card, samples, boundary, error=error))
     times.append(time.perf_counter())
     provenance = {
         "model": card.name,
@@ -103,11 +118,13 @@ async def post_upscale(
     parts = await services.body_threads.run(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
     times.append(time.perf_counter())
     receiving, reading, _, writing = (1e3 * (after - before) for before, after in pairwise(times))
+    expected_mae = mean_error(answer.fine)
     headers = {
         "Content-Length": str(sum(map(len, parts))),
         "Eddylift-Model": card.name,
         "Eddylift-Boundary": provenance["boundary"],
         **({"Eddylift-Weights-SHA256": card.sha256} if card.sha256 else {}),
+        **({} if expected_mae is None else {EXPECTED_MAE: f"{expected_mae:.6g}"}),
         "Server-Timing": (
             f"receive;dur={receiving:.1f}, read;dur={reading:.1f}, queue;dur={1e3 * answer.queue_seconds:.1f}, "
             f"compute;dur={1e3 * answer.compute_seconds:.1f}, write;dur={writing:.1f}"

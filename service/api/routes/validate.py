@@ -48,10 +48,10 @@ FORM: dict[str, Any] = {
 async def post_validate(
     request: Request, services: ServicesDep, card: QueryCard, asked: BoundaryDep, naming: NamingDep
 ) -> Report:
-    """Super-resolve a coarse volume and compare with a reference four times as fine.
+    """Super-resolve a coarse volume and compare with a reference that is finer by the model's factor.
 
     Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`; without `coarse`, the reference
-    is made coarse here, by the mean over blocks of 4 x 4 x 4 cells. Metrics are those of the model and, beside them, of
+    is made coarse here, by the mean over blocks of factor^3 cells. Metrics are those of the model and, beside them, of
     trilinear interpolation; several levels count as samples, and give means over them. Lengths are taken from the
     coordinates, if there are any: otherwise cells are taken to be cubes, and the longest edge to be 2 pi.
 
@@ -84,6 +84,7 @@ async def post_validate(
         warnings=list(warnings),
         metrics=scores.model,
         trilinear=scores.trilinear,
+        expected_mae=scores.expected_mae,
     )
 
 

@@ -75,6 +75,7 @@ WANTED = {
     "HEAD /docs": None,
     "GET /metrics": "admin",
     "POST /v1/upscale": "read",
+    "POST /v1/check": "read",
     "POST /v1/validate": "read",
     "POST /v1/models/{name}/validate": "read",
 }

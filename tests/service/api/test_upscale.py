@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from models.blocks import parse_boundary
+from models.operators import coarsen
 from models.superresolution import upscale
 from tests.service.wire import (
     NETCDF,
@@ -215,6 +217,15 @@ def test_a_dataset_comes_back_finer(client: TestClient, send: Callable[..., xr.D
     earlier, line = fine.attrs["history"].splitlines()
     assert earlier == "made by a test"
     assert "eddylift: model trilinear-x4" in line
+
+
+def test_a_model_says_how_much_finer(send: Callable[..., xr.Dataset]) -> None:
+    coarse = noise(3, 4, 5, 6)
+    fine = send(dataset(coarse), model="relaxed-isotropic-x2")
+    assert fine.u.shape == (8, 10, 12)
+    np.testing.assert_allclose(fine.y, np.add.outer(dataset(coarse).y.values, [-0.125, 0.125]).ravel())
+    np.testing.assert_allclose(coarsen(torch.from_numpy(fine.w.values), 2), coarse[2], rtol=1e-4, atol=1e-5)
+    assert fine.attrs["eddylift_factor"] == "2"
 
 
 def test_times_are_volumes_of_their_own(client: TestClient, send: Callable[..., xr.Dataset]) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from models.layers import Axes
     from models.metrics.compare import Value
 
-LEARNED = "relaxed-isotropic-x4"
+LEARNED, HALF = "relaxed-isotropic-x4", "relaxed-isotropic-x2"
 THREE = "conv-isotropic-x4-3frames"
 Part = tuple[bytes, str]
 
@@ -42,8 +42,8 @@ def post(client: TestClient, query: dict[str, str] | None = None, **volumes: Par
     return client.post("/v1/validate", params={"model": LEARNED, **(query or {})}, files=files)
 
 
-def means(fine: NDArray[np.float32]) -> NDArray[np.float32]:
-    coarse: NDArray[np.float32] = coarsen(torch.from_numpy(fine)).numpy()
+def means(fine: NDArray[np.float32], factor: int = 4) -> NDArray[np.float32]:
+    coarse: NDArray[np.float32] = coarsen(torch.from_numpy(fine), factor).numpy()
     return coarse
 
 
@@ -55,8 +55,9 @@ def measured(
     model: str = LEARNED,
 ) -> dict[str, Value]:
     """What the service must answer."""
-    coarse, walls = means(fine), parse_boundary(boundary)
-    answer, plain = (upscale(each, coarse, walls) for each in (catalogue.load(model), SuperResolution()))
+    network, walls = catalogue.load(model), parse_boundary(boundary)
+    coarse = means(fine, network.factor)
+    answer, plain = (upscale(each, coarse, walls) for each in (network, SuperResolution(factor=network.factor)))
     tensors = (torch.from_numpy(each) for each in (answer, fine, coarse))
     return report(*tensors, baseline=torch.from_numpy(plain), boundary=walls, length=length)
 
@@ -85,6 +86,24 @@ def test_a_reference_alone_is_made_coarse_here(client: TestClient, catalogue: Ca
     same(answer["trilinear"], measured(catalogue, FINE, boundary, model="trilinear-x4"))
     assert (answer["metrics"]["resolved_wavenumber"] is None) == ("wall" in boundary)
     assert (answer["metrics"]["mae_near_wall"] is None) == ("wall" not in boundary)
+
+
+def test_a_reference_is_finer_by_the_factor_of_the_model(client: TestClient, catalogue: Catalogue) -> None:
+    alone = post(client, {"model": HALF}, reference=(npy(FINE), NPY)).json()
+    same(alone["metrics"], measured(catalogue, FINE, model=HALF))
+    same(alone["trilinear"], measured(catalogue, FINE, model="trilinear-x2"))
+    pair = {"coarse": (npy(means(FINE, 2)), NPY), "reference": (npy(FINE), NPY)}
+    assert post(client, {"model": HALF}, **pair).json() == alone
+    refused = post(client, {"model": LEARNED}, **pair)
+    assert refused.status_code == 422
+    assert "4 times the coarse one" in refused.json()["detail"]
+    moved = dataset(FINE).assign_coords(y=dataset(FINE).y + 0.25)
+    pair = {
+        "coarse": (netcdf(dataset(FINE).coarsen(z=2, y=2, x=2).mean()), NETCDF),
+        "reference": (netcdf(moved), NETCDF),
+    }
+    refused = post(client, {"model": HALF}, **pair)
+    assert "cell centres at -0.25, +0.25 of the cells of coarse.y" in refused.json()["detail"]
 
 
 def test_a_coarse_volume_may_be_sent(client: TestClient) -> None:
@@ -216,17 +235,18 @@ def test_lengths_without_coordinates_are_of_cubic_cells() -> None:
 # Against the card
 
 
-def test_a_device_reproduces_a_card(client: TestClient, catalogue: Catalogue) -> None:
-    answer = client.post(f"/v1/models/{LEARNED}/validate").json()
-    assert answer["model"] == LEARNED
+@pytest.mark.parametrize(("model", "factor"), [(LEARNED, 4), (HALF, 2)])
+def test_a_device_reproduces_a_card(client: TestClient, catalogue: Catalogue, model: str, factor: int) -> None:
+    answer = client.post(f"/v1/models/{model}/validate").json()
+    assert answer["model"] == model
     assert answer["device"] == "cpu"
     assert answer["precision"] == "float32"
     assert answer["reproduced"] is True
     assert answer["mae_over_rms"] == pytest.approx(answer["card_mae_over_rms"], rel=1e-5)
     assert answer["metrics"]["mae_over_rms"] == answer["mae_over_rms"]
-    held_out = catalogue.held_out("isotropic")
+    held_out = catalogue.held_out("isotropic", factor=factor)
     assert held_out is not None
-    plain = measured(catalogue, held_out.fine, model="trilinear-x4")
+    plain = measured(catalogue, held_out.fine, model=f"trilinear-x{factor}")
     assert answer["trilinear_mae_over_rms"] == pytest.approx(plain["mae_over_rms"])
 
 
@@ -261,4 +281,5 @@ def test_cards_are_served_as_they_are(client: TestClient, catalogue: Catalogue) 
     for card in cards:
         assert card == client.get(f"/v1/models/{card['name']}").json()
         assert card == {**catalogue.card(card["name"]).to_dict(), "boundary": ["periodic"] * 3}
-    assert dataclasses.asdict(catalogue.card(LEARNED))["architecture"] == cards[-2]["architecture"]
+    learned = next(card for card in cards if card["name"] == LEARNED)
+    assert dataclasses.asdict(catalogue.card(LEARNED))["architecture"] == learned["architecture"]

@@ -378,12 +378,14 @@ class Watched(Device):
         model: SuperResolution,
         blocks: Sequence[NDArray[np.float32]],
         circular: Axes,
+        *,
+        error: bool = False,
     ) -> PendingResult:
         number = self.launched
         self.launched += 1
         self.events.append(f"launch {number}")
         self.when.get(number, lambda: None)()
-        land = super().launch(model, blocks, circular)
+        land = super().launch(model, blocks, circular, error=error)
 
         def tell() -> tuple[NDArray[np.float32], float]:
             self.events.append(f"land {number}")

@@ -13,7 +13,7 @@ import torch
 from models.operators import coarsen
 from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
-from tests.service.orders import LEARNED, ORDER, THREE, finish, order, wait_until_cancelled
+from tests.service.orders import HALF, LEARNED, ORDER, THREE, finish, order, wait_until_cancelled
 from tests.service.wire import dataset, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -40,18 +40,24 @@ def smooth(*cells: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,periodic"])
-@pytest.mark.parametrize("target", [None, "fine"])
+@pytest.mark.parametrize(("target", "model", "factor"), [(None, LEARNED, 4), ("fine", LEARNED, 4), (None, HALF, 2)])
 def test_a_job_compares_as_a_request_does(
-    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: str, target: str | None
+    client: TestClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    boundary: str,
+    target: str | None,
+    model: str,
+    factor: int,
 ) -> None:
     monkeypatch.setattr("service.jobs.compare.SLAB", 4000)
     true = smooth(20, 24, 28)
-    coarse = coarsen(torch.from_numpy(true)).numpy()
+    coarse = coarsen(torch.from_numpy(true), factor).numpy()
     send(client, "box", dataset(coarse).drop_vars(["z", "y", "x"]).assign_attrs(boundary=boundary))
     send(client, "true", dataset(true).drop_vars(["z", "y", "x"]))
-    done = finish(client, order(client, target=target, reference="true"))
+    done = finish(client, order(client, target=target, model=model, reference="true"))
     sent = {"coarse": ("coarse.npy", npy(coarse)), "reference": ("reference.npy", npy(true))}
-    asked = {"model": LEARNED, "boundary": boundary}
+    asked = {"model": model, "boundary": boundary}
     expected = client.post("/v1/validate", params=asked, files=sent).json()
     assert done["stage"] == "comparing"
     assert done["blocks_done"] == done["blocks"] > 2

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., TestClient]
 
-LEARNED, THREE = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames"
+LEARNED, THREE, HALF = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames", "relaxed-isotropic-x2"
 
 
 @pytest.fixture
@@ -71,20 +71,21 @@ def stacked(found: xr.Dataset) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
-@pytest.mark.parametrize("model", ["trilinear-x4", LEARNED])
+@pytest.mark.parametrize(("model", "factor"), [("trilinear-x4", 4), (LEARNED, 4), (HALF, 2)])
 def test_a_view_is_what_a_request_is_answered(
-    client: TestClient, catalogue: Catalogue, model: str, boundary: str
+    client: TestClient, catalogue: Catalogue, model: str, factor: int, boundary: str
 ) -> None:
     """With a size that the block does not divide: the same bits."""
     velocity = noise(3, 7, 8, 13)
     send(client, "box", dataset(velocity).assign_attrs(boundary=boundary, title="mine"))
     found = fetch(client, f"box/{model}")
-    assert found["u"].shape == (28, 32, 52)
+    assert found["u"].shape == (7 * factor, 8 * factor, 13 * factor)
     assert np.array_equal(stacked(found), wanted(catalogue, model, velocity, boundary))
     assert found["u"].attrs["units"] == "m s-1"
-    np.testing.assert_allclose(found["y"][:3], 2 + 0.5 * (np.arange(3) + 0.5) / 4)
+    np.testing.assert_allclose(found["y"][:3], 2 + 0.5 * (np.arange(3) + 0.5) / factor)
     assert found.attrs["title"] == "mine"
     assert found.attrs["eddylift_model"] == model
+    assert found.attrs["eddylift_factor"] == factor
     assert found.attrs["eddylift_boundary"] == ",".join(parse_boundary(boundary))
     other = fetch(client, f"box/{model};boundary=open")
     assert np.array_equal(stacked(other), wanted(catalogue, model, velocity, "open"))

@@ -1,0 +1,47 @@
+"""How good an answer is expected to be, where nobody knows the true one."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+
+from service.api.auth import REFUSALS, needs
+from service.api.bodies import essence, receive_body, unless_gone
+from service.api.dependencies import BoundaryDep, NamingDep, PredictingCard, ServicesDep, admit
+from service.api.errors import responses
+from service.api.routes.upscale import BINARY
+from service.api.schemas import Check
+from service.formats.boundaries import choose_boundary
+from service.formats.containers import check_media_type
+from service.formats.endpoints import check_ends
+from service.formats.volume import ReadOptions
+
+router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
+
+
+@router.post(
+    "/check",
+    summary="Tell the expected error of an answer",
+    dependencies=[Depends(admit)],
+    openapi_extra={"requestBody": {"required": True, "description": "The coarse volume.", "content": BINARY}},
+    responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
+)
+async def post_check(
+    request: Request, services: ServicesDep, card: PredictingCard, asked: BoundaryDep, naming: NamingDep
+) -> Check:
+    """Super-resolve a coarse volume, and tell the error that the model expects beside the correction that it makes.
+
+    The volume comes as to `/v1/upscale`; several levels give means over them. Where the error is as large as the
+    correction, the answer is not expected to be closer to the truth than it is to trilinear interpolation.
+
+    `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' 'http://localhost:8000/v1/check'`
+    """
+    check_media_type(essence(request.headers.get("content-type")))
+    body = await receive_body(request, services.settings)
+    _, _, volume = await services.body_threads.run(lambda: services.sandbox.read(body, ReadOptions(naming=naming)))
+    boundary, warnings = choose_boundary(asked, volume.boundary, card)
+    check_ends(volume.repeated_ends, boundary)
+    samples = volume.samples(card.frames)
+    expected = await unless_gone(request, services.engine.check(card, samples, boundary))
+    return Check(
+        model=card.name, boundary=list(boundary), levels=len(samples), warnings=list(warnings), **expected._asdict()
+    )
