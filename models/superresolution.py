@@ -103,8 +103,8 @@ class SuperResolution(nn.Module):
 
     def _computed(self, coarse: Tensor, circular: Axes, *, error: bool) -> Tensor:
         # Neither changes the answer but by round-off, which stays small whatever the boost and the amplitude.
-        shift = _typical(coarse)
-        unit = _power_of_two(coarse - shift)
+        shift = _typical(coarse.detach())
+        unit = _power_of_two(coarse.detach() - shift)
         x = (coarse - shift) / unit
         now = x[:, self.frames // 2]
         answer = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)

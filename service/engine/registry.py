@@ -103,7 +103,7 @@ class ModelRegistry:
                 self._cards[name] = self.catalogue.card(name)
             except UnknownModelError as error:
                 raise unknown_model(error.name, error.known) from error
-            except (OSError, ValueError, TypeError, KeyError) as error:  # whatever is in the file
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # whatever is in the file
                 self.failures[name] = f"its card cannot be read: {error}"
                 raise Problem("unloadable", f"{name} cannot be served: {self.failures[name]}") from error
         return self._cards[name]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Last part of the keys of a Zarr group, v2 or v3: documents, and chunks such as c/0/0/0, 0.0.0 or, of a scalar, c.
-MEMBER: Final = re.compile(r"zarr\.json|\.z(?:array|group|attrs|metadata)|c|(?:c\.)?\d+(?:\.\d+)*")
+# A key, between slashes; Zarr v2 has files that begin with a dot, and so has what desktops and file systems leave.
+MEMBER: Final = re.compile(r"\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 class ContentTag(NamedTuple):

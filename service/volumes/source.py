@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -84,7 +85,9 @@ class OpenVolume:
     def repeated_ends(self) -> tuple[bool, bool, bool]:
         """See [`repeated_ends`][service.formats.endpoints.repeated_ends]; of the time in the middle."""
         middle = self.levels // 2
-        ends = repeated_ends(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
+        ends = (False, False, False)
+        with suppress(Problem):  # values that cannot be velocities are refused with their block
+            ends = repeated_ends(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
         self.require_unchanged()
         return ends
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 
 from service.problems import Problem, invalid_field, storing
-from service.volumes.content_tag import ContentTag, members, tag_of
+from service.volumes.content_tag import MEMBER, ContentTag, members, tag_of
 from service.volumes.files import PART, exchange, is_stale, require_room
 from service.volumes.generations import Generations
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# Of a key, between slashes; Zarr v2 has files that begin with a dot.
-SEGMENT: Final = re.compile(r"\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 DEEPEST: Final = 10
 # Changes made without a service are looked for after this time, and in this share of all time.
 TAG_TTL_S: Final = 0.5
@@ -264,7 +262,7 @@ def checked_key(key: str) -> str:
         Problem: 422 if it does not.
     """
     segments = key.split("/")
-    if len(segments) > DEEPEST or not all(SEGMENT.fullmatch(segment) for segment in segments):
+    if len(segments) > DEEPEST or not all(MEMBER.fullmatch(segment) for segment in segments):
         expected = f"up to {DEEPEST} names of letters, digits, dots, hyphens and underscores, joined by slashes"
         raise invalid_field(field="key", value=key, expected=expected)
     return key

@@ -104,7 +104,7 @@ def gridded(coarse: NDArray[np.float32]) -> xr.Dataset:
 
 
 def expected(coarse: NDArray[np.float32], boundary: str = "periodic") -> NDArray[np.float32]:
-    return upscale(SuperResolution().eval(), coarse, parse_boundary(boundary))
+    return upscale(SuperResolution().eval(), coarse, parse_boundary(boundary), block=3)
 
 
 def test_models(client: Client) -> None:
@@ -267,7 +267,7 @@ def test_command_line(url: str, gridded: xr.Dataset, tmp_path: Path, monkeypatch
 
 def test_periodic_is_what_the_service_takes_for_granted(client: Client, coarse: NDArray[np.float32]) -> None:
     fine = client.upscale(coarse, model=TRILINEAR)
-    np.testing.assert_array_equal(fine, upscale(SuperResolution().eval(), coarse, PERIODIC))
+    np.testing.assert_array_equal(fine, upscale(SuperResolution().eval(), coarse, PERIODIC, block=3))
 
 
 def channel(cells: tuple[int, int, int] = (5, 6, 4)) -> xr.Dataset:
@@ -420,7 +420,7 @@ def test_a_view_of_824_gigabytes_opens_without_reading_any(client: Client, setti
         group.create_array(name, shape=(1024,) * 3, chunks=(128,) * 3, dtype="f4", dimension_names=("z", "y", "x"))
     reads: list[tuple[slice, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.volumes.source.OpenVolume.read", lambda _, __, *where: reads.append(where))
+        patch.setattr("service.volumes.source.OpenVolume.block", lambda _, __, *where: reads.append(where))
         view = client.open("huge", model=TRILINEAR)
     assert dict(view.sizes) == {"z": 4096, "y": 4096, "x": 4096}
     assert sum(view[name].size * 4 for name in "uvw") == 824_633_720_832

@@ -129,7 +129,7 @@ def test_the_interface_is_described(client: TestClient) -> None:
     upscale = document["paths"]["/v1/upscale"]["post"]
     assert set(upscale["requestBody"]["content"]) == {NPY, "application/netcdf", "application/zip"}
     assert set(upscale["responses"]["200"]["content"]) >= set(upscale["requestBody"]["content"])
-    assert {parameter["name"] for parameter in upscale["parameters"]} == {"model", "boundary"}
+    assert {parameter["name"] for parameter in upscale["parameters"]} == {"model", "boundary", "names", "drop", "error"}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"], path

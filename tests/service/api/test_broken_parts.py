@@ -73,7 +73,7 @@ def test_a_job_waits_while_no_more_files_can_be_opened(
         return begin(name)
 
     send(client, "box", dataset(noise(3, 4, 4, 4)))
-    monkeypatch.setattr(runner, "check", lambda _: None)
+    monkeypatch.setattr(runner, "check", lambda _: ())
     monkeypatch.setattr(runner._opener.storages, "find", find)
     finish(client, order(client))
     assert next(tries) > 3

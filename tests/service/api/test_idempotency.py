@@ -54,7 +54,7 @@ def test_the_same_order_is_the_same_job(client: TestClient) -> None:
 def test_a_job_that_runs_is_not_in_its_own_way(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = parts(client).jobs
     launched: list[Any] = []
-    monkeypatch.setattr(jobs, "_launch", launched.append)
+    monkeypatch.setattr(jobs, "_launch", lambda job, _: launched.append(job))
     # It stays in the queue, so that any other order for its target is refused.
     first = post(client)
     assert post(client).json()["id"] == first.json()["id"]

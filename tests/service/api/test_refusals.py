@@ -115,10 +115,6 @@ def test_no_name_leads_out_of_the_weights(client: TestClient, model: str) -> Non
     refused(client, post(client, npy(GOOD), model=model), 404, "model")
 
 
-def test_missing_model(client: TestClient) -> None:
-    refused(client, client.post("/v1/upscale", content=npy(GOOD), headers={"Content-Type": NPY}), 422, "model")
-
-
 @pytest.mark.parametrize(
     "boundary", ["", "none", "periodic,wall", "periodic,wall,open,open", "Periodic", "wall;open;wall"]
 )

@@ -148,7 +148,7 @@ def test_a_large_folder_is_not_listed_all_the_time(tmp_path: Path, monkeypatch: 
 def test_a_tag_is_of_the_group_alone(tmp_path: Path) -> None:
     dataset(OLD).to_zarr(tmp_path, consolidated=False)
     tag = content_tag.tag_of(tmp_path)
-    for junk in (".DS_Store", "u/c/0/._0", "u/.nfs000000001", "README.md", ".ipynb_checkpoints/zarr.json", "a note.txt",
+    for junk in (".DS_Store", "u/c/0/._0", "u/.nfs000000001", ".ipynb_checkpoints/zarr.json", "a note.txt",
                  "u/c/0/0/0.1f2e.partial", ".part-1"):  # fmt: skip
         (tmp_path / junk).parent.mkdir(exist_ok=True)
         (tmp_path / junk).write_bytes(b"Bud1")
