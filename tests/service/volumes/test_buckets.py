@@ -19,7 +19,7 @@ from service.settings import Settings
 from tests.service.conftest import parts
 from tests.service.orders import LEARNED, Gate, finish, look, wanted
 from tests.service.wire import dataset, files_of, noise, send
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,8 +54,8 @@ class Server:
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        httpx2.put(f"{self.address}/flows").raise_for_status()
-        httpx2.put(f"{self.address}/private").raise_for_status()
+        httpx2.put(f"{self.address}/flows", timeout=PATIENCE_S).raise_for_status()
+        httpx2.put(f"{self.address}/private", timeout=PATIENCE_S).raise_for_status()
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:  # noqa: ANN401 of WSGI
         if environ["REQUEST_METHOD"] == "PUT":
