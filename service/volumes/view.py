@@ -109,15 +109,17 @@ class View:
         """Names of the arrays that hold velocity."""
         return tuple(map(str, self.source.found.names))
 
-    @cached_property
+    @property
     def documents(self) -> dict[str, bytes]:
         """Every object but the chunks of velocity, by key: documents, consolidated too, and coordinates."""
+        self.source.rest  # noqa: B018 it is read before the lock is taken that a cached_property has in Python 3.11
+        return self._documents
+
+    @cached_property
+    def _documents(self) -> dict[str, bytes]:
         found, dataset, factor = self.source.found, self.source.dataset, self.card.factor
         first = self.card.frames // 2
-        rest = on_fine_grid(
-            dataset.drop_vars(list(found.names)).load(), found.coordinates, factor, slice(first, first + self.levels)
-        )
-        self.source.require_unchanged()
+        rest = on_fine_grid(self.source.rest, found.coordinates, factor, slice(first, first + self.levels))
         objects = write_group(rest.assign_attrs(self._attributes()), 3)
         root = zarr.create_group(store=(store := MemoryStore()))
         timed = found.levels is not None

@@ -72,7 +72,7 @@ async def _answer(
     request: Request, services: Services, volume: str, model: str, options: ViewOptions, key: str
 ) -> Response:
     """One object of a view of the volume as it is now; refused as "changed" if it does not stay so."""
-    view = await services.threads.run(
+    view = await services.view_threads.run(
         lambda: services.opener.view(volume, services.engine.registry.card(model), options)
     )
     response = await _object(request, services, view, key)
@@ -83,7 +83,7 @@ async def _answer(
 async def _object(request: Request, services: Services, view: View, key: str) -> Response:
     index = view.index(key)
     if index is None:
-        documents = await services.threads.run(lambda: view.documents)
+        documents = await services.view_threads.run(lambda: view.documents)
         if key not in documents:
             raise Problem("unknown-key", f"the view has no key {key}")
         content = documents[key]
