@@ -98,6 +98,7 @@ def build(settings: Settings) -> Services:
         lifecycle=lifecycle,
         metrics=metrics,
         threads=threads,
+        view_threads=view_threads,
         body_threads=body_threads,
         engine=engine,
         sandbox=Sandbox(settings),

@@ -37,6 +37,7 @@ class Services:
         lifecycle: whether it can compute.
         metrics: for Prometheus.
         threads: for what would hold up the event loop.
+        view_threads: for opening views.
         body_threads: for reading bodies and writing answers, which may take long.
         engine: computes.
         sandbox: reads bodies.
@@ -52,6 +53,7 @@ class Services:
     lifecycle: Lifecycle
     metrics: Metrics
     threads: Threads
+    view_threads: Threads
     body_threads: Threads
     engine: Engine
     sandbox: Sandbox

@@ -8,7 +8,7 @@ import math
 import sqlite3
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from service.jobs.progress import Progress
@@ -18,6 +18,8 @@ from service.volumes.files import PART, is_stale
 from service.volumes.storage import inside
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from service.jobs.lease import ReplicaLease
     from service.jobs.repository import Job, JobRepository
     from service.jobs.runner import JobRunner
@@ -212,8 +214,8 @@ class JobManager:
                 if len(self.repository.unfinished()) >= self._most:
                     detail = f"{self._most} jobs run or wait, as many as may"
                     raise busy(detail, 60)
-                self._claim(spec)
-                return self.repository.add(spec, self.lease.id, key), True, warnings
+                with self._claimed(spec):
+                    return self.repository.add(spec, self.lease.id, key), True, warnings
 
         self._lifecycle.require_staying()
         async with self._claiming:
@@ -240,10 +242,10 @@ class JobManager:
             with self.lease.exclusive():
                 if not self._can_resume(job):
                     return False
-                self._claim(job.spec)
-                self.repository.mark(job.id, "queued")
-                self.repository.take_up(job.id, self.lease.id, 0)
-                return True
+                with self._claimed(job.spec):
+                    self.repository.mark(job.id, "queued")
+                    self.repository.take_up(job.id, self.lease.id, 0)
+                    return True
 
         self._lifecycle.require_staying()
         async with self._claiming:
@@ -284,10 +286,17 @@ class JobManager:
         if now and not now.ended:
             self.repository.mark(name, "cancelled")
 
-    def _claim(self, spec: JobSpec) -> None:
-        """See that no job uses the target."""
-        if spec.target is not None and self.uses(spec.target.rstrip("/")):
+    @contextmanager
+    def _claimed(self, spec: JobSpec) -> Iterator[None]:
+        """Put a job in line while nobody changes its target, and no other job uses it."""
+        if spec.target is None:
+            yield
+            return
+        target = spec.target.rstrip("/")
+        if self.uses(target):
             raise Problem("taken", f"another job uses {spec.target}")
+        with self._storages.changing(target):
+            yield
 
     def _launch(self, job: Job, warnings: tuple[str, ...] = ()) -> None:
         progress = self._progress[job.id] = Progress(warnings=warnings)

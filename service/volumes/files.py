@@ -37,7 +37,7 @@ def require_room(folder: Path, spare: int, size: int = 0) -> None:
 
 
 def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
-    """Write a file, whole or not at all.
+    """Write a file, whole or not at all; the packages that do so (atomicwrites) are no longer kept.
 
     Args:
         path: of the file.

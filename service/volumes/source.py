@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -51,6 +50,9 @@ class OpenVolume:
     dataset: xr.Dataset
     found: DatasetVelocity
     settings: Settings
+    # Read when first needed. In Python 3.11 a cached_property locks those of all volumes while it reads one.
+    _ends: tuple[bool, bool, bool] | None = None
+    _rest: xr.Dataset | None = None
 
     @property
     def name(self) -> str:
@@ -81,15 +83,26 @@ class OpenVolume:
         """
         return read_boundary(self.dataset.attrs.get("boundary"))
 
-    @cached_property
+    @property
     def repeated_ends(self) -> tuple[bool, bool, bool]:
         """See [`repeated_ends`][service.formats.endpoints.repeated_ends]; of the time in the middle."""
-        middle = self.levels // 2
-        ends = (False, False, False)
-        with suppress(Problem):  # values that cannot be velocities are refused with their block
-            ends = repeated_ends(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
-        self.require_unchanged()
-        return ends
+        if self._ends is None:
+            middle = self.levels // 2
+            ends = (False, False, False)
+            with suppress(Problem):  # values that cannot be velocities are refused with their block
+                ends = repeated_ends(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
+            self.require_unchanged()
+            self._ends = ends
+        return self._ends
+
+    @property
+    def rest(self) -> xr.Dataset:
+        """All that is not velocity, read."""
+        if self._rest is None:
+            rest = self.dataset.drop_vars(list(self.found.names)).load()
+            self.require_unchanged()
+            self._rest = rest
+        return self._rest
 
     def read(self, levels: range, z: slice, y: slice, x: slice) -> NDArray[np.float32]:
         """Velocity (level, 3, z, y, x) in a range of cells.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from cachetools import LRUCache
@@ -16,6 +17,7 @@ from service.volumes.storage import inside
 from service.volumes.uploads import UploadStore, checked_name
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from service.settings import Settings
@@ -66,6 +68,10 @@ class Storages:
                 store = S3Store(address[1], prefix=address[2].lstrip("/"), **s3_options(self.settings))
                 self._buckets[name] = S3Storage(name, store, self.settings.s3_fresh_s)
             return self._buckets[name]
+
+    def changing(self, name: str) -> AbstractContextManager[object]:
+        """Keep others from changing a stored volume; what lies in a bucket is nobody's to keep."""
+        return nullcontext() if "://" in name else self.volumes.changing(name)
 
     def scratch(self, name: str) -> LocalStorage:
         """A folder for what is dropped at the end."""

@@ -118,15 +118,17 @@ class View:
         """Size of the chunk of a key."""
         return 4 * math.prod((*self.components(key.partition("/")[0]), *self.chunk))
 
-    @cached_property
+    @property
     def documents(self) -> dict[str, bytes]:
         """Every object but the computed chunks, by key: documents, consolidated too, and coordinates."""
-        found, dataset, factor = self.source.found, self.source.dataset, self.card.factor
+        self.source.rest  # noqa: B018 it is read before the lock is taken that a cached_property has in Python 3.11
+        return self._documents
+
+    @cached_property
+    def _documents(self) -> dict[str, bytes]:
+        found, factor = self.source.found, self.card.factor
         first = self.card.frames // 2
-        rest = on_fine_grid(
-            dataset.drop_vars(list(found.names)).load(), found.coordinates, factor, slice(first, first + self.levels)
-        )
-        self.source.require_unchanged()
+        rest = on_fine_grid(self.source.rest, found.coordinates, factor, slice(first, first + self.levels))
         objects = write_group(rest.assign_attrs(self._attributes()), 3)
         root = zarr.create_group(store=(store := MemoryStore()))
         timed = found.levels is not None

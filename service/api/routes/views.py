@@ -79,7 +79,7 @@ async def _answer(
     request: Request, services: Services, volume: str, model: str | None, options: ViewOptions, key: str
 ) -> Response:
     """One object of a view of the volume as it is now; refused as "changed" if it does not stay so."""
-    view = await services.threads.run(
+    view = await services.view_threads.run(
         lambda: services.opener.view(volume, services.engine.registry.find(model, error=options.error), options)
     )
     response = await _object(request, services, view, key)
@@ -90,7 +90,7 @@ async def _answer(
 async def _object(request: Request, services: Services, view: View, key: str) -> Response:
     index = view.index(key)
     if index is None:
-        documents = await services.threads.run(lambda: view.documents)
+        documents = await services.view_threads.run(lambda: view.documents)
         if key not in documents:
             raise Problem("unknown-key", f"the view has no key {key}")
         content = documents[key]

@@ -12,7 +12,7 @@ from service.runtime import file_lock
 from service.runtime.file_lock import locked
 from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
-from tests.service.orders import LEARNED, finish, order
+from tests.service.orders import LEARNED, ORDER, finish, order
 from tests.service.wire import dataset, noise, post, send
 
 if TYPE_CHECKING:
@@ -77,15 +77,16 @@ def test_bodies_that_take_long_hold_up_bodies(
         stuck.open.set()
 
 
+@pytest.mark.parametrize("method", ["read", "block"])  # opening reads too
 def test_a_view_that_takes_long_holds_up_views(
-    client: TestClient, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, stuck: Stuck, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    block = OpenVolume.block
+    read = getattr(OpenVolume, method)
 
     def slow(self: OpenVolume, *rest: Any) -> Any:  # noqa: ANN401 as it is
-        return block(self, *rest) if stuck.entered.is_set() else stuck()
+        return read(self, *rest) if stuck.entered.is_set() else stuck()
 
-    monkeypatch.setattr(OpenVolume, "block", slow)
+    monkeypatch.setattr(OpenVolume, method, slow)
     with ThreadPoolExecutor(1) as threads:
         view = threads.submit(client.get, f"/v1/views/slow/{LEARNED}/u/c/0/0/0")
         assert stuck.entered.wait(120)
@@ -116,3 +117,12 @@ def test_who_holds_one_volume_holds_up_that_volume(
         assert client.delete("/v1/volumes/slow").status_code == 503
         answers(client)
     assert client.get(f"/v1/views/slow/{LEARNED}/zarr.json").is_success
+
+
+def test_a_job_waits_for_who_is_writing_into_its_target(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_lock, "PATIENCE_S", 0.2)
+    with locked(tmp_path / "data" / "volumes" / ".generations" / "fine"):
+        assert client.post("/v1/jobs", json=ORDER).status_code == 503
+    finish(client, order(client))
