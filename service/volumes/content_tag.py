@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A key, between slashes; Zarr v2 has files that begin with a dot, and so has what desktops and file systems leave.
-MEMBER: Final = re.compile(r"\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+# A key, between slashes. Zarr v2 has files that begin with a dot, and so has what desktops and file systems leave;
+# what ends with .partial is being written.
+MEMBER: Final = re.compile(r"(?!.*\.partial$)(?:\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99})")
 
 
 class ContentTag(NamedTuple):
