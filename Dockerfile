@@ -4,17 +4,21 @@ FROM python:3.11-slim AS requirements
 WORKDIR /build
 COPY pyproject.toml .
 # As a file of their own, so that the next stage is built again when they change, not when anything else does.
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['server'], sep='\n')" > requirements.txt
+RUN python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; print(*extras['server'], *extras['telemetry'], sep='\n')" > requirements.txt
 
 FROM python:3.11-slim AS environment
 # For a smaller image without CUDA, give the index that holds torch's CPU builds.
 ARG PIP_EXTRA_INDEX_URL=""
 RUN python -m venv /opt/venv
 COPY --from=requirements /build/requirements.txt /build/
-RUN --mount=type=cache,target=/root/.cache/pip /opt/venv/bin/pip install -r /build/requirements.txt
+# PyTorch's own tests and C++ headers serve nobody here.
+RUN --mount=type=cache,target=/root/.cache/pip /opt/venv/bin/pip install -r /build/requirements.txt \
+    && rm -rf /opt/venv/lib/python3.11/site-packages/torch/test /opt/venv/lib/python3.11/site-packages/torch/include
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --user-group --no-create-home eddylift \
+# Numbers that stay, so that a folder of the host can be given to them.
+RUN groupadd --system --gid 10001 eddylift \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home eddylift \
     && install --directory --owner eddylift --group eddylift /data
 ENV PATH="/opt/venv/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
@@ -23,12 +27,12 @@ ENV PATH="/opt/venv/bin:$PATH" \
     EDDYLIFT_DATA=/data
 WORKDIR /app
 COPY --from=environment /opt/venv /opt/venv
-# What changes least comes first.
-COPY LICENSE ./
-COPY weights weights
-COPY models models
-COPY service service
-USER 10001
+# What changes least comes first. Everyone may read it, whatever the umask of the clone was.
+COPY --chmod=755 LICENSE ./
+COPY --chmod=755 weights weights
+COPY --chmod=755 models models
+COPY --chmod=755 service service
+USER 10001:10001
 EXPOSE 8000
 # Not urllib, which asks the proxy of $http_proxy.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=2m --retries=3 \

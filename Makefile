@@ -40,11 +40,12 @@ serve: install  ## start the service (HOST=, PORT=)
 train: install  ## train a model (ARGS=, see `python -m training train --help`)
 	$(BIN)/python -m training train $(ARGS)
 
-lint: install  ## check style, types and the Dockerfile
+lint: install  ## check style, types, the Dockerfile and the Compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(ROOMS)
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 format: install  ## put the code into its style
 	$(BIN)/ruff check --fix .

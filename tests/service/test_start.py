@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-import yaml
 
 from service.__main__ import main
-from service.settings import CHECKOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,11 +57,3 @@ def test_a_data_folder_that_cannot_be_written_is_found_at_the_start(
     assert re.fullmatch(
         r"error: EDDYLIFT_DATA is \S+/data, .* cannot be written: Not a directory\n", capsys.readouterr().err
     )
-
-
-def test_one_healthcheck_that_minds_no_proxy() -> None:
-    image = (CHECKOUT / "Dockerfile").read_text()
-    assert "http.client" in image.split("HEALTHCHECK")[1]
-    services = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
-    assert "healthcheck" not in services["eddylift"]
-    assert "healthcheck" not in services["eddylift-cpu"]

@@ -1,0 +1,89 @@
+"""What the image holds starts, is healthy, answers and ends: the Dockerfile, .dockerignore and Compose file hold."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import httpx2
+import numpy as np
+import pytest
+import yaml
+
+from service.settings import CHECKOUT
+from tests.image.replay import Image
+from tests.service.servers import free_port
+from tests.service.wire import NPY, from_npy
+from tests.waiting import PATIENCE_S, wait_until
+
+COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
+COARSE = CHECKOUT / "weights" / "held-out" / "isotropic-x4" / "coarse.npy"
+FINE = COARSE.with_name("fine.npy")
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory, port: int) -> Image:
+    return Image(CHECKOUT, tmp_path_factory.mktemp("image"), port)
+
+
+def test_it_holds_what_serves_and_no_more(image: Image) -> None:
+    assert {path.name for path in image.app.iterdir()} == {"LICENSE", "models", "service", "weights"}
+    names = {path.name for path in image.app.rglob("*")}
+    assert not [name for name in names if name.endswith((".png", ".md", ".pyc"))]
+    assert all(path.stat().st_mode & 0o005 for path in image.app.rglob("*"))  # whatever the umask of the clone
+
+
+def test_it_starts_is_healthy_answers_and_ends(image: Image, port: int) -> None:
+    # A proxy that is not there, which the healthcheck must not ask.
+    environment = {**image.environment, "EDDYLIFT_TOKENS": "off", "http_proxy": "http://127.0.0.1:9"}
+
+    def is_healthy() -> bool:
+        check = subprocess.run(image.healthcheck, env=environment, stderr=subprocess.DEVNULL, check=False)  # noqa: S603
+        return check.returncode == 0
+
+    assert not is_healthy()
+    with subprocess.Popen(image.service, cwd=image.app, env=environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603
+        try:
+            wait_until(lambda: process.poll() is not None or is_healthy())
+            answer = httpx2.post(
+                f"http://127.0.0.1:{port}/v1/upscale?boundary=periodic",
+                content=COARSE.read_bytes(),
+                headers={"Content-Type": NPY},
+                timeout=PATIENCE_S,
+            ).raise_for_status()
+            fine, true = from_npy(answer.content), np.load(FINE)
+            assert np.abs(fine - true).mean() < 0.1 * true.std()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_S) == 0
+        finally:
+            process.kill()
+
+
+def test_an_image_is_built_by_one_service_alone() -> None:
+    built = [service["image"] for service in COMPOSE.values() if "build" in service]
+    assert len(built) == len(set(built))
+    for service in COMPOSE.values():
+        if service["image"] in built and "build" not in service:
+            assert service["pull_policy"] == "never"
+
+
+def test_the_healthcheck_stands_in_the_image_alone() -> None:
+    for name in ("eddylift", "eddylift-cpu"):
+        assert "healthcheck" not in COMPOSE[name]
+
+
+def test_a_worker_has_the_settings_of_the_service() -> None:
+    service, worker = COMPOSE["eddylift"], COMPOSE["worker"]
+    assert (worker["env_file"], worker["environment"]) == (service["env_file"], service["environment"])
+    assert not service["env_file"][0]["required"]
+
+
+def test_nothing_is_published_to_others_unless_it_is_told_to() -> None:
+    for service in COMPOSE.values():
+        for published in service.get("ports", []):
+            assert published.startswith(("127.0.0.1:", "${SCHEDULER_HOST:-127.0.0.1}:"))
