@@ -34,6 +34,7 @@ from eddylift._types import (
     StoredVolume,
     Symmetry,
 )
+from eddylift._writing import save_volume
 
 __all__ = [
     "METRICS",
@@ -69,4 +70,5 @@ __all__ = [
     "UnexpectedAnswerError",
     "UnreachableError",
     "open_volume",
+    "save_volume",
 ]

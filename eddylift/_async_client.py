@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import httpx2
 import stamina
@@ -15,20 +15,32 @@ from eddylift._codecs import PIECE
 from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
-from eddylift._progress import aupload, ignore
+from eddylift._progress import aupload, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
-    from eddylift._types import Boundary, Card, Check, Health, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import (
+        Boundary,
+        Card,
+        Check,
+        Health,
+        Report,
+        Reproduction,
+        StoredVolume,
+        Symmetry,
+        UpscaleOptions,
+    )
 
 T = TypeVar("T")
 
@@ -78,9 +90,17 @@ class AsyncClient:
         """See `Client.symmetry`."""
         return await self._send(_calls.symmetry(model))
 
+    @overload
+    async def upscale(self, coarse: Volume, **options: Unpack[UpscaleOptions]) -> Volume: ...
+
+    @overload
+    async def upscale(
+        self, coarse: str | Path, **options: Unpack[UpscaleOptions]
+    ) -> NDArray[np.float32] | xr.Dataset: ...
+
     async def upscale(
         self,
-        coarse: Volume,
+        coarse: AnyVolume | str | Path,
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
@@ -88,52 +108,52 @@ class AsyncClient:
         drop: Sequence[str] | None = None,
         resample: str | None = None,
         error: bool = False,
-        progress: ProgressCallback | None = None,
-    ) -> Volume:
+        progress: ProgressCallback | bool | None = None,
+    ) -> AnyVolume:
         """See `Client.upscale`."""
         preparation = Preparation(names, drop, resample)
         make = partial(_calls.upscale, coarse, model=model, boundary=boundary, error=error, preparation=preparation)
         call = await to_thread.run_sync(make)
-        return await self._send(call, progress)
+        return await self._send(call, progress=progress)
 
     async def check(
         self,
-        coarse: AnyVolume,
+        coarse: AnyVolume | str | Path,
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
     ) -> Check:
         """See `Client.check`."""
         preparation = Preparation(names, drop, resample)
         make = partial(_calls.check, coarse, model=model, boundary=boundary, preparation=preparation)
         call = await to_thread.run_sync(make)
-        return await self._send(call, progress)
+        return await self._send(call, progress=progress)
 
     async def validate(
         self,
-        coarse: AnyVolume | None,
-        reference: AnyVolume,
+        coarse: AnyVolume | str | Path | None,
+        reference: AnyVolume | str | Path,
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
     ) -> Report:
         """See `Client.validate`."""
         preparation = Preparation(names, drop, resample)
         make = partial(_calls.validate, coarse, reference, model=model, boundary=boundary, preparation=preparation)
         call = await to_thread.run_sync(make)
-        return await self._send(call, progress)
+        return await self._send(call, progress=progress)
 
-    async def self_validate(self, model: str) -> Reproduction:
+    async def self_validate(self, model: str, *, progress: ProgressCallback | bool | None = None) -> Reproduction:
         """See `Client.self_validate`."""
-        return await self._send(_calls.self_validate(model))
+        return await self._send(_calls.self_validate(model), progress=progress)
 
     async def volumes(self) -> list[StoredVolume]:
         """See `Client.volumes`."""
@@ -141,25 +161,26 @@ class AsyncClient:
 
     async def upload(
         self,
-        volume: xr.Dataset | str | Path,
+        volume: AnyVolume | str | Path,
         name: str,
         *,
         replace: bool = False,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
     ) -> StoredVolume:
         """See `Client.upload`."""
         async with AsyncExitStack() as kept:
             manager = _transfer.group(volume, Preparation(names, drop, resample))
             objects = await to_thread.run_sync(manager.__enter__)
             kept.push(manager.__exit__)
+            report = kept.enter_context(told(progress))
             if not replace:
                 await self._check_free(name)
             draft = _transfer.draft_name(name)
             try:
-                for each in _transfer.reported(objects, progress or ignore):
+                for each in _transfer.reported(objects, report):
                     content = await to_thread.run_sync(each.path.read_bytes)
                     await self._send(_calls.put_object(draft, each.key, content))
                 return await self._send(_calls.rename_volume(draft, name, replace=replace))
@@ -175,15 +196,16 @@ class AsyncClient:
             return
         raise _transfer.taken(name)
 
-    async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
+    async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """See `Client.download`."""
         volume = await self._send(_calls.volume(name))
-        arrival = await to_thread.run_sync(_transfer.Arrival, folder, volume, progress or ignore)
-        more = True
-        while more:
-            sizes, more = await self._send(_calls.objects(name, arrival.last))
-            for key in await to_thread.run_sync(arrival.missing, sizes):
-                await to_thread.run_sync(arrival.take, key, await self._send(_calls.get_object(name, key)))
+        with told(progress) as report:
+            arrival = await to_thread.run_sync(_transfer.Arrival, folder, volume, report)
+            more = True
+            while more:
+                sizes, more = await self._send(_calls.objects(name, arrival.last))
+                for key in await to_thread.run_sync(arrival.missing, sizes):
+                    await to_thread.run_sync(arrival.take, key, await self._send(_calls.get_object(name, key)))
         return await to_thread.run_sync(arrival.finish, await self._send(_calls.volume(name)))
 
     async def delete_volume(self, name: str) -> None:
@@ -243,15 +265,16 @@ class AsyncClient:
         """Close the connections."""
         await self.aclose()
 
-    async def _send(self, call: Call[T], progress: ProgressCallback | None = None) -> T:
+    async def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)
-        answer = await self._retry(_transport.pause, self._attempt, call, headers, progress or ignore)
+        with told(progress) as report:
+            answer = await self._retry(_transport.pause, self._attempt, call, headers, report)
         result = await to_thread.run_sync(call.read, answer)
         _transport.warn(answer, result)
         return result
 
     async def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
-        content = None if call.body is None else aupload(call.body, report)
+        content = aupload(call.body, report)
         with _transport.own_errors(self._http.base_url, has_answered=self._has_answered):
             async with self._http.stream(
                 call.method, call.path, params=call.params, headers=headers, content=content

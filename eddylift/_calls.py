@@ -16,8 +16,9 @@ from eddylift._types import Card, Check, Health, JobStatus, Record, Report, Repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from eddylift._codecs import Answer, AnyVolume, Volume
+    from eddylift._codecs import Answer, AnyVolume
     from eddylift._preparation import Preparation
     from eddylift._types import Boundary
 
@@ -67,16 +68,23 @@ def symmetry(model: str) -> Call[Symmetry]:
 
 
 def upscale(
-    coarse: Volume, *, model: str | None, boundary: Boundary | None, error: bool, preparation: Preparation
-) -> Call[Volume]:
-    """Ask for the fine volume."""
+    coarse: AnyVolume | str | Path,
+    *,
+    model: str | None,
+    boundary: Boundary | None,
+    error: bool,
+    preparation: Preparation,
+) -> Call[AnyVolume]:
+    """Ask for the fine volume, of the kind of the coarse one."""
     (prepared,) = preparation.apply(coarse)
     body, read = encode(prepared, error=error)
     options = _options(model, boundary) | ({"error": "true"} if error else {})
     return Call("POST", "/v1/upscale", read, options, body)
 
 
-def check(coarse: AnyVolume, *, model: str | None, boundary: Boundary | None, preparation: Preparation) -> Call[Check]:
+def check(
+    coarse: AnyVolume | str | Path, *, model: str | None, boundary: Boundary | None, preparation: Preparation
+) -> Call[Check]:
     """Ask how good the fine volume is expected to be."""
     (prepared,) = preparation.apply(coarse)
     body, _ = encode(prepared)
@@ -84,8 +92,8 @@ def check(coarse: AnyVolume, *, model: str | None, boundary: Boundary | None, pr
 
 
 def validate(
-    coarse: AnyVolume | None,
-    reference: AnyVolume,
+    coarse: AnyVolume | str | Path | None,
+    reference: AnyVolume | str | Path,
     *,
     model: str | None,
     boundary: Boundary | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import httpx2
 import stamina
@@ -15,21 +15,33 @@ from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._preparation import Preparation
-from eddylift._progress import ignore, upload
+from eddylift._progress import told, upload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
     from zarr.abc.store import Store
 
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._progress import ProgressCallback
-    from eddylift._types import Boundary, Card, Check, Health, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import (
+        Boundary,
+        Card,
+        Check,
+        Health,
+        Report,
+        Reproduction,
+        StoredVolume,
+        Symmetry,
+        UpscaleOptions,
+    )
 
 T = TypeVar("T")
 
@@ -84,9 +96,15 @@ class Client:
         """Return which symmetries a model keeps, as its card has it."""
         return self._send(_calls.symmetry(model))
 
+    @overload
+    def upscale(self, coarse: Volume, **options: Unpack[UpscaleOptions]) -> Volume: ...
+
+    @overload
+    def upscale(self, coarse: str | Path, **options: Unpack[UpscaleOptions]) -> NDArray[np.float32] | xr.Dataset: ...
+
     def upscale(
         self,
-        coarse: Volume,
+        coarse: AnyVolume | str | Path,
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
@@ -94,13 +112,15 @@ class Client:
         drop: Sequence[str] | None = None,
         resample: str | None = None,
         error: bool = False,
-        progress: ProgressCallback | None = None,
-    ) -> Volume:
+        progress: ProgressCallback | bool | None = None,
+    ) -> AnyVolume:
         """Return the fine volume of a coarse one, in its layout, coordinates and units.
 
         Args:
-            coarse: an array (3, z, y, x), or (3 frames, 3, z, y, x) for a model of 3 frames, with components (u, v, w);
-                or an xarray object with dims (z, y, x) or (time, z, y, x), as variables u, v, w or a component dim.
+            coarse: an array (3, z, y, x) or (time, 3, z, y, x) with components (u, v, w); an xarray object with dims
+                (z, y, x) or (time, z, y, x), as variables u, v, w or a component dim; or the path of a file that
+                `open_volume` reads, whose answer is an array if it is .npy, else a dataset. A model of 3 frames answers
+                n - 2 of n times, those that have neighbours on both sides, and an array (3, z, y, x) to just 3.
             model: name of the model, as ``relaxed-isotropic-x4``; None takes the service's default, for any flow.
             boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes, three of them in z, y, x order
                 (``"periodic,wall,periodic"`` or a list), or by axis (``{"y": "wall"}``, the others periodic). None
@@ -112,22 +132,22 @@ class Client:
                 field, linear between its points. The answer says so in ``eddylift_resampled``.
             error: also answer the expected absolute error of each cell, the mean over u, v, w: as a variable ``error``
                 of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
-            progress: told as the volume is sent, waited for and received.
+            progress: told as the volume is sent, waited for and received; True shows bars.
         """
         preparation = Preparation(names, drop, resample)
         call = _calls.upscale(coarse, model=model, boundary=boundary, error=error, preparation=preparation)
-        return self._send(call, progress)
+        return self._send(call, progress=progress)
 
     def check(
         self,
-        coarse: AnyVolume,
+        coarse: AnyVolume | str | Path,
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
     ) -> Check:
         """Ask what error a model expects of its answer, beside the correction that it makes to trilinear interpolation.
 
@@ -144,19 +164,21 @@ class Client:
             progress: as for `upscale`.
         """
         preparation = Preparation(names, drop, resample)
-        return self._send(_calls.check(coarse, model=model, boundary=boundary, preparation=preparation), progress)
+        return self._send(
+            _calls.check(coarse, model=model, boundary=boundary, preparation=preparation), progress=progress
+        )
 
     def validate(
         self,
-        coarse: AnyVolume | None,
-        reference: AnyVolume,
+        coarse: AnyVolume | str | Path | None,
+        reference: AnyVolume | str | Path,
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
     ) -> Report:
         """Measure a model's answer to `coarse` against the true fine volume, beside trilinear's.
 
@@ -172,11 +194,16 @@ class Client:
         """
         preparation = Preparation(names, drop, resample)
         call = _calls.validate(coarse, reference, model=model, boundary=boundary, preparation=preparation)
-        return self._send(call, progress)
+        return self._send(call, progress=progress)
 
-    def self_validate(self, model: str) -> Reproduction:
-        """Ask whether this service, on its device and in its precision, reproduces the errors on the model's card."""
-        return self._send(_calls.self_validate(model))
+    def self_validate(self, model: str, *, progress: ProgressCallback | bool | None = None) -> Reproduction:
+        """Ask whether this service, on its device and in its precision, reproduces the errors on the model's card.
+
+        Args:
+            model: its name.
+            progress: told that the service is waited for; True shows bars.
+        """
+        return self._send(_calls.self_validate(model), progress=progress)
 
     def volumes(self) -> list[StoredVolume]:
         """List the volumes that stay at the service."""
@@ -184,14 +211,14 @@ class Client:
 
     def upload(
         self,
-        volume: xr.Dataset | str | Path,
+        volume: AnyVolume | str | Path,
         name: str,
         *,
         replace: bool = False,
         names: Mapping[str, str] | None = None,
         drop: Sequence[str] | None = None,
         resample: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
     ) -> StoredVolume:
         """Send a coarse volume that is to stay at the service, object by object.
 
@@ -199,24 +226,24 @@ class Client:
         is made one first, which needs ``eddylift[zarr]``.
 
         Args:
-            volume: a dataset, or the path of a Zarr group, a NetCDF or an HDF5 file; its attribute ``boundary``, such
-                as ``periodic,wall,periodic`` for z, y, x, is what the service goes by.
+            volume: an array, an xarray object or a path, as for `upscale`. Its attribute ``boundary``, such as
+                ``periodic,wall,periodic`` for z, y, x, is what the service goes by.
             name: what it is called there.
             replace: drop what is called so already; else that is refused.
             names: as for `upscale`.
             drop: as for `upscale`.
             resample: as for `upscale`.
-            progress: told as the objects are sent.
+            progress: told as the objects are sent; True shows bars.
 
         Raises:
             InvalidInputError: if the name is taken, or the volume cannot be sent.
         """
-        with _transfer.group(volume, Preparation(names, drop, resample)) as objects:
+        with _transfer.group(volume, Preparation(names, drop, resample)) as objects, told(progress) as report:
             if not replace:
                 self._check_free(name)
             draft = _transfer.draft_name(name)
             try:
-                for each in _transfer.reported(objects, progress or ignore):
+                for each in _transfer.reported(objects, report):
                     self._send(_calls.put_object(draft, each.key, each.path.read_bytes()))
                 return self._send(_calls.rename_volume(draft, name, replace=replace))
             except BaseException:
@@ -231,7 +258,7 @@ class Client:
             return
         raise _transfer.taken(name)
 
-    def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | None = None) -> Path:
+    def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """Fetch a volume that stays at the service, object by object, into a folder, which is then a Zarr group.
 
         What came of it before, and was interrupted, is not fetched again.
@@ -239,17 +266,18 @@ class Client:
         Args:
             name: what it is called there.
             folder: where to put it; must not be there.
-            progress: told as the objects come.
+            progress: told as the objects come; True shows bars.
 
         Raises:
             InvalidInputError: if there is something else.
         """
-        arrival = _transfer.Arrival(folder, self._send(_calls.volume(name)), progress or ignore)
-        more = True
-        while more:
-            sizes, more = self._send(_calls.objects(name, arrival.last))
-            for key in arrival.missing(sizes):
-                arrival.take(key, self._send(_calls.get_object(name, key)))
+        with told(progress) as report:
+            arrival = _transfer.Arrival(folder, self._send(_calls.volume(name)), report)
+            more = True
+            while more:
+                sizes, more = self._send(_calls.objects(name, arrival.last))
+                for key in arrival.missing(sizes):
+                    arrival.take(key, self._send(_calls.get_object(name, key)))
         return arrival.finish(self._send(_calls.volume(name)))
 
     def store(self, name: str, *, read_only: bool = False) -> Store:
@@ -353,15 +381,16 @@ class Client:
         """Let processes that write through a `store` have clients of their own, with the token of this one."""
         return self._again, ()
 
-    def _send(self, call: Call[T], progress: ProgressCallback | None = None) -> T:
+    def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)
-        answer = self._retry(_transport.pause, self._attempt, call, headers, progress or ignore)
+        with told(progress) as report:
+            answer = self._retry(_transport.pause, self._attempt, call, headers, report)
         result = call.read(answer)
         _transport.warn(answer, result)
         return result
 
     def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
-        content = None if call.body is None else upload(call.body, report)
+        content = upload(call.body, report)
         with (
             _transport.own_errors(self._http.base_url, has_answered=self._has_answered),
             self._http.stream(call.method, call.path, params=call.params, headers=headers, content=content) as response,

@@ -101,7 +101,7 @@ def encode(volume: AnyVolume, *, error: bool = False) -> tuple[Body, Callable[[A
 
 
 def as_dataset(volume: object) -> xr.Dataset:
-    """Return a dataset as it is, and a DataArray as one, under the name `ARRAY` and with its attributes.
+    """Return a dataset as it is, an array as u, v, w, and a DataArray under the name `ARRAY` and with its attributes.
 
     Raises:
         InvalidInputError: for anything else.
@@ -110,6 +110,10 @@ def as_dataset(volume: object) -> xr.Dataset:
 
     if isinstance(volume, xr.Dataset):
         return volume
+    if isinstance(volume, np.ndarray):
+        from eddylift._velocity import from_array  # noqa: PLC0415 needs xarray
+
+        return from_array(volume)
     if isinstance(volume, xr.DataArray):
         return volume.to_dataset(name=ARRAY).assign_attrs(volume.attrs)
     message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}"

@@ -77,6 +77,10 @@ def open_dataset(path: Path) -> xr.Dataset:
     with own_errors(path, "read"):
         if path.is_dir():
             return _open_zarr(path)
+        if is_array(path):
+            from eddylift._velocity import from_array  # noqa: PLC0415 needs xarray, which is slow
+
+            return from_array(np.lib.format.open_memmap(path, mode="r"))
         if head.startswith(b"\x89HDF\r\n\x1a\n"):
             return _open_hdf5(path)
         if head.startswith(b"CDF"):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from anyio import sleep
 
 from eddylift import _calls
 from eddylift._errors import JobError
-from eddylift._progress import Progress, ignore
+from eddylift._progress import Progress, told
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from eddylift._calls import Call
     from eddylift._progress import ProgressCallback, Stage
@@ -42,20 +41,6 @@ def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
 def _spell(kind: str, status: JobStatus) -> str:
     blocks = "" if status.blocks is None else f", {status.blocks_done} of {status.blocks} blocks"
     return f"{kind}({status.id!r}: {status.source} to {status.target} by {status.model}, {status.state}{blocks})"
-
-
-@contextmanager
-def _reported(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallback]:  # noqa: FBT001 as callers write it
-    """Give who is told."""
-    if progress is not True:
-        yield progress or ignore
-        return
-    from rich.console import Console  # noqa: PLC0415 slow
-
-    from eddylift._display import Bars  # noqa: PLC0415
-
-    with Bars(Console(stderr=True)) as bars:
-        yield bars
 
 
 class Job:
@@ -99,7 +84,7 @@ class Job:
         Raises:
             JobError: if it failed or was cancelled.
         """
-        with _reported(progress) as report:
+        with told(progress) as report:
             while not _is_done(self.refresh(), report):
                 time.sleep(POLL_S)
         return self.status
@@ -149,7 +134,7 @@ class AsyncJob:
 
     async def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
         """See `Job.wait`."""
-        with _reported(progress) as report:
+        with told(progress) as report:
             while not _is_done(await self.refresh(), report):  # noqa: ASYNC110 the event is elsewhere
                 await sleep(POLL_S)
         return self.status

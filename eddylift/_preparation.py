@@ -9,7 +9,7 @@ import numpy as np
 
 from eddylift._codecs import as_array, as_dataset
 from eddylift._errors import InvalidInputError
-from eddylift._files import open_dataset
+from eddylift._files import open_dataset, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,11 +31,12 @@ class Preparation(NamedTuple):
     resample: str | None = None
 
     def apply(self, *volumes: Any) -> Sequence[Any]:  # noqa: ANN401 each comes back as the kind that it is
-        """Return volumes prepared: one, or a pair that is named alike.
+        """Return volumes prepared: one, or a pair that is named alike. Those given by their paths are read.
 
         Raises:
             InvalidInputError: for a name that no volume has, an axis that cannot be resampled, or a bare array.
         """
+        volumes = tuple(read(Path(volume)) if isinstance(volume, str | Path) else volume for volume in volumes)
         if not any(self):
             return volumes
         if any(isinstance(volume, np.ndarray) for volume in volumes):
@@ -56,7 +57,7 @@ def open_volume(
     drop: Sequence[str] | None = None,
     resample: str | None = None,
 ) -> xr.Dataset:
-    """Open a volume in a file as the command line does: NetCDF, HDF5, a cutout of JHTDB, Zarr, zipped Zarr.
+    """Open a volume in a file as the command line does: .npy, NetCDF, HDF5, a cutout of JHTDB, Zarr, zipped Zarr.
 
     Args:
         path: of the file or folder; its content says what it is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,7 @@ class Progress:
     total: int | None
 
 
+WAITING = Progress("wait", 0, None)
 ProgressCallback = Callable[[Progress], None]
 
 
@@ -37,18 +39,44 @@ def ignore(progress: Progress) -> None:
     """Tell nobody."""
 
 
-def upload(body: Body, report: ProgressCallback) -> Iterator[bytes]:
-    """Hand out a body piece by piece, reporting what was taken."""
+@contextmanager
+def told(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallback]:  # noqa: FBT001 as callers write it
+    """Give who is told of progress: a callback, bars on standard error for True, else nobody."""
+    if progress is not True:
+        yield progress or ignore
+        return
+    from rich.console import Console  # noqa: PLC0415 slow
+
+    from eddylift._display import Bars  # noqa: PLC0415
+
+    with Bars(Console(stderr=True)) as bars:
+        yield bars
+
+
+def upload(body: Body | None, report: ProgressCallback) -> Iterator[bytes] | None:
+    """Hand out what a call carries, if anything, piece by piece, reporting what was taken."""
+    if body is None:
+        report(WAITING)
+        return None
+    return _pieces(body, report)
+
+
+def _pieces(body: Body, report: ProgressCallback) -> Iterator[bytes]:
     done = 0
     report(Progress("upload", done, body.size))
     for piece in body.pieces():
         yield piece
         done += len(piece)
         report(Progress("upload", done, body.size))
-    report(Progress("wait", 0, None))
+    report(WAITING)
 
 
-async def aupload(body: Body, report: ProgressCallback) -> AsyncIterator[bytes]:
+def aupload(body: Body | None, report: ProgressCallback) -> AsyncIterator[bytes] | None:
     """Do as `upload`, for an asynchronous transport."""
-    for piece in upload(body, report):
+    pieces = upload(body, report)
+    return None if pieces is None else _awaited(pieces)
+
+
+async def _awaited(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
         yield piece

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from eddylift import _files
+from eddylift._codecs import as_dataset
 from eddylift._errors import EddyliftWarning, InvalidInputError, UnexpectedAnswerError
 from eddylift._progress import Progress
 from eddylift._transport import credentials
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import httpx2
     import xarray as xr
 
+    from eddylift._codecs import AnyVolume
     from eddylift._preparation import Preparation
     from eddylift._progress import ProgressCallback
     from eddylift._types import StoredVolume
@@ -47,7 +49,7 @@ class Object(NamedTuple):
 
 
 @contextlib.contextmanager
-def group(volume: xr.Dataset | str | Path, preparation: Preparation) -> Iterator[list[Object]]:
+def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[list[Object]]:
     """Give the objects of a Zarr group, documents last: what has them is complete.
 
     A folder that is a Zarr group is sent as it lies there, but for files that are no part of the group. Of anything
@@ -90,11 +92,11 @@ def draft_name(name: str) -> str:
     return f"{name[:80]}.part-{uuid.uuid4().hex[:12]}"
 
 
-def _standard(dataset: xr.Dataset, preparation: Preparation) -> xr.Dataset:
+def _standard(volume: AnyVolume, preparation: Preparation) -> xr.Dataset:
     from eddylift._velocity import find, standard  # noqa: PLC0415 need xarray, which is slow
 
     prepared: xr.Dataset
-    (prepared,) = preparation.apply(dataset)
+    (prepared,) = map(as_dataset, preparation.apply(volume))
     with _doubts():
         prepared = standard(prepared, find(prepared))
     return prepared

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from eddylift._metrics import METRICS, Metric
+
+if TYPE_CHECKING:
+    from eddylift._progress import ProgressCallback
 
 Boundary = str | Mapping[str, str] | Sequence[str]
 """What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` or a list of three (z, y, x), or
@@ -15,6 +18,19 @@ Boundary = str | Mapping[str, str] | Sequence[str]
 
 Metrics = dict[str, float | list[float] | None]
 """Errors and statistics by name, which `METRICS` explains; None where one does not apply, as profiles without walls."""
+
+
+class UpscaleOptions(TypedDict, total=False):
+    """Options of `Client.upscale`."""
+
+    model: str | None
+    boundary: Boundary | None
+    names: Mapping[str, str] | None
+    drop: Sequence[str] | None
+    resample: str | None
+    error: bool
+    progress: ProgressCallback | bool | None
+
 
 # Cards are 7 kB long.
 _brief = reprlib.Repr()

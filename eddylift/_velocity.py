@@ -19,6 +19,8 @@ from eddylift._paths import spell_boundary, spell_names
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
 AXES: Final = ("z", "y", "x")
 TIME: Final = "time"
 COMPONENT: Final = "component"
@@ -53,6 +55,24 @@ class Velocity:
         else:
             array = dataset[self.variables[number]]
         return array.transpose(*([TIME] if TIME in array.dims else []), *AXES)
+
+
+def from_array(array: NDArray[Any]) -> xr.Dataset:
+    """Return a bare array as a dataset; nothing is read.
+
+    Args:
+        array: u, v, w over (3, z, y, x) or (time, 3, z, y, x); a fourth component is the expected error.
+
+    Raises:
+        InvalidInputError: if it has another shape.
+    """
+    series = 5
+    names = (*COMPONENTS, ERROR)[: array.shape[-4] if array.ndim in {4, series} else 0]
+    if len(names) < len(COMPONENTS) or array.shape[-4] > len(names):
+        message = f"an array is (3, z, y, x) or (time, 3, z, y, x), got {array.shape}"
+        raise InvalidInputError(message)
+    dims = (TIME, *AXES) if array.ndim == series else AXES
+    return xr.Dataset({name: (dims, array[..., number, :, :, :]) for number, name in enumerate(names)})
 
 
 def rename(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eddylift._codecs import as_dataset
 from eddylift._errors import InvalidInputError
 from eddylift._files import is_array, is_zarr, own_errors, require_zarr
 
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from eddylift._codecs import AnyVolume
+
 HDF5 = frozenset({".nc", ".nc4", ".h5", ".hdf5"})
 ZARR = frozenset({".zarr", ".zip"})
-SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip")
+VTKHDF = ".vtkhdf"
+SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip", VTKHDF)
 
 
 def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
@@ -35,8 +39,8 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
         InvalidInputError: where it cannot, or something is there already.
     """
     _check_kind(path)
-    if is_array(source) != (_suffix(path) == ".npy"):
-        message = f"{path} cannot hold the answer: a .npy array has no coordinates, so .npy goes to .npy alone"
+    if _suffix(path) != VTKHDF and is_array(source) != (_suffix(path) == ".npy"):
+        message = f"{path} cannot hold the answer: a .npy array has no coordinates, so .npy goes to .npy or {VTKHDF}"
         raise InvalidInputError(message)
     if not path.parent.is_dir():
         message = f"{path.parent} is not a folder"
@@ -54,6 +58,25 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
         raise InvalidInputError(message)
 
 
+def save_volume(path: str | Path, volume: AnyVolume) -> None:
+    """Write a volume in the format that the name says; a file of that name is replaced.
+
+    Args:
+        path: ends in ``.npy`` for arrays; ``.nc``, ``.nc4``, ``.h5``, ``.hdf5``, ``.zarr`` or ``.zip`` (zipped
+            Zarr) for xarray objects; ``.vtkhdf`` (ParaView) for both.
+        volume: an array (3, z, y, x) or (time, 3, z, y, x), or an xarray object with a velocity.
+
+    Raises:
+        InvalidInputError: where the name or the volume does not fit, or it cannot be written.
+    """
+    path = Path(path)
+    _check_kind(path)
+    if _suffix(path) != VTKHDF and isinstance(volume, np.ndarray) != (_suffix(path) == ".npy"):
+        message = f"{path} cannot hold {type(volume).__name__}: arrays go to .npy or {VTKHDF}, all else to the others"
+        raise InvalidInputError(message)
+    write(path, volume if isinstance(volume, np.ndarray) else as_dataset(volume))
+
+
 def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
     """Write a volume; a file of that name is replaced, and stays whole until the new one is.
 
@@ -63,7 +86,11 @@ def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
     draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{_suffix(path)}")
     try:
         with own_errors(path, "written"):
-            if isinstance(volume, np.ndarray):
+            if _suffix(path) == VTKHDF:
+                from eddylift._vtkhdf import write_vtkhdf  # noqa: PLC0415 needs xarray, which is slow
+
+                write_vtkhdf(draft, volume)
+            elif isinstance(volume, np.ndarray):
                 np.save(draft, volume, allow_pickle=False)
             elif _suffix(path) in HDF5:
                 _fit_netcdf(volume).to_netcdf(draft, engine="h5netcdf")

@@ -2,14 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from eddylift import _display, _files, _writing
+from eddylift import _display, _writing
 from eddylift._codecs import AnyVolume
 from eddylift._errors import InvalidInputError
+from eddylift.cli import _streams
 from eddylift.cli._session import (
     LOCAL,
     PATIENCE,
@@ -65,9 +66,19 @@ def health(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE
 
 def upscale(  # noqa: PLR0913 arguments are options
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Coarse volume: .npy, NetCDF, HDF5, Zarr or zipped Zarr.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="Coarse volume: .npy, NetCDF, HDF5, Zarr or zipped Zarr; - for standard input."
+        ),
     ],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Fine volume: .npy, .nc, .h5, .zarr or .zip.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="Fine volume: .npy, .nc, .h5, .zarr, .zip, or .vtkhdf for ParaView; - for standard output, as .npy if "
+            "that came, else as NetCDF.",
+        ),
+    ],
     *,
     model: Model = None,
     boundary: Boundary = None,
@@ -82,10 +93,11 @@ def upscale(  # noqa: PLR0913 arguments are options
     as_json: Json = False,
 ) -> None:
     """Make a coarse volume finer, by the model's factor."""
-    with session(url, token, timeout, as_json=as_json) as (client, bars):
-        _writing.check_target(target, source, overwrite=overwrite)
-        # Any: a file may hold any kind of volume, while `upscale` tells one kind from another.
-        coarse = cast("Any", _files.read(source))
+    with (
+        session(url, token, timeout, as_json=as_json) as (client, bars),
+        _streams.source(source) as coarse,
+        _streams.target(target, coarse, overwrite=overwrite) as written,
+    ):
         start = time.perf_counter()
         with bars:
             fine = client.upscale(
@@ -99,17 +111,19 @@ def upscale(  # noqa: PLR0913 arguments are options
                 progress=bars,
             )
         seconds = time.perf_counter() - start
-        _writing.write(target, fine)
+        _writing.write(written, fine)
     sizes = _sizes(fine)
     answered_by = model or getattr(fine, "attrs", {}).get("eddylift_model")
     result = {"model": answered_by, "source": str(source), "target": str(target), "sizes": sizes, "seconds": seconds}
     extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
-    show(result, f"{target}: {extent}, by {answered_by or 'the default model'} in {seconds:.1f} s", as_json=as_json)
+    sentence = f"{target}: {extent}, by {answered_by or 'the default model'} in {seconds:.1f} s"
+    show(result, sentence, as_json=as_json, err=target == _streams.STREAM)
 
 
 def validate(  # noqa: PLR0913 arguments are options
     reference: Annotated[
-        Path | None, typer.Argument(help="True fine volume. Without one, the sample shipped with the model.")
+        Path | None,
+        typer.Argument(help="True fine volume, - for standard input. Without one, the sample shipped with the model."),
     ] = None,
     *,
     coarse: Annotated[
@@ -128,11 +142,9 @@ def validate(  # noqa: PLR0913 arguments are options
     """Measure a model beside trilinear; without REFERENCE, check that the service reproduces the model's card."""
     with session(url, token, timeout, as_json=as_json) as (client, bars):
         if reference is not None:
-            truth = _files.read(reference)
-            start = None if coarse is None else _files.read(coarse)
-            with bars:
+            with _streams.source(reference) as truth, bars:
                 report = client.validate(
-                    start,
+                    coarse,
                     truth,
                     model=model,
                     boundary=boundary,
@@ -149,13 +161,15 @@ def validate(  # noqa: PLR0913 arguments are options
         if model is None:
             message = "name the --model whose card is to be reproduced, or give a REFERENCE"
             raise InvalidInputError(message)
-        found = client.self_validate(model)
+        with bars:
+            found = client.self_validate(model, progress=bars)
     show(found, _display.reproduction_sentence(found), as_json=as_json)
     if not found["reproduced"]:
         raise typer.Exit(1)
 
 
 def _sizes(volume: AnyVolume) -> dict[str, int]:
+    names = ("time", "component", "z", "y", "x")
     if isinstance(volume, np.ndarray):
-        return dict(zip(("component", "z", "y", "x"), volume.shape, strict=True))
-    return {name: volume.sizes[name] for name in ("time", "component", "z", "y", "x") if name in volume.sizes}
+        return dict(zip(names[-volume.ndim :], volume.shape, strict=True))
+    return {name: volume.sizes[name] for name in names if name in volume.sizes}

@@ -145,9 +145,9 @@ def _complain(error: EddyliftError, console: Console, *, as_json: bool) -> None:
     typer.echo(json.dumps({"error": document}), err=True)
 
 
-def show(result: object, readable: object, *, as_json: bool) -> None:
-    """Print a result, for programs or for people."""
+def show(result: object, readable: object, *, as_json: bool, err: bool = False) -> None:
+    """Print a result, for programs or for people; on standard error if a volume goes to standard output."""
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        typer.echo(json.dumps(result, indent=2), err=err)
     else:
-        Console().print(readable, markup=False, highlight=False, soft_wrap=isinstance(readable, str))
+        Console(stderr=err).print(readable, markup=False, highlight=False, soft_wrap=isinstance(readable, str))

@@ -32,7 +32,7 @@ def volumes(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENC
 
 
 def upload(  # noqa: PLR0913 arguments are options
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Coarse volume: Zarr, NetCDF or HDF5.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Coarse volume: Zarr, NetCDF, HDF5 or .npy.")],
     name: VolumeArgument,
     *,
     replace: Annotated[bool, typer.Option("--replace", help="Then drop what was called so.")] = False,

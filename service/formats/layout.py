@@ -43,13 +43,18 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class BareLayout:
-    """A bare array."""
+    """A bare array.
 
-    @staticmethod
-    def answer(fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
-        """(3 or 4, fine z, fine y, fine x): bare arrays come one at a time, and carry no notes."""
-        alone: NDArray[np.float32] = fine[0]
-        return alone
+    Attributes:
+        levels: length of its leading axis; None without one.
+    """
+
+    levels: int | None
+
+    def answer(self, fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
+        """As many axes as came, but for the frames of a single answer. Bare arrays carry no notes."""
+        is_alone = self.levels is None or len(fine) == 1 < self.levels
+        return fine[0] if is_alone else fine
 
     @staticmethod
     def dry_run() -> NDArray[np.float32]:
@@ -103,8 +108,8 @@ class DatasetLayout:
         """
         found, error = self.velocity, fine[:, 3:]
         levels = 1 if found.levels is None else found.levels
-        # Several frames in, one out: the middle one.
-        first = levels // 2 if len(fine) < levels else 0
+        # Several frames in, one out, the middle one: of the ends there is no answer.
+        first = (levels - len(fine)) // 2
         answer = on_fine_grid(
             self.rest, found.coordinates, fine.shape[-1] // found.cells[-1], slice(first, first + len(fine))
         )

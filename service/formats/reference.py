@@ -48,24 +48,24 @@ def coarsened(reference: Volume, factor: int) -> Volume:
 
 
 def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What answers are held against, (sample, 3, z, y, x): the middle one of as many levels as make one answer.
+    """What answers are held against, (sample, 3, z, y, x): those times of a reference that have an answer.
 
     Args:
-        reference: one level for each answer, or for each level that went into a single answer.
+        reference: one time for each answer, or for each time that answers were made from.
         samples: what the answers are made from, (sample, frame, 3, z, y, x).
 
     Raises:
         Problem: 422 if there is not one for each answer.
     """
-    levels = len(reference.velocity)
+    times = len(reference.velocity)
     answers, frames = samples.shape[:2]
-    if answers == 1 and levels == frames:
-        return reference.velocity[frames // 2 :][:1]
-    if levels != answers:
-        raise invalid_field(
-            field="reference.levels", value=levels, expected=f"{answers}, one for each level of the answer"
-        )
-    return reference.velocity
+    sent = answers + frames - 1
+    if times not in (answers, sent):
+        either = f"{answers}, one for each answer"
+        expected = either if sent == answers else f"{either}, or {sent}, one for each time that was sent"
+        raise invalid_field(field="reference.levels", value=times, expected=expected)
+    first = (times - answers) // 2
+    return reference.velocity[first : first + answers]
 
 
 def check_pair(coarse: Grid, reference: Grid, factor: int) -> None:

@@ -1,13 +1,13 @@
 """Velocity in memory, read from a bare array or a dataset that was sent.
 
-Bare arrays are (3, z, y, x) or (frame, 3, z, y, x). float64 is computed in float32, and so answered.
+Bare arrays are (3, z, y, x) or (time, 3, z, y, x). float64 is computed in float32, and so answered.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -36,16 +36,16 @@ class Volume:
     """A velocity as it was sent.
 
     Attributes:
-        velocity: (level, 3, z, y, x); a level is a time or a frame.
+        velocity: (time, 3, z, y, x).
         layout: how it came.
-        leading: name of the leading axis, if there is one: "frame" of a bare array, "time" of a dataset.
+        has_times: whether it came with an axis of times.
         coordinates: centres of the cells along (z, y, x), where they were sent.
         boundary: the attribute of this name, if there is one.
     """
 
     velocity: NDArray[np.float32]
     layout: Layout
-    leading: str | None
+    has_times: bool
     coordinates: tuple[Coordinate | None, ...] = (None, None, None)
     boundary: object = None
 
@@ -69,28 +69,31 @@ class Volume:
     def samples(self, frames: int) -> NDArray[np.float32]:
         """What a model of so many frames super-resolves, one after another: (sample, frame, 3, z, y, x).
 
-        To a model of one frame, times are samples of their own.
+        A model of several frames slides over the times, so that it answers at those that have neighbours on both sides.
 
         Raises:
-            Problem: 422 if there are more or fewer levels than the model takes.
+            Problem: 422 if there are fewer times than the model takes.
         """
-        levels = len(self.velocity)
-        if frames == 1 and self.leading != "frame":
-            return self.velocity[:, None]
-        if frames > 1 and self.leading and levels == frames:
-            return self.velocity[None]
-        if self.leading == TIME or isinstance(self.layout, DatasetLayout):
-            raise invalid_field(
-                field=TIME,
-                value=f"{levels} levels" if self.leading else None,
-                expected=f"{frames} levels, as this model takes",
-            )
-        shape = list(self.velocity.shape[0 if self.leading else 1 :])
-        raise invalid_field(
-            field="shape",
-            value=shape,
-            expected=f"({f'{frames}, ' if frames > 1 else ''}3, z, y, x), as this model takes",
-        )
+        if len(self.velocity) < frames:
+            self._refuse_times(frames)
+        # Windows on one memory; torch takes none that is read-only, and nobody writes.
+        windows = np.lib.stride_tricks.sliding_window_view(self.velocity, frames, axis=0, writeable=True)
+        return np.moveaxis(windows, -1, 1)
+
+    def _refuse_times(self, frames: int) -> NoReturn:
+        if isinstance(self.layout, DatasetLayout):
+            value = f"{len(self.velocity)} times" if self.has_times else None
+            raise invalid_field(field=TIME, value=value, expected=f"at least {frames}, as this model takes")
+        shape = list(self.velocity.shape[0 if self.has_times else 1 :])
+        expected = f"(time, 3, z, y, x) of at least {frames} times, as this model takes"
+        raise invalid_field(field="shape", value=shape, expected=expected)
+
+    def unanswered(self, frames: int) -> list[str]:
+        """What whoever sent a series should know of its ends, where a model of several frames has no answer."""
+        times, ends = len(self.velocity), frames // 2
+        if not ends or times == frames:
+            return []
+        return [f"the model takes {frames} times: the first {ends} and the last {ends} of {times} have no answer"]
 
 
 class ReadOptions(NamedTuple):
@@ -125,17 +128,18 @@ def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, options:
 
 
 def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
-    bare, framed = 4, 5
-    if array.ndim not in (bare, framed) or array.shape[-4] != len(COMPONENTS):
-        raise invalid_field(field="shape", value=list(array.shape), expected="(3, z, y, x) or (frame, 3, z, y, x)")
-    levels = array if array.ndim == framed else array[None]
+    bare, series = 4, 5
+    if array.ndim not in (bare, series) or array.shape[-4] != len(COMPONENTS):
+        raise invalid_field(field="shape", value=list(array.shape), expected="(3, z, y, x) or (time, 3, z, y, x)")
+    levels = array if array.ndim == series else array[None]
     z, y, x = levels.shape[2:]
     check_cells((z, y, x), len(levels), settings, factor)
     _check_size((z, y, x), len(levels), settings, factor)
     velocity = np.empty(levels.shape, np.float32)
     for number, name in enumerate(COMPONENTS):
         velocity[:, number] = to_float32(levels[:, number], name, settings)
-    return Volume(velocity, BareLayout(), "frame" if array.ndim == framed else None)
+    has_times = array.ndim == series
+    return Volume(velocity, BareLayout(len(levels) if has_times else None), has_times)
 
 
 def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions) -> Volume:
@@ -152,8 +156,7 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
     for name in set(named.variables) - set(found.names):
         load(named[name], str(name))
     layout = DatasetLayout.of(named, found, naming, turned)
-    leading = None if found.levels is None else TIME
-    return Volume(velocity, layout, leading, found.coordinates, named.attrs.get("boundary"))
+    return Volume(velocity, layout, found.levels is not None, found.coordinates, named.attrs.get("boundary"))
 
 
 def _check_size(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:

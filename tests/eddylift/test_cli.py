@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import h5py
 import httpx2
 import numpy as np
 import pytest
@@ -38,8 +40,8 @@ def run(service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     for module in (_session, _completion):
         monkeypatch.setattr(module, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
 
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(cli.app, arguments)
+    def run(*arguments: str, code: int = 0, input: bytes | None = None) -> Result:  # noqa: A002 as typer calls it
+        result = CliRunner().invoke(cli.app, arguments, input=input)
         assert result.exit_code == code, result.output
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result
@@ -182,6 +184,27 @@ def test_upscale_dataset(run: Run, service: FakeService, dataset: xr.Dataset, ta
     again = run("upscale", target, "finer.zarr", "-m", "trilinear-x4", "--json")
     assert json.loads(again.stdout)["sizes"] == {"z": 32, "y": 48, "x": 64}
     np.testing.assert_array_equal(xr.open_zarr("finer.zarr")["v"], finer(finer(dataset["v"].to_numpy())))
+
+
+def test_standard_input_and_output(run: Run, array: NDArray[np.float32], dataset: xr.Dataset) -> None:
+    sent = io.BytesIO()
+    np.save(sent, np.stack([array, 2 * array]))
+    result = run("upscale", "-", "-", "-m", "trilinear-x4", input=sent.getvalue())
+    np.testing.assert_array_equal(np.load(io.BytesIO(result.stdout_bytes)), finer(np.stack([array, 2 * array])))
+    assert result.stderr.startswith("-: time 2 x component 3 x z 8 x y 12 x x 16, by trilinear-x4 in ")
+    answer = run("upscale", "-", "-", "--json", input=bytes(dataset.to_netcdf(engine="h5netcdf")))
+    fine = xr.load_dataset(io.BytesIO(answer.stdout_bytes), engine="h5netcdf")
+    np.testing.assert_array_equal(fine["w"], finer(array)[2])
+    assert json.loads(answer.stderr)["target"] == "-"
+    lines = run("validate", "-", "-m", "trilinear-x4", input=sent.getvalue()).stdout.splitlines()
+    assert lines[1].split()[:2] == ["mae", "0.5"]
+
+
+def test_paraview(run: Run, array: NDArray[np.float32]) -> None:
+    np.save("coarse.npy", array)
+    run("upscale", "coarse.npy", "fine.vtkhdf", "-m", "trilinear-x4")
+    with h5py.File("fine.vtkhdf") as file:
+        np.testing.assert_array_equal(file["VTKHDF/CellData/velocity"][..., 1], finer(array)[1])
 
 
 def test_overwrite(run: Run, service: FakeService, array: NDArray[np.float32]) -> None:

@@ -28,11 +28,14 @@ from eddylift import (
     UnauthorizedError,
     UnexpectedAnswerError,
     UnreachableError,
+    _display,
 )
 from eddylift._transport import LONGEST_PAUSE, pause
 from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, SYMMETRY, finer, problem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from tests.eddylift.conftest import Ask, FakeService, Step
@@ -132,6 +135,28 @@ def test_boundary(
 ) -> None:
     ask("upscale", array, model="trilinear-x4", boundary=boundary)
     assert service.requests[0].url.params.get("boundary") == spelled
+
+
+def test_volumes_by_their_paths(ask: Ask, array: NDArray[np.float32], dataset: xr.Dataset, tmp_path: Path) -> None:
+    np.save(tmp_path / "coarse.npy", array)
+    dataset.to_netcdf(tmp_path / "coarse.nc", engine="h5netcdf")
+    np.testing.assert_array_equal(ask("upscale", tmp_path / "coarse.npy"), finer(array))
+    fine = ask("upscale", str(tmp_path / "coarse.nc"), names={"u": "v", "v": "u"})
+    np.testing.assert_array_equal(fine["v"], finer(array[0]))
+    assert ask("check", tmp_path / "coarse.npy").expected_mae == 0.1
+    assert ask("validate", None, tmp_path / "coarse.nc").metrics["mae"] == 0.5
+    with pytest.raises(eddylift.InvalidInputError, match=r"missing\.npy does not exist"):
+        ask("upscale", tmp_path / "missing.npy")
+
+
+def test_progress_as_bars(ask: Ask, array: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(_display.Bars, "__call__", lambda _, where: seen.append(where.stage))
+    ask("upscale", array, progress=True)
+    assert list(dict.fromkeys(seen)) == ["upload", "wait", "download"]
+    seen.clear()
+    ask("self_validate", "trilinear-x4", progress=True)
+    assert list(dict.fromkeys(seen)) == ["wait", "download"]
 
 
 def test_boundary_of_a_strange_axis(ask: Ask, service: FakeService, array: NDArray[np.float32]) -> None:

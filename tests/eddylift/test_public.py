@@ -45,6 +45,7 @@ def test_public_names() -> None:
         "UnexpectedAnswerError",
         "UnreachableError",
         "open_volume",
+        "save_volume",
     ]
     assert all(hasattr(eddylift, name) for name in eddylift.__all__)
 

@@ -374,6 +374,21 @@ def test_packed_velocity_is_stored_unpacked(client: Client, tmp_path: Path) -> N
     client.delete_volume("packed")
 
 
+def test_arrays_are_uploaded_and_opened(client: Client, coarse: NDArray[np.float32], tmp_path: Path) -> None:
+    np.save(tmp_path / "coarse.npy", coarse)
+    series = np.stack([coarse, 2 * coarse])
+    labelled = xr.DataArray(series, dims=("time", "component", "z", "y", "x"))
+    volumes: list[Any] = [coarse, tmp_path / "coarse.npy", series, labelled]
+    for volume, levels in zip(volumes, [None, None, 2, 2], strict=True):
+        stored = client.upload(volume, "array", replace=True)
+        assert (stored["cells"], stored["levels"], stored["problem"]) == ([4, 5, 6], levels, None)
+        view = client.open("array", model=TRILINEAR)
+        fine = view["velocity"][..., 1, :, :, :] if volume is labelled else view["v"]
+        np.testing.assert_array_equal(fine[-1] if levels else fine, expected(coarse)[1] * (levels or 1))
+    with pytest.raises(InvalidInputError, match="an array is"):
+        client.upload(coarse[0], "array", replace=True)
+
+
 def test_a_cutout_is_upscaled_uploaded_and_validated(client: Client, url: str, tmp_path: Path) -> None:
     volume = channel()
     velocity = np.stack([volume[name].values for name in "uvw"], axis=-1)
@@ -525,13 +540,13 @@ def test_a_volume_is_fetched_and_goes_on_where_it_was_stopped(
     fetched: list[str] = []
     send = client._send
 
-    def counted(call: Any, progress: Any = None) -> Any:  # noqa: ANN401
+    def counted(call: Any) -> Any:  # noqa: ANN401
         if "/kept/u/" in call.path and not fetched:
             fetched.append(call.path)
             raise UnreachableError("gone")
         if "/kept/" in call.path and "after" not in call.params:
             fetched.append(call.path)
-        return send(call, progress)
+        return send(call)
 
     monkeypatch.setattr(client, "_send", counted)
     with pytest.raises(UnreachableError):

@@ -41,6 +41,8 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.upscale(array, model="trilinear-x4", progress=show), NDArray[np.floating[Any]])
         assert_type(client.upscale(dataset, model="trilinear-x4", boundary=boundary), xr.Dataset)
         assert_type(client.upscale(field, model="trilinear-x4", boundary={"y": "wall"}), xr.DataArray)
+        assert_type(client.upscale("coarse.nc", progress=True), NDArray[np.float32] | xr.Dataset)
+        assert_type(client.upload(array, "box", progress=True), StoredVolume)
         assert_type(client.validate(None, array, model="trilinear-x4"), Report)
         assert_type(client.upload(dataset, "box", progress=show), StoredVolume)
         assert_type(client.volumes(), list[StoredVolume])
@@ -67,7 +69,6 @@ async def go(array: NDArray[np.float32], dataset: xr.Dataset) -> None:
 def catch(client: Client, integers: NDArray[np.int64]) -> None:
     try:
         client.upscale(integers, model="trilinear-x4")  # type: ignore[type-var]
-        client.upscale("coarse.nc", model="trilinear-x4")  # type: ignore[type-var]
         client.validate(None, None, model="trilinear-x4")  # type: ignore[arg-type]
         client.upscale(xr.Dataset(), model="trilinear-x4", boundary={"y": 1})  # type: ignore[dict-item]
     except ServiceError as error:

@@ -41,6 +41,7 @@ async def post_check(
     boundary, warnings = choose_boundary(asked, volume.boundary, card)
     check_ends(volume.repeated_ends, boundary)
     samples = volume.samples(card.frames)
+    warnings = (*warnings, *volume.unanswered(card.frames))
     expected = await unless_gone(request, services.engine.check(card, samples, boundary))
     return Check(
         model=card.name, boundary=list(boundary), levels=len(samples), warnings=list(warnings), **expected._asdict()

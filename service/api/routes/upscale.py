@@ -78,16 +78,19 @@ async def post_upscale(
 ) -> StreamingResponse:
     """Answer a coarse velocity on a grid that is finer by the model's factor, in the container and layout it came in.
 
-    - `application/x-npy`: an array `(3, z, y, x)` of u, v, w; `(3, 3, z, y, x)`, time levels first, for a model of 3
-      frames.
+    - `application/x-npy`: an array `(3, z, y, x)` of u, v, w, or `(time, 3, z, y, x)`.
     - `application/netcdf` (NetCDF-4 or classic) and `application/zip` (a zipped Zarr group, v2 or v3): variables `u`,
       `v`, `w` over `(z, y, x)` or `(time, z, y, x)`, or one variable with a `component` dim; `names` says so of others.
       Coordinates become those of the fine cells; all else comes back as it was sent, and attributes `eddylift_*` and
-      `history` say where the field is from. To a model of one frame, times are independent volumes.
+      `history` say where the field is from.
+
+    To a model of one frame, times are independent volumes. A model of 3 frames answers the one in the middle and slides
+    over the times: n of them give n - 2 answers, those at the ends being left out, which `X-Eddylift-Warning` tells; an
+    array of just 3 times gives `(3, z, y, x)`.
 
     Values are float32, float64 or packed integers, computed and answered in float32; cells are centred and uniform.
-    A periodic axis holds each plane of its period once. Header `X-Eddylift-Warning` tells of a boundary that is not the
-    model's.
+    A periodic axis holds each plane of its period once. `X-Eddylift-Warning` also tells of a
+    boundary that is not the model's.
 
     With `error=true` a dataset has one more variable `error`, over the dims of `u`, and an array is `(4, z, y, x)`: u,
     v, w and the expected absolute error of each cell, the mean over the components.
@@ -106,6 +109,7 @@ async def post_upscale(
     boundary, warnings = choose_boundary(asked, volume.boundary, card)
     check_ends(volume.repeated_ends, boundary)
     samples = volume.samples(card.frames)
+    warnings = (*warnings, *volume.unanswered(card.frames))
     times.append(time.perf_counter())
     answer = await unless_gone(request, services.engine.upscale(card, samples, boundary, error=error))
     times.append(time.perf_counter())

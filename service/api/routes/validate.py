@@ -75,6 +75,7 @@ async def post_validate(
         check_pair(coarse, reference, card.factor)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
+    warnings = (*warnings, *coarse.unanswered(card.frames))
     references = targets(reference, samples)
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, reference.length))
     return Report(

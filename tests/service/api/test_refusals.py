@@ -90,7 +90,7 @@ def test_dtypes_of_variables_that_are_no_velocity(client: TestClient, dtype: str
     [
         *((), (3,), (4, 4, 4), (1, 1, 3, 4, 4, 4)),
         *((2, 4, 4, 4), (4, 3, 4, 4), (4, 4, 4, 3), (3, 4, 4, 3), (3, 1, 4, 4), (3, 0, 4, 4)),
-        *((3, 3, 4, 4, 4), (1, 3, 4, 4, 4), (0, 3, 4, 4, 4)),
+        (0, 3, 4, 4, 4),
     ],
 )
 def test_shapes_that_do_not_fit(client: TestClient, shape: tuple[int, ...]) -> None:
@@ -98,7 +98,7 @@ def test_shapes_that_do_not_fit(client: TestClient, shape: tuple[int, ...]) -> N
     assert error["value"][-len(shape) :] == list(shape)[-len(error["value"]) :]
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 4, 4), (2, 3, 4, 4, 4), (5, 3, 4, 4, 4)])
+@pytest.mark.parametrize("shape", [(3, 4, 4, 4), (2, 3, 4, 4, 4)])
 def test_frames_that_a_model_does_not_take(client: TestClient, shape: tuple[int, ...]) -> None:
     model = "conv-isotropic-x4-3frames"
     refused(client, post(client, npy(noise(*shape)), model=model), 422, "shape")

@@ -132,11 +132,34 @@ def test_a_uniform_flow_stays_one(client: TestClient) -> None:
     np.testing.assert_array_equal(fine, np.broadcast_to(coarse[:, :1, :1, :1], (3, 16, 16, 16)))
 
 
+def test_times_of_an_array_are_volumes_of_their_own(client: TestClient) -> None:
+    coarse = noise(2, 3, 4, 5, 6)
+    each = np.stack([answered(client, level) for level in coarse])
+    np.testing.assert_array_equal(answered(client, coarse), each)
+    np.testing.assert_array_equal(answered(client, coarse[:1]), each[:1])
+
+
+def test_three_frames_slide_over_a_longer_series(client: TestClient, catalogue: Catalogue) -> None:
+    name = next(name for name in catalogue.names() if catalogue.card(name).frames == 3)
+    coarse = noise(5, 3, 4, 5, 6)
+    model = catalogue.load(name)
+    wanted = np.stack([upscale(model, coarse[at : at + 3], ("periodic",) * 3) for at in range(3)])
+    response = post(client, npy(coarse), model=name)
+    np.testing.assert_array_equal(from_npy(response.content), wanted)
+    told = "the model takes 3 times: the first 1 and the last 1 of 5 have no answer"
+    assert response.headers["X-Eddylift-Warning"] == told
+    fine = from_netcdf(post(client, netcdf(dataset(coarse)), NETCDF, model=name).content)
+    np.testing.assert_array_equal(fine.u.values, wanted[:, 0])
+    np.testing.assert_array_equal(fine.time, dataset(coarse).time[1:4])
+
+
 def test_three_frames_make_one_fine_field(client: TestClient, catalogue: Catalogue) -> None:
     name = next(name for name in catalogue.names() if catalogue.card(name).frames == 3)
     coarse = noise(3, 3, 4, 5, 6)
     wanted = upscale(catalogue.load(name), coarse, ("periodic",) * 3)
-    np.testing.assert_array_equal(answered(client, coarse, model=name), wanted)
+    response = post(client, npy(coarse), model=name)
+    np.testing.assert_array_equal(from_npy(response.content), wanted)
+    assert "X-Eddylift-Warning" not in response.headers
     volume = dataset(coarse)
     fine = from_netcdf(post(client, netcdf(volume), NETCDF, model=name).content)
     np.testing.assert_array_equal(fine.u.values[0], wanted[0])

@@ -143,6 +143,18 @@ def test_three_frames_are_held_against_the_middle_one(client: TestClient, catalo
     assert answer.json()["trilinear"]["skill"] == 0
 
 
+def test_a_series_is_held_against_the_times_that_have_an_answer(client: TestClient) -> None:
+    fine = noise(4, 3, 16, 16, 16)
+    coarse = (npy(means(fine)), NPY)
+    every = post(client, {"model": THREE}, coarse=coarse, reference=(npy(fine), NPY))
+    inner = post(client, {"model": THREE}, coarse=coarse, reference=(npy(fine[1:3]), NPY))
+    assert every.json()["levels"] == 2
+    assert every.json() == inner.json()
+    assert "the first 1 and the last 1 of 4" in every.json()["warnings"][0]
+    unfit = post(client, {"model": THREE}, coarse=coarse, reference=(npy(fine[:3]), NPY))
+    assert "expected 2, one for each answer, or 4, one for each time that was sent" in unfit.json()["detail"]
+
+
 def test_what_is_undefined_is_null(client: TestClient) -> None:
     answer = post(client, reference=(npy(np.ones((3, 16, 16, 16), np.float32)), NPY))
     assert answer.status_code == 200
@@ -168,7 +180,6 @@ BAD: dict[str, tuple[int, str, dict[str, Part]]] = {
         {"reference": (npy(FINE), NPY), "coarse": (npy(np.full((3, 4, 4, 4), np.nan)), NPY)},
     ),
     "missing": (422, "reference.u", {"reference": (npy(np.full((3, 16, 16, 16), -999.9)), NPY)}),
-    "frames": (422, "reference.shape", {"reference": (npy(noise(3, 3, 16, 16, 16)), NPY)}),
     "more times": (
         422,
         "reference.levels",
@@ -228,7 +239,7 @@ def test_forms_over_the_limit(serve: Callable[..., TestClient]) -> None:
 
 
 def test_lengths_without_coordinates_are_of_cubic_cells() -> None:
-    volume = Volume(np.zeros((1, 3, 4, 8, 2), np.float32), BareLayout(), None)
+    volume = Volume(np.zeros((1, 3, 4, 8, 2), np.float32), BareLayout(None), has_times=False)
     assert volume.length == pytest.approx((math.pi, 2 * math.pi, math.pi / 2))
 
 
