@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.layers import Axes
+    from models.convolution import Axes
 
 
 Lengths = tuple[float, float, float]

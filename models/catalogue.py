@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries
-    from models.layers import Precision
+    from models.convolution import Precision
     from models.networks import Family
 
 CARD = "card.json"

@@ -1,6 +1,7 @@
-"""The octahedral group as signed permutation matrices, and how it acts on grids, vectors and regular features.
+"""Groups of signed permutation matrices, and how they act on grids, scalars, vectors and regular features.
 
-This is the one place that pairs the order of components, (u, v, w) along (x, y, z), with the order of axes, (z, y, x).
+In a plane they are the symmetries of a square, in space those of a cube. This is the one place that pairs the order of
+components, (u, v) along (x, y) or (u, v, w) along (x, y, z), with the order of axes, (y, x) or (z, y, x).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Int, Shaped
@@ -17,23 +18,32 @@ from torch import Tensor
 from models.walls import Walls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from models.blocks import Boundaries, Boundary
 
 GroupName = Literal["C1", "O", "Oh"]
+NAMES = {2: ("C1", "C2", "C4", "D4"), 3: get_args(GroupName)}
+"""Of the groups of a plane and of space."""
 Each = TypeVar("Each")
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """A subgroup of the octahedral group with reflections, its identity first.
+    """A group of rotations and reflections of a square or a cube, its identity first.
 
     Attributes:
-        name: ``C1`` (the identity alone), ``O`` (24 rotations) or ``Oh`` (with reflections, 48).
-        matrices: R_g, acting on vectors (u, v, w).
+        name: what it is called, see [`group`][models.group.group].
+        matrices: R_g, acting on vectors (u, v) or (u, v, w).
     """
 
     name: str
-    matrices: Int[Tensor, "order 3 3"]
+    matrices: Int[Tensor, "order n n"]
+
+    @property
+    def dimension(self) -> int:
+        """2 for a plane, 3 for space."""
+        return self.matrices.shape[-1]
 
     @property
     def order(self) -> int:
@@ -41,7 +51,7 @@ class Group:
         return len(self.matrices)
 
     @cached_property
-    def components(self) -> tuple[Int[Tensor, "order 3"], Int[Tensor, "order 3"]]:
+    def components(self) -> tuple[Int[Tensor, "order n"], Int[Tensor, "order n"]]:
         """For every element g and component c of R_g v: which component of v it is, and its sign."""
         return self.matrices.abs().argmax(dim=-1), self.matrices.sum(dim=-1)
 
@@ -63,63 +73,97 @@ class Group:
         return self.products[self.inverses]
 
 
-@cache
-def group(name: str) -> Group:
-    """The group called ``C1``, ``O`` or ``Oh``.
+def group(name: str, dimension: int = 3) -> Group:
+    """A group by its name.
+
+    Args:
+        name: in a plane ``C1`` (the identity alone), ``C2`` or ``C4`` (rotations by multiples of 180 or 90 degrees),
+            or ``D4`` (those of ``C4`` and reflections, 8); in space ``C1``, ``O`` (24 rotations), or ``Oh`` (with
+            reflections, 48).
+        dimension: 2 or 3.
 
     Raises:
-        ValueError: for any other name.
+        ValueError: for any other name or dimension.
     """
-    if name not in ("C1", "O", "Oh"):
-        message = f"group must be C1, O or Oh, not {name!r}"
+    if dimension not in NAMES:
+        message = f"dimension must be 2 or 3, not {dimension}"
         raise ValueError(message)
-    if name == "C1":
-        return Group(name, torch.eye(3, dtype=torch.int64)[None])
-    matrices = []
-    for permutation in itertools.permutations(range(3)):
-        for signs in itertools.product((1, -1), repeat=3):
-            matrix = torch.zeros(3, 3, dtype=torch.int64)
+    if name not in NAMES[dimension]:
+        *others, last = NAMES[dimension]
+        message = f"group must be {', '.join(others)} or {last}, not {name!r}"
+        raise ValueError(message)
+    return _group(name, dimension)
+
+
+@cache
+def _group(name: str, dimension: int) -> Group:
+    # The identity first, then rotations, so that O is the first half of Oh and shares its numbering.
+    every = sorted(_signed_permutations(dimension), key=lambda matrix: -_determinant(matrix))
+    kept = {
+        "C1": every[:1],
+        "C2": [matrix for matrix in every if matrix[0, 0] == matrix[1, 1] != 0],
+        "C4": [matrix for matrix in every if _determinant(matrix) > 0],
+        "O": [matrix for matrix in every if _determinant(matrix) > 0],
+    }
+    return Group(name, torch.stack(kept.get(name, every)))
+
+
+def subgroup(of: Group, elements: Sequence[int]) -> Group:
+    """The elements of a group with these numbers, if they are a group.
+
+    Raises:
+        ValueError: if they are not, or if the identity, number 0, is not the first of them.
+    """
+    numbers = torch.tensor(elements)
+    if not elements or elements[0] != 0 or not torch.isin(of.products[numbers][:, numbers], numbers).all():
+        message = f"elements must be those of a subgroup of {of.name}, the identity first, not {list(elements)}"
+        raise ValueError(message)
+    return Group(f"{of.name}{list(elements)}", of.matrices[numbers])
+
+
+def _signed_permutations(dimension: int) -> Iterator[Int[Tensor, "n n"]]:
+    for permutation in itertools.permutations(range(dimension)):
+        for signs in itertools.product((1, -1), repeat=dimension):
+            matrix = torch.zeros(dimension, dimension, dtype=torch.int64)
             for row, (column, sign) in enumerate(zip(permutation, signs, strict=True)):
                 matrix[row, column] = sign
-            matrices.append(matrix)
-    every = torch.stack(matrices)
-    proper = torch.linalg.det(every.double()).round() > 0
-    # Rotations first, so that O is the first half of Oh and shares its numbering.
-    return Group(name, every[proper] if name == "O" else torch.cat([every[proper], every[~proper]]))
+            yield matrix
+
+
+def _determinant(matrix: Int[Tensor, "n n"]) -> int:
+    return round(float(torch.linalg.det(matrix.double())))
 
 
 @cache
 def pullback(of: Group, size: int) -> Int[Tensor, "order cells"]:
-    """Where each cell of a centred cube comes from.
+    """Where each cell of a centred square or cube comes from.
 
     Args:
         of: the group.
-        size: cells along an edge; cells are numbered with z slowest and x fastest.
+        size: cells along an edge; cells are numbered with x fastest.
 
     Returns:
         For every element g and cell d the number of the cell g^-1 d.
     """
     # Twice the distance from the centre is an integer for odd and even sizes alike.
     steps = 2 * torch.arange(size) - (size - 1)
-    z, y, x = torch.meshgrid(steps, steps, steps, indexing="ij")
-    cells = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+    cells = torch.stack(torch.meshgrid(*of.dimension * [steps], indexing="ij")[::-1], dim=-1)
     # R^-1 is the transpose: (R^T d)_j = sum_i R_ij d_i.
-    moved = torch.einsum("gij,di->gdj", of.matrices, cells)
-    index = (moved + (size - 1)) // 2
-    return (index[..., 2] * size + index[..., 1]) * size + index[..., 0]
+    moved = torch.einsum("gij,di->gdj", of.matrices, cells.reshape(-1, of.dimension))
+    return ((moved + (size - 1)) // 2 * size ** torch.arange(of.dimension)).sum(dim=-1)
 
 
-def rotate_scalar(field: Shaped[Tensor, "*lead z y x"], matrix: Int[Tensor, "3 3"]) -> Shaped[Tensor, "*lead z2 y2 x2"]:
-    """Move a scalar field: (g f)(x) = f(g^-1 x), about the centre of the volume.
+def rotate_scalar(field: Shaped[Tensor, ...], matrix: Int[Tensor, "n n"]) -> Shaped[Tensor, ...]:
+    """Move a scalar field: (g f)(x) = f(g^-1 x), about the centre of the plane or volume.
 
     Args:
-        field: values on cell centres; leading axes are carried along.
+        field: values on cell centres, (..., y, x) or (..., z, y, x); leading axes are carried along.
         matrix: R_g. Axes that it exchanges exchange their lengths.
     """
     on_axes, source = matrix.flip(0, 1), _source(matrix)
-    lead = field.ndim - 3
+    lead = field.ndim - len(source)
     moved = field.permute(*range(lead), *(lead + axis for axis in source))
-    flips = [lead + axis for axis in range(3) if on_axes[axis, source[axis]] < 0]
+    flips = [lead + axis for axis, origin in enumerate(source) if on_axes[axis, origin] < 0]
     return moved.flip(flips)
 
 
@@ -145,23 +189,29 @@ def rotate_boundary(boundary: Boundaries, matrix: Int[Tensor, "3 3"]) -> Boundar
     return moved(0), moved(1), moved(2)
 
 
-def _source(matrix: Int[Tensor, "3 3"]) -> list[int]:
-    """The array axis (z, y, x) that each one comes from."""
-    # Array axis a carries direction 2 - a; g takes direction j to the i with R_ij != 0.
+def _source(matrix: Int[Tensor, "n n"]) -> list[int]:
+    """The array axis that each one comes from."""
+    # Array axes are numbered against directions; g takes direction j to the i with R_ij != 0.
     return [int(row.abs().argmax()) for row in matrix.flip(0, 1)]
 
 
-def rotate_vector(
-    field: Shaped[Tensor, "*lead 3 z y x"], matrix: Int[Tensor, "3 3"]
-) -> Shaped[Tensor, "*lead 3 z2 y2 x2"]:
-    """Move a vector field: (g u)(x) = R_g u(g^-1 x), components (u, v, w) along (x, y, z)."""
+def rotate_vector(field: Shaped[Tensor, ...], matrix: Int[Tensor, "n n"]) -> Shaped[Tensor, ...]:
+    """Move a vector field: (g u)(x) = R_g u(g^-1 x).
+
+    Args:
+        field: components (u, v) or (u, v, w) along (x, y, z) on cell centres, (..., component, y, x) or
+            (..., component, z, y, x).
+        matrix: R_g, as for [`rotate_scalar`][models.group.rotate_scalar].
+    """
     moved = rotate_scalar(field, matrix)
-    return torch.einsum("ij,...jzyx->...izyx", matrix.to(moved.dtype), moved)
+    cells = moved.shape[-len(matrix) :]
+    turned = torch.einsum("ij,...jc->...ic", matrix.to(moved.dtype), moved.flatten(-len(matrix)))
+    return turned.reshape(*turned.shape[:-1], *cells)
 
 
 def rotate_regular(
-    features: Shaped[Tensor, "batch channels z y x"], of: Group, element: int
-) -> Shaped[Tensor, "batch channels z2 y2 x2"]:
+    features: Shaped[Tensor, "batch channels *cells"], of: Group, element: int
+) -> Shaped[Tensor, "batch channels *cells2"]:
     """Move regular features: (k f)_h(x) = f_(k^-1 h)(k^-1 x), with channels numbered (field, group element)."""
     moved = rotate_scalar(features, of.matrices[element])
     fields: Tensor = moved.unflatten(1, (-1, of.order))

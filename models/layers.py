@@ -1,16 +1,19 @@
-"""Group convolutions, plain and relaxed, between vector fields and regular features, with sub-voxel upsampling.
+"""Group convolutions of planes and volumes, plain and relaxed, between fields and regular features, with upsampling.
 
-Every layer is a kernel made from free weights by one gather, then an ordinary 3D convolution. Features are
-``(batch, field * order, z, y, x)``: one channel per field and group element, the element running fastest. With
-``W(g, h, d)`` the kernel from element h to element g at offset d,
+Every layer is a kernel made from free weights by one gather, then an ordinary convolution in two or three dimensions,
+those of its group. Features are ``(batch, field * order, *cells)``: one channel per field and group element, the
+element running fastest. With ``W(g, h, d)`` the kernel from element h to element g at offset d,
 
     W[o, g, s, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 s, g^-1 h, g^-1 d]
 
 is equivariant if w is constant and relaxed if it is learned (Wang et al., arXiv 2310.02299, eq. 6). ``s`` numbers the
 sub-voxels of an output cell; permuting it with the kernel is what keeps upsampling exact.
 
-Nothing has a bias, and a lift's kernel sums to zero, so that layers are blind to a constant velocity and commute with
-scaling; see [`Activation`][models.layers.Activation] for what is between them.
+Fields are vectors or scalars: [`Lift`][models.layers.Lift] and [`LiftScalar`][models.layers.LiftScalar] make regular
+features of them, [`Project`][models.layers.Project] and [`ProjectScalar`][models.layers.ProjectScalar] give them back.
+
+Nothing has a bias, and a vector's lift has a kernel that sums to zero, so that layers are blind to a constant velocity
+and commute with scaling; see [`Activation`][models.layers.Activation] for what is between them.
 
 Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their
 length.
@@ -21,83 +24,22 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.convolution import NOWHERE, SIZE, Axes, Frozen, Precision, convolve, spread
 from models.group import Group, pullback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Module = TypeVar("Module", bound=nn.Module)
-Axes = tuple[bool, bool, bool]
-# Of frozen convolutions: as they are; as they are, but multiplied in TensorFloat-32 on a GPU; or rounded to bfloat16.
-Precision = Literal["float32", "tf32", "bfloat16"]
-NOWHERE: Axes = (False, False, False)
-EVERYWHERE: Axes = (True, True, True)
-SIZE = 3
-RADIUS = SIZE // 2
-ONEDNN = torch.backends.mkldnn.is_available()
-ONEDNN_DTYPES = (torch.float32, torch.bfloat16)
-
-
-def convolve(
-    x: Float[Tensor, "batch channels z y x"], kernel: Float[Tensor, "out channels k k k"], circular: Axes
-) -> Float[Tensor, "batch out z2 y2 x2"]:
-    """Valid 3D cross-correlation, wrapped around along the circular axes."""
-    return functional.conv3d(wrap(x, circular), kernel)
-
-
-def wrap(x: Float[Tensor, "*lead z y x"], circular: Axes) -> Float[Tensor, "*lead z2 y2 x2"]:
-    """Add a halo of one cell from the other end of the axes that are circular."""
-    wrapped: Tensor = _Wrap.apply(x, circular) if any(circular) else x  # type: ignore[no-untyped-call]
-    return wrapped
-
-
-class _Wrap(torch.autograd.Function):
-    """As ``functional.pad`` with ``mode="circular"``; its gradient takes a quarter of the time."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, circular: Axes) -> Tensor:  # noqa: ANN401 torch's context
-        ctx.circular = circular
-        for axis, wraps in zip((-3, -2, -1), circular, strict=True):
-            if wraps:
-                x = torch.cat([x.narrow(axis, x.shape[axis] - RADIUS, RADIUS), x, x.narrow(axis, 0, RADIUS)], axis)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        gradient = gradient.clone()
-        for axis, wraps in zip((-3, -2, -1), ctx.circular, strict=True):
-            if wraps:
-                cells = gradient.shape[axis] - 2 * RADIUS
-                first, last = gradient.narrow(axis, RADIUS, RADIUS), gradient.narrow(axis, cells, RADIUS)
-                first += gradient.narrow(axis, RADIUS + cells, RADIUS)
-                last += gradient.narrow(axis, 0, RADIUS)
-                gradient = gradient.narrow(axis, RADIUS, cells)
-        return gradient, None
-
-
-def crop(x: Float[Tensor, "*lead z y x"], cells: int, circular: Axes = NOWHERE) -> Float[Tensor, "*lead z2 y2 x2"]:
-    """Drop cells at both ends of the axes that are not circular."""
-    for axis, wrap in zip((-3, -2, -1), circular, strict=True):
-        if not wrap:
-            x = x.narrow(axis, cells, x.shape[axis] - 2 * cells)
-    return x
-
-
-def spread(x: Shaped[Tensor, "batch channels z y x"], factor: int) -> Shaped[Tensor, "batch out z2 y2 x2"]:
-    """Lay channels numbered (channel, z, y, x of the sub-voxel) out in space: pixel shuffle in three dimensions."""
-    if factor == 1:
-        return x
-    batch, channels, *cells = x.shape
-    x = x.reshape(batch, channels // factor**3, factor, factor, factor, *cells)
-    x = x.permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return x.reshape(batch, channels // factor**3, *(factor * n for n in cells))
+# The element whose relaxation weight an entry of a kernel has: of the features that come in, h, or that go out, g.
+Side = Literal["input", "output"]
 
 
 class Activation(nn.Module):
@@ -116,9 +58,9 @@ class Activation(nn.Module):
         self.order = over.order
         self.offset = nn.Parameter(torch.zeros(fields))
 
-    def forward(self, x: Float[Tensor, "batch channels z y x"]) -> Float[Tensor, "batch channels z y x"]:
+    def forward(self, x: Float[Tensor, "batch channels *cells"]) -> Float[Tensor, "batch channels *cells"]:
         """Apply it; where all channels are zero, so is the answer."""
-        offset = self.offset.to(x.dtype).repeat_interleave(self.order)[:, None, None, None]
+        offset = self.offset.to(x.dtype).repeat_interleave(self.order).reshape(-1, *(x.ndim - 2) * [1])
         scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) / math.sqrt(x.shape[1])
         unit = scale.clamp_min(torch.finfo(x.dtype).tiny)
         answer: Tensor = scale * _silu(torch.addcdiv(offset, x, unit))
@@ -133,44 +75,6 @@ def _silu(x: Tensor) -> Tensor:
     for block in x:
         functional.silu(block, inplace=True)
     return x
-
-
-class Frozen(nn.Module):
-    """A layer whose kernel has been built once: costs exactly a Conv3d.
-
-    Args:
-        kernel: of the convolution.
-        factor: sub-voxels per edge of an output cell.
-        precision: of the convolution.
-        answer: type of the answer; None for that of the convolution.
-    """
-
-    kernel: Tensor
-
-    def __init__(
-        self, kernel: Tensor, factor: int, precision: Precision = "float32", answer: torch.dtype | None = None
-    ) -> None:
-        super().__init__()
-        self.factor = factor
-        self.tf32 = precision == "tf32"
-        self.answer = answer
-        dtype = torch.bfloat16 if precision == "bfloat16" else kernel.dtype
-        self.register_buffer("kernel", kernel.detach().clone().to(dtype))
-
-    def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
-        """Apply the layer. On a CPU a block's answer has the same bits whichever blocks are in the batch with it."""
-        x = x.to(self.kernel.dtype)
-        if ONEDNN and x.device.type == "cpu" and x.dtype in ONEDNN_DTYPES:
-            # conv3d takes another way for one small block than for two: other bits, and often slower.
-            still, every = (0, 0, 0), (1, 1, 1)
-            answer = torch.mkldnn_convolution(wrap(x, circular), self.kernel, None, still, every, every, 1)
-        elif x.device.type == "cuda":
-            # cuDNN multiplies in TensorFloat-32 unless it is told not to.
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.tf32):
-                answer = convolve(x, self.kernel, circular)
-        else:
-            answer = convolve(x, self.kernel, circular)
-        return spread(answer if self.answer is None else answer.to(self.answer), self.factor)
 
 
 class GroupLayer(nn.Module):
@@ -221,7 +125,7 @@ class GroupLayer(nn.Module):
         """The free weights as kernels are made of them, (banks, ...)."""
         return self.psi
 
-    def kernel(self) -> Float[Tensor, "out channels k k k"]:
+    def kernel(self) -> Float[Tensor, "out channels *k"]:
         """The kernel of the convolution that this layer is."""
         index = self.index.flatten()
         # Bank by bank: the gradient of a selection from one axis alone is fast.
@@ -229,7 +133,7 @@ class GroupLayer(nn.Module):
         if self.relaxation is not None:
             entries = [bank * weight[self.element] for bank, weight in zip(entries, self.relaxation, strict=True)]
         kernel: Tensor = functools.reduce(torch.add, entries) * self.signs
-        return kernel.reshape(self.outputs, -1, SIZE, SIZE, SIZE)
+        return kernel.reshape(self.outputs, -1, *self.over.dimension * [SIZE])
 
     def frozen(self, precision: Precision = "float32") -> Frozen:
         """This layer as it is now, with its kernel built."""
@@ -241,7 +145,7 @@ class GroupLayer(nn.Module):
 
 
 class Lift(GroupLayer):
-    """Vector fields to regular features: W[o, g, c, d] = sum_l w_l(g) sum_c' R_g[c, c'] psi_l[o, c', g^-1 d].
+    """Vector fields to regular features: W[o, g, v, c, d] = sum_l w_l(g) sum_c' R_g[c, c'] psi_l[o, v, c', g^-1 d].
 
     The mean of psi over frames and offsets is taken out, so that the kernel sums to zero: what is added to all
     velocities around a cell changes nothing there. The convolution is never rounded to less than float32, as velocities
@@ -256,12 +160,13 @@ class Lift(GroupLayer):
     """
 
     def __init__(self, over: Group, vectors: int, fields: int, *, banks: int = 1, relaxed: bool = False) -> None:
-        o, g, f, c = _axes(fields, over.order, vectors, 3)
+        dimension, cells = over.dimension, SIZE**over.dimension
+        o, g, v, c = _axes(fields, over.order, vectors, dimension)
         components, signs = over.components
-        index = ((o * vectors + f) * 3 + components[g, c]) * SIZE**3 + pullback(over, SIZE)[g[..., 0]]
+        index = ((o * vectors + v) * dimension + components[g, c]) * cells + pullback(over, SIZE)[g[..., 0]]
         super().__init__(
             over,
-            (fields, vectors, 3, SIZE**3),
+            (fields, vectors, dimension, cells),
             index,
             g,
             signs[g, c],
@@ -287,10 +192,40 @@ class Lift(GroupLayer):
         return features.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else features
 
 
+class LiftScalar(GroupLayer):
+    """Scalar fields to regular features: W[o, g, i, d] = sum_l w_l(g) psi_l[o, i, g^-1 d].
+
+    Args:
+        over: the group.
+        scalars: scalar fields in.
+        fields: regular fields out.
+        banks: number of banks.
+        relaxed: learn the relaxation weights.
+    """
+
+    def __init__(self, over: Group, scalars: int, fields: int, *, banks: int = 1, relaxed: bool = False) -> None:
+        cells = SIZE**over.dimension
+        o, g, i = _axes(fields, over.order, scalars)
+        super().__init__(
+            over,
+            (fields, scalars, cells),
+            (o * scalars + i) * cells + pullback(over, SIZE)[g[..., 0]],
+            g,
+            torch.ones(1),
+            outputs=fields * over.order,
+            banks=banks,
+            relaxed=relaxed,
+            factor=1,
+        )
+
+
 class Convolve(GroupLayer):
     """Regular features to regular features, optionally on a grid finer by ``factor``.
 
     W[o, g, s, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 s, g^-1 h, g^-1 d].
+
+    Relaxation weights on the input element h are the formula of the paper; its published code puts them on the output
+    element g. Either way the layer commutes with those k alone for which w(k h) = w(h).
 
     Args:
         over: the group.
@@ -299,21 +234,28 @@ class Convolve(GroupLayer):
         banks: number of banks.
         relaxed: learn the relaxation weights.
         factor: sub-voxels per edge of a cell.
+        relaxed_side: the element that they depend on, of the ``input`` or the ``output``.
     """
 
     def __init__(
-        self, over: Group, fields_in: int, fields: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1
+        self,
+        over: Group,
+        fields_in: int,
+        fields: int,
+        *,
+        banks: int = 1,
+        relaxed: bool = False,
+        factor: int = 1,
+        relaxed_side: Side = "input",
     ) -> None:
-        order, voxels = over.order, factor**3
+        order, voxels, cells = over.order, factor**over.dimension, SIZE**over.dimension
         o, g, s, i, h = _axes(fields, order, voxels, fields_in, order)
-        moved = (pullback(over, factor)[g, s] * order + over.quotients[g, h]) * SIZE**3 + pullback(over, SIZE)[
-            g[..., 0]
-        ]
+        moved = (pullback(over, factor)[g, s] * order + over.quotients[g, h]) * cells + pullback(over, SIZE)[g[..., 0]]
         super().__init__(
             over,
-            (fields, fields_in, voxels * order * SIZE**3),
-            (o * fields_in + i) * voxels * order * SIZE**3 + moved,
-            h,
+            (fields, fields_in, voxels * order * cells),
+            (o * fields_in + i) * voxels * order * cells + moved,
+            h if relaxed_side == "input" else g,
             torch.ones(1),
             outputs=fields * order * voxels,
             banks=banks,
@@ -323,60 +265,80 @@ class Convolve(GroupLayer):
 
 
 class Project(GroupLayer):
-    """Regular features to one vector field, optionally on a grid finer by ``factor``.
+    """Regular features to vector fields, optionally on a grid finer by ``factor``.
 
-    W[c, s, i, h, d] = sum_l w_l(h) sum_c' R_h[c, c'] psi_l[i, c', h^-1 s, h^-1 d].
+    W[v, c, s, i, h, d] = sum_l w_l(h) sum_c' R_h[c, c'] psi_l[v, i, c', h^-1 s, h^-1 d].
 
     Args:
         over: the group.
         fields_in: regular fields in.
+        vectors: vector fields out.
         banks: number of banks.
         relaxed: learn the relaxation weights.
         factor: sub-voxels per edge of a cell.
     """
 
-    def __init__(self, over: Group, fields_in: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1) -> None:
-        voxels = factor**3
-        c, s, i, h = _axes(3, voxels, fields_in, over.order)
+    def __init__(
+        self,
+        over: Group,
+        fields_in: int,
+        vectors: int = 1,
+        *,
+        banks: int = 1,
+        relaxed: bool = False,
+        factor: int = 1,
+    ) -> None:
+        dimension, voxels, cells = over.dimension, factor**over.dimension, SIZE**over.dimension
+        v, c, s, i, h = _axes(vectors, dimension, voxels, fields_in, over.order)
         components, signs = over.components
-        moved = pullback(over, factor)[h, s] * SIZE**3 + pullback(over, SIZE)[h[..., 0]]
+        moved = pullback(over, factor)[h, s] * cells + pullback(over, SIZE)[h[..., 0]]
         super().__init__(
             over,
-            (fields_in, 3, voxels * SIZE**3),
-            (i * 3 + components[h, c]) * voxels * SIZE**3 + moved,
+            (vectors * fields_in, dimension, voxels * cells),
+            ((v * fields_in + i) * dimension + components[h, c]) * voxels * cells + moved,
             h,
             signs[h, c],
-            outputs=3 * voxels,
+            outputs=vectors * dimension * voxels,
             banks=banks,
             relaxed=relaxed,
             factor=factor,
         )
 
 
-class Invariant(GroupLayer):
-    """Regular features to one scalar field that does not change under the group, optionally finer by ``factor``.
+class ProjectScalar(GroupLayer):
+    """Regular features to scalar fields, which do not change under the group, optionally finer by ``factor``.
 
-    W[s, i, h, d] = sum_l w_l(h) psi_l[i, h^-1 s, h^-1 d].
+    W[o, s, i, h, d] = sum_l w_l(h) psi_l[o, i, h^-1 s, h^-1 d].
 
     Args:
         over: the group.
         fields_in: regular fields in.
+        scalars: scalar fields out.
         banks: number of banks.
         relaxed: learn the relaxation weights.
         factor: sub-voxels per edge of a cell.
     """
 
-    def __init__(self, over: Group, fields_in: int, *, banks: int = 1, relaxed: bool = False, factor: int = 1) -> None:
-        voxels = factor**3
-        s, i, h = _axes(voxels, fields_in, over.order)
-        moved = pullback(over, factor)[h, s] * SIZE**3 + pullback(over, SIZE)[h[..., 0]]
+    def __init__(
+        self,
+        over: Group,
+        fields_in: int,
+        scalars: int = 1,
+        *,
+        banks: int = 1,
+        relaxed: bool = False,
+        factor: int = 1,
+    ) -> None:
+        voxels, cells = factor**over.dimension, SIZE**over.dimension
+        o, s, i, h = _axes(scalars, voxels, fields_in, over.order)
+        moved = pullback(over, factor)[h, s] * cells + pullback(over, SIZE)[h[..., 0]]
         super().__init__(
             over,
-            (fields_in, voxels * SIZE**3),
-            i * voxels * SIZE**3 + moved,
+            (scalars * fields_in, voxels * cells),
+            (o * fields_in + i) * voxels * cells + moved,
             h,
             torch.ones(1),
-            outputs=voxels,
+            outputs=scalars * voxels,
             banks=banks,
             relaxed=relaxed,
             factor=factor,

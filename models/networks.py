@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.convolution import NOWHERE, RADIUS, Axes, crop
 from models.group import GroupName, group
-from models.layers import NOWHERE, RADIUS, Activation, Axes, Convolve, GroupLayer, Lift, Project, crop
+from models.layers import Activation, Convolve, GroupLayer, Lift, Project
 from models.operators import FACTOR
 
 Family = Literal["trilinear", "conv", "equivariant", "relaxed"]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from models.layers import NOWHERE, Axes, wrap
+from models.convolution import NOWHERE, Axes, wrap
 
 FACTOR = 4
 """Of all models but those that say otherwise."""

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.blocks import plan
-from models.layers import NOWHERE, SIZE, Axes, Precision, crop, freeze, wrap
+from models.convolution import NOWHERE, SIZE, Axes, Precision, crop, wrap
+from models.layers import freeze
 from models.operators import FACTOR, coarsen, refine, trilinear
 
 if TYPE_CHECKING:

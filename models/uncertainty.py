@@ -20,8 +20,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.convolution import NOWHERE, RADIUS, Axes, crop
 from models.group import group
-from models.layers import NOWHERE, RADIUS, Activation, Axes, Invariant, crop
+from models.layers import Activation, ProjectScalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ class ErrorHead(nn.Module):
         over = group(architecture.group)
         relaxed = architecture.family == "relaxed"
         self.activation = Activation(over, architecture.fields)
-        self.project = Invariant(
+        self.project = ProjectScalar(
             over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
         )
         self.offset = nn.Parameter(torch.tensor(-2.0))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.blocks import collect, continue_beyond, continued, driven
-from models.layers import spread
+from models.convolution import spread
 from models.operators import FACTOR, coarsen, refine, trilinear
 
 if TYPE_CHECKING:

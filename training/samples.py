@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.blocks import EDGE, continue_beyond, continued, is_wall
+from models.convolution import crop
 from models.group import group, rotate_axes, rotate_vector
-from models.layers import crop
 from models.operators import coarsen
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Boundary
-    from models.layers import Axes
+    from models.convolution import Axes
     from training.dataset import Dataset
 
 PATCH = 24

@@ -21,8 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from models.catalogue import Catalogue, describe
+from models.convolution import crop
 from models.group import group
-from models.layers import crop
 from models.networks import FACTORS, FAMILIES, Architecture, Network
 from models.operators import FACTOR, trilinear
 from models.superresolution import SuperResolution

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.blocks import CUBE, Lengths
-from models.layers import wrap
+from models.convolution import wrap
 from models.metrics.moments import Moments
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from models.layers import EVERYWHERE
+from models.convolution import EVERYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from models.layers import Axes
+    from models.convolution import Axes
     from models.superresolution import SuperResolution
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Cells, Plan
-    from models.layers import Axes
+    from models.convolution import Axes
     from models.superresolution import SuperResolution
 
 

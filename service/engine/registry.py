@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from models.catalogue import Catalogue, HeldOut
-    from models.layers import Precision
+    from models.convolution import Precision
     from models.superresolution import SuperResolution
     from service.engine.device import Device
 

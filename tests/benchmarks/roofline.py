@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.layers import EVERYWHERE, freeze
+from models.convolution import EVERYWHERE
+from models.layers import freeze
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from tests.benchmarks.networks import Published

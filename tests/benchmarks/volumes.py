@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from models.blocks import PERIODIC, plan
-from models.layers import EVERYWHERE
+from models.convolution import EVERYWHERE
 from models.networks import Network
 from models.superresolution import SuperResolution, upscale
 from tests.benchmarks.networks import difference

@@ -7,22 +7,34 @@ import math
 import pytest
 import torch
 
-from models.group import group, pullback, rotate_regular, rotate_scalar, rotate_vector
+from models.group import NAMES, Group, group, pullback, rotate_regular, rotate_scalar, rotate_vector, subgroup
 from models.metrics.gradients import gradients
 
+EVERY = [group(name, dimension) for dimension, names in NAMES.items() for name in names]
 
-@pytest.mark.parametrize(("name", "order", "mirrors"), [("C1", 1, 0), ("O", 24, 0), ("Oh", 48, 24)])
-def test_elements(name: str, order: int, mirrors: int) -> None:
-    of = group(name)
+
+@pytest.mark.parametrize(
+    ("name", "dimension", "order", "mirrors"),
+    [
+        ("C1", 3, 1, 0),
+        ("O", 3, 24, 0),
+        ("Oh", 3, 48, 24),
+        ("C1", 2, 1, 0),
+        ("C2", 2, 2, 0),
+        ("C4", 2, 4, 0),
+        ("D4", 2, 8, 4),
+    ],
+)
+def test_elements(name: str, dimension: int, order: int, mirrors: int) -> None:
+    of = group(name, dimension)
     determinants = torch.linalg.det(of.matrices.double()).round()
     assert of.order == order == len({tuple(matrix.flatten().tolist()) for matrix in of.matrices})
     assert int((determinants < 0).sum()) == mirrors
-    assert torch.equal(of.matrices[0], torch.eye(3, dtype=torch.int64))
+    assert torch.equal(of.matrices[0], torch.eye(dimension, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("name", ["C1", "O", "Oh"])
-def test_tables_are_those_of_the_matrices(name: str) -> None:
-    of = group(name)
+@pytest.mark.parametrize("of", EVERY)
+def test_tables_are_those_of_the_matrices(of: Group) -> None:
     for g in range(of.order):
         for h in range(of.order):
             assert torch.equal(of.matrices[of.products[g, h]], of.matrices[g] @ of.matrices[h])
@@ -32,27 +44,45 @@ def test_tables_are_those_of_the_matrices(name: str) -> None:
 
 def test_rotations_come_first_in_the_full_group() -> None:
     assert torch.equal(group("Oh").matrices[:24], group("O").matrices)
+    assert torch.equal(group("D4", 2).matrices[:4], group("C4", 2).matrices)
 
 
 def test_unknown_group() -> None:
     with pytest.raises(ValueError, match="C1, O or Oh, not 'D4'"):
         group("D4")
+    with pytest.raises(ValueError, match="C1, C2, C4 or D4, not 'O'"):
+        group("O", 2)
+    with pytest.raises(ValueError, match="2 or 3, not 4"):
+        group("C1", 4)
+
+
+def test_subgroups_are_closed() -> None:
+    over = group("D4", 2)
+    half_turn = next(g for g, matrix in enumerate(over.matrices) if int(matrix.trace()) == -2)
+    assert torch.equal(subgroup(over, [0, half_turn]).matrices, group("C2", 2).matrices)
+    for elements in ([], [half_turn], [half_turn, 0], [0, half_turn, 4]):
+        with pytest.raises(ValueError, match="subgroup of D4"):
+            subgroup(over, elements)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_pullback_is_the_rotation_of_a_cube(size: int) -> None:
-    of = group("Oh")
-    cube = torch.arange(size**3).reshape(size, size, size)
+@pytest.mark.parametrize("of", [group("D4", 2), group("Oh")])
+def test_pullback_is_the_rotation_of_a_cube(of: Group, size: int) -> None:
+    cube = torch.arange(size**of.dimension).reshape(of.dimension * [size])
     for g, matrix in enumerate(of.matrices):
         # (g f)(d) = f(g^-1 d): numbering the cells themselves shows where each came from.
         assert torch.equal(rotate_scalar(cube, matrix).flatten(), pullback(of, size)[g])
 
 
-def test_rotation_is_an_action_on_boxes_of_any_shape() -> None:
-    of = group("Oh")
-    field = torch.randn(2, 3, 4, 5, 6)
-    features = torch.randn(1, 2 * of.order, 2, 3, 4)
-    for g, h in [(1, 30), (47, 5), (13, 22), (40, 41)]:
+@pytest.mark.parametrize(
+    ("of", "pairs"),
+    [(group("Oh"), [(1, 30), (47, 5), (13, 22), (40, 41)]), (group("D4", 2), [(1, 2), (7, 3), (5, 6), (2, 4)])],
+)
+def test_rotation_is_an_action_on_boxes_of_any_shape(of: Group, pairs: list[tuple[int, int]]) -> None:
+    cells = (4, 5, 6)[: of.dimension]
+    field = torch.randn(2, of.dimension, *cells)
+    features = torch.randn(1, 2 * of.order, *cells)
+    for g, h in pairs:
         gh = int(of.products[g, h])
         twice = rotate_vector(rotate_vector(field, of.matrices[h]), of.matrices[g])
         assert torch.equal(twice, rotate_vector(field, of.matrices[gh]))
@@ -70,6 +100,15 @@ def test_a_known_rotation_of_a_known_field() -> None:
     # (x, y) = (+, -) goes to (-y, x) = (+, +).
     assert turned.nonzero().tolist() == [[1, 1, 3, 2]]
     assert float(turned[1, 1, 3, 2]) == 1.0
+
+
+def test_a_known_rotation_of_a_plane() -> None:
+    turn = torch.tensor([[0, -1], [1, 0]])
+    jet = torch.zeros(2, 3, 4)
+    jet[0, 0, 3] = 1.0
+    turned = rotate_vector(jet, turn)
+    assert turned.shape == (2, 4, 3)
+    assert turned.nonzero().tolist() == [[1, 3, 2]]
 
 
 @pytest.mark.parametrize("element", range(0, 48, 5))

@@ -10,52 +10,88 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.group import group, rotate_regular, rotate_vector
-from models.layers import EVERYWHERE, Activation, Convolve, Frozen, Lift, Project, convolve, freeze, spread, wrap
+from models.convolution import EVERYWHERE, Frozen, convolve, spread, wrap
+from models.group import group, rotate_regular, rotate_scalar, rotate_vector
+from models.layers import Activation, Convolve, Lift, LiftScalar, Project, ProjectScalar, freeze
 
 if TYPE_CHECKING:
-    from models.group import GroupName
-    from models.layers import Precision
+    from models.convolution import Precision
+    from models.group import Group
+    from models.layers import Side
 
 SHAPE = (3, 4, 5)
+ALONG = {2: (True, True), 3: EVERYWHERE}
+PLANE = [group(name, 2) for name in ("C2", "C4", "D4")]
+SPACE = [group("O"), group("Oh")]
 rounds = pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU does not compute in bfloat16"
 )
 
 
-def regular(name: GroupName, fields: int = 2) -> torch.Tensor:
-    return torch.randn(1, fields * group(name).order, *SHAPE, dtype=torch.float64)
+def regular(of: Group, fields: int = 2, cells: tuple[int, ...] = SHAPE) -> torch.Tensor:
+    return torch.randn(1, fields * of.order, *cells[: of.dimension], dtype=torch.float64)
 
 
-def assert_commutes(name: GroupName, layer: torch.nn.Module, x: torch.Tensor, into: str, out: str) -> None:
-    of = group(name)
+def move(field: torch.Tensor, of: Group, g: int, kind: str) -> torch.Tensor:
+    if kind == "regular":
+        return rotate_regular(field, of, g)
+    if kind == "scalar":
+        return rotate_scalar(field, of.matrices[g])
+    return rotate_vector(field.unflatten(1, (-1, of.dimension)), of.matrices[g]).flatten(1, 2)
 
-    def move(field: torch.Tensor, kind: str, g: int) -> torch.Tensor:
-        return rotate_vector(field, of.matrices[g]) if kind == "vector" else rotate_regular(field, of, g)
 
-    answer = layer(x, EVERYWHERE)
+def assert_commutes(of: Group, layer: torch.nn.Module, x: torch.Tensor, into: str, out: str) -> None:
+    circular = ALONG[of.dimension]
+    answer = layer(x, circular)
     assert answer.abs().mean() > 1e-2
     for g in range(of.order):
-        error = (layer(move(x, into, g), EVERYWHERE) - move(answer, out, g)).abs().max()
-        assert error < 1e-12
+        assert (layer(move(x, of, g, into), circular) - move(answer, of, g, out)).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("relaxed", [False, True])
-@pytest.mark.parametrize("name", ["O", "Oh"])
+@pytest.mark.parametrize(
+    ("of", "cells"),
+    [(of, SHAPE) for of in SPACE] + [(of, cells) for of in PLANE for cells in [(5, 5), (4, 4), (3, 6)]],
+    ids=lambda value: getattr(value, "name", None),
+)
 class TestEquivariance:
-    def test_lift(self, name: GroupName, *, relaxed: bool) -> None:
-        layer = Lift(group(name), 1, 2, banks=2, relaxed=relaxed).double()
-        assert_commutes(name, layer, torch.randn(1, 3, *SHAPE, dtype=torch.float64), "vector", "regular")
+    def test_lift(self, of: Group, cells: tuple[int, ...], *, relaxed: bool) -> None:
+        layer = Lift(of, 2, 2, banks=2, relaxed=relaxed).double()
+        x = torch.randn(1, 2 * of.dimension, *cells, dtype=torch.float64)
+        assert_commutes(of, layer, x, "vector", "regular")
 
+    def test_lift_scalar(self, of: Group, cells: tuple[int, ...], *, relaxed: bool) -> None:
+        layer = LiftScalar(of, 3, 2, banks=2, relaxed=relaxed).double()
+        assert_commutes(of, layer, torch.randn(1, 3, *cells, dtype=torch.float64), "scalar", "regular")
+
+    @pytest.mark.parametrize("side", ["input", "output"])
     @pytest.mark.parametrize("factor", [1, 2])
-    def test_convolve(self, name: GroupName, *, relaxed: bool, factor: int) -> None:
-        layer = Convolve(group(name), 2, 1, banks=2, relaxed=relaxed, factor=factor).double()
-        assert_commutes(name, layer, regular(name), "regular", "regular")
+    def test_convolve(self, of: Group, cells: tuple[int, ...], factor: int, side: Side, *, relaxed: bool) -> None:
+        layer = Convolve(of, 2, 1, banks=2, relaxed=relaxed, factor=factor, relaxed_side=side).double()
+        assert_commutes(of, layer, regular(of, cells=cells), "regular", "regular")
 
     @pytest.mark.parametrize("factor", [1, 2, 4])
-    def test_project(self, name: GroupName, *, relaxed: bool, factor: int) -> None:
-        layer = Project(group(name), 1, banks=2, relaxed=relaxed, factor=factor).double()
-        assert_commutes(name, layer, regular(name, 1), "regular", "vector")
+    def test_project(self, of: Group, cells: tuple[int, ...], factor: int, *, relaxed: bool) -> None:
+        layer = Project(of, 1, 2, banks=2, relaxed=relaxed, factor=factor).double()
+        assert_commutes(of, layer, regular(of, 1, cells), "regular", "vector")
+
+    @pytest.mark.parametrize("factor", [1, 2])
+    def test_project_scalar(self, of: Group, cells: tuple[int, ...], factor: int, *, relaxed: bool) -> None:
+        layer = ProjectScalar(of, 2, 3, banks=2, relaxed=relaxed, factor=factor).double()
+        assert_commutes(of, layer, regular(of, cells=cells), "regular", "scalar")
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_a_relaxed_layer_commutes_with_what_leaves_its_weights_as_they_are(side: Side) -> None:
+    of = group("D4", 2)
+    layer = Convolve(of, 1, 1, relaxed=True, relaxed_side=side).double()
+    assert layer.relaxation is not None
+    x, along = regular(of, 1), ALONG[2]
+    # Weights that tell apart which axis x goes to: quarter turns change them, half turns and mirrors do not.
+    layer.relaxation.data[:] = 1 + of.matrices[:, 0, 0].abs()
+    for g, matrix in enumerate(of.matrices):
+        error = layer(rotate_regular(x, of, g), along) - rotate_regular(layer(x, along), of, g)
+        assert (error.abs().max() < 1e-12) == bool(matrix[0, 0])
 
 
 def test_relaxed_weights_that_vary_break_the_symmetry() -> None:
@@ -63,7 +99,7 @@ def test_relaxed_weights_that_vary_break_the_symmetry() -> None:
     layer = Convolve(of, 1, 1, banks=2, relaxed=True).double()
     assert layer.relaxation is not None
     layer.relaxation.data += 0.1 * torch.randn_like(layer.relaxation)
-    x = regular("O", 1)
+    x = regular(group("O"), 1)
     error = layer(rotate_regular(x, of, 5), EVERYWHERE) - rotate_regular(layer(x, EVERYWHERE), of, 5)
     assert error.abs().max() > 1e-2
 
@@ -87,12 +123,16 @@ def test_kernel_is_the_formula() -> None:
         torch.testing.assert_close(kernel[g, h, z + 1, y + 1, x + 1], expected)
 
 
-def test_the_trivial_group_is_an_ordinary_convolution() -> None:
-    layer = Convolve(group("C1"), 5, 7)
-    x = torch.randn(2, 5, 4, 4, 4)
-    plain = torch.nn.Conv3d(5, 7, 3, padding=1, padding_mode="circular", bias=False)
-    plain.weight.data = layer.psi.data.reshape(7, 5, 3, 3, 3)
-    torch.testing.assert_close(layer(x, EVERYWHERE), plain(x))
+@pytest.mark.parametrize(("dimension", "convolution"), [(2, torch.nn.Conv2d), (3, torch.nn.Conv3d)])
+def test_the_trivial_group_is_an_ordinary_convolution(
+    dimension: int, convolution: type[torch.nn.Conv2d | torch.nn.Conv3d]
+) -> None:
+    layer = Convolve(group("C1", dimension), 5, 7)
+    x = torch.randn(2, 5, *dimension * [4])
+    plain = convolution(5, 7, 3, padding=1, padding_mode="circular", bias=False)
+    plain.weight.data = layer.psi.data.reshape(7, 5, *dimension * [3])
+    torch.testing.assert_close(layer(x, ALONG[dimension]), plain(x))
+    torch.testing.assert_close(layer.frozen()(x, ALONG[dimension]), plain(x))
 
 
 def test_convolve_wraps_only_the_circular_axes() -> None:
@@ -111,15 +151,15 @@ def test_wrapping_and_its_gradient(cells: int) -> None:
         assert torch.autograd.gradcheck(partial(wrap, circular=(z, y, x)), field)
 
 
-@pytest.mark.parametrize("name", ["O", "Oh"])
-def test_activation_commutes_with_the_group_and_with_scaling(name: GroupName) -> None:
-    of, x = group(name), regular(name)
+@pytest.mark.parametrize("of", [*SPACE, group("D4", 2)])
+def test_activation_commutes_with_the_group_and_with_scaling(of: Group) -> None:
+    x = regular(of)
     layer = Activation(of, 2).double()
     layer.offset.data.normal_()
     answer = layer(x)
     for g in range(of.order):
         torch.testing.assert_close(layer(rotate_regular(x, of, g)), rotate_regular(answer, of, g))
-    scale = torch.rand(1, 1, *SHAPE, dtype=torch.float64) + 0.1
+    scale = torch.rand(1, 1, *x.shape[2:], dtype=torch.float64) + 0.1
     torch.testing.assert_close(layer(scale * x), scale * answer)
     assert not torch.allclose(layer(-x), -answer)
 
@@ -155,11 +195,13 @@ def test_spread_puts_sub_voxels_in_their_places() -> None:
     assert fine.shape == (1, 1, 2, 2, 4)
     # Cell 1 along x, sub-voxel (z, y, x) = (1, 0, 1) is channel 5.
     assert fine[0, 0, 1, 0, 3] == x[0, 5, 0, 0, 1]
+    plane = torch.randn(2, 18, 4, 5)
+    assert torch.equal(spread(plane, 3), functional.pixel_shuffle(plane, 3))
 
 
 def test_frozen_is_the_layer_and_costs_one_convolution() -> None:
     layer = Convolve(group("O"), 2, 1, banks=2, relaxed=True, factor=2)
-    x = regular("O").float()
+    x = regular(group("O")).float()
     # In float32 the two sum up in orders of their own.
     torch.testing.assert_close(layer.frozen()(x), layer(x), rtol=1e-4, atol=1e-4)
     layer, x = layer.double(), x.double()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from models.blocks import BOUNDARIES, PERIODIC
+from models.convolution import EVERYWHERE, crop
 from models.group import group, rotate_vector
-from models.layers import EVERYWHERE, crop
 from models.networks import Architecture, Network
 from models.operators import coarsen, refine, trilinear
 from models.superresolution import BOUND, SuperResolution, upscale, variation
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries
-    from models.layers import Precision
+    from models.convolution import Precision
 
 ARCHITECTURES = {
     "conv": Architecture("conv", "C1", 6, 2),

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from models.catalogue import Catalogue, describe
+from models.convolution import EVERYWHERE
 from models.group import group, rotate_scalar, rotate_vector
-from models.layers import EVERYWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
 from models.uncertainty import ErrorHead, calibration, error_quantiles, laplace_loss

@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
-from models.layers import NOWHERE
+from models.convolution import NOWHERE
 from models.superresolution import SuperResolution
 from tests.waiting import PATIENCE_S
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from models.layers import Axes
+    from models.convolution import Axes
 
 NPY = "application/x-npy"
 NETCDF = "application/netcdf"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.catalogue import Catalogue, describe
-from models.layers import EVERYWHERE
+from models.convolution import EVERYWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from tests.training.test_train import store

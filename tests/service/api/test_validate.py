@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models.blocks import PERIODIC, parse_boundary
-from models.layers import NOWHERE
+from models.convolution import NOWHERE
 from models.metrics.report import report
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.catalogue import Catalogue
-    from models.layers import Axes
+    from models.convolution import Axes
     from models.metrics.compare import Value
 
 LEARNED, HALF = "relaxed-isotropic-x4", "relaxed-isotropic-x2"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from models.blocks import PERIODIC
-from models.layers import NOWHERE
+from models.convolution import NOWHERE
 from models.superresolution import SuperResolution, upscale
 from service.engine.batcher import RECOVERY, Batcher
 from service.engine.device import Device
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.layers import Axes
+    from models.convolution import Axes
     from service.engine.device import PendingResult
     from service.engine.inference import InferenceResult
 

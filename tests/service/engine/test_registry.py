@@ -12,7 +12,7 @@ import torch
 
 from models.blocks import PERIODIC
 from models.catalogue import TRILINEAR, Catalogue
-from models.layers import EVERYWHERE
+from models.convolution import EVERYWHERE
 from models.superresolution import SuperResolution, upscale
 from service.engine.device import Device, Gpu, open_device
 from service.engine.registry import ModelRegistry, card_mismatch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fastapi.testclient import TestClient
 
-    from models.layers import Precision
+    from models.convolution import Precision
 
 LEARNED = "relaxed-isotropic-x4"
 UNMEASURED = "conv-isotropic-x4-3frames"

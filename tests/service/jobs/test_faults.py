@@ -22,7 +22,7 @@ import torch
 import xarray as xr
 
 from models.blocks import PERIODIC
-from models.layers import NOWHERE
+from models.convolution import NOWHERE
 from models.superresolution import SuperResolution, upscale
 from tests.service.conftest import parts, serve_as_trilinear
 from tests.service.orders import LEARNED
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.catalogue import Catalogue
-    from models.layers import Axes
+    from models.convolution import Axes
 
     Serve = Callable[..., TestClient]
 
