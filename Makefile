@@ -12,11 +12,11 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loads
 # What computes with tensors; elsewhere shapes are not checked at run time, as that takes a quarter of the time.
 NUMERIC := tests/escnn tests/models tests/training
 
-.PHONY: help install demo test test-all bench serve train lint format clean
+.PHONY: help install demo test test-all image-check bench serve train lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed  ## make .venv with everything in it
 
@@ -30,6 +30,9 @@ test: lint  ## lint, then run the tests
 test-all: export KILLS = 20
 test-all: export PYTEST_ADDOPTS = -m ""
 test-all: test  ## the same with more kills, the benchmarks and a minute of endurance
+
+image-check: install  ## build the image and run it, as root, with buildah and debootstrap (ARGS= of buildah build)
+	$(BIN)/python -m tests.image.check $(ARGS)
 
 bench: .venv/.bench  ## measure against other networks, tools and servers (ARGS=--quick); writes tests/benchmarks/BENCH.md
 	$(BIN)/python -m tests.benchmarks $(ARGS)

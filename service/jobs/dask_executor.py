@@ -7,13 +7,15 @@ import logging
 from concurrent.futures import CancelledError as LostError
 from typing import TYPE_CHECKING, Final
 
-from distributed import Client
+from distributed import Client, wait
 from distributed.scheduler import KilledWorker
 
 from service.jobs.dask_worker import Task, fill_block
-from service.problems import Problem, unready
+from service.problems import Problem
 
 if TYPE_CHECKING:
+    from distributed import Future
+
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
 
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("service.dask")
 # Seconds that a scheduler has to answer in.
 CONNECT_S: Final = 10
+# Seconds between two tries to reach one that is away, and between two looks at how many workers there are.
+RETRY_S: Final = 0.5
+LOOK_S: Final = 10.0
+# Seconds without a scheduler, or without a worker, after which a job fails, to be resumed.
+PATIENCE_S: Final = 600.0
 # A block that workers die over is given up after so many rounds; in each, Dask tries several workers.
 ROUNDS: Final = 5
 
@@ -57,38 +64,67 @@ class DaskExecutor:
 
     async def _connect(self) -> Client:
         async with self._connecting:
-            if self._client is None or self._client.status != "running":
+            while self._client is None or self._client.status != "running":
                 await self.close()
                 try:
                     self._client = await Client(
                         self.scheduler, asynchronous=True, timeout=CONNECT_S, set_as_default=False
                     )
                 except (OSError, TimeoutError) as error:
-                    detail = f"the scheduler {self.scheduler} does not answer"
-                    logger.warning("%s: %s", detail, error)
-                    raise unready(detail) from error
+                    logger.warning("the scheduler %s does not answer: %s", self.scheduler, error)
+                    await asyncio.sleep(RETRY_S)
             return self._client
 
     async def fill(self, view: View, target: Storage, index: BlockIndex) -> None:
         """Have a block computed and stored. If this is cancelled, a worker that has begun still ends it.
 
         Raises:
-            Problem: what the worker raises; 503 if the scheduler is lost, or workers die over the block.
+            Problem: what the worker raises; "workers-lost" if there is none for long, or they die over the block.
         """
         task = Task.of(view, target)
         for _ in range(ROUNDS):
-            client = await self._connect()
-            future = client.submit(fill_block, task, index, pure=False)
-            try:
-                await future
-            except KilledWorker as error:
-                logger.warning("workers died while they computed %s of %s: %s", index, target.name, error)
-            except LostError as error:
-                detail = f"the scheduler {self.scheduler} was lost"
-                raise unready(detail) from error
-            except asyncio.CancelledError:
-                await asyncio.shield(future.cancel())
-                raise
-            else:
+            error = await self._outcome(task, index)
+            if error is None:
                 return
+            if not isinstance(error, KilledWorker):
+                raise error
+            logger.warning("workers died while they computed %s of %s: %s", index, target.name, error)
         raise Problem("workers-lost", f"workers die over block {tuple(index.block)} of {target.name}")
+
+    async def _outcome(self, task: Task, index: BlockIndex) -> BaseException | None:
+        """Why a worker could not store a block; None if it has.
+
+        Nothing is fetched from the worker, which only reaches out to the scheduler and may be behind NAT.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_S) as patience:
+                while True:
+                    client = await self._connect()
+                    future = client.submit(fill_block, task, index, pure=False)
+                    try:
+                        while not await _ended(future):
+                            if client.scheduler_info().get("n_workers"):
+                                patience.reschedule(asyncio.get_running_loop().time() + PATIENCE_S)
+                        return await future.exception()
+                    except LostError:
+                        logger.warning("the scheduler %s was lost", self.scheduler)
+                        await asyncio.sleep(RETRY_S)
+                    except asyncio.CancelledError:
+                        await asyncio.shield(future.cancel())
+                        raise
+        except TimeoutError as error:
+            detail = f"for {PATIENCE_S:g} s there was no worker at {self.scheduler}; with one, the job can be resumed"
+            raise Problem("workers-lost", detail) from error
+
+
+async def _ended(future: Future) -> bool:
+    """Whether a task ends soon, well or not.
+
+    Raises:
+        LostError: if its scheduler is lost.
+    """
+    try:
+        await wait([future], timeout=LOOK_S)
+    except TimeoutError:
+        return False
+    return True

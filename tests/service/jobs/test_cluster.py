@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +33,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 
 @contextmanager
-def running(catalogue: Catalogue, data: Path, port: int = 0, workers: int = 2) -> Iterator[LocalCluster]:
-    """A scheduler and workers, which find the same data and weights."""
+def running(
+    catalogue: Catalogue, data: Path, port: int = 0, workers: int = 2, contact: str | None = None
+) -> Iterator[LocalCluster]:
+    """A scheduler and workers, which find the same data and weights; ``contact`` is the address that a worker tells."""
     environment = {
         "EDDYLIFT_WEIGHTS": str(catalogue.folder),
         "EDDYLIFT_DATA": str(data),
@@ -43,7 +45,12 @@ def running(catalogue: Catalogue, data: Path, port: int = 0, workers: int = 2) -
         "EDDYLIFT_BATCH_WAIT_MS": "40",  # so that jobs are not over before workers are killed
     }
     with LocalCluster(
-        n_workers=workers, threads_per_worker=2, dashboard_address="127.0.0.1:0", scheduler_port=port, env=environment
+        n_workers=workers,
+        threads_per_worker=2,
+        dashboard_address="127.0.0.1:0",
+        scheduler_port=port,
+        env=environment,
+        contact_address=contact,
     ) as cluster:
         yield cluster
 
@@ -102,7 +109,7 @@ def test_bad_values_fail_the_job_with_their_place(client: TestClient) -> None:
     assert "w is nan at (z, y, x)" in detail
 
 
-def test_a_scheduler_that_is_away_is_waited_for(
+def test_a_scheduler_that_is_away_is_waited_for_and_its_worker_may_be_out_of_reach(
     serve: Serve,
     tmp_path: Path,
     catalogue: Catalogue,
@@ -117,7 +124,8 @@ def test_a_scheduler_that_is_away_is_waited_for(
     job = order(client)
     wait_until(lambda: "does not answer" in caplog.text)
     assert (look(client, job)["state"], look(client, job)["blocks_done"]) == ("running", 0)
-    with running(catalogue, tmp_path / "data", port, workers=1):
+    # Nobody listens at its address, as at that of a worker behind NAT.
+    with running(catalogue, tmp_path / "data", port, workers=1, contact=f"tcp://127.0.0.1:{free_port()}"):
         finish(client, job)
         portal = client.portal
         cluster = parts(client).jobs.runner.executor
@@ -125,6 +133,25 @@ def test_a_scheduler_that_is_away_is_waited_for(
         assert cluster is not None
         portal.call(cluster.close)
     np.testing.assert_allclose(fine(tmp_path), wanted(catalogue, velocity), atol=1e-5 * velocity.std())
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_job_that_no_worker_takes_fails_and_says_so(
+    serve: Serve, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, *, away: bool
+) -> None:
+    monkeypatch.setattr("service.jobs.dask_executor.CONNECT_S", 0.1)
+    monkeypatch.setattr("service.jobs.dask_executor.PATIENCE_S", 1)
+    with ExitStack() as kept:
+        port = free_port()
+        if not away:
+            kept.enter_context(running(catalogue, tmp_path / "data", port, workers=0))
+        client = serve(data=tmp_path / "data", block=4, scheduler=f"tcp://127.0.0.1:{port}")
+        send(client, "box", dataset(noise(3, 4, 4, 4)))
+        detail = finish(client, order(client), "failed")["detail"]
+        portal = client.portal
+        assert portal is not None
+        portal.call(parts(client).jobs.runner.executor.close)
+    assert detail == f"for 1 s there was no worker at tcp://127.0.0.1:{port}; with one, the job can be resumed"
 
 
 @pytest.mark.slow
