@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import CancelledError as LostError
 from typing import TYPE_CHECKING, Final
 
-from distributed import Client, wait
+from distributed import Client
 from distributed.scheduler import KilledWorker
 
 from service.jobs.dask_worker import Task, fill_block
 from service.problems import Problem
 
 if TYPE_CHECKING:
-    from distributed import Future
-
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
 
@@ -28,7 +25,7 @@ RETRY_S: Final = 0.5
 LOOK_S: Final = 10.0
 # Seconds without a scheduler, or without a worker, after which a job fails, to be resumed.
 PATIENCE_S: Final = 600.0
-# A block that workers die over is given up after so many rounds; in each, Dask tries several workers.
+# A region that workers die over is given up after so many rounds; in each, Dask tries several workers.
 ROUNDS: Final = 5
 
 
@@ -76,10 +73,10 @@ class DaskExecutor:
             return self._client
 
     async def fill(self, view: View, target: Storage, index: BlockIndex) -> None:
-        """Have a block computed and stored. If this is cancelled, a worker that has begun still ends it.
+        """Have the blocks of a region computed and stored. If this is cancelled, a worker that has begun still ends it.
 
         Raises:
-            Problem: what the worker raises; "workers-lost" if there is none for long, or they die over the block.
+            Problem: what the worker raises; "workers-lost" if there is none for long, or they die over the region.
         """
         task = Task.of(view, target)
         for _ in range(ROUNDS):
@@ -92,7 +89,7 @@ class DaskExecutor:
         raise Problem("workers-lost", f"workers die over block {tuple(index.block)} of {target.name}")
 
     async def _outcome(self, task: Task, index: BlockIndex) -> BaseException | None:
-        """Why a worker could not store a block; None if it has.
+        """Why a worker could not store a region; None if it has.
 
         Nothing is fetched from the worker, which only reaches out to the scheduler and may be behind NAT.
         """
@@ -101,30 +98,18 @@ class DaskExecutor:
                 while True:
                     client = await self._connect()
                     future = client.submit(fill_block, task, index, pure=False)
+                    ended: asyncio.Future[BaseException | None] = asyncio.ensure_future(future.exception())
                     try:
-                        while not await _ended(future):
+                        while not (await asyncio.wait({ended}, timeout=LOOK_S))[0]:
                             if client.scheduler_info().get("n_workers"):
                                 patience.reschedule(asyncio.get_running_loop().time() + PATIENCE_S)
-                        return await future.exception()
-                    except LostError:
-                        logger.warning("the scheduler %s was lost", self.scheduler)
-                        await asyncio.sleep(RETRY_S)
                     except asyncio.CancelledError:
                         await asyncio.shield(future.cancel())
                         raise
+                    if future.status in {"finished", "error"}:
+                        return ended.result()
+                    logger.warning("the scheduler %s was lost", self.scheduler)
+                    await asyncio.sleep(RETRY_S)
         except TimeoutError as error:
             detail = f"for {PATIENCE_S:g} s there was no worker at {self.scheduler}; with one, the job can be resumed"
             raise Problem("workers-lost", detail) from error
-
-
-async def _ended(future: Future) -> bool:
-    """Whether a task ends soon, well or not.
-
-    Raises:
-        LostError: if its scheduler is lost.
-    """
-    try:
-        await wait([future], timeout=LOOK_S)
-    except TimeoutError:
-        return False
-    return True
