@@ -35,8 +35,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description="Make a token. It is shown on standard error and stored nowhere. On standard output is the line "
         "that lets it in: append it to the file that EDDYLIFT_TOKENS names, and start the service again.",
     )
-    token.add_argument("--name", required=True, help="what logs call its bearer")
-    token.add_argument("--scope", required=True, choices=("read", "write", "admin"), help="each does what is before it")
+    token.add_argument("--name", required=True, help="name of its bearer in logs")
+    token.add_argument(
+        "--scope", required=True, choices=("read", "write", "admin"), help="each includes the ones before"
+    )
     return parser.parse_args(arguments)
 
 
@@ -49,7 +51,7 @@ def reachable(host: str) -> bool:
 
 
 def require_writable(folder: Path) -> None:
-    """See that a folder can be written, which is made if it is not there.
+    """Check that a folder can be written; it is made if it is missing.
 
     Raises:
         SettingError: if it cannot.
@@ -67,8 +69,8 @@ def require_writable(folder: Path) -> None:
         raise SettingError(message) from error
 
 
-def trusting(settings: Settings, host: str) -> Settings:
-    """The settings of a service that listens on a host: on loopback only, it has no names but those that are set."""
+def with_trusted_hosts(settings: Settings, host: str) -> Settings:
+    """The settings of a service that listens on a host: on loopback, it trusts no names but those that are set."""
     if settings.trusted_hosts is None and not reachable(host):
         return settings.model_copy(update={"trusted_hosts": ()})
     return settings
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         if options.command == "token":
-            return make(options.name, options.scope)
+            return print_token(options.name, options.scope)
         return serve(options.host, options.port)
     except ValidationError as error:
         for each in error.errors():
@@ -96,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def make(name: str, scope: Scope) -> int:
-    """Make a token: the secret for its bearer, the line for the service."""
+def print_token(name: str, scope: Scope) -> int:
+    """Make a token; print the secret for its bearer, and the line for the service."""
     from service.api.auth import make_token  # noqa: PLC0415
 
     secret, line = make_token(name, scope)
@@ -110,8 +112,8 @@ def serve(host: str, port: int) -> int:
     """Serve on an address.
 
     Raises:
-        SettingError: if something that is set cannot be used; TokensError if others reach the address and nothing says
-            whether they may use the service.
+        SettingError: if a setting cannot be used; TokensError if others can reach the address and nothing says whether
+            they may use the service.
     """
     import uvicorn  # noqa: PLC0415
 
@@ -137,9 +139,9 @@ def serve(host: str, port: int) -> int:
             logging.getLogger("service").warning(
                 "listening on %s without tokens: anyone who can reach this address can use the service", host
             )
-    settings = trusting(settings, host)
+    settings = with_trusted_hosts(settings, host)
     require_writable(settings.data)
-    # uvicorn hands a SIGTERM on once it has shut down; that is an end as it should be.
+    # uvicorn raises SIGTERM again once it has shut down; that is a regular end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = create_app(settings)
     config = uvicorn.Config(

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from service.jobs.executor import Executor
 
 
-# Metrics are Prometheus's, and logs say what they say in one place.
+# Traces alone: metrics are Prometheus's, and logs go to one place.
 TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "metrics": False, "logs": False}
 
 DESCRIPTION = """
@@ -55,7 +55,7 @@ Send a volume to `/v1/upscale`; see `/v1/models` for what can be done to it, and
 
 
 def build(settings: Settings) -> Services:
-    """Build all parts, at rest."""
+    """Build all parts; nothing runs yet."""
     metrics = Metrics()
     # Each kind of work has threads of its own, so that none waits for another's.
     threads, body_threads, view_threads, job_threads, engine_threads = (Threads(settings.readers) for _ in range(5))
@@ -63,7 +63,7 @@ def build(settings: Settings) -> Services:
     lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
     opener = build_opener(settings)
     kept = DiskCache(settings.data / "views", settings.view_bytes, settings.spare_bytes)
-    chunk_cache = ChunkCache(BlockComputer(engine, view_threads), kept, view_threads, settings.view_blocks)
+    chunk_cache = ChunkCache(BlockComputer(engine, view_threads), kept, view_threads)
     executor = _build_executor(settings, BlockComputer(engine, job_threads), job_threads)
     repository = JobRepository(settings.data / "jobs.sqlite")
     runner = JobRunner(
@@ -114,7 +114,7 @@ def build(settings: Settings) -> Services:
 def _build_executor(settings: Settings, blocks: BlockComputer, threads: Threads) -> Executor:
     if not settings.scheduler:
         return LocalExecutor(blocks, threads)
-    # Dask is large, and most have no cluster.
+    # Dask is large, and few have a cluster.
     from service.jobs.dask_executor import DaskExecutor  # noqa: PLC0415
 
     return DaskExecutor(settings.scheduler)
@@ -122,7 +122,7 @@ def _build_executor(settings: Settings, blocks: BlockComputer, threads: Threads)
 
 @asynccontextmanager
 async def _running(services: Services) -> AsyncIterator[None]:
-    """Start what computes, and end it. The service is ready with its first model, and loads the others meanwhile."""
+    """Start the parts that run, and stop them. The service is ready with its first model; the others follow."""
     loop = asyncio.get_running_loop()
     engine, lifecycle, ending = services.engine, services.lifecycle, threading.Event()
 
@@ -177,7 +177,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    # The last that is added is the first to see a request.
+    # Requests pass the middleware added last first.
     access = Access.of(settings.tokens)
     app.add_middleware(AccessMiddleware, access=access, settings=settings)
     if settings.cors_origins:
@@ -189,7 +189,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["*"],
         )
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics, private=access.tokens is not None)
-    # Routers carry their whole prefix, so that a route's path is what metrics call it.
+    # Routers carry their whole prefix, as metrics are labelled by the path of a route.
     for room in (models, upscale, check, validate, volumes, views, jobs, health):
         app.include_router(room.router)
     return app

@@ -19,11 +19,11 @@ FLOATS: Final = "float32 or float64"
 
 
 class FieldError(NamedTuple):
-    """One thing that does not fit.
+    """A field that is wrong.
 
     Attributes:
-        field: what it is: a variable, a coordinate, a query parameter, a header, a part.
-        value: what was sent, as JSON can hold it.
+        field: the name of a variable, a coordinate, a query parameter, a header or a part.
+        value: what was sent, in a type that JSON has.
         expected: what would have been right.
     """
 
@@ -33,7 +33,7 @@ class FieldError(NamedTuple):
 
 
 class StoppedError(Exception):
-    """Nobody waits any more for what a thread does."""
+    """A thread ends early, as nobody waits for its result any more."""
 
 
 class Problem(Exception):  # noqa: N818 as RFC 9457 calls it
@@ -41,9 +41,9 @@ class Problem(Exception):  # noqa: N818 as RFC 9457 calls it
 
     Args:
         kind: what is wrong in general, such as "unknown-model"; one of `service.api.errors.KINDS`.
-        detail: what is wrong with this very request, for a person.
-        fields: the same for a program, field by field.
-        retry_after: seconds after which it may be worth another try; None if nothing tells.
+        detail: what is wrong with this request, for people.
+        fields: the same for programs, field by field.
+        retry_after: seconds after which another try may succeed; None if unknown.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ def _refusal(kind: str, field: str, value: object, expected: str) -> Problem:
 
 
 def invalid_field(*, field: str, value: object, expected: str) -> Problem:
-    """Understood, but the field cannot be what it is."""
+    """A field that is understood, but must not have this value."""
     return _refusal("unfit", field, value, expected)
 
 
 def malformed(*, field: str, value: object, expected: str) -> Problem:
-    """Cannot be read as what it says it is."""
+    """Something that cannot be read as what it claims to be."""
     return _refusal("malformed", field, value, expected)
 
 
 def too_large(*, field: str, value: object, limit: str) -> Problem:
-    """Over a limit of this service."""
+    """Something over a limit of this service."""
     return _refusal("too-large", field, value, f"at most {limit}")
 
 
 def unsupported(*, field: str, value: object, expected: str) -> Problem:
-    """A container or coding that is not read here."""
+    """A container or coding that this service does not read."""
     return _refusal("unsupported", field, value, expected)
 
 
@@ -92,17 +92,17 @@ def unknown_model(name: str, known: Sequence[str]) -> Problem:
 
 
 def busy(detail: str, seconds: float) -> Problem:
-    """All places are taken for now."""
+    """All places are taken at the moment."""
     return Problem("busy", detail, retry_after=seconds)
 
 
 def unready(detail: str, seconds: float = 1) -> Problem:
-    """Cannot be computed at the moment."""
+    """Nothing can be computed at the moment."""
     return Problem("unready", detail, retry_after=seconds)
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is that no more files can be opened for the moment."""
+    """Whether an error, or one of its causes, says that the process can open no more files."""
     while error is not None:
         if isinstance(error, BaseExceptionGroup):
             return any(map(is_out_of_descriptors, error.exceptions))
@@ -114,7 +114,7 @@ def is_out_of_descriptors(error: BaseException | None) -> bool:
 
 @contextmanager
 def within(part: str) -> Iterator[None]:
-    """Name the part of a request that any problem raised inside is about."""
+    """Name the part of a request in problems that are raised inside."""
     try:
         yield
     except Problem as problem:
@@ -125,7 +125,7 @@ def within(part: str) -> Iterator[None]:
 
 @contextmanager
 def storing(what: str) -> Iterator[None]:
-    """Refuse where a disk does not take something."""
+    """Turn errors of the disk into problems."""
     try:
         yield
     except OSError as error:

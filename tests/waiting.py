@@ -14,7 +14,8 @@ PATIENCE_S: Final = 300.0
 
 def wait_until(true: Callable[[], bool]) -> None:
     """Look again and again until something is true; fail if that takes for ever."""
-    end = time.monotonic() + PATIENCE_S
+    end, pause_s = time.monotonic() + PATIENCE_S, 0.005
     while not true():
         assert time.monotonic() < end, f"still not true after {PATIENCE_S:g} s"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, 0.1)  # looking takes time, too

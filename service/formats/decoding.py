@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from service.settings import Settings
-
 
 # Attributes that say how the numbers of a variable are stored (CF 8.1, 2.5.1). They do not hold for the fine velocity.
 STORAGE_ATTRIBUTES: Final = frozenset(
@@ -26,6 +24,10 @@ STORAGE_ATTRIBUTES: Final = frozenset(
 )
 # Where open_group and NetcdfBody put the number that stands in cells that were never written.
 FILL: Final = "fill_value"
+# Larger magnitudes are taken for fill values.
+MAX_SPEED: Final = 1e12
+# Values that mark missing data even where no attribute says so; -999.9 is the JHTDB's.
+MISSING: Final = (-999.9, -9999.0)
 # Where a volume begins, (level, z, y, x).
 START: Final = (0, 0, 0, 0)
 
@@ -76,9 +78,7 @@ class Decoding:
             markers=tuple(dict.fromkeys(marker for marker in markers if not math.isnan(marker))),
         )
 
-    def to_float32(
-        self, stored: NDArray[Any], component: str, settings: Settings, origin: Sequence[int] = START
-    ) -> NDArray[np.float32]:
+    def to_float32(self, stored: NDArray[Any], component: str, origin: Sequence[int] = START) -> NDArray[np.float32]:
         """One component, (level, z, y, x), in single precision; ``origin`` is where in the volume it begins.
 
         Raises:
@@ -94,12 +94,10 @@ class Decoding:
             if missing.any():
                 raise _missing(stored, missing, component, marker, origin)
         values = stored if self.scale is None else stored * self.scale + self.offset
-        return to_float32(values, component, settings, origin)
+        return to_float32(values, component, origin)
 
 
-def to_float32(
-    values: NDArray[Any], component: str, settings: Settings, origin: Sequence[int] = START
-) -> NDArray[np.float32]:
+def to_float32(values: NDArray[Any], component: str, origin: Sequence[int] = START) -> NDArray[np.float32]:
     """One component, (level, z, y, x), in single precision; ``origin`` is where in the volume it begins.
 
     Raises:
@@ -108,11 +106,11 @@ def to_float32(
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise _bad(values, ~np.isfinite(values), component, "finite velocities", origin)
-    if max(-low, high) > settings.max_speed:
-        expected = f"velocities up to {settings.max_speed:g}"
-        raise _bad(values, np.abs(values) > settings.max_speed, component, expected, origin)
+    if max(-low, high) > MAX_SPEED:
+        expected = f"velocities up to {MAX_SPEED:g}"
+        raise _bad(values, np.abs(values) > MAX_SPEED, component, expected, origin)
     single: NDArray[np.float32] = values.astype(np.float32)
-    for marker in settings.missing_values:
+    for marker in MISSING:
         if (missing := single == np.float32(marker)).any():
             raise _missing(values, missing, component, marker, origin)
     return single

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from service.settings import Settings
-
     Coordinate = NDArray[np.number[Any]]
 
 
 # How far rounding may move a coordinate, in units in the last place: once when it was made, once when it was stored.
 ROUNDINGS: Final = 2
+# How far spacings may be from their mean, relative to it.
+TOLERANCE: Final = 1e-3
 
 
 class Grid(Protocol):
@@ -70,7 +70,7 @@ def length_of(grid: Grid) -> tuple[float, float, float]:
     return z, y, x
 
 
-def read_coordinate(coordinate: xr.DataArray, axis: str, settings: Settings) -> Coordinate:
+def read_coordinate(coordinate: xr.DataArray, axis: str) -> Coordinate:
     """Cell centres along an axis, increasing; see [`descending`][service.formats.velocity.descending] for others.
 
     Raises:
@@ -90,11 +90,11 @@ def read_coordinate(coordinate: xr.DataArray, axis: str, settings: Settings) -> 
         raise invalid_field(field=axis, value=f"spaced by {step:g}", expected=f"coordinates that differ{way_round}")
     steps = np.diff(values.astype(np.float64))
     uneven = float(np.abs(steps - step).max())
-    if uneven > settings.spacing_tolerance * step + rounding(values):
+    if uneven > TOLERANCE * step + rounding(values):
         raise invalid_field(
             field=axis,
             value=f"spaced by {steps.min():g} to {steps.max():g}",
-            expected=f"uniform spacing, to {settings.spacing_tolerance:g} of its mean. Resample a stretched axis to "
+            expected=f"uniform spacing, to {TOLERANCE:g} of its mean. Resample a stretched axis to "
             f"uniform cells; if the cells are uniform and only their coordinates were rounded, drop={axis} leaves "
             "these out",
         )

@@ -12,6 +12,7 @@ import xarray as xr
 from service.formats.cutouts import name_dims
 from service.formats.decoding import FILL
 from service.formats.decompressed_size import inflated
+from service.formats.velocity import check_array_count
 from service.problems import Problem, invalid_field, malformed, too_large, unsupported
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ def _inspect(file: h5py.File, content: bytes, settings: Settings) -> dict[Hashab
     Returns:
         The number that stands in cells that were never written, by array.
     """
-    if len(file) > settings.max_arrays:
-        raise too_large(field="body", value=f"{len(file)} arrays", limit=f"{settings.max_arrays} arrays")
+    check_array_count("body", len(file))
     left = settings.max_decoded_bytes
     texts = min(TEXTS, max(FEW_TEXTS, left // len(content)))
     fills: dict[Hashable, Any] = {}

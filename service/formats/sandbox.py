@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.sandbox")
-# Not forked: this process has threads, and may hold a GPU.
-START: Final = multiprocessing.get_context("spawn")
+# Forked from a process that has imported the libraries, not from this one, which has threads and may hold a GPU.
+START: Final = multiprocessing.get_context("forkserver")
+PRELOAD: Final = ["service.formats.sandbox"]
+START.set_forkserver_preload(PRELOAD)
 # Most memory of a reader: so many times a body and what it holds, and its libraries.
 ROOM: Final = 4
 SPARE: Final = 2 << 30
@@ -159,9 +161,8 @@ class Sandbox:
         process.close(grace_s)
 
     def warm(self) -> None:
-        """Start as many processes as are to be there from the start."""
-        for _ in range(min(self.settings.warm_readers, self.settings.readers)):
-            self._places.put(self._places.get() or self._start())
+        """Start the first process, so that the first body does not wait for imports."""
+        self._places.put(self._places.get() or self._start())
 
     def read(self, body: Body, options: ReadOptions = ReadOptions()) -> Reading:  # noqa: B008 a tuple
         """Read a body; see [`read_body`][service.formats.sandbox.read_body].

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from service.formats.decoding import Decoding, load, unpacked
 from service.formats.grid import read_coordinate
 from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, guess, order_of, spell
 from service.formats.units import same_units
-from service.problems import invalid_field
+from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.formats.grid import Coordinate
-    from service.settings import Settings
+
+
+# Fewest coarse cells along an axis, and most arrays of a dataset.
+MIN_CELLS: Final = 4
+MAX_ARRAYS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,7 @@ class DatasetVelocity:
         """Whether one variable holds all components."""
         return self.order is not None
 
-    def read(
-        self, dataset: xr.Dataset, number: int, where: Mapping[str, slice], settings: Settings
-    ) -> NDArray[np.float32]:
+    def read(self, dataset: xr.Dataset, number: int, where: Mapping[str, slice]) -> NDArray[np.float32]:
         """One component in a range of cells and times, (level, z, y, x).
 
         Raises:
@@ -67,7 +69,7 @@ class DatasetVelocity:
         stored = loaded.transpose(*([TIME] if self.levels is not None else []), *AXES).values
         levels = stored if self.levels is not None else stored[None]
         origin = [where[axis].start or 0 if axis in where else 0 for axis in (TIME, *AXES)]
-        return self.decodings[variable].to_float32(levels, COMPONENTS[number], settings, origin)
+        return self.decodings[variable].to_float32(levels, COMPONENTS[number], origin)
 
 
 def descending(dataset: xr.Dataset) -> dict[str, slice]:
@@ -84,12 +86,11 @@ def descending(dataset: xr.Dataset) -> dict[str, slice]:
     return turned
 
 
-def find_velocity(dataset: xr.Dataset, settings: Settings, factor: int = 1) -> DatasetVelocity:
+def find_velocity(dataset: xr.Dataset, factor: int = 1) -> DatasetVelocity:
     """Find the velocity in a dataset and check all but its values.
 
     Args:
         dataset: as it is stored, along ascending axes.
-        settings: for what is allowed.
         factor: how much finer than a coarse volume it is.
 
     Raises:
@@ -102,23 +103,27 @@ def find_velocity(dataset: xr.Dataset, settings: Settings, factor: int = 1) -> D
     first = dataset[names[0]]
     z, y, x = (first.sizes[axis] for axis in AXES)
     levels = first.sizes[TIME] if TIME in first.dims else None
-    check_cells((z, y, x), 1 if levels is None else levels, settings, factor)
-    coordinates = tuple(
-        read_coordinate(dataset[axis], axis, settings) if axis in dataset.coords else None for axis in AXES
-    )
+    check_cells((z, y, x), 1 if levels is None else levels, factor)
+    coordinates = tuple(read_coordinate(dataset[axis], axis) if axis in dataset.coords else None for axis in AXES)
     order = _find_order(dataset) if joined else None
     decodings = tuple(Decoding.of(dataset[name]) for name in names)
     return DatasetVelocity(tuple(names), order, levels, (z, y, x), coordinates, decodings)
 
 
-def check_cells(cells: tuple[int, int, int], levels: int, settings: Settings, factor: int) -> None:
+def check_cells(cells: tuple[int, int, int], levels: int, factor: int) -> None:
     """Refuse (422) volumes without levels, and with too few cells along an axis."""
     if not levels:
         raise invalid_field(field="shape", value=[levels, len(COMPONENTS), *cells], expected="at least one level")
-    fewest = factor * settings.min_cells
+    fewest = factor * MIN_CELLS
     for axis, n in zip(AXES, cells, strict=True):
         if n < fewest:
             raise invalid_field(field="shape", value=list(cells), expected=f"at least {fewest} cells along {axis}")
+
+
+def check_array_count(field: str, count: int) -> None:
+    """Refuse (413) a dataset of too many arrays."""
+    if count > MAX_ARRAYS:
+        raise too_large(field=field, value=f"{count} arrays", limit=f"{MAX_ARRAYS} arrays")
 
 
 def _find_variables(dataset: xr.Dataset) -> list[Hashable]:

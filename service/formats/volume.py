@@ -133,11 +133,11 @@ def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
         raise invalid_field(field="shape", value=list(array.shape), expected="(3, z, y, x) or (time, 3, z, y, x)")
     levels = array if array.ndim == series else array[None]
     z, y, x = levels.shape[2:]
-    check_cells((z, y, x), len(levels), settings, factor)
+    check_cells((z, y, x), len(levels), factor)
     _check_size((z, y, x), len(levels), settings, factor)
     velocity = np.empty(levels.shape, np.float32)
     for number, name in enumerate(COMPONENTS):
-        velocity[:, number] = to_float32(levels[:, number], name, settings)
+        velocity[:, number] = to_float32(levels[:, number], name)
     has_times = array.ndim == series
     return Volume(velocity, BareLayout(len(levels) if has_times else None), has_times)
 
@@ -147,12 +147,12 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
     named = naming.apply(dataset, partly=options.partly)
     turned = descending(named)
     named = named.isel(turned)
-    found = find_velocity(named, settings, options.factor)
+    found = find_velocity(named, options.factor)
     levels = 1 if found.levels is None else found.levels
     _check_size(found.cells, levels, settings, options.factor)
     velocity = np.empty((levels, len(COMPONENTS), *found.cells), np.float32)
     for number in range(len(COMPONENTS)):
-        velocity[:, number] = found.read(named, number, {}, settings)
+        velocity[:, number] = found.read(named, number, {})
     for name in set(named.variables) - set(found.names):
         load(named[name], str(name))
     layout = DatasetLayout.of(named, found, naming, turned)

@@ -38,6 +38,8 @@ CHECKSUM: Final = 4
 NOWHERE: Final = 2**64 - 1
 # Texts can be of any length; here they are labels, so that short ones do.
 TEXTS: Final = 256
+# Chunks of an array in a body, those in shards too.
+MAX_CHUNKS: Final = 100_000
 LONGEST_TEXTS: Final = 1 << 16
 
 
@@ -179,7 +181,7 @@ class Chunks:
             raise ExpansionError(message)
 
 
-def check_array(name: str, array: zarr.Array[Any], most_chunks: int) -> None:
+def check_array(name: str, array: zarr.Array[Any], most_chunks: int = MAX_CHUNKS) -> None:
     """Refuse arrays of too many chunks, and texts that are no labels."""
     metadata: Any = array.metadata
     edges = metadata.chunks if metadata.zarr_format == 2 else metadata.chunk_grid.chunk_shape  # noqa: PLR2004 the old one

@@ -14,6 +14,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from service.formats.decompressed_size import ExpansionError
+from service.formats.velocity import check_array_count
 from service.formats.zarr_codecs import Chunks, check_array
 from service.formats.zarr_group import open_group, write_group
 from service.problems import Problem, invalid_field, malformed, too_large
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 Files = dict[str, bytes]
 METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 METADATA: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
-# Below this a good ratio costs nothing.
-SMALL: Final = 1 << 20
+MAX_ENTRIES: Final = 10_000
+# Largest ratio of decompressed to compressed size, for what decompresses to more than a mebibyte.
+MAX_RATIO: Final = 100
+MEBI: Final = 1 << 20
 
 
 class ZarrBody:
@@ -93,17 +96,13 @@ def is_clutter(path: str) -> bool:
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], length: int, settings: Settings) -> None:
-    if len(entries) > settings.max_archive_entries:
-        raise too_large(field="body", value=f"{len(entries)} files", limit=f"{settings.max_archive_entries} files")
+    if len(entries) > MAX_ENTRIES:
+        raise too_large(field="body", value=f"{len(entries)} files", limit=f"{MAX_ENTRIES} files")
     total = sum(entry.file_size for entry in entries)
     if total > settings.max_decoded_bytes:
         raise too_large(field="body", value=f"{total} bytes decompressed", limit=f"{settings.max_decoded_bytes} bytes")
-    if total > SMALL and total > settings.max_compression_ratio * length:
-        raise too_large(
-            field="body",
-            value=f"compressed by a factor of {total / length:.0f}",
-            limit=f"{settings.max_compression_ratio:g}",
-        )
+    if total > MEBI and total > MAX_RATIO * length:
+        raise too_large(field="body", value=f"compressed by a factor of {total / length:.0f}", limit=f"{MAX_RATIO}")
     for entry in entries:
         name = entry.filename
         steps = name.split("/")
@@ -167,8 +166,7 @@ def _drop_consolidated(group: Files, version: int) -> bool:
 def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
     """Refuse arrays whose decoding would run foreign code or fill the memory."""
     nodes = {str(path.parent) for path in map(PurePosixPath, group) if path.name in METADATA} - {"."}
-    if len(nodes) > settings.max_arrays:
-        raise too_large(field="body", value=f"{len(nodes)} arrays", limit=f"{settings.max_arrays} arrays")
+    check_array_count("body", len(nodes))
     if nested := sorted(node for node in nodes if "/" in node):
         expected = "arrays in the outermost group alone; zip the group that holds the velocity by itself"
         raise invalid_field(field=nested[0], value="in a group of its own", expected=expected)
@@ -177,7 +175,7 @@ def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
     for name, node in root.members():
         if not isinstance(node, zarr.Array):
             raise invalid_field(field=name, value="a group", expected="arrays in the outermost group alone")
-        check_array(name, node, settings.max_chunks)
+        check_array(name, node)
         chunks = Chunks.of(name, node)
         if max(node.size * node.dtype.itemsize, chunks.nbytes) > left:
             raise too_large(

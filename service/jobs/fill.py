@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Blocks that are looked up in the target at a time.
 LOOKUP: Final = 1000
+# Blocks that each worker reads, computes and writes at a time.
+AHEAD: Final = 4
 # Seconds between two tries with a device that has no place, or is not ready.
 RETRY_S: Final = 0.5
 
@@ -36,7 +38,6 @@ async def fill(
     executor: Executor,
     threads: Threads,
     progress: Progress,
-    ahead: int,
     advanced: Callable[[], None],
 ) -> None:
     """Compute all blocks of a target that are not there.
@@ -47,7 +48,6 @@ async def fill(
         executor: computes blocks.
         threads: for looking what is there.
         progress: to keep.
-        ahead: blocks that each worker reads, computes and writes at a time.
         advanced: called when the first of them is done.
 
     Raises:
@@ -72,7 +72,7 @@ async def fill(
             )
             progress.done += len(batch) - len(missing)
             for index in missing:
-                while len(running) >= ahead * executor.workers:
+                while len(running) >= AHEAD * executor.workers:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 task = group.create_task(compute(index))
                 running.add(task)

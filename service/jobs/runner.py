@@ -114,7 +114,6 @@ class JobRunner:
             executor=self.executor,
             threads=self._threads,
             progress=progress,
-            ahead=self._settings.job_blocks,
             advanced=lambda: self._repository.has_advanced(job.id),
         )
         if spec.reference is None:

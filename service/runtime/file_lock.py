@@ -1,4 +1,4 @@
-"""Locks on files, held for moments, by processes that share a folder."""
+"""Short locks on files, for processes that share a folder."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Seconds to wait for whoever holds a lock.
+# Seconds to wait for a lock.
 PATIENCE_S: Final = 10.0
 POLL_S: Final = 0.002
 
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
-    """Hold the lock of a file, and give the file.
+    """Lock a file, and give it opened.
 
-    The `filelock` package has no shared locks of this kind. The system lets go of a lock however its process ends.
+    The `filelock` package has no shared locks. The system releases a lock when its process ends, in whatever way.
 
     Args:
-        path: of the file. To lock it for oneself alone makes it.
-        shared: with all others who share it.
+        path: of the file; an exclusive lock makes it.
+        shared: whether others may share the lock; otherwise it is exclusive.
 
     Raises:
-        FileNotFoundError: if it is not there, and is to be shared.
-        Problem: 503 if somebody else holds it for too long.
+        FileNotFoundError: if the lock is shared and there is no file.
+        Problem: 503 if another process holds the lock for too long.
     """
     file: BinaryIO
     deadline = time.monotonic() + PATIENCE_S
@@ -51,6 +51,6 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
                     raise unready(detail) from None
                 time.sleep(POLL_S)
                 continue
-            if os.fstat(file.fileno()).st_nlink:  # else somebody removed it meanwhile
+            if os.fstat(file.fileno()).st_nlink:  # otherwise it was removed meanwhile
                 yield file
                 return

@@ -1,4 +1,4 @@
-"""From start to shutdown: when the service is ready to compute, and when it admits nothing more."""
+"""From start to shutdown: whether the service is ready to compute, and whether it admits more."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Lifecycle:
-    """Whether the service can compute.
+    """The state of the service.
 
     Args:
-        metrics: that say so, too.
+        metrics: show whether it is ready.
         alive: whether the thread that computes is alive.
 
     Attributes:
         warm: whether a model has been loaded; the others are loaded meanwhile, or when they are first asked for.
         leaving: whether the service is shutting down, and admits nothing more.
-        on_leave: what is called first when it shuts down.
+        on_leave: functions that are awaited first when it shuts down.
     """
 
     def __init__(self, metrics: Metrics, *, alive: Callable[[], bool]) -> None:
@@ -39,20 +39,20 @@ class Lifecycle:
         return self.warm and self._alive() and not self.leaving
 
     def require_ready(self) -> None:
-        """Refuse what cannot be computed now."""
+        """Refuse (503) requests while nothing can be computed."""
         if not self.ready:
             self.require_staying()
             detail = "no model is loaded yet"
             raise unready(detail)
 
     def require_staying(self) -> None:
-        """Refuse what another replica, or the next process, had better do."""
+        """Refuse (503) new work during shutdown; another replica, or the next process, can do it."""
         if self.leaving:
             detail = "the service is shutting down"
             raise unready(detail)
 
     def started(self) -> None:
-        """A model is loaded."""
+        """Note that a model is loaded."""
         self.warm = True
         self._metrics.ready.set(1)
         for function in self._on_ready:
@@ -66,12 +66,12 @@ class Lifecycle:
             self.started()
 
     def stopped(self) -> None:
-        """Nothing is computed any more."""
+        """Note that nothing is computed any more."""
         self.warm = False
         self._metrics.ready.set(0)
 
     async def leave(self) -> None:
-        """Admit nothing more, and do what is to be done first; what was admitted is finished."""
+        """Begin to shut down: admit nothing more, then await ``on_leave``. Admitted requests are finished."""
         self.leaving = True
         self._metrics.ready.set(0)
         for hook in self.on_leave:

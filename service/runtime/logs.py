@@ -1,4 +1,4 @@
-"""What is logged, and of which request it is told."""
+"""The log: its formats, and the id of the request that a line belongs to."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import uuid
 from contextvars import ContextVar
 from typing import Any, Final, Literal
 
-# Of the request that is being served; whatever it starts is of the same request.
+# Of the request that is being served; tasks and threads that it starts inherit it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def choose_id(sent: list[str]) -> str:
-    """The id that a client or a proxy gave a request, if it is one that can be repeated anywhere, else a new one."""
+    """The id that a client or a proxy sent, if it is safe in headers and logs; otherwise a new one."""
     if len(sent) == 1 and REQUEST_ID.fullmatch(sent[0]):
         return sent[0]
     return uuid.uuid4().hex
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON for a record: time, level, logger, message, request_id, what it measured, and a trace."""
+    """Lines of JSON: time, level, logger, message, request_id, the record's own fields, and a trace."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person. What a client sent cannot begin another one."""
+    """Lines for people. Control characters are escaped, so that nothing a client sent can begin a line of its own."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s")

@@ -1,4 +1,4 @@
-"""Memory that is used again, and given back: how the C library's allocator is told to."""
+"""Settings of the C library's allocator that keep a long-running service small."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import time
 from typing import Final
 
 MEBI: Final = 1024**2
-# Of glibc's mallopt: the options, from malloc.h, and what they are set to.
+# Options of glibc's mallopt, from malloc.h, and their values.
 ARENA_MAX: Final = -8, 2
 MMAP_THRESHOLD: Final = -3, 32 * MEBI
 TRIM_THRESHOLD: Final = -1, 512 * MEBI
-# Seconds between two times that free memory is given back.
+# Free memory is returned to the system once in so many seconds.
 POLL_S: Final = 2.0
 
 
 def keep_tidy() -> None:
-    """Have what is freed used again, and given back to the system a little later.
+    """Make glibc reuse freed memory, and return it to the system a little later. Other systems are left alone.
 
-    By itself glibc keeps an arena for each thread and gives back only what lies at the end of one: under many clients a
-    service grew by 20 to 50 MB a minute. Mapping each tensor anew instead costs a page fault every 4 kB, a quarter of
-    the time on a CPU. Call it before threads are started. Other systems are left alone.
+    By default glibc keeps an arena for each thread and returns only the end of an arena: under many clients a service
+    grew by 20 to 50 MB a minute. Mapping each tensor anew instead costs a page fault every 4 kB, a quarter of the time
+    on a CPU. Call this before any thread is started.
     """
     if sys.platform != "linux":
         return

@@ -70,18 +70,18 @@ class Metrics:
             "eddylift_ready", "1 while the service can compute, which it can once a model is loaded.", registry=to
         )
         ProcessCollector(registry=to)
-        # Alerts compare with what was before, so that these must be there before the first of their kind.
+        # Alerts compare with earlier values, so these series must exist before the first error.
         for counter in (self.errors, self.job_failures):
             counter.labels("no-room")
 
 
 class StateCollector(Collector):
-    """What is looked up when Prometheus asks. Looking up may take a while: collect it outside the event loop.
+    """Metrics that are looked up when Prometheus asks. This may take a while: collect outside the event loop.
 
     Args:
         jobs: counts jobs by their state.
-        blocks: counts blocks computed in this process, by what for.
-        device: whose memory is told if it is a GPU.
+        blocks: counts blocks computed in this process, by their purpose.
+        device: whose memory is reported if it is a GPU.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class StateCollector(Collector):
         self.device = device
 
     def collect(self) -> Iterator[Metric]:
-        """Look all of it up."""
+        """Look them up."""
         jobs = GaugeMetricFamily("eddylift_jobs", "Jobs on the list, by state.", labels=["state"])
         try:
             counts = self.jobs()

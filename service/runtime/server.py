@@ -20,14 +20,14 @@ logger = logging.getLogger("service")
 
 
 class Server(uvicorn.Server):
-    """Upon SIGTERM, admits nothing more and is not ready; a while later it closes, once what was admitted is done.
+    """After SIGTERM it admits nothing more and is not ready; a while later it closes, once admitted requests are done.
 
-    A second signal, or SIGINT, does not wait.
+    After SIGINT, or a second signal, it closes at once.
 
     Args:
         config: of uvicorn.
         lifecycle: of what is served.
-        drain_s: seconds from the one to the other.
+        drain_s: seconds between these two steps.
     """
 
     def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_s: float) -> None:
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See uvicorn, and the class above."""
         waits = sig == signal.SIGTERM and self._loop is not None and not self.lifecycle.leaving
-        self.lifecycle.leaving = True  # at once, so that clients who watch a job are let go
+        self.lifecycle.leaving = True  # at once, so that event streams end
         if not waits or self._loop is None:
             super().handle_exit(sig, frame)
             return

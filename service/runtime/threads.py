@@ -1,4 +1,4 @@
-"""Threads beside the event loop, for what takes long and does not need the device."""
+"""Threads beside the event loop, for long work that does not need the device."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """Runs functions in threads, so many at a time; others wait.
+    """Runs functions in threads, up to a limit at a time; others wait.
 
     Args:
-        limit: how many.
+        limit: how many run at a time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -29,8 +29,8 @@ class Threads:
     async def run(self, function: Callable[[], Result], stopped: threading.Event | None = None) -> Result:
         """Run a function in a thread.
 
-        A thread cannot be stopped: if this is cancelled after it began, it is waited for, so that nothing goes on
-        behind anyone's back.
+        A thread cannot be stopped: cancelling this call waits for a function that has begun, so that nothing goes on
+        unseen.
 
         Args:
             function: what to run.
@@ -60,5 +60,5 @@ class Threads:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({task})
             if not task.cancelled():
-                task.exception()  # nobody is left to hear of it
+                task.exception()  # or asyncio logs that nobody took it
             raise

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class BlockComputer:
-    """Computes blocks of views, for whoever reads them and for jobs.
+    """Computes blocks of views, for readers and for jobs.
 
     Args:
-        engine: that computes.
+        engine: computes.
         threads: for reading and writing.
     """
 
@@ -29,8 +29,8 @@ class BlockComputer:
         """Read and compute a block: its chunks by their keys.
 
         Args:
-            view: of which volume.
-            index: which block.
+            view: that the block is of.
+            index: of the block.
             background: see [`Engine.compute`][service.engine.engine.Engine.compute].
 
         Raises:

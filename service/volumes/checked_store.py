@@ -1,4 +1,4 @@
-"""A Zarr store of which nothing is read that would cost too much."""
+"""A Zarr store that refuses reads that would cost too much."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 
 class CheckedStore(WrapperStore[Store]):
-    """A store whose documents are not long, and whose chunks are not decoded if they outgrow what their array says.
+    """A store that refuses long documents, and chunks that decode to more than their array says.
 
     Attributes:
-        name: what the store is called.
+        name: of the volume.
         chunks: those of each array.
     """
 
@@ -50,7 +50,7 @@ class CheckedStore(WrapperStore[Store]):
         self.chunks = check_arrays(arrays, settings)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Names in a folder; what desktops leave there is no part of a group."""
+        """Names in a folder, without the hidden files that desktops leave."""
         found = 0
         with reaching(self.name):
             async for name in super().list_dir(prefix):

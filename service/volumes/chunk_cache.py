@@ -9,7 +9,7 @@ import stat
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from service.problems import storing
 from service.volumes.files import PART, is_stale, write_whole
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from service.volumes.view import BlockIndex, View
 
 
+# Blocks that are read and computed at a time.
+SLOTS: Final = 16
+
+
 class DiskCache:
-    """Files of a folder up to a size; those that were not used for longest go first.
+    """Files in a folder up to a total size; the least recently used are dropped first.
 
     Args:
         root: the folder.
-        budget: bytes.
+        budget: most bytes of all files.
         spare: see [`require_room`][service.volumes.files.require_room].
     """
 
@@ -56,7 +60,7 @@ class DiskCache:
         self._sizes[name] = size
 
     def get(self, name: str, size: int) -> bytes | None:
-        """Content of a file; None if it is not there whole, as a power failure may leave it."""
+        """Content of a file; None if it is missing, or was cut short by a power failure."""
         path = self.root / name
         try:
             content = path.read_bytes()
@@ -103,18 +107,17 @@ class ChunkCache:
         blocks: computes them.
         store: keeps them.
         threads: for reading and writing.
-        limit: blocks that are read and computed at a time.
 
     Attributes:
         computed: blocks that were computed.
     """
 
-    def __init__(self, blocks: BlockComputer, store: DiskCache, threads: Threads, limit: int) -> None:
+    def __init__(self, blocks: BlockComputer, store: DiskCache, threads: Threads) -> None:
         self.store = store
         self.computed = 0
         self._blocks = blocks
         self._threads = threads
-        self._slots = asyncio.Semaphore(limit)
+        self._slots = asyncio.Semaphore(SLOTS)
         self._running: dict[tuple[str, BlockIndex], asyncio.Task[dict[str, bytes]]] = {}
         self._waiting: dict[tuple[str, BlockIndex], int] = {}
 

@@ -1,4 +1,4 @@
-"""What a volume holds, in short: other content, other tag."""
+"""Tags of a volume's content, which differ if the content does."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A key, between slashes. Zarr v2 has files that begin with a dot, and so has what desktops and file systems leave;
-# what ends with .partial is being written.
+# A segment of a key. Of the names with a leading dot only those of Zarr v2 are allowed: desktops and file systems leave
+# others. Zarr is still writing files that end with .partial.
 MEMBER: Final = re.compile(r"(?!.*\.partial$)(?:\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99})")
 
 
 class ContentTag(NamedTuple):
-    """What a volume holds, in short.
+    """The content of a volume, in short.
 
     Attributes:
-        digest: other content, other digest.
-        keys: how many.
-        size: in bytes.
+        digest: differs if the content does.
+        keys: number of objects.
+        size: bytes of all objects.
     """
 
     digest: str
@@ -39,7 +39,7 @@ def digested(objects: Iterable[tuple[str, str, int]], generation: str = "") -> C
     """The tag of objects.
 
     Args:
-        objects: each its key, what tells its content from another one, and its size.
+        objects: of each the key, a text that changes with the content, and the size.
         generation: see [`Generations`][service.volumes.generations.Generations].
     """
     digest, keys, size = hashlib.sha256(generation.encode()), 0, 0
@@ -56,7 +56,7 @@ def tag_of(folder: Path, generation: str = "") -> ContentTag:
 
 
 def members(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Keys of the objects of a Zarr group on disk. What desktops and editors leave in folders is not among them.
+    """Keys of the objects of a Zarr group on disk, without the files that desktops and editors leave.
 
     Raises:
         Problem: 422 if the folder cannot be read, or something in the place of an object is no file.
@@ -69,7 +69,7 @@ def members(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _members(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-    # What is removed meanwhile was not there.
+    # Whatever is removed meanwhile is left out.
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):

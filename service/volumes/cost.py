@@ -1,4 +1,4 @@
-"""What it costs to read a stored volume, told from its documents, and refused before anything else is read."""
+"""Limits on what reading a stored volume may cost, checked by its documents before anything else is read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from service.formats.names import AXES
+from service.formats.velocity import check_array_count
 from service.formats.zarr_codecs import Chunks, check_array
 from service.problems import too_large
 
@@ -18,28 +19,27 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-# Bytes of one document, such as zarr.json.
+# Most bytes of one document, such as zarr.json.
 DOCUMENT_BYTES: Final = 1 << 20
-# Files and folders beside each other in a group.
+# Most names in one folder of a group.
 NAMES: Final = 1024
-# Opening a volume reads its coordinates: bytes and chunks of all arrays of one dim.
+# Opening a volume reads its coordinates: most bytes and chunks of all arrays of one dim.
 COORDINATE_BYTES: Final = 1 << 25
 COORDINATE_CHUNKS: Final = 4096
-# Cells along an axis.
+# Most cells along an axis.
 AXIS_CELLS: Final = 1 << 17
-# Chunks that one block with its halo touches; and chunks across a plane, as comparing reads slabs of whole planes.
+# Most chunks that a block with its halo touches, and most across a plane, as comparing reads slabs of whole planes.
 BLOCK_CHUNKS: Final = 1 << 13
 PLANE_CHUNKS: Final = 1 << 14
 
 
 def check_arrays(arrays: Mapping[str, zarr.Array[Any]], settings: Settings) -> dict[str, Chunks]:
-    """Refuse what opening a volume would cost too much for, and tell the chunks of each array.
+    """Refuse arrays that make opening a volume cost too much; returns the chunks of each array.
 
     Raises:
-        Problem: 413 if it is too much, 422 for codecs that are not known to be safe.
+        Problem: 413 if they do, 422 for codecs that are not known to be safe.
     """
-    if len(arrays) > settings.max_arrays:
-        raise too_large(field="volume", value=f"{len(arrays)} arrays", limit=f"{settings.max_arrays}")
+    check_array_count("volume", len(arrays))
     found = {}
     for name, array in arrays.items():
         check_array(name, array, settings.max_volume_cells)
@@ -66,12 +66,12 @@ def check_reading(dataset: xr.Dataset, velocity: Iterable[Hashable], settings: S
     Args:
         dataset: as xarray opened it.
         velocity: names of the variables that hold it.
-        settings: for the size of a block, and what may be decoded at a time.
+        settings: for the size of a block, and the most bytes that are decoded at a time.
 
     Raises:
         Problem: 413, naming an axis or a variable.
     """
-    # A block with its halo; no halo is longer than half a block on each side, or little is lost.
+    # Cells of a block with its halo, which is hardly ever longer than half a block on each side.
     reach = 2 * settings.block
     for name in velocity:
         array = dataset[name]

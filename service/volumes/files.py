@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PART: Final = ".part"
-# Of Linux, linux/fcntl.h and linux/fs.h.
+# From linux/fcntl.h and linux/fs.h.
 AT_FDCWD: Final = -100
 RENAME_EXCHANGE: Final = 2
-# Seconds after which what is being written has been left; pauses in a body are shorter.
+# A partial file that did not change for so many seconds was abandoned; pauses in a body are shorter.
 STALE_AFTER_S: Final = 3600.0
 
 
 def require_room(folder: Path, spare: int, size: int = 0) -> None:
-    """See that a disk still has bytes to spare.
+    """Check that writing leaves enough of a disk free.
 
     Args:
         folder: on the disk.
-        spare: how many are to be left.
-        size: how many are about to be written.
+        spare: bytes that stay free.
+        size: bytes that are about to be written.
 
     Raises:
-        OSError: if it has not: ENOSPC, as if it were full.
+        OSError: ENOSPC if it does not, as if the disk were full.
     """
     if spare and shutil.disk_usage(folder).free - size < spare:
-        raise OSError(errno.ENOSPC, f"less than {spare} bytes of the disk are free, which are spared")
+        raise OSError(errno.ENOSPC, f"less than the {spare} bytes that stay free are left")
 
 
 def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
-    """Write a file, whole or not at all; the packages that do so (atomicwrites) are no longer kept.
+    """Write a file, whole or not at all; the package for it, atomicwrites, is no longer maintained.
 
     Args:
         path: of the file.
@@ -59,7 +59,7 @@ def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let two paths change places, at once where the system can do so; Python has no call for it.
+    """Swap two paths, in one step where the file system can; Python has no call for it.
 
     Raises:
         OSError: if they cannot.
@@ -67,7 +67,7 @@ def exchange(one: Path, other: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE) == 0:
         return
-    # NFS, for one, cannot.
+    # NFS cannot.
     aside = other.with_name(f"{PART}-{uuid.uuid4().hex}")
     other.rename(aside)
     one.rename(other)
@@ -75,7 +75,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def is_stale(path: Path) -> bool:
-    """Whether nobody has been writing there for long."""
+    """Whether a partial file was abandoned."""
     try:
         return time.time() - path.stat().st_mtime > STALE_AFTER_S
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What tells at once, and at every service that shares the data folder, that a stored volume was changed."""
+"""Generations of stored volumes: how every service that shares the data folder sees a change at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TOKEN_BYTES: Final = 16
 class Generations:
     """The generation of each stored volume: a random token in a file of its own, which every change replaces.
 
-    A change and its token are one to all readers: the token is written first, and nobody reads it until the change is
-    over, or whoever made it has died. Who reads the same token before and after reading a volume has read one volume.
+    The token is written before the change, and is locked until the change is over or its process has died: a reader
+    sees both or neither. A reader that finds the same token before and after reading has read one version of a volume.
 
     Args:
         root: folder of the volumes.
@@ -34,7 +34,7 @@ class Generations:
         """The generation of a volume; empty if no service has changed it yet.
 
         Raises:
-            Problem: 503 if somebody takes too long to change it.
+            Problem: 503 if a change takes too long.
         """
         try:
             with locked(self.folder / name, shared=True) as file:
@@ -48,10 +48,10 @@ class Generations:
 
         Args:
             name: of the volume.
-            allowed: raises if it must not be changed, and then it is not.
+            allowed: raises if the volume must not change.
 
         Raises:
-            Problem: 503 if somebody else takes too long to change it.
+            Problem: 503 if another change takes too long.
         """
         marker = self.folder / name
         with locked(marker) as file:

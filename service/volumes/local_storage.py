@@ -26,9 +26,9 @@ class LocalStorage:
     """A folder on disk.
 
     Args:
-        name: what it is called.
+        name: of the volume.
         path: the folder.
-        volumes: whose volume it is; None for one that is nobody's.
+        volumes: the stored volumes that it is one of; None for a temporary volume.
         spare: see [`require_room`][service.volumes.files.require_room].
     """
 
@@ -93,5 +93,5 @@ class LocalStorage:
                 pass
 
     def drop(self) -> None:
-        """Remove it with all that is in it."""
+        """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)

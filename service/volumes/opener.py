@@ -1,4 +1,4 @@
-"""Volumes that are open: sources, and what models make of them. Without an event loop, for a cluster's workers too."""
+"""Opening volumes and views of them. It needs no event loop, so that workers of a cluster can use it too."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ OPENED: Final = 16
 
 
 class VolumeOpener:
-    """What is open.
+    """Opens volumes and views, and keeps the latest open.
 
     Args:
-        storages: where volumes are.
-        settings: for what is allowed, and blocks.
+        storages: finds volumes.
+        settings: for limits, and the size of blocks.
     """
 
     def __init__(self, storages: Storages, settings: Settings) -> None:
@@ -42,7 +42,7 @@ class VolumeOpener:
         self._opening = threading.Lock()
 
     def view(self, name: str, card: Card, options: ViewOptions = ViewOptions()) -> View:  # noqa: B008 a tuple
-        """A volume as a model sees it; reads only what describes it.
+        """A volume as a model super-resolves it; reads only what describes it.
 
         Raises:
             Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model, 409 if it
@@ -70,7 +70,7 @@ class VolumeOpener:
         with self._opening:
             source = self._sources.get(key)
         if source is None or source.tag != tag:
-            # It may take long, so that others are not kept waiting.
+            # Outside of the lock, as it may take long.
             source = open_source(storage, tag, self.settings, naming=options.naming, factor=options.factor)
             source.require_unchanged()
         with self._opening:

@@ -33,8 +33,8 @@ class S3Storage:
 
     Args:
         name: its address.
-        store: the prefix as obstore has it.
-        fresh_s: for how long it is not listed again.
+        store: the prefix in obstore.
+        fresh_s: seconds for which a listing is trusted.
     """
 
     def __init__(self, name: str, store: S3Store, fresh_s: float) -> None:
@@ -92,7 +92,7 @@ class S3Storage:
 
     def begin(self, documents: Mapping[str, bytes]) -> None:
         """See [`Storage`][service.volumes.storage.Storage]."""
-        # The head comes first and only where there is none, so that of two services one has the place.
+        # This document first, and only if there is none: of two services one gets the place.
         with reaching(self.name):
             try:
                 obstore.put(self.store, DOCUMENT, documents[DOCUMENT], mode="create", use_multipart=False)
@@ -103,7 +103,7 @@ class S3Storage:
                 self.put(key, content)
 
     def finish(self) -> None:
-        """See [`Storage`][service.volumes.storage.Storage]. An object store leaves nothing."""
+        """See [`Storage`][service.volumes.storage.Storage]. There are no partial files in an object store."""
         self._tag = None
 
 
@@ -123,7 +123,7 @@ def s3_options(settings: Settings) -> dict[str, Any]:
 
 @contextmanager
 def reaching(name: str) -> Iterator[None]:
-    """502 where an object store does not do what it is asked."""
+    """Turn errors of an object store into problems (502)."""
     try:
         yield
     except BaseError as error:

@@ -1,4 +1,4 @@
-"""Coarse volumes that are read where and when they are needed: Zarr groups of any size."""
+"""Coarse volumes of any size: Zarr groups that are read in the parts that are needed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from service.volumes.storage import Storage
 
 
-# Bytes of all that is not velocity; each view of a volume holds it.
+# Most bytes of all that is not velocity; each view of a volume holds it.
 MOST_BESIDE: Final = 1 << 26
 
 
@@ -49,7 +49,6 @@ class OpenVolume:
     tag: str
     dataset: xr.Dataset
     found: DatasetVelocity
-    settings: Settings
     # Read when first needed. In Python 3.11 a cached_property locks those of all volumes while it reads one.
     _ends: tuple[bool, bool, bool] | None = None
     _rest: xr.Dataset | None = None
@@ -113,24 +112,24 @@ class OpenVolume:
         where = dict(zip(AXES, (z, y, x), strict=True))
         if self.found.levels is not None:
             where[TIME] = slice(levels.start, levels.stop)
-        parts = [self.found.read(self.dataset, number, where, self.settings) for number in range(len(COMPONENTS))]
+        parts = [self.found.read(self.dataset, number, where) for number in range(len(COMPONENTS))]
         return np.stack(parts, axis=1)
 
     def block(self, levels: range, layout: Plan, block: Block) -> NDArray[np.float32]:
-        """A block with its halo, (level, 3, z, y, x), all of it of the volume that was opened.
+        """A block with its halo, (level, 3, z, y, x), of the version that was opened.
 
         Raises:
-            Problem: as ``read`` does, and 409 if the volume was changed, so that the block may be of two.
+            Problem: as ``read`` does, and 409 if the volume has changed.
         """
         values = layout.assemble(lambda z, y, x: self.read(levels, z, y, x), block)
         self.require_unchanged()
         return values
 
     def require_unchanged(self, *, fresh: bool = False) -> None:
-        """Refuse (409) to go on with a volume that is another one by now.
+        """Refuse (409) a volume that has changed since it was opened.
 
         Args:
-            fresh: look at it now; else changes that no service made are seen a little later.
+            fresh: whether to see at once what changed without a service, too.
         """
         if self.storage.tag(fresh=fresh).digest != self.tag:
             raise Problem("changed", f"{self.name} has changed since it was opened")
@@ -149,8 +148,8 @@ def open_source(
     Args:
         storage: where it is.
         tag: of its content.
-        settings: for what is allowed.
-        naming: names of its variables and dims; of those a reference may lack some, as its source may have them.
+        settings: for limits.
+        naming: names of its variables and dims; a reference may lack some that its source has.
         factor: how much finer than a coarse volume it is.
 
     Raises:
@@ -169,7 +168,7 @@ def open_source(
         raise malformed(field="volume", value=value, expected="a Zarr group") from error
     dataset = with_cutout_names(dataset, naming).apply(dataset, partly=factor > 1)
     dataset = dataset.isel(descending(dataset))
-    found = find_velocity(dataset, settings, factor)
+    found = find_velocity(dataset, factor)
     most = factor**3 * settings.max_volume_cells
     if math.prod(found.cells) > most:
         raise too_large(field="shape", value=list(found.cells), limit=f"{most} cells")
@@ -181,4 +180,4 @@ def open_source(
         limit = f"{MOST_BESIDE} bytes beside the velocity; drop={name} leaves it out"
         raise too_large(field=name, value=f"{size} bytes", limit=limit)
     check_reading(dataset, found.names, settings)
-    return OpenVolume(storage, tag, dataset, found, settings)
+    return OpenVolume(storage, tag, dataset, found)

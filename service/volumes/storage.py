@@ -1,4 +1,4 @@
-"""What a place for volumes can do, wherever it lies."""
+"""The interface of a place that holds one volume, on disk or in a bucket."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ FINGERPRINT: Final = "eddylift_fingerprint"
 
 
 class Storage(Protocol):
-    """A place for one Zarr group. Whatever is stored appears whole or not at all.
+    """A place for one Zarr group. Objects appear whole or not at all.
 
-    Every method raises a `Problem` where the place cannot be reached or has no room.
+    Every method raises a `Problem` if the place cannot be reached or has no room.
     """
 
     @property
     def name(self) -> str:
-        """What it is called: the name of a stored volume, or an address."""
+        """The name of a stored volume, or an address."""
 
     def group(self) -> Store:
         """The group as zarr reads it."""
 
     def tag(self, *, fresh: bool = False) -> ContentTag:
-        """What the group holds, as it was lately or, on request, is now; 404 if there is none."""
+        """The tag of the content, at most a little old or, if ``fresh``, of now; 404 if there is no group."""
 
     def is_free(self) -> bool:
-        """Whether there is nothing yet."""
+        """Whether nothing is there yet."""
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None if it is not there."""
@@ -48,29 +48,29 @@ class Storage(Protocol):
         """Store an object."""
 
     def begin(self, documents: Mapping[str, bytes]) -> None:
-        """Make a group of these objects, or complete what was begun of the same fingerprint.
+        """Begin a group with these objects, or go on with one of the same fingerprint.
 
         Raises:
-            Problem: 409 if there is another one.
+            Problem: 409 if another group is there.
         """
 
     def finish(self) -> None:
-        """Remove what was left by who was killed, and let all see what there is now; nobody must be writing."""
+        """Remove partial files, and let all services see the new content. Nobody must be writing."""
 
 
 def require_same(storage: Storage, documents: Mapping[str, bytes]) -> None:
-    """Refuse (409) a place where something else than these documents' group has been begun."""
+    """Refuse (409) a place that holds another group than that of these documents."""
     if fingerprint_of(storage.get(DOCUMENT)) != fingerprint_of(documents[DOCUMENT]):
         raise Problem("taken", f"there is a volume {storage.name} already, and it is something else")
 
 
 def inside(name: str, outer: str) -> bool:
-    """Whether an address is another one, or lies in it."""
+    """Whether one address equals another, or lies in it."""
     return name == outer or name.startswith(outer.rstrip("/") + "/")
 
 
 def fingerprint_of(document: bytes | None) -> str | None:
-    """Of which super-resolved volume a ``zarr.json`` is; None if it is of no such."""
+    """The fingerprint in a ``zarr.json``; None if it has none, and so is not of a super-resolved volume."""
     try:
         return str(json.loads(document or b"")["attributes"][FINGERPRINT])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Where volumes lie: under the data folder, or in an S3 bucket that the settings allow."""
+"""Finding volumes: in the data folder, or in an S3 bucket that the settings allow."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ KNOWN: Final = 64
 
 
 class Storages:
-    """Finds what names and addresses stand for.
+    """Finds the storage of a volume by its name or address.
 
     Args:
         volumes: stored volumes.
-        scratch: folder for what is dropped at the end.
+        scratch: folder of temporary volumes.
         settings: for the buckets that may be used.
     """
 
@@ -70,9 +70,9 @@ class Storages:
             return self._buckets[name]
 
     def changing(self, name: str) -> AbstractContextManager[object]:
-        """Keep others from changing a stored volume; what lies in a bucket is nobody's to keep."""
+        """Keep others from changing a stored volume; buckets have no locks."""
         return nullcontext() if "://" in name else self.volumes.changing(name)
 
     def scratch(self, name: str) -> LocalStorage:
-        """A folder for what is dropped at the end."""
+        """A temporary volume."""
         return LocalStorage(name, self.scratch_folder / name, spare=self.settings.spare_bytes)

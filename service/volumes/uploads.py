@@ -1,4 +1,4 @@
-"""Stored volumes: Zarr groups under the data folder, sent key by key."""
+"""Stored volumes: Zarr groups in the data folder, uploaded key by key."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEEPEST: Final = 10
-# Changes made without a service are looked for after this time, and in this share of all time.
+# Changes made without a service are looked for at most this often, and in at most this share of the time.
 TAG_TTL_S: Final = 0.5
 TAG_SHARE: Final = 0.02
 GONE: Final = ".gone"
-# Threads that write what comes.
+# Threads that write uploads.
 WRITERS: Final = 4
 
 
 class _Listing(NamedTuple):
-    """What a volume held, of which generation it was, and until when that is believed."""
+    """The tag of a volume, its generation then, and until when the tag is trusted."""
 
     tag: ContentTag
     generation: str
@@ -43,7 +43,7 @@ class UploadStore:
     """The volumes of a folder, which services may share.
 
     Args:
-        root: the folder, made when something is put into it.
+        root: the folder, made with the first upload.
         spare: see [`require_room`][service.volumes.files.require_room].
     """
 
@@ -89,14 +89,14 @@ class UploadStore:
 
     @contextmanager
     def changing(self, name: str, allowed: Callable[[], None] = lambda: None) -> Iterator[Path]:
-        """Change a volume while nobody else does, so that all services know of it; gives its folder.
+        """Change a volume while nobody else does, and let all services know; gives its folder.
 
         Args:
             name: of the volume.
-            allowed: raises if it must not be changed, and then it is not.
+            allowed: raises if the volume must not change.
 
         Raises:
-            Problem: 503 if somebody else takes too long to change it.
+            Problem: 503 if another change takes too long.
         """
         path = self.root / checked_name(name)
         with self.generations.change(name, allowed):
@@ -104,7 +104,7 @@ class UploadStore:
 
     @asynccontextmanager
     async def receive(self, key: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[Path]:
-        """Write what comes into a file, for ``store`` to take; else it is removed.
+        """Write a body to a temporary file, which ``store`` may take; otherwise it is removed.
 
         Raises:
             Problem: 507 if there is no room.
@@ -126,7 +126,7 @@ class UploadStore:
             part.unlink(missing_ok=True)
 
     def store(self, part: Path, name: str, key: str, allowed: Callable[[], None]) -> bool:
-        """Make a file the object of a key, and tell whether the key is new.
+        """Make a file the object of a key; returns whether the key is new.
 
         Args:
             part: the file.
@@ -152,7 +152,7 @@ class UploadStore:
             return new
 
     def tidy(self) -> None:
-        """Remove what a service left that was killed, and nothing that another one is writing."""
+        """Remove what killed services left, and nothing that another service is writing."""
         for left in filter(is_stale, [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]):
             _remove(left)
 
@@ -168,15 +168,15 @@ class UploadStore:
             Problem: 404 if it is not there.
         """
 
-        def may() -> None:
+        def check() -> None:
             _ = self.path(name) if key is None else self.object(name, key)
             allowed()
 
-        with self.changing(name, may) as folder:
+        with self.changing(name, check) as folder:
             if key is not None:
                 (folder / key).unlink(missing_ok=True)
                 return
-            # Out of sight first, so that no reader sees half of it.
+            # Renamed first, so that no reader sees half of it.
             gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
             folder.rename(gone)
         _remove(gone)
@@ -188,7 +188,7 @@ class UploadStore:
             name: of the volume.
             to: its new name.
             allowed: raises if one of them must not change.
-            replace: drop a volume that is called so; else it is kept, and that is refused.
+            replace: whether to drop a volume that has the new name; otherwise the call is refused.
 
         Raises:
             Problem: 404 if there is no such volume, 409 if the new name is taken, 422 if it cannot be one.
@@ -197,14 +197,14 @@ class UploadStore:
         if path == target:
             raise invalid_field(field="to", value=to, expected="another name than the volume has")
 
-        def may() -> None:
+        def check() -> None:
             self.path(name)
             if target.exists() and not replace:
                 raise Problem("taken", f"there is a volume {to} already")
             allowed()
 
-        first, second = sorted((name, to))  # so that two who rename do not wait for each other
-        with self.changing(first, may), self.changing(second, may):
+        first, second = sorted((name, to))  # or two renames could wait for each other
+        with self.changing(first, check), self.changing(second, check):
             if not target.exists():
                 path.rename(target)
                 return
@@ -214,17 +214,16 @@ class UploadStore:
         _remove(gone)
 
     def tag(self, name: str, *, fresh: bool = False) -> ContentTag:
-        """What a volume holds.
+        """The tag of a volume's content.
 
-        A change that a service made is known at once. One that was made without, in the folder itself, is looked for
-        now and then, or now.
+        Changes that services make are seen at once; those made in the folder itself, now and then.
 
         Args:
             name: of the volume.
-            fresh: look now.
+            fresh: whether to see the latter at once, too.
 
         Raises:
-            Problem: 404 if there is no such volume, 422 if it cannot be read, 503 if it is changed for too long.
+            Problem: 404 if there is no such volume, 422 if it cannot be read, 503 if a change takes too long.
         """
         generation = self.generations.read(name)
         path, listing, start = self.path(name), self._listings.get(name), time.monotonic()
@@ -244,10 +243,10 @@ def _remove(path: Path) -> None:
 
 
 def checked_name(name: str) -> str:
-    """A name that can be that of a volume.
+    """The name, if a volume may have it.
 
     Raises:
-        Problem: 422 if it cannot.
+        Problem: 422 if not.
     """
     if not NAME.fullmatch(name):
         expected = "up to 100 letters, digits, dots, hyphens and underscores, the first a letter or a digit"
@@ -256,10 +255,10 @@ def checked_name(name: str) -> str:
 
 
 def checked_key(key: str) -> str:
-    """A key that stays inside its volume.
+    """The key, if it is that of an object inside its volume.
 
     Raises:
-        Problem: 422 if it does not.
+        Problem: 422 if not.
     """
     segments = key.split("/")
     if len(segments) > DEEPEST or not all(MEMBER.fullmatch(segment) for segment in segments):

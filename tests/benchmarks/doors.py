@@ -136,7 +136,7 @@ async def measure(served: Served, good: str, hostile: str, connections: int, sec
     await asyncio.gather(*holders, return_exceptions=True)
     report.opened = attack.opened
     # The allocator gives back what is free every two seconds.
-    await asyncio.sleep(10)
+    await asyncio.sleep(5)
     report.memory = before, most, _resident(served.process)
     return report
 

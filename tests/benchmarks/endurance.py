@@ -388,7 +388,6 @@ def endure(load: Load, path: Path, *, remark: str = "", tell: Callable[[str], ob
             "EDDYLIFT_MAX_REQUESTS": str(load.places),
             "EDDYLIFT_MAX_BODY_BYTES": str(LIMIT),
             "EDDYLIFT_BODY_IDLE_S": "2",
-            "EDDYLIFT_WARM_READERS": "1",
         }
         with running(folder / "weights", folder / "data", **settings) as served:
             asyncio.run(run.run(served))

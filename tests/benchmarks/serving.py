@@ -104,7 +104,6 @@ def running(weights: Path, data: Path, **settings: str) -> Iterator[Served]:
         "EDDYLIFT_THREADS": str(torch.get_num_threads()),
         "EDDYLIFT_MAX_REQUESTS": "256",
         "EDDYLIFT_MAX_CLIENT_REQUESTS": "256",
-        "EDDYLIFT_WARM_READERS": "0",
         **settings,
     }
     command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)]

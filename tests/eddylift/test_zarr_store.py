@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     weights, data = (tmp_path_factory.mktemp(name) for name in ("weights", "data"))
-    return create_app(Settings(weights=weights, device="cpu", threads=1, data=data, block=3, warm_readers=0))
+    return create_app(Settings(weights=weights, device="cpu", threads=1, data=data, block=3))
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     weights, data = (tmp_path_factory.mktemp(name) for name in ("weights", "data"))
-    settings = Settings(weights=weights, device="cpu", threads=1, data=data, warm_readers=0)
+    settings = Settings(weights=weights, device="cpu", threads=1, data=data)
     with serving(create_app(settings)) as url, Client(url) as client:
         yield client
 

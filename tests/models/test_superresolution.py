@@ -207,7 +207,7 @@ def test_source_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
         upscale(SuperResolution(), np.zeros(shape, np.float32), PERIODIC)
 
 
-def hostile_fields(frames: int, edge: int = 12) -> dict[str, np.ndarray]:
+def hostile_fields(frames: int, edge: int = 8) -> dict[str, np.ndarray]:
     """Velocity that no flow has."""
     random = np.random.default_rng(3)
     noise = random.standard_normal((frames, 3, edge, edge, edge))

@@ -48,7 +48,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 def measure(catalogue: Catalogue, model: SuperResolution) -> None:
     """Store a model, a held-out sample of its factor, and on its card the error on that."""
-    fine = torch.from_numpy(noise(3, 32, 32, 32, seed=9))
+    fine = torch.from_numpy(noise(3, 16, 16, 16, seed=9))
     sample = HeldOut(coarsen(fine, model.factor).numpy()[None], fine.numpy())
     catalogue.write_held_out("isotropic", sample)
     measured = report(
@@ -64,7 +64,7 @@ def serve(catalogue: Catalogue) -> Iterator[Serve]:
     with ExitStack() as running:
 
         def start(weights: Path = catalogue.folder, **settings: Any) -> TestClient:  # noqa: ANN401 passed on to Settings
-            app = create_app(Settings(weights=weights, device="cpu", threads=1, **{"warm_readers": 0, **settings}))
+            app = create_app(Settings(weights=weights, device="cpu", threads=1, **settings))
             client = running.enter_context(TestClient(app, raise_server_exceptions=False))
             wait_until(lambda: client.get("/health/ready").is_success and is_loaded(client))
             return client

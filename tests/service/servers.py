@@ -53,7 +53,7 @@ class ServiceProcess:
     def __init__(self, weights: Path, **settings: object) -> None:
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
-        given = {"weights": weights, "device": "cpu", "threads": 1, "warm_readers": 0, **settings}
+        given = {"weights": weights, "device": "cpu", "threads": 1, **settings}
         environment = {f"EDDYLIFT_{name.upper()}": str(value) for name, value in given.items()}
         command = [sys.executable, "-m", "service", "--port", str(port)]
         self.process = subprocess.Popen(  # noqa: S603 our own

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fastapi.testclient import TestClient
 
-from service.__main__ import trusting
+from service.__main__ import with_trusted_hosts
 from service.app import create_app
 from service.settings import Settings
 
@@ -52,7 +52,7 @@ def test_other_names_are_refused_everywhere(catalogue: Catalogue, path: str) -> 
 def test_a_service_for_its_own_machine_trusts_no_other_names(
     address: str, chosen: tuple[str, ...] | None, trusted: tuple[str, ...] | None
 ) -> None:
-    assert trusting(Settings(trusted_hosts=chosen), address).trusted_hosts == trusted
+    assert with_trusted_hosts(Settings(trusted_hosts=chosen), address).trusted_hosts == trusted
 
 
 def test_made_up_methods_and_paths_make_no_series(client: TestClient) -> None:

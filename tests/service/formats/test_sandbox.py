@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,31 +14,17 @@ from service.formats.containers import Body
 from service.formats.sandbox import Sandbox, read_body
 from service.problems import Problem
 from service.settings import Settings
+from tests.service.formats.misbehaving import misbehaving
 from tests.service.wire import NETCDF, NPY, dataset, netcdf, noise, npy
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.formats.sandbox import Reading, Task
-    from service.formats.volume import ReadOptions
+    from service.formats.sandbox import Task
 
 GOOD = Body(netcdf(dataset(noise(3, 4, 4, 4))), NETCDF)
 Make = Callable[..., Sandbox]
-
-
-def misbehaving(body: Body, settings: Settings, options: ReadOptions) -> Reading:
-    """Read a body; not those that say otherwise."""
-    if body.content.endswith(b"hang"):
-        time.sleep(600)
-    if body.content.endswith(b"crash"):
-        os.abort()
-    if body.content.endswith(b"grow"):
-        np.zeros(1 << 42, np.uint8)
-    if body.content.endswith(b"bug"):
-        message = "ours"
-        raise ZeroDivisionError(message)
-    return read_body(body, settings, options)
 
 
 def says(what: bytes) -> Body:
@@ -86,7 +70,7 @@ def test_a_bug_is_no_fault_of_the_body(make: Make) -> None:
 
 
 def test_a_process_is_used_again(make: Make) -> None:
-    sandbox = make(read_body, warm_readers=1)
+    sandbox = make(read_body)
     assert not sandbox._running
     sandbox.warm()
     (process,) = sandbox._running

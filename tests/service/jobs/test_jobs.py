@@ -190,7 +190,7 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
 
 
 def test_a_disk_is_not_filled_to_the_last_byte(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Jobs and uploads stop where the disk has no more bytes than are spared; views let go of older blocks."""
+    """Jobs and uploads stop where the disk has no more bytes than stay free; views let go of older blocks."""
     free = [2**40]
     monkeypatch.setattr("service.volumes.files.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0]))
     client = serve(data=tmp_path / "data", spare_bytes=2**20, block=4)

@@ -38,7 +38,7 @@ def address(catalogue: Catalogue) -> Iterator[str]:
 @pytest.fixture
 def impatient(catalogue: Catalogue) -> Iterator[str]:
     """A service that soon gives up bodies that do not come."""
-    settings = Settings(weights=catalogue.folder, device="cpu", threads=1, warm_readers=0, body_idle_s=0.5)
+    settings = Settings(weights=catalogue.folder, device="cpu", threads=1, body_idle_s=0.5)
     with serving(create_app(settings)) as address:
         yield address
 

@@ -14,7 +14,7 @@ from training.runs import Recipe
 
 # python -m training simulate --flow channel --n 64 --seed 5 --snapshots 12, its averages begun anew.
 RESTART = Path(__file__).with_name("channel-64-seed5.npz")
-LONG_ENOUGH = 2.4
+LONG_ENOUGH = 2.0
 """In h/u_tau: for averages over planes and both halves to settle within the scatter of what is published."""
 
 
