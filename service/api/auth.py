@@ -1,6 +1,6 @@
-"""Who may do what: tokens, and what each of them lets its bearer do.
+"""Tokens, and what the bearer of each may do.
 
-A token is 256 random bits, so that its SHA-256 can be stored as it is: nothing shorter than trying them all finds it.
+A token is 256 random bits, so that a plain SHA-256 of it can be stored: only trying all tokens would find it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 Scope = Literal["read", "write", "admin"]
-# Each may do what those before it may.
+# Each includes those before it.
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 OFF: Final = "off"
-# What a guarded route may answer besides its own refusals.
+# Refusals of every route that asks for a token.
 REFUSALS: Final = responses(401, 403, 429)
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -38,8 +38,8 @@ class Token(NamedTuple):
     """A token that the service knows, without its secret.
 
     Attributes:
-        name: what logs call its bearer.
-        scope: what it is good for.
+        name: of its bearer, in logs.
+        scope: what the bearer may do.
         digest: SHA-256 of the secret, in hex.
     """
 
@@ -48,11 +48,11 @@ class Token(NamedTuple):
     digest: str = ""
 
     def allows(self, scope: Scope) -> bool:
-        """Whether it is good for what asks for this scope."""
+        """Whether it includes a scope."""
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
-# Whoever comes to a service that asks for no tokens.
+# The token of all requests where the service asks for none.
 ANYONE: Final = Token("anyone", "admin")
 
 
@@ -61,8 +61,8 @@ class TokensError(SettingError):
 
 
 def digest(secret: str) -> str:
-    """What is stored of a secret."""
-    # A header may hold any byte; starlette reads them as Latin-1.
+    """The digest of a secret, which is stored in its place."""
+    # A header may hold any bytes; starlette reads them as Latin-1.
     return hashlib.sha256(secret.encode("latin-1", "replace")).hexdigest()
 
 
@@ -70,7 +70,7 @@ def make_token(name: str, scope: Scope) -> tuple[str, str]:
     """Make a token: its secret, and the line to store.
 
     Raises:
-        TokensError: if the name cannot be one.
+        TokensError: if the name is not allowed.
     """
     if not NAME.fullmatch(name):
         message = f"{name!r} cannot name a token; expected letters, digits, dots, hyphens and underscores"
@@ -80,7 +80,7 @@ def make_token(name: str, scope: Scope) -> tuple[str, str]:
 
 
 def read_tokens(path: Path) -> list[Token]:
-    """Read a file of tokens: a line each, ``name scope sha256``; lines that are empty or begin with # say nothing.
+    """Read a file of tokens: a line each, ``name scope sha256``; empty lines and those that begin with # are skipped.
 
     Raises:
         TokensError: if it cannot be read, or holds something else or nothing.
@@ -100,7 +100,7 @@ def read_tokens(path: Path) -> list[Token]:
             ):
                 tokens[name] = Token(name, scope, hexadecimal)
             case _:
-                # The line is not told: it may hold a secret that was put there by mistake.
+                # The line is not shown: it may hold a secret by mistake.
                 message = (
                     f"EDDYLIFT_TOKENS: line {number} of {path} is no token; expected a name of its own, read, write or "
                     "admin, and 64 hexadecimal digits, as `python -m service token` prints them"
@@ -116,7 +116,7 @@ class Access:
     """The tokens of a service.
 
     Args:
-        tokens: those it knows; None asks for none.
+        tokens: that are known; None asks for none.
     """
 
     def __init__(self, tokens: Sequence[Token] | None) -> None:
@@ -124,7 +124,7 @@ class Access:
 
     @classmethod
     def of(cls, setting: Path | Literal["off"] | None) -> Access:
-        """What ``EDDYLIFT_TOKENS`` asks for.
+        """By the setting ``EDDYLIFT_TOKENS``.
 
         Raises:
             TokensError: if it names a file that cannot be used.
@@ -132,20 +132,20 @@ class Access:
         return cls(None if setting is None or setting == OFF else read_tokens(setting))
 
     def find(self, authorization: str | None) -> Token | None:
-        """The token that a header carries; None if there is none or it is not known."""
+        """The token in an Authorization header; None without one, or if it is not known."""
         if self.tokens is None:
             return ANYONE
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             return None
         sent = digest(secret.strip())
-        # In constant time, and through the whole list: how long it takes tells nothing of what is in it.
+        # In constant time and through the whole list, so that the time reveals nothing.
         same = [token for token in self.tokens if hmac.compare_digest(token.digest, sent)]
         return same[0] if same else None
 
 
 def unauthorized(*, sent: bool) -> HttpProblem:
-    """401: no token, or one that is not known."""
+    """The refusal (401) of a missing or unknown token."""
     value = "a token that is not known here" if sent else None
     expected = "Bearer and a token of this service"
     detail = f"Authorization is {value or 'missing'}; expected {expected}"
@@ -155,7 +155,7 @@ def unauthorized(*, sent: bool) -> HttpProblem:
 
 
 def bearer(request: Request) -> Token | None:
-    """The token that the [guard][service.api.middleware.AccessMiddleware] found; None where a route is open to all."""
+    """The token that [`AccessMiddleware`][service.api.middleware.AccessMiddleware] found; None on an open route."""
     token: Token | None = request.state.token
     return token
 
@@ -168,7 +168,7 @@ SCHEME = HTTPBearer(
 
 
 class RequireScope:
-    """Refuses tokens whose scope is too small for a route."""
+    """Refuses tokens whose scope does not include that of a route."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope: Scope = scope
@@ -194,5 +194,5 @@ class RequireScope:
 
 
 def needs(scope: Scope) -> Any:  # noqa: ANN401 as FastAPI types what Depends gives
-    """The dependency of a route, or of all routes of a router, that asks for a scope."""
+    """The dependency of a route or a router that asks for a scope."""
     return Depends(RequireScope(scope))

@@ -1,4 +1,4 @@
-"""Receiving bodies, piece by piece and never beyond what is allowed."""
+"""Receiving bodies, piece by piece and within limits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def essence(content_type: str | None) -> str:
 
 
 def check_head(request: Request, most: int) -> None:
-    """Refuse a body by its headers: one that is compressed as a whole (415) or longer than so many bytes (413)."""
+    """Refuse a body by its headers: one that is compressed as a whole (415) or too long (413)."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
         raise unsupported(
@@ -46,7 +46,7 @@ def check_head(request: Request, most: int) -> None:
 
 
 def limited(receive: Receive, most: int) -> Receive:
-    """A ``receive`` that ends bodies of more than so many bytes (413)."""
+    """A ``receive`` that refuses bodies that are too long (413)."""
     received = 0
 
     async def receive_limited() -> Message:
@@ -61,16 +61,16 @@ def limited(receive: Receive, most: int) -> Receive:
 
 
 def bounded(receive: Receive, settings: Settings) -> Receive:
-    """A ``receive`` that ends bodies that grow too long (413), stop coming or come too slowly (408)."""
+    """A ``receive`` that refuses bodies that are too long (413), stop coming, or come too slowly (408)."""
     received, waited, whole = 0, 0.0, False
 
     async def receive_bounded() -> Message:
         nonlocal received, waited, whole
         if whole:
-            # What comes now is that the client hangs up, whenever that is.
+            # The next message is that the client hangs up, at any time.
             return await receive()
         clock = asyncio.get_running_loop().time
-        # Time that we take ourselves is not the client's.
+        # Only time spent waiting for the client counts.
         left = settings.body_idle_s + received / settings.body_bytes_per_s - waited
         start = clock()
         try:
@@ -94,7 +94,7 @@ def _late(settings: Settings, *, slow: bool) -> HttpProblem:
 
 
 async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator[bytes]:
-    """Receive a body that is stored as it comes."""
+    """Receive a body in pieces."""
     check_head(request, settings.max_body_bytes)
     async with aclosing(request.stream()) as stream:
         async for piece in stream:
@@ -131,10 +131,10 @@ async def receive_parts(request: Request, settings: Settings, names: Sequence[st
 
 
 async def unless_gone(request: Request, awaited: Awaitable[Result]) -> Result:
-    """Wait for a result for as long as the client does.
+    """Wait for a result while the client does.
 
     Raises:
-        ClientDisconnect: if it hung up first; what was awaited is cancelled.
+        ClientDisconnect: if it hangs up first; the awaitable is cancelled.
     """
 
     async def gone() -> None:

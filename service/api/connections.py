@@ -1,7 +1,7 @@
-"""Connections that are given up: those that send no request, and those that do not read their answers.
+"""Closing connections that send no request, and those that do not read their answers.
 
-uvicorn closes a connection that is idle between two requests. It waits for ever for the first head, for the rest of a
-head, and for a client that does not read; its ``limit_concurrency`` refuses requests, but keeps silent connections.
+uvicorn closes a connection that is idle between two requests, but waits for ever for the first head, for the rest of a
+head, and for a client that does not read. Its ``limit_concurrency`` refuses requests, but keeps silent connections.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-# Connections that are accepted at a time; each takes a descriptor before it can be given up.
+# Connections that are accepted at a time; each takes a descriptor before it can be closed.
 BACKLOG: Final = 64
 
 
 class Connections:
-    """The connections of one server, and what they are allowed.
+    """The connections of one server, and their limits.
 
     Args:
         settings: the limits.
 
     Attributes:
-        most: connections at a time: half of the descriptors of the process, as files and processes need some too.
-        idle: connections that no request is served on, those first that have been idle for longest.
+        most: connections at a time: at most half of the file descriptors, as files and processes need some too.
+        idle: connections without a request, longest idle first.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,15 +57,15 @@ class Connection(H11Protocol):
         self._serve, self.app = self.app, self._serve_until_sent
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
-        # While the client is behind: bytes that it has not read, as of when they were counted.
+        # While an answer is unsent: the bytes that the client had not read when they were last counted, and that time.
         self._unread, self._counted = 0, 0.0
-        # All together: bytes that it read while it was behind, and seconds that they took.
+        # In all: bytes that it read meanwhile, and the seconds that they took.
         self._read, self._waited = 0, 0.0
 
     async def _serve_until_sent(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_whole(message: Message) -> None:
             await send(message)
-            # What a request holds is held until its answer has left this process.
+            # A request keeps its place until its answer has left this process.
             await self.flow.drain()
 
         await self._serve(scope, receive, send_whole)
@@ -73,7 +73,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admit a connection; if there are too many, the one that has been idle for longest makes room."""
         super().connection_made(transport)
-        # Writing is paused whenever anything is unsent, so that it is known for how long.
+        # Pause writing whenever anything is unsent, to know for how long it is.
         transport.set_write_buffer_limits(high=0)
         self._update()
         if len(self.connections) > self._limits.most:
@@ -116,7 +116,7 @@ class Connection(H11Protocol):
         self._update()
 
     def _update(self) -> None:
-        """Note whether a request is being served; if not, a whole head must come in time."""
+        """Note whether a request is being served; if not, start the timer for the next head."""
         cycle: RequestResponseCycle | None = self.cycle
         if self.flow.write_paused or (cycle and not cycle.response_complete):
             self._limits.idle.pop(self, None)
@@ -128,7 +128,7 @@ class Connection(H11Protocol):
             self._head_timer = self.loop.call_later(self._limits.settings.head_s, self.transport.close)
 
     def _check_sending(self) -> None:
-        """Give up a client that read nothing since the last time, or that reads too slowly on the whole."""
+        """Close the connection if the client read nothing since the last check, or reads too slowly on average."""
         settings, before = self._limits.settings, self._read
         self._note_read()
         if self._read == before or self._waited > settings.send_idle_s + self._read / settings.body_bytes_per_s:
@@ -143,9 +143,9 @@ class Connection(H11Protocol):
         self._unread, self._counted = unread, now
 
     def _count_unread(self) -> int:
-        """Bytes that the client has not taken: those in this process, and those that the system has still to send."""
+        """Bytes that the client has not read, in this process or in the system's send buffer."""
         waiting = 0
-        with suppress(OSError):  # not every system tells
+        with suppress(OSError):  # not every system has this call
             answer = fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
             waiting = int.from_bytes(answer, sys.byteorder)
         return self.transport.get_write_buffer_size() + waiting

@@ -1,4 +1,4 @@
-"""What routes are given: the parts of the service, and a place for one more request."""
+"""Dependencies of routes: the parts of the service, places, and common parameters."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class Services:
     """The parts of the service that routes use.
 
     Attributes:
-        settings: as it was started.
+        settings: of the service.
         lifecycle: whether it can compute.
         metrics: for Prometheus.
-        threads: for what would hold up the event loop.
+        threads: for work that would block the event loop.
         view_threads: for opening views.
-        body_threads: for reading bodies and writing answers, which may take long.
+        body_threads: for reading bodies and writing answers.
         engine: computes.
         sandbox: reads bodies.
         uploads: stored volumes.
         opener: opens them, and views of them.
         chunk_cache: chunks of views.
-        jobs: what is computed in the background.
+        jobs: computes in the background.
         places: for requests that hold a volume.
-        streams: places for clients that watch jobs.
+        streams: places for event streams.
     """
 
     settings: Settings
@@ -86,7 +86,7 @@ async def admit(request: Request, services: ServicesDep) -> AsyncIterator[None]:
 
 
 async def admit_stream(request: Request, services: ServicesDep) -> AsyncIterator[None]:
-    """Take a place for a stream of events instead of one of the client's turns, which it would hold for long.
+    """Take a place for an event stream, and give back the client's turn, which it would hold for long.
 
     Raises:
         Problem: "busy" if all places, or those of this client, are taken.

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): how a refusal is answered over HTTP."""
+"""Problem documents (RFC 9457): refusals as HTTP answers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("service.api")
 MEDIA_TYPE: Final = "application/problem+json"
-# As nginx calls a client that hung up; there is no official one.
+# The status that nginx uses for a client that hung up; there is no official one.
 GONE: Final = 499
 
-# Of a problem document: fields that it lists, and characters of any text in it.
+# Most fields of a problem document, and most characters of a text in it.
 MAX_FIELDS: Final = 20
 MAX_TEXT: Final = 2000
 
@@ -109,14 +109,14 @@ _MEANINGS: Final = {
 
 
 class HttpProblem(Problem):
-    """A refusal that concerns HTTP alone.
+    """A refusal with headers or a status of its own.
 
     Args:
         kind: see [`Problem`][service.problems.Problem].
-        detail: the same.
-        fields: the same.
-        headers: to send along.
-        status: of what the framework refuses, whose kinds are not in the table.
+        detail: see there.
+        fields: see there.
+        headers: of the answer.
+        status: for kinds of the framework, which are not in the table.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ def status_of(problem: Problem) -> int:
 
 
 def document(problem: Problem, instance: str) -> dict[str, Any]:
-    """The problem document, as JSON can hold it."""
+    """The problem document, in types that JSON has."""
     known = KINDS.get(problem.kind)
     return {
         "type": f"urn:eddylift:problem:{problem.kind}",
@@ -158,18 +158,18 @@ def document(problem: Problem, instance: str) -> dict[str, Any]:
 
 
 def _shorten(content: object) -> object:
-    """What a problem quotes, without the rest of a very long text: a refusal is not to be larger than a request."""
+    """Content with very long text cut off, so that a refusal is not larger than its request."""
     text = content if isinstance(content, str) else json.dumps(content)
     return content if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def respond(request: Request, problem: Problem) -> Response:
-    """The answer that carries a problem."""
+    """The answer to a refused request."""
     request.app.state.services.metrics.errors.labels(problem.kind).inc()
     headers = dict(problem.headers) if isinstance(problem, HttpProblem) else {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
-    # In ASCII: what is quoted from a request need not be text that can be encoded.
+    # In ASCII, as text quoted from a request may not be valid Unicode.
     content = json.dumps(document(problem, request.url.path), allow_nan=False)
     return Response(content, status_of(problem), headers=headers, media_type=MEDIA_TYPE)
 
@@ -180,17 +180,17 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
-    """What the framework refuses by itself: unknown paths, wrong methods, broken multipart."""
+    """Refusals of the framework: unknown paths, wrong methods, broken multipart bodies."""
     assert isinstance(error, HTTPException)  # noqa: S101 registered for it
     if isinstance(error.__cause__, Problem):
-        # FastAPI says 400 to whatever ends a body that it reads itself; the body's bounds say why they ended it.
+        # FastAPI turns every error while it reads a body into 400; the cause is the limit that ended the body.
         return respond(request, error.__cause__)
     kind = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     return respond(request, HttpProblem(kind, str(error.detail), headers=error.headers, status=error.status_code))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
-    """Query and path parameters that do not validate."""
+    """Query and path parameters that are not valid."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 registered for it
     fields = [
         FieldError(
@@ -205,7 +205,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 
 async def _on_sqlite(request: Request, error: Exception) -> Response:
-    """The list of jobs is the service's only database."""
+    """Errors of the list of jobs, which is the only database."""
     logger.error("the list of jobs cannot be used: %s", error)
     return respond(request, Problem("jobs-unavailable", f"the list of jobs cannot be used: {error}", retry_after=60))
 
@@ -225,7 +225,7 @@ def install(app: FastAPI) -> None:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """These refusals, as OpenAPI describes them."""
+    """The description of refusals in OpenAPI."""
     return {
         status: {"description": _MEANINGS[status], "content": {MEDIA_TYPE: {"schema": SCHEMA}}} for status in statuses
     }

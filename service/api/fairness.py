@@ -1,4 +1,4 @@
-"""How much of the service one client may have at a time, so that others get their part."""
+"""Limits on what one client may use at a time, so that others get their share."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from prometheus_client import Gauge
 
-# Requests of a client that may wait, for each that is served.
+# A client may have so many requests waiting for each that is served.
 WAITING: Final = 16
-# Of all places, the part that one client leaves to others: one of so many, and at least one place.
+# One client leaves one of so many places to others, and at least one.
 RESERVE: Final = 4
 
 
 class Places:
-    """Places for what is costly. Who finds none is refused, and no client holds all of them.
+    """Places for costly requests. Requests that find none are refused, and no client holds all of them.
 
     Args:
-        total: places.
-        what: takes them, in the plural, as clients are told.
+        total: number of places.
+        what: takes them, in the plural, for messages.
         gauge: shows how many are taken.
 
     Attributes:
@@ -49,7 +49,7 @@ class Places:
         """Hold a place.
 
         Raises:
-            Problem: 429 if all are taken, or the client's part of them.
+            Problem: 429 if all are taken, or all that this client may have.
         """
         if self.taken >= self.total:
             detail = f"{self.taken} {self._what} are being served, as many as may be"
@@ -68,7 +68,7 @@ class Places:
 
 
 class Turns:
-    """Requests of each client that are served at a time; others of that client wait, in the order in which they came.
+    """Limits the requests of each client that are served at a time; the others wait in order.
 
     Args:
         most: requests of a client that are served at a time.

@@ -1,4 +1,4 @@
-"""What every request passes before a route sees it: whose it is, how often they ask, and how its body comes."""
+"""Middleware: access, rates and limits of bodies; and the log, metrics and headers of every request."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from service.runtime.metrics import Metrics
     from service.settings import Settings
 
-# Answers are data: a browser that takes one for a page loads nothing and shows it in no frame.
+# Answers are data: a browser that opens one as a page loads nothing, and shows it in no frame.
 POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
-# The documentation is a page, whose script and style come from where FastAPI says.
+# The documentation is a page with FastAPI's script and style.
 DOCS_POLICY: Final = (
     "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
     "style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
@@ -40,20 +40,20 @@ logger = logging.getLogger("service")
 access = logging.getLogger("service.requests")
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# Probes carry no token and are never turned away.
+# Probes carry no token and are never refused.
 PROBES: Final = frozenset({"/health/live", "/health/ready"})
-# A browser sends no token for a page: these are open to the service's own machine.
+# A browser sends no token for a page: these are open to clients on the same machine.
 DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
 
 
 class AccessMiddleware:
-    """Middleware that refuses before anything of a body is read.
+    """Middleware that checks host, rate, token and turn of a request before its body is read.
 
     Args:
-        app: what is guarded.
+        app: behind it.
         access: the tokens.
         settings: the limits.
-        rates: those of the settings if None.
+        rates: by the settings if None.
     """
 
     def __init__(self, app: ASGIApp, access: Access, settings: Settings, rates: Rates | None = None) -> None:
@@ -82,7 +82,7 @@ class AccessMiddleware:
             try:
                 self._require_trusted_host(request)
                 if scope["path"] not in PROBES:
-                    # Also of those with a wrong token, so that guessing is slow.
+                    # Requests with a wrong token count too, so that guessing is slow.
                     if self.rates and (wait := self.rates.take(client)):
                         detail = f"this client asks more often than {self.settings.rate_per_s:g} times a second"
                         raise busy(detail, wait)
@@ -92,14 +92,14 @@ class AccessMiddleware:
             except Problem as problem:
                 await respond(request, problem)(scope, receive, send)
                 return
-            # A route that lasts for long, but takes little, gives its turn back early.
+            # Event streams give their turn back early.
             request.state.turn = turn
             await self.app(scope, bounded(receive, self.settings), send)
 
     def _require_trusted_host(self, request: Request) -> None:
-        """Refuse names that are not this service's, by which a page on the web could reach it through a browser here.
+        """Refuse unknown host names, by which a page on the web could reach the service through a browser here.
 
-        An address stands for no other place, so it is never refused (https://en.wikipedia.org/wiki/DNS_rebinding).
+        Addresses cannot be rebound, so they are never refused (https://en.wikipedia.org/wiki/DNS_rebinding).
         """
         trusted, sent = self.settings.trusted_hosts, request.headers.get("host")
         if trusted is None or sent is None or "*" in trusted:
@@ -128,7 +128,7 @@ def _is_address(name: str) -> bool:
 
 
 def _is_here(client: str) -> bool:
-    """Whether an address is of this machine itself."""
+    """Whether an address is of this machine."""
     try:
         return ipaddress.ip_address(client).is_loopback
     except ValueError:
@@ -136,12 +136,12 @@ def _is_here(client: str) -> bool:
 
 
 class TelemetryMiddleware:
-    """Middleware around everything: each request gets an id, a line in the log, its count and its time, and headers.
+    """Middleware around everything: an id, a line in the log, metrics and headers for each request.
 
     Args:
-        app: what is observed.
-        metrics: what is counted in.
-        private: whether answers are for those with a token alone.
+        app: behind it.
+        metrics: count requests.
+        private: whether answers are only for bearers of a token.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, *, private: bool) -> None:
@@ -150,7 +150,7 @@ class TelemetryMiddleware:
         self.private = private
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and see what becomes of it."""
+        """Pass a request on, and record the answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -175,13 +175,13 @@ class TelemetryMiddleware:
         try:
             await self.app(scope, take, give)
         except Exception:
-            # It is ours. The log has the trace, the answer does not; one that has begun is broken off.
+            # A fault of the service: the log has the trace, not the answer. An answer that has begun is broken off.
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if not status:
                 problem = Problem("internal", "the service failed on this request; its log says more")
                 await respond(Request(scope), problem)(scope, receive, give)
         finally:
-            self._tell(scope, status or GONE, time.perf_counter() - start, taken, sent)
+            self._record(scope, status or GONE, time.perf_counter() - start, taken, sent)
             request_id.reset(named)
 
     def _add_headers(self, path: str, headers: MutableHeaders) -> None:
@@ -189,17 +189,17 @@ class TelemetryMiddleware:
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
         headers["Content-Security-Policy"] = DOCS_POLICY if path == "/docs" else POLICY
-        # Objects of volumes and views say themselves that they may be kept, if they are asked for again.
+        # Objects of volumes and views have a Cache-Control of their own.
         kept = headers.get("Cache-Control")
         if kept is None:
             headers["Cache-Control"] = "no-store"
         elif self.private:
             headers["Cache-Control"] = f"private, {kept}"
 
-    def _tell(self, scope: Scope, status: int, seconds: float, taken: int, sent: int) -> None:
-        # The template, not the path, which has no bound; the router leaves it here.
+    def _record(self, scope: Scope, status: int, seconds: float, taken: int, sent: int) -> None:
+        # The router's template, as there is no end of paths.
         route = getattr(scope.get("route"), "path", "unknown")
-        # Any word can be sent as a method; each label makes a series that lasts as long as the service.
+        # A client may send any word as a method, and each label makes a series for good.
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)

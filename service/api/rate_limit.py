@@ -1,4 +1,4 @@
-"""How often each client may ask."""
+"""Limits on the rate of each client's requests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# Clients that are remembered before those are forgotten whose bucket is full again.
+# Beyond so many clients, those with a full bucket are forgotten.
 MAX_CLIENTS: Final = 10_000
-# An IPv6 host has a whole network of addresses to ask from.
+# An IPv6 host has a whole network of addresses: the length of its prefix.
 IPV6_HOST: Final = 64
 
 
@@ -32,7 +32,7 @@ class Rates:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, client: str) -> float:
-        """Take a request out of a client's bucket; 0, or seconds until there is one to take."""
+        """Take a request out of a client's bucket; returns 0, or the seconds until there is one."""
         now = self._clock()
         level = self._level(client, now)
         if level < 1:
@@ -51,7 +51,7 @@ class Rates:
 
 
 def host(address: str) -> str:
-    """What stands for one client: an address, or the network of an IPv6 host."""
+    """The name of a client: its address, or the network of an IPv6 host."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

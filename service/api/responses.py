@@ -1,4 +1,4 @@
-"""Answering with the content of an object: whole, in part, or not at all if the client has it."""
+"""Answering with an object: whole, in part, or with 304 if the client has it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def add_warnings(response: Response, warnings: Sequence[str]) -> None:
-    """Tell the client what was done all the same although it seems doubtful."""
+    """Add a header for each warning."""
     for warning in warnings:
         response.headers.append(WARNING, warning)
 
 
 def unchanged(request: Request, etag: str) -> Response | None:
-    """304 to who has the content already (RFC 9110, 13.1.2), else nothing."""
+    """304 if the client has the content already (RFC 9110, 13.1.2), otherwise None."""
     known = request.headers.get("if-none-match", "")
     if known == "*" or f'"{etag}"' in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
         return Response(status_code=304, headers=_headers(etag))
@@ -51,7 +51,7 @@ def unchanged(request: Request, etag: str) -> Response | None:
 
 
 def answer_file(request: Request, path: Path) -> Response:
-    """Answer with a file, which is read as it is sent; one that replaces it meanwhile is another one.
+    """Answer with a file, which is read as it is sent, even if another file replaces it meanwhile.
 
     Raises:
         FileNotFoundError: if it is not there.
@@ -67,7 +67,7 @@ def answer_file(request: Request, path: Path) -> Response:
         status = os.fstat(file.fileno())
         code, headers, (first, last) = _part(request, _etag(status), status.st_size)
         headers["Content-Length"] = str(last + 1 - first)
-        opened.pop_all()  # it is closed when it has been sent
+        opened.pop_all()  # _pieces closes it
     return StreamingResponse(_pieces(file, first, last + 1), code, headers, "application/octet-stream")
 
 
@@ -88,9 +88,9 @@ def answer(request: Request, content: bytes, etag: str, *, media_type: str = "ap
     """Answer with bytes, or one range of them (RFC 9110, 14).
 
     Args:
-        request: what was asked.
-        content: all of it.
-        etag: other content, other tag; without quotes.
+        request: to answer.
+        content: the whole content.
+        etag: changes with the content; without quotes.
         media_type: of the content.
 
     Raises:
@@ -105,7 +105,7 @@ def answer(request: Request, content: bytes, etag: str, *, media_type: str = "ap
 
 
 def _part(request: Request, etag: str, size: int) -> tuple[int, dict[str, str], tuple[int, int]]:
-    """Status and headers of an answer, and the first and last byte of what is asked for."""
+    """Status and headers of an answer, and its first and last byte."""
     headers = _headers(etag)
     asked = RANGE.fullmatch(request.headers.get("range", ""))
     bounds = None

@@ -13,14 +13,14 @@ from service.api.bodies import check_head, limited
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-# Longest JSON body. It is parsed on the event loop, where everyone waits for it.
+# Longest JSON body. Parsing it blocks the event loop.
 MAX_JSON_BYTES: Final = 64 * 1024
 
 
 class CheckedRoute(APIRoute):
-    """A route whose JSON body is parsed only for who may use the route, and only up to 64 KiB.
+    """A route that parses a JSON body of at most 64 KiB, after checking the scope of the token.
 
-    FastAPI parses a body before it solves dependencies, such as that on a token's scope.
+    FastAPI alone parses a body before it resolves dependencies such as the scope.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -1,4 +1,4 @@
-"""What JSON answers look like."""
+"""Schemas of JSON answers."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Volume(BaseModel):
 
 
 class Volumes(BaseModel):
-    """What was sent to stay."""
+    """All stored volumes."""
 
     volumes: list[Volume]
 

@@ -1,4 +1,4 @@
-"""One thread owns the device and computes blocks of one shape together, whichever requests they are from.
+"""One thread owns the device, and computes blocks of one shape together, from whichever requests they are.
 
 The blocks of an [`InferenceRequest`][service.engine.inference.InferenceRequest] wait in the
 [`RequestQueue`][service.engine.queue.RequestQueue] until a batch takes them.
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.engine")
-# Batches that must fit before a batch size that once did not is tried again.
+# Batches that must fit before a size that did not is tried again.
 RECOVERY: Final = 64
 
 
 class InFlightBatch(NamedTuple):
-    """A batch that the device has."""
+    """A batch that was sent to the device."""
 
     key: BatchKey
     batch: list[QueuedBlock]
@@ -43,26 +43,26 @@ class InFlightBatch(NamedTuple):
 
 
 class Batcher:
-    """The thread that computes what waits.
+    """The thread that computes waiting requests.
 
     Args:
-        device: that computes.
+        device: computes.
         limits: see [`Limits`][service.engine.queue.Limits].
-        metrics: to keep.
+        metrics: are kept up to date.
 
     Attributes:
-        queue: what waits.
+        queue: of waiting requests.
     """
 
     def __init__(self, device: Device, limits: Limits, metrics: Metrics) -> None:
         self.device = device
         self.limits = limits
         self.metrics = metrics
-        # Coarse cells of each model that fit the device at a time, halos included.
+        # Of each model, the coarse cells that fit the device at a time, halos included.
         self._room: dict[str, int | None] = {}
         self.queue = RequestQueue(limits, metrics, self._capacity)
         self._in_flight: deque[InFlightBatch] = deque()
-        # Batch sizes known not to fit are not tried again for a while: key -> (largest that may, successes since).
+        # Sizes that did not fit are not tried again for a while: key -> (largest size allowed, successes since).
         self._ceilings: dict[BatchKey, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
 
@@ -72,14 +72,14 @@ class Batcher:
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the batches at hand, fail what still waits, and end the thread."""
+        """Finish the batches at hand, fail the waiting requests, and end the thread."""
         self.queue.close()
         if self._thread:
             self._thread.join()
 
     @property
     def alive(self) -> bool:
-        """Whether there is a thread that computes."""
+        """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self, prepare: Callable[[], None]) -> None:
@@ -91,7 +91,7 @@ class Batcher:
                 self._compute(key, batch)
 
     def _batches(self) -> Iterator[Batch]:
-        """What to compute, until closed. Lands what the device has whenever there is nothing to send to it."""
+        """Batches to compute, until closed. While there is none, fetches results from the device."""
         while True:
             if batch := self.queue.take(wait=not self._in_flight):
                 yield batch
@@ -101,7 +101,7 @@ class Batcher:
                 return
 
     def _measure(self, name: str, model: SuperResolution) -> None:
-        """Ask the idle device how much of a model fits it."""
+        """Measure how much of a model fits the device, which must be idle for that."""
         while self._in_flight:
             self._land()
         self._room[name] = self.device.room(model)
@@ -116,13 +116,13 @@ class Batcher:
         return max(1, min(blocks, ceiling))
 
     def _compute(self, key: BatchKey, batch: list[QueuedBlock]) -> None:
-        """Compute a batch; in smaller and smaller parts if it does not fit, and one by one if it fails otherwise."""
+        """Compute a batch: in ever smaller parts if it does not fit, and block by block if it fails otherwise."""
         size = min(len(batch), self._capacity(key))
         while batch := [item for item in batch if not item.request.future.done()]:
             part = batch[:size]
             try:
                 self._forward(key, part)
-            except Exception as error:  # whatever a model raises concerns the requests in this batch alone
+            except Exception as error:  # of any kind: it fails the requests of this batch alone
                 short = out_of_memory(error)
                 if not short and len(part) == 1:
                     logger.exception("%s failed on a block of %s", key.model, key.shape)
@@ -154,7 +154,7 @@ class Batcher:
         self._in_flight.append(InFlightBatch(key, batch, land))
 
     def _land(self) -> None:
-        """Take back the batch that the device has had for longest, and hand its blocks out."""
+        """Fetch the results of the oldest batch on the device, and hand its blocks to their requests."""
         key, batch, land = self._in_flight.popleft()
         try:
             fine, seconds = land()
@@ -164,7 +164,7 @@ class Batcher:
                 item.request.write(item, part)
                 if not item.request.missing:
                     self._finish(item.request)
-        except Exception as error:  # what a device tells late concerns this batch alone
+        except Exception as error:  # raised late by a device: it fails the requests of this batch alone
             logger.exception("%s failed on blocks of %s", key.model, key.shape)
             for item in batch:
                 fail(item.request, error.with_traceback(None))
@@ -178,7 +178,7 @@ class Batcher:
         self.queue.seconds_per_cell += 0.2 * (seconds / cells - self.queue.seconds_per_cell)
 
     def _fitted(self, key: BatchKey, size: int) -> None:
-        """Let a batch size that once did not fit be tried again after many that did."""
+        """Try a size that did not fit again, after many batches that did."""
         if key not in self._ceilings:
             return
         ceiling, successes = self._ceilings[key]
@@ -191,7 +191,7 @@ class Batcher:
             self._ceilings[key] = 2 * ceiling, 0
 
     def _release(self, key: BatchKey, size: int) -> None:
-        """Remember that a batch did not fit, and make what room there is."""
+        """Remember that a batch did not fit, and free memory."""
         while self._in_flight:
             self._land()
         self.metrics.out_of_memory.inc()
@@ -209,7 +209,7 @@ class Batcher:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a computation failed for want of memory, on a GPU or on the CPU."""
+    """Whether a computation ran out of memory, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

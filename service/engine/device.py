@@ -1,4 +1,4 @@
-"""The device that computes: batches go there, are computed and come back.
+"""The device, to which batches are sent and from which results are fetched.
 
 On a CPU that is one after the other. On a GPU, the next batch is read and sent while one is computed and the one before
 it comes back: three streams and pinned memory, which copies need to run beside the kernels. The class for it,
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from models.superresolution import SuperResolution
 
 
-# Waits for a batch and gives its answer, (block, 3 or 4, fine z, fine y, fine x), and the seconds that the device took.
+# Waits for a batch; gives its answer, (block, 3 or 4, fine z, fine y, fine x), and its seconds on the device.
 PendingResult = Callable[[], tuple["NDArray[np.float32]", float]]
-# Of the memory that is free when a model is loaded, what a batch of it may take.
+# The share of the free memory that a batch may take.
 PORTION: Final = 0.5
-# Of the two blocks that memory is measured with, in coarse cells.
+# Edges of the two blocks that memory is measured with, in coarse cells.
 EDGES: Final = (16, 48)
 
 
 class Device:
-    """A device that computes while one waits: the CPU.
+    """A device that computes while the caller waits: the CPU.
 
     Args:
-        place: as PyTorch names it.
+        place: the device in PyTorch.
 
     Attributes:
         depth: batches under way at a time.
@@ -75,18 +75,18 @@ class Device:
         seconds = time.monotonic() - start
         return lambda: (fine, seconds)
 
-    def room(self, model: SuperResolution) -> int | None:  # noqa: ARG002 of no model
-        """Coarse cells of a model that fit at a time, halos included; None where batches are small anyway."""
+    def room(self, model: SuperResolution) -> int | None:  # noqa: ARG002 the same for all
+        """Coarse cells of a model that fit at a time, halos included; None if that is no limit."""
         return None
 
     def release(self) -> None:
-        """Give back what the allocator holds."""
+        """Free memory that the allocator holds."""
 
 
 class Gpu(Device):
-    """A device that works ahead: copies to it, kernels and copies from it run on a stream each.
+    """A device that works ahead: copies to it, kernels, and copies from it have a stream each.
 
-    Pinned buffers are PyTorch's: it keeps them, and gives one out again only when the copies that used it are over.
+    PyTorch keeps the pinned buffers, and reuses one only when the copies that used it are over.
     """
 
     depth = 2
@@ -103,14 +103,14 @@ class Gpu(Device):
         *,
         error: bool = False,
     ) -> PendingResult:
-        """Send a batch and queue its computation, without waiting for either. See the class above."""
+        """See the class above: send a batch and queue its computation, without waiting for either."""
         begin, end, back = (torch.cuda.Event(enable_timing=True) for _ in range(3))
         coarse = torch.empty(len(blocks), *blocks[0].shape, pin_memory=True)
         np.stack(blocks, out=coarse.numpy())
         with torch.cuda.stream(self._sending):
             sent = coarse.to(self.place, non_blocking=True)
         self._computing.wait_stream(self._sending)
-        # Where models were loaded.
+        # Models were loaded there.
         self._computing.wait_stream(torch.cuda.default_stream(self.place))
         with torch.cuda.stream(self._computing):
             sent.record_stream(self._computing)
@@ -131,18 +131,18 @@ class Gpu(Device):
         return land
 
     def room(self, model: SuperResolution) -> int:
-        """Coarse cells of a model that fit at a time, halos included, by what two blocks and their errors take."""
+        """Coarse cells of a model that fit at a time, halos included, from the memory that two blocks take."""
         few, many = EDGES
         less, more = (self._peak(model, edge) for edge in EDGES)
         bytes_per_cell = max(1.0, (more - less) / (many**3 - few**3))
         fixed = max(0.0, less - bytes_per_cell * few**3)
-        # What waits to be computed or fetched while another batch is computed.
+        # Bytes of a cell that waits to be computed or fetched while another batch is computed.
         channels = 4 if model.error_head else 3
         waiting = (self.depth - 1) * 4 * (3 * model.frames + channels * model.factor**3)
         return max(1, int((PORTION * self._free - fixed) / (bytes_per_cell + waiting)))
 
     def _peak(self, model: SuperResolution, edge: int) -> int:
-        """Bytes that a block takes at most, with what cuDNN takes to work in."""
+        """Most bytes that a block takes, with the workspace of cuDNN."""
         coarse = torch.zeros(1, model.frames, 3, edge, edge, edge, device=self.place)
         torch.cuda.synchronize(self.place)
         torch.cuda.reset_peak_memory_stats(self.place)
@@ -154,7 +154,7 @@ class Gpu(Device):
 
     @property
     def _free(self) -> int:
-        """Bytes that nobody has, and those that the allocator holds for us."""
+        """Free bytes, and those that the allocator holds for this process."""
         held = int(torch.cuda.memory_reserved(self.place)) - int(torch.cuda.memory_allocated(self.place))
         return int(torch.cuda.mem_get_info(self.place)[0]) + held
 
@@ -164,5 +164,5 @@ class Gpu(Device):
 
 
 def open_device(place: torch.device) -> Device:
-    """A device as the batcher uses it."""
+    """The device of a place, for the batcher."""
     return Gpu(place) if place.type == "cuda" else Device(place)

@@ -1,4 +1,4 @@
-"""Models on a device: from a coarse volume to a fine one in one call."""
+"""The engine: from a coarse volume to a fine one in one call."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Engine:
 
     Args:
         registry: loaded models.
-        batcher: that has the device.
+        batcher: owns the device.
         threads: for loading models and reading volumes.
         block: longest edge of a block, in coarse cells.
-        deadline_s: seconds after which a request that somebody waits for is given up, if it has not begun.
+        deadline_s: seconds after which a foreground request that has not begun is given up; None for never.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Engine:
         return await self.threads.run(score)
 
     async def check(self, card: Card, samples: NDArray[np.float32], boundary: Boundaries) -> Expectation:
-        """Super-resolve samples, and tell how good the answers are expected to be; see ``upscale`` for arguments."""
+        """Super-resolve samples, and predict how good the answers are; see ``upscale`` for arguments."""
         answer = await self.upscale(card, samples, boundary, error=True)
         trilinear = await self._interpolate(card, samples[:, card.frames // 2], boundary)
         return await self.threads.run(lambda: Expectation.of(answer.fine, trilinear.fine))
@@ -124,7 +124,7 @@ class Engine:
         Args:
             card: of the model.
             prepare: makes the request for the loaded model, in a thread.
-            background: let it wait for what somebody waits for, however long that is.
+            background: whether it gives way to requests that clients wait for.
 
         Raises:
             Problem: "busy" if too much is waiting, "unloadable", "out-of-memory", "overdue" or "unready" if the model
@@ -161,7 +161,7 @@ class Engine:
 
 @contextmanager
 def engine_errors_as_problems() -> Iterator[None]:
-    """Say as a problem why a request was not computed."""
+    """Turn the errors of the engine into problems."""
     try:
         yield
     except QueueFullError as error:
@@ -176,7 +176,7 @@ def engine_errors_as_problems() -> Iterator[None]:
 
 
 def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engine:
-    """An engine as the settings have it; its batcher has yet to be started."""
+    """The engine of these settings; its batcher has yet to be started."""
     device = open_device(choose(settings.device))
     registry = ModelRegistry(Catalogue(settings.weights), device, settings.precision)
     limits = Limits(

@@ -49,7 +49,7 @@ class QueuedBlock(NamedTuple):
 
 @dataclass
 class InferenceResult:
-    """What became of a request.
+    """The answer to a request.
 
     Attributes:
         fine: velocity, (sample, 3, fine z, fine y, fine x); with its expected error as a fourth channel, if that was
@@ -63,9 +63,9 @@ class InferenceResult:
     compute_seconds: float
 
     def taken(self) -> InferenceResult:
-        """The same, whose field this one no longer holds.
+        """The same result; this one then no longer holds the field.
 
-        Futures and their callbacks hold on to each other until the garbage collector comes, which counts objects, not
+        Futures and their callbacks keep each other alive until the garbage collector runs, which counts objects, not
         bytes.
         """
         answer = replace(self)
@@ -74,20 +74,20 @@ class InferenceResult:
 
 
 class InferenceRequest:
-    """Blocks that are wanted together: those of volumes of one shape, for one model.
+    """Blocks that are computed for one answer: of volumes of one shape, by one model.
 
     Args:
         name: of the model.
         model: the model, on the batcher's device.
         layout: how the volumes are cut.
-        blocks: what is wanted of each sample; together they fill a box.
+        blocks: of each sample; together they fill a box.
         samples: how many volumes.
         error: whether the error is to be predicted too.
 
     Attributes:
-        client: whose it is.
+        client: that sent it.
         turn: its place in the queue; see [`RequestQueue`][service.engine.queue.RequestQueue].
-        background: whether nobody waits at the other end; such requests take what the others leave, and a share.
+        background: whether no client waits for it; see the queue, too.
     """
 
     background = False
@@ -122,7 +122,7 @@ class InferenceRequest:
 
     @property
     def next_key(self) -> BatchKey:
-        """What its next block shares with others."""
+        """The key of its next block."""
         return next(iter(self.waiting))
 
     @property
@@ -140,7 +140,7 @@ class InferenceRequest:
         return item
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
-        """A block with its halo, (frame, 3, z, y, x); on the batcher's thread, so it must be at hand."""
+        """A block with its halo, (frame, 3, z, y, x), from memory, as this runs on the batcher's thread."""
         raise NotImplementedError
 
     def write(self, item: QueuedBlock, fine: NDArray[np.float32]) -> None:
@@ -151,7 +151,7 @@ class InferenceRequest:
 
 
 class VolumeRequest(InferenceRequest):
-    """Whole volumes.
+    """A request for whole volumes.
 
     Args:
         name: of the model.
@@ -182,14 +182,14 @@ class VolumeRequest(InferenceRequest):
 
 
 class BlockRequest(InferenceRequest):
-    """One block of a volume that is not in memory.
+    """A request for one block of a volume that is not in memory.
 
     Args:
         name: of the model.
         model: the model, on the batcher's device.
         layout: how the volume is cut.
-        block: which block.
-        coarse: it, with its halo, (frame, 3, z, y, x).
+        block: the block.
+        coarse: the block with its halo, (frame, 3, z, y, x).
         error: whether the error is to be predicted too.
     """
 
@@ -206,6 +206,6 @@ class BlockRequest(InferenceRequest):
         super().__init__(name, model, layout, [block], error=error)
         self.coarse = coarse
 
-    def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is but one
+    def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is only one
         """See the class above."""
         return self.coarse

@@ -1,12 +1,12 @@
-"""Requests that wait for the device, and in which order their blocks are taken.
+"""Requests that wait for the device, and the order in which their blocks are taken.
 
-Requests take turns: each batch starts from the request at the head of a queue and takes one block of each request in
-turn, so that a large volume never holds up a small one; requests that gave a block go to the end of the queue. Clients
-take turns, too: however many requests one has in the queue, another one's request comes after one turn of each client.
+Requests take turns: a batch starts with the request at the head of a queue and takes one block of each request in
+turn, so that a large volume never holds up a small one. Requests that gave a block go to the end of the queue. Clients
+take turns, too: however many requests one client has in the queue, another client's request comes after one turn each.
 
-There are two queues, and a batch is of one. Requests that somebody waits for go first, and those in the background take
-what is left. Where both wait, one cell is computed in the background for every `PRECEDENCE` others: a background batch
-goes first once that many times its cells have been computed while it had to wait. So neither queue starves.
+There are two queues; a batch is from one of them. Requests in the foreground, which a client waits for, go before those
+in the background. While both wait, one cell in the background is computed for every `PRECEDENCE` in the foreground: a
+background batch goes first once so many times its cells were computed while it waited. So neither queue starves.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from service.runtime.metrics import Metrics
 
 
-# Whose request is served; set where a request comes in.
+# The client whose request is served; set by the middleware.
 client: ContextVar[str] = ContextVar("client", default="")
 logger = logging.getLogger("service.engine")
-# Cells that are computed for one in the background, while both queues wait.
+# Foreground cells that are computed for each background cell, while both queues wait.
 PRECEDENCE: Final = 7
 
 
 class QueueFullError(RuntimeError):
-    """More is waiting than may wait.
+    """Too much is waiting for one more request.
 
     Attributes:
         retry_after: seconds until there may be room.
@@ -52,10 +52,10 @@ class QueueFullError(RuntimeError):
 
 
 class OverdueError(RuntimeError):
-    """A request was not begun in time.
+    """A request was not begun before its deadline.
 
     Attributes:
-        retry_after: seconds until what waits now may be done.
+        retry_after: seconds until the requests that wait now may be done.
     """
 
     def __init__(self, retry_after: float) -> None:
@@ -78,9 +78,9 @@ class Limits:
     Attributes:
         wait_s: how long the first block of a batch waits for others.
         batch_blocks: most blocks in a batch.
-        batch_cells: most coarse cells in a batch, halos included, unless one block alone has more; None leaves it to
-            the memory.
-        queue_cells: most coarse cells that wait or are being computed, unless one request alone has more.
+        batch_cells: most coarse cells in a batch, halos included, unless a single block has more; None leaves it
+            to the memory.
+        queue_cells: most coarse cells that wait or are being computed, unless a single request has more.
     """
 
     wait_s: float = 0.005
@@ -97,16 +97,16 @@ class Batch(NamedTuple):
 
 
 class RequestQueue:
-    """The requests that wait. Any thread may submit; one takes batches.
+    """Waiting requests. Any thread may submit; one takes batches.
 
     Args:
         limits: how much may wait.
-        metrics: to keep.
+        metrics: are kept up to date.
         capacity: most blocks of a key that may be computed at once.
 
     Attributes:
         cells: coarse cells that wait or are being computed.
-        seconds_per_cell: as the last batches took, to tell how long what waits will take.
+        seconds_per_cell: of the last batches, to predict how long waiting requests take.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics, capacity: Callable[[BatchKey], int]) -> None:
@@ -115,17 +115,17 @@ class RequestQueue:
         self.seconds_per_cell = 1e-6
         self._metrics = metrics
         self._capacity = capacity
-        # Requests that somebody waits for, and requests in the background.
+        # Of the foreground, and of the background.
         self._queues: tuple[deque[InferenceRequest], deque[InferenceRequest]] = (deque(), deque())
-        # Of the batch taken last, and of the last request of each client in a queue.
+        # The turn of the batch taken last, and of the last queued request of each client.
         self._turn, self._turns = 0, dict[str, int]()
-        # Cells computed while the background waited, that it has had nothing for yet.
+        # Foreground cells computed while the background waited, less its own share.
         self._owed = 0
         self._changed = threading.Condition()
         self._closed = False
 
     def close(self) -> None:
-        """Take no more requests, and fail those that wait."""
+        """Refuse new requests, and fail those that wait."""
         with self._changed:
             self._closed = True
             left = list(itertools.chain(*self._queues))
@@ -134,10 +134,10 @@ class RequestQueue:
             fail(request, ClosedError("the service is shutting down"))
 
     def submit(self, request: InferenceRequest) -> Future[InferenceResult]:
-        """Put a request in a queue. Cancelling the future takes its waiting blocks out again.
+        """Put a request in its queue. Cancelling the future takes its waiting blocks out again.
 
         Raises:
-            QueueFullError: if too much is waiting.
+            QueueFullError: if too much waits already.
             ClosedError: after ``close``.
         """
         with self._changed:
@@ -153,13 +153,13 @@ class RequestQueue:
             bisect.insort(self._queues[request.background], request, key=lambda other: other.turn)
             self._count()
             self._changed.notify_all()
-        # Weak, for the reason given with InferenceResult.taken; whoever ends the request holds it.
+        # Weak, for the reason given at InferenceResult.taken; whoever ends the request holds it.
         weak = weakref.ref(request)
         request.future.add_done_callback(lambda _: self._leave(weak()))
         return request.future
 
     def expire(self, request: InferenceRequest) -> None:
-        """Fail a request, and take it out of its queue, unless a batch has taken blocks of it."""
+        """Fail a request that is overdue, unless a batch has taken blocks of it."""
         with self._changed:
             if not request.begun:
                 fail(request, OverdueError(self.cells * self.seconds_per_cell))
@@ -168,10 +168,10 @@ class RequestQueue:
         """The next batch, once it is full or its first block has waited long enough.
 
         Args:
-            wait: for that.
+            wait: whether to wait for that.
 
         Returns:
-            None if there is no batch yet, or never again.
+            None if there is no batch yet, or the queue is closed.
         """
         with self._changed:
             while not self._closed:
@@ -191,10 +191,10 @@ class RequestQueue:
         return None
 
     def _choose(self) -> deque[InferenceRequest]:
-        """The queue that the next batch is of; at least one is not empty."""
+        """The queue that the next batch is from; at least one is not empty."""
         foreground, background = self._queues
         if not background:
-            # What is owed is for waiting, and nobody waits.
+            # Only waiting in the background is owed for.
             self._owed = 0
             return foreground
         if not foreground:
@@ -205,7 +205,7 @@ class RequestQueue:
         return background if self._owed >= PRECEDENCE * cells else foreground
 
     def _take(self, queue: deque[InferenceRequest], key: BatchKey, size: int) -> list[QueuedBlock]:
-        """Take blocks of a key out of a queue, one request after another, round and round."""
+        """Take blocks of a key out of a queue, one of each request in turn."""
         givers = deque(request for request in queue if key in request.waiting)
         served = dict.fromkeys(itertools.islice(givers, size))
         blocks: list[QueuedBlock] = []
@@ -232,7 +232,7 @@ class RequestQueue:
         return self._turns[owner]
 
     def _leave(self, request: InferenceRequest | None) -> None:
-        """A request is answered, failed or no longer wanted."""
+        """Take a request out that is answered, failed or cancelled."""
         assert request is not None  # noqa: S101 in a queue, or being computed
         with self._changed:
             if dropped := request.blocks:

@@ -1,4 +1,4 @@
-"""Models, loaded beside their cards, each in a precision in which it does what its card says."""
+"""Loaded models, each in a precision in which it reproduces its card."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.engine")
-# Of a consistent model. The models shipped have 2e-7 to 6e-7 in float32 and in bfloat16, which spares that step.
+# Largest error of a consistent model. The shipped ones have 2e-7 to 6e-7, in bfloat16 too, as it spares that step.
 CONSISTENCY: Final = 1e-5
 
 
 def card_mismatch(model: SuperResolution, card: Card, sample: HeldOut, tolerance: float = TOLERANCE) -> str | None:
-    """How the answer of a model to the sample that is shipped with it departs from its card; None if it does not.
+    """How a model fails to reproduce its card on the sample that is shipped with it; None if it does not fail.
 
     Args:
         model: loaded.
         card: of the model.
-        sample: that the card tells the error on.
+        sample: that the error on the card is of.
         tolerance: of the error, relative.
     """
     answer, middle = upscale(model, sample.coarse, sample.boundary), sample.coarse[len(sample.coarse) // 2]
@@ -50,7 +50,7 @@ def card_mismatch(model: SuperResolution, card: Card, sample: HeldOut, tolerance
 
 
 def choose(device: str) -> torch.device:
-    """The device that a setting names; ``auto`` is a GPU if there is one.
+    """The device of a setting; ``auto`` is a GPU if there is one.
 
     Raises:
         SettingError: if there is no such device.
@@ -61,24 +61,24 @@ def choose(device: str) -> torch.device:
         place = torch.device(device)
         if place.type == "cuda":
             torch.cuda.get_device_properties(place)
-    except (AssertionError, RuntimeError) as error:  # no such word, no CUDA in PyTorch, no driver, no such GPU
+    except (AssertionError, RuntimeError) as error:  # no such name, no CUDA in PyTorch, no driver, no such GPU
         message = f"EDDYLIFT_DEVICE is {device}, which is not here: {str(error).splitlines()[0]}"
         raise SettingError(message) from error
     return place
 
 
 class ModelRegistry:
-    """Loaded models beside their cards.
+    """Loaded models and their cards.
 
     Args:
-        catalogue: where they come from.
-        device: where they go.
-        precision: of the networks that are certified in it; others are in float32.
+        catalogue: where they are stored.
+        device: where they compute.
+        precision: for networks that reproduce their cards in it; others get float32.
 
     Attributes:
         failures: why models cannot be served.
         precisions: of the models that are loaded.
-        warnings: what is wrong with models that are served all the same.
+        warnings: what is doubtful about models that are served.
     """
 
     def __init__(self, catalogue: Catalogue, device: Device, precision: Precision = "float32") -> None:
@@ -93,7 +93,7 @@ class ModelRegistry:
         self._loading = threading.Lock()
 
     def card(self, name: str) -> Card:
-        """The card of a model, as it was when it was first asked for.
+        """The card of a model, read once.
 
         Raises:
             Problem: if there is no such model, or its card cannot be read.
@@ -103,13 +103,13 @@ class ModelRegistry:
                 self._cards[name] = self.catalogue.card(name)
             except UnknownModelError as error:
                 raise unknown_model(error.name, error.known) from error
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # whatever is in the file
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # of any content of the file
                 self.failures[name] = f"its card cannot be read: {error}"
                 raise Problem("unloadable", f"{name} cannot be served: {self.failures[name]}") from error
         return self._cards[name]
 
     def cards(self) -> list[Card]:
-        """The cards of all models, but those that cannot be read."""
+        """The cards of all models, without those that cannot be read."""
         found = []
         for name in self.catalogue.names():
             with suppress(Problem):
@@ -118,7 +118,7 @@ class ModelRegistry:
 
     @property
     def default_name(self) -> str:
-        """The model that answers where none is named.
+        """The model for requests that name none.
 
         Raises:
             Problem: if it is not there.
@@ -130,11 +130,11 @@ class ModelRegistry:
         return DEFAULT
 
     def find(self, name: str | None, *, error: bool = False) -> Card:
-        """The card of the model that a request is answered by.
+        """The card of the model for a request.
 
         Args:
             name: of the model; None takes the default.
-            error: whether it is to predict its error.
+            error: whether it must predict its error.
 
         Raises:
             Problem: if there is no such model, or it does not predict its error.
@@ -142,12 +142,12 @@ class ModelRegistry:
         card = self.card(self.default_name if name is None else name)
         if error and not card.predicts_error:
             able = ", ".join(each.name for each in self.cards() if each.predicts_error) or "no model here"
-            expected = f"false for {card.name}; what predicts its error is {able}"
+            expected = f"false for {card.name}; models that predict their errors: {able}"
             raise invalid_field(field="error", value=True, expected=expected)
         return card
 
     def get(self, name: str) -> SuperResolution:
-        """A model on its device; the first call loads and certifies it, and raises what ``load`` does."""
+        """A model on the device; the first call loads it, and raises what ``Catalogue.load`` does."""
         if name in self._models:
             return self._models[name]
         with self._loading:
@@ -156,10 +156,10 @@ class ModelRegistry:
             return self._models[name]
 
     def warm(self) -> Iterator[str]:
-        """Load every model, one at each step. One that cannot be loaded is left out, not the others with it.
+        """Load all models; those that cannot be loaded become ``failures``.
 
         Yields:
-            The name of a model that is loaded.
+            The name of each model, once it is loaded.
         """
         # The quickest first.
         names = sorted(self.catalogue.names(), key=lambda name: name != TRILINEAR.name)
@@ -174,7 +174,7 @@ class ModelRegistry:
                 yield name
 
     def _load(self, name: str) -> SuperResolution:
-        """A model in the first precision that it is certified in; in float32 if there is none."""
+        """A model in the precision of the settings if it reproduces its card in it, else in float32."""
         card = self.card(name)
         precision = self.precision if card.architecture else "float32"
         if precision != "float32":
@@ -194,7 +194,7 @@ class ModelRegistry:
         return model
 
     def _mismatch(self, model: SuperResolution, card: Card, precision: Precision) -> str | None:
-        """Why a model is not certified in a precision; None if it is."""
+        """Why a model may not be served in a precision; None if it may."""
         if precision == "tf32" and self.device.place.type != "cuda":
             return f"{self.device} has no tf32"
         sample = self.catalogue.held_out(card.flow, card.frames, card.factor)

@@ -1,4 +1,4 @@
-"""How far answers are from the truth, computed as ``models.metrics`` defines it."""
+"""Scores of answers, computed by ``models.metrics``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 Metrics = dict[str, "float | list[float] | None"]
-# Relative departure from a card's error that still counts as reproducing it.
+# An error within this relative distance of the card's reproduces it.
 TOLERANCE: Final = 0.005
 
 
@@ -53,7 +53,7 @@ class Expectation(NamedTuple):
 
     @classmethod
     def of(cls, fine: NDArray[np.float32], trilinear: NDArray[np.float32]) -> Expectation:
-        """What an answer with its error, (sample, 4, fine z, fine y, fine x), is expected to be worth."""
+        """From answers with their errors, (sample, 4, fine z, fine y, fine x), and their interpolations."""
         error = float(fine[:, 3:].mean(dtype=np.float64))
         correction = float(np.abs(fine[:, :3] - trilinear).mean(dtype=np.float64))
         return cls(error, correction, error / correction if correction else None)
@@ -76,9 +76,9 @@ def measure(
 
     Args:
         answers: (sample, 3, fine z, fine y, fine x).
-        references: the same.
+        references: of the same shape.
         coarse: what the answers are made from, (sample, 3, z, y, x).
-        baselines: what trilinear interpolation makes of it, like the answers.
+        baselines: its trilinear interpolation, of the shape of the answers.
         boundary: of each axis (z, y, x).
         length: of each axis (z, y, x).
     """
@@ -109,5 +109,5 @@ def _mean(values: Sequence[Value]) -> float | list[float] | None:
 
 
 def close(value: object, to: object, tolerance: float = TOLERANCE) -> bool:
-    """Whether two numbers agree, relatively; what is no number agrees with nothing."""
+    """Whether two numbers agree, relatively; anything else agrees with nothing."""
     return isinstance(value, float) and isinstance(to, float) and math.isclose(value, to, rel_tol=tolerance)

@@ -1,7 +1,7 @@
-"""Traces (OpenTelemetry): FastAPI makes a span of every request, and here are spans of what a request waits for.
+"""Traces (OpenTelemetry): FastAPI makes a span of each request; these are the spans of its waiting and computing.
 
 They go to ``OTEL_EXPORTER_OTLP_ENDPOINT``, if that is set and the packages of the extra ``telemetry`` are installed.
-Otherwise spans are objects that hold nothing.
+Otherwise spans do nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ tracer = trace.get_tracer("eddylift")
 
 
 def record(request: InferenceRequest, answer: InferenceResult, *, model: str) -> None:
-    """Leave two spans of a request that has just been answered: until its first batch, and from there to its last.
+    """Record two spans of a request that was just answered: until its first batch, and from there to its last.
 
     Args:
-        request: what was computed.
-        answer: what became of it.
+        request: that was answered.
+        answer: to it.
         model: name of the model.
     """
     end = time.time_ns()
@@ -30,6 +30,6 @@ def record(request: InferenceRequest, answer: InferenceResult, *, model: str) ->
     begun = start + int(1e9 * answer.queue_seconds)
     about: dict[str, str | float] = {"eddylift.model": model, "eddylift.cells": request.cells}
     tracer.start_span("queue", start_time=start, attributes=about).end(begun)
-    # Of batches that are shared with others, a request's share alone is its own.
+    # Its share of batches that it had with other requests.
     shared = {**about, "eddylift.compute_seconds": answer.compute_seconds}
     tracer.start_span("compute", start_time=begun, attributes=shared).end(end)

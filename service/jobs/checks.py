@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple[str, ...]:
-    """See that all fits, and that a target is free, or this very volume begun.
+    """Check that a job can be done, and that its target is free or was begun by a job of the same fingerprint.
 
     Returns:
-        What the client should know of the boundary.
+        Warnings for the client.
 
     Raises:
-        Problem: if something does not.
+        Problem: if it cannot.
     """
     view = open_view(spec, registry, opener)
     if spec.reference is not None:

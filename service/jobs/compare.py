@@ -1,4 +1,4 @@
-"""A stored super-resolved volume held against a stored reference, slab by slab: neither is ever in memory."""
+"""Comparing a stored super-resolved volume with a stored reference, slab by slab: neither is ever whole in memory."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 HALO = 1
-# Fine cells that are read at a time.
+# Fine cells in a slab.
 SLAB = 1 << 23
 
 
 def check_reference(view: View, reference: OpenVolume) -> int:
-    """Refuse a reference that does not fit, and say which of its levels the first answer is compared with.
+    """Refuse a reference that does not fit; returns which of its levels the first answer is compared with.
 
     Raises:
         Problem: 422 if its cells are not the fine ones, or its levels neither those of the answer nor of the source.
@@ -62,15 +62,15 @@ async def compare(
     scratch: Path,
     threads: Threads,
 ) -> dict[str, Any]:
-    """All metrics of an answer that is stored, and of trilinear interpolation, as `POST /v1/validate` gives them.
+    """All metrics of a stored answer and of trilinear interpolation, as `POST /v1/validate` gives them.
 
     Args:
-        view: what the answer is.
-        target: where it is.
+        view: that the answer is of.
+        target: where the answer is.
         reference: the true fine volume.
-        progress: to keep.
-        settings: for what is allowed.
-        scratch: folder for what the spectra need.
+        progress: is kept up to date.
+        settings: for limits.
+        scratch: folder for temporary files of the spectra.
         threads: for comparing.
 
     Raises:
@@ -99,14 +99,14 @@ def _measure(
     first = check_reference(view, reference)
     rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
 
-    def tell(done: int, total: int) -> None:
+    def note(done: int, total: int) -> None:
         if stopped.is_set():
             raise StoppedError
         if progress.stage != "comparing":
             progress.begin("comparing", 2 * view.levels * total, 0)
         progress.done = sum(map(len, rows.values())) * total + done
 
-    with storing(f"what the spectra of {reference.name} need"):
+    with storing(f"the spectra of {reference.name}"):
         scratch.mkdir(parents=True, exist_ok=True)
         for level in range(view.levels):
             coarse = one_level(view.source, level + view.card.frames // 2)
@@ -123,7 +123,7 @@ def _measure(
                     factor=view.card.factor,
                     slab=SLAB,
                     scratch=scratch,
-                    progress=tell,
+                    progress=note,
                 )
                 rows[name].append(found)
     means = {name: mean_of(each) for name, each in rows.items()}
@@ -137,7 +137,7 @@ def stored_mean_error(view: View, target: Storage, stopped: threading.Event) -> 
     for index in block_indices(view):
         if stopped.is_set():
             raise StoppedError
-        # The last of the chunks of a block is the error; beyond the volume it is NaN.
+        # The last chunk of a block is the error; it is NaN outside of the volume.
         chunk = np.frombuffer(target.get(view.keys(index)[-1]) or b"", "<f4")
         there = chunk[np.isfinite(chunk)]
         total += float(there.sum(dtype=np.float64))
@@ -146,12 +146,12 @@ def stored_mean_error(view: View, target: Storage, stopped: threading.Event) -> 
 
 
 def one_level(source: OpenVolume, level: int) -> Read[np.float32]:
-    """Reads velocity, (3, z, y, x), of one level."""
+    """Read velocity, (3, z, y, x), of one level."""
     return lambda z, y, x: source.read(range(level, level + 1), z, y, x)[0]
 
 
 def interpolated(view: View, coarse: Read[np.float32]) -> Read[np.float32]:
-    """Trilinear interpolation of a level where it is read, (3, fine z, fine y, fine x)."""
+    """Read trilinear interpolation of a level, (3, fine z, fine y, fine x), computed where it is read."""
     layout = Plan(view.source.cells, (1, 1, 1), HALO, view.boundary)
     factor = view.card.factor
 

@@ -1,4 +1,4 @@
-"""Who computes the blocks of a job and stores them: this process, or the workers of a Dask cluster."""
+"""Executors, which compute the blocks of a job and store them: in this process, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many compute at a time."""
+        """How many compute blocks side by side."""
 
     @property
     def computed(self) -> int:
@@ -26,12 +26,12 @@ class Executor(Protocol):
         """Compute a block and store it.
 
         Raises:
-            Problem: as reading, computing and writing do; "changed" if the source is another one by now; "busy" or
-                "unready" if it is worth another try.
+            Problem: as reading, computing and writing do; "changed" if the source has changed; "busy" or "unready" if
+                another try may succeed.
         """
 
     async def close(self) -> None:
-        """Let go of what it holds."""
+        """Free what it holds."""
 
 
 class LocalExecutor:
@@ -42,7 +42,7 @@ class LocalExecutor:
         threads: for writing.
 
     Attributes:
-        workers: one, whose device batches what waits for it.
+        workers: one; its device batches blocks.
         computed: blocks so far.
     """
 

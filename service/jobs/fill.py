@@ -1,6 +1,6 @@
-"""Filling a target volume: every block that is missing is computed, here or by a cluster.
+"""Filling a target volume: computing every block that is missing.
 
-A block is done if its chunks are there: each is written whole. A job that was stopped goes on with what is missing.
+A block is done if its chunks are there, as each is written whole. So a stopped job goes on with the missing blocks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from service.volumes.storage import Storage
     from service.volumes.view import View
 
-# Blocks that are looked up in the target at a time.
+# Blocks that are looked up in the target at once.
 LOOKUP: Final = 1000
 # Blocks that each worker reads, computes and writes at a time.
 AHEAD: Final = 4
-# Seconds between two tries with a device that has no place, or is not ready.
+# Seconds between two tries while the device is busy or not ready.
 RETRY_S: Final = 0.5
 
 
@@ -40,18 +40,18 @@ async def fill(
     progress: Progress,
     advanced: Callable[[], None],
 ) -> None:
-    """Compute all blocks of a target that are not there.
+    """Compute all missing blocks of a target.
 
     Args:
-        view: what the target is to be.
-        target: where the target is, begun or not.
+        view: that the target stores.
+        target: where the blocks are stored, begun or not.
         executor: computes blocks.
-        threads: for looking what is there.
-        progress: to keep.
-        advanced: called when the first of them is done.
+        threads: for looking up blocks.
+        progress: is kept up to date.
+        advanced: called when the first block is done.
 
     Raises:
-        Problem: as computing, reading and writing do; "changed" if the source is another one by now.
+        Problem: as computing, reading and writing do; "changed" if the source has changed.
     """
     progress.begin("computing", view.levels * math.prod(view.layout.counts), math.prod(view.chunk))
     await threads.run(lambda: target.begin(view.documents))
@@ -82,7 +82,7 @@ async def fill(
 
 
 async def _fill_block(executor: Executor, view: View, target: Storage, index: BlockIndex) -> None:
-    """Have a block computed; a device that is full, or not ready for the moment, is waited for."""
+    """Have a block computed; try again while the device is busy or not ready."""
     while True:
         try:
             await executor.fill(view, target, index)

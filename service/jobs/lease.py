@@ -1,4 +1,4 @@
-"""Services that share a data folder, and who of them is alive."""
+"""Replicas: services that share a data folder, and which of them are alive."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class ReplicaLease:
-    """A service among others. Each holds a lock on a file, which the system lets go of however the service ends.
+    """Shows other replicas that this one is alive: it locks a file, and the system releases the lock when it ends.
 
-    The folder must be on a disk whose locks all see: a local one, or NFS of version 4.
+    The folder must be on a disk whose locks all replicas see: a local one, or NFS of version 4.
 
     Args:
         folder: of the files.
 
     Attributes:
-        id: what it is called.
+        id: of this replica.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class ReplicaLease:
         self._beginning = threading.Lock()
 
     def begin(self) -> None:
-        """Let the others see that it lives, from now on."""
+        """Show that this replica is alive, from now on."""
         with self._beginning:
             if self._held is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ class ReplicaLease:
                 self._held = held
 
     def end(self) -> None:
-        """Let the others see that it does not."""
+        """Show that it no longer is."""
         if self._held:
             (self.folder / self.id).unlink(missing_ok=True)
             self._held.close()
@@ -66,10 +66,10 @@ class ReplicaLease:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Do something that no other replica does meanwhile.
+        """Keep the other replicas out while changing the list of jobs.
 
         Raises:
-            Problem: "unready" if another replica takes too long with something.
+            Problem: "unready" if another replica takes too long.
         """
         self.begin()
         with locked(self.folder / "alone"):

@@ -1,4 +1,4 @@
-"""Jobs: which run here, which wait, and what becomes of those of replicas that died."""
+"""Managing jobs: submitting, cancelling and resuming them, and taking up those of replicas that died."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ logger = logging.getLogger("service.jobs")
 # Seconds between two looks at the list of jobs.
 POLL_S: Final = 1.0
 TIDY_S: Final = 3600.0
-# A job over which so many services have died, one after another, is not taken up again.
+# A job fails once so many services in a row have died while they did it.
 MOST_DEATHS: Final = 3
 
 
 class JobManager:
-    """The jobs of this replica, and how clients and other replicas see and change them.
+    """Starts the jobs of this replica, and lets clients and other replicas change them.
 
-    Replicas that share the list do a job each; a job whose owner died is picked up by another one.
+    Each job of the shared list has one replica as its owner; a job whose owner died is picked up by another one.
 
     Args:
         repository: the list of jobs.
-        lease: this replica among those that share the list.
+        lease: of this replica.
         runner: does jobs.
-        storages: where answers lie that are not kept.
+        storages: for temporary answers.
         lifecycle: no jobs are taken while it shuts down.
         threads: for reading and writing.
-        keep_days: for which a job that has ended stays on the list.
-        most: jobs that may run and wait at a time, those of all replicas together.
+        keep_days: how long a job that has ended stays on the list.
+        most: jobs of all replicas that may run or wait.
 
     Attributes:
-        failure: why the list of jobs cannot be looked after at the moment.
+        failure: why the list of jobs cannot be read or written at the moment.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class JobManager:
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Take up what nobody does, now and from now on; call it in the event loop."""
+        """Begin to take up jobs without an owner; call it in the event loop."""
         self._watcher = asyncio.create_task(self._watch(), name="jobs")
 
     async def close(self) -> None:
-        """Stop; what is not done is free for others, and taken up at the next start."""
+        """Stop; jobs that have not ended are free for other replicas, or for the next start."""
         if self._watcher is None:
             return
         self._watcher.cancel()
@@ -104,7 +104,7 @@ class JobManager:
             for name in names:
                 self.repository.assign(name, None)
         except (OSError, sqlite3.Error):
-            logger.exception("jobs cannot be handed back one by one")  # they are nobody's all the same
+            logger.exception("jobs cannot be handed back one by one")  # ending the lease frees them, too
         finally:
             self.lease.end()
 
@@ -114,24 +114,24 @@ class JobManager:
         return mine.as_dict() if mine else job.progress or Progress().as_dict()
 
     async def _watch(self) -> None:
-        """Tell the others how far jobs are, do what they ask, and take up what nobody does."""
+        """Again and again, save progress, cancel jobs on request, and take up jobs without an owner."""
         tidied = -math.inf
         while True:
             try:
                 if time.monotonic() - tidied > TIDY_S:
                     tidied = time.monotonic()
                     await self._threads.run(self._tidy)
-                self._look_after(await self._threads.run(self._look))
-            except Exception as error:  # whatever it is, jobs are looked after from then on
+                self._act_on(await self._threads.run(self._poll))
+            except Exception as error:  # of any kind: the next round may succeed
                 if str(error) != self.failure:
-                    logger.exception("the list of jobs cannot be looked after")
+                    logger.exception("the list of jobs cannot be used")
                 self.failure = str(error)
             else:
                 self.failure = None
             await asyncio.sleep(POLL_S)
 
     def _tidy(self) -> None:
-        """Forget jobs that ended long ago, and drop answers that no job needs any more, left by a service's death."""
+        """Forget jobs that ended long ago, and drop temporary answers that killed services left."""
         if not self.repository.path.exists():
             return
         with self.lease.exclusive():
@@ -142,8 +142,8 @@ class JobManager:
                 if unknown or (job and job.state == "done"):
                     self._storages.scratch(path.name).drop()
 
-    def _look(self) -> list[Job]:
-        """Own jobs that are to be cancelled, and jobs that were nobody's and are taken now."""
+    def _poll(self) -> list[Job]:
+        """Own jobs that are to be cancelled, and jobs that this replica takes up."""
         if not self.repository.path.exists():
             return []
         found = []
@@ -167,10 +167,11 @@ class JobManager:
         return found
 
     def _is_alive(self, job: Job) -> bool:
-        """Whether somebody does a job."""
+        """Whether the owner of a job is alive."""
         return job.owner is not None and self.lease.is_alive(job.owner)
 
-    def _look_after(self, jobs: list[Job]) -> None:
+    def _act_on(self, jobs: list[Job]) -> None:
+        """Start the jobs that were taken up, and cancel the others."""
         for job in jobs:
             if not job.stopping:
                 self._launch(job)
@@ -185,9 +186,9 @@ class JobManager:
         return {state: states[state] for state in get_args(State)}
 
     def uses(self, volume: str) -> bool:
-        """Whether a job reads or writes a volume, or what lies in it or around it.
+        """Whether a job reads or writes a volume, or another one inside or around it.
 
-        No job runs while the list of jobs cannot be read, so that none uses anything then.
+        While the list of jobs cannot be read, no job runs, and none uses anything.
         """
         try:
             jobs = self.repository.unfinished()
@@ -198,15 +199,15 @@ class JobManager:
         return any(inside(volume, name) or inside(name, volume) for name in used)
 
     async def submit(self, spec: JobSpec, key: str | None = None) -> Job:
-        """Put a job in line; an spec that is repeated under its key is the job that it was.
+        """Queue a job; the same spec under the same key is the same job.
 
         Raises:
-            Problem: 404, 400 or 422 if it cannot be done, 403 if it may not be, 409 if the target is something else,
-                422 if the key was that of another spec, 429 if too many jobs wait, 503 if the service is about to end.
+            Problem: 404, 400 or 422 if it cannot be done, 403 if it must not be, 409 if the target is another volume,
+                422 if the key is that of another spec, 429 if too many jobs wait, 503 during shutdown.
         """
 
         def prepare() -> tuple[Job, bool, tuple[str, ...]]:
-            # It may take long, so that others are not kept waiting.
+            # Outside of the lease, as it may take long.
             warnings = () if self._keyed(spec, key) else self.runner.check(spec)
             with self.lease.exclusive():
                 if known := self._keyed(spec, key):
@@ -225,7 +226,7 @@ class JobManager:
         return job
 
     def _keyed(self, spec: JobSpec, key: str | None) -> Job | None:
-        """The job that was ordered under a key."""
+        """The job that was submitted under a key; refuses (422) another spec under it."""
         job = None if key is None else self.repository.keyed(key)
         if job and job.spec != spec:
             expected = f"another key than that of job {job.id}, which was another spec"
@@ -233,7 +234,7 @@ class JobManager:
         return job
 
     async def resume(self, job: Job) -> None:
-        """Put a job that failed or was cancelled in line again; see ``submit`` for errors."""
+        """Queue a job again that failed or was cancelled; see ``submit`` for errors."""
 
         def prepare() -> bool:
             if not self._can_resume(job):
@@ -267,13 +268,13 @@ class JobManager:
             await self._threads.run(lambda: self._cancelled(job.id))
             return
         await self._threads.run(lambda: self.repository.stop(job.id))
-        # Another replica's: it answers soon, unless it has died.
+        # The job is another replica's, which cancels it soon, unless it has died.
         while not await self._threads.run(lambda: self._has_stopped(job)):  # noqa: ASYNC110 no event tells
             await asyncio.sleep(POLL_S / 4)
 
     def _has_stopped(self, job: Job) -> bool:
-        """Whether a job has ended; one that is nobody's ends here."""
-        with self.lease.exclusive():  # nobody takes it up meanwhile
+        """Whether a job has ended; one whose owner died is cancelled here."""
+        with self.lease.exclusive():  # no replica takes it up meanwhile
             now = self.repository.get(job.id)
             if now and not now.ended:
                 if self._is_alive(now):
@@ -288,7 +289,7 @@ class JobManager:
 
     @contextmanager
     def _claimed(self, spec: JobSpec) -> Iterator[None]:
-        """Put a job in line while nobody changes its target, and no other job uses it."""
+        """Queue a job while nobody changes its target; refuses (409) a target that another job uses."""
         if spec.target is None:
             yield
             return

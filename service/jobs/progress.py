@@ -13,12 +13,12 @@ class Progress:
 
     Attributes:
         stage: "computing" blocks, or "comparing" slabs.
-        total: blocks or slabs in all; None until they were counted.
-        done: of them.
-        computed: of these, since it was taken up.
+        total: blocks or slabs of the stage; None until they are counted.
+        done: how many are done, by earlier runs too.
+        computed: how many this run has computed.
         cells: fine cells of a block.
-        began: when it was taken up, by the monotonic clock.
-        warnings: what the client should know of the boundary.
+        began: when the stage began, by the monotonic clock.
+        warnings: for the client.
     """
 
     stage: str = "computing"
@@ -30,7 +30,7 @@ class Progress:
     warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """As others are told of it."""
+        """As it is stored and shown to clients."""
         return {
             "stage": self.stage,
             "blocks": self.total,
@@ -41,17 +41,17 @@ class Progress:
         }
 
     def begin(self, stage: str, total: int, cells: int) -> None:
-        """Go on to a stage."""
+        """Begin a stage."""
         self.stage, self.total, self.done, self.computed, self.cells = stage, total, 0, 0, cells
         self.began = time.monotonic()
 
     @property
     def rate(self) -> float | None:
-        """Fine cells a second since it was taken up; None before the first."""
+        """Fine cells a second in this stage; None before the first block."""
         seconds = time.monotonic() - self.began
         return self.cells * self.computed / seconds if self.computed and seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
-        """Time that the rest takes at this rate; None where there is none yet."""
+        """Time for the rest at this rate; None without a rate."""
         return None if self.total is None or not self.rate else (self.total - self.done) * self.cells / self.rate

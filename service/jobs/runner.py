@@ -1,4 +1,4 @@
-"""Doing one job: fill its target, compare it with a reference, and write down how it ended."""
+"""Doing a job: fill its target, compare it with a reference, and record how it ended."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.jobs")
-# Seconds between two tries to write down how a job ended.
+# Seconds between two tries to record how a job ended.
 RETRY_S: Final = 0.5
 
 
 class JobRunner:
-    """Does jobs, so many at a time.
+    """Does jobs, up to ``max_jobs`` at a time.
 
     Args:
-        settings: how many jobs and blocks at a time.
+        settings: for limits.
         repository: the list of jobs.
         registry: models.
         opener: volumes.
         executor: computes blocks.
-        lifecycle: jobs begin when the service is ready.
+        lifecycle: jobs begin once the service is ready.
         threads: for reading and writing.
         metrics: count failures.
     """
@@ -68,18 +68,18 @@ class JobRunner:
         self._slots = asyncio.Semaphore(settings.max_jobs)
 
     def check(self, spec: JobSpec) -> tuple[str, ...]:
-        """Refuse what cannot be done; see [`check`][service.jobs.checks.check]."""
+        """Refuse jobs that cannot be done; see [`check`][service.jobs.checks.check]."""
         return check(spec, self._registry, self._opener)
 
     async def run(self, job: Job, progress: Progress) -> None:
-        """Do a job; whatever happens to it, nothing is raised but that this was cancelled."""
+        """Do a job. It raises nothing but ``CancelledError``: a job that fails is recorded as failed."""
         async with self._slots:
             try:
                 while not self._lifecycle.ready:  # noqa: ASYNC110 no event tells
                     await asyncio.sleep(RETRY_S / 10)
                 await self._threads.run(lambda: self._repository.mark(job.id, "running"))
                 report = await self._do_patiently(job, progress)
-            except Exception as error:  # whatever it is, the job fails and the service goes on
+            except Exception as error:  # of any kind: the job fails, and the service goes on
                 problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
                 kind = problem.kind if isinstance(problem, Problem) else "internal"
@@ -92,7 +92,7 @@ class JobRunner:
                 await self._threads.run(self._opener.storages.scratch(job.id).drop)
 
     async def _do_patiently(self, job: Job, progress: Progress) -> dict[str, Any] | None:
-        """Do a job; while no more files can be opened, wait and go on with the blocks that are missing."""
+        """Do a job; while the process can open no more files, wait and then go on with the missing blocks."""
         while True:
             try:
                 return await self._do(job, progress)
@@ -140,12 +140,12 @@ class JobRunner:
         detail: str | None = None,
         report: dict[str, Any] | None = None,
     ) -> None:
-        """Write down how a job ended; a disk that is full is waited for, as a job that nobody ends would never end."""
+        """Record how a job ended; try again while the disk is full, as the job would otherwise run for ever."""
         while True:
             try:
                 await self._threads.run(lambda: self._end(job, progress, state, detail, report))
             except (OSError, sqlite3.Error):
-                logger.exception("job %s is %s, which cannot be written down", job.id, state)
+                logger.exception("job %s is %s, which cannot be recorded", job.id, state)
                 await asyncio.sleep(RETRY_S)
             else:
                 return

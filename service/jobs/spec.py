@@ -1,4 +1,4 @@
-"""What a job is to do."""
+"""The specification of a job."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     )
     drop: list[str] = Field(default=[], description="variables that are left out", examples=[["p"]])
     reference: str | None = Field(default=None, description="true fine volume to compare the answer with")
-
     error: bool = Field(default=False, description="whether to write an array `error`, the expected absolute errors")
 
     @property
     def naming(self) -> Naming:
-        """How the source and the reference are named."""
+        """Names in the source and the reference."""
         return Naming(tuple(sorted(self.names.items())), tuple(self.drop))
 
     @property
     def volumes(self) -> list[str]:
-        """All that it reads and writes."""
+        """All volumes that it reads or writes."""
         return [name for name in (self.source, self.target, self.reference) if name]

@@ -1,4 +1,4 @@
-"""Whole volumes, super-resolved in the background."""
+"""Jobs: whole volumes, super-resolved in the background."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse
 
 from service.api.auth import REFUSALS, Token, needs
-from service.api.dependencies import (
-    Services,
-    ServicesDep,
-    admit_stream,
-)
+from service.api.dependencies import Services, ServicesDep, admit_stream
 from service.api.errors import responses
 from service.api.routing import CheckedRoute
 from service.api.schemas import Job, Jobs, Report
@@ -42,8 +38,7 @@ KeyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Of the client's own making, new for each order: sent again under its key, an order gives the job "
-        "that it gave before.",
+        description="Chosen by the client, new for each job: the same order under the same key gives the same job.",
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",
@@ -66,7 +61,7 @@ def _describe(services: Services, job: repository.Job) -> Job:
     )
 
 
-async def _look(services: Services, job: repository.Job) -> Job:
+async def _current(services: Services, job: repository.Job) -> Job:
     now = await services.threads.run(lambda: services.jobs.repository.get(job.id))
     return _describe(services, now or job)
 
@@ -90,7 +85,7 @@ async def post_jobs(
     if spec.model is None:
         name = await services.threads.run(lambda: services.engine.registry.default_name)
         spec = spec.model_copy(update={"model": name})
-    # Keys of one client are none of another.
+    # Each client has keys of its own.
     job = await services.jobs.submit(spec, f"{token.name} {key}" if key else None)
     return _describe(services, job)
 
@@ -118,7 +113,7 @@ async def get_job(services: ServicesDep, job: JobDep) -> Job:
 async def get_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Job]:
     """The job twice a second as server-sent events, the last when it has ended."""
     while True:
-        now = await _look(services, job)
+        now = await _current(services, job)
         yield now
         if now.state in repository.ENDED or services.lifecycle.leaving:
             return
@@ -129,7 +124,7 @@ async def get_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Job]:
 async def post_cancel(services: ServicesDep, job: JobDep) -> Job:
     """Stop a job; what is done stays, and the job can be resumed."""
     await services.jobs.cancel(job)
-    return await _look(services, job)
+    return await _current(services, job)
 
 
 @router.post(
@@ -142,4 +137,4 @@ async def post_cancel(services: ServicesDep, job: JobDep) -> Job:
 async def post_resume(services: ServicesDep, job: JobDep) -> Job:
     """Go on with a job that failed or was cancelled; blocks that are done are not computed again."""
     await services.jobs.resume(job)
-    return await _look(services, job)
+    return await _current(services, job)

@@ -1,8 +1,6 @@
-"""What models there are, and whether this device reproduces their cards."""
+"""Models: their cards, and whether this device reproduces them."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request
 
@@ -13,10 +11,6 @@ from service.api.errors import responses
 from service.api.schemas import Card, Cards, Reproduction, Symmetry
 from service.engine.scores import close
 from service.problems import Problem
-
-if TYPE_CHECKING:
-    from models.catalogue import HeldOut
-
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("read")], responses=REFUSALS)
 
@@ -54,11 +48,8 @@ async def get_symmetry(services: ServicesDep, name: str) -> Symmetry:
 async def post_model_validate(request: Request, services: ServicesDep, name: str) -> Reproduction:
     """Run the held-out sample that is shipped with the weights on this device, and compare with the card's errors."""
     card = await services.threads.run(lambda: services.engine.registry.card(name))
-
-    def find() -> HeldOut | None:
-        return services.engine.registry.catalogue.held_out(card.flow, card.frames, card.factor)
-
-    sample = await services.threads.run(find)
+    catalogue = services.engine.registry.catalogue
+    sample = await services.threads.run(lambda: catalogue.held_out(card.flow, card.frames, card.factor))
     if sample is None:
         detail = f"no held-out sample is shipped for {card.name}"
         raise Problem("no-sample", detail)
@@ -66,15 +57,15 @@ async def post_model_validate(request: Request, services: ServicesDep, name: str
         request,
         services.engine.validate(card, sample.coarse[None], sample.fine[None], sample.boundary, sample.length),
     )
-    found, promised = scores.model["mae_over_rms"], card.sample.get("mae_over_rms")
+    found, expected = scores.model["mae_over_rms"], card.sample.get("mae_over_rms")
     simple = scores.trilinear["mae_over_rms"]
     return Reproduction(
         model=card.name,
         device=str(services.engine.batcher.device),
         precision=services.engine.registry.precisions[card.name],
         mae_over_rms=found if isinstance(found, float) else None,
-        card_mae_over_rms=promised,
+        card_mae_over_rms=expected,
         trilinear_mae_over_rms=simple if isinstance(simple, float) else None,
-        reproduced=close(found, promised),
+        reproduced=close(found, expected),
         metrics=scores.model,
     )

@@ -1,4 +1,4 @@
-"""Zarr volumes, sent and fetched key by key."""
+"""Stored Zarr volumes, sent and fetched key by key."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_pieces
-from service.api.dependencies import (
-    Services,  # noqa: TC001 FastAPI reads annotations
-    ServicesDep,  # noqa: TC001 FastAPI reads annotations
-)
+from service.api.dependencies import Services, ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
 from service.api.responses import OBJECT, answer_file
 from service.api.routing import CheckedRoute
@@ -28,13 +25,13 @@ router = APIRouter(
     prefix="/v1/volumes", tags=["volumes"], dependencies=[needs("read")], responses=REFUSALS, route_class=CheckedRoute
 )
 
-# Keys that are listed at a time.
+# Keys in a page.
 PAGE = 10_000
 
 
 def _describe(services: Services, name: str) -> Volume:
-    """A volume, or what is wrong with it, whatever that is: it costs nobody else an answer."""
-    services.uploads.path(name)  # it may not be there
+    """A volume, or what is wrong with it: one bad volume must not break the list of all."""
+    services.uploads.path(name)  # 404 if it is not there
     volume = Volume(name=name, tag="", keys=0, bytes=0)
     try:
         tag = services.uploads.tag(name)
@@ -65,7 +62,7 @@ def require_idle(services: Services, *names: str) -> None:
 
 @router.get("", summary="List the volumes")
 async def get_volumes(services: ServicesDep) -> Volumes:
-    """What was sent, and what of it can be super-resolved."""
+    """All stored volumes, and which of them can be super-resolved."""
 
     def describe() -> Volumes:
         found = []
