@@ -1,4 +1,7 @@
-"""Names that velocity and its axes usually have, to say which of them a dataset holds. None is assumed."""
+"""Usual names of velocity and its dims, to suggest them; they are never assumed.
+
+The service has the same names in ``service/formats/names.py``. Neither can import the other: a test compares them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ COMPONENTS: Final = (
     ("ux", "uy", "uz"),
     ("u_x", "u_y", "u_z"),
     ("u1", "u2", "u3"),
+    ("u_1", "u_2", "u_3"),
     ("vx", "vy", "vz"),
     ("v_x", "v_y", "v_z"),
     ("velocity_x", "velocity_y", "velocity_z"),
@@ -22,17 +26,18 @@ COMPONENTS: Final = (
     ("x_velocity", "y_velocity", "z_velocity"),
     ("x-velocity", "y-velocity", "z-velocity"),
     ("vel_x", "vel_y", "vel_z"),
+    ("velx", "vely", "velz"),
     ("uo", "vo", "wo"),
     ("ua", "va", "wa"),
 )
 DIMS: Final = {
-    "z": ("z", "lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
-    "y": ("y", "lat", "latitude", "yc", "ny", "ycoor"),
-    "x": ("x", "lon", "longitude", "xc", "nx", "xcoor"),
-    "time": ("time", "t", "times", "nt"),
-    "component": ("component", "components", "comp", "vector", "values", "vector_component"),
+    "time": ("t", "times", "nt"),
+    "component": ("components", "comp", "vector", "values", "vector_component"),
+    "z": ("lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
+    "y": ("lat", "latitude", "yc", "ny", "ycoor"),
+    "x": ("lon", "longitude", "xc", "nx", "xcoor"),
 }
-LABELS: Final = (*COMPONENTS, ("x", "y", "z"))
+LABELS: Final = (*COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
 
 
 def guess(dataset: xr.Dataset) -> dict[str, str]:
@@ -42,7 +47,7 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
     renamed = {names[usual]: name for usual, name in zip(found, "uvw", strict=False)}
     dims = {str(dim) for array in dataset.data_vars.values() for dim in array.dims}
     for name, usual in DIMS.items():
-        fitting = [dim for dim in sorted(dims) if dim.lower() in usual]
+        fitting = [dim for dim in sorted(dims) if dim.lower() in (name, *usual)]
         if name not in dims and len(fitting) == 1:
             renamed[fitting[0]] = name
     return {old: new for old, new in renamed.items() if old != new}
@@ -50,9 +55,8 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
 
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
     """Return where u, v, w are among the labels of a component axis; None if they do not say so."""
-    if list(labels) in ([0, 1, 2], [1, 2, 3]):
-        return 0, 1, 2
-    spelled = [(label.decode(errors="replace") if isinstance(label, bytes) else str(label)).lower() for label in labels]
+    spelled = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
+    spelled = [label.strip().lower() for label in spelled]
     for usual in LABELS:
         if sorted(spelled) == sorted(usual):
             return tuple(map(spelled.index, usual))

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from eddylift import _usual_names
+from service.formats import names
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,11 +32,11 @@ def imported(room: str) -> Iterator[tuple[str, str]]:
     """Every import in a room: the file and the module's first name."""
     for path in sorted((ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path}: imports are absolute"
-                names = [node.module or ""]
-            yield from ((str(path.relative_to(ROOT)), name.partition(".")[0]) for name in names)
+                found = [node.module or ""]
+            yield from ((str(path.relative_to(ROOT)), name.partition(".")[0]) for name in found)
 
 
 def declared(requirements: list[str]) -> set[str]:
@@ -115,6 +118,12 @@ def test_what_lies_below_the_api_knows_no_web_framework() -> None:
             assert Path(path).parts[1] in {"api", "app.py", "__init__.py"}, f"{path} imports {module}"
 
 
+def test_client_and_service_know_the_same_usual_names() -> None:
+    assert _usual_names.COMPONENTS == names.USUAL_COMPONENTS
+    assert _usual_names.DIMS == names.USUAL_DIMS
+    assert _usual_names.LABELS == names.USUAL_LABELS
+
+
 @pytest.mark.parametrize("extra", ["server", "train"])
 def test_an_extra_declares_what_models_imports(extra: str) -> None:
     mine = declared(EXTRAS[extra])
@@ -124,8 +133,8 @@ def test_an_extra_declares_what_models_imports(extra: str) -> None:
 def test_the_wheel_holds_the_client_alone(tmp_path: Path) -> None:
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
-    assert {name.partition("/")[0] for name in names} == {"eddylift", f"eddylift-{PROJECT['version']}.dist-info"}
-    assert "eddylift/py.typed" in names
+        files = archive.namelist()
+        (entry_points,) = (archive.read(name).decode() for name in files if name.endswith("/entry_points.txt"))
+    assert {name.partition("/")[0] for name in files} == {"eddylift", f"eddylift-{PROJECT['version']}.dist-info"}
+    assert "eddylift/py.typed" in files
     assert "eddylift = eddylift.cli:app" in entry_points

@@ -1,4 +1,4 @@
-"""Which boundaries hold: those that are asked for, else those that the data say, else those of the model's card."""
+"""The boundaries of a volume: by the request, else by its attribute, else by the model's card."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class ChosenBoundary(NamedTuple):
-    """Boundaries and what a client should know about them.
+    """Boundaries, and warnings about them for the client.
 
     Attributes:
         boundary: what lies beyond the ends of each axis (z, y, x).
-        warnings: texts, one a doubt.
+        warnings: what is doubtful about them.
     """
 
     boundary: Boundaries
@@ -29,7 +29,7 @@ class ChosenBoundary(NamedTuple):
 
 
 def read_boundary(said: object) -> Boundaries | None:
-    """The boundaries that an option or an attribute ``boundary`` says; None if it is None.
+    """Read the boundaries of an option or an attribute ``boundary``; None gives None.
 
     Args:
         said: ``periodic``, ``periodic,wall,periodic``, a list of one an axis (z, y, x), or a mapping such as
@@ -57,15 +57,15 @@ def _text(said: Any) -> str:  # noqa: ANN401 whatever an attribute holds
 
 
 def choose_boundary(asked: Boundaries | None, attribute: object, card: Card) -> ChosenBoundary:
-    """The boundaries that hold for a request; all axes are periodic where nobody says otherwise.
+    """Choose the boundaries for a request; without any, all axes are periodic.
 
     Args:
-        asked: in the request, if it says.
-        attribute: ``boundary`` of the data, if it has one.
+        asked: by the request, or None.
+        attribute: ``boundary`` of the data, or None.
         card: of the model.
 
     Raises:
-        Problem: 422 if the attribute would be needed and is not a boundary.
+        Problem: 422 if the attribute is needed and is no boundary.
     """
     boundary = asked or read_boundary(attribute) or card.boundary or PERIODIC
     if (

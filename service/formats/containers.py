@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Opened(Protocol):
-    """A body that has been looked at, and was found safe to read.
+    """An opened body, which was found safe to read.
 
     Attributes:
-        content: an array, or a dataset whose arrays are read when they are asked for.
+        content: an array, or a dataset whose arrays are read on access.
     """
 
     content: Any
 
     def write(self, answer: Any) -> list[memoryview]:  # noqa: ANN401 what content is
-        """An answer in the same container, as pieces of a body."""
+        """An answer in the same container, as parts of a body."""
         ...
 
 
@@ -34,9 +34,9 @@ class Container(NamedTuple):
 
     Attributes:
         media_types: its media types; answers carry the first.
-        magic: what its bytes begin with.
-        open: reads a body's head.
-        foreign: whether it is read by libraries that were not made for hostile input.
+        magic: first bytes of a body.
+        open: checks a body and reads its head.
+        foreign: whether its libraries are not made for hostile input, so that it is read in the sandbox.
     """
 
     media_types: tuple[str, ...]
@@ -46,7 +46,7 @@ class Container(NamedTuple):
 
     @property
     def media_type(self) -> str:
-        """What its answers are called."""
+        """The media type of answers."""
         return self.media_types[0]
 
 
@@ -56,12 +56,12 @@ CONTAINERS: Final = (
     Container(("application/zip", "application/x-zip-compressed"), (b"PK\x03\x04",), ZarrBody),
 )
 MEDIA_TYPES: Final = tuple(container.media_type for container in CONTAINERS)
-# What clients say that do not know the type of a file, curl among them.
+# Sent by clients that do not know the type of a file, such as curl.
 UNSAID: Final = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
 
 
 def check_media_type(media_type: str) -> None:
-    """Refuse (415) what no container is called."""
+    """Refuse (415) a media type of no container."""
     if media_type not in UNSAID and not any(media_type in container.media_types for container in CONTAINERS):
         raise unsupported(field="Content-Type", value=media_type, expected=", ".join(MEDIA_TYPES))
 
@@ -70,7 +70,7 @@ def recognise(body: Body) -> Container:
     """The container of a body.
 
     Raises:
-        Problem: 415 if it is none of ours, 400 if its bytes are not what its media type says.
+        Problem: 415 if it is no known container, 400 if its bytes are not of its media type.
     """
     check_media_type(body.media_type)
     found = next((container for container in CONTAINERS if body.content.startswith(container.magic)), None)
@@ -85,11 +85,11 @@ def recognise(body: Body) -> Container:
 
 
 class Body(NamedTuple):
-    """What was sent.
+    """A body that was sent.
 
     Attributes:
-        content: the bytes.
-        media_type: what they are said to be, without parameters; "" if nothing was said.
+        content: its bytes.
+        media_type: of its Content-Type, without parameters; "" without one.
     """
 
     content: bytes

@@ -1,4 +1,4 @@
-"""HDF5 files whose dims have no names: u, v, w in the order of bare arrays, and cutouts of the JHTDB.
+"""HDF5 files without names of dims: u, v, w in the order of bare arrays, and cutouts of the JHTDB.
 
 Cutouts of the Johns Hopkins Turbulence Databases have two spellings: ``Velocity_0001`` (z, y, x, 3) without names for
 its dims beside ``xcoor``, ``ycoor`` and ``zcoor``, and giverny's ``velocity_0001`` over (zcoor, ycoor, xcoor, values).
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 
-# What h5netcdf calls dims that have no name.
+# The prefix that h5netcdf gives to dims without a name.
 UNNAMED: Final = "phony_dim"
 STEP: Final = re.compile(r"[Vv]elocity_\d+")
 CUTOUT_AXES: Final = ("zcoor", "ycoor", "xcoor")
@@ -28,7 +28,7 @@ NAMES: Final = tuple(zip(CUTOUT_DIMS, (*AXES, COMPONENT), strict=True))
 
 
 def name_dims(dataset: xr.Dataset) -> xr.Dataset:
-    """Name the unnamed dims of velocity and of coordinates, where their order is known."""
+    """Name the unnamed dims of velocity and coordinates, where their order is known."""
     named = {name: (_dims(str(name), variable) or variable.dims) for name, variable in dataset.variables.items()}
     if all(dims == dataset[name].dims for name, dims in named.items()):
         return dataset
@@ -55,7 +55,7 @@ def _dims(name: str, variable: xr.Variable) -> tuple[str, ...] | None:
 
 
 def with_cutout_names(dataset: xr.Dataset, naming: Naming) -> Naming:
-    """Add the names of a cutout to those that were given.
+    """The names of a cutout, if it is one and no names were given.
 
     Raises:
         Problem: 422 if it holds several steps.

@@ -1,4 +1,4 @@
-"""From the numbers in a file to velocities: packed integers, markers of missing data, and what no velocity can be."""
+"""From the numbers in a file to velocities: packed integers, missing data, and impossible values."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Attributes that say how the numbers of a variable are stored (CF 8.1, 2.5.1). They do not hold for the fine velocity.
+# Attributes on how numbers are stored (CF 8.1, 2.5.1). They are not valid for the fine velocity.
 STORAGE_ATTRIBUTES: Final = frozenset(
     {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "valid_min", "valid_max", "valid_range"}
 )
-# Where open_group and NetcdfBody put the number that stands in cells that were never written.
+# In the encodings of open_group and NetcdfBody: the value of cells that were never written.
 FILL: Final = "fill_value"
 # Larger magnitudes are taken for fill values.
 MAX_SPEED: Final = 1e12
 # Values that mark missing data even where no attribute says so; -999.9 is the JHTDB's.
 MISSING: Final = (-999.9, -9999.0)
-# Where a volume begins, (level, z, y, x).
+# The first cell of a volume, (level, z, y, x).
 START: Final = (0, 0, 0, 0)
 
 
@@ -55,7 +55,7 @@ class Decoding:
         """By the attributes of a variable.
 
         Raises:
-            Problem: 422 if it holds neither float32 or float64 nor packed integers.
+            Problem: 422 if it holds neither float32, float64 nor packed integers.
         """
         name, attributes = str(variable.name), variable.attrs
         scale, offset = (_numbers(name, key, attributes.get(key)) for key in ("scale_factor", "add_offset"))
@@ -67,7 +67,7 @@ class Decoding:
         markers = (
             *_numbers(name, "_FillValue", attributes.get("_FillValue")),
             *_numbers(name, "missing_value", attributes.get("missing_value")),
-            # Zero is what Zarr and HDF5 fill with when nobody chose: it marks nothing.
+            # Zero is the default of Zarr and HDF5, and marks nothing.
             *(_numbers(name, FILL, fill) if fill else ()),
         )
         return cls(
@@ -126,7 +126,7 @@ def load(array: xr.DataArray, name: str) -> NDArray[Any]:
         return np.asarray(array.values)
     except Problem:
         raise
-    except Exception as error:  # whatever decoders make of foreign bytes
+    except Exception as error:  # decoders raise anything on foreign bytes
         raise malformed(field=name, value="stored in chunks that do not decode", expected="whole chunks") from error
 
 
@@ -134,7 +134,7 @@ def unpacked(variable: xr.DataArray) -> NDArray[Any]:
     """Values of a coordinate, unpacked if they are packed.
 
     Raises:
-        Problem: 422 if its attributes say no numbers, 400 if a chunk does not decode.
+        Problem: 422 if its attributes are no numbers, 400 if a chunk does not decode.
     """
     name = str(variable.name)
     values = load(variable, name)
@@ -143,7 +143,7 @@ def unpacked(variable: xr.DataArray) -> NDArray[Any]:
 
 
 def _numbers(name: str, key: str, value: object) -> tuple[float, ...]:
-    """The number or numbers that an attribute holds; none if it is not there."""
+    """The numbers in an attribute; none if it is missing."""
     if value is None:
         return ()
     try:

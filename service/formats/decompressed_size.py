@@ -1,7 +1,7 @@
-"""How large compressed chunks become, found without making them.
+"""The decompressed size of chunks, measured without decompressing them into memory.
 
-The libraries that decode chunks believe what a stream says of itself; a few kilobytes can ask for all of memory. So
-every chunk of a body is measured first.
+Decoders trust the size that a stream states; a few kilobytes can ask for all of memory. So every chunk of a body is
+measured first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EITHER_HEADER: Final = zlib.MAX_WBITS | 32
 
 
 class ExpansionError(ValueError):
-    """A chunk holds more than it may."""
+    """A chunk decompresses to more than it may."""
 
 
 class BrokenChunkError(ValueError):
@@ -32,7 +32,7 @@ class BrokenChunkError(ValueError):
 
 
 def inflated(data: bytes | memoryview, limit: int) -> int:
-    """Size of a zlib or gzip stream, all members together; stops past the limit."""
+    """Decompressed size of a zlib or gzip stream with all its members; stops past the limit."""
     size = 0
     rest = bytes(data)
     while rest:
@@ -50,13 +50,13 @@ def inflated(data: bytes | memoryview, limit: int) -> int:
         except zlib.error as error:
             message = "a broken deflate stream"
             raise BrokenChunkError(message) from error
-        # gzip allows several members in a row; what follows a zlib stream (a checksum, say) is not decoded.
+        # gzip allows several members in a row; bytes after a zlib stream, such as a checksum, are not decoded.
         rest = stream.unused_data if stream.unused_data[:2] == b"\x1f\x8b" else b""
     return size
 
 
 def _stated(offset: int) -> Callable[[bytes, int], int]:
-    """The size that a header states at an offset, as blosc and lz4 chunks do; their decoders hold them to it."""
+    """The size stated at an offset of the header, which decoders of blosc and lz4 enforce."""
 
     def measure(data: bytes, _limit: int) -> int:
         (size,) = struct.unpack_from("<I", data, offset)
@@ -66,18 +66,18 @@ def _stated(offset: int) -> Callable[[bytes, int], int]:
 
 
 def _zstandard(data: bytes, limit: int) -> int:
-    """The size that a frame states (RFC 8878, 3.1.1.1); one that states none must hold the limit exactly."""
+    """The size that a frame states (RFC 8878, 3.1.1.1); a frame that states none must have the limit's size."""
     (magic, descriptor) = struct.unpack_from("<IB", data)
     single_segment = bool(descriptor & 0x20)
     flag = descriptor >> 6
     width = {0: int(single_segment), 1: 2, 2: 4, 3: 8}[flag]
-    if magic != 0xFD2FB528:  # noqa: PLR2004 of zstandard
+    if magic != 0xFD2FB528:  # noqa: PLR2004 the magic number
         message = "no zstandard frame"
         raise BrokenChunkError(message)
     if not width:
         try:
             get_numcodec({"id": "zstd"}).decode(data, np.empty(limit, np.uint8))
-        except Exception as error:  # the decoder's own, raised for any other size
+        except Exception as error:  # the decoder raises it for any other size
             message = "a zstandard frame that does not state its size and is not a whole chunk"
             raise BrokenChunkError(message) from error
         return limit
@@ -101,7 +101,7 @@ def decoded_size(codec: str | None, data: bytes, limit: int) -> int:
     Args:
         codec: name of its compressor, one of ``MEASURES``; None if it is not compressed.
         data: the chunk.
-        limit: what it may be; past it any larger number may be answered.
+        limit: most bytes allowed; beyond it, any larger number may be returned.
 
     Raises:
         BrokenChunkError: if it cannot be decoded.

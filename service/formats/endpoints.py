@@ -1,4 +1,4 @@
-"""Periodic axes that hold their first plane twice: at the start, and again at the end."""
+"""Detecting periodic axes whose first plane is repeated at the end."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from service.problems import invalid_field
 if TYPE_CHECKING:
     from models.blocks import Boundaries, Cells, Read
 
-# How far planes may differ to be the same, relative to their largest value: what rounding to float32 does.
+# Planes within this relative distance are the same: rounding to float32 makes such differences.
 ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)
-# Longest edge of the part of each plane that is compared. It begins at a multiple of this, as chunks do.
+# Longest edge of the part of a plane that is compared. It begins at a multiple of this, as chunks do.
 EDGE: Final = 32
 
 
 def repeated_ends(read: Read[np.float32], cells: Cells) -> tuple[bool, bool, bool]:
-    """Whether the last plane along (z, y, x) is the first one again.
+    """Whether the last plane along each of (z, y, x) repeats the first one.
 
     Only planes that vary are evidence, and only if the planes next to them differ: a field that is uniform along an
-    axis, or symmetric about its middle, has equal ends without a plane too many.
+    axis, or symmetric about its middle, has equal ends without a repeated plane.
 
     Args:
         read: gives velocity, (..., z, y, x), in ranges of cells; planes are read in part.
@@ -49,7 +49,7 @@ def _repeats(read: Read[np.float32], cells: Cells, axis: int) -> bool:
 
 
 def check_ends(repeated: tuple[bool, bool, bool], boundary: Boundaries) -> None:
-    """Refuse (422) periodic axes whose last plane is the first one again: their period would be one cell too long."""
+    """Refuse (422) periodic axes with a repeated end: their period would be one cell too long."""
     axes = [
         axis
         for axis, is_repeated, kind in zip(AXES, repeated, boundary, strict=True)

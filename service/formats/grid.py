@@ -1,4 +1,4 @@
-"""Coordinates of cells: uniform ones, read and made finer."""
+"""Uniform coordinates of cells: reading and refining them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     Coordinate = NDArray[np.number[Any]]
 
 
-# How far rounding may move a coordinate, in units in the last place: once when it was made, once when it was stored.
+# Rounding moves a coordinate by so many units in the last place: when it is computed, and when it is stored.
 ROUNDINGS: Final = 2
 # How far spacings may be from their mean, relative to it.
 TOLERANCE: Final = 1e-3
 
 
 class Grid(Protocol):
-    """Where a volume's cells are."""
+    """The cells of a volume."""
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -41,7 +41,7 @@ def spacing(values: Coordinate) -> float:
 
 
 def rounding(values: Coordinate) -> float:
-    """How far the precision that coordinates are stored in may have moved one of them."""
+    """How far rounding may have moved a coordinate, in its stored precision."""
     if values.dtype.kind != "f":
         return 0.0
     return ROUNDINGS * float(np.spacing(np.abs(values).max()))
@@ -50,11 +50,11 @@ def rounding(values: Coordinate) -> float:
 def finer(values: Coordinate, factor: int) -> NDArray[np.floating[Any]]:
     """Centres of the fine cells along an axis.
 
-    They are in the precision of the coarse ones, or in float64 where that cannot hold their spacing to a thousandth.
+    They have the precision of the coarse ones, or float64 where that would change their spacing by a thousandth.
     """
     step = spacing(values)
     even = float(values[0]) + step * np.arange(len(values))
-    # Rounding is left behind: in fine spacings it is larger.
+    # Without rounding, which is larger in units of the fine spacing.
     centres = even if np.abs(values - even).max() <= rounding(values) else values.astype(np.float64)
     fine: NDArray[np.float64] = np.add.outer(centres, step * ((np.arange(factor) + 0.5) / factor - 0.5)).ravel()
     single: NDArray[np.floating[Any]] = fine.astype(values.dtype if values.dtype.kind == "f" else np.float64)
@@ -62,7 +62,7 @@ def finer(values: Coordinate, factor: int) -> NDArray[np.floating[Any]]:
 
 
 def length_of(grid: Grid) -> tuple[float, float, float]:
-    """Length of each axis (z, y, x) by its coordinates; without all three, of cubic cells, 2 pi for the longest."""
+    """Length of each axis (z, y, x) by its coordinates; unless all have some, of cubic cells, the longest axis 2 pi."""
     if any(values is None for values in grid.coordinates):
         z, y, x = (2 * math.pi * n / max(grid.cells) for n in grid.cells)
     else:

@@ -1,4 +1,4 @@
-"""How a velocity was laid out in what was sent, and the answer in the same layout."""
+"""Layouts of velocity in arrays and datasets, and answers in the layout of the request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Layout(Protocol):
-    """How a velocity was laid out, and what else came with it."""
+    """The layout of a velocity, and everything that came with it."""
 
     def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> Any:  # noqa: ANN401 what came
         """The same with a fine velocity, and a note on its origin.
@@ -37,7 +37,7 @@ class Layout(Protocol):
         ...
 
     def dry_run(self) -> Any:  # noqa: ANN401 what came
-        """The same with next to no velocity, to see whether it can be written."""
+        """The same almost without velocity, to see whether it can be written."""
         ...
 
 
@@ -58,7 +58,7 @@ class BareLayout:
 
     @staticmethod
     def dry_run() -> NDArray[np.float32]:
-        """Nothing but numbers can be written."""
+        """Numbers can always be written."""
         return np.zeros(1, np.float32)
 
 
@@ -67,13 +67,13 @@ class DatasetLayout:
     """Variables with dims, coordinates and attributes.
 
     Attributes:
-        rest: what was sent beside the velocity, in memory, under the service's names and along ascending axes.
+        rest: everything but the velocity, in memory, under the service's names and along ascending axes.
         dims: of each variable of the velocity.
         attributes: of each variable of the velocity.
         velocity: where it was.
-        order: names of the data variables, as they came.
-        naming: by which the dataset got the service's names.
-        turned: selection that turns axes back to descend.
+        order: names of the data variables, in their order.
+        naming: that gave the dataset the service's names.
+        turned: selection that makes axes descend again.
     """
 
     rest: xr.Dataset
@@ -88,7 +88,7 @@ class DatasetLayout:
     def of(
         cls, dataset: xr.Dataset, velocity: DatasetVelocity, naming: Naming, turned: dict[str, slice]
     ) -> DatasetLayout:
-        """The layout of a dataset whose axes ascend by now; reads what is not velocity."""
+        """The layout of a dataset with ascending axes; reads everything but the velocity."""
         names = velocity.names
         return cls(
             dataset.drop_vars(list(names)).load(),
@@ -132,18 +132,18 @@ class DatasetLayout:
         return self.naming.undo(answer.isel(self.turned))
 
     def dry_run(self) -> xr.Dataset:
-        """What came with the velocity, and the velocity's own attributes."""
+        """Everything that came with the velocity, and its own attributes."""
         scalars = {name: xr.Variable((), np.float32(0), attributes) for name, attributes in self.attributes.items()}
         return self.rest.assign(scalars)
 
 
 def labelled(order: tuple[int, ...]) -> list[int]:
-    """Which of u, v, w is at each place of a component axis, by where u, v, w are."""
+    """Which of u, v, w is at each place of a component axis; the inverse of ``order``."""
     return [order.index(place) for place in range(len(order))]
 
 
 def on_fine_grid(rest: xr.Dataset, coordinates: tuple[Coordinate | None, ...], factor: int, times: slice) -> xr.Dataset:
-    """What comes with a velocity, as it goes with the fine one: all as it was, but for coordinates and times left out.
+    """What came with a velocity, on the fine grid: only coordinates change, and times without an answer are left out.
 
     Args:
         rest: without velocity.
@@ -162,7 +162,7 @@ def on_fine_grid(rest: xr.Dataset, coordinates: tuple[Coordinate | None, ...], f
 
 
 def plain_attributes(variable: xr.DataArray) -> dict[str, Any]:
-    """Attributes of a variable but for those that say how its numbers were stored."""
+    """Attributes of a variable, without those on how its numbers are stored."""
     return {str(key): value for key, value in variable.attrs.items() if key not in STORAGE_ATTRIBUTES}
 
 

@@ -1,4 +1,4 @@
-"""Names of variables and dims: the service's own, those usual elsewhere, and how one becomes the other."""
+"""Names of variables and dims: the service's own, those usual elsewhere, and renaming."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIME: Final = "time"
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v", "w")
 
-# Names of u, v, w elsewhere, compared without regard to case.
+# Names of u, v, w elsewhere, compared without regard to case. The client has the same, in eddylift/_usual_names.py.
 USUAL_COMPONENTS: Final = (
     ("u", "v", "w"),
     ("ux", "uy", "uz"),
@@ -43,16 +43,16 @@ USUAL_DIMS: Final = {
     "y": ("lat", "latitude", "yc", "ny", "ycoor"),
     "x": ("lon", "longitude", "xc", "nx", "xcoor"),
 }
-# What the entries of a component axis are called, each set in the order u, v, w.
+# Usual labels of a component axis, in the order u, v, w.
 USUAL_LABELS: Final = (*USUAL_COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
 
 
 @dataclass(frozen=True)
 class Naming:
-    """Which variables and dims of a dataset are read, and under which names.
+    """How the variables and dims of a dataset are renamed.
 
     Attributes:
-        names: pairs of a name in the dataset and the service's name for it.
+        names: pairs of a name in the dataset and the service's name.
         drop: variables that are left out.
     """
 
@@ -78,10 +78,10 @@ class Naming:
 
         Args:
             dataset: as it is stored.
-            partly: whether names that the dataset does not have are passed over, as they may be another dataset's.
+            partly: whether names that the dataset lacks are ignored, as they may be of another dataset.
 
         Raises:
-            Problem: 422 for a name that the dataset does not have, or that it would have twice.
+            Problem: 422 for a name that the dataset lacks, or would have twice.
         """
         known = {*map(str, dataset.variables), *map(str, dataset.dims)}
         drop = [name for name in self.drop if name in dataset.variables]
@@ -97,7 +97,7 @@ class Naming:
             ) from error
 
     def undo(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Give a dataset the names that it came with; what was dropped stays away."""
+        """Give a dataset its own names back; dropped variables stay dropped."""
         known = {*map(str, dataset.variables), *map(str, dataset.dims)}
         return dataset.rename({theirs: ours for ours, theirs in self.names if theirs in known and ours != theirs})
 
@@ -112,12 +112,12 @@ def _require_known(field: str, names: Iterable[str], known: set[str]) -> None:
 
 
 def spell(names: dict[str, str]) -> str:
-    """Write names as the option ``names`` reads them."""
+    """Write names in the form of the option ``names``."""
     return ",".join(f"{ours}:{theirs}" for ours, theirs in names.items())
 
 
 def guess(dataset: xr.Dataset) -> dict[str, str]:
-    """The service's names by those of a dataset, for what looks like velocity and its dims; {} if nothing does."""
+    """The service's names by those of a dataset, for variables and dims that look like velocity."""
     lower = {str(name).lower(): str(name) for name in dataset.data_vars}
     usual = next((each for each in USUAL_COMPONENTS if lower.keys() >= set(each)), ())
     names = dict(zip((lower[each] for each in usual), COMPONENTS, strict=False))
@@ -126,7 +126,7 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
         if ours not in dims:
             fitting = [dim for dim in dims if dim.lower() in (ours, *theirs)]
             names |= dict.fromkeys(fitting[:1], ours)
-    # HDF5 that names no dims: in the order of bare arrays.
+    # HDF5 without names of dims: in the order of bare arrays.
     unnamed = [dim for dim in dims if dim.startswith("phony_dim")]
     if len(unnamed) == len(dims) in (3, 4):
         vector = len(dims) > len(AXES) and not usual and dataset.sizes[unnamed[-1]] == len(COMPONENTS)

@@ -1,4 +1,4 @@
-"""NetCDF bodies, read and written through xarray: version 4 (HDF5) by h5netcdf, classic ones by scipy."""
+"""NetCDF bodies, read and written by xarray: version 4 (HDF5) with h5netcdf, classic ones with scipy."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 DEFLATE: Final = h5py.h5z.FILTER_DEFLATE
 FILTERS: Final = {DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-# Texts of any length can all refer to one long text. So many may at least, and at most.
+# Many variable-length texts can refer to one long text: these are bounds on the number that is allowed.
 FEW_TEXTS: Final = 16
 TEXTS: Final = 256
 CHECKSUM: Final = 4
-# Bytes from which on a file may need 64-bit offsets.
+# Larger files may need 64-bit offsets.
 LARGEST_CLASSIC: Final = 1 << 30
 CLASSIC: Final = b"CDF"
-# Bytes after that: CDF-1, with 32-bit offsets, and CDF-2, with 64-bit ones. scipy does not read CDF-5.
+# By the byte after that: CDF-1, with 32-bit offsets, and CDF-2, with 64-bit ones. scipy does not read CDF-5.
 CLASSIC_VERSIONS: Final = {1: "NETCDF3_CLASSIC", 2: "NETCDF3_64BIT"}
-# Nothing is scaled, masked or taken for a time, so that what is not velocity goes back as it came.
+# Nothing is decoded, so that everything but the velocity goes back as it came.
 AS_STORED: Final[dict[str, Any]] = {
     "mask_and_scale": False,
     "decode_times": False,
@@ -46,9 +46,9 @@ class NetcdfBody:
     """A NetCDF body.
 
     Attributes:
-        content: the dataset; its arrays are read when they are asked for.
+        content: the dataset; its arrays are read on access.
         unlimited: names of its unlimited dims.
-        classic: its format if it is not NetCDF-4.
+        classic: its format if it is not NetCDF-4, otherwise None.
     """
 
     def __init__(self, content: bytes, settings: Settings) -> None:
@@ -65,7 +65,7 @@ class NetcdfBody:
                 self.content = name_dims(dataset)
         except Problem:
             raise
-        except Exception as error:  # whatever the readers make of foreign bytes
+        except Exception as error:  # readers raise anything on foreign bytes
             raise malformed(field="body", value="no whole NetCDF file", expected="a NetCDF file") from error
         self.unlimited: set[Hashable] = self.content.encoding.get("unlimited_dims", set())
         for name, variable in self.content.variables.items():
@@ -74,7 +74,7 @@ class NetcdfBody:
     def write(self, answer: xr.Dataset) -> list[memoryview]:
         """A dataset as pieces of a body."""
         options: dict[str, Any] = {
-            # xarray would mark NaN as missing in whatever is of floats.
+            # Otherwise xarray marks NaN as missing in all floats.
             "encoding": {name: {"_FillValue": None} for name in answer.variables},
             "unlimited_dims": self.unlimited & set(answer.dims),
         }
@@ -82,7 +82,7 @@ class NetcdfBody:
             kind = self.classic if answer.nbytes < LARGEST_CLASSIC else CLASSIC_VERSIONS[2]
             options |= {"engine": "scipy", "format": kind}
         else:
-            # What h5netcdf calls invalid are types that NetCDF does not know; they come from HDF5 and go back to it.
+            # Types that are in HDF5 but not in NetCDF: they came in HDF5, and go back in it.
             options |= {"engine": "h5netcdf", "invalid_netcdf": True}
         return [memoryview(answer.to_netcdf(None, **options))]
 
@@ -98,10 +98,10 @@ def _classic_format(version: int) -> str:
 
 
 def _inspect(file: h5py.File, content: bytes, settings: Settings) -> dict[Hashable, Any]:
-    """Refuse what would read other files, run unknown filters or fill the memory.
+    """Refuse files that would read other files, run unknown filters or fill the memory.
 
     Returns:
-        The number that stands in cells that were never written, by array.
+        By array, the value of cells that were never written.
     """
     check_array_count("body", len(file))
     left = settings.max_decoded_bytes

@@ -1,4 +1,4 @@
-"""Bare arrays, as ``numpy.save`` writes them. Nothing is ever unpickled."""
+"""Bare arrays, as ``numpy.save`` writes them. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NpyBody:
             )
         try:
             shape, fortran, dtype = readers[version](stream, max_header_size=LONGEST_HEADER)
-        except Exception as error:  # whatever the parser makes of foreign bytes
+        except Exception as error:  # the parser raises anything on foreign bytes
             raise malformed(
                 field="body", value="an npy file with a broken header", expected="a whole npy file"
             ) from error

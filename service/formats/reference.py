@@ -1,4 +1,4 @@
-"""References: fine volumes that answers are compared with."""
+"""References: true fine volumes that answers are compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from service.formats.volume import Volume
 
 
-# How far coordinates of a reference may be from where the fine cells are, in fine spacings.
+# Coordinates of a reference may be so far from the centres of the fine cells, in fine spacings.
 TOLERANCE: Final = 0.05
 
 

@@ -1,7 +1,7 @@
-"""Reading foreign containers in processes of their own.
+"""The sandbox: reading foreign containers in processes of their own.
 
-HDF5, Zarr and their codecs are C libraries that were not made for hostile input: a few wrong bytes can hang or crash
-them. Such a process is given a time and a memory limit; when it fails, the request fails, and nothing else.
+HDF5, Zarr and their codecs are C libraries that are not made for hostile input: a few wrong bytes can hang or crash
+them. A reading process has limits on time and memory; when it fails, only its request fails.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ logger = logging.getLogger("service.sandbox")
 START: Final = multiprocessing.get_context("forkserver")
 PRELOAD: Final = ["service.formats.sandbox"]
 START.set_forkserver_preload(PRELOAD)
-# Most memory of a reader: so many times a body and what it holds, and its libraries.
+# Most memory of a reading process: so many times the longest body and its decoded content, and spare bytes.
 ROOM: Final = 4
 SPARE: Final = 2 << 30
-# A process imports its libraries first.
+# The first process waits for imports.
 STARTING_S: Final = 120
 
 
@@ -41,8 +41,8 @@ class Reading(NamedTuple):
     """A volume that has been read.
 
     Attributes:
-        container: what it came in.
-        opened: writes answers like it; its content is gone.
+        container: of the body.
+        opened: writes answers in it; its content is dropped.
         volume: the velocity and its layout.
     """
 
@@ -52,22 +52,22 @@ class Reading(NamedTuple):
 
 
 def read_body(body: Body, settings: Settings, options: ReadOptions) -> Reading:
-    """Read a body, and make sure that what came with the velocity can be sent back.
+    """Read a body, and check that everything beside the velocity can be sent back.
 
     Args:
         body: a coarse volume or a reference.
-        settings: for what is allowed.
+        settings: for limits.
         options: how it is read.
 
     Raises:
-        Problem: if it is none of the containers or layouts, or over a limit.
+        Problem: if it is no known container or layout, or over a limit.
     """
     container = recognise(body)
     opened = container.open(body.content, settings)
     volume = read(opened.content, settings, options)
     try:
         opened.write(volume.layout.dry_run())
-    except Exception as error:  # whatever writers make of foreign attributes
+    except Exception as error:  # writers raise anything on foreign attributes
         found = f"not writable: {type(error).__name__}"
         raise invalid_field(field="attributes", value=found, expected="text and numbers") from error
     opened.content = None
@@ -78,11 +78,11 @@ Task = Callable[[Body, Settings, ReadOptions], Reading]
 
 
 def _work(connection: Connection, settings: Settings, task: Task) -> None:
-    """What a reading process does until it is told to stop."""
+    """Serve in a reading process, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     used = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     room = used + SPARE + ROOM * (settings.max_body_bytes + settings.max_decoded_bytes)
-    # Not every system can limit it.
+    # Not every system has this limit.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
     connection.send(None)
@@ -95,12 +95,12 @@ def _work(connection: Connection, settings: Settings, task: Task) -> None:
         try:
             outcome = task(body, settings, options)
         except Problem as problem:
-            # What it was raised from may be an error of a library that cannot be pickled, or not be unpickled.
+            # Its cause may be an error of a library that cannot be pickled.
             problem.__cause__ = problem.__context__ = None
             outcome = problem.with_traceback(None)
         except MemoryError:
             outcome = malformed(field="body", value="too large for its reader", expected="a smaller volume")
-        except Exception:  # noqa: BLE001 a bug of ours, told where it is logged
+        except Exception:  # noqa: BLE001 a bug, which the service logs
             outcome = RuntimeError(traceback.format_exc())
         connection.send(outcome)
 
@@ -120,14 +120,14 @@ class _Process:
             raise
 
     def wait(self, seconds: float) -> Reading | Exception | None:
-        """What it answers; raises ``EOFError`` if it ended, ``TimeoutError`` if it takes too long."""
+        """Its answer; raises ``EOFError`` if it ended, ``TimeoutError`` if it takes too long."""
         if not self.connection.poll(seconds):
             raise TimeoutError
         outcome: Reading | Exception | None = self.connection.recv()
         return outcome
 
     def close(self, grace_s: float = 0) -> None:
-        """End it, whatever it does; one at rest ends by itself when given a moment."""
+        """End it, whatever it does; an idle one ends by itself within the grace."""
         self.connection.close()
         self.process.join(grace_s)
         self.process.kill()
@@ -135,17 +135,17 @@ class _Process:
 
 
 class Sandbox:
-    """Processes that read bodies, as many as may read at a time; each is started when it is first needed.
+    """Processes that read bodies, up to ``readers``; each is started when it is first needed.
 
     Args:
-        settings: for what is allowed.
-        task: what reads; another one in tests.
+        settings: for limits.
+        task: reads a body; tests have others.
     """
 
     def __init__(self, settings: Settings, task: Task = read_body) -> None:
         self.settings = settings
         self.task = task
-        # The last one used is used first.
+        # The process that was used last is used first.
         self._places: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         for _ in range(settings.readers):
             self._places.put(None)
@@ -193,10 +193,10 @@ class Sandbox:
             self._places.put(process)
         if isinstance(outcome, Exception):
             raise outcome
-        assert outcome is not None  # noqa: S101 said once, at the start
+        assert outcome is not None  # noqa: S101 only the first answer is None
         return outcome
 
     def close(self) -> None:
-        """End all processes; those at work lose it."""
+        """End all processes, also those at work."""
         for process in list(self._running):
             self._end(process, grace_s=1)

@@ -22,7 +22,7 @@ def same_units(one: object, other: object) -> bool:
 
 
 def _powers(text: str) -> Counter[str] | str:
-    """Exponents by unit; the text itself if it is no plain product."""
+    """Exponents by unit; the text itself if it is no product of powers."""
     found: Counter[str] = Counter()
     rest = text.strip()
     while rest:

@@ -1,7 +1,9 @@
-"""Finding the velocity in a dataset, and refusing what is ambiguous.
+"""Finding the velocity in a dataset. Whatever is ambiguous is refused.
+
+Velocity is either of these:
 
 - variables ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x), in any order of dims;
-- or one variable that has a ``component`` dim of u, v, w besides these.
+- one variable with a ``component`` dim of u, v, w besides these.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ MAX_ARRAYS: Final = 64
 
 @dataclass(frozen=True)
 class DatasetVelocity:
-    """Where the velocity of a dataset is. Its values have not been read.
+    """Where the velocity of a dataset is; its values are not read yet.
 
     Attributes:
-        names: of u, v, w, or of the one variable that holds all.
-        order: where u, v, w are along the component dim of that one variable; None if there are three variables.
+        names: of the variables u, v, w, or of the one that holds all.
+        order: places of u, v, w along the component dim of that one; None if there are three.
         levels: number of times; None without a time dim.
         cells: along (z, y, x).
         coordinates: centres of the cells along (z, y, x), where there are any.
@@ -59,7 +61,7 @@ class DatasetVelocity:
         """One component in a range of cells and times, (level, z, y, x).
 
         Raises:
-            Problem: 422 if there is a value that cannot be a velocity, 400 if a chunk does not decode.
+            Problem: 422 for a value that cannot be a velocity, 400 for a chunk that does not decode.
         """
         variable = 0 if self.joined else number
         array = dataset[self.names[variable]].isel(where)
@@ -73,9 +75,9 @@ class DatasetVelocity:
 
 
 def descending(dataset: xr.Dataset) -> dict[str, slice]:
-    """The selection that turns axes round whose coordinates decrease.
+    """The selection that reverses axes whose coordinates decrease, so that velocities point along the cells.
 
-    After that velocity along an axis is velocity along its cells. The same selection turns them back.
+    The same selection reverses them again.
     """
     turned = {}
     for axis in AXES:
@@ -139,7 +141,7 @@ def _find_variables(dataset: xr.Dataset) -> list[Hashable]:
 
 
 def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
-    """Say what there is instead of velocity, and the option that makes it velocity if there seems to be one."""
+    """Refuse a dataset; say what is in it, and which option may make it fit."""
     listed = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items())
     expected = "variables u, v, w over (z, y, x) or (time, z, y, x), or one variable with a component dim of u, v, w"
     names = guess(dataset)
@@ -150,7 +152,7 @@ def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
 
 
 def _check_others(dataset: xr.Dataset, names: list[Hashable]) -> None:
-    """Refuse what lies over space and is not velocity: it has no values on fine cells."""
+    """Refuse other variables over space, which have no values on the fine grid."""
     others = [
         str(name)
         for name, array in dataset.variables.items()
@@ -186,7 +188,7 @@ def _check_variables(dataset: xr.Dataset, names: list[Hashable]) -> None:
 
 
 def _find_order(dataset: xr.Dataset) -> tuple[int, ...]:
-    """Where u, v, w are along the component dim. Without labels they are in this order."""
+    """Places of u, v, w along the component dim; in this order if there are no labels."""
     count = dataset.sizes[COMPONENT]
     if count != len(COMPONENTS):
         raise invalid_field(field=COMPONENT, value=f"{count} long", expected="3: u, v, w")

@@ -115,11 +115,11 @@ def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, options:
 
     Args:
         content: an array or a dataset, which is closed.
-        settings: for what is allowed.
+        settings: for limits.
         options: how it is read.
 
     Raises:
-        Problem: 422 if it is not one of the layouts above or not a velocity, 413 if there is too much of it.
+        Problem: 422 if it is none of the layouts above or no velocity, 413 if it is too large.
     """
     if not isinstance(content, xr.Dataset):
         return _read_array(content, settings, options.factor)

@@ -1,4 +1,4 @@
-"""Which Zarr arrays are decoded at all, and how large their chunks become."""
+"""Which codecs of Zarr arrays are decoded, and the decoded size of chunks."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 COMPRESSORS: Final[dict[type, str]] = {BloscCodec: "blosc", GzipCodec: "gzip", ZstdCodec: "zstd"}
 KNOWN: Final = {TransposeCodec, BytesCodec, ShardingCodec, VLenUTF8Codec, Crc32cCodec, *COMPRESSORS}
-# Filters of Zarr v2 that keep sizes as they are and run no code of the sender's, as "pickle" would; and labels.
+# Allowed filters of Zarr v2: one that keeps sizes, and labels. Others, such as "pickle", may run foreign code.
 SHUFFLE: Final = "shuffle"
 TEXT: Final = "vlen-utf8"
 CHECKSUM: Final = 4
-# An entry of a shard's index that stands for a chunk that is not there.
+# The entry of a missing chunk in the index of a shard.
 NOWHERE: Final = 2**64 - 1
-# Texts can be of any length; here they are labels, so that short ones do.
+# Texts have any length; here they are labels, which are few and short.
 TEXTS: Final = 256
 # Chunks of an array in a body, those in shards too.
 MAX_CHUNKS: Final = 100_000
@@ -132,14 +132,14 @@ class Chunks:
         return size
 
     def measure_part(self, start: int, data: bytes) -> None:
-        """See that bytes of a shard, from ``start`` on, do not decode to more than a chunk; see ``measure``."""
+        """Check that bytes of a shard, from ``start`` on, decode to at most a chunk; see ``measure`` for errors."""
         if self.shard is None:
             message = "parts of chunks are not read"
             raise BrokenChunkError(message)
         if start or self.shard.index_location == ShardingCodecIndexLocation.end:
             self._inner(self.shard).measure(data)
         elif any(first < len(data) for first, _ in self._index(self.shard, data, 0)):
-            # It would be taken for the index, and not be measured.
+            # The chunk would be taken for the index, and not be measured.
             message = "a chunk that lies in the index of its shard"
             raise BrokenChunkError(message)
 
@@ -157,7 +157,7 @@ class Chunks:
         return sum(inner.measure(data[start : start + size]) for start, size in index if start != NOWHERE)
 
     def _index(self, shard: ShardingCodec, data: bytes, first: int) -> list[tuple[int, int]]:
-        """Where each chunk of a shard begins, and its size, by the index that begins at a byte."""
+        """The start and size of each chunk of a shard, by the index at byte ``first``."""
         index_codecs: Sequence[Any] = shard.index_codecs
         kinds = [type(codec) for codec in index_codecs]
         if kinds not in ([BytesCodec], [BytesCodec, Crc32cCodec]) or index_codecs[0].endian.value != "little":
@@ -173,7 +173,7 @@ class Chunks:
         return list(zip(index[::2], index[1::2], strict=True))
 
     def _check_texts(self, data: bytes) -> None:
-        """The decoder makes room for as many texts as a chunk says it has."""
+        """Check the number of texts that a chunk states, as the decoder allocates memory for it."""
         plain = get_numcodec({"id": self.compressor}).decode(data) if self.compressor else data
         (count,) = struct.unpack_from("<I", plain)
         if count != self.items or count > TEXTS:
@@ -182,7 +182,7 @@ class Chunks:
 
 
 def check_array(name: str, array: zarr.Array[Any], most_chunks: int = MAX_CHUNKS) -> None:
-    """Refuse arrays of too many chunks, and texts that are no labels."""
+    """Refuse arrays with too many chunks, or with more texts than labels have."""
     metadata: Any = array.metadata
     edges = metadata.chunks if metadata.zarr_format == 2 else metadata.chunk_grid.chunk_shape  # noqa: PLR2004 the old one
     chunks = math.prod(math.ceil(n / edge) for n, edge in zip(array.shape, edges, strict=True))

@@ -1,4 +1,4 @@
-"""Zarr groups as datasets, exactly as they are stored, and datasets as Zarr groups."""
+"""Reading Zarr groups as datasets, exactly as stored, and writing datasets as Zarr groups."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 
-# Longest edge of the chunks of a field.
+# Longest edge of chunks that are written.
 EDGE: Final = 128
 
 
 def open_group(store: Store) -> xr.Dataset:
-    """Open a Zarr group, v2 or v3; its arrays are read when they are asked for.
+    """Open a Zarr group, v2 or v3; its arrays are read on access.
 
-    Nothing is scaled, masked or taken for a time. Encodings keep the chunks and, under ``FILL``, the
-    number that stands in cells that were never written.
+    Nothing is decoded. Encodings keep the chunks and, under ``FILL``, the value of cells that were never written.
     """
-    # With fill values as masks, as otherwise xarray insists on its own spelling of the attribute.
+    # Fill values as masks: otherwise xarray insists on its own spelling of the attribute.
     opened = ZarrStore.open_group(store, mode="r", consolidated=False, use_zarr_fill_value_as_mask=True)
     arrays = dict(zarr.open_group(store, mode="r", use_consolidated=False).arrays())
     try:
@@ -64,15 +63,15 @@ def _require_dims(arrays: dict[str, zarr.Array[Any]]) -> None:
 
 
 def write_group(dataset: xr.Dataset, version: int, *, consolidated: bool = False) -> dict[str, bytes]:
-    """Write a dataset as a Zarr group of a version, object by object."""
+    """Write a dataset as a Zarr group; gives its objects by key."""
     store = MemoryStore()
     encoding = {str(name): _encoding(variable, version) for name, variable in dataset.variables.items()}
     with warnings.catch_warnings():
-        # Consolidated metadata and texts of one length are no part of the v3 specification yet; they came so.
+        # Consolidated metadata and fixed-length texts are not in the v3 specification yet; the request had them.
         warnings.simplefilter("ignore", ZarrUserWarning)
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
         dataset.to_zarr(store, mode="w", zarr_format=version, consolidated=consolidated, encoding=encoding)
-    # Its own listing of keys is asynchronous.
+    # The listing of the store is asynchronous.
     return {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001
 
 
@@ -82,10 +81,10 @@ def _encoding(variable: xr.Variable, version: int) -> dict[str, Any]:
     encoding = {"compressors": None, "chunks": tuple(max(1, min(EDGE, n) if large else n) for n in variable.shape)}
     if "_FillValue" in variable.attrs:
         return encoding
-    # xarray would mark NaN as missing in whatever is of floats.
+    # Otherwise xarray marks NaN as missing in all floats.
     encoding["_FillValue"] = None
     fill = variable.encoding.get(FILL)
     if fill is not None:
-        # Cells that are never written are to read as they did where the variable came from.
+        # Cells that were never written keep their value.
         encoding["_FillValue" if version == 2 else "fill_value"] = fill  # noqa: PLR2004 the old one
     return encoding

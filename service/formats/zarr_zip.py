@@ -1,4 +1,4 @@
-"""Zipped Zarr groups, v2 and v3. Nothing is unpacked to disk; the group lives in memory."""
+"""Zipped Zarr groups, v2 and v3, unpacked in memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ZarrBody:
     """A zipped Zarr group.
 
     Attributes:
-        content: the dataset; its arrays are decoded when they are asked for.
+        content: the dataset; its arrays are decoded on access.
         root: folder of the archive that the group is in, with a slash; "" if it is the archive itself.
         version: of the Zarr format.
         consolidated: whether the group carries consolidated metadata.
@@ -48,7 +48,7 @@ class ZarrBody:
         files = unpack(content, settings)
         self.root, self.version = find_group(files)
         group = {name.removeprefix(self.root): data for name, data in files.items() if name.startswith(self.root)}
-        # Each array's own metadata is what is checked, so it is what must be read.
+        # Read each array's own metadata, as that is what is checked.
         self.consolidated = _drop_consolidated(group, self.version)
         make = default_buffer_prototype().buffer.from_bytes
         store = MemoryStore({name: make(data) for name, data in group.items()}, read_only=True)
@@ -57,7 +57,7 @@ class ZarrBody:
             self.content = open_group(store)
         except Problem:
             raise
-        except Exception as error:  # whatever zarr makes of foreign metadata
+        except Exception as error:  # zarr raises anything on foreign metadata
             raise malformed(field="body", value="no readable Zarr group", expected="a Zarr group") from error
 
     def write(self, answer: xr.Dataset) -> list[memoryview]:
@@ -73,23 +73,23 @@ def unpack(content: bytes, settings: Settings) -> Files:
     """Read an archive into memory, within limits.
 
     Raises:
-        Problem: 400 if it is broken, 413 if it is or grows too large, 422 if a name climbs out or stands for no plain
-            file.
+        Problem: 400 if it is broken, 413 if it is or becomes too large, 422 for a path outside of it or anything but a
+            plain file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir() and not is_clutter(entry.filename)]
             _check_entries(entries, len(content), settings)
-            # zarr's own ZipStore writes a file again to replace it: the last one counts.
+            # zarr's ZipStore replaces a file by writing it again: the last one counts.
             return {entry.filename: archive.read(entry) for entry in entries}
     except Problem:
         raise
-    except Exception as error:  # whatever zipfile makes of foreign bytes
+    except Exception as error:  # zipfile raises anything on foreign bytes
         raise malformed(field="body", value="no whole zip archive", expected="a zip archive") from error
 
 
 def is_clutter(path: str) -> bool:
-    """Whether desktops, notebooks and file systems left a file there, as ``.DS_Store``, ``._0`` or ``.nfs0001``."""
+    """Whether a file was left by a desktop, notebook or file system: ``.DS_Store``, ``._0`` or ``.nfs0001``."""
     steps = path.split("/")
     hidden = [step for step in steps if step.startswith(".") and step not in {".", ".."}]
     return "__MACOSX" in steps or (bool(hidden) and not (hidden == steps[-1:] and hidden[0] in METADATA))
