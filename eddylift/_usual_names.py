@@ -56,7 +56,7 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
     """Return where u, v, w are among the labels of a component axis; None if they do not say so."""
     spelled = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
-    spelled = [label.strip().lower() for label in spelled]
+    spelled = [label.strip().lower().removesuffix(".0") for label in spelled]  # numbers may be floats
     for usual in LABELS:
         if sorted(spelled) == sorted(usual):
             return tuple(map(spelled.index, usual))
