@@ -33,7 +33,7 @@ def require_room(folder: Path, spare: int, size: int = 0) -> None:
         OSError: ENOSPC if it does not, as if the disk were full.
     """
     if spare and shutil.disk_usage(folder).free - size < spare:
-        raise OSError(errno.ENOSPC, f"less than the {spare} bytes that stay free are left")
+        raise OSError(errno.ENOSPC, f"less than {spare} bytes of the disk are free, the reserve of this service")
 
 
 def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
