@@ -1,6 +1,6 @@
-"""Cutting a volume into blocks that are computed by themselves and give the very numbers of the whole.
+"""Cutting a volume into blocks that are computed one by one and give the same numbers as the whole.
 
-A block is read with its halo: true neighbours inside the volume, and beyond its ends what the boundary says.
+A block is read with its halo: its neighbours inside the volume, and beyond the ends what the boundary says.
 
 - ``periodic``: the other end. An axis that one block spans whole is wrapped inside the network instead.
 - ``wall``: the field continued oddly about the wall, half a cell beyond the last centre (no slip: it vanishes there).
@@ -104,7 +104,7 @@ class Block:
         return z, y, x
 
     def within(self, box: Block) -> Block:
-        """The same, counted from where a box begins."""
+        """The same block, counted from the start of a box."""
         start, stop = (
             tuple(n - first for n, first in zip(cells, box.start, strict=True)) for cells in (self.start, self.stop)
         )
@@ -177,7 +177,7 @@ class Plan:
         return self.assemble(lambda z, y, x: source[..., z, y, x], block)
 
     def assemble(self, read: Read[Float], block: Block) -> NDArray[Float]:
-        """Read a block and its halo from what is not in memory; see [`gather`][models.blocks.Plan.gather].
+        """Read a block and its halo from a volume that is not in memory; see [`gather`][models.blocks.Plan.gather].
 
         Args:
             read: see [`collect`][models.blocks.collect].
@@ -194,7 +194,7 @@ class Plan:
 
 
 def collect(read: Read[Float], where: Window) -> NDArray[Float]:
-    """Read cells of a volume that is not in memory, and none that are not needed.
+    """Read cells of a volume that is not in memory, and no others.
 
     Args:
         read: gives (..., z, y, x) for ranges of cells.
@@ -236,10 +236,10 @@ class Continuation(NamedTuple):
     """An axis continued beyond its ends: the value of each cell that is reached is ``sign u[cells] + offset``."""
 
     cells: NDArray[np.intp]
-    """The cell of the volume that stands for each one that is reached."""
+    """The cell of the volume that gives the value of each cell that is reached."""
     sign: NDArray[np.int8]
     offset: NDArray[np.float64]
-    """Of each component, (3, reached); zero but for walls that move."""
+    """Of each component, (3, reached); zero except at moving walls."""
 
 
 def continued(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> Continuation:
@@ -257,7 +257,7 @@ def continued(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> Cont
     mirrored = place >= cells
     index = np.where(mirrored, 2 * cells - 1 - place, place)
     sign = np.where(mirrored & is_wall(boundary), -1, 1).astype(np.int8)
-    # Less the flow that moving walls alone would drive, the field vanishes on them: that part goes on oddly.
+    # The field less the linear flow between moving walls vanishes on them: that part is continued oddly.
     return Continuation(index, sign, driven(reached, cells, boundary) - sign * driven(index, cells, boundary))
 
 
@@ -269,9 +269,9 @@ def driven(reached: NDArray[np.intp], cells: int, boundary: Boundary) -> NDArray
 
 
 def continue_beyond(values: NDArray[Float], beyond: Sequence[Continuation]) -> NDArray[Float]:
-    """Turn what was read from the cells that stand for others into the values of those.
+    """Turn values of the cells that were read into values of the cells that are reached.
 
-    Beyond two ends at once, in corners, the field is mirrored twice, and walls that move add nothing.
+    In corners, beyond two ends at once, the field is mirrored twice, and moving walls add nothing.
 
     Args:
         values: (..., z, y, x), with components before z if walls move.
@@ -290,7 +290,7 @@ def continue_beyond(values: NDArray[Float], beyond: Sequence[Continuation]) -> N
 
 
 def _along(axis: int, values: NDArray[Any]) -> NDArray[Any]:
-    """Numbers (..., reached) of an axis, to be broadcast to (..., z, y, x)."""
+    """Numbers (..., reached) of an axis, shaped to broadcast to (..., z, y, x)."""
     before, after = [1] * axis, [1] * (2 - axis)
     return values.reshape(*values.shape[:-1], *before, -1, *after)
 

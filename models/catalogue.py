@@ -1,6 +1,6 @@
 """The models in ``weights/``.
 
-One folder a model, holding ``card.json`` and, if it learned anything, ``weights.safetensors``.
+Each has a folder with ``card.json`` and, if it was trained, ``weights.safetensors``.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ HELD_OUT = "held-out"
 ABOUT = "sample.json"
 FIRST_FLOW = "isotropic"
 GENERAL = "general"
-"""What models that learned from many flows, for any, are named after."""
+"""The flow in the name of models that were trained on many flows."""
 DEFAULT = "equivariant-general-x4"
-"""The model that answers where none is named."""
+"""The model for requests that name none."""
 
 
 class UnknownModelError(KeyError):
@@ -49,7 +49,7 @@ class UnknownModelError(KeyError):
         self.known = known
 
     def __str__(self) -> str:
-        """Name what there is."""
+        """Name the models that there are."""
         return f"there is no model {self.name!r}; there are {', '.join(self.known)}"
 
 
@@ -136,7 +136,7 @@ class Card:
 
     @property
     def predicts_error(self) -> bool:
-        """Whether it can say how far off its answers are expected to be."""
+        """Whether it predicts the error of its answers."""
         return bool(self.uncertainty)
 
     def to_dict(self) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class SuperResolution(nn.Module):
         return self._computed(coarse, circular, error=True)
 
     def _computed(self, coarse: Tensor, circular: Axes, *, error: bool) -> Tensor:
-        # Neither changes the answer but by round-off, which stays small whatever the boost and the amplitude.
+        # These change the answer only by round-off, and keep that small for any boost and amplitude.
         shift = _typical(coarse.detach())
         unit = _power_of_two(coarse.detach() - shift)
         x = (coarse - shift) / unit
@@ -122,19 +122,19 @@ class SuperResolution(nn.Module):
 
 
 def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 3 1 1 1"]:
-    """A velocity in the middle of those of a block, which a few strange cells do not move: a median over some cells."""
+    """The median velocity of some cells of a block, which a few strange cells do not change."""
     some = coarse[..., ::4, ::4, ::4].transpose(1, 2).flatten(2)
     return some.median(dim=2).values[:, None, :, None, None, None]
 
 
 def _power_of_two(x: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 1 1 1 1"]:
-    """The one that is next to the largest value of each block."""
+    """The power of two next to the largest value of each block."""
     largest = x.abs().amax(dim=(1, 2, 3, 4, 5), keepdim=True)
     return torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-126, 127))
 
 
 def variation(coarse: Float[Tensor, "batch 3 z y x"], circular: Axes = NOWHERE) -> Float[Tensor, "batch 1 z2 y2 x2"]:
-    """Rms over the neighbours within 3^3 cells around each cell of the length of their difference, axes summed.
+    """Local variation: rms length of the differences between neighbours in 3^3 cells around each cell, axes summed.
 
     Args:
         coarse: velocity, with one more cell at both ends of every axis that is not circular.

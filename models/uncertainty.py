@@ -1,11 +1,10 @@
-"""How far off an answer is expected to be: a second head on a network's trunk.
+"""Predicting the error of an answer, by a second head on a network's trunk.
 
     error = s softplus(y / s + b)
 
 is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
-read from the features of the trunk, which does not change when everything is rotated, s the local variation of the
-coarse field, and b a number. The error scales as the velocity does, does not see a boost, and is zero where the field
-is constant.
+read from the features of the trunk, invariant under rotations, s the local variation of the coarse field, and b a
+number. The error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
 whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual).
@@ -47,7 +46,7 @@ class ErrorHead(nn.Module):
             over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
         )
         self.offset = nn.Parameter(torch.tensor(-2.0))
-        # What the trunk and this head leave of the halo; a head that upsamples twice consumes one cell more.
+        # Fine cells of the halo that the trunk and this head leave; a head that upsamples twice consumes one cell more.
         self.spare = architecture.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
 
     def forward(
@@ -79,13 +78,13 @@ def laplace_loss(predicted: Float[Tensor, "batch 1 z y x"], error: Float[Tensor,
 
 
 LEVELS = (0.5, 0.9)
-"""Shares of the cells whose errors are to lie below the bounds that a card's quantiles give."""
+"""Shares of the cells whose errors lie below the bounds by a card's quantiles."""
 # Cells whose ranks are compared.
 RANKED = 1 << 17
 
 
 def error_quantiles(predicted: Float[Tensor, "z y x"], error: Float[Tensor, "z y x"]) -> dict[str, float]:
-    """By level, the multiple of the predicted error that that share of the cells stays below."""
+    """By level, the multiple of the predicted error that this share of the cells stays below."""
     told = predicted > 0
     ratios = _some(error[told] / predicted[told])
     return {f"{level:g}": float(ratios.quantile(level)) for level in LEVELS}
@@ -118,5 +117,5 @@ def calibration(
 
 
 def _some(values: Float[Tensor, " cell"]) -> Float[Tensor, " some"]:
-    """Cells at even distances, as many as are enough."""
+    """Cells at even distances, at most ``RANKED``."""
     return values[:: -(-len(values) // RANKED)]

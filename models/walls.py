@@ -1,4 +1,4 @@
-"""Walls that move: how their velocities are spelled.
+"""Moving walls: the spelling of their velocities.
 
 ``wall:u=-1..1`` is a pair of walls at the ends of an axis, u = -1 at the low end and u = 1 at the high end. A wall
 moves along itself, by one component or by two in the order u, v, w: ``wall:u=0..1:w=-0.5..0.5``. ``wall`` is at rest.
@@ -22,7 +22,7 @@ class Walls(NamedTuple):
 
     @property
     def move(self) -> bool:
-        """Whether one of them does."""
+        """Whether one of them moves."""
         return any(self.low) or any(self.high)
 
     @classmethod
@@ -56,5 +56,5 @@ class Walls(NamedTuple):
 
 
 def _spell(value: float) -> str:
-    # A plus would be a space in an address.
+    # A plus is a space in a URL.
     return repr(value + 0.0).removesuffix(".0").replace("e+", "e")

@@ -1,4 +1,4 @@
-"""``python -m training adapt``: make a model of one's own from a stored one, with data of one's own.
+"""``python -m training adapt``: adapt a stored model to your own data.
 
 Training begins from the parent's weights. A ``relaxed`` model begins with relaxation weights of one, so that it is the
 same function; these weights alone learn first, and then all weights at a low rate. Some of the data are kept back: the
@@ -55,7 +55,7 @@ def descend(parent: SuperResolution, family: Family) -> SuperResolution:
 
 
 def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Dataset], list[Dataset]]:
-    """What is learned from, and what is kept back of single snapshots, which have no later ones."""
+    """Runs to learn from, and the parts that are kept back of runs with a single snapshot."""
     learned: list[Dataset] = []
     kept: list[Dataset] = []
     for run in runs:
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def gain(before: float, after: float) -> dict[str, Any]:
-    """As a card tells it: errors over trilinear's on what was kept back."""
+    """For a card: errors over those of trilinear, on the parts that were kept back."""
     return {"parent": rounded(before), "adapted": rounded(after)}
 
 

@@ -1,6 +1,6 @@
-"""What training and evaluation read: snapshots of a flow, and where they are from.
+"""Datasets for training and evaluation: snapshots of a flow, and their origin.
 
-Our own simulations are mapped rather than read; other people's files are in
+Our own simulations are memory-mapped; files of others are in
 [`training.recordings`][training.recordings].
 """
 
@@ -48,10 +48,10 @@ class Dataset(Protocol):
         """Fine cells along (z, y, x)."""
 
     def count(self, frames: int) -> int:
-        """How many snapshots have so many frames.
+        """Number of snapshots with so many frames.
 
         Raises:
-            ValueError: if none can have.
+            ValueError: if there can be none.
         """
 
     def shared(self, frames: int) -> int:
@@ -175,10 +175,10 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class Derived:
-    """What a dataset that is made of another one has in common with it.
+    """A dataset that is made from another one.
 
     Attributes:
-        source: the other one.
+        source: the other dataset.
     """
 
     source: Dataset
@@ -215,7 +215,7 @@ class BlockMeans(Derived):
         size: cells of a block along each axis.
 
     Raises:
-        ValueError: if an axis is no whole number of blocks.
+        ValueError: if an axis is not a whole number of blocks.
     """
 
     size: int
@@ -252,7 +252,7 @@ class BlockMeans(Derived):
 
 @dataclass(frozen=True)
 class Slab(Derived):
-    """A part of each snapshot, open at both of its ends.
+    """A part of each snapshot along an axis, open at both ends.
 
     Attributes:
         axis: that is cut: 0 for z, 1 for y, 2 for x.
@@ -298,7 +298,7 @@ class Slab(Derived):
 
 
 def require_alike(runs: Sequence[Dataset]) -> None:
-    """Refuse runs of several flows, or with other boundaries: a model is for one.
+    """Refuse runs of several flows or boundaries: a model is for one.
 
     Raises:
         ValueError: naming the first run that differs.

@@ -80,12 +80,12 @@ def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
 
 
 def given(sample: HeldOut, frames: int) -> NDArray[np.float32]:
-    """The coarse frames that a model takes, (frame, 3, z, y, x)."""
+    """The coarse frames for a model, (frame, 3, z, y, x)."""
     return middle(sample)[None] if frames == 1 else sample.coarse
 
 
 def middle(sample: HeldOut) -> NDArray[np.float32]:
-    """The coarse frame that is answered, (3, z, y, x)."""
+    """The coarse frame of the answer, (3, z, y, x)."""
     frame: NDArray[np.float32] = sample.coarse[len(sample.coarse) // 2]
     return frame
 
@@ -100,7 +100,7 @@ def samples(run: Dataset, frames: int = 1, factor: int = FACTOR) -> Iterator[Hel
 
 
 def rounded(value: Value) -> Value:
-    """To the digits of a card; NaN, which JSON does not know, is None."""
+    """Rounded to the digits of a card; None for NaN, which JSON does not have."""
     if isinstance(value, list):
         return [float(f"{part:.{DIGITS}g}") for part in value]
     return None if value is None or math.isnan(value) else float(f"{value:.{DIGITS}g}")
@@ -119,7 +119,7 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 
 
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
-    """Measure one model on the runs of its flow, and write and return its card, which keeps what it says of others."""
+    """Measure a model on the runs of its flow; write and return its card, with errors on other runs unchanged."""
     model = catalogue.load(card.name, device)
     quantiles = card.uncertainty.get("quantiles")
     measured = {entry["run"]: entry for entry in card.measured}
@@ -152,7 +152,7 @@ def require_unseen(card: Card, run: str) -> None:
 
 
 def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sample: HeldOut) -> dict[str, Any]:
-    """What a card says of a model's symmetry."""
+    """The symmetry of a model, for its card."""
     found = equivariance_errors(model, given(sample, model.frames), sample.boundary)
     errors = {element: rounded(error) for element, error in found.items()}
     shares = relaxation(catalogue.trained(name)).items()
@@ -163,7 +163,7 @@ def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sampl
 
 
 def table(cards: Sequence[Card], run: str) -> str:
-    """Errors of the models that were measured on one run, as Markdown."""
+    """A table of the errors of models on one run, in Markdown."""
     lines = [
         "| model | parameters | MAE / rms | MAE / trilinear's | at walls | relative L2 | consistency |",
         "| --- | --- | --- | --- | --- | --- | --- |",

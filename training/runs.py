@@ -31,7 +31,7 @@ SAVE_EVERY = 120.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run is made of. Two runs of one recipe on one kind of device are the same, number for number."""
+    """The parameters of a run. Two runs of one recipe on one kind of device give the same numbers."""
 
     flow: str
     n: int
@@ -52,7 +52,7 @@ class Recipe:
     compact: bool = False
     """Whether snapshots are on the fewest points that hold the modes: dealiasing leaves a third of the others empty."""
     options: dict[str, float] = field(default_factory=dict)
-    """Of the flow, where they are not the usual ones."""
+    """Of the flow, where they differ from the usual ones."""
 
     @property
     def name(self) -> str:
@@ -70,46 +70,46 @@ class Recipe:
 
 
 class Simulation(Protocol):
-    """A flow as a run sees it: made of a recipe and a device, and taken up again from what ``state`` gave."""
+    """The simulation of a run: made from a recipe and a device, and resumed from its ``state``."""
 
     columns: str
-    """Head of the table of records."""
+    """Column heads of the records."""
 
     @property
     def time(self) -> float:
         """How far it is."""
 
     def advance(self, until: float) -> None:
-        """Take one step, which does not go past a moment; one that comes close to it lands on it."""
+        """Take one step, at most to a given time; a step that comes close to it ends there."""
 
     def velocity(self) -> Tensor:
-        """Velocity (3, z, y, x) at this moment, on uniform cells."""
+        """Velocity (3, z, y, x) now, on uniform cells."""
 
     def record(self) -> Record:
-        """What a snapshot is known by."""
+        """Statistics of a snapshot."""
 
     def row(self, record: Record) -> str:
-        """One line of the table."""
+        """A record as a line of the table."""
 
     def summary(self, records: list[Record]) -> str:
-        """What was found in all, beside what was to be expected."""
+        """Results of the whole run, beside expected ones."""
 
     def description(self) -> dict[str, Any]:
-        """What ``run.json`` says beside the recipe and the records."""
+        """Entries of ``run.json`` beside the recipe and the records."""
 
     def state(self) -> dict[str, Any]:
-        """Arrays, numbers and strings to go on from."""
+        """Arrays, numbers and strings to resume from."""
 
 
 class Make(Protocol):
-    """Makes the simulation of a recipe on a device, from a state if there is one."""
+    """Make the simulation of a recipe on a device, from a state if there is one."""
 
     def __call__(self, recipe: Recipe, device: str, state: dict[str, Any] | None) -> Simulation:
         """See the class."""
 
 
 class Run:
-    """A simulation and its folder, taken up where the restart left it or begun anew.
+    """A simulation and its folder, resumed from the restart file or begun anew.
 
     Args:
         recipe: what to simulate.
@@ -139,7 +139,7 @@ class Run:
         self.live = live
         self.records: list[Record] = []
         self.taken: list[tuple[NDArray[np.float32], Record]] = []
-        """Frames of the next snapshot that are there already."""
+        """Frames of the next snapshot that are done."""
         folder.mkdir(parents=True, exist_ok=True)
         restart = folder / "restart.npz"
         state = self._load(restart) if restart.exists() else None
@@ -148,7 +148,7 @@ class Run:
             self._describe()  # the last time there may have been none left for it
 
     def advance(self, snapshots: int) -> None:
-        """Go on until that many snapshots are there."""
+        """Run until there are so many snapshots."""
         while (number := len(self.records)) < snapshots:
             what = f"snapshot {number + 1}/{snapshots}" if number else "settling"
             while (frame := len(self.taken)) < self.recipe.frames:
@@ -226,12 +226,12 @@ class Run:
 
 
 def landed(time: float, until: float) -> bool:
-    """Whether a moment is reached but for round-off."""
+    """Whether a time is reached, up to round-off."""
     return until - time < 1e-9 * max(1.0, abs(until))
 
 
 class Replacing:
-    """A path to write to that takes the place of another one only when it is complete."""
+    """A temporary path that replaces a file once it is complete."""
 
     def __init__(self, target: Path) -> None:
         """Name the file that is to be replaced."""
@@ -243,7 +243,7 @@ class Replacing:
         return self.part
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Put it in place, or take it away when writing failed."""
+        """Put it in place, or delete it if writing failed."""
         if kind is None:
             os.replace(self.part, self.target)  # noqa: PTH105
         else:

@@ -129,7 +129,7 @@ class Source:
         return self._sample(run, index, shift, matrix, start)
 
     def validation(self) -> dict[str, list[Sample]]:
-        """By flow the snapshots that are kept back, as they are; of large ones, a patch at the start."""
+        """By flow, the snapshots that are kept back; of large ones, a patch at the start."""
         still, itself = np.zeros(3, np.intp), self.matrices[0]
         return {
             flow: [self._sample(run, index, still, itself, np.zeros(3)) for run, index in kept]

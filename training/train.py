@@ -133,7 +133,7 @@ class Trainer:
             self._resume()
 
     def _share_of_rate(self, first: int) -> Callable[[int], float]:
-        """The learning rate of each step over the highest: a warm-up from a first step on, and half a cosine."""
+        """The learning rate of each step over the highest one: a warm-up, then half a cosine."""
 
         def share(step: int) -> float:
             warm = min(1.0, max(step + 1 - first, 0) / WARM_UP)
@@ -151,7 +151,7 @@ class Trainer:
         return error / trilinear_error(sample, self.model)
 
     def run(self, every: float = 120.0) -> SuperResolution:
-        """Train to the end of the recipe, saving a checkpoint every so many seconds, and return the averaged model."""
+        """Train to the end of the recipe, with a checkpoint every so many seconds; returns the averaged model."""
         began = saved = time.monotonic()
         before = self.seconds
         with tqdm(total=self.recipe.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:
@@ -180,7 +180,7 @@ class Trainer:
         return loss.item()
 
     def save(self) -> None:
-        """Replace the checkpoint, at no moment leaving half of one, and the log."""
+        """Replace the checkpoint, in one step, and the log."""
         state = {
             "architecture": self.architecture.to_dict(),
             "recipe": asdict(self.recipe),
@@ -216,7 +216,7 @@ class Trainer:
 
 
 def trilinear_error(sample: Sample, model: SuperResolution) -> Tensor:
-    """Mean absolute error of trilinear interpolation of what a model is given."""
+    """Mean absolute error of trilinear interpolation of a model's input."""
     middle = sample.coarse[:, model.frames // 2]
     plain = trilinear(crop(middle, model.halo - 1, sample.circular), sample.circular, model.factor)
     return (plain - sample.fine).abs().mean()
@@ -276,7 +276,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def architecture_of(args: argparse.Namespace) -> Architecture:
-    """The network that the options ask for: conv gets the channels of its group siblings, and so their cost."""
+    """The network of the options. A conv network gets as many channels as those with a group, at the same cost."""
     conv = args.family == "conv"
     channels = group(args.group).order if conv else 1
     return Architecture(
@@ -318,7 +318,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def provenance(trainer: Trainer, runs: Sequence[Dataset]) -> dict[str, Any]:
-    """What a card says of a training."""
+    """The training, for a card."""
     return {
         "data": [{**run.provenance(), "flow": run.flow} for run in runs],
         "loss": "L1 over trilinear's",

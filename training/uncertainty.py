@@ -1,4 +1,4 @@
-"""``python -m training uncertainty``: teach models in ``weights/`` to say how far off their answers are.
+"""``python -m training uncertainty``: train models in ``weights/`` to predict their errors.
 
 The network stays as it is; a head on its trunk learns the expected absolute error on the data that the network was
 trained on; see [`models.uncertainty`][models.uncertainty]. Evaluate the models afterwards: that writes onto their cards
@@ -38,7 +38,7 @@ def predicted_and_found(model: SuperResolution, sample: Sample) -> tuple[Tensor,
 
 
 def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, precision: str) -> None:
-    """Train the error head of a model, and nothing else of it."""
+    """Train the error head of a model, and nothing else."""
     head = model.error_head
     if head is None:
         message = "the model has no error head"

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 Value = float | list[float] | None
-# Cells that are read at a time ...
+# Cells that are read at a time, ...
 SLAB = 1 << 24
-# ... and those of them that are worked on in double precision: few, so that they stay in the cache.
+# ... and cells that are worked on in double precision at a time: few, so that they stay in the cache.
 PART = 1 << 15
 
 
 class _Field:
-    """What is said of one field, which comes part by part."""
+    """Sums over one field, which comes part by part."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid

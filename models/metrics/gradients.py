@@ -58,7 +58,7 @@ def gradients(
 
 
 class Gradients(NamedTuple):
-    """What the velocity gradient says of a field.
+    """Statistics of the velocity gradient of a field.
 
     Attributes:
         divergence: rms(du_i/dx_i) over rms(|grad u|); 0 for an incompressible field resolved by central differences.
@@ -95,7 +95,7 @@ class GradientSums:
             self.strain += _squares(gradient[i, i])
 
     def statistics(self) -> Gradients:
-        """What the gradient says, over all parts; NaN where there is nothing to say."""
+        """The statistics of all parts; NaN where there are no cells."""
         longitudinal = self.longitudinal
         count = longitudinal.count or math.nan
         return Gradients(

@@ -1,4 +1,4 @@
-"""Errors cell by cell, of all cells and of those near walls, and the block mean that coarse cells are."""
+"""Errors cell by cell, of all cells and of those near walls."""
 
 from __future__ import annotations
 

@@ -14,11 +14,6 @@ from torch import Tensor  # noqa: TC002 the tests check shapes at run time
 
 from models.blocks import CUBE, PERIODIC
 from models.metrics.compare import Value, compare
-from models.metrics.gradients import Gradients, gradient_statistics, gradients
-from models.metrics.pointwise import mae_over_rms, near_walls, rms
-from models.metrics.profiles import profile_errors
-from models.metrics.spectra import Spectrum, line_spectrum, resolved_wavenumber, spectrum, spectrum_errors
-from models.operators import coarsen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,27 +21,7 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries, Read
 
 
-__all__ = [
-    "CUBE",
-    "Gradients",
-    "Spectrum",
-    "Value",
-    "coarsen",
-    "compare",
-    "gradient_statistics",
-    "gradients",
-    "line_spectrum",
-    "mae_over_rms",
-    "near_walls",
-    "profile_errors",
-    "report",
-    "resolved_wavenumber",
-    "rms",
-    "spectrum",
-    "spectrum_errors",
-]
-
-# Cells of a field in memory that are worked on at a time.
+# Cells that are worked on at a time.
 SLAB = 1 << 18
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 Box = tuple[slice, slice, slice]
-# Where cells of an axis go to, and where they come from.
+# A range of cells along an axis: where it is put, and where it is read.
 Piece = tuple[slice, slice]
 
 
@@ -51,11 +51,11 @@ class Grid(NamedTuple):
 
 
 class Steps:
-    """Tells how far work has come.
+    """Reports the progress of work.
 
     Args:
         total: steps in all.
-        progress: is told the steps done and the total after each; what it raises ends the work.
+        progress: called with the steps done and the total after each; an error that it raises ends the work.
     """
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
@@ -64,7 +64,7 @@ class Steps:
         self.done = 0
 
     def step(self) -> None:
-        """One more is done."""
+        """Note that a step is done."""
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.total)
@@ -75,7 +75,7 @@ def cut(cells: Cells, size: int, step: int = 1, whole: tuple[int, ...] = ()) -> 
 
     Args:
         cells: of the volume along (z, y, x).
-        size: cells of a box. A box of one step along every axis that may be cut is the least, be it larger than that.
+        size: most cells of a box; a box of one step along every axis that may be cut may have more.
         step: boxes begin at multiples of it.
         whole: array axes, -3 to -1, that are not cut.
     """
@@ -98,7 +98,7 @@ def cut(cells: Cells, size: int, step: int = 1, whole: tuple[int, ...] = ()) -> 
 def surrounded(read: Read[np.floating], box: Box, grid: Grid) -> NDArray[np.floating]:
     """Read a box and one cell around it, (3, z + 2, y + 2, x + 2), as it is stored.
 
-    Beyond ends that are not periodic there is nothing to read: what stands there means nothing.
+    Beyond ends that are not periodic its values have no meaning.
     """
     values: NDArray[np.floating] = np.empty(0)
     shape = [cells.stop - cells.start + 2 for cells in box]
@@ -116,7 +116,7 @@ def surrounded(read: Read[np.floating], box: Box, grid: Grid) -> NDArray[np.floa
 
 
 def _pieces(cells: slice, length: int, boundary: Boundary) -> Iterator[Piece]:
-    """How a range of cells of an axis and one more at both ends are read; an axis read whole is wrapped later."""
+    """How to read a range of cells of an axis with one more at both ends; an axis read whole is wrapped later."""
     if boundary == "periodic" and cells.stop - cells.start < length:
         place = 0
         for run in runs(np.arange(cells.start - 1, cells.stop + 1) % length):

@@ -60,7 +60,7 @@ class Shells:
         self.weight[0] = 1 / 2
         if nx % 2 == 0:
             self.weight[-1] = 1 / 2
-        # The last one takes what is beyond all shells.
+        # The last entry is for modes beyond all shells.
         self.energy = torch.zeros(self.last + 2, dtype=torch.float64)
 
     def add(self, modes: Complex128[Tensor, "z y2 half_x"], start: int = 0) -> None:
@@ -72,7 +72,7 @@ class Shells:
         self.energy += torch.bincount(shell.flatten(), power.flatten(), self.last + 2).cpu()
 
     def spectrum(self) -> Spectrum:
-        """Of all components that were taken in."""
+        """The spectrum of all components."""
         return Spectrum(torch.arange(1, self.last + 1), self.energy[1 : self.last + 1])
 
 
@@ -96,7 +96,7 @@ def read_spectrum(
     """The spectrum by [`Shells`][models.metrics.spectra.Shells] of a volume that is not in memory.
 
     Each component is transformed by itself, along x and y in slabs cut along z and then along z in slabs cut along y.
-    Between the two it lies in a file without a name, which goes with it, however it ends.
+    Between the two it is in an unnamed file, which the system removes with the process.
 
     Args:
         read: gives (3, z, y, x) for ranges of cells.
@@ -107,7 +107,7 @@ def read_spectrum(
         step: called after each of [`steps`][models.metrics.spectra.steps] slabs.
 
     Raises:
-        OSError: if the folder does not take the file.
+        OSError: if the file cannot be written.
     """
     shells = Shells(cells)
     planes, columns = _slabs(cells, slab)
@@ -142,17 +142,17 @@ def _slabs(cells: Cells, slab: int) -> tuple[list[Box], list[Box]]:
 
 @contextmanager
 def _space(shape: Cells, scratch: Path | None) -> Iterator[NDArray[np.complex128]]:
-    """An array in memory, or in a file that is gone at the end."""
+    """An array in memory, or in a temporary file."""
     if scratch is None:
         yield np.empty(shape, np.complex128)
         return
     with tempfile.TemporaryFile(dir=scratch) as file:
-        # A full disk shall be an error here, not a bus error later.
+        # So that a full disk is an error here, not a bus error later.
         os.posix_fallocate(file.fileno(), 0, 16 * int(np.prod(shape)))
         try:
             yield np.memmap(file, np.complex128, "r+", shape=shape)
         finally:
-            # A traceback may hold the map, and with it the file, for long.
+            # A traceback may keep the map, and with it the file, for long.
             file.truncate(0)
 
 
@@ -177,7 +177,7 @@ class Lines:
         self.energy += _power(modes).sum(dim=others).cpu()
 
     def spectrum(self) -> Spectrum:
-        """Of all components and lines that were taken in."""
+        """The spectrum of all components and lines."""
         energy = self.energy / self.lines
         if self.cells % 2 == 0:
             energy[-1] /= 2
@@ -212,7 +212,7 @@ def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int = 4) -> t
 
 
 def resolved_wavenumber(answer: Spectrum, reference: Spectrum) -> float:
-    """The first shell at which less than half of the reference's energy is there; the last one if there is none."""
+    """The first shell with less than half of the reference's energy; the last shell if there is none."""
     short = (answer.energy < reference.energy / 2).nonzero()
     return float(answer.k[int(short[0]) if len(short) else -1])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import torch
 
-from models.metrics import report as metrics
+from models.metrics.report import report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,9 +83,7 @@ def measure(
         length: of each axis (z, y, x).
     """
     rows = [
-        metrics.report(
-            *map(torch.from_numpy, (answer, reference, source)), baseline=plain, boundary=boundary, length=length
-        )
+        report(*map(torch.from_numpy, (answer, reference, source)), baseline=plain, boundary=boundary, length=length)
         for answer, reference, source, plain in zip(
             answers, references, coarse, map(torch.from_numpy, baselines), strict=True
         )
