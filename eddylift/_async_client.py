@@ -15,7 +15,8 @@ from eddylift._codecs import PIECE
 from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
-from eddylift._progress import aupload, told
+from eddylift._progress import aupload
+from eddylift._reporting import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -175,7 +176,7 @@ class AsyncClient:
             manager = _transfer.group(volume, Preparation(names, drop, resample))
             objects = await to_thread.run_sync(manager.__enter__)
             kept.push(manager.__exit__)
-            report = kept.enter_context(told(progress))
+            report = kept.enter_context(reporting(progress))
             if not replace:
                 await self._check_free(name)
             draft = _transfer.draft_name(name)
@@ -199,7 +200,7 @@ class AsyncClient:
     async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """See `Client.download`."""
         volume = await self._send(_calls.volume(name))
-        with told(progress) as report:
+        with reporting(progress) as report:
             arrival = await to_thread.run_sync(_transfer.Arrival, folder, volume, report)
             more = True
             while more:
@@ -267,7 +268,7 @@ class AsyncClient:
 
     async def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)
-        with told(progress) as report:
+        with reporting(progress) as report:
             answer = await self._retry(_transport.pause, self._attempt, call, headers, report)
         result = await to_thread.run_sync(call.read, answer)
         _transport.warn(answer, result)

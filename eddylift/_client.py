@@ -15,7 +15,8 @@ from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._preparation import Preparation
-from eddylift._progress import told, upload
+from eddylift._progress import upload
+from eddylift._reporting import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -238,7 +239,7 @@ class Client:
         Raises:
             InvalidInputError: if the name is taken, or the volume cannot be sent.
         """
-        with _transfer.group(volume, Preparation(names, drop, resample)) as objects, told(progress) as report:
+        with _transfer.group(volume, Preparation(names, drop, resample)) as objects, reporting(progress) as report:
             if not replace:
                 self._check_free(name)
             draft = _transfer.draft_name(name)
@@ -271,7 +272,7 @@ class Client:
         Raises:
             InvalidInputError: if there is something else.
         """
-        with told(progress) as report:
+        with reporting(progress) as report:
             arrival = _transfer.Arrival(folder, self._send(_calls.volume(name)), report)
             more = True
             while more:
@@ -383,7 +384,7 @@ class Client:
 
     def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)
-        with told(progress) as report:
+        with reporting(progress) as report:
             answer = self._retry(_transport.pause, self._attempt, call, headers, report)
         result = call.read(answer)
         _transport.warn(answer, result)

@@ -9,7 +9,8 @@ from anyio import sleep
 
 from eddylift import _calls
 from eddylift._errors import JobError
-from eddylift._progress import Progress, told
+from eddylift._progress import Progress
+from eddylift._reporting import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,7 +85,7 @@ class Job:
         Raises:
             JobError: if it failed or was cancelled.
         """
-        with told(progress) as report:
+        with reporting(progress) as report:
             while not _is_done(self.refresh(), report):
                 time.sleep(POLL_S)
         return self.status
@@ -134,7 +135,7 @@ class AsyncJob:
 
     async def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
         """See `Job.wait`."""
-        with told(progress) as report:
+        with reporting(progress) as report:
             while not _is_done(await self.refresh(), report):  # noqa: ASYNC110 the event is elsewhere
                 await sleep(POLL_S)
         return self.status

@@ -1,9 +1,8 @@
-"""Telling how far a call has come."""
+"""The progress of a call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -33,24 +32,6 @@ class Progress:
 
 WAITING = Progress("wait", 0, None)
 ProgressCallback = Callable[[Progress], None]
-
-
-def ignore(progress: Progress) -> None:
-    """Tell nobody."""
-
-
-@contextmanager
-def told(progress: ProgressCallback | bool | None) -> Iterator[ProgressCallback]:  # noqa: FBT001 as callers write it
-    """Give who is told of progress: a callback, bars on standard error for True, else nobody."""
-    if progress is not True:
-        yield progress or ignore
-        return
-    from rich.console import Console  # noqa: PLC0415 slow
-
-    from eddylift._display import Bars  # noqa: PLC0415
-
-    with Bars(Console(stderr=True)) as bars:
-        yield bars
 
 
 def upload(body: Body | None, report: ProgressCallback) -> Iterator[bytes] | None:

@@ -387,6 +387,7 @@ def test_arrays_are_uploaded_and_opened(client: Client, coarse: NDArray[np.float
         np.testing.assert_array_equal(fine[-1] if levels else fine, expected(coarse)[1] * (levels or 1))
     with pytest.raises(InvalidInputError, match="an array is"):
         client.upload(coarse[0], "array", replace=True)
+    client.delete_volume("array")
 
 
 def test_a_cutout_is_upscaled_uploaded_and_validated(client: Client, url: str, tmp_path: Path) -> None:
