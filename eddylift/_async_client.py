@@ -15,8 +15,7 @@ from eddylift._codecs import PIECE
 from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
-from eddylift._progress import aupload
-from eddylift._reporting import reporting
+from eddylift._reporting import aupload, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

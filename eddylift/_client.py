@@ -15,8 +15,7 @@ from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._preparation import Preparation
-from eddylift._progress import upload
-from eddylift._reporting import reporting
+from eddylift._reporting import reporting, upload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

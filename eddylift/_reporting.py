@@ -1,14 +1,17 @@
-"""Choosing where progress is reported: to a callback, to bars on standard error, or nowhere."""
+"""Reporting progress: to a callback, to bars on standard error, or nowhere; and as a body is sent."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from eddylift._progress import WAITING, Progress
 
-    from eddylift._progress import Progress, ProgressCallback
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from eddylift._codecs import Body
+    from eddylift._progress import ProgressCallback
 
 
 @contextmanager
@@ -27,3 +30,32 @@ def reporting(progress: ProgressCallback | bool | None) -> Iterator[ProgressCall
 
 def _ignore(progress: Progress) -> None:
     """Report to nobody."""
+
+
+def upload(body: Body | None, report: ProgressCallback) -> Iterator[bytes] | None:
+    """Hand out what a call carries, if anything, piece by piece, reporting what was taken."""
+    if body is None:
+        report(WAITING)
+        return None
+    return _pieces(body, report)
+
+
+def _pieces(body: Body, report: ProgressCallback) -> Iterator[bytes]:
+    done = 0
+    report(Progress("upload", done, body.size))
+    for piece in body.pieces():
+        yield piece
+        done += len(piece)
+        report(Progress("upload", done, body.size))
+    report(WAITING)
+
+
+def aupload(body: Body | None, report: ProgressCallback) -> AsyncIterator[bytes] | None:
+    """Do as `upload`, for an asynchronous transport."""
+    pieces = upload(body, report)
+    return None if pieces is None else _awaited(pieces)
+
+
+async def _awaited(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece

@@ -37,7 +37,7 @@ DIMS: Final = {
     "y": ("lat", "latitude", "yc", "ny", "ycoor"),
     "x": ("lon", "longitude", "xc", "nx", "xcoor"),
 }
-LABELS: Final = (*COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
+LABELS: Final = (*COMPONENTS, ("x", "y", "z"))
 
 
 def guess(dataset: xr.Dataset) -> dict[str, str]:
@@ -55,8 +55,10 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
 
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
     """Return where u, v, w are among the labels of a component axis; None if they do not say so."""
+    if list(labels) in ([0, 1, 2], [1, 2, 3]):
+        return 0, 1, 2
     spelled = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
-    spelled = [label.strip().lower().removesuffix(".0") for label in spelled]  # numbers may be floats
+    spelled = [label.strip().lower() for label in spelled]
     for usual in LABELS:
         if sorted(spelled) == sorted(usual):
             return tuple(map(spelled.index, usual))

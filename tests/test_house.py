@@ -121,7 +121,6 @@ def test_what_lies_below_the_api_knows_no_web_framework() -> None:
 def test_client_and_service_know_the_same_usual_names() -> None:
     assert _usual_names.COMPONENTS == names.USUAL_COMPONENTS
     assert _usual_names.DIMS == names.USUAL_DIMS
-    assert _usual_names.LABELS == names.USUAL_LABELS
 
 
 @pytest.mark.parametrize("extra", ["server", "train"])
