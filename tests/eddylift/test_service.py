@@ -521,7 +521,8 @@ def test_a_job_compares_and_says_how_far_off(client: Client, capsys: pytest.Capt
     client.upload(fine, "compared-true")
     told: list[Progress] = []
     done = client.submit("compared", model=TRILINEAR, reference="compared-true").wait(progress=told.append)
-    assert {"compute", "compare"} == {each.stage for each in told}
+    assert told[-1].stage == "compare"
+    assert {each.stage for each in told} <= {"compute", "compare"}  # computing may be over before the first look
     assert done["report"] is not None
     assert done["report"]["metrics"]["mae"] == pytest.approx(done["report"]["trilinear"]["mae"])
     assert done["target"] is None
