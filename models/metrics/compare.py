@@ -173,7 +173,7 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
         - ``consistency``: ||block mean of the answer - coarse|| / ||coarse - its mean||;
         - ``mae_near_wall``: mean absolute error in the coarse cells next to walls, None if there are none;
           ``mean_profile_error``, ``stress_profile_error``: see
-          [`profile_errors`][models.metrics.profiles.profile_errors], None unless just one axis is not periodic.
+          [`Profile.errors`][models.metrics.profiles.Profile.errors], None unless just one axis is not periodic.
 
     Raises:
         ValueError: if an axis is not a whole number of coarse cells long.

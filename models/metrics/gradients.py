@@ -107,12 +107,5 @@ class GradientSums:
         )
 
 
-def gradient_statistics(field: Float[Tensor, "3 z y x"], boundary: Boundaries, length: Lengths = CUBE) -> Gradients:
-    """Statistics of the velocity gradient; see [`gradients`][models.metrics.gradients.gradients]."""
-    sums = GradientSums()
-    sums.add(gradients(field, boundary, length))
-    return sums.statistics()
-
-
 def _squares(values: Tensor) -> float:
     return float(values.square().sum())

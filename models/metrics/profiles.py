@@ -53,20 +53,3 @@ class Profile:
         mean = (self.mean - reference.mean).norm() / reference.mean.norm()
         stress = (self.stress - reference.stress).norm() / reference.stress.norm()
         return float(mean), float(stress)
-
-
-def profile_errors(
-    answer: Float[Tensor, "3 z y x"], reference: Float[Tensor, "3 z y x"], planes: tuple[int, int]
-) -> tuple[float, float]:
-    """Errors of the mean velocity and of the Reynolds stresses; see [`errors`][models.metrics.profiles.Profile.errors].
-
-    Args:
-        answer: the super-resolved field.
-        reference: the true field.
-        planes: the two array axes, -3 to -1, to average over.
-    """
-    (axis,) = {-3, -2, -1} - set(planes)
-    ours, true = (Profile(answer.shape[axis], axis) for _ in range(2))
-    ours.add(answer)
-    true.add(reference)
-    return ours.errors(true)

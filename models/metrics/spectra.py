@@ -185,20 +185,6 @@ class Lines:
         return Spectrum(torch.arange(1, last + 1), energy[1 : last + 1])
 
 
-def line_spectrum(field: Float[Tensor, "3 z y x"], axis: int) -> Spectrum:
-    """The spectrum by [`Lines`][models.metrics.spectra.Lines] of a field that is periodic along one axis.
-
-    Args:
-        field: velocity, periodic along ``axis``.
-        axis: array axis, -3 to -1 for z, y, x.
-    """
-    _, nz, ny, nx = field.shape
-    lines = Lines((nz, ny, nx), axis)
-    for component in field.double():
-        lines.add(component)
-    return lines.spectrum()
-
-
 def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int = 4) -> tuple[float, float]:
     """Rms of log10(E_answer / E_reference) over the shells below and above the coarse Nyquist wavenumber.
 

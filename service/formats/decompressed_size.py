@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 PIECE: Final = 1 << 20
-UNKNOWN_ZSTD: Final = 1 << 63
 # zlib's own format or gzip's, whichever the header says.
 EITHER_HEADER: Final = zlib.MAX_WBITS | 32
 
