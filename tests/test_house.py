@@ -20,7 +20,7 @@ from eddylift import _usual_names
 from service.formats import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -43,9 +43,14 @@ def declared(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
 
 
+def distributions(module: str) -> set[str]:
+    return {name.lower().replace("_", "-") for name in installed().get(module, [module])}
+
+
 @cache
-def distributions(module: str) -> frozenset[str]:
-    return frozenset(name.lower().replace("_", "-") for name in packages_distributions().get(module, [module]))
+def installed() -> Mapping[str, list[str]]:
+    """Distributions by the modules that they install; to read them takes a while."""
+    return packages_distributions()
 
 
 @pytest.mark.parametrize(
