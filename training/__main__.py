@@ -1,4 +1,4 @@
-"""``python -m training simulate | train | adapt | uncertainty | evaluate | table``."""
+"""``python -m training simulate | train | adapt | uncertainty | evaluate | table | forecast``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from training import adapt, evaluate, simulate, table, train, uncertainty
+from training import adapt, evaluate, forecast, simulate, table, train, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ COMMANDS = {
     "uncertainty": uncertainty,
     "evaluate": evaluate,
     "table": table,
+    "forecast": forecast,
 }
 
 

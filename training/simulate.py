@@ -1,6 +1,7 @@
 """``python -m training simulate``: run a flow and keep snapshots of it under ``data/``.
 
 A run that was interrupted goes on with the same command, to the same numbers, and a complete run can be made longer.
+Flows in a plane, ``smoke`` and ``planar``, are for forecasting: a set of short runs is simulated at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from training.flows import planes
 from training.flows.kinds import FLOWS, OPTIONS, recipe_of
 from training.runs import Run
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the subcommand takes."""
     flows = "; ".join(f"{name}: {kind.about}" for name, kind in FLOWS.items())
-    parser.add_argument("--flow", choices=FLOWS, default="isotropic", help=flows)
+    parser.add_argument("--flow", choices=[*FLOWS, *planes.SETS], default="isotropic", help=f"{flows}; {planes.ABOUT}")
+    sets = "; ".join(f"{', '.join(names)} for {flow}" for flow, names in planes.SETS.items())
+    parser.add_argument("--set", help=f"of runs in a plane: {sets}")
     parser.add_argument(
-        "--n", type=int, default=96, help="points a side, along y in a shorter channel (default: %(default)s)"
+        "--n", type=int, help=f"points a side, along y in a shorter channel (default: 96; {planes.CELLS} in a plane)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the start (default: %(default)s)")
     parser.add_argument("--snapshots", type=int, default=10, help="how many in all (default: %(default)s)")
@@ -48,10 +52,14 @@ def run(args: argparse.Namespace) -> int:
     """Simulate."""
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.flow in planes.SETS:
+        print(planes.simulate(args.flow, args.set, args.n or planes.CELLS, args.seed, args.out))
+        return 0
+    n = args.n or 96
     given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
     chosen = recipe_of(
         args.flow,
-        args.n,
+        n,
         args.seed,
         interval=args.interval,
         spin_up=args.spin_up,
@@ -71,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         say=lambda line: print(line, flush=True),
         live=sys.stderr.isatty(),
     )
-    print(f"{folder}: {args.n}^3, {len(run.records)} of {args.snapshots} snapshots are there", flush=True)
+    print(f"{folder}: {n}^3, {len(run.records)} of {args.snapshots} snapshots are there", flush=True)
     print(run.simulation.columns, flush=True)
     try:
         run.advance(args.snapshots)

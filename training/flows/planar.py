@@ -1,8 +1,8 @@
 """Decaying turbulence in a periodic plane, many runs at once.
 
-``dw/dt + u . grad w = nu laplace w`` for the vorticity w, with ``u = (d psi/dy, -d psi/dx)`` and ``laplace psi = -w``, by
-Fourier modes. Products are dealiased by the 2/3 rule. Viscosity and the mean velocity are integrated exactly, what is
-left by RK4 (Canuto et al., Spectral Methods, 2007, D.2.5), so that the solver has every symmetry of the equation:
+``dw/dt + u . grad w = nu laplace w`` for the vorticity w, with ``u = (d psi/dy, -d psi/dx)`` and ``laplace psi = -w``,
+by Fourier modes. Products are dealiased by the 2/3 rule. Viscosity and the mean velocity are integrated exactly, and
+the rest by RK4 (Canuto et al., Spectral Methods, 2007, D.2.5), so that the solver has every symmetry of the equation:
 shifts by any distance, quarter turns, boosts, and ``u -> a u(a x, a^2 t)``.
 """
 
@@ -79,7 +79,7 @@ def random_vorticity(runs: int, n: int, seed: int, *, rms: float = 1.0, peak: fl
         runs: how many.
         n: points a side.
         seed: of the noise.
-        rms: of velocity over both components.
+        rms: of a component of velocity.
         peak: wavenumber with the most energy.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -24,8 +24,8 @@ RATE, RADIUS, DEPTH = 0.2, 6.0, 10.0
 """Smoke that comes in per unit of time, how far around a spot, and how far that is from the side."""
 BUOYANCY = 0.1
 SIDES = 4
-UNEVEN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0)
-"""How much stronger buoyancy is on the last side than on the first one, for each level."""
+UNEVEN = (0.0, 0.1, 0.2, 0.3, 0.4, 0.55, 0.8, 1.1, 1.5, 2.2)
+"""How much stronger buoyancy is on the last side than on the first one, for each level: the error rises to 0.9."""
 
 
 @dataclass(frozen=True)

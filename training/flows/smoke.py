@@ -1,7 +1,7 @@
 """Smoke plumes: many runs at once of buoyant smoke in a closed square box, without viscosity.
 
-``du/dt + u . grad u = -grad p + b s``, ``div u = 0``, ``ds/dt + u . grad s = inflow``, with s the density of the smoke and
-b the buoyancy, which may differ from place to place. Nothing flows through the walls.
+``du/dt + u . grad u = -grad p + b s``, ``div u = 0``, ``ds/dt + u . grad s = inflow``, with s the density of the smoke
+and b the buoyancy, which may differ from place to place. Nothing flows through the walls.
 
 Staggered grid (Harlow & Welch, Phys. Fluids 8, 1965). The smoke is advected by MacCormack's scheme with its limiter,
 velocities by semi-Lagrangian steps (Selle et al., J. Sci. Comput. 35, 2008); the pressure is solved exactly by cosine
@@ -106,9 +106,7 @@ def _trace(values: Tensor, u: Tensor, v: Tensor) -> _Traced:
     low_y, low_x = y.long().clamp(max=height - 2), x.long().clamp(max=width - 2)
     first = low_y * width + low_x
     flat = values.flatten(1)
-    a, b, c, d = (
-        flat.gather(1, (first + step).flatten(1)).reshape(u.shape) for step in (0, 1, width, width + 1)
-    )
+    a, b, c, d = (flat.gather(1, (first + step).flatten(1)).reshape(u.shape) for step in (0, 1, width, width + 1))
     y, x = y - low_y, x - low_x
     value = (1 - y) * ((1 - x) * a + x * b) + y * ((1 - x) * c + x * d)
     around = torch.stack((a, b, c, d))

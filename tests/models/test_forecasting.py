@@ -1,0 +1,153 @@
+"""Forecasts keep the symmetries of the Navier-Stokes equations, each alone and all together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecasting import Forecaster, Units, boost, shift
+from models.group import group, rotate_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+STEPS = 10
+PERIODIC = (True, True)
+UNITS = Units(dx=0.3, dt=0.2, nu=0.05)
+VELOCITY = torch.tensor([[0.7, -0.3], [0.2, 1.9]], dtype=torch.float64)
+TURN = group("C4", 2).matrices[1]
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def model() -> Forecaster:
+    return Forecaster(ForecastNetwork(ForecastArchitecture("equivariant", "C4", 3, 1, frames=4, viscous=True)))
+
+
+@pytest.fixture
+def trained(model: Forecaster, frames: Tensor) -> Forecaster:
+    """After a few steps towards frames that are drawn by chance, with a viscosity that differs."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(5):
+        answer = model(frames, 2, PERIODIC, UNITS)
+        loss = (answer - frames[:, :2]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.requires_grad_(requires_grad=False)
+
+
+@pytest.fixture
+def frames() -> Tensor:
+    """Two samples, moving on the average, without what cannot be shifted."""
+    chance = torch.randn(2, 4, 2, 10, 8) + torch.tensor([0.5, -1.0])[:, None, None]
+    still = torch.zeros(2, 4)
+    return shift(shift(chance, still, -1), still, -2)
+
+
+def boosted(field: Tensor, first: int) -> Tensor:
+    cells = UNITS.dt / UNITS.dx
+    return boost(field * cells, VELOCITY * cells, PERIODIC, first=first) / cells
+
+
+@pytest.mark.parametrize("which", ["model", "trained"])
+def test_symmetries(which: str, frames: Tensor, request: pytest.FixtureRequest) -> None:
+    model: Forecaster = request.getfixturevalue(which)
+    answer = model(frames, STEPS, PERIODIC, UNITS)
+    assert (answer[:, -1] - frames[:, -1]).abs().max() > 0.1
+    a = 2.7
+    moved = [
+        (model(frames.roll((2, 3), (-2, -1)), STEPS, PERIODIC, UNITS), answer.roll((2, 3), (-2, -1))),
+        (model(rotate_vector(frames, TURN), STEPS, PERIODIC, UNITS), rotate_vector(answer, TURN)),
+        (model(boosted(frames, -3), STEPS, PERIODIC, UNITS), boosted(answer, 1)),
+        (model(a * frames, STEPS, PERIODIC, UNITS.scaled(a)), a * answer),
+    ]
+    together = a * rotate_vector(boosted(frames, -3).roll(2, -1), TURN)
+    wanted = a * rotate_vector(boosted(answer, 1).roll(2, -1), TURN)
+    moved.append((model(together, STEPS, PERIODIC, UNITS.scaled(a)), wanted))
+    for found, expected in moved:
+        assert (found - expected).abs().max() < 1e-10
+
+
+def test_other_viscosity_is_another_answer(model: Forecaster, frames: Tensor) -> None:
+    thicker = Units(UNITS.dx, UNITS.dt, 2 * UNITS.nu)
+    assert (model(frames, 1, PERIODIC, thicker) - model(frames, 1, PERIODIC, UNITS)).abs().max() > 1e-6
+
+
+def test_between_walls_nothing_can_be_boosted(model: Forecaster, frames: Tensor) -> None:
+    with pytest.raises(ValueError, match="velocity along x must be 0 between walls"):
+        boost(frames, VELOCITY, (True, False))
+    along_y = torch.tensor([[0.0, -0.3], [0.0, 1.9]])
+    channel = (True, False)
+    answer = model(frames, 3, channel)
+    found = model(boost(frames, along_y, channel, first=-3), 3, channel)
+    assert (found - boost(answer, along_y, channel, first=1)).abs().max() < 1e-10
+
+
+def test_frozen_and_channel_are_the_same(model: Forecaster, frames: Tensor) -> None:
+    for circular in (PERIODIC, (False, False)):
+        found = model.frozen()(frames, STEPS, circular, UNITS)
+        assert (found - model(frames, STEPS, circular, UNITS)).abs().max() < 1e-12
+
+
+def test_relaxed_networks_begin_exact_and_can_leave_it(frames: Tensor) -> None:
+    model = Forecaster(ForecastNetwork(ForecastArchitecture("relaxed", "C4", 3, 1, frames=4)))
+    walls = (False, False)
+
+    def gap() -> float:
+        turned = model(rotate_vector(frames, TURN), 2, walls) - rotate_vector(model(frames, 2, walls), TURN)
+        return float(turned.detach().abs().max())
+
+    assert gap() < 1e-12
+    for name, parameter in model.named_parameters():
+        if name.endswith("relaxation"):
+            parameter.data[:, 1] += 0.3
+    assert gap() > 1e-3
+
+
+def test_weights_that_differ_from_place_to_place_begin_as_a_convolution(frames: Tensor) -> None:
+    architecture = ForecastArchitecture("relaxed-translation", "C1", 6, 1, banks=2, frames=4, cells=(10, 8))
+    model = Forecaster(ForecastNetwork(architecture))
+
+    def gap() -> float:
+        moved = model(frames.roll(3, -1), 2, PERIODIC) - model(frames, 2, PERIODIC).roll(3, -1)
+        return float(moved.detach().abs().max())
+
+    assert gap() < 1e-12
+    for name, parameter in model.named_parameters():
+        if name.endswith("weights"):
+            parameter.data[:, :, :4] *= 2
+    assert gap() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("dx", 0.0, "dx must be more than 0"), ("dt", float("nan"), "dt must be"), ("nu", -1.0, "nu must be at least 0")],
+)
+def test_units_that_are_none(field: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Units(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"family": "conv", "group": "C4"}, "group must be C1"),
+        ({"family": "relaxed-translation", "group": "C1"}, "cells must be given"),
+    ],
+)
+def test_architectures_that_are_none(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ForecastArchitecture(**options, fields=2)

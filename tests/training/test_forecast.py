@@ -1,0 +1,85 @@
+"""Forecasting networks learn from sets of runs in a plane, and go on where they were."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from models.forecast_network import ForecastArchitecture
+from training.__main__ import main
+from training.flows import planes
+from training.forecast_training import AHEAD, TESTED, Recipe, loss, train
+from training.windows import Windows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N, FRAMES = 12, 90
+SHORT = ["--fields", "2", "--blocks", "1", "--precision", "float32", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def rotation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(planes.FRAMES, "rotation", FRAMES)
+        return planes.simulate("smoke", "rotation", N, 0, tmp_path_factory.mktemp("data"))
+
+
+def test_windows_keep_the_splits_apart(rotation: Path) -> None:
+    data = Windows(rotation)
+    length = 10 + TESTED
+    for _ in range(3):
+        window = data.draw(8, 10 + AHEAD, torch.Generator().manual_seed(1))
+        assert window.frames.shape == (8, 16, 2, N, N)
+        assert set(found(data, window.frames)) <= {run for run in range(36) if run % 9 % 4 != 2}
+    for split, places in (("future", {0, 1, 3, 4, 5, 7, 8}), ("domain", {2, 6})):
+        frames = data.test(split, length).frames
+        assert {run % 9 for run in found(data, frames)} == places
+    late = data.frames[:, data.early :]
+    assert torch.equal(data.test("future", length).frames[0], late[0, :length])
+
+
+def found(data: Windows, frames: torch.Tensor) -> list[int]:
+    """The runs that windows are from."""
+    return [
+        next(run for run in range(len(data.frames)) if (data.frames[run] == window[0]).all(dim=(1, 2, 3)).any())
+        for window in frames
+    ]
+
+
+def test_a_batch_is_closed_under_turns(rotation: Path) -> None:
+    data = Windows(rotation)
+    runs = found(data, data.draw(8, 16, torch.Generator().manual_seed(2)).frames)
+    assert [run // 9 for run in runs] == 2 * [0, 1, 2, 3]
+    assert [len({run % 9 for run in part}) for part in (runs[:4], runs[4:])] == [1, 1]
+
+
+def test_training_lowers_the_loss(rotation: Path, tmp_path: Path) -> None:
+    data = Windows(rotation)
+    window = data.draw(4, 10 + AHEAD, torch.Generator().manual_seed(3))
+    losses = []
+    for steps in (1, 8):
+        recipe = Recipe(steps, rate=5e-3, batch=4)
+        model = train(ForecastArchitecture("equivariant", "C4", 2, 1), recipe, data, tmp_path / f"{steps}.pt")
+        with torch.inference_mode():
+            losses.append(float(loss(model, window, data, recipe)))
+    assert losses[1] < 0.95 * losses[0]
+
+
+def test_the_command_compares_families_and_goes_on(
+    rotation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["forecast", "--data", str(rotation), "--families", "conv", "relaxed-translation", "--out", str(tmp_path)]
+    command += SHORT
+    assert main([*command, "--steps", "2"]) == 0
+    first = json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"]
+    assert set(first) == {"persistence", "conv", "relaxed-translation"}
+    assert "relaxed-translation" in capsys.readouterr().out
+    assert main([*command, "--steps", "2"]) == 0
+    assert json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"] == first
+    with pytest.raises(SystemExit):
+        main([*command, "--steps", "3"])
+    assert "use another --out" in capsys.readouterr().err

@@ -1,0 +1,94 @@
+"""``python -m training forecast``: train forecasting networks on a set of runs in a plane, and compare their roll-outs.
+
+Families and seeds in turn, each with a checkpoint that the same command goes on from; then the errors on both splits
+beside persistence, which go into ``<set>.json`` under ``--out``.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
+from training.forecast_training import Recipe, rmse, train
+from training.train import fastest_precision
+from training.windows import Windows
+
+if TYPE_CHECKING:
+    import argparse
+
+SPLITS = ("future", "domain")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of a set that `simulate` has left")
+    parser.add_argument("--families", nargs="+", choices=FORECAST_FAMILIES, default=["conv", "equivariant", "relaxed"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each trains a network of each family")
+    parser.add_argument("--group", choices=["C4", "D4"], default="C4")
+    parser.add_argument("--fields", type=int, default=8, help="regular fields; conv gets as many channels")
+    parser.add_argument("--blocks", type=int, default=3, help="residual blocks")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
+
+
+def architecture_of(args: argparse.Namespace, family: str, data: Windows) -> ForecastArchitecture:
+    """The network of a family: each gets the same channels, and so costs the same."""
+    over, order = (args.group, 1) if family in {"equivariant", "relaxed"} else ("C1", 4 if args.group == "C4" else 8)
+    return ForecastArchitecture(
+        family,
+        over,
+        args.fields * order,
+        args.blocks,
+        banks=2 if family == "relaxed-translation" else 1,
+        viscous=data.nu > 0,
+        cells=data.cells if family == "relaxed-translation" else (),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, compare, and write down."""
+    torch.set_num_threads(args.threads)
+    precision = fastest_precision("cpu") if args.precision == "auto" else args.precision
+    data = Windows(args.data)
+    found = {"persistence": {split: [rmse(None, data, split)] for split in SPLITS}}
+    for seed in args.seeds:
+        for family in args.families:
+            recipe = Recipe(args.steps, args.rate, seed=seed, precision=precision)
+            checkpoint = args.out / data.name / f"{family}-seed{seed}.pt"
+            model = train(architecture_of(args, family, data), recipe, data, checkpoint, _say)
+            errors = found.setdefault(family, {split: [] for split in SPLITS})
+            for split in SPLITS:
+                errors[split].append(rmse(model, data, split))
+            _say(f"{family}, seed {seed}: " + ", ".join(f"{split} {errors[split][-1]:.4f}" for split in SPLITS))
+    path = args.out / f"{data.name}.json"
+    path.write_text(json.dumps({"steps": args.steps, "precision": precision, "rmse": found}, indent=1) + "\n")
+    print(table(found))
+    return 0
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> str:
+    """Mean and standard deviation over seeds, by family and split."""
+    lines = [f"{'':20} {'future':>16} {'domain':>16}"]
+    lines += [
+        f"{family:20} " + " ".join(f"{spread(errors[split]):>16}" for split in SPLITS)
+        for family, errors in found.items()
+    ]
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Mean and, of several, standard deviation."""
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{deviation}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

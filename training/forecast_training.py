@@ -1,0 +1,129 @@
+"""How a forecasting network is trained, and how far off its roll-outs are."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecasting import Forecaster
+from training.runs import Replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from training.windows import Window, Windows
+
+AHEAD = 6
+"""Steps that a network is unrolled over in training."""
+TESTED = 20
+"""Steps that a roll-out has in the test."""
+LARGEST_GRADIENT = 1.0
+SAVE_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        steps: in all.
+        rate: highest learning rate, of a cosine after a short warm-up.
+        batch: windows a step.
+        seed: of the first weights and of the windows.
+        precision: of the convolutions, ``float32`` or ``bfloat16``.
+    """
+
+    steps: int
+    rate: float = 2e-3
+    batch: int = 8
+    seed: int = 0
+    precision: str = "float32"
+
+
+def train(
+    architecture: ForecastArchitecture,
+    recipe: Recipe,
+    data: Windows,
+    checkpoint: Path,
+    say: Callable[[str], None] = print,
+) -> Forecaster:
+    """Train a network, or go on from its checkpoint, and return it.
+
+    Args:
+        architecture: what to train.
+        recipe: how.
+        data: on what.
+        checkpoint: file that is replaced every minute and at the end.
+        say: takes a line now and then.
+
+    Raises:
+        ValueError: if the checkpoint is of another architecture or recipe.
+    """
+    torch.manual_seed(recipe.seed)
+    model = Forecaster(ForecastNetwork(architecture))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_rate(step, recipe.steps))
+    random = torch.Generator().manual_seed(recipe.seed)
+    begin, about = 0, {"architecture": architecture.to_dict(), "recipe": asdict(recipe)}
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state["about"] != about:
+            message = f"{checkpoint} holds {state['about']}, not {about}; use another --out"
+            raise ValueError(message)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        random.set_state(state["random"])
+        begin = state["step"]
+    saved = time.monotonic()
+    for step in range(begin, recipe.steps):
+        error = loss(model, data.draw(recipe.batch, model.frames + AHEAD, random), data, recipe)
+        optimizer.zero_grad(set_to_none=True)
+        error.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+        optimizer.step()
+        schedule.step()
+        if step + 1 == recipe.steps or time.monotonic() - saved > SAVE_EVERY:
+            saved = time.monotonic()
+            say(f"{checkpoint.stem}: step {step + 1} of {recipe.steps}, loss {error.item():.5f}")
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            state = {name: part.state_dict() for name, part in parts.items()}
+            with Replacing(checkpoint) as path:
+                torch.save({**state, "about": about, "random": random.get_state(), "step": step + 1}, path)
+    return model
+
+
+def _share_of_rate(step: int, steps: int, warm_up: int = 20) -> float:
+    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+def loss(model: Forecaster, window: Window, data: Windows, recipe: Recipe) -> Tensor:
+    """Mean square of the error over the steps that the network is unrolled over, over that of what is wanted."""
+    given, wanted = window.frames[:, : model.frames], window.frames[:, model.frames :]
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        answer = model.roll_out(given, AHEAD, data.circular, window.viscosity)
+    return (answer - wanted).square().mean() / wanted.square().mean()
+
+
+@torch.inference_mode()
+def rmse(model: Forecaster | None, data: Windows, split: str) -> float:
+    """Root of the mean square error over a roll-out, over the rms of what was to be forecast.
+
+    Args:
+        model: what forecasts; None for persistence, whose forecast is the last frame.
+        data: of what.
+        split: ``future`` or ``domain``.
+    """
+    given_frames = ForecastArchitecture.frames if model is None else model.frames
+    frames, viscosity = data.test(split, given_frames + TESTED)
+    given, wanted = frames[:, :given_frames], frames[:, given_frames:]
+    answer = given[:, -1:] if model is None else model.frozen().roll_out(given, TESTED, data.circular, viscosity)
+    return float(((answer - wanted).square().mean() / wanted.square().mean()).sqrt())

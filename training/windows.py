@@ -1,0 +1,97 @@
+"""What forecasts are trained and tested on: windows of a set of runs in a plane, split by time and by place."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jaxtyping import Float
+    from torch import Tensor
+
+EARLY = 0.65
+"""Share of the frames of a run that networks learn from."""
+KEPT = (2, 4)
+"""Inflows kept from training: the number of the first one, and how many there are from one to the next."""
+BEGIN = 4
+"""First frame that is used: before it, smoke hardly moves."""
+
+
+class Window(NamedTuple):
+    """Frames that follow one another, of several runs.
+
+    Attributes:
+        frames: velocity (u, v) in cells a frame, (batch, frame, 2, y, x).
+        viscosity: ``nu dt / dx^2``, (batch).
+    """
+
+    frames: Float[Tensor, "batch frame 2 y x"]
+    viscosity: Float[Tensor, " batch"]
+
+
+class Windows:
+    """A set of runs that ``simulate`` has left in a folder.
+
+    Runs of every fourth inflow are kept from training: the split *domain*. Late frames of the others are the split
+    *future*.
+
+    Args:
+        folder: such as ``data/smoke-rotation-32``.
+        level: of the set called levels; None takes all runs.
+
+    Attributes:
+        circular: whether the axes (y, x) wrap around.
+        dx, dt, nu: of each run.
+    """
+
+    def __init__(self, folder: Path, level: int | None = None) -> None:
+        about = json.loads((folder / "run.json").read_text())
+        self.name = folder.name
+        runs = [i for i, run in enumerate(about["runs"]) if level is None or run["level"] == level]
+        velocity = np.load(folder / "frames.npy", mmap_mode="r")[runs[0] : runs[-1] + 1, :, :2]
+        self.dx, self.dt = (torch.tensor(about[key])[runs] for key in ("dx", "dt"))
+        self.nu: float = about["nu"]
+        self.frames = torch.from_numpy(velocity.copy()) * (self.dt / self.dx)[:, None, None, None, None]
+        self.viscosity = self.nu * self.dt / self.dx**2
+        y, x = (axis == "periodic" for axis in about["boundary"])
+        self.circular = (y, x)
+        inflows = torch.tensor([about["runs"][run]["inflow"] for run in runs])
+        self.kept = inflows % KEPT[1] == KEPT[0]
+        self.places = [torch.nonzero(inflows == place).flatten() for place in inflows[~self.kept].unique()]
+        self.early = int(EARLY * self.frames.shape[1])
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Along (y, x)."""
+        y, x = self.frames.shape[-2:]
+        return y, x
+
+    def draw(self, batch: int, length: int, random: torch.Generator) -> Window:
+        """Windows of runs and times at random, to learn from.
+
+        Where several runs have one inflow, on different sides, they are drawn together, so that a batch is closed
+        under the turns that take one side to another.
+        """
+        sides = len(self.places[0])
+        runs, starts = [], []
+        for place in torch.randint(len(self.places), (max(1, batch // sides),), generator=random).tolist():
+            start = int(torch.randint(BEGIN, self.early - length + 1, (), generator=random))
+            runs += self.places[place].tolist()
+            starts += sides * [start]
+        return self._take(runs, starts, length)
+
+    def test(self, split: str, length: int, every: int = 10) -> Window:
+        """All windows of a split, ``every`` so many frames: ``future`` or ``domain``."""
+        first, last = (self.early, self.frames.shape[1]) if split == "future" else (BEGIN, self.early)
+        runs = torch.nonzero(self.kept if split == "domain" else ~self.kept).flatten().tolist()
+        starts = range(first, last - length + 1, every)
+        return self._take([run for run in runs for _ in starts], [start for _ in runs for start in starts], length)
+
+    def _take(self, runs: list[int], starts: list[int], length: int) -> Window:
+        frames = [self.frames[run, start : start + length] for run, start in zip(runs, starts, strict=True)]
+        return Window(torch.stack(frames), self.viscosity[runs])
