@@ -72,19 +72,19 @@ class ForecastNetwork(nn.Module):
         self.architecture = architecture
         over = group(architecture.group, 2)
         fields = architecture.fields
-        options = {"banks": architecture.banks, "relaxed": architecture.family == "relaxed"}
-        self.lift = _SeeingLift(over, architecture.frames, fields, **options)
-        self.viscosity = LiftScalar(over, 1, fields, **options) if architecture.viscous else None
+        banks, relaxed = architecture.banks, architecture.family == "relaxed"
+        self.lift = _SeeingLift(over, architecture.frames, fields, banks=banks, relaxed=relaxed)
+        self.viscosity = LiftScalar(over, 1, fields, banks=banks, relaxed=relaxed) if architecture.viscous else None
         self.trunk = nn.ModuleList()
         for _ in range(2 * architecture.blocks):
             self.trunk.append(Offset(over, fields))
             self.trunk.append(
                 Placed(over, fields, architecture.banks, architecture.cells)
                 if architecture.cells
-                else Convolve(over, fields, fields, **options)
+                else Convolve(over, fields, fields, banks=banks, relaxed=relaxed)
             )
         self.last = Offset(over, fields)
-        self.project = Project(over, fields, **options)
+        self.project = Project(over, fields, banks=banks, relaxed=relaxed)
         # Start near persistence.
         self.project.psi.data *= 0.1
 

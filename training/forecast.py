@@ -21,6 +21,8 @@ from training.windows import Windows
 if TYPE_CHECKING:
     import argparse
 
+    from models.forecast_network import ForecastFamily
+
 SPLITS = ("future", "domain")
 
 
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
 
 
-def architecture_of(args: argparse.Namespace, family: str, data: Windows) -> ForecastArchitecture:
+def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Windows) -> ForecastArchitecture:
     """The network of a family: each gets the same channels, and so costs the same."""
     over, order = (args.group, 1) if family in {"equivariant", "relaxed"} else ("C1", 4 if args.group == "C4" else 8)
     return ForecastArchitecture(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -73,7 +73,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_rate(step, recipe.steps))
     random = torch.Generator().manual_seed(recipe.seed)
     begin, about = 0, {"architecture": architecture.to_dict(), "recipe": asdict(recipe)}
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         if state["about"] != about:

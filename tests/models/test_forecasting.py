@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -148,6 +148,6 @@ def test_units_that_are_none(field: str, value: float, message: str) -> None:
         ({"family": "relaxed-translation", "group": "C1"}, "cells must be given"),
     ],
 )
-def test_architectures_that_are_none(options: dict[str, str], message: str) -> None:
+def test_architectures_that_are_none(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ForecastArchitecture(**options, fields=2)
