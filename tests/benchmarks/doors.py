@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.serving import Served
 
 ANSWER_HEAD = 12
+# Of both clients' volumes: what a client must put up with is a fair share of the device.
+EDGE = 24
 TRILINEAR = "trilinear-x4"
 # As they are by default; the other benchmarks have more.
 PLACES = {"EDDYLIFT_MAX_REQUESTS": "32", "EDDYLIFT_MAX_CLIENT_REQUESTS": "24"}
@@ -75,7 +77,7 @@ class Attack:
         self.host, _, port = address.removeprefix("http://").partition(":")
         self.port = int(port)
         self.opened = 0
-        body = _npy(24)
+        body = _npy(EDGE)
         head = (
             f"POST /v1/upscale?model={TRILINEAR} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n"
             f"Content-Type: application/x-npy\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -114,7 +116,7 @@ async def ask(address: str, secret: str, seconds: float, statuses: Counter[int])
     async with httpx2.AsyncClient(base_url=address, headers=headers, timeout=120) as http:
         while time.monotonic() < end:
             start = time.monotonic()
-            answer = await http.post(f"/v1/upscale?model={TRILINEAR}", content=_npy(16))
+            answer = await http.post(f"/v1/upscale?model={TRILINEAR}", content=_npy(EDGE))
             taken.append(time.monotonic() - start)
             statuses[answer.status_code] += 1
     return taken
