@@ -55,10 +55,12 @@ EDGE = 32
 def parse_boundary(text: str) -> Boundaries:
     """Read ``periodic``, or one boundary an axis as ``periodic,wall,periodic``, in z, y, x order.
 
+    Blanks and capitals make no difference.
+
     Raises:
         ValueError: for anything else, naming it.
     """
-    names = text.split(",")
+    names = [name.strip().lower() for name in text.split(",")]
     if len(names) == 1:
         names *= 3
     if len(names) != 3 or any(name not in BOUNDARIES and not name.startswith("wall:") for name in names):  # noqa: PLR2004 three axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +34,7 @@ def read_boundary(said: object) -> Boundaries | None:
 
     Args:
         said: ``periodic``, ``periodic,wall,periodic``, a list of one an axis (z, y, x), or a mapping such as
-            ``{"y": "wall"}``, in which axes that are not named are periodic.
+            ``{"y": "wall"}``, also as JSON, in which axes that are not named are periodic.
 
     Raises:
         Problem: 422 if it is not a boundary.
@@ -49,6 +50,8 @@ def read_boundary(said: object) -> Boundaries | None:
 
 
 def _text(said: Any) -> str:  # noqa: ANN401 whatever an attribute holds
+    if isinstance(said, str) and said.lstrip().startswith("{"):
+        said = json.loads(said)
     if isinstance(said, Mapping):
         if strangers := set(said) - set(AXES):
             raise ValueError(strangers)

@@ -55,7 +55,7 @@ class VolumeOpener:
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
         edge, precision = self.settings.block, self.settings.precision
         if "periodic" in boundary:
-            check_ends(source.repeated_ends, boundary)
+            warnings += check_ends(source.ends, boundary)
         if options.error:
             check_free({*source.dataset.variables, *source.dataset.dims})
         view = View(source, card, card.halo, boundary, edge, options.naming, precision, warnings, options.error)

@@ -146,7 +146,7 @@ def test_true_neighbours_are_read_inside() -> None:
     assert np.array_equal(layout.gather(source, middle), source[:, :, 1:8, 1:8, 1:8])
 
 
-@pytest.mark.parametrize("text", ["", "slippery", "periodic,wall", "wall,wall,wall,wall", "periodic, wall, open"])
+@pytest.mark.parametrize("text", ["", "slippery", "periodic,wall", "wall,wall,wall,wall", "periodic wall open"])
 def test_unknown_boundary(text: str) -> None:
     with pytest.raises(ValueError, match="boundary must be one of periodic, wall, open"):
         parse_boundary(text)

@@ -39,7 +39,7 @@ async def post_check(
     body = await receive_body(request, services.settings)
     _, _, volume = await services.body_threads.run(lambda: services.sandbox.read(body, ReadOptions(naming=naming)))
     boundary, warnings = choose_boundary(asked, volume.boundary, card)
-    check_ends(volume.repeated_ends, boundary)
+    warnings += check_ends(volume.ends, boundary)
     samples = volume.samples(card.frames)
     warnings = (*warnings, *volume.unanswered(card.frames))
     expected = await unless_gone(request, services.engine.check(card, samples, boundary))

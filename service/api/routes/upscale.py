@@ -89,8 +89,8 @@ async def post_upscale(
     array of just 3 times gives `(3, z, y, x)`.
 
     Values are float32, float64 or packed integers, computed and answered in float32; cells are centred and uniform.
-    A periodic axis holds each plane of its period once. `X-Eddylift-Warning` also tells of a
-    boundary that is not the model's.
+    A periodic axis holds each plane of its period once. `X-Eddylift-Warning` also tells of a boundary that is not the
+    model's, and of a periodic axis along which the velocity is not periodic.
 
     With `error=true` a dataset has one more variable `error`, over the dims of `u`, and an array is `(4, z, y, x)`: u,
     v, w and the expected absolute error of each cell, the mean over the components.
@@ -107,7 +107,7 @@ async def post_upscale(
     options = ReadOptions(naming=naming)
     container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body, options))
     boundary, warnings = choose_boundary(asked, volume.boundary, card)
-    check_ends(volume.repeated_ends, boundary)
+    warnings += check_ends(volume.ends, boundary)
     samples = volume.samples(card.frames)
     warnings = (*warnings, *volume.unanswered(card.frames))
     times.append(time.perf_counter())

@@ -68,7 +68,7 @@ async def post_validate(
     for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
         if volume is not None:
             with within(part):
-                check_ends(volume.repeated_ends, boundary)
+                warnings += tuple(each for each in check_ends(volume.ends, boundary) if each not in warnings)
     if coarse is None:
         coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
     else:

@@ -304,6 +304,15 @@ def test_boundaries_of_the_data_and_warnings(client: TestClient) -> None:
     assert "X-Eddylift-Warning" not in other.headers
 
 
+def test_a_periodic_axis_that_is_not(client: TestClient) -> None:
+    sheared = noise(3, 8, 8, 8)
+    sheared[0] += 20 * np.arange(8, dtype=np.float32)[:, None]
+    warning = post(client, npy(sheared)).headers["X-Eddylift-Warning"]
+    assert warning.startswith("y is taken as periodic")
+    assert "boundary=periodic,wall,periodic" in warning
+    assert "X-Eddylift-Warning" not in post(client, npy(sheared), boundary="periodic,wall,periodic").headers
+
+
 def test_names_and_drop(client: TestClient) -> None:
     coarse = noise(3, 4, 5, 6)
     volume = dataset(coarse, p=dataset(coarse).u).rename(u="Ux", v="Uy", w="Uz")

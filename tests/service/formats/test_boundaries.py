@@ -19,13 +19,23 @@ OPEN = ("open", "open", "open")
 
 @pytest.mark.parametrize(
     "said",
-    ["periodic,wall,periodic", ["periodic", "wall", "periodic"], CHANNEL, np.array(CHANNEL), {"y": "wall"}],
+    [
+        "periodic,wall,periodic",
+        "Periodic, Wall, periodic",
+        ["periodic", "wall", "periodic"],
+        CHANNEL,
+        np.array(CHANNEL),
+        {"y": "wall"},
+        '{"y": "wall"}',
+    ],
 )
 def test_spellings(said: object) -> None:
     assert read_boundary(said) == CHANNEL
 
 
-@pytest.mark.parametrize("said", ["", "none", "wall,wall", ["wall"] * 4, 7, {"t": "wall"}, ["periodic", None, "wall"]])
+@pytest.mark.parametrize(
+    "said", ["", "{", "none", "wall,wall", ["wall"] * 4, 7, {"t": "wall"}, ["periodic", None, "wall"]]
+)
 def test_what_is_no_boundary(said: Any) -> None:  # noqa: ANN401
     with pytest.raises(Problem) as caught:
         read_boundary(said)

@@ -1,19 +1,27 @@
-"""Periodic axes that hold their first plane twice."""
+"""Axes that are taken as periodic, and hold their first plane twice or are not periodic."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.formats.endpoints import check_ends, repeated_ends
+from models.catalogue import HELD_OUT
+from service.formats.endpoints import Ends, check_ends, find_ends
 from service.problems import Problem
 from tests.service.wire import noise
 
+SAMPLES = Path(__file__).parents[3] / "weights" / HELD_OUT
 
-def repeated(velocity: np.ndarray[Any, Any]) -> tuple[bool, bool, bool]:
-    return repeated_ends(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:])
+
+def ends_of(velocity: np.ndarray[Any, Any]) -> Ends:
+    return find_ends(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:])
+
+
+def repeated(velocity: np.ndarray[Any, Any]) -> tuple[bool, ...]:
+    return tuple(end == "repeated" for end in ends_of(velocity))
 
 
 def closed(velocity: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
@@ -47,7 +55,43 @@ def test_what_is_no_evidence() -> None:
 
 
 def test_only_periodic_axes_are_refused() -> None:
-    check_ends((True, False, False), ("wall", "periodic", "periodic"))
+    assert not check_ends(("repeated", "continued", "broken"), ("wall", "periodic", "open"))
     with pytest.raises(Problem, match=r"z is periodic.*isel\(z=slice\(None, -1\), x=slice\(None, -1\)\)") as caught:
-        check_ends((True, True, True), ("periodic", "open", "periodic"))
+        check_ends(("repeated", "repeated", "repeated"), ("periodic", "open", "periodic"))
     assert caught.value.kind == "unfit"
+
+
+def smooth(*cells: int) -> np.ndarray[Any, Any]:
+    """Periodic, with all wavenumbers up to 3."""
+    waves = noise(3, *cells)
+    keep = np.ones(cells, bool)
+    for axis, n in enumerate(cells):
+        keep &= (np.abs(np.fft.fftfreq(n) * n) <= 3).reshape([-1 if axis == each else 1 for each in range(3)])
+    return np.fft.ifftn(np.fft.fftn(waves, axes=(1, 2, 3)) * keep, axes=(1, 2, 3)).real
+
+
+def test_ends_that_break_off() -> None:
+    periodic = smooth(24, 40, 70)
+    assert ends_of(periodic) == ("continued", "continued", "continued")
+    assert ends_of(np.roll(periodic, (5, 7, 30), (1, 2, 3))) == ("continued", "continued", "continued")
+    assert ends_of(periodic[:, :, :21]) == ("continued", "broken", "continued")
+    y = (np.arange(40) + 0.5)[:, None] / 20 - 1
+    between_walls = periodic * (1 - y**2)
+    between_walls[0] += 10 * (1 - y**8)
+    assert ends_of(between_walls) == ("continued", "broken", "continued")
+    shear = periodic.copy()
+    shear[0] += 5 * y
+    assert ends_of(shear) == ("continued", "broken", "continued")
+
+
+def test_what_is_told_of_ends_that_break_off() -> None:
+    (warning,) = check_ends(("continued", "broken", "continued"), ("periodic", "periodic", "open"))
+    assert warning.startswith("y is taken as periodic")
+    assert "boundary=periodic,wall,open" in warning
+    assert not check_ends(("continued", "broken", "continued"), ("periodic", "wall", "periodic"))
+
+
+def test_samples_are_told_apart() -> None:
+    for flow, expected in (("isotropic", "continued"), ("channel", "broken")):
+        coarse = np.load(SAMPLES / f"{flow}-x4" / "coarse.npy")
+        assert ends_of(coarse) == ("continued", expected, "continued")
