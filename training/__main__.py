@@ -1,4 +1,4 @@
-"""``python -m training simulate | train | adapt | uncertainty | evaluate | table | forecast``."""
+"""``python -m training simulate | train | adapt | uncertainty | evaluate | table | forecast | forecast-levels``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from training import adapt, evaluate, forecast, simulate, table, train, uncertainty
+from training import adapt, evaluate, forecast, forecast_levels, simulate, table, train, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "table": table,
     "forecast": forecast,
+    "forecast-levels": forecast_levels,
 }
 
 

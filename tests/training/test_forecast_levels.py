@@ -1,0 +1,37 @@
+"""A relaxed network breaks a symmetry where its data do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from training.__main__ import main
+from training.flows import planes
+from training.forecast_levels import rank_correlation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_network_keeps_what_its_data_keep_and_breaks_what_they_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(planes.FRAMES, "levels", 50)
+    folder = planes.simulate("smoke", "levels", 12, 0, tmp_path)
+    command = ["forecast-levels", "--data", str(folder), "--fields", "2", "--steps", "15", "--threads", "1"]
+    command += ["--levels", "0", "9"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert "rank correlation 1.000" in capsys.readouterr().out
+    still, uneven = json.loads((tmp_path / "smoke-levels-12-seed0.json").read_text())["errors"]
+    assert max(still) < 1e-5
+    assert min(uneven) > 1e-4
+
+
+def test_rank_correlation_is_of_the_order_alone() -> None:
+    rising = torch.tensor([0.0, 1.0, 5.0, 100.0])
+    assert rank_correlation(rising, rising.exp()) == pytest.approx(1)
+    assert rank_correlation(rising, -rising) == pytest.approx(-1)
+    assert rank_correlation(rising, torch.tensor([1.0, 0.0, 2.0, 3.0])) == pytest.approx(0.8)

@@ -1,0 +1,101 @@
+"""``python -m training forecast-levels``: does a relaxed network break as much of a symmetry as its data do?
+
+A relaxed network for each level of the set ``levels``, from which buoyancy is the same on all sides to one where it
+differs threefold. Told are the equivariance errors of the data and of the network on inflows that it has not seen, and
+the rank correlation between them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.forecast_network import ForecastArchitecture
+from models.group import group, rotate_vector
+from training.flows.plumes import SIDES, UNEVEN
+from training.forecast_training import AHEAD, Recipe, train
+from training.windows import Windows
+
+if TYPE_CHECKING:
+    import argparse
+
+    from torch import Tensor
+
+    from models.forecasting import Forecaster
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of the set levels that `simulate` has left")
+    parser.add_argument("--levels", type=int, nargs="+", default=range(len(UNEVEN)), help="which (default: all)")
+    parser.add_argument("--fields", type=int, default=4, help="regular fields")
+    parser.add_argument("--blocks", type=int, default=1, help="residual blocks")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, compare, and write down."""
+    torch.set_num_threads(args.threads)
+    print(f"{'level':>5} {'data':>10} {'network':>10}")
+    found = []
+    for level in args.levels:
+        data = Windows(args.data, level)
+        architecture = ForecastArchitecture("relaxed", "C4", args.fields, args.blocks)
+        # In float32, as rounding to bfloat16 would break the symmetry by itself.
+        recipe = Recipe(args.steps, seed=args.seed)
+        checkpoint = args.out / data.name / f"relaxed-{args.fields}-level{level}-seed{args.seed}.pt"
+        model = train(architecture, recipe, data, checkpoint, lambda _: None)
+        found.append((of_data(data), of_network(model, data)))
+        print(f"{level:5} {found[-1][0]:10.2e} {found[-1][1]:10.2e}", flush=True)
+    correlation = rank_correlation(*torch.tensor(found).unbind(dim=1))
+    print(f"rank correlation {correlation:.3f}")
+    result = {"steps": args.steps, "seed": args.seed, "errors": found, "rank correlation": correlation}
+    (args.out / f"{args.data.name}-seed{args.seed}.json").write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+def of_data(data: Windows) -> float:
+    """How far runs of the first side, turned to the others, are from those of these sides, over their norm."""
+    wanted = data.frames.unflatten(0, (SIDES, -1))
+    pairs = zip(_turns(wanted[0]), wanted[1:], strict=True)
+    return _mean([(moved - found).norm() / moved.norm() for moved, found in pairs])
+
+
+@torch.inference_mode()
+def of_network(model: Forecaster, data: Windows) -> float:
+    """``||f(g u) - g f(u)|| / ||f(u)||`` for the changes f that a network forecasts, in the mean over turns g."""
+    frames, viscosity = data.test("domain", model.frames + AHEAD)
+    given = frames[:, : model.frames]
+
+    def changes(frames: Tensor) -> Tensor:
+        return model.roll_out(frames, AHEAD, data.circular, viscosity) - frames[:, -1:]
+
+    answer = changes(given)
+    pairs = zip(_turns(given), _turns(answer), strict=True)
+    return _mean([(changes(moved) - wanted).norm() / wanted.norm() for moved, wanted in pairs])
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's, of values of which no two are the same."""
+    ranks = torch.stack([each.argsort().argsort() for each in (a, b)]).double()
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
+def _turns(field: Tensor) -> list[Tensor]:
+    """A field after one, two and three quarter turns, from x to y."""
+    quarter = next(matrix for matrix in group("C4", 2).matrices if matrix[1, 0] == 1)
+    turned = []
+    for _ in range(SIDES - 1):
+        field = rotate_vector(field, quarter)
+        turned.append(field)
+    return turned
+
+
+def _mean(values: list[Tensor]) -> float:
+    return float(torch.stack(values).mean())
