@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loads
 # What computes with tensors; elsewhere shapes are not checked at run time, as that takes a quarter of the time.
 NUMERIC := tests/escnn tests/models tests/training
 
-.PHONY: help install demo test test-all image-check bench serve train lint format clean
+.PHONY: help install demo test test-all image-check bench serve train page page-check lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -43,6 +43,12 @@ serve: install  ## start the service (HOST=, PORT=)
 train: install  ## train a model (ARGS=, see `python -m training train --help`)
 	$(BIN)/python -m training train $(ARGS)
 
+page:  ## build the page of the service from web/ (takes node)
+	cd web && npm ci --no-audit --no-fund && npm run build
+
+page-check: page  ## fail if the page that is committed is another one
+	test -z "$$(git status --porcelain service/page)"
+
 lint: install  ## check style, types, the Dockerfile and the Compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,7 +61,7 @@ format: install  ## put the code into its style
 	$(BIN)/ruff format .
 
 clean:  ## remove the environments and caches
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv web/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # Without what they declare: py3nj takes a Fortran compiler, and is not used. What they do need is in pyproject.toml.
 ESCNN := escnn-atompaint==1.1.0 lie_learn==0.0.2

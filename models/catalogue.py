@@ -258,14 +258,26 @@ class Catalogue:
     def held_out(self, flow: str | None, frames: int = 1, factor: int = FACTOR) -> HeldOut | None:
         """The shipped sample of a flow; None if there is none. For models of no flow, or of any: the first flow's."""
         folder = self._held_out_folder(flow, frames, factor)
-        if not folder.exists():
-            return None
+        return self.sample(folder.name) if folder.exists() else None
+
+    def samples(self) -> list[str]:
+        """Names of all shipped samples, in order: ``<flow>-x<factor>``, and ``-<n>frames`` if there are several."""
+        return sorted(path.parent.name for path in self.folder.glob(f"{HELD_OUT}/*/{ABOUT}"))
+
+    def sample(self, name: str) -> HeldOut:
+        """The shipped sample of a name in [`samples`][models.catalogue.Catalogue.samples]."""
+        folder = self.folder / HELD_OUT / name
         coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("coarse", "fine"))
         about = json.loads((folder / ABOUT).read_text())
         z, y, x = about["boundary"]
         length_z, length_y, length_x = about["length"]
+        framed = 5
         return HeldOut(
-            coarse[None] if frames == 1 else coarse, fine, (z, y, x), (length_z, length_y, length_x), about["run"]
+            coarse if coarse.ndim == framed else coarse[None],
+            fine,
+            (z, y, x),
+            (length_z, length_y, length_x),
+            about["run"],
         )
 
     def write_held_out(self, flow: str, sample: HeldOut) -> Path:

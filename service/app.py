@@ -19,7 +19,20 @@ from service.api.auth import Access
 from service.api.dependencies import Services
 from service.api.fairness import Places
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
-from service.api.routes import check, health, jobs, models, upscale, validate, views, volumes
+from service.api.routes import (
+    check,
+    health,
+    jobs,
+    models,
+    page,
+    samples,
+    slices,
+    upscale,
+    validate,
+    velocity,
+    views,
+    volumes,
+)
 from service.engine.engine import build_engine
 from service.formats.sandbox import Sandbox
 from service.jobs.executor import LocalExecutor
@@ -34,6 +47,7 @@ from service.settings import Settings
 from service.volumes.blocks import BlockComputer
 from service.volumes.chunk_cache import ChunkCache, DiskCache
 from service.volumes.opener import build_opener
+from service.volumes.slices import SliceReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -105,6 +119,7 @@ def build(settings: Settings) -> Services:
         uploads=opener.storages.volumes,
         opener=opener,
         chunk_cache=chunk_cache,
+        slices=SliceReader(chunk_cache, view_threads),
         jobs=manager,
         places=Places(settings.max_requests, "requests", metrics.open_requests),
         streams=Places(settings.max_event_streams, "event streams", metrics.event_streams),
@@ -171,8 +186,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="1",
         description=DESCRIPTION.strip(),
         lifespan=lambda _: _running(services),
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         telemetry=TELEMETRY,
     )
     app.state.services = services
@@ -190,6 +205,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, as metrics are labelled by the path of a route.
-    for room in (models, upscale, check, validate, volumes, views, jobs, health):
+    for room in (page, models, samples, upscale, velocity, check, validate, volumes, slices, views, jobs, health):
         app.include_router(room.router)
     return app

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.volumes.chunk_cache import ChunkCache
     from service.volumes.opener import VolumeOpener
+    from service.volumes.slices import SliceReader
     from service.volumes.uploads import UploadStore
 
 
@@ -44,6 +45,7 @@ class Services:
         uploads: stored volumes.
         opener: opens them, and views of them.
         chunk_cache: chunks of views.
+        slices: plane slices of views.
         jobs: computes in the background.
         places: for requests that hold a volume.
         streams: places for event streams.
@@ -60,6 +62,7 @@ class Services:
     uploads: UploadStore
     opener: VolumeOpener
     chunk_cache: ChunkCache
+    slices: SliceReader
     jobs: JobManager
     places: Places
     streams: Places

@@ -40,6 +40,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "unknown-volume": (404, "There is no such volume"),
     "unknown-key": (404, "There is no such key"),
     "unknown-job": (404, "There is no such job"),
+    "unknown-page": (404, "There is no such page"),
     "no-sample": (404, "There is no held-out sample"),
     "no-symmetry": (404, "No symmetry"),
     "timeout": (408, "The body did not come in time"),

@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 
 # Answers are data: a browser that opens one as a page loads nothing, and shows it in no frame.
 POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
-# The documentation is a page with FastAPI's script and style.
-DOCS_POLICY: Final = (
-    "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# Pages load what this service itself gives them, and run no script and no style that stands within a document.
+PAGE_POLICY: Final = (
+    "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 logger = logging.getLogger("service")
 access = logging.getLogger("service.requests")
@@ -42,7 +41,10 @@ access = logging.getLogger("service.requests")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Probes carry no token and are never refused.
 PROBES: Final = frozenset({"/health/live", "/health/ready"})
-# A browser sends no token for a page: these are open to clients on the same machine.
+# A browser sends no token for a page: this asks for it, and sends it with all that it asks for.
+PAGE: Final = "/"
+ASSETS: Final = "/assets/"
+# Swagger sends no token for the description, so both are open to the service's own machine alone.
 DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
 
 
@@ -86,7 +88,7 @@ class AccessMiddleware:
                     if self.rates and (wait := self.rates.take(client)):
                         detail = f"this client asks more often than {self.settings.rate_per_s:g} times a second"
                         raise busy(detail, wait)
-                    if token is None and not (scope["path"] in DOCUMENTATION and _is_here(address)):
+                    if token is None and not _is_open(scope["path"], address):
                         raise unauthorized(sent=authorization is not None)
                     await turn.enter_async_context(self.turns.take(client))
             except Problem as problem:
@@ -125,6 +127,11 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_open(path: str, client: str) -> bool:
+    """Whether a path is open to an address that sends no token."""
+    return path == PAGE or path.startswith(ASSETS) or (path in DOCUMENTATION and _is_here(client))
 
 
 def _is_here(client: str) -> bool:
@@ -188,7 +195,7 @@ class TelemetryMiddleware:
         headers["X-Request-ID"] = request_id.get() or ""
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
-        headers["Content-Security-Policy"] = DOCS_POLICY if path == "/docs" else POLICY
+        headers["Content-Security-Policy"] = PAGE_POLICY if path in {PAGE, "/docs"} else POLICY
         # Objects of volumes and views have a Cache-Control of their own.
         kept = headers.get("Cache-Control")
         if kept is None:

@@ -56,6 +56,7 @@ class Cards(BaseModel):
     """All models."""
 
     models: list[Card]
+    default: str | None = Field(description="the one that answers where none is named; null if it is not there")
 
 
 class Report(BaseModel):
@@ -86,6 +87,24 @@ class Check(BaseModel):
     expected_mae_over_correction: float | None = Field(
         description="the first over the second; null where there is no correction", examples=[0.4]
     )
+
+
+class Sample(BaseModel):
+    """A pair of a coarse and a true fine velocity that no model was trained on."""
+
+    name: str = Field(examples=["isotropic-x4"])
+    run: str = Field(description="the simulation that it is from", examples=["isotropic-64-seed103"])
+    factor: int = Field(description="fine cells per coarse cell along an axis", examples=[4])
+    frames: int = Field(description="time levels of the coarse velocity", examples=[1])
+    boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "wall", "periodic"]])
+    length: list[float] = Field(description="of each axis, in z, y, x order", examples=[[1.2, 2.0, 2.4]])
+    cells: list[int] = Field(description="coarse ones, in z, y, x order", examples=[[16, 16, 16]])
+
+
+class Samples(BaseModel):
+    """All held-out samples."""
+
+    samples: list[Sample]
 
 
 class Reproduction(BaseModel):

@@ -17,6 +17,9 @@ from service.volumes.files import PART, is_stale, write_whole
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from service.runtime.threads import Threads
     from service.volumes.blocks import BlockComputer
     from service.volumes.view import BlockIndex, View
@@ -146,6 +149,12 @@ class ChunkCache:
                 task.cancel()
                 self._forget(block, task)
         return chunks[key]
+
+    async def block(self, view: View, index: BlockIndex) -> NDArray[np.float32]:
+        """All chunks of a block as one array, (3 or 4, z, y, x); see ``chunk`` for errors."""
+        # One after the other: the first computes the block, and the others find theirs stored.
+        chunks = [await self.chunk(view, key, index) for key in view.keys(index)]
+        return await self._threads.run(lambda: view.block(index, chunks))
 
     def _forget(self, block: tuple[str, BlockIndex], task: asyncio.Task[dict[str, bytes]]) -> None:
         """Let the next reader of a block begin anew, if nobody has already."""

@@ -26,6 +26,8 @@ from service.formats.zarr_group import write_group
 from service.volumes.storage import DOCUMENT, FINGERPRINT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Plan
@@ -100,7 +102,8 @@ class View:
         return z, y, x
 
     @property
-    def _fine_cells(self) -> tuple[int, ...]:
+    def fine_cells(self) -> tuple[int, ...]:
+        """Cells along (z, y, x)."""
         return tuple(self.card.factor * n for n in self.source.cells)
 
     @cached_property
@@ -136,7 +139,7 @@ class View:
             components = self.components(name)
             root.create_array(
                 name,
-                shape=(*([self.levels] if timed else []), *components, *self._fine_cells),
+                shape=(*([self.levels] if timed else []), *components, *self.fine_cells),
                 chunks=(*([1] if timed else []), *components, *self.chunk),
                 dtype="float32",
                 fill_value=np.nan,
@@ -197,6 +200,16 @@ class View:
         order = self.source.found.order
         parts = full if order is None else [full[labelled(order)], *full[3:]]
         return {key: part.tobytes() for key, part in zip(self.keys(index), parts, strict=True)}
+
+    def block(self, index: BlockIndex, chunks: Sequence[bytes]) -> NDArray[np.float32]:
+        """The block (3 or 4, z, y, x) that was made into chunks."""
+        parts = [np.frombuffer(chunk, "<f4").reshape(-1, *self.chunk) for chunk in chunks]
+        order = self.source.found.order
+        if order is not None:
+            parts[0] = parts[0][list(order)]
+        block = self.layout.at(index.block)
+        there = (slice(self.card.factor * (stop - start)) for start, stop in zip(block.start, block.stop, strict=True))
+        return np.concatenate(parts)[:, *there]
 
 
 def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request
 
+from models.catalogue import DEFAULT
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import unless_gone
 from service.api.dependencies import ServicesDep, admit
@@ -19,7 +20,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("re
 async def get_models(services: ServicesDep) -> Cards:
     """The cards of all models: what they are, and how far off they were on data they had not seen."""
     cards = await services.threads.run(services.engine.registry.cards)
-    return Cards(models=[Card(**card.to_dict()) for card in cards])
+    there = any(card.name == DEFAULT for card in cards)
+    return Cards(models=[Card(**card.to_dict()) for card in cards], default=DEFAULT if there else None)
 
 
 @router.get("/{name}", summary="Describe a model", responses=responses(404, 422))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,39 +11,15 @@ from service.api.auth import REFUSALS, needs
 from service.api.bodies import unless_gone
 from service.api.dependencies import Services, ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
-from service.api.responses import OBJECT, add_warnings, answer, head, unchanged
-from service.formats.boundaries import read_boundary
-from service.formats.names import Naming
-from service.problems import Problem, invalid_field, unready
+from service.api.responses import OBJECT, answer, head, unchanged
+from service.api.viewing import answer_from_view
+from service.problems import Problem
 from service.volumes.storage import DOCUMENT
-from service.volumes.view import View, ViewOptions
 
-OPTIONS: Final = {"boundary", "names", "drop", "error"}
-# In the place of a model's name: the one that answers where none is named.
-DEFAULT: Final = "default"
-# Views of a volume that is changed while it is read.
-TRIES: Final = 5
+if TYPE_CHECKING:
+    from service.volumes.view import View
+
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
-
-
-def _parse(model: str) -> tuple[str | None, ViewOptions]:
-    """The model and the options of ``relaxed-channel-x4;boundary=wall;names=ux:u,uy:v,uz:w;error=true``."""
-    name, *parts = model.split(";")
-    said = dict(part.partition("=")[::2] for part in parts)
-    if len(said) < len(parts) or not said.keys() <= OPTIONS:
-        expected = f"a model, then each once {', '.join(f';{option}=' for option in sorted(OPTIONS))}"
-        raise invalid_field(field="model", value=model, expected=expected)
-    if said.get("error", "true") != "true":
-        raise invalid_field(field="error", value=said["error"], expected="true, or none of it")
-    naming = Naming.parse(said.get("names"), said.get("drop"))
-    options = ViewOptions(read_boundary(said.get("boundary")), naming, error="error" in said)
-    return None if name == DEFAULT else name, options
-
-
-def _address(volume: str) -> str:
-    """``s3://bucket/path`` is written ``s3:bucket:path``, so that it is one segment of a path."""
-    scheme, *rest = volume.split(":")
-    return f"{scheme}://{'/'.join(rest)}" if rest else volume
 
 
 @router.head("/{volume}/{model}/{key:path}", include_in_schema=False)
@@ -64,27 +40,7 @@ async def get_view(request: Request, services: ServicesDep, volume: str, model: 
     is the one that answers where none is named. Header `X-Eddylift-Warning` tells of a boundary that is not the
     model's. A volume in a bucket that the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
     """
-    name, options = _parse(model)
-    for _ in range(TRIES):
-        try:
-            return await _answer(request, services, _address(volume), name, options, key)
-        except Problem as problem:
-            if problem.kind != "changed":
-                raise
-    detail = f"{volume} is being changed"
-    raise unready(detail)
-
-
-async def _answer(
-    request: Request, services: Services, volume: str, model: str | None, options: ViewOptions, key: str
-) -> Response:
-    """One object of a view of the volume as it is now; refused as "changed" if it does not stay so."""
-    view = await services.view_threads.run(
-        lambda: services.opener.view(volume, services.engine.registry.find(model, error=options.error), options)
-    )
-    response = await _object(request, services, view, key)
-    add_warnings(response, view.warnings)
-    return response
+    return await answer_from_view(services, volume, model, lambda view: _object(request, services, view, key))
 
 
 async def _object(request: Request, services: Services, view: View, key: str) -> Response:

@@ -66,6 +66,8 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
             yield method, context.path or "", max(found, key=ALL.index) if found else None
 
 
+# They ask for a token themselves.
+PAGES = {"/", "/assets/{name}"}
 WANTED = {
     "GET /health/live": None,
     "GET /health/ready": None,
@@ -73,8 +75,13 @@ WANTED = {
     "HEAD /openapi.json": None,
     "GET /docs": None,
     "HEAD /docs": None,
+    "GET /": None,
+    "HEAD /": None,
+    "GET /assets/{name}": None,
+    "HEAD /assets/{name}": None,
     "GET /metrics": "admin",
     "POST /v1/upscale": "read",
+    "POST /v1/velocity": "read",
     "POST /v1/check": "read",
     "POST /v1/validate": "read",
     "POST /v1/models/{name}/validate": "read",
@@ -88,15 +95,16 @@ def test_every_route_has_a_scope(client: TestClient) -> None:
         # What changes something asks for more than what looks at it.
         usual = "read" if call.startswith(("GET ", "HEAD ")) else "write"
         assert scope == WANTED.get(call, usual), call
-    assert {call.partition(" ")[2] for call, scope in seen.items() if scope is None} == PROBES | DOCUMENTATION
+    assert {call.partition(" ")[2] for call, scope in seen.items() if scope is None} == PROBES | DOCUMENTATION | PAGES
 
 
 def test_no_route_but_the_probes_is_open(client: TestClient) -> None:
     for method, path, _ in routes(client.app):  # type: ignore[arg-type]
         for headers in ({}, bearing("guessed"), {"Authorization": "Basic dXNlcjpwYXNz"}, {"Authorization": "Bearer"}):
             answer = client.request(method, path, headers=headers)
-            if path in PROBES:
-                assert answer.status_code == 200
+            if path in PROBES | PAGES:
+                # There is no page called {name}.
+                assert answer.status_code == (404 if path == "/assets/{name}" else 200)
                 continue
             assert answer.status_code == 401, (method, path)
             assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="eddylift"')

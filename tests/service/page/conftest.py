@@ -1,0 +1,101 @@
+"""A real browser, and pages in it that must not complain, nor ask anyone but the service."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from service import create_app
+from service.settings import Settings
+from tests.service.servers import serving
+from tests.waiting import PATIENCE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+    from models.catalogue import Catalogue
+
+Open = Callable[[str], Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        assert "CI" not in os.environ, "no Chromium; .ci/run installs it"
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        # As root, Chromium starts without its sandbox alone.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+class Service:
+    """An app that listens, and its address."""
+
+    def __init__(self, app: FastAPI, address: str) -> None:
+        self.app = app
+        self.address = address
+
+    @property
+    def computed(self) -> int:
+        """Blocks of views that were computed."""
+        return int(self.app.state.services.chunk_cache.computed)
+
+
+@pytest.fixture(scope="module")
+def start(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Start a service with some settings."""
+    with ExitStack() as running:
+
+        def start(**settings: Any) -> Service:  # noqa: ANN401 passed on to Settings
+            data = tmp_path_factory.mktemp("data")
+            given = {"weights": catalogue.folder, "data": data, "device": "cpu", "threads": 1, **settings}
+            app = create_app(Settings(**given))
+            return Service(app, running.enter_context(serving(app)))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def service(start: Callable[..., Service]) -> Service:
+    return start(max_cells=8192)
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Open an address; at the end, the page must have been at peace and asked nobody else."""
+    context = browser.new_context(viewport={"width": 1000, "height": 800})
+    context.set_default_timeout(1000 * PATIENCE_S)
+    expect.set_options(timeout=1000 * PATIENCE_S)
+    complaints: list[str] = []
+    strangers: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        # Chromium says so of every refusal, which the page tells in words.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            complaints.append(message.text)
+
+    def open_page(address: str) -> Page:
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        home = urlsplit(address).netloc
+        page.on("request", lambda request: urlsplit(request.url).netloc in {home, ""} or strangers.append(request.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    context.close()
+    assert complaints == []
+    assert strangers == []

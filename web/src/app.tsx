@@ -1,0 +1,82 @@
+// The frame around the pages: where one is, light and dark, the token, and what the page waits for.
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { give, locked, waiting } from "./api";
+import { Jobs } from "./jobs";
+import { Models } from "./models";
+import { Try } from "./try";
+import { Volumes } from "./volumes";
+
+const PAGES = { try: ["Try", Try], volumes: ["Volumes", Volumes], jobs: ["Jobs", Jobs], models: ["Models", Models] } as const;
+type Page = keyof typeof PAGES;
+
+const here = () => (location.hash.slice(2).split("/")[0] || "try") as Page;
+const page = signal<Page>(here() in PAGES ? here() : "try");
+addEventListener("hashchange", () => (page.value = here() in PAGES ? here() : "try"));
+
+const THEME = "eddylift-theme";
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const theme = signal(localStorage.getItem(THEME) ?? (dark.matches ? "dark" : "light"));
+theme.subscribe((value) => (document.documentElement.dataset.theme = value));
+
+function Token() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    locked.value ? dialog.current!.showModal() : dialog.current!.close();
+  }, [locked.value]);
+  return (
+    <dialog ref={dialog} aria-labelledby="token-title" onCancel={(event) => event.preventDefault()}>
+      <form
+        method="dialog"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const field = event.currentTarget.elements.namedItem("token") as HTMLInputElement;
+          if (field.value.trim()) give(field.value);
+          field.value = "";
+        }}
+      >
+        <h2 id="token-title">This service asks for a token</h2>
+        <p>{locked.value === "refused" ? "The token is not known here. Try another one." : "Whoever runs it makes one by python -m service token."}</p>
+        <input name="token" type="password" aria-label="Token" autocomplete="off" placeholder="eddylift_…" />
+        <button class="main">Use it in this tab</button>
+      </form>
+    </dialog>
+  );
+}
+
+export function App() {
+  const Here = PAGES[page.value][1];
+  return (
+    <>
+      <header>
+        <a class="logo" href="#/try">
+          eddylift
+        </a>
+        <nav aria-label="Pages">
+          {(Object.keys(PAGES) as Page[]).map((key) => (
+            <a key={key} href={`#/${key}`} aria-current={page.value === key ? "page" : undefined}>
+              {PAGES[key][0]}
+            </a>
+          ))}
+          <a href="/docs">API</a>
+        </nav>
+        <button
+          class="theme"
+          aria-label={theme.value === "dark" ? "Light colours" : "Dark colours"}
+          onClick={() => localStorage.setItem(THEME, (theme.value = theme.value === "dark" ? "light" : "dark"))}
+        >
+          {theme.value === "dark" ? "☀" : "☾"}
+        </button>
+      </header>
+      {waiting.value && (
+        <p class="note busy away" role="status">
+          {waiting.value}
+        </p>
+      )}
+      <main>
+        <Here />
+      </main>
+      <Token />
+    </>
+  );
+}

@@ -1,0 +1,204 @@
+// Models by their cards: for which flow, how far off, which symmetries they keep, and what their predicted errors are worth.
+import { useEffect } from "preact/hooks";
+import { signal } from "@preact/signals";
+import { words } from "./api";
+import { FAMILY } from "./colours";
+import { format } from "./slice";
+import * as trial from "./trial";
+import type { Card, Measured } from "./types";
+
+const failure = signal("");
+
+/** What a family is, by its group: O has the rotations of a cube, Oh its reflections too. */
+function about({ family, group }: Card): string {
+  const moved = group === "Oh" ? "rotated or reflected" : "rotated";
+  return {
+    trilinear: "interpolation, the yardstick",
+    conv: "a convolutional network that keeps no symmetry",
+    equivariant: `its answer to a ${moved} field is its answer, ${moved}`,
+    relaxed: "equivariant, but where the flow itself breaks a symmetry",
+  }[family];
+}
+
+const mean = (run: Measured, key: string) => (run[key] as { mean: number } | undefined)?.mean;
+
+/** Errors on held-out runs over those of trilinear interpolation. */
+function Errors({ card }: { card: Card }) {
+  const runs = card.measured.filter((run) => mean(run, "mae_over_trilinear") !== undefined);
+  return (
+    <div class="bars" role="img" aria-label={`Errors of ${card.name} over those of trilinear interpolation on ${runs.length} held-out runs`}>
+      {runs.map((run) => {
+        const ratio = mean(run, "mae_over_trilinear")!;
+        return (
+          <div key={run.run} title={`${run.run}: ${run.samples} samples, mean absolute error over rms ${format(mean(run, "mae_over_rms") ?? NaN)}`}>
+            <span>
+              {run.flow} <small>{run.cells.join("×")}</small>
+            </span>
+            <i>
+              <b style={{ width: `${Math.min(100, 100 * ratio)}%`, background: FAMILY[card.family] }} />
+            </i>
+            <em>{ratio.toFixed(2)}</em>
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+/** Equivariance errors of the 48 elements of the octahedral group, on a logarithmic axis. */
+function Elements({ errors, colour }: { errors: Record<string, number>; colour: string }) {
+  const [width, height, low] = [320, 90, -8];
+  const y = (error: number) => (height - 8) * (1 - (Math.log10(Math.max(error, 10 ** low)) - low) / -low) + 4;
+  const all = Object.entries(errors);
+  return (
+    <svg class="elements" viewBox={`-26 0 ${width + 30} ${height + 14}`} role="img" aria-label="Equivariance error of each of 48 rotations and reflections">
+      {[-8, -4, 0].map((power) => (
+        <g key={power}>
+          <line x1={0} x2={width} y1={y(10 ** power)} y2={y(10 ** power)} />
+          <text x={-4} y={y(10 ** power) + 3} text-anchor="end">
+            {power === 0 ? "1" : `1e${power}`}
+          </text>
+        </g>
+      ))}
+      <line x1={width / 2} x2={width / 2} y1={0} y2={height} />
+      <text x={width / 4} y={height + 12} text-anchor="middle">
+        24 rotations
+      </text>
+      <text x={(3 * width) / 4} y={height + 12} text-anchor="middle">
+        24 with reflection
+      </text>
+      {all.map(([element, error], i) => (
+        <circle key={element} cx={((i + 0.5) * width) / all.length} cy={y(error)} r={2.4} fill={colour}>
+          <title>
+            ({element}): {format(error)}
+          </title>
+        </circle>
+      ))}
+    </svg>
+  );
+}
+
+/** How much of the relaxation weights breaks symmetry: the shares of all irreps but the trivial one, by layer. */
+function Irreps({ layers }: { layers: Record<string, Record<string, number>> }) {
+  const shares = Object.entries(layers).map(([layer, irreps]) => {
+    const broken = Object.entries(irreps).filter(([irrep]) => irrep !== "A1" && irrep !== "A1g");
+    return { layer: layer.replace("network.", ""), broken: broken.reduce((sum, [, share]) => sum + share, 0), most: broken.sort((a, b) => b[1] - a[1])[0]! };
+  });
+  const top = Math.max(...shares.map(({ broken }) => broken), 1e-6);
+  return (
+    <div class="bars irreps" role="img" aria-label="Share of the relaxation weights that breaks symmetry, by layer">
+      {shares.map(({ layer, broken, most }) => (
+        <div key={layer} title={`mostly ${most[0]}`}>
+          <span>{layer}</span>
+          <i>
+            <b style={{ width: `${(100 * broken) / top}%`, background: FAMILY.relaxed }} />
+          </i>
+          <em>
+            {(100 * broken).toPrecision(2)} % <small>{most[0]}</small>
+          </em>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+/** How often the truth is as close as the model said it would be. */
+function Calibration({ card }: { card: Card }) {
+  const runs = card.measured.filter((run) => mean(run, "error_coverage_90") !== undefined);
+  if (!card.uncertainty.quantiles || !runs.length) return null;
+  return (
+    <>
+      <h3>Its predicted errors</h3>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">run</th>
+            <th scope="col">within 50 %</th>
+            <th scope="col">within 90 %</th>
+            <th scope="col">predicted / found</th>
+          </tr>
+        </thead>
+        <tbody>
+          {runs.map((run) => (
+            <tr key={run.run}>
+              <th scope="row">{run.flow}</th>
+              <td>{(100 * mean(run, "error_coverage_50")!).toFixed(0)} %</td>
+              <td>{(100 * mean(run, "error_coverage_90")!).toFixed(0)} %</td>
+              <td>{mean(run, "error_predicted_over_found")!.toFixed(2)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </>
+  );
+}
+
+function ModelCard({ card, standard }: { card: Card; standard: boolean }) {
+  const { equivariance_error: elements, relaxation } = card.symmetry;
+  return (
+    <li class="model">
+      <h2>
+        <span class="dot" style={{ background: FAMILY[card.family] }} />
+        {card.name} {standard && <small class="tag">default</small>}
+      </h2>
+      <p>
+        {about(card)}
+        {card.flow && `; for ${card.flow === "general" ? "any flow" : `${card.flow} flow`}`}
+      </p>
+      <dl class="facts">
+        <dt>finer by</dt>
+        <dd>{card.factor} along each axis</dd>
+        <dt>parameters</dt>
+        <dd>{card.parameters.toLocaleString("en")}</dd>
+        <dt>sees</dt>
+        <dd>
+          {card.receptive_field}³ coarse cells{card.frames > 1 ? `, ${card.frames} frames` : ""}
+        </dd>
+        <dt>trained on</dt>
+        <dd>{card.boundary?.join(", ") ?? (card.flow ? "walls and periodic axes of many kinds" : "nothing")}</dd>
+      </dl>
+      {card.measured.length > 0 && card.family !== "trilinear" && (
+        <>
+          <h3>Error over trilinear's, held-out runs</h3>
+          <Errors card={card} />
+        </>
+      )}
+      {elements && (
+        <>
+          <h3>Symmetry: equivariance error</h3>
+          <Elements errors={elements} colour={FAMILY[card.family]} />
+        </>
+      )}
+      {relaxation && Object.keys(relaxation).length > 0 && (
+        <>
+          <h3>What its layers break</h3>
+          <Irreps layers={relaxation} />
+        </>
+      )}
+      <Calibration card={card} />
+    </li>
+  );
+}
+
+export function Models() {
+  useEffect(() => {
+    trial.load().catch((error) => (failure.value = words(error)));
+  }, []);
+  const { models, default: standard } = trial.cards.value ?? { models: [], default: null };
+  const order = [...models].sort((a, b) => Number(b.name === standard) - Number(a.name === standard) || Number(a.family === "trilinear") - Number(b.family === "trilinear"));
+  return (
+    <div class="models">
+      <h1>Models</h1>
+      <p>
+        Errors are mean absolute ones on simulations that nothing was fitted to, over those of trilinear interpolation: shorter is better, 1 is no better. The
+        best linear estimator reaches 0.36 on isotropic flow; weights/TABLE.md has it on all.
+      </p>
+      {failure.value && <p class="note bad">{failure.value}</p>}
+      <ul class="cards tall">
+        {order.map((card) => (
+          <ModelCard key={card.name} card={card} standard={card.name === standard} />
+        ))}
+      </ul>
+    </div>
+  );
+}

@@ -1,0 +1,67 @@
+// Small parts that several pages use.
+import { useSignal } from "@preact/signals";
+
+/** One of a few, side by side. */
+export function Choice<T extends string>({ label, value, options, onChange }: { label: string; value: T; options: [T, string, string?][]; onChange: (next: T) => void }) {
+  return (
+    <div class="choice" role="radiogroup" aria-label={label}>
+      {options.map(([key, text, about]) => (
+        <button key={key} role="radio" aria-checked={key === value} title={about} onClick={() => onChange(key)}>
+          {text}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** A place to drop a file on, or to choose one. */
+export function Drop({ label, about, small, onFile }: { label: string; about: string; small?: boolean; onFile: (file: File) => void }) {
+  const over = useSignal(false);
+  return (
+    <label
+      class={`drop${small ? " small" : ""}${over.value ? " over" : ""}`}
+      onDragOver={(event) => {
+        event.preventDefault();
+        over.value = true;
+      }}
+      onDragLeave={() => (over.value = false)}
+      onDrop={(event) => {
+        event.preventDefault();
+        over.value = false;
+        const file = event.dataTransfer?.files[0];
+        if (file) onFile(file);
+      }}
+    >
+      <input
+        type="file"
+        aria-label={label}
+        accept=".npy,.nc,.nc4,.cdf,.h5,.hdf5,.zip"
+        onChange={(event) => {
+          const file = event.currentTarget.files?.[0];
+          event.currentTarget.value = "";
+          if (file) onFile(file);
+        }}
+      />
+      <b>{label}</b>
+      <small>{about}</small>
+    </label>
+  );
+}
+
+/** A size in words. */
+export function bytes(size: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  while (size >= 1000 && unit < units.length - 1) {
+    size /= 1000;
+    unit++;
+  }
+  return `${unit && size < 100 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`;
+}
+
+/** A time in words. */
+export function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}

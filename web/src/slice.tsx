@@ -1,0 +1,157 @@
+// One plane as a picture: all that are side by side share a camera, a range of colours and a probe.
+import { useSignalEffect, type Signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { paint } from "./colours";
+import type { Plane } from "./field";
+
+/** What part of the plane is seen: its middle, in shares of the plane from the bottom left, and the magnification. */
+export interface Camera {
+  x: number;
+  y: number;
+  zoom: number;
+}
+
+export const WHOLE: Camera = { x: 0.5, y: 0.5, zoom: 1 };
+
+export interface Look {
+  camera: Signal<Camera>;
+  /** Where the pointer is, in shares of the plane from the bottom left. */
+  probe: Signal<{ x: number; y: number } | null>;
+}
+
+const clamp = (value: number, low: number, high: number) => Math.max(low, Math.min(high, value));
+
+export function moved(camera: Camera): Camera {
+  const zoom = clamp(camera.zoom, 1, 64);
+  const half = 0.5 / zoom;
+  return { zoom, x: clamp(camera.x, half, 1 - half), y: clamp(camera.y, half, 1 - half) };
+}
+
+export function format(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : value.toPrecision(4);
+}
+
+/** The value of a plane at a place in it. */
+export function at(plane: Plane, { x, y }: { x: number; y: number }): number {
+  const [row, column] = [Math.floor(y * plane.rows), Math.floor(x * plane.columns)];
+  return plane.data[clamp(row, 0, plane.rows - 1) * plane.columns + clamp(column, 0, plane.columns - 1)]!;
+}
+
+interface Props {
+  name: string;
+  plane: Plane;
+  range: [number, number];
+  diverging: boolean;
+  /** Height over width of the plane. */
+  aspect: number;
+  look: Look;
+  colour?: string;
+}
+
+export function Slice({ name, plane, range, diverging, aspect, look, colour }: Props) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const picture = useRef<HTMLCanvasElement | null>(null);
+
+  const draw = () => {
+    const element = canvas.current;
+    if (!element || !picture.current) return;
+    const width = Math.round(element.clientWidth * devicePixelRatio) || 1;
+    const height = Math.round(width * aspect);
+    if (element.width !== width || element.height !== height) [element.width, element.height] = [width, height];
+    const { x, y, zoom } = look.camera.value;
+    const context = element.getContext("2d")!;
+    context.imageSmoothingEnabled = false;
+    const { rows, columns } = plane;
+    const [left, top] = [(x - 0.5 / zoom) * columns, (1 - y - 0.5 / zoom) * rows];
+    context.clearRect(0, 0, width, height);
+    context.drawImage(picture.current, left, top, columns / zoom, rows / zoom, 0, 0, width, height);
+  };
+
+  useEffect(() => {
+    const offscreen = (picture.current ??= document.createElement("canvas"));
+    [offscreen.width, offscreen.height] = [plane.columns, plane.rows];
+    offscreen.getContext("2d")!.putImageData(paint(plane, range, diverging), 0, 0);
+    draw();
+    const observer = new ResizeObserver(draw);
+    observer.observe(canvas.current!);
+    return () => observer.disconnect();
+  }, [plane, range[0], range[1], diverging, aspect]);
+  useSignalEffect(() => {
+    look.camera.value;
+    draw();
+  });
+
+  const place = (event: { clientX: number; clientY: number }) => {
+    const box = canvas.current!.getBoundingClientRect();
+    const { x, y, zoom } = look.camera.value;
+    return {
+      x: x + ((event.clientX - box.left) / box.width - 0.5) / zoom,
+      y: y - ((event.clientY - box.top) / box.height - 0.5) / zoom,
+    };
+  };
+  const onWheel = (event: WheelEvent) => {
+    event.preventDefault();
+    const fixed = place(event);
+    const { x, y, zoom } = look.camera.value;
+    const next = clamp(zoom * 2 ** (-event.deltaY / 300), 1, 64);
+    const share = zoom / next;
+    look.camera.value = moved({ zoom: next, x: fixed.x + (x - fixed.x) * share, y: fixed.y + (y - fixed.y) * share });
+  };
+  const onPointerMove = (event: PointerEvent) => {
+    look.probe.value = place(event);
+    if (!event.buttons) return;
+    const box = canvas.current!.getBoundingClientRect();
+    const { x, y, zoom } = look.camera.value;
+    const [dx, dy] = [event.movementX / box.width / zoom, event.movementY / box.height / zoom];
+    look.camera.value = moved({ zoom, x: x - dx, y: y + dy });
+  };
+  const probe = look.probe.value;
+  const { x, y, zoom } = look.camera.value;
+  const mark = probe && { left: `${100 * ((probe.x - x) * zoom + 0.5)}%`, top: `${100 * ((y - probe.y) * zoom + 0.5)}%` };
+  return (
+    <figure class="slice">
+      <figcaption>
+        <span class="dot" style={{ background: colour ?? "var(--rule)" }} />
+        <b>{name}</b>
+        <output>{probe ? format(at(plane, probe)) : `${plane.columns} × ${plane.rows}`}</output>
+      </figcaption>
+      <div class="frame">
+        <canvas
+          ref={canvas}
+          role="img"
+          aria-label={`Slice of the ${name} field, ${plane.columns} by ${plane.rows} cells`}
+          style={{ aspectRatio: `1 / ${aspect}` }}
+          onWheel={onWheel}
+          onPointerMove={onPointerMove}
+          onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
+          onPointerLeave={() => (look.probe.value = null)}
+          onDblClick={() => (look.camera.value = WHOLE)}
+        />
+        {mark && <i class="probe" style={mark} />}
+      </div>
+    </figure>
+  );
+}
+
+/** The colours of a range, with its ends, its middle and the unit. */
+export function ColourBar({ range, diverging, unit, label }: { range: [number, number]; diverging: boolean; unit: string; label: string }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const data = Float32Array.from({ length: 256 }, (_, i) => i);
+    canvas.current!.getContext("2d")!.putImageData(paint({ rows: 1, columns: 256, data }, [0, 255], diverging), 0, 0);
+  }, [diverging]);
+  return (
+    <div class="bar" role="img" aria-label={`Colours of ${label} from ${format(range[0])} to ${format(range[1])} in units of ${unit}`}>
+      <canvas ref={canvas} width={256} height={1} />
+      <div>
+        <span>{format(range[0])}</span>
+        <span class="unit">
+          {label} · {unit}
+        </span>
+        <span>{format(range[1])}</span>
+      </div>
+    </div>
+  );
+}

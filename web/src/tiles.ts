@@ -1,0 +1,184 @@
+// Tiles of one slice through a view: fetched from the middle outwards, kept up to a bound, given up off screen.
+import { ask, words } from "./api";
+import { paint } from "./colours";
+import { AXES, range, type Axis, type Name, type Plane } from "./field";
+import { halves } from "./npy";
+
+export const EDGE = 256;
+/** Levels that are coarser than the source's; the service has as many. */
+const BEYOND = 2;
+/** Tiles in memory: half a megabyte each. */
+const MOST = 160;
+const AT_A_TIME = 6;
+
+export interface Slice {
+  /** Path of the view: /v1/views/<volume>/<model>. */
+  view: string;
+  axis: Axis;
+  index: number;
+  field: Name;
+  time: number;
+  diverging: boolean;
+  /** Fine cells along rows and columns. */
+  rows: number;
+  columns: number;
+  factor: number;
+}
+
+/** What of a slice is seen, in fine cells from its bottom left, and screen pixels per cell. */
+export interface Window {
+  left: number;
+  bottom: number;
+  width: number;
+  height: number;
+  scale: number;
+}
+
+export interface Tile {
+  level: number;
+  row: number;
+  column: number;
+  plane: Plane;
+  picture: HTMLCanvasElement;
+}
+
+interface Place {
+  level: number;
+  row: number;
+  column: number;
+  key: string;
+}
+
+export class Tiles {
+  range: [number, number] | null = null;
+  failure = "";
+  /** Tiles that were fetched, and those that were given up. */
+  fetched = 0;
+  dropped = 0;
+  private slice: Slice | null = null;
+  private readonly kept = new Map<string, Tile>();
+  private readonly running = new Map<string, AbortController>();
+  private queue: Place[] = [];
+
+  constructor(private readonly changed: () => void) {}
+
+  get pending(): number {
+    return this.queue.length + this.running.size;
+  }
+
+  /** The level of the source's own grid. */
+  static source(slice: Slice): number {
+    return Math.log2(slice.factor);
+  }
+
+  show(slice: Slice): void {
+    const before = this.slice;
+    this.slice = slice;
+    if (!before || before.field !== slice.field || before.view !== slice.view) this.range = null;
+    this.failure = "";
+  }
+
+  /** The tiles of a level that a window touches, those in the middle first. */
+  private places(level: number, { left, bottom, width, height }: Window): Place[] {
+    const slice = this.slice!;
+    const size = EDGE * 2 ** level;
+    const prefix = `${slice.view}/slices/${AXES[slice.axis]}/${slice.index}/${level}`;
+    const found: (Place & { far: number })[] = [];
+    const last = (n: number) => Math.ceil(n / size) - 1;
+    for (let row = Math.max(0, Math.floor(bottom / size)); row <= Math.min(last(slice.rows), Math.floor((bottom + height) / size)); row++)
+      for (let column = Math.max(0, Math.floor(left / size)); column <= Math.min(last(slice.columns), Math.floor((left + width) / size)); column++) {
+        const far = Math.hypot((column + 0.5) * size - left - width / 2, (row + 0.5) * size - bottom - height / 2);
+        found.push({ level, row, column, far, key: `${prefix}/${row}/${column}?field=${slice.field}&time=${slice.time}` });
+      }
+    return found.sort((a, b) => a.far - b.far);
+  }
+
+  /** Ask for what a window shows, and for nothing else; gives the tiles that are there, coarse ones first. */
+  look(window: Window): Tile[] {
+    const slice = this.slice;
+    if (!slice) return [];
+    const source = Tiles.source(slice);
+    const level = Math.max(0, Math.min(source + BEYOND, Math.floor(-Math.log2(window.scale) + 0.25)));
+    // The source costs nothing to compute, so that it comes first; nobody knows an expected error of it.
+    const levels = level < source ? (slice.field === "error" ? [level] : [source, level]) : [level];
+    const wanted = levels.flatMap((each) => this.places(each, window));
+    const keys = new Set(wanted.map(({ key }) => key));
+    for (const [key, controller] of this.running)
+      if (!keys.has(key)) {
+        controller.abort();
+        this.running.delete(key);
+        this.dropped++;
+      }
+    this.queue = wanted.filter(({ key }) => !this.kept.has(key) && !this.running.has(key));
+    this.fill();
+    const seen: Tile[] = [];
+    for (let each = source + BEYOND; each >= level; each--)
+      for (const { key } of this.places(each, window)) {
+        const tile = this.kept.get(key);
+        if (!tile) continue;
+        this.kept.delete(key);
+        this.kept.set(key, tile);
+        seen.push(tile);
+      }
+    return seen;
+  }
+
+  private fill(): void {
+    while (this.running.size < AT_A_TIME && this.queue.length) void this.fetch(this.queue.shift()!);
+  }
+
+  private async fetch({ key, level, row, column }: Place): Promise<void> {
+    const controller = new AbortController();
+    this.running.set(key, controller);
+    try {
+      const response = await ask(key, { signal: controller.signal });
+      const [rows, columns] = response.headers.get("X-Eddylift-Shape")!.split(",").map(Number) as [number, number];
+      const data = halves(await response.arrayBuffer(), Number(response.headers.get("X-Eddylift-Scale")));
+      this.fetched++;
+      this.keep(key, { level, row, column, plane: { rows, columns, data }, picture: document.createElement("canvas") });
+    } catch (error) {
+      if (controller.signal.aborted) return;
+      this.failure = words(error);
+    }
+    this.running.delete(key);
+    this.fill();
+    this.changed();
+  }
+
+  private keep(key: string, tile: Tile): void {
+    this.kept.set(key, tile);
+    for (const old of this.kept.keys()) {
+      if (this.kept.size <= MOST) break;
+      this.kept.delete(old);
+    }
+    if (this.range) this.paint(tile);
+    else this.fit();
+  }
+
+  /** Take the range of colours from all tiles of the slice that are there. */
+  fit(): void {
+    const { field, diverging } = this.slice!;
+    const mine = [...this.kept].filter(([key]) => key.includes(`?field=${field}&`)).map(([, tile]) => tile);
+    const values = new Float32Array(mine.reduce((sum, { plane }) => sum + plane.data.length, 0));
+    let at = 0;
+    for (const { plane } of mine) {
+      values.set(plane.data, at);
+      at += plane.data.length;
+    }
+    this.range = range(values, diverging);
+    for (const tile of mine) this.paint(tile);
+    this.changed();
+  }
+
+  private paint({ plane, picture }: Tile): void {
+    [picture.width, picture.height] = [plane.columns, plane.rows];
+    picture.getContext("2d")!.putImageData(paint(plane, this.range!, this.slice!.diverging), 0, 0);
+  }
+
+  close(): void {
+    for (const controller of this.running.values()) controller.abort();
+    this.running.clear();
+    this.queue = [];
+    this.kept.clear();
+  }
+}

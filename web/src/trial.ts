@@ -1,0 +1,281 @@
+// One trial: a coarse field, what a model makes of it, and the true field where it is known.
+import { computed, effect, signal } from "@preact/signals";
+import { ask, json, words } from "./api";
+import { Field } from "./field";
+import { format, parse } from "./npy";
+import type { Spectrum } from "./spectrum";
+import type { Card, Cards, Numbers, Report, Sample } from "./types";
+
+/** Fine cells that a tab can hold and draw. */
+const MOST = 256 ** 3;
+const TYPES: Record<string, string> = { npy: "application/x-npy", zip: "application/zip" };
+
+export interface Input {
+  name: string;
+  /** All levels of the file as they came, (3, z, y, x) or (level, 3, z, y, x). */
+  shape: number[];
+  data: Float32Array;
+  length: number[];
+  /** The boundary that the file or the sample says. */
+  boundary: string[] | null;
+  /** The file itself, for an answer in its own container; none of a sample. */
+  file: File | null;
+  truth: { name: string; data: Float32Array } | null;
+}
+
+export interface Answer {
+  input: Input;
+  model: Card;
+  boundary: string[];
+  coarse: Field;
+  fine: Field;
+  trilinear: Field;
+  truth: Field | null;
+  warnings: string[];
+  timing: string;
+}
+
+export interface Score {
+  name: string;
+  trilinear: number;
+  model: number;
+}
+
+export const cards = signal<Cards | null>(null);
+export const samples = signal<Sample[]>([]);
+export const input = signal<Input | null>(null);
+/** What was chosen; "" leaves it to the service. */
+export const model = signal("");
+export const boundary = signal<string[] | null>(null);
+export const level = signal(0);
+export const answer = signal<Answer | null>(null);
+export const report = signal<Report | null>(null);
+export const expected = signal<{ expected_mae: number; correction: number } | null>(null);
+export const spectra = signal<Record<string, Spectrum | null>>({});
+export const busy = signal("");
+export const failure = signal("");
+
+/** The model that is used, and why. */
+export const chosen = computed(() => {
+  const list = cards.value?.models ?? [];
+  const card = list.find((each) => each.name === (model.value || cards.value?.default)) ?? null;
+  if (!card) return { card, why: "" };
+  const why = model.value ? "chosen by you" : "the service's default: it answers where no model is named";
+  return { card, why };
+});
+
+/** The boundary that holds, and why; the rule is that of the service. */
+export const ends = computed(() => {
+  const card = chosen.value.card;
+  if (boundary.value) return { ends: boundary.value, why: "chosen by you" };
+  if (input.value?.boundary) return { ends: input.value.boundary, why: "the file says so" };
+  if (card?.boundary) return { ends: card.boundary, why: `${card.name} was trained on it` };
+  return { ends: ["periodic", "periodic", "periodic"], why: "nothing says otherwise" };
+});
+
+let loading: Promise<void> | null = null;
+
+/** Fetch what there is to choose from, once. */
+export function load(): Promise<void> {
+  const fetched = async () => {
+    [cards.value, samples.value] = await Promise.all([
+      json<Cards>("/v1/models"),
+      json<{ samples: Sample[] }>("/v1/samples").then((found) => found.samples),
+    ]);
+  };
+  loading ??= fetched().catch((error) => {
+    loading = null;
+    throw error;
+  });
+  return loading;
+}
+
+async function during(what: string, work: () => Promise<void>): Promise<void> {
+  busy.value = what;
+  failure.value = "";
+  try {
+    await work();
+  } catch (error) {
+    failure.value = words(error);
+  } finally {
+    busy.value = "";
+  }
+}
+
+async function read(file: File, factor: number): Promise<Omit<Input, "truth">> {
+  const ending = file.name.split(".").pop()!.toLowerCase();
+  const type = TYPES[ending] ?? (["nc", "h5", "hdf5", "cdf"].includes(ending) ? "application/netcdf" : "application/octet-stream");
+  const response = await ask(`/v1/velocity?factor=${factor}`, { method: "POST", body: file, headers: { "Content-Type": type } });
+  const { shape, data } = parse(await response.arrayBuffer());
+  const said = response.headers.get("Eddylift-Boundary");
+  const length = response.headers.get("Eddylift-Length")!.split(",").map(Number);
+  return { name: file.name, shape, data, length, boundary: said && said.split(","), file } as Omit<Input, "truth">;
+}
+
+function take(found: Input): void {
+  answer.value = report.value = expected.value = null;
+  spectra.value = {};
+  boundary.value = null;
+  level.value = 0;
+  input.value = found;
+}
+
+/** Take a file as the coarse field. */
+export function drop(file: File): Promise<void> {
+  return during(`Reading ${file.name}`, async () => {
+    take({ ...(await read(file, 1)), truth: null });
+    await compute();
+  });
+}
+
+/** Take a file as the true field of the coarse one that is there. */
+export function dropTruth(file: File): Promise<void> {
+  return during(`Reading ${file.name}`, async () => {
+    const coarse = input.value!;
+    const { shape, data } = await read(file, chosen.value.card?.factor ?? 4);
+    const [have, want] = [shape.slice(-3), coarse.shape.slice(-3).map((n) => n * (chosen.value.card?.factor ?? 4))];
+    if (have.join() !== want.join() || shape.length > 4) throw new Error(`The true field has cells ${have.join(" × ")}; expected ${want.join(" × ")}, at one time.`);
+    input.value = { ...coarse, truth: { name: file.name, data } };
+    await compute();
+  });
+}
+
+/** Take a held-out sample, with its truth. */
+export function choose(sample: Sample): Promise<void> {
+  return during(`Fetching ${sample.name}`, async () => {
+    const [coarse, fine] = await Promise.all(
+      ["coarse", "fine"].map(async (part) => parse(await (await ask(`/v1/samples/${sample.name}/${part}`)).arrayBuffer())),
+    );
+    const { name, length, boundary: said } = sample;
+    take({ name, ...coarse!, length, boundary: said, file: null, truth: { name, data: fine!.data } });
+    await compute();
+  });
+}
+
+/** Compute what is chosen, and say how good it is. */
+export function recompute(): Promise<void> {
+  return during("Computing", compute);
+}
+
+async function compute(): Promise<void> {
+  await load();
+  const [given, { card }] = [input.value!, chosen.value];
+  const said = ends.value.ends;
+  if (!card) throw new Error("The service has no model that answers by default: choose one.");
+  const cells = given.shape.slice(-3) as [number, number, number];
+  const size = 3 * cells[0] * cells[1] * cells[2];
+  if ((card.factor ** 3 * size) / 3 > MOST)
+    throw new Error(`${cells.join(" × ")} cells are too many for this page: store the field as a volume and look at it there.`);
+  // A model of one frame answers one level; of several, all levels are its frames.
+  const part = card.frames > 1 ? given.data : given.data.subarray(level.value * size, (level.value + 1) * size);
+  const body = format(card.frames > 1 ? given.shape : [3, ...cells], part);
+  const middle = card.frames > 1 ? given.data.subarray(size * (card.frames >> 1), size * ((card.frames >> 1) + 1)) : part;
+  busy.value = `Computing ${cells.map((n) => n * card.factor).join(" × ")} cells`;
+  const query = new URLSearchParams({ boundary: said.join(",") });
+  const upscale = async (name: string, what: Blob, error: boolean) => {
+    const asked = new URLSearchParams([...query, ["model", name], ...(error ? [["error", "true"]] : [])]);
+    return ask(`/v1/upscale?${asked}`, { method: "POST", body: what, headers: { "Content-Type": "application/x-npy" } });
+  };
+  const [ours, plain] = await Promise.all([
+    upscale(card.name, body, Boolean(card.uncertainty.quantiles)),
+    upscale(`trilinear-x${card.factor}`, format([3, ...cells], middle), false),
+  ]);
+  const periodic = said.map((end) => end === "periodic");
+  const fine = cells.map((n) => n * card.factor) as [number, number, number];
+  const field = (data: Float32Array, shape: [number, number, number]) => new Field(data, shape, given.length, periodic);
+  const [first, second] = await Promise.all([ours, plain].map(async (each) => parse(await each.arrayBuffer()).data));
+  const found: Answer = {
+    input: given,
+    model: card,
+    boundary: said,
+    coarse: field(middle, cells),
+    fine: field(first!, fine),
+    trilinear: field(second!, fine),
+    truth: given.truth && field(given.truth.data, fine),
+    warnings: ours.headers.get("X-Eddylift-Warning")?.split(/, (?=the )/) ?? [],
+    timing: ours.headers.get("Server-Timing") ?? "",
+  };
+  answer.value = found;
+  void judge(found, body, query).catch((error) => (failure.value = words(error)));
+  measure(found);
+}
+
+/** Errors against the truth, or those that the model expects. */
+async function judge(found: Answer, body: Blob, query: URLSearchParams): Promise<void> {
+  report.value = expected.value = null;
+  query = new URLSearchParams([...query, ["model", found.model.name]]);
+  if (found.truth) {
+    const form = new FormData();
+    form.append("coarse", body, "coarse.npy");
+    form.append("reference", format([3, ...found.truth.cells], found.truth.data), "reference.npy");
+    const given = await json<Report>(`/v1/validate?${query}`, { method: "POST", body: form });
+    if (answer.value === found) report.value = given;
+  } else if (found.model.uncertainty.quantiles) {
+    const headers = { "Content-Type": "application/x-npy" };
+    const given = await json<{ expected_mae: number; correction: number }>(`/v1/check?${query}`, { method: "POST", body, headers });
+    if (answer.value === found) expected.value = given;
+  }
+}
+
+/** Spectra of all fields, one after the other, in a worker. */
+function measure(found: Answer): void {
+  spectra.value = {};
+  const worker = new Worker(new URL("./spectrum.worker.ts", import.meta.url), { type: "module" });
+  const fields = Object.entries({ truth: found.truth, fine: found.fine, trilinear: found.trilinear, coarse: found.coarse }).filter(([, field]) => field);
+  const names = fields.map(([name]) => name);
+  worker.onmessage = ({ data }: MessageEvent<Spectrum | null>) => {
+    spectra.value = { ...spectra.value, [names.shift()!]: data };
+    if (!names.length) worker.terminate();
+  };
+  for (const [, field] of fields) {
+    const { data, cells, length, periodic } = field!;
+    worker.postMessage({ data: data.slice(0, 3 * field!.size), cells, length, periodic });
+  }
+  const stop = effect(() => {
+    if (answer.value !== found) {
+      worker.terminate();
+      queueMicrotask(() => stop());
+    }
+  });
+}
+
+const METRICS: [string, string][] = [
+  ["mae_over_rms", "mean absolute error / rms"],
+  ["relative_l2", "relative L2 error"],
+  ["spectrum_error_low", "spectrum, resolved wavenumbers"],
+  ["spectrum_error_high", "spectrum, beyond the coarse grid"],
+  ["kinetic_energy_ratio", "kinetic energy / true"],
+  ["enstrophy_ratio", "enstrophy / true"],
+  ["dissipation_ratio", "dissipation / true"],
+  ["divergence", "divergence"],
+  ["consistency", "departure from the coarse field"],
+  ["mae_near_wall", "error at walls"],
+];
+
+/** The rows of the table of metrics that there are. */
+export const scores = computed<Score[]>(() => {
+  const found = report.value;
+  if (!found) return [];
+  const has = (numbers: Numbers, key: string) => typeof numbers[key] === "number";
+  return METRICS.filter(([key]) => has(found.metrics, key) && has(found.trilinear, key)).map(([key, name]) => ({
+    name,
+    trilinear: found.trilinear[key] as number,
+    model: found.metrics[key] as number,
+  }));
+});
+
+/** Save what was computed: as .npy, or as a file of the kind that came. */
+export async function download(own: boolean): Promise<void> {
+  const { fine, model: card, input: given, boundary: said } = answer.value!;
+  let [blob, ending] = [format([fine.components, ...fine.cells], fine.data), "npy"];
+  if (own && given.file) {
+    const query = new URLSearchParams({ model: card.name, boundary: said.join(",") });
+    const response = await ask(`/v1/upscale?${query}`, { method: "POST", body: given.file });
+    [blob, ending] = [await response.blob(), given.file.name.split(".").pop()!];
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${given.name.replace(/\.[^.]*$/, "")}-${card.name}.${ending}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

@@ -1,0 +1,375 @@
+// Drop a field in and see it sharpen.
+import { computed, signal, useComputed } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { words } from "./api";
+import { LogChart, type Line } from "./chart";
+import { COARSE, FAMILY, TRUTH } from "./colours";
+import { AXES, NAMES, difference, others, range, type Axis, type Field, type Name, type Plane } from "./field";
+import { Choice, Drop } from "./parts";
+import { ColourBar, Slice, WHOLE, format, type Look } from "./slice";
+import { kind } from "./spectrum";
+import * as trial from "./trial";
+import type { Answer } from "./trial";
+import type { Family } from "./types";
+
+// three.js is larger than all the rest, so that it comes only when it is asked for.
+const box = signal<typeof import("./box").Box | null>(null);
+
+const axis = signal<Axis>(0);
+const share = signal(0.5);
+const name = signal<Name>("u");
+const look: Look = { camera: signal(WHOLE), probe: signal(null) };
+
+const ENDS = ["periodic", "wall", "open"];
+
+function Inputs() {
+  const { card, why } = trial.chosen.value;
+  const given = trial.input.value;
+  const models = trial.cards.value?.models.filter((each) => each.family !== "trilinear") ?? [];
+  const levels = given && given.shape.length > 4 && card?.frames === 1 ? given.shape[0]! : 1;
+  const again = () => given && void trial.recompute();
+  return (
+    <aside class="inputs">
+      <section>
+        <h2>Coarse field</h2>
+        <Drop label="Drop a file, or choose one" about=".npy, NetCDF, HDF5 or zipped Zarr" onFile={(file) => void trial.drop(file)} />
+        <p class="or">or a held-out sample</p>
+        <div class="samples">
+          {trial.samples.value.map((sample) => (
+            <button key={sample.name} class={given?.name === sample.name ? "on" : ""} onClick={() => void trial.choose(sample)}>
+              {sample.name}
+              <small>{sample.cells.join(" × ")}</small>
+            </button>
+          ))}
+        </div>
+        {given && (
+          <dl class="facts">
+            <dt>field</dt>
+            <dd>{given.name}</dd>
+            <dt>cells z, y, x</dt>
+            <dd>{given.shape.slice(-3).join(" × ")}</dd>
+            <dt>truth</dt>
+            <dd>{given.truth?.name ?? "not known"}</dd>
+          </dl>
+        )}
+        {given && !given.truth && <Drop small label="Add the true fine field" about="for errors and spectra" onFile={(file) => void trial.dropTruth(file)} />}
+      </section>
+      <section>
+        <h2>Model</h2>
+        <select
+          aria-label="Model"
+          value={card?.name}
+          onChange={(event) => {
+            trial.model.value = event.currentTarget.value;
+            again();
+          }}
+        >
+          {models.map((each) => (
+            <option key={each.name}>{each.name}</option>
+          ))}
+        </select>
+        <p class="why">{why}</p>
+      </section>
+      <section>
+        <h2>Boundary</h2>
+        <div class="ends">
+          {AXES.map((each, i) => (
+            <label key={each}>
+              {each}
+              <select
+                aria-label={`Boundary along ${each}`}
+                value={trial.ends.value.ends[i]!.split(":")[0]}
+                onChange={(event) => {
+                  const next = [...trial.ends.value.ends];
+                  next[i] = event.currentTarget.value;
+                  trial.boundary.value = next;
+                  again();
+                }}
+              >
+                {ENDS.map((end) => (
+                  <option key={end}>{end}</option>
+                ))}
+              </select>
+            </label>
+          ))}
+        </div>
+        <p class="why">{trial.ends.value.why}</p>
+        {levels > 1 && (
+          <label class="level">
+            Time level
+            <input
+              type="number"
+              min={0}
+              max={levels - 1}
+              value={trial.level.value}
+              onChange={(event) => {
+                trial.level.value = Math.max(0, Math.min(levels - 1, event.currentTarget.valueAsNumber || 0));
+                again();
+              }}
+            />
+          </label>
+        )}
+      </section>
+    </aside>
+  );
+}
+
+interface Panel {
+  name: string;
+  plane: Plane;
+  colour?: string;
+  error?: boolean;
+}
+
+/** Planes that tell the range of a field: of the true one, or of the answer. */
+function sampled(found: Answer, which: Name, along: Axis): Float32Array {
+  const field = which === "error" ? found.fine : (found.truth ?? found.fine);
+  const n = field.cells[along];
+  const planes = [0.1, 0.3, 0.5, 0.7, 0.9].map((place) => field.plane(which, along, Math.floor(place * n)).data);
+  const all = new Float32Array(planes.length * planes[0]!.length);
+  planes.forEach((plane, i) => all.set(plane, i * plane.length));
+  return all;
+}
+
+const index = computed(() => {
+  const n = trial.answer.value?.fine.cells[axis.value] ?? 1;
+  return Math.min(n - 1, Math.floor(share.value * n));
+});
+
+export function step(cells: number): void {
+  const n = trial.answer.value?.fine.cells[axis.value] ?? 1;
+  share.value = (Math.max(0, Math.min(n - 1, index.value + cells)) + 0.5) / n;
+}
+
+function panels(found: Answer, which: Name, along: Axis, at: number): Panel[] {
+  const colour = FAMILY[found.model.family];
+  if (which === "error") return [{ name: "expected error", plane: found.fine.plane("error", along, at), colour }];
+  const plane = (field: Field, i = at) => field.plane(which, along, i);
+  return [
+    { name: "coarse", plane: plane(found.coarse, Math.floor(at / found.model.factor)), colour: COARSE },
+    { name: "trilinear", plane: plane(found.trilinear), colour: FAMILY.trilinear },
+    { name: found.model.family, plane: plane(found.fine), colour },
+    ...(found.truth ? [{ name: "truth", plane: plane(found.truth), colour: TRUTH }] : []),
+  ];
+}
+
+function errors(found: Answer, along: Axis, at: number): Panel[] {
+  if (!found.truth) return [];
+  return [
+    { name: "error of trilinear", plane: difference(found.trilinear, found.truth, along, at), colour: FAMILY.trilinear },
+    { name: `error of ${found.model.family}`, plane: difference(found.fine, found.truth, along, at), colour: FAMILY[found.model.family] },
+  ];
+}
+
+function Slices({ found }: { found: Answer }) {
+  const predicted = found.fine.components > 3;
+  const which = name.value === "error" && !predicted ? "u" : name.value;
+  const { label, unit, diverging } = NAMES[which];
+  const along = axis.value;
+  const at = index.value;
+  const limits = useMemo(() => range(sampled(found, which, along), diverging), [found, which, along]);
+  const shown = useMemo(() => panels(found, which, along, at), [found, which, along, at]);
+  const wrong = useMemo(() => errors(found, along, at), [found, along, at]);
+  const worst = useMemo(() => (wrong[0] ? range(wrong[0].plane.data, false)[1] : 1), [wrong]);
+  const [down, right] = others(along);
+  const aspect = found.fine.length[down]! / found.fine.length[right]!;
+  const n = found.fine.cells[along];
+  const names = (Object.keys(NAMES) as Name[]).filter((each) => each !== "error" || predicted);
+  return (
+    <section class="slices" aria-label="Slices">
+      <div class="tools">
+        <Choice label="Field" value={which} options={names.map((each) => [each, NAMES[each].label, NAMES[each].about])} onChange={(next) => (name.value = next)} />
+        <Choice label="Axis" value={String(along)} options={AXES.map((each, i) => [String(i), each, `planes across ${each}`])} onChange={(next) => (axis.value = Number(next) as Axis)} />
+        <label class="slider">
+          <span>
+            {AXES[along]} = {at}
+          </span>
+          <input
+            type="range"
+            aria-label={`Plane along ${AXES[along]}`}
+            min={0}
+            max={n - 1}
+            value={at}
+            onInput={(event) => (share.value = (event.currentTarget.valueAsNumber + 0.5) / n)}
+          />
+        </label>
+      </div>
+      <div class="grid" style={{ "--columns": shown.length }}>
+        {shown.map((panel) => (
+          <Slice key={panel.name} {...panel} range={limits} diverging={diverging} aspect={aspect} look={look} />
+        ))}
+      </div>
+      <ColourBar range={limits} diverging={diverging} unit={unit} label={label} />
+      {wrong.length > 0 && (
+        <>
+          <div class="grid errors" style={{ "--columns": shown.length }}>
+            {wrong.map((panel) => (
+              <Slice key={panel.name} {...panel} range={[0, worst]} diverging={false} aspect={aspect} look={look} />
+            ))}
+          </div>
+          <ColourBar range={[0, worst]} diverging={false} unit="velocity" label="|answer − truth|, mean over u, v, w" />
+        </>
+      )}
+      <p class="hint">
+        Rows run along {AXES[down]} upwards, columns along {AXES[right]}. Scroll to zoom, drag to move, double-click for the whole plane. Keys: <kbd>,</kbd>{" "}
+        <kbd>.</kbd> step, <kbd>x</kbd> <kbd>y</kbd> <kbd>z</kbd> axis, <kbd>1</kbd>–<kbd>{names.length}</kbd> field.
+      </p>
+    </section>
+  );
+}
+
+const LINES: Record<string, { dash?: number[]; colour: (family: Family) => string }> = {
+  truth: { colour: () => TRUTH },
+  coarse: { colour: () => COARSE, dash: [6, 4] },
+  trilinear: { colour: () => FAMILY.trilinear },
+  fine: { colour: (family) => FAMILY[family] },
+};
+
+function Spectra({ found }: { found: Answer }) {
+  const given = trial.spectra.value;
+  const lines = useMemo(
+    () =>
+      Object.entries(LINES).flatMap(([key, { dash, colour }]): Line[] => {
+        const spectrum = given[key];
+        if (!spectrum) return [];
+        return [{ name: key === "fine" ? found.model.name : key, colour: colour(found.model.family), dash, x: spectrum.k, y: spectrum.energy }];
+      }),
+    [given, found],
+  );
+  const which = kind(found.fine);
+  if (which === null) return <p class="why">No axis is periodic: there is no spectrum to draw.</p>;
+  const over = which === "shells" ? "wavenumber" : `wavenumber along ${AXES[which]}`;
+  const end = Math.floor((which === "shells" ? Math.max(...found.coarse.cells) : found.coarse.cells[which]) / 2);
+  return lines.length ? <LogChart lines={lines} x={over} y="kinetic energy" mark={end} label="Energy spectra of the fields" /> : <p class="why">Computing spectra…</p>;
+}
+
+function Scores({ found }: { found: Answer }) {
+  const rows = trial.scores.value;
+  const guess = trial.expected.value;
+  if (found.truth && !rows.length) return <p class="why">Measuring…</p>;
+  if (!found.truth)
+    return guess ? (
+      <p class="expected">
+        The truth is not known. The model expects a mean absolute error of <b>{format(guess.expected_mae)}</b>, and corrected trilinear interpolation by{" "}
+        <b>{format(guess.correction)}</b>.
+      </p>
+    ) : (
+      <p class="why">{found.model.uncertainty.quantiles ? "Measuring…" : "The truth is not known, and this model predicts no error."}</p>
+    );
+  return (
+    <table>
+      <caption class="hidden">Metrics against the truth</caption>
+      <thead>
+        <tr>
+          <th scope="col">against the truth</th>
+          <th scope="col">trilinear</th>
+          <th scope="col">{found.model.name}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((row) => (
+          <tr key={row.name}>
+            <th scope="row">{row.name}</th>
+            <td>{format(row.trilinear)}</td>
+            <td>{format(row.model)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Results({ found }: { found: Answer }) {
+  const Box = box.value;
+  const own = found.input.file && !found.input.name.endsWith(".npy");
+  const kindOfFile = found.input.name.split(".").pop();
+  return (
+    <>
+      {found.warnings.map((warning) => (
+        <p key={warning} class="note warn">
+          {warning}
+        </p>
+      ))}
+      <Slices found={found} />
+      <div class="pair">
+        <section>
+          <h2>Energy spectra</h2>
+          <Spectra found={found} />
+        </section>
+        <section>
+          <h2>How good it is</h2>
+          <Scores found={found} />
+          <div class="actions">
+            <button onClick={() => void trial.download(false)}>Download .npy</button>
+            {own && <button onClick={() => void trial.download(true)}>Download .{kindOfFile}</button>}
+          </div>
+        </section>
+      </div>
+      <section class="three">
+        <h2>In three dimensions</h2>
+        {Box ? (
+          <Box fields={{ trilinear: found.trilinear, [found.model.name]: found.fine, ...(found.truth ? { truth: found.truth } : {}) }} first={found.model.name} />
+        ) : (
+          <button class="start" onClick={() => void import("./box").then((loaded) => (box.value = loaded.Box))}>Open the box</button>
+        )}
+      </section>
+    </>
+  );
+}
+
+function Welcome() {
+  const loaded = useComputed(() => trial.cards.value !== null);
+  return (
+    <div class="welcome">
+      <h1>See turbulence sharpen.</h1>
+      <p>
+        Give a coarse velocity field, block means of a finer one: a network that keeps the symmetries of the flow makes it {trial.chosen.value.card?.factor ?? 4} times
+        as fine along every axis. Drop a file, or begin with a sample that no model was trained on.
+      </p>
+      {loaded.value && trial.samples.value[0] && (
+        <div class="actions">
+          {trial.samples.value.map((sample) => (
+            <button key={sample.name} class="main" onClick={() => void trial.choose(sample)}>
+              Try {sample.name}
+            </button>
+          ))}
+        </div>
+      )}
+    </div>
+  );
+}
+
+export function Try() {
+  useEffect(() => {
+    trial.load().catch((error) => (trial.failure.value = words(error)));
+    const onKey = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(target.tagName)) return;
+      const names = Object.keys(NAMES) as Name[];
+      if (event.key === "." || event.key === ",") step(event.key === "." ? 1 : -1);
+      else if (AXES.includes(event.key as "z")) axis.value = AXES.indexOf(event.key as "z") as Axis;
+      else if (names[Number(event.key) - 1]) name.value = names[Number(event.key) - 1]!;
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, []);
+  const found = trial.answer.value;
+  return (
+    <div class="try">
+      <Inputs />
+      <div class="results" aria-live="polite" aria-busy={Boolean(trial.busy.value)}>
+        {trial.failure.value && (
+          <p class="note bad" role="alert">
+            {trial.failure.value}
+          </p>
+        )}
+        {trial.busy.value && (
+          <p class="note busy" role="status">
+            {trial.busy.value}…
+          </p>
+        )}
+        {found ? <Results found={found} /> : !trial.busy.value && <Welcome />}
+      </div>
+    </div>
+  );
+}

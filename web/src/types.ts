@@ -1,0 +1,86 @@
+// What the service answers, as far as the page reads it; /docs has all of it.
+export type Numbers = Record<string, number | number[] | null>;
+
+export interface Measured {
+  run: string;
+  flow: string;
+  cells: number[];
+  samples: number;
+  [metric: string]: unknown;
+}
+
+export interface Card {
+  name: string;
+  family: Family;
+  flow: string | null;
+  factor: number;
+  frames: number;
+  group: string | null;
+  parameters: number;
+  receptive_field: number;
+  sampling: string;
+  target: string;
+  boundary: string[] | null;
+  measured: Measured[];
+  sample: Numbers;
+  symmetry: {
+    equivariance_error?: Record<string, number>;
+    relaxation?: Record<string, Record<string, number>>;
+  };
+  uncertainty: { quantiles?: Record<string, number> };
+  trained: { minutes?: number; data?: unknown[] };
+}
+
+export type Family = "trilinear" | "conv" | "equivariant" | "relaxed";
+
+export interface Cards {
+  models: Card[];
+  default: string | null;
+}
+
+export interface Sample {
+  name: string;
+  run: string;
+  factor: number;
+  frames: number;
+  boundary: string[];
+  length: number[];
+  cells: number[];
+}
+
+export interface Report {
+  model: string;
+  metrics: Numbers;
+  trilinear: Numbers;
+  warnings: string[];
+  expected_mae: number | null;
+}
+
+export interface Volume {
+  name: string;
+  keys: number;
+  bytes: number;
+  variables: string[];
+  cells: number[] | null;
+  levels: number | null;
+  boundary: string[] | null;
+  problem: string | null;
+}
+
+export interface Job {
+  id: string;
+  state: "queued" | "running" | "done" | "failed" | "cancelled";
+  detail: string | null;
+  created: number;
+  source: string;
+  target: string | null;
+  reference: string | null;
+  model: string | null;
+  stage: string;
+  blocks: number | null;
+  blocks_done: number;
+  voxels_per_second: number | null;
+  seconds_left: number | null;
+  warnings: string[];
+  report: Report | null;
+}

@@ -1,0 +1,269 @@
+// A view of any size: it opens at once, and is computed only where somebody looks.
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { json, words } from "./api";
+import { AXES, NAMES, others, type Axis, type Name } from "./field";
+import { Choice } from "./parts";
+import { ColourBar, format } from "./slice";
+import { EDGE, Tiles, type Slice } from "./tiles";
+
+interface Head {
+  cells: [number, number, number];
+  times: number;
+  factor: number;
+  boundary: string;
+  error: boolean;
+}
+
+/** What the documents of a view say of it. */
+async function open(view: string): Promise<Head> {
+  const { attributes, consolidated_metadata } = await json<{
+    attributes: Record<string, unknown>;
+    consolidated_metadata: { metadata: Record<string, { shape: number[]; dimension_names: string[] }> };
+  }>(`${view}/zarr.json`);
+  const arrays = Object.entries(consolidated_metadata.metadata);
+  const [, velocity] = arrays.find(([, each]) => each.dimension_names?.slice(-3).join() === "z,y,x")!;
+  const time = velocity.dimension_names.indexOf("time");
+  return {
+    cells: velocity.shape.slice(-3) as [number, number, number],
+    times: time < 0 ? 1 : velocity.shape[time]!,
+    factor: attributes.eddylift_factor as number,
+    boundary: attributes.boundary as string,
+    error: arrays.some(([name]) => name === "error"),
+  };
+}
+
+export function Viewer({ volume, model }: { volume: string; model: string }) {
+  const view = `/v1/views/${encodeURIComponent(volume)}/${encodeURIComponent(model)}`;
+  const head = useSignal<Head | null>(null);
+  const failure = useSignal("");
+  useEffect(() => {
+    head.value = null;
+    failure.value = "";
+    open(view).then(
+      (found) => (head.value = found),
+      (error) => (failure.value = words(error)),
+    );
+  }, [view]);
+  if (failure.value) return <p class="note bad">{failure.value}</p>;
+  return head.value ? <Pane key={view} view={view} head={head.value} /> : <p class="why">Opening…</p>;
+}
+
+function Pane({ view, head }: { view: string; head: Head }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const axis = useSignal<Axis>(0);
+  const index = useSignal(Math.floor(head.cells[0] / 2));
+  const field = useSignal<Name>("speed");
+  const time = useSignal(0);
+  const status = useSignal({ pending: 0, fetched: 0, failure: "", range: null as [number, number] | null });
+  const probe = useSignal<number | null>(null);
+  const [down, right] = others(axis.value);
+  const [rows, columns] = [head.cells[down], head.cells[right]];
+  // The middle of what is seen, in fine cells, and screen pixels per cell.
+  const camera = useRef({ x: 0, y: 0, scale: 0 });
+  const dirty = useRef(0);
+
+  const redraw = () => {
+    dirty.current ||= requestAnimationFrame(() => {
+      dirty.current = 0;
+      draw();
+    });
+  };
+  const tiles = useMemo(() => new Tiles(redraw), []);
+  useEffect(() => () => tiles.close(), []);
+
+  const seen = () => {
+    const { x, y, scale } = camera.current;
+    const { width, height } = canvas.current!;
+    return { left: x - width / 2 / scale, bottom: y - height / 2 / scale, width: width / scale, height: height / scale, scale };
+  };
+  const draw = () => {
+    const element = canvas.current;
+    if (!element) return;
+    const context = element.getContext("2d")!;
+    const window = seen();
+    const found = tiles.look(window);
+    context.imageSmoothingEnabled = false;
+    context.clearRect(0, 0, element.width, element.height);
+    for (const { level, row, column, plane, picture } of found) {
+      const size = 2 ** level * window.scale;
+      const left = (column * EDGE * 2 ** level - window.left) * window.scale;
+      const bottom = element.height - (row * EDGE * 2 ** level - window.bottom) * window.scale;
+      const [x, y] = [Math.round(left), Math.round(bottom - plane.rows * size)];
+      context.drawImage(picture, x, y, Math.round(left + plane.columns * size) - x, Math.round(bottom) - y);
+    }
+    const { pending, fetched, failure, range } = tiles;
+    const now = status.value;
+    if (now.pending !== pending || now.fetched !== fetched || now.failure !== failure || now.range !== range) status.value = { pending, fetched, failure, range };
+  };
+  const whole = () => {
+    const { width, height } = canvas.current!;
+    camera.current = { x: columns / 2, y: rows / 2, scale: Math.min(width / columns, height / rows) };
+  };
+
+  useEffect(() => {
+    const element = canvas.current!;
+    const observer = new ResizeObserver(() => {
+      [element.width, element.height] = [element.clientWidth, element.clientHeight].map((n) => Math.round(n * devicePixelRatio)) as [number, number];
+      if (!camera.current.scale) whole();
+      draw();
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
+    const slice: Slice = { view, axis: axis.value, index: index.value, field: field.value, time: time.value, diverging: NAMES[field.value].diverging, rows, columns, factor: head.factor };
+    tiles.show(slice);
+    redraw();
+  }, [axis.value, index.value, field.value, time.value]);
+
+  const move = (dx: number, dy: number) => {
+    camera.current.x = Math.max(0, Math.min(columns, camera.current.x + dx));
+    camera.current.y = Math.max(0, Math.min(rows, camera.current.y + dy));
+    redraw();
+  };
+  const zoom = (by: number, x = camera.current.x, y = camera.current.y) => {
+    const { width, height } = canvas.current!;
+    const smallest = Math.min(width / columns, height / rows) / 2;
+    const scale = Math.max(Math.min(smallest, 1), Math.min(32, camera.current.scale * by));
+    const share = camera.current.scale / scale;
+    camera.current = { scale, x: x + (camera.current.x - x) * share, y: y + (camera.current.y - y) * share };
+    redraw();
+  };
+  const place = (event: MouseEvent) => {
+    const box = canvas.current!.getBoundingClientRect();
+    const window = seen();
+    return {
+      x: window.left + ((event.clientX - box.left) / box.width) * window.width,
+      y: window.bottom + (1 - (event.clientY - box.top) / box.height) * window.height,
+    };
+  };
+  const value = ({ x, y }: { x: number; y: number }) => {
+    const found = tiles.look(seen()).reverse();
+    for (const { level, row, column, plane } of found) {
+      const [i, j] = [Math.floor(y / 2 ** level) - row * EDGE, Math.floor(x / 2 ** level) - column * EDGE];
+      if (i >= 0 && j >= 0 && i < plane.rows && j < plane.columns) return plane.data[i * plane.columns + j]!;
+    }
+    return null;
+  };
+  const fingers = useRef(new Map<number, PointerEvent>());
+  const onPointerMove = (event: PointerEvent) => {
+    const before = fingers.current.get(event.pointerId);
+    if (!before) {
+      probe.value = value(place(event));
+      return;
+    }
+    const ratio = devicePixelRatio / camera.current.scale;
+    const both = fingers.current.size;
+    move((-(event.clientX - before.clientX) * ratio) / both, ((event.clientY - before.clientY) * ratio) / both);
+    if (both === 2) {
+      const other = [...fingers.current].find(([id]) => id !== event.pointerId)![1];
+      const distance = (one: PointerEvent) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+      zoom(distance(event) / Math.max(1, distance(before)));
+    }
+    fingers.current.set(event.pointerId, event);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    const pace = 80 / camera.current.scale;
+    const steps: Record<string, () => void> = {
+      ArrowLeft: () => move(-pace, 0),
+      ArrowRight: () => move(pace, 0),
+      ArrowUp: () => move(0, pace),
+      ArrowDown: () => move(0, -pace),
+      "+": () => zoom(1.4),
+      "=": () => zoom(1.4),
+      "-": () => zoom(1 / 1.4),
+      ",": () => (index.value = Math.max(0, index.value - 1)),
+      ".": () => (index.value = Math.min(head.cells[axis.value] - 1, index.value + 1)),
+      "0": () => (whole(), redraw()),
+    };
+    if (!steps[event.key]) return;
+    event.preventDefault();
+    steps[event.key]!();
+  };
+  const { label, unit, diverging } = NAMES[field.value];
+  const names = (Object.keys(NAMES) as Name[]).filter((each) => each !== "error" || head.error);
+  const { pending, failure, range } = status.value;
+  return (
+    <div class="viewer">
+      <div class="tools">
+        <Choice label="Field" value={field.value} options={names.map((each) => [each, NAMES[each].label, NAMES[each].about])} onChange={(next) => (field.value = next)} />
+        <Choice
+          label="Axis"
+          value={String(axis.value)}
+          options={AXES.map((each, i) => [String(i), each, `planes across ${each}`])}
+          onChange={(next) => {
+            axis.value = Number(next) as Axis;
+            index.value = Math.floor(head.cells[axis.value] / 2);
+            camera.current.scale = 0;
+            queueMicrotask(() => {
+              const [down, right] = others(axis.value).map((each) => head.cells[each]) as [number, number];
+              const { width, height } = canvas.current!;
+              camera.current = { x: right / 2, y: down / 2, scale: Math.min(width / right, height / down) };
+              redraw();
+            });
+          }}
+        />
+        <label class="slider">
+          <span>
+            {AXES[axis.value]} = {index.value}
+          </span>
+          <input type="range" aria-label={`Plane along ${AXES[axis.value]}`} min={0} max={head.cells[axis.value] - 1} value={index.value} onInput={(event) => (index.value = event.currentTarget.valueAsNumber)} />
+        </label>
+        {head.times > 1 && (
+          <label class="level">
+            Time <input type="number" min={0} max={head.times - 1} value={time.value} onChange={(event) => (time.value = Math.max(0, Math.min(head.times - 1, event.currentTarget.valueAsNumber || 0)))} />
+          </label>
+        )}
+      </div>
+      <canvas
+        ref={canvas}
+        tabIndex={0}
+        role="img"
+        aria-label={`Slice of ${label}, ${columns} by ${rows} fine cells. Arrows move, plus and minus zoom, comma and full stop step.`}
+        onKeyDown={onKeyDown}
+        onWheel={(event) => {
+          event.preventDefault();
+          const { x, y } = place(event);
+          zoom(2 ** (-event.deltaY / 300), x, y);
+        }}
+        onPointerDown={(event) => {
+          event.currentTarget.setPointerCapture(event.pointerId);
+          fingers.current.set(event.pointerId, event);
+        }}
+        onPointerMove={onPointerMove}
+        onPointerUp={(event) => fingers.current.delete(event.pointerId)}
+        onPointerCancel={(event) => fingers.current.delete(event.pointerId)}
+        onPointerLeave={() => (probe.value = null)}
+      />
+      <div class="under">
+        <span class="zoom">
+          <button aria-label="Zoom in" onClick={() => zoom(1.6)}>
+            +
+          </button>
+          <button aria-label="Zoom out" onClick={() => zoom(1 / 1.6)}>
+            −
+          </button>
+          <button
+            onClick={() => {
+              whole();
+              redraw();
+            }}
+          >
+            Whole
+          </button>
+          <button onClick={() => tiles.fit()}>Fit colours</button>
+        </span>
+        <output role="status">
+          {probe.value === null ? "" : `${label} = ${format(probe.value)} · `}
+          {pending ? `${pending} tiles to come` : "all tiles are here"}
+        </output>
+      </div>
+      {failure && <p class="note bad">{failure}</p>}
+      {range && <ColourBar range={range} diverging={diverging} unit={unit} label={label} />}
+      <p class="hint">
+        {head.cells.join(" × ")} cells, boundary {head.boundary}. The coarse source comes first; fine blocks follow where you look, from the middle outwards.
+      </p>
+    </div>
+  );
+}
