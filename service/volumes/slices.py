@@ -175,7 +175,8 @@ def derive(velocity: NDArray[np.float32], field: str, spacing: Sequence[float]) 
         spacing: of the cells along (z, y, x).
     """
     if field in (*COMPONENTS, ERROR):
-        return velocity[(*COMPONENTS, ERROR).index(field)]
+        component: NDArray[np.float32] = velocity[(*COMPONENTS, ERROR).index(field)]
+        return component
     if field == "speed":
         speed: NDArray[np.float32] = np.sqrt(np.square(velocity[:3]).sum(axis=0))
         return speed

@@ -12,7 +12,7 @@ const TYPES: Record<string, string> = { npy: "application/x-npy", zip: "applicat
 
 export interface Input {
   name: string;
-  /** All levels of the file as they came, (3, z, y, x) or (level, 3, z, y, x). */
+  /** All times of the file, (3, z, y, x) or (time, 3, z, y, x). */
   shape: number[];
   data: Float32Array;
   length: number[];
@@ -166,10 +166,13 @@ async function compute(): Promise<void> {
   const size = 3 * cells[0] * cells[1] * cells[2];
   if ((card.factor ** 3 * size) / 3 > MOST)
     throw new Error(`${cells.join(" × ")} cells are too many for this page: store the field as a volume and look at it there.`);
-  // A model of one frame answers one level; of several, all levels are its frames.
-  const part = card.frames > 1 ? given.data : given.data.subarray(level.value * size, (level.value + 1) * size);
-  const body = format(card.frames > 1 ? given.shape : [3, ...cells], part);
-  const middle = card.frames > 1 ? given.data.subarray(size * (card.frames >> 1), size * ((card.frames >> 1) + 1)) : part;
+  // A model takes as many times as it has frames, and answers the one in their middle.
+  const times = given.data.length / size;
+  if (times < card.frames) throw new Error(`${given.name} has ${times} times; ${card.name} takes ${card.frames}.`);
+  const first = Math.min(level.value, times - card.frames);
+  const part = given.data.subarray(first * size, (first + card.frames) * size);
+  const body = format([...(card.frames > 1 ? [card.frames] : []), 3, ...cells], part);
+  const middle = part.subarray((card.frames >> 1) * size, ((card.frames >> 1) + 1) * size);
   busy.value = `Computing ${cells.map((n) => n * card.factor).join(" × ")} cells`;
   const query = new URLSearchParams({ boundary: said.join(",") });
   const upscale = async (name: string, what: Blob, error: boolean) => {
@@ -183,14 +186,14 @@ async function compute(): Promise<void> {
   const periodic = said.map((end) => end === "periodic");
   const fine = cells.map((n) => n * card.factor) as [number, number, number];
   const field = (data: Float32Array, shape: [number, number, number]) => new Field(data, shape, given.length, periodic);
-  const [first, second] = await Promise.all([ours, plain].map(async (each) => parse(await each.arrayBuffer()).data));
+  const [answered, interpolated] = await Promise.all([ours, plain].map(async (each) => parse(await each.arrayBuffer()).data));
   const found: Answer = {
     input: given,
     model: card,
     boundary: said,
     coarse: field(middle, cells),
-    fine: field(first!, fine),
-    trilinear: field(second!, fine),
+    fine: field(answered!, fine),
+    trilinear: field(interpolated!, fine),
     truth: given.truth && field(given.truth.data, fine),
     warnings: ours.headers.get("X-Eddylift-Warning")?.split(/, (?=the )/) ?? [],
     timing: ours.headers.get("Server-Timing") ?? "",

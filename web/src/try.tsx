@@ -26,7 +26,7 @@ function Inputs() {
   const { card, why } = trial.chosen.value;
   const given = trial.input.value;
   const models = trial.cards.value?.models.filter((each) => each.family !== "trilinear") ?? [];
-  const levels = given && given.shape.length > 4 && card?.frames === 1 ? given.shape[0]! : 1;
+  const levels = given && given.shape.length > 4 && card ? given.shape[0]! - card.frames + 1 : 1;
   const again = () => given && void trial.recompute();
   return (
     <aside class="inputs">

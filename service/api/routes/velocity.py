@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -45,11 +45,11 @@ async def post_velocity(
     request: Request,
     services: ServicesDep,
     naming: NamingDep,
-    factor: Annotated[Literal[1, 2, 4], Query(description="How much finer it may be than a coarse one.")] = 1,
+    factor: Annotated[int, Query(description="How much finer it may be than a coarse one.", ge=1, le=4)] = 1,
 ) -> Response:
     """Answer the velocity in any file that `/v1/upscale` takes, found and checked as there, as a bare array.
 
-    It is `(3, z, y, x)`, or `(level, 3, z, y, x)` if the file has times or frames. For whoever cannot read NetCDF, HDF5
+    It is `(3, z, y, x)`, or `(time, 3, z, y, x)` if the file has times. For whoever cannot read NetCDF, HDF5
     or Zarr, such as the page of this service. Lengths are those of the coordinates; without any, 2 pi is the longest.
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
@@ -62,7 +62,7 @@ async def post_velocity(
         _, _, volume = services.sandbox.read(body, options)
         boundary = read_boundary(volume.boundary)
         content = io.BytesIO()
-        np.save(content, volume.velocity if volume.leading else volume.velocity[0])
+        np.save(content, volume.velocity if volume.has_times else volume.velocity[0])
         headers = {LENGTH: ",".join(f"{length:.9g}" for length in volume.length)}
         if boundary:
             headers["Eddylift-Boundary"] = format_boundary(boundary)

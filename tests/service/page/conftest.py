@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from service import create_app
 from service.settings import Settings
@@ -87,11 +87,16 @@ def open_page(browser: Browser) -> Iterator[Open]:
             complaints.append(message.text)
 
     def open_page(address: str) -> Page:
+        home = urlsplit(address).netloc
+
+        def look(request: Request) -> None:
+            if urlsplit(request.url).netloc not in {home, ""}:
+                strangers.append(request.url)
+
         page = context.new_page()
         page.on("console", note)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        home = urlsplit(address).netloc
-        page.on("request", lambda request: urlsplit(request.url).netloc in {home, ""} or strangers.append(request.url))
+        page.on("request", look)
         page.goto(address)
         return page
 

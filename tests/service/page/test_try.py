@@ -162,12 +162,12 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(
 ) -> None:
     secret, line = make_token("lab", "read")
     (tmp_path / "tokens").write_text(line)
-    guarded = start(tokens=tmp_path / "tokens", warm_readers=0)
+    guarded = start(tokens=tmp_path / "tokens")
     page = open_page(guarded.address)
     dialog = page.get_by_role("dialog")
     for token, words in (("guessed", "not known"), (secret, "")):
         expect(dialog).to_be_visible()
-        page.get_by_label("Token").fill(token)
+        page.get_by_role("textbox", name="Token").fill(token)
         page.get_by_role("button", name="Use it").click()
         if words:
             expect(dialog).to_contain_text(words)
