@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Open = Callable[[str], Page]
 
 
-@pytest.fixture(scope="session")
+# Playwright runs an event loop in this thread, in which other modules' tests could run none of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
