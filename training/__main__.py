@@ -1,4 +1,4 @@
-"""``python -m training simulate | train | adapt | uncertainty | evaluate | table | forecast | forecast-levels``."""
+"""``python -m training``: simulate flows, train and measure models, and repeat experiments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from training import adapt, evaluate, forecast, forecast_levels, simulate, table, train, uncertainty
+from training import adapt, evaluate, forecast, forecast_levels, seeds, simulate, table, train, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ COMMANDS = {
     "table": table,
     "forecast": forecast,
     "forecast-levels": forecast_levels,
+    "seeds": seeds,
 }
 
 

@@ -1,0 +1,99 @@
+"""``python -m training seeds``: what `forecast` and `forecast-levels` found over seeds, as ``SEEDS.md``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.forecast_network import FORECAST_FAMILIES
+from training.forecast import SPLITS, spread
+
+if TYPE_CHECKING:
+    import argparse
+
+HEAD = """# Experiments over seeds
+
+Written by `python -m training seeds`. Means and standard deviations over seeds, of which each trains a network anew.
+"""
+FORECASTS = """
+## Forecasts
+
+Errors of roll-outs over 20 frames, root mean square over that of what was to be forecast. *Future* are later times of
+runs that a network learned from, *domain* runs whose smoke comes in elsewhere. All networks have as many channels.
+
+```sh
+python -m training simulate --flow smoke --set rotation
+python -m training forecast --data data/smoke-rotation-32 --families conv equivariant relaxed --seeds 0 1 2 --steps 400
+```
+
+"""
+PUBLISHED = """
+Published for smoke, rotated, on other data (Wang et al., arXiv 2201.11969), future / domain: relaxed group convolution
+0.82 / 0.73, relaxed steerable convolution 0.80 / 0.67. These figures are theirs.
+"""
+LEVELS = """
+## Does a relaxed network break as much of a symmetry as its data do?
+
+Equivariance errors of ten sets of smoke, from none, and of a relaxed network trained on each: how far a turned forecast
+is from the forecast of turned frames, over its change.
+
+```sh
+python -m training simulate --flow smoke --set levels
+python -m training forecast-levels --data data/smoke-levels-32
+```
+
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--runs", type=Path, default=Path("runs/forecast"), help="the --out of these commands")
+    parser.add_argument("--out", type=Path, default=Path("weights/SEEDS.md"), help="file to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file."""
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(args.runs.glob("*.json"))}
+    forecasts = {name: result["rmse"] for name, result in results.items() if "rmse" in result}
+    levels = [result for result in results.values() if "rank correlation" in result]
+    if not results:
+        print(f"nothing to write: no results are in {args.runs}")
+        return 1
+    text = HEAD
+    if forecasts:
+        text += FORECASTS + forecast_table(forecasts) + PUBLISHED
+    if levels:
+        text += LEVELS + level_table(levels)
+    args.out.write_text(text)
+    print(args.out)
+    return 0
+
+
+def forecast_table(sets: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """Errors by set, split and family; the lowest mean in bold."""
+    families = ["persistence", *(name for name in FORECAST_FAMILIES if any(name in each for each in sets.values()))]
+    lines = [_row("set", "split", *families), _row("---", "---", *["---:"] * len(families))]
+    for name, found in sets.items():
+        for split in SPLITS:
+            best = min(found, key=lambda family: statistics.mean(found[family][split]))
+            cells = {family: spread(errors[split]) for family, errors in found.items()}
+            cells[best] = f"**{cells[best]}**"
+            lines.append(_row(name, split, *(cells.get(family, "") for family in families)))
+    return "".join(lines)
+
+
+def level_table(seeds: list[dict[str, Any]]) -> str:
+    """Errors of data and networks by level, and the rank correlation between them for each seed."""
+    lines = [_row("level", "data", "network"), _row("---:", "---:", "---:")]
+    for level, errors in enumerate(zip(*(seed["errors"] for seed in seeds), strict=True)):
+        network = [error for _, error in errors]
+        deviation = f" ± {statistics.stdev(network):.1g}" if len(network) > 1 else ""
+        lines.append(_row(str(level), f"{errors[0][0]:.3f}", f"{statistics.mean(network):.2g}{deviation}"))
+    correlations = ", ".join(f"{seed['rank correlation']:.3f}" for seed in seeds)
+    return "".join(lines) + f"\nRank correlation of the two, by seed: {correlations}.\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
