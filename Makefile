@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loads
 # What computes with tensors; elsewhere shapes are not checked at run time, as that takes a quarter of the time.
 NUMERIC := tests/escnn tests/models tests/training
 
-.PHONY: help install demo test test-all image-check bench serve train page page-check lint format clean
+.PHONY: help install demo test test-all image-check bench docs serve train page page-check lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -36,6 +36,9 @@ image-check: install  ## build the image and run it, as root, with buildah and d
 
 bench: .venv/.bench  ## measure against other networks, tools and servers (ARGS=--quick); writes tests/benchmarks/BENCH.md
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+docs: .venv/.docs  ## build the documentation into site/
+	$(BIN)/python -m mkdocs build
 
 serve: install  ## start the service (HOST=, PORT=)
 	$(BIN)/python -m service --host $(HOST) --port $(PORT)
@@ -73,4 +76,8 @@ ESCNN := escnn-atompaint==1.1.0 lie_learn==0.0.2
 
 .venv/.bench: .venv/.installed
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev,bench]'
+	touch $@
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev,docs]'
 	touch $@
