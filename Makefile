@@ -38,7 +38,7 @@ bench: .venv/.bench  ## measure against other networks, tools and servers (ARGS=
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 docs: .venv/.docs  ## build the documentation into site/
-	$(BIN)/python -m mkdocs build
+	$(BIN)/python -m mkdocs build --strict
 
 serve: install  ## start the service (HOST=, PORT=)
 	$(BIN)/python -m service --host $(HOST) --port $(PORT)
