@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from models.blocks import PERIODIC
-from models.group import Group, group, rotate_boundary, rotate_vector
+from models.group import group, rotate_boundary, rotate_vector
+from models.irreps import element_names, irrep_shares
 from models.layers import GroupLayer
 from models.superresolution import upscale
 
@@ -19,17 +18,6 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries
     from models.superresolution import SuperResolution
-
-IRREPS = {"A1": 1, "A2": 1, "E": 2, "T1": 3, "T2": 3}
-"""Irreducible representations of the rotations O, and their dimensions."""
-
-
-def element_names(over: Group) -> list[str]:
-    """Where each element takes the point (x, y, z): ``-y,x,z``, as in the International Tables for Crystallography."""
-    signs = {1: "", -1: "-"}
-    return [
-        ",".join(signs[int(row.sum())] + "xyz"[int(row.abs().argmax())] for row in matrix) for matrix in over.matrices
-    ]
 
 
 def equivariance_errors(
@@ -64,39 +52,4 @@ def relaxation(model: SuperResolution) -> dict[str, dict[str, float]]:
         name: irrep_shares(layer.relaxation.detach().double(), layer.over)
         for name, layer in model.named_modules()
         if isinstance(layer, GroupLayer) and layer.relaxation is not None
-    }
-
-
-def irrep_shares(weights: Float[Tensor, "banks element"], over: Group) -> dict[str, float]:
-    """How much of the squared norm of functions on a group lies in each irrep; the shares add up to one.
-
-    With characters chi, ``(P w)(h) = d / |G| sum_g chi(g) w(g^-1 h)`` projects on an irrep of dimension d (Serre,
-    Linear Representations of Finite Groups, theorem 8). Constant weights, an equivariant layer, are A1 alone; with
-    reflections the irreps come in two parities, even (``g``) and odd (``u``).
-    """
-    moved = weights[:, over.quotients]
-    shares = {}
-    for name, (dimension, characters) in _characters(over).items():
-        part = torch.einsum("g,bgh->bh", characters, moved) * (dimension / over.order)
-        shares[name] = float(part.square().sum() / weights.square().sum())
-    return shares
-
-
-def _characters(over: Group) -> dict[str, tuple[int, Float[Tensor, " order"]]]:
-    """Dimension and character of every real irrep."""
-    matrices = over.matrices.double()
-    parity = torch.linalg.det(matrices).round()
-    rotations = matrices * parity[:, None, None]
-    trace = rotations.diagonal(dim1=1, dim2=2).sum(dim=1)
-    # Without its signs an element exchanges the axes, which makes the sign and the plane representation of S3.
-    axes = rotations.abs()
-    sign = torch.linalg.det(axes).round()
-    fixed = axes.diagonal(dim1=1, dim2=2).sum(dim=1)
-    proper = {"A1": torch.ones_like(trace), "A2": sign, "E": fixed - 1, "T1": trace, "T2": sign * trace}
-    if bool((parity > 0).all()):
-        return {name: (IRREPS[name], character) for name, character in proper.items()}
-    return {
-        f"{name}{letter}": (IRREPS[name], character * factor)
-        for name, character in proper.items()
-        for letter, factor in (("g", torch.ones_like(parity)), ("u", parity))
     }

@@ -15,8 +15,8 @@ import torch
 from escnn import gspaces, nn
 
 from models.group import Group, GroupName, group, rotate_regular, rotate_vector
+from models.irreps import irrep_shares
 from models.layers import Convolve, GroupLayer, Lift, Project
-from models.symmetries import irrep_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from models.group import group
 from models.layers import GroupLayer
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
-from models.symmetries import IRREPS, element_names, equivariance_errors, irrep_shares, relaxation
+from models.symmetries import equivariance_errors, relaxation
 
 
 def network(family: str, over: str = "O") -> SuperResolution:
@@ -21,16 +21,6 @@ def network(family: str, over: str = "O") -> SuperResolution:
 
 def noise() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return np.random.default_rng(0).standard_normal((1, 3, 4, 6, 8)).astype(np.float32)
-
-
-def test_elements_are_named_by_where_they_take_a_point() -> None:
-    names = element_names(group("Oh"))
-    assert len(set(names)) == 48
-    assert names[0] == "x,y,z"
-    quarter = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    index = next(index for index, matrix in enumerate(group("O").matrices) if torch.equal(matrix, quarter))
-    assert names[index] == "-y,x,z"
-    assert "-x,-y,-z" in names[24:]
 
 
 def test_an_equivariant_network_keeps_the_rotations() -> None:
@@ -57,32 +47,6 @@ def test_relaxation_breaks_what_its_weights_break() -> None:
     errors = equivariance_errors(model.frozen(), noise())
     kept = {name for name, error in list(errors.items())[:24] if error < 1e-5}
     assert kept == {"x,y,z", "-y,x,z", "-x,-y,z", "y,-x,z"}
-
-
-def test_shares_of_known_functions() -> None:
-    """Matrix elements of a representation lie in it; sums of squares of its dimensions are the order."""
-    over = group("Oh")
-    matrices = over.matrices.double()
-    parity = torch.linalg.det(matrices).round()
-    for name, weights in {
-        "A1g": torch.ones(48).double(),
-        "A1u": parity,
-        "T1u": matrices[:, 0, 1],
-        "T1g": parity * matrices[:, 2, 1],
-        "Eg": matrices[:, 0, 0] ** 2 - 1 / 3,
-        "T2g": matrices[:, 0, 0] * matrices[:, 1, 1] + matrices[:, 0, 1] * matrices[:, 1, 0],
-    }.items():
-        shares = irrep_shares(weights[None], over)
-        assert shares.pop(name) == pytest.approx(1, abs=1e-12), name
-        assert max(shares.values()) < 1e-12
-    assert sum(dimension**2 for dimension in IRREPS.values()) == 24
-
-
-@pytest.mark.parametrize("over", ["O", "Oh"])
-def test_shares_add_up_to_one(over: str) -> None:
-    torch.manual_seed(2)
-    weights = torch.randn(3, group(over).order, dtype=torch.float64)
-    assert sum(irrep_shares(weights, group(over)).values()) == pytest.approx(1, abs=1e-12)
 
 
 def test_layers_begin_equivariant_and_others_have_no_relaxation() -> None:

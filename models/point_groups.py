@@ -1,0 +1,72 @@
+"""The crystallographic point groups that a square or a cube contains, by Hermann-Mauguin symbol."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from torch import Tensor
+
+    from models.group import Group
+
+# Number of elements, and of mirrors.
+PLANE = {(1, 0): "1", (2, 0): "2", (2, 1): "m", (4, 0): "4", (4, 2): "2mm", (8, 4): "4mm"}
+# Elements by determinant and trace, which tell them apart: rotoinversions -4 and -3, mirrors, the inversion, and
+# rotations of order 2, 3 and 4.
+TYPES = ((-1, -1), (-1, 0), (-1, 1), (-1, -3), (1, -1), (1, 0), (1, 1))
+# International Tables for Crystallography A, table 10.1.2.2: how many of each type, besides the identity.
+SPACE = {
+    (0, 0, 0, 0, 0, 0, 0): "1",
+    (0, 0, 0, 1, 0, 0, 0): "-1",
+    (0, 0, 0, 0, 1, 0, 0): "2",
+    (0, 0, 1, 0, 0, 0, 0): "m",
+    (0, 0, 1, 1, 1, 0, 0): "2/m",
+    (0, 0, 0, 0, 3, 0, 0): "222",
+    (0, 0, 2, 0, 1, 0, 0): "mm2",
+    (0, 0, 3, 1, 3, 0, 0): "mmm",
+    (0, 0, 0, 0, 1, 0, 2): "4",
+    (2, 0, 0, 0, 1, 0, 0): "-4",
+    (2, 0, 1, 1, 1, 0, 2): "4/m",
+    (0, 0, 0, 0, 5, 0, 2): "422",
+    (0, 0, 4, 0, 1, 0, 2): "4mm",
+    (2, 0, 2, 0, 3, 0, 0): "-42m",
+    (2, 0, 5, 1, 5, 0, 2): "4/mmm",
+    (0, 0, 0, 0, 0, 2, 0): "3",
+    (0, 2, 0, 1, 0, 2, 0): "-3",
+    (0, 0, 0, 0, 3, 2, 0): "32",
+    (0, 0, 3, 0, 0, 2, 0): "3m",
+    (0, 2, 3, 1, 3, 2, 0): "-3m",
+    (0, 0, 0, 0, 3, 8, 0): "23",
+    (0, 8, 3, 1, 3, 8, 0): "m-3",
+    (0, 0, 0, 0, 9, 8, 6): "432",
+    (6, 0, 6, 0, 3, 8, 0): "-43m",
+    (6, 8, 9, 1, 9, 8, 6): "m-3m",
+}
+
+
+def symbol(matrices: Tensor) -> str:
+    """The Hermann-Mauguin symbol of a group of signed permutation matrices, (order, n, n), in a plane or in space."""
+    kinds = Counter((round(float(matrix.double().det())), int(matrix.trace())) for matrix in matrices)
+    if matrices.shape[-1] == 2:  # noqa: PLR2004 a plane
+        return PLANE[len(matrices), sum(count for (parity, _), count in kinds.items() if parity < 0)]
+    return SPACE[tuple(kinds[kind] for kind in TYPES)]  # type: ignore[index]
+
+
+def largest_subgroup(of: Group, elements: Sequence[int]) -> list[int]:
+    """A largest subgroup that these elements hold, sorted; it grows by one of them after the other, in their order."""
+    allowed, inside = set(elements), {0}
+    for element in elements:
+        if (larger := generated(of, [*inside, element])) <= allowed | {0}:
+            inside = larger
+    return sorted(inside)
+
+
+def generated(of: Group, elements: Iterable[int]) -> set[int]:
+    """The subgroup that some elements generate."""
+    inside = {0, *elements}
+    while len(larger := {int(of.products[g, h]) for g in inside for h in inside}) > len(inside):
+        inside = larger
+    return inside

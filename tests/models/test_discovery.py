@@ -1,0 +1,103 @@
+"""Symmetries that pairs are made to keep are those that are found, exactly and on the average."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from models.discovery import Recipe, discover
+from models.group import Group, group, rotate_scalar, rotate_vector
+from models.pairs import Pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHORT = Recipe(fields=2, equivariant_steps=5, steps=20)
+
+
+def turned(pairs: Pairs, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Both fields of pairs of vectors, or of scalars."""
+    move = rotate_vector if pairs.x_kind == "vector" else rotate_scalar
+    return move(pairs.x, matrix), move(pairs.y, matrix)
+
+
+def closed(of: Group, dimension: int, kind: str, factor: int) -> Pairs:
+    """A random pair and its images under a group: what they keep are its elements."""
+    channels = dimension if kind == "vector" else 2
+    x = torch.randn(1, channels, *dimension * [4], dtype=torch.float64)
+    y = torch.randn(1, channels, *dimension * [4 * factor], dtype=torch.float64)
+    one = Pairs(x, y, kind, kind)  # type: ignore[arg-type]
+    images = [turned(one, matrix) for matrix in of.matrices]
+    return Pairs(torch.cat([x for x, _ in images]), torch.cat([y for _, y in images]), kind, kind)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kept", "symbol"), [("C1", "1"), ("C2", "2"), ("C4", "4")])
+@pytest.mark.parametrize("kind", ["scalar", "vector"])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_exactly_what_pairs_keep(kept: str, symbol: str, kind: str, factor: int) -> None:
+    torch.manual_seed(0)
+    finding = discover(closed(group(kept, 2), 2, kind, factor), group("D4", 2), SHORT)
+    assert finding.exact
+    assert finding.symbol == symbol
+    assert len(finding.kept) == group(kept, 2).order
+    assert finding.moved[0] == "A1"
+    errors = finding.equivariance_errors
+    assert max(errors[name] for name in finding.kept) < 1e-12
+    assert min(error for name, error in errors.items() if name not in finding.kept) > 1e-3
+    assert finding.mse < finding.mse_zero
+
+
+def test_a_vector_along_an_axis_of_a_cube_keeps_four_elements_and_their_mirrors() -> None:
+    """From nothing but a constant scalar to a vector along z: 4mm, by weights that tell up from down."""
+    torch.manual_seed(0)
+    x, y = torch.ones(1, 1, 3, 3, 3).double(), torch.zeros(1, 3, 3, 3, 3).double()
+    y[:, 2] = 1
+    finding = discover(Pairs(x, y, "scalar", "vector"), group("Oh"), Recipe(fields=1, equivariant_steps=2, steps=10))
+    assert finding.symbol == "4mm"
+    assert set(finding.kept) >= {"x,y,z", "-y,x,z", "-x,y,z"}
+    assert finding.moved == ["A1g", "Eg", "T1u"]
+    assert finding.mse_copy == finding.mse_zero  # a scalar is no prediction of a vector
+
+
+def test_a_symmetry_that_noisy_pairs_keep_on_the_average() -> None:
+    """Y is the derivative of X along x, and noise: quarter turns are broken, both mirrors kept, no weight exactly so."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(24, 1, 8, 8, dtype=torch.float64, generator=generator)
+    y = 0.5 * (x.roll(-1, 3) + x.roll(1, 3)) + 0.3 * torch.randn(x.shape, dtype=torch.float64, generator=generator)
+    finding = discover(Pairs(x, y), group("D4", 2), Recipe(equivariant_steps=30, steps=10))
+    assert not finding.exact
+    assert finding.symbol == "2mm"
+    assert {layer.symbol for layer in finding.layers.values()} == {"1"}
+    assert set(finding.kept) == {"x,y", "-x,-y", "-x,y", "x,-y"}
+    assert finding.moved == ["A1", "B1"]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "kinds", "message"),
+    [
+        ((2, 1, 4), (2, 1, 4), ("scalar", "scalar"), "x must have axes (pair, channel, y, x)"),
+        ((2, 1, 4, 4), (2, 1, 4, 4, 4), ("scalar", "scalar"), "y must have as many axes and pairs as x"),
+        ((2, 1, 4, 4), (3, 1, 4, 4), ("scalar", "scalar"), "y must have as many axes and pairs as x"),
+        ((2, 1, 4, 4), (2, 1, 8, 4), ("scalar", "scalar"), "y must have one and the same whole number of cells"),
+        ((2, 1, 4, 4), (2, 1, 6, 6), ("scalar", "scalar"), "y must have one and the same whole number of cells"),
+        ((2, 3, 4, 4), (2, 2, 4, 4), ("vector", "vector"), "x must have 2 channels a vector, has 3"),
+        ((2, 1, 2, 4), (2, 1, 2, 4), ("scalar", "scalar"), "x must have at least 3 cells along each axis"),
+        ((0, 1, 4, 4), (0, 1, 4, 4), ("scalar", "scalar"), "x must not be empty"),
+    ],
+)
+def test_pairs_that_do_not_fit(x: Any, y: Any, kinds: Any, message: str) -> None:  # noqa: ANN401 cases
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Pairs(torch.zeros(x).double(), torch.zeros(y).double(), *kinds)
+
+
+def test_values_and_groups_that_do_not_fit() -> None:
+    x = torch.zeros(1, 1, 4, 4).double()
+    with pytest.raises(ValueError, match="y must be finite"):
+        Pairs(x, x + torch.nan)
+    with pytest.raises(ValueError, match="y must be float64 or float32, as the other one is"):
+        Pairs(x, x.float())
+    with pytest.raises(ValueError, match="group must be of dimension 2, as the pairs are, not 3"):
+        discover(Pairs(x, x), group("O"), SHORT)

@@ -1,0 +1,47 @@
+"""Symbols beside those of spglib, for every subgroup that two elements generate; and how subgroups are found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import spglib
+
+from models.group import group
+from models.point_groups import SPACE, generated, largest_subgroup, symbol
+
+
+def test_symbols_are_those_of_spglib() -> None:
+    over = group("Oh")
+    subgroups = {tuple(sorted(generated(over, [g, h, k]))) for g in range(48) for h in range(g, 48) for k in (0, 47)}
+    found = set()
+    for elements in subgroups:
+        matrices = over.matrices[list(elements)]
+        expected, _, _ = spglib.get_pointgroup(np.array(matrices))
+        assert symbol(matrices) == expected.strip()
+        found.add(expected.strip())
+    assert found == set(SPACE.values())
+
+
+def test_symbols_in_a_plane() -> None:
+    over = group("D4", 2)
+    found = {symbol(over.matrices[sorted(generated(over, [g, h]))]) for g in range(8) for h in range(8)}
+    assert found == {"1", "2", "m", "2mm", "4", "4mm"}
+    assert symbol(group("C4", 2).matrices) == "4"
+
+
+def test_a_largest_subgroup_begins_with_what_comes_first() -> None:
+    over = group("D4", 2)
+    mirrors = [g for g in range(8) if over.products[g, g] == 0 and over.matrices[g].det() < 0]
+    # Two mirrors at 45 degrees generate a quarter turn, which is not allowed: the first of them stays.
+    oblique = next(g for g in mirrors if over.matrices[g][0, 0] == 0)
+    straight = next(g for g in mirrors if over.matrices[g][0, 0] != 0)
+    assert largest_subgroup(over, [0, oblique, straight]) == [0, oblique]
+    assert largest_subgroup(over, range(8)) == list(range(8))
+    assert largest_subgroup(over, []) == [0]
+
+
+@pytest.mark.parametrize("name", ["O", "Oh"])
+def test_two_elements_generate_a_group(name: str) -> None:
+    over = group(name)
+    closed = sorted(generated(over, [5, 11]))
+    assert {int(over.products[g, h]) for g in closed for h in closed} == set(closed)
