@@ -66,7 +66,7 @@ def largest_subgroup(of: Group, elements: Sequence[int]) -> list[int]:
 
 def generated(of: Group, elements: Iterable[int]) -> set[int]:
     """The subgroup that some elements generate."""
-    inside = {0, *elements}
-    while len(larger := {int(of.products[g, h]) for g in inside for h in inside}) > len(inside):
+    products, inside = of.products.tolist(), {0, *elements}
+    while len(larger := {products[g][h] for g in inside for h in inside}) > len(inside):
         inside = larger
     return inside

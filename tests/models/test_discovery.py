@@ -63,11 +63,11 @@ def test_a_vector_along_an_axis_of_a_cube_keeps_four_elements_and_their_mirrors(
 
 
 def test_a_symmetry_that_noisy_pairs_keep_on_the_average() -> None:
-    """Y is the derivative of X along x, and noise: quarter turns are broken, both mirrors kept, no weight exactly so."""
+    """Y is a mean of X along x, and noise: quarter turns are broken, both mirrors kept, no weight exactly so."""
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(24, 1, 8, 8, dtype=torch.float64, generator=generator)
     y = 0.5 * (x.roll(-1, 3) + x.roll(1, 3)) + 0.3 * torch.randn(x.shape, dtype=torch.float64, generator=generator)
-    finding = discover(Pairs(x, y), group("D4", 2), Recipe(equivariant_steps=30, steps=10))
+    finding = discover(Pairs(x, y), group("D4", 2), Recipe(fields=2, equivariant_steps=30, steps=10, seeds=1))
     assert not finding.exact
     assert finding.symbol == "2mm"
     assert {layer.symbol for layer in finding.layers.values()} == {"1"}
