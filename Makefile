@@ -52,12 +52,13 @@ page:  ## build the page of the service from web/ (takes node)
 page-check: page  ## fail if the page that is committed is another one
 	test -z "$$(git status --porcelain service/page)"
 
-lint: install  ## check style, types, the Dockerfile and the Compose file
+lint: install  ## check style, types, the Dockerfile, the Compose file and how to cite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(ROOMS)
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: install  ## put the code into its style
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The examples of the README and of docs/ run as printed, against one service that has the models of the checkout."""
+"""The examples of the README, docs/ and the notebook run as printed, against one service with real models."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PRINTED = "http://127.0.0.1:8000"
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+NOTEBOOK = CHECKOUT / "examples" / "tutorial.ipynb"
 MODELS = ["equivariant-general-x4", "trilinear-x4"]
 
 
@@ -45,6 +46,13 @@ def commands(start: str) -> list[str]:
         if line.startswith(start)
     ]
     return list(dict.fromkeys(shlex.join(shlex.split(line, comments=True)) for line in lines))
+
+
+def run_together(examples: list[str]) -> None:
+    """Run pieces of one program."""
+    names: dict[str, Any] = {}
+    for example in examples:
+        exec(compile(example, "example", "exec"), names)  # noqa: S102 our own
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +80,15 @@ def folder(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_python(page: Path, url: str) -> None:
-    names: dict[str, Any] = {}
-    for block in blocks(page, "python"):
-        exec(compile(block.replace(PRINTED, url), page.name, "exec"), names)  # noqa: S102 our own
+    run_together([block.replace(PRINTED, url) for block in blocks(page, "python")])
+
+
+@pytest.mark.usefixtures("folder")
+def test_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    run_together(["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"])
+    assert not [cell for cell in cells if cell.get("outputs")], "outputs are not kept"
 
 
 @pytest.mark.usefixtures("folder")
