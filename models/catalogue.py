@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor, nn
 
     from models.blocks import Boundaries
     from models.convolution import Precision
@@ -217,19 +218,12 @@ class Catalogue:
             UnknownModelError: if there is no such model.
             CorruptWeightsError: if the weights are not those of the card.
         """
-        # Not at the top: training on a bare host saves and loads checkpoints without it.
-        from safetensors.torch import load  # noqa: PLC0415
-
         card = self.card(name)
         if card.architecture is None:
             return SuperResolution(factor=card.factor).eval()
-        content = (self.folder / name / WEIGHTS).read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if found != card.sha256:
-            message = f"{name}: sha256 of {WEIGHTS} is {found}, its card says {card.sha256}"
-            raise CorruptWeightsError(message)
+        values = read_weights(self.folder / name, card.sha256)
         architecture = Architecture(**{**card.architecture, "head": tuple(card.architecture["head"])})
-        network, values = Network(architecture), load(content)
+        network = Network(architecture)
         predicts = any(key.startswith("error_head.") for key in values)
         model = SuperResolution(network, error_head=ErrorHead(architecture, network.halo) if predicts else None)
         model.load_state_dict(values)
@@ -237,12 +231,7 @@ class Catalogue:
 
     def save(self, model: SuperResolution, card: Card) -> Card:
         """Write a model and its card, and return the card with the weights' sha256."""
-        from safetensors.torch import save  # noqa: PLC0415
-
-        content = save({name: value.contiguous() for name, value in model.state_dict().items()})
-        card = dataclasses.replace(card, sha256=hashlib.sha256(content).hexdigest())
-        (self.folder / card.name).mkdir(parents=True, exist_ok=True)
-        (self.folder / card.name / WEIGHTS).write_bytes(content)
+        card = dataclasses.replace(card, sha256=write_weights(self.folder / card.name, model))
         self.write(card)
         return card
 
@@ -290,3 +279,30 @@ class Catalogue:
         about = {"run": sample.run, "boundary": sample.boundary, "length": sample.length}
         (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         return folder
+
+
+def read_weights(folder: Path, sha256: str | None) -> dict[str, Tensor]:
+    """The weights in the folder of a model.
+
+    Raises:
+        CorruptWeightsError: if they are not those of the sha256, as hexadecimal digits.
+    """
+    # Not at the top: training on a bare host saves and loads checkpoints without it.
+    from safetensors.torch import load  # noqa: PLC0415
+
+    content = (folder / WEIGHTS).read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        message = f"{folder.name}: sha256 of {WEIGHTS} is {found}, its card says {sha256}"
+        raise CorruptWeightsError(message)
+    return load(content)
+
+
+def write_weights(folder: Path, model: nn.Module) -> str:
+    """Write the weights of a model into its folder, and return their sha256."""
+    from safetensors.torch import save  # noqa: PLC0415
+
+    content = save({name: value.contiguous() for name, value in model.state_dict().items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()

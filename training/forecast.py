@@ -1,20 +1,23 @@
 """``python -m training forecast``: train forecasting networks on a set of runs in a plane, and compare their roll-outs.
 
 Families and seeds in turn, each with a checkpoint that the same command goes on from; then the errors on both splits
-beside persistence, which go into ``<set>.json`` under ``--out``.
+beside persistence, which go into ``<set>.json`` under ``--out``. ``--weights`` stores networks for the service.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
-from training.forecast_training import Recipe, rmse, train
+from models.layers import count_parameters
+from training.forecast_training import TESTED, Recipe, rmse, train
 from training.train import fastest_precision
 from training.windows import Windows
 
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
     import argparse
 
     from models.forecast_network import ForecastFamily
+    from models.forecasting import Forecaster
 
 SPLITS = ("future", "domain")
+Errors = dict[str, dict[str, list[float]]]
+"""Of roll-outs, by family and split, one for each seed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
+    parser.add_argument("--weights", type=Path, help="folder of models, to store the network of the first seed in")
 
 
 def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Windows) -> ForecastArchitecture:
@@ -60,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     precision = fastest_precision("cpu") if args.precision == "auto" else args.precision
     data = Windows(args.data)
-    found = {"persistence": {split: [rmse(None, data, split)] for split in SPLITS}}
+    found: Errors = {"persistence": {split: [rmse(None, data, split)] for split in SPLITS}}
     for seed in args.seeds:
         for family in args.families:
             recipe = Recipe(args.steps, args.rate, seed=seed, precision=precision)
@@ -69,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             errors = found.setdefault(family, {split: [] for split in SPLITS})
             for split in SPLITS:
                 errors[split].append(rmse(model, data, split))
+            if args.weights and seed == args.seeds[0]:
+                store(model, data, recipe, found, args.weights)
             _say(f"{family}, seed {seed}: " + ", ".join(f"{split} {errors[split][-1]:.4f}" for split in SPLITS))
     path = args.out / f"{data.name}.json"
     path.write_text(json.dumps({"steps": args.steps, "precision": precision, "rmse": found}, indent=1) + "\n")
@@ -76,7 +85,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> str:
+def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weights: Path) -> None:
+    """Keep a network for the service, with its card, and the first window of the split by place as a sample."""
+    architecture = model.network.architecture
+    flow = data.name.partition("-")[0]
+    y, x = ("periodic" if wraps else "wall" for wraps in data.circular)
+    card = ForecastCard(
+        name=f"{architecture.family}-{flow}",
+        family=architecture.family,
+        flow=flow,
+        frames=model.frames,
+        boundary=(y, x),
+        architecture=architecture.to_dict(),
+        parameters=count_parameters(model),
+        trained={"data": data.name, **asdict(recipe)},
+        measured={
+            split: {name: found[name][split][0] for name in (architecture.family, "persistence")} for split in SPLITS
+        },
+    )
+    sample = data.test("domain", model.frames + TESTED).frames[0]
+    ForecastCatalogue(weights).save(model, card, sample.numpy())
+
+
+def table(found: Errors) -> str:
     """Mean and standard deviation over seeds, by family and split."""
     lines = [f"{'':20} {'future':>16} {'domain':>16}"]
     lines += [

@@ -13,6 +13,8 @@ from training.forecast import SPLITS, spread
 if TYPE_CHECKING:
     import argparse
 
+    from training.forecast import Errors
+
 HEAD = """# Experiments over seeds
 
 Written by `python -m training seeds`. Means and standard deviations over seeds, of which each trains a network anew.
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def forecast_table(sets: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+def forecast_table(sets: dict[str, Errors]) -> str:
     """Errors by set, split and family; the lowest mean in bold."""
     families = ["persistence", *(name for name in FORECAST_FAMILIES if any(name in each for each in sets.values()))]
     lines = [_row("set", "split", *families), _row("---", "---", *["---:"] * len(families))]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
+from models.forecast_catalogue import SAMPLE, ForecastCatalogue
 from models.forecast_network import ForecastArchitecture
 from training.__main__ import main
 from training.flows import planes
@@ -78,8 +80,16 @@ def test_the_command_compares_families_and_goes_on(
     first = json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"]
     assert set(first) == {"persistence", "conv", "relaxed-translation"}
     assert "relaxed-translation" in capsys.readouterr().out
-    assert main([*command, "--steps", "2"]) == 0
+    assert main([*command, "--steps", "2", "--weights", str(tmp_path / "weights")]) == 0
     assert json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"] == first
+    catalogue = ForecastCatalogue(tmp_path / "weights")
+    assert catalogue.names() == ["conv-smoke", "relaxed-translation-smoke"]
+    card = catalogue.card("conv-smoke")
+    assert card.boundary == ("wall", "wall")
+    assert card.measured["domain"]["conv"] == first["conv"]["domain"][0]
+    sample = torch.from_numpy(np.load(catalogue.folder / card.name / SAMPLE))[None]
+    answer = catalogue.load(card.name)(sample[:, :10], TESTED, (False, False))
+    assert answer.shape == sample[:, 10:].shape
     with pytest.raises(SystemExit):
         main([*command, "--steps", "3"])
     assert "use another --out" in capsys.readouterr().err

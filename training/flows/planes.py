@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SETS = {"smoke": ("translation", "rotation", "scale", "levels"), "planar": ("decaying",)}
 """Of each flow."""
 ABOUT = "smoke: plumes in a box; planar: decaying turbulence in a plane"
-FRAMES = {"translation": 100, "rotation": 100, "scale": 100, "levels": 60, "decaying": 40}
+FRAMES = {"translation": 100, "rotation": 100, "scale": 100, "levels": 60, "decaying": 100}
 """Of each set."""
 CELLS = 32
 """A side, unless more are asked for."""

@@ -1,0 +1,110 @@
+"""The forecasting models in ``weights/forecast/``.
+
+Each has a folder with ``card.json``, ``weights.safetensors`` and ``sample.npy``: frames, (time, 2, y, x), of a run that
+it has not seen, those that go in and those that follow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.catalogue import CARD, UnknownModelError, read_weights, write_weights
+from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecasting import Forecaster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FOLDER = "forecast"
+SAMPLE = "sample.npy"
+DEFAULT = "relaxed-smoke"
+"""The model for requests that name none."""
+
+
+@dataclass(frozen=True)
+class ForecastCard:
+    """What a forecasting model is, what it was trained on, and how far off it was on data that it had not seen.
+
+    Attributes:
+        name: ``<family>-<flow>``.
+        family: see [`ForecastArchitecture`][models.forecast_network.ForecastArchitecture].
+        flow: what it was trained on, such as ``smoke``.
+        frames: in.
+        boundary: ``periodic`` or ``wall``, of the axes (y, x) of what it was trained on.
+        architecture: of its network.
+        parameters: free weights.
+        trained: set of runs, steps, seed and precision.
+        measured: of roll-outs over 20 frames, the root mean square error over that of what was to be forecast, on later
+            times of known runs and on other runs, beside persistence.
+        sha256: of the weights file.
+    """
+
+    name: str
+    family: str
+    flow: str
+    frames: int
+    boundary: tuple[str, str]
+    architecture: dict[str, Any]
+    parameters: int
+    trained: dict[str, Any]
+    measured: dict[str, dict[str, float]]
+    sha256: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**dataclasses.asdict(self), "boundary": list(self.boundary)}
+
+
+class ForecastCatalogue:
+    """The forecasting models of a folder of models.
+
+    Args:
+        weights: such as ``weights/``.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        self.folder = weights / FOLDER
+
+    def names(self) -> list[str]:
+        """Names of all models, in order."""
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{CARD}"))
+
+    def card(self, name: str) -> ForecastCard:
+        """The card of a model.
+
+        Raises:
+            UnknownModelError: if there is no such model.
+        """
+        if name not in self.names():
+            raise UnknownModelError(name, self.names())
+        content = json.loads((self.folder / name / CARD).read_text())
+        y, x = content["boundary"]
+        return ForecastCard(**{**content, "boundary": (y, x)})
+
+    def load(self, name: str) -> Forecaster:
+        """A model ready for inference: weights checked, kernels built.
+
+        Raises:
+            UnknownModelError: if there is no such model.
+            CorruptWeightsError: if the weights are not those of the card.
+        """
+        card = self.card(name)
+        cells = tuple(card.architecture["cells"])
+        model = Forecaster(ForecastNetwork(ForecastArchitecture(**{**card.architecture, "cells": cells})))
+        model.load_state_dict(read_weights(self.folder / name, card.sha256))
+        return model.frozen()
+
+    def save(self, model: Forecaster, card: ForecastCard, sample: NDArray[np.float32]) -> ForecastCard:
+        """Write a model, its card and a sample, and return the card with the weights' sha256."""
+        folder = self.folder / card.name
+        card = dataclasses.replace(card, sha256=write_weights(folder, model))
+        (folder / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
+        np.save(folder / SAMPLE, sample)
+        return card

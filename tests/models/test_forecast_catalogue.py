@@ -1,0 +1,33 @@
+"""Forecasting models come back as they were saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from models.catalogue import WEIGHTS, CorruptWeightsError, UnknownModelError
+from models.forecast_catalogue import ForecastCard, ForecastCatalogue
+from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecasting import Forecaster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_saved_model_comes_back(tmp_path: Path) -> None:
+    architecture = ForecastArchitecture("relaxed", "C4", 1, 1, frames=3)
+    model = Forecaster(ForecastNetwork(architecture))
+    card = ForecastCard("relaxed-smoke", "relaxed", "smoke", 3, ("wall", "wall"), architecture.to_dict(), 1, {}, {})
+    catalogue = ForecastCatalogue(tmp_path)
+    saved = catalogue.save(model, card, np.zeros((4, 2, 5, 6), np.float32))
+    assert catalogue.card("relaxed-smoke") == saved
+    frames = torch.randn(1, 3, 2, 5, 6)
+    assert torch.equal(catalogue.load(saved.name)(frames, 2, (False, False)), model.frozen()(frames, 2, (False, False)))
+    with pytest.raises(UnknownModelError, match="relaxed-smoke"):
+        catalogue.card("other")
+    (catalogue.folder / saved.name / WEIGHTS).write_bytes(b"other")
+    with pytest.raises(CorruptWeightsError, match="sha256"):
+        catalogue.load(saved.name)
