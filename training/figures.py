@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
+
+from models.catalogue import GENERAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,10 +16,15 @@ if TYPE_CHECKING:
 
     from models.catalogue import Card, Catalogue
 
-BASELINE = "#8a8f98"
-COLOURS = {"trilinear": BASELINE, "conv": "#c8553d", "equivariant": "#2e5e8c", "relaxed": "#3f8f5b"}
-"""Of the families, in every figure of the project."""
+COLOURS = {"trilinear": "#7f7f7f", "conv": "#E69F00", "equivariant": "#0072B2", "relaxed": "#D55E00"}
+"""Of the families, in every figure of the project: grey, and colours that the colour-blind tell apart (Okabe & Ito)."""
+BASELINE = COLOURS["trilinear"]
+IRREPS = ("#56B4E9", "#009E73", "#F0E442", "#CC79A7")
+"""The other colours of Okabe & Ito, in turn."""
 ROUND_OFF = 1e-8
+NO_SHARE = 1e-4
+"""Shares of a relaxation below it are taken for none."""
+TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 
 
 class Bar(NamedTuple):
@@ -27,11 +36,13 @@ class Bar(NamedTuple):
 
 
 def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
-    """MAE over trilinear interpolation's, one panel a run, three in a row, the bars as in the table.
+    """MAE over trilinear interpolation's, which is a dashed line; one panel a run, three in a row.
+
+    Further training seeds are ticks in the row of their model. Other variants stand below, as hollow marks.
 
     Args:
         path: PNG to write.
-        runs: bars by the title of their panel.
+        runs: entrants by the title of their panel.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 training runs on hosts without it
 
@@ -43,16 +54,48 @@ def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
     for axes in panels[len(runs) :]:
         axes.remove()
     for axes, (title, bars) in zip(panels, runs.items(), strict=False):
-        names = [bar.name for bar in bars]
-        colours = [COLOURS.get(name.split("-")[0], BASELINE) for name in names]
-        means = [bar.mean for bar in bars]
-        drawn = axes.barh(names, means, xerr=[bar.std for bar in bars], color=colours, error_kw={"lw": 1})
-        axes.bar_label(drawn, [f" {mean:.3f}" for mean in means], fontsize=8)
-        axes.invert_yaxis()
-        axes.set(title=title, xlabel="MAE over trilinear's, held-out", xlim=(0, 1.15))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(axis="y", length=0, labelsize=8)
+        _draw_entrants(axes, bars)
+        axes.set(title=title, xlabel="MAE over that of trilinear interpolation, held-out")
     figure.savefig(path, dpi=110)
+
+
+def _draw_entrants(axes: Axes, bars: Sequence[Bar]) -> None:
+    from matplotlib.ticker import NullLocator  # noqa: PLC0415
+
+    bars = [bar for bar in bars if bar.name != "trilinear-x4"]
+    seeds = [bar for bar in bars if ", seed " in bar.name]
+    variants = [bar for bar in bars if ", " in bar.name and bar not in seeds]
+    rows = [bar for bar in bars if ", " not in bar.name]
+    places = {bar.name: float(place) for place, bar in enumerate(rows)}
+    places |= {bar.name: len(rows) + 0.5 + place for place, bar in enumerate(variants)}
+    for bar in (*rows, *variants):
+        colour = COLOURS.get(bar.name.split("-")[0], BASELINE)
+        fill = "white" if bar in variants else colour
+        axes.errorbar(bar.mean, places[bar.name], xerr=bar.std, fmt="o", ms=6, color=colour, mfc=fill, elinewidth=1.5)
+        axes.text(1.01, places[bar.name], f"{bar.mean:.3f}", transform=axes.get_yaxis_transform(), va="center", size=8)
+    for bar in seeds:
+        model = bar.name.partition(", ")[0]
+        axes.plot(bar.mean, places[model], "|", ms=12, mew=1.5, color=COLOURS[model.split("-")[0]])
+    lowest = min((max(bar.mean - bar.std, bar.mean / 2) for bar in bars), default=0.5)
+    axes.set(xscale="log", xlim=(0.9 * lowest, 1.08))
+    axes.set_xticks([tick for tick in TICKS if tick >= lowest], minor=False)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.axvline(1, color=BASELINE, lw=1, ls="--")
+    axes.set_yticks(list(places.values()), [short(name) for name in places], fontsize=8)
+    axes.set_ylim(max(places.values(), default=0) + 0.6, -0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def short(name: str) -> str:
+    """Name of an entrant in a figure: ``equivariant, general`` for ``equivariant-general-x4``."""
+    name, _, variant = name.partition(", ")
+    found = re.fullmatch(r"([a-z]+)-(.+)-x4(?:-(\d)frames)?", name)
+    if found is None:
+        return name
+    family, flow, frames = found.groups()
+    return ", ".join([family, flow, *([f"{frames} frames"] if frames else []), *([variant] if variant else [])])
 
 
 def draw_symmetry(path: Path, catalogue: Catalogue) -> None:
@@ -72,7 +115,7 @@ def draw_symmetry(path: Path, catalogue: Catalogue) -> None:
     panels = figure.subplots(2, len(flows), squeeze=False, sharey="row")
     for (errors, shares), flow in zip(panels.T, flows, strict=True):
         mine = [card for card in cards if card.flow == flow]
-        errors.set_title(f"{flow} flow")
+        errors.set_title(f"trained on {flow} flows" if flow == GENERAL else f"trained on {flow} flow")
         _draw_elements(errors, mine)
         _draw_shares(shares, next(card for card in mine if card.family == "relaxed"))
     panels[0, 0].set_ylabel("equivariance error of the element")
@@ -114,10 +157,22 @@ def _draw_shares(axes: Axes, card: Card) -> None:
     layers = card.symmetry["relaxation"]
     irreps = [irrep for irrep in next(iter(layers.values())) if irrep not in {"A1", "A1g"}]
     bottom = [0.0] * len(layers)
-    names = [name.removeprefix("network.").replace("trunk.", "block ") for name in layers]
-    for irrep in irreps:
+    names = [
+        name.removeprefix("network.").replace("trunk.", "block ").replace("error_head", "error") for name in layers
+    ]
+    for irrep, colour in zip(irreps, cycle(IRREPS), strict=False):
         heights = [shares[irrep] for shares in layers.values()]
-        axes.bar(names, heights, bottom=bottom, label=irrep)
+        axes.bar(names, heights, bottom=bottom, label=irrep, color=colour)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.tick_params(axis="x", rotation=60, labelsize=8)
+    if max(bottom) < NO_SHARE:
+        axes.text(
+            0.5,
+            0.5,
+            "no bars: the relaxation weights are all A1,\nno rotation is broken",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+        )
+        return
     axes.legend(fontsize=8, frameon=False, title="irrep (the rest is A1)", title_fontsize=8, ncols=2)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from tests.benchmarks.serving import LATENCY
+from training.figures import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +37,9 @@ Operations are counted as they run: two for each multiplication of a convolution
 each value otherwise. Bytes are those that each operation reads (weights too) and writes, as if no cache kept anything
 in between. The roof is no hard one: caches keep much, and a library's convolution may be quicker than its product.
 """
-OURS, OTHER = "#3f8f5b", "#8a8f98"
+OURS, OTHER = COLOURS["relaxed"], COLOURS["trilinear"]
+NEAR = (0.25, 10)
+"""Ratios that the figure's axis shows; those beyond are arrows at its end."""
 
 
 def machine() -> str:
@@ -117,18 +121,23 @@ def _draw_ratios(axes: Axes, rows: Sequence[Row]) -> None:
     names = [f"{row.ours}\nbeside {row.other}" for row in rows]
     for place, row in enumerate(rows):
         assert row.ratio is not None
+        shown = min(max(row.ratio.median, NEAR[0]), NEAR[1])
+        mark = "o" if shown == row.ratio.median else "<" if shown == NEAR[0] else ">"
         axes.plot([row.ratio.low, row.ratio.high], [place, place], color=OURS, lw=2)
-        axes.plot(row.ratio.median, place, "o", color=OURS, ms=6)
+        axes.plot(shown, place, mark, color=OURS, ms=6, clip_on=False)
         axes.annotate(
             number(row.ratio.median),
-            (row.ratio.median, place),
+            (shown, place),
             textcoords="offset points",
             xytext=(0, 7),
             ha="center",
             fontsize=8,
         )
     axes.axvline(1, color=OTHER, lw=1, ls="--")
-    axes.set_xscale("log")
+    axes.set(xscale="log", xlim=NEAR)
+    axes.set_xticks([0.25, 0.5, 1, 2, 5, 10])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks(range(len(rows)), names, fontsize=7)
     axes.set_ylim(len(rows) - 0.4, -0.8)
     axes.set(title="how many times as fast", xlabel="voxels/s over the other's (dashed: the same)")
@@ -157,7 +166,7 @@ def _draw_roofline(axes: Axes, roofline: Roofline) -> None:
     axes.loglog(line, [min(roofline.product, roofline.memory * x) / 1e9 for x in line], color="black", lw=1)
     marks = itertools.cycle("osD^v*")
     for work, mark in zip(roofline.work, marks, strict=False):
-        colour = OTHER if work.name.startswith("published") else OURS
+        colour = COLOURS.get(work.name, OTHER)
         axes.plot(work.intensity, work.rate / 1e9, mark, color=colour, ms=7, alpha=0.8, label=work.name)
     axes.set(
         title=f"roofline, {roofline.device}",
