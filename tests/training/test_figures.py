@@ -35,7 +35,7 @@ def test_seeds_are_in_the_row_of_their_model_and_variants_below() -> None:
         "conv, general, 2 blocks",
     ]
     (seed,) = [line for line in axes.lines if line.get_marker() == "|"]
-    np.testing.assert_allclose(seed.get_data(), [[0.4], [0.0]])
+    assert np.array(seed.get_xydata()).tolist() == [[pytest.approx(0.4), 0.0]]
 
 
 @pytest.mark.parametrize(("share", "says"), [(0.0, True), (0.1, False)])
