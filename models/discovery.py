@@ -91,6 +91,7 @@ class Recipe:
         equivariant_steps: of Adam with all relaxation weights one.
         steps: of Adam with all weights learning, after these.
         rate: the highest learning rate.
+        relaxation_rate: that of the relaxation weights; where what breaks a symmetry is small, they learn slowly.
         seeds: equivariant fits with weights of their own, if there are pairs enough for p-values, which are medians
             over them; all else is of the first.
         level: p-value below which an element is taken to be broken.
@@ -100,6 +101,7 @@ class Recipe:
     equivariant_steps: int = 50
     steps: int = 250
     rate: float = 0.02
+    relaxation_rate: float = 0.02
     seeds: int = 3
     level: float = 0.02
 
@@ -127,31 +129,38 @@ class Fit:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = DiscoveryNetwork(over, pairs, recipe.fields).to(pairs.x.dtype)
-        weights = self.network.relaxation.values()
-        free = [each for each in self.network.parameters() if not any(each is weight for weight in weights)]
-        self._descend(free, recipe.equivariant_steps, recipe.rate, progress)
+        self.weights: list[Tensor] = list(self.network.relaxation.values())
+        self.free: list[Tensor] = [
+            each for each in self.network.parameters() if not any(each is weight for weight in self.weights)
+        ]
+        self._descend([(self.free, recipe.rate)], recipe.equivariant_steps, progress)
 
     def relax(self, recipe: Recipe, progress: Callable[[], None] = lambda: None) -> None:
         """Let all weights learn; in float64, what pairs keep is kept to 1e-15."""
-        self._descend(list(self.network.parameters()), recipe.steps, recipe.rate, progress)
+        rates = [(self.free, recipe.rate), (self.weights, recipe.relaxation_rate)]
+        self._descend(rates, recipe.steps, progress)
 
-    def _descend(self, weights: Sequence[Tensor], steps: int, rate: float, progress: Callable[[], None]) -> None:
-        optimizer = torch.optim.Adam(weights, lr=rate)
-        for step in range(steps):
-            # A cosine down to a hundredth, as the last digits of the fit need small steps.
-            optimizer.param_groups[0]["lr"] = rate * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+    def _descend(
+        self, rates: Sequence[tuple[Sequence[Tensor], float]], steps: int, progress: Callable[[], None]
+    ) -> None:
+        optimizer = torch.optim.Adam([{"params": weights, "lr": rate} for weights, rate in rates])
+        # A cosine down to a hundredth, as the last digits of the fit need small steps.
+        decay = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.505 + 0.495 * math.cos(math.pi * step / max(1, steps))
+        )
+        for _ in range(steps):
             optimizer.zero_grad()
             (self.network(self.x) - self.target).square().mean().backward()
             optimizer.step()
+            decay.step()
             progress()
 
     def gradients(self) -> Float[Tensor, "pair layer element"]:
         """Of each pair's loss with respect to the relaxation weights, each layer's in units of its rms."""
-        weights = list(self.network.relaxation.values())
         rows = []
         for x, target in zip(self.x.split(1), self.target.split(1), strict=True):
             loss = (self.network(x) - target).square().mean()
-            rows.append(torch.cat(torch.autograd.grad(loss, weights)))
+            rows.append(torch.cat(torch.autograd.grad(loss, self.weights)))
         gradients = torch.stack(rows).double()
         return gradients / gradients.square().mean(dim=(0, 2), keepdim=True).sqrt().clamp_min(1e-300)
 

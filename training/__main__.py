@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from training import adapt, evaluate, forecast, forecast_levels, seeds, simulate, table, train, uncertainty
+from training import adapt, discover, evaluate, forecast, forecast_levels, seeds, simulate, table, train, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ COMMANDS = {
     "simulate": simulate,
     "train": train,
     "adapt": adapt,
+    "discover": discover,
     "uncertainty": uncertainty,
     "evaluate": evaluate,
     "table": table,

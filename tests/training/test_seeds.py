@@ -21,7 +21,7 @@ def test_the_table_has_means_spreads_and_the_best_family(tmp_path: Path) -> None
         levels = {"errors": [[0.0, 1e-7], [0.9, top]], "rank correlation": 1 - seed / 10}
         (tmp_path / f"smoke-levels-32-seed{seed}.json").write_text(json.dumps(levels))
     out = tmp_path / "SEEDS.md"
-    assert main(["seeds", "--runs", str(tmp_path), "--out", str(out)]) == 0
+    assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(tmp_path / "none"), "--out", str(out)]) == 0
     rows = out.read_text().splitlines()
     assert "| smoke-rotation-32 | future | 0.800 | 0.600 ± 0.141 | **0.500 ± 0.141** |" in rows
     assert "| 1 | 0.900 | 0.2 ± 0.1 |" in rows
@@ -29,6 +29,9 @@ def test_the_table_has_means_spreads_and_the_best_family(tmp_path: Path) -> None
 
 
 def test_without_results_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["seeds", "--runs", str(tmp_path), "--out", str(tmp_path / "SEEDS.md")]) == 1
+    assert (
+        main(["seeds", "--runs", str(tmp_path), "--discoveries", str(tmp_path), "--out", str(tmp_path / "SEEDS.md")])
+        == 1
+    )
     assert "no results" in capsys.readouterr().out
     assert not (tmp_path / "SEEDS.md").exists()

@@ -1,7 +1,7 @@
 """Barium titanate: densities of its phases, from crystal structures in files beside this one.
 
 A file has lattice vectors a, b and c in Angstrom, along the pseudo-cubic axes, and atoms by their shares of these. All
-phases are drawn in the one cube that a cubic cell fills twice, so that a phase keeps its own symmetry on the grid. A
+phases are drawn in one cube, of the edge of the cubic cell, so that a phase keeps its own symmetry on the grid. A
 structure that is drawn by its shares of its own cell would look cubic where the cell alone is distorted.
 """
 
@@ -17,11 +17,12 @@ from torch import Tensor
 
 STRUCTURES = Path(__file__).parent / "structures"
 SPECIES = ("Ba", "Ti", "O")
-CELLS = 12
+PHASES = ("cubic", "tetragonal", "orthorhombic", "rhombohedral")
+CELLS = 8
 EDGE = 4.0
 """Of the cube, in Angstrom."""
 WIDTH = 0.35
-"""Standard deviation of an atom's Gaussian, in Angstrom: near that of a grid cell, so that shifts below one count."""
+"""Standard deviation of an atom's Gaussian, in Angstrom: near a grid cell's edge, so that shifts below one count."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Structure:
 
 
 def read_structure(phase: str) -> Structure:
-    """The structure of a phase, ``cubic``, ``tetragonal``, ``orthorhombic`` or ``rhombohedral``."""
+    """The structure of a phase, one of `PHASES`."""
     lines = (line.split() for line in (STRUCTURES / f"{phase}.txt").read_text().splitlines())
     rows = [(words[0], [float(word) for word in words[1:]]) for words in lines if words and words[0] != "#"]
     atoms = rows[3:]

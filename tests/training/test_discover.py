@@ -1,0 +1,70 @@
+"""The command that asks which symmetries data keep."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import spglib
+import torch
+
+from models.discovery import discover
+from models.group import group, rotate_scalar
+from models.point_groups import symbol
+from training.__main__ import main
+from training.experiments.perovskite import PHASES, SPECIES, density, read_structure
+from training.experiments.squares import square_to
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPACE_GROUPS = {"cubic": "Pm-3m", "tetragonal": "P4mm", "orthorhombic": "Amm2", "rhombohedral": "R3m"}
+POINT_GROUPS = {"cubic": "m-3m", "tetragonal": "4mm", "orthorhombic": "mm2", "rhombohedral": "3m"}
+
+
+@pytest.mark.parametrize(
+    ("target", "kept", "moved"), [("rectangle", "2mm", ["A1", "B1"]), ("diagonal", "2mm", ["A1", "B2"])]
+)
+def test_a_square_becomes(target: str, kept: str, moved: list[str]) -> None:
+    finding = discover(square_to(target), group("D4", 2))
+    assert finding.exact
+    assert (finding.symbol, finding.moved) == (kept, moved)
+    assert finding.mse <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, about its own errors
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_has_its_space_group_and_its_density_the_point_group(phase: str) -> None:
+    structure = read_structure(phase)
+    numbers = [SPECIES.index(name) for name in structure.species]
+    found = spglib.get_spacegroup((structure.lattice, structure.shares, numbers), symprec=1e-3)
+    assert found is not None
+    assert found.split()[0] == SPACE_GROUPS[phase]
+    drawn, over = density(structure)[None], group("Oh")
+    kept = [matrix for matrix in over.matrices if torch.allclose(rotate_scalar(drawn, matrix), drawn, atol=1e-9)]
+    assert symbol(torch.stack(kept)) == POINT_GROUPS[phase]
+
+
+def test_arrays_of_ones_own_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Y stretches X along x, whatever X is."""
+    pairs = square_to("rectangle")
+    np.save(tmp_path / "x.npy", pairs.x.numpy())
+    np.save(tmp_path / "y.npy", pairs.y.numpy())
+    out, table = tmp_path / "found", tmp_path / "SEEDS.md"
+    arguments = ["--x", str(tmp_path / "x.npy"), "--y", str(tmp_path / "y.npy"), "--out", str(out)]
+    assert main(["discover", *arguments]) == 0
+    assert "y of D4: 2mm, 4 elements: x,y -x,-y x,-y -x,y" in capsys.readouterr().out
+    finding = json.loads((out / "y.json").read_text())["findings"]["y of D4"]
+    assert finding["moved"] == ["A1", "B1"]
+    assert (out / "y.png").stat().st_size > 0
+    assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(out), "--out", str(table)]) == 0
+    assert "| y of D4 | 4 | 2mm | A1 B1 |" in table.read_text()
+
+
+@pytest.mark.parametrize("arguments", [[], ["square", "--run", "here"], ["--x", "x.npy"]])
+def test_one_thing_is_asked_about(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["discover", *arguments])
+    assert "give an experiment (square, perovskite), or --run, or --x and --y" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""``python -m training discover``: which symmetries of a square or a cube do pairs of fields (X, Y) keep?
+
+Of two experiments, ``square`` (four pixels in a plane) and ``perovskite`` (the phases of barium titanate); of a run
+that `simulate` has left, from its coarse to its finer velocity; or of arrays of one's own in .npy files, float64 or
+float32, (pair, channel, y, x) or (pair, channel, z, y, x). Findings go into ``<name>.json`` under ``--out``, beside a
+figure.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from models.discovery import Recipe, discover
+from models.group import group
+from models.operators import coarsen
+from models.pairs import Pairs
+from training.dataset import StoredRun
+from training.discovery_figure import draw_findings
+from training.experiments.perovskite import PHASES, density, read_structure
+from training.experiments.squares import TARGETS, square_to
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+EXPERIMENTS = ("square", "perovskite")
+GROUPS = {2: ("C4", "D4"), 3: ("O", "Oh")}
+# What breaks the symmetry of a cube are shifts of atoms by a few hundredths, which the weights learn from slowly.
+PEROVSKITE = Recipe(fields=1, equivariant_steps=20, steps=250, rate=0.003, relaxation_rate=0.1)
+TURBULENCE = Recipe(fields=2, equivariant_steps=40, steps=5, seeds=1)
+SNAPSHOTS = 12
+COARSER, FINER = 4, 2
+
+
+class Case(NamedTuple):
+    """Pairs, and what is asked about them."""
+
+    name: str
+    pairs: Pairs
+    group: str
+    recipe: Recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("experiment", nargs="?", choices=EXPERIMENTS, help="one that comes with the project")
+    parser.add_argument("--run", type=Path, help="folder of a simulation")
+    parser.add_argument("--x", type=Path, help=".npy file of X")
+    parser.add_argument("--y", type=Path, help=".npy file of Y, on the grid of X or finer by a whole factor")
+    parser.add_argument("--x-kind", choices=["scalar", "vector"], default="scalar", help="what the channels of X are")
+    parser.add_argument("--y-kind", choices=["scalar", "vector"], default="scalar", help="what the channels of Y are")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--out", type=Path, default=Path("runs/discover"), help="folder for findings and figures")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find, tell, and write down."""
+    torch.set_num_threads(args.threads)
+    chosen = [args.experiment, args.run, args.x and args.y]
+    if sum(each is not None for each in chosen) != 1:
+        message = f"give an experiment ({', '.join(EXPERIMENTS)}), or --run, or --x and --y"
+        raise ValueError(message)
+    name = args.experiment or (args.run or args.y).stem
+    cases, findings = [], {}
+    for case in of_arguments(args):
+        finding = discover(case.pairs, group(case.group, case.pairs.dimension), case.recipe)
+        print(
+            f"{case.name:>12} of {case.group}: {finding.symbol}, {len(finding.kept)} elements: {' '.join(finding.kept)}"
+        )
+        cases.append((case.name, case.pairs, finding))
+        findings[f"{case.name} of {case.group}"] = asdict(finding)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"{name}.json").write_text(json.dumps({"findings": findings}, indent=1) + "\n")
+    draw_findings(args.out / f"{name}.png", cases)
+    return 0
+
+
+def of_arguments(args: argparse.Namespace) -> Iterator[Case]:
+    """What is asked for."""
+    if args.experiment == "square":
+        yield from (Case(name, square_to(name), over, Recipe()) for over in GROUPS[2] for name in TARGETS)
+    elif args.experiment == "perovskite":
+        before = density(read_structure("cubic"))[None]
+        for phase in PHASES:
+            yield Case(phase, Pairs(before, density(read_structure(phase))[None]), "Oh", PEROVSKITE)
+    elif args.run:
+        yield Case(args.run.name.split("-")[0], of_run(StoredRun(args.run)), "Oh", TURBULENCE)
+    else:
+        x, y = (torch.from_numpy(np.load(path, allow_pickle=False)) for path in (args.x, args.y))
+        pairs = Pairs(x, y, args.x_kind, args.y_kind)
+        yield Case(args.y.stem, pairs, GROUPS[pairs.dimension][-1], Recipe())
+
+
+def of_run(simulated: StoredRun) -> Pairs:
+    """Velocity of some snapshots, made coarse fourfold, and twofold.
+
+    Ends of each axis are taken to be periodic, which velocities that walls hold at zero nearly are.
+    """
+    snapshots = [torch.from_numpy(np.array(simulated[index])) for index in range(min(SNAPSHOTS, len(simulated)))]
+    x, y = (torch.stack([coarsen(snapshot, by) for snapshot in snapshots]) for by in (COARSER, FINER))
+    return Pairs(x, y, "vector", "vector")
