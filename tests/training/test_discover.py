@@ -39,7 +39,7 @@ def test_a_square_becomes(target: str, kept: str, moved: list[str]) -> None:
 def test_a_phase_has_its_space_group_and_its_density_the_point_group(phase: str) -> None:
     structure = read_structure(phase)
     numbers = [SPECIES.index(name) for name in structure.species]
-    found = spglib.get_spacegroup((structure.lattice, structure.shares, numbers), symprec=1e-3)
+    found = spglib.get_spacegroup((structure.lattice.tolist(), structure.shares.tolist(), numbers), symprec=1e-3)
     assert found is not None
     assert found.split()[0] == SPACE_GROUPS[phase]
     drawn, over = density(structure)[None], group("Oh")
