@@ -20,7 +20,7 @@ from models.superresolution import SuperResolution
 from training.dataset import Slab
 from training.evaluate import read_symmetry, rounded, samples
 from training.recordings import add_reading, open_dataset, reading
-from training.train import Recipe, Trainer, fastest_precision, over_trilinear, provenance
+from training.train import Recipe, Trainer, fastest_precision, over_trilinear, provenance, require_new
 
 if TYPE_CHECKING:
     import argparse
@@ -105,9 +105,7 @@ def run(args: argparse.Namespace) -> int:
     family = args.family or ("relaxed" if ancestor.family == "equivariant" else ancestor.family)
     model = descend(parent, family)
     card = describe(model, flow=args.name)
-    if card.name in catalogue.names() and not args.overwrite:
-        message = f"{args.weights} has a model {card.name} already; give another --name, or --overwrite"
-        raise ValueError(message)
+    require_new(catalogue, card.name, overwrite=args.overwrite)
     runs = [open_dataset(path, **{**reading(args), "flow": args.flow or args.name}) for path in args.data]
     learned, kept = parted(runs, model)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision

@@ -3,7 +3,7 @@
 The loss is the mean absolute error of velocity over that of trilinear interpolation, so that all flows count alike.
 AdamW with a cosine schedule after a short warm-up, and an exponential moving average of the weights, which is what is
 kept. A checkpoint is replaced every few minutes; the same command goes on from it, and with more ``--steps`` a training
-that was complete goes on too.
+that was complete goes on too. Beside it ``losses.csv`` has the loss of each step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from training.dataset import Dataset
 
 CHECKPOINT = "checkpoint.pt"
+LOSSES = "losses.csv"
 WARM_UP = 30
 # Without normalisation layers, a rare large gradient throws training back to plain interpolation; most are near 1.
 LARGEST_GRADIENT = 0.4
@@ -80,7 +81,7 @@ class Trainer:
         architecture: what to train.
         recipe: how.
         runs: on what.
-        folder: for checkpoints and the log.
+        folder: for the checkpoint, and the loss of each step as ``losses.csv``.
         device: where.
         start: a model of this architecture whose weights training begins from; None for random ones.
         kept: runs for validation alone, see [`Source`][training.samples.Source].
@@ -180,7 +181,7 @@ class Trainer:
         return loss.item()
 
     def save(self) -> None:
-        """Replace the checkpoint, in one step, and the log."""
+        """Replace the checkpoint, in one step, and the losses."""
         state = {
             "architecture": self.architecture.to_dict(),
             "recipe": asdict(self.recipe),
@@ -196,6 +197,8 @@ class Trainer:
         partial = self.folder / (CHECKPOINT + ".partial")
         torch.save(state, partial)
         partial.replace(self.folder / CHECKPOINT)
+        rows = (f"{step},{loss:.6g}\n" for step, loss in enumerate(self.losses, start=1))
+        (self.folder / LOSSES).write_text("step,loss\n" + "".join(rows))
 
     def _resume(self) -> None:
         state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
@@ -270,8 +273,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the losses")
     parser.add_argument("--weights", type=Path, help="catalogue that the model is put into, if any")
+    parser.add_argument("--name", help="of the flow: the model is called FAMILY-NAME-x4 (default: that of the data)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model of that name")
     parser.add_argument("--half", action="store_true", help="store the weights as float16; they are used as float32")
 
 
@@ -291,6 +296,17 @@ def architecture_of(args: argparse.Namespace) -> Architecture:
     )
 
 
+def require_new(catalogue: Catalogue, name: str, *, overwrite: bool) -> None:
+    """Refuse to replace a stored model unless told to.
+
+    Raises:
+        ValueError: if there is a model of that name already.
+    """
+    if name in catalogue.names() and not overwrite:
+        message = f"{catalogue.folder} has a model {name} already; give another --name, or --overwrite"
+        raise ValueError(message)
+
+
 def run(args: argparse.Namespace) -> int:
     """Train, report, and store."""
     torch.set_num_threads(args.threads)
@@ -300,18 +316,20 @@ def run(args: argparse.Namespace) -> int:
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(args.steps, rate=args.rate, seed=args.seed, augment=args.augment, precision=precision)
     trainer = Trainer(architecture_of(args), recipe, runs, args.out, args.device)
+    boundaries = {run.boundary for run in runs}
+    card = describe(
+        trainer.model,
+        flow=args.name or args.flow or runs[0].flow,
+        boundary=boundaries.pop() if len(boundaries) == 1 else None,
+    )
+    if args.weights:
+        require_new(Catalogue(args.weights), card.name, overwrite=args.overwrite)
     model = trainer.run()
     print(f"{args.out}: {trainer.seconds / 60:.1f} min, MAE over trilinear's on snapshots that were kept back:")
     for flow, samples in trainer.source.validation().items():
         print(f"{flow} {over_trilinear(model, samples):.4f}")
     if args.weights:
-        boundaries = {run.boundary for run in runs}
-        card = describe(
-            model,
-            flow=args.flow or runs[0].flow,
-            boundary=boundaries.pop() if len(boundaries) == 1 else None,
-            trained=provenance(trainer, runs),
-        )
+        card = replace(card, trained=provenance(trainer, runs))
         card = Catalogue(args.weights).save(model.half() if args.half else model, card)
         print(f"{args.weights / card.name}: {card.parameters} parameters")
     return 0

@@ -18,7 +18,7 @@ from models.superresolution import SuperResolution, upscale
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.samples import Source
-from training.train import Recipe, Trainer, fastest_precision, over_trilinear
+from training.train import LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,6 +216,7 @@ def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path
     assert again.step == 3
     again.run()
     assert again.losses == straight.losses
+    assert (tmp_path / "halved" / LOSSES).read_text() == (tmp_path / "straight" / LOSSES).read_text()
     for ours, theirs in zip(again.averaged.parameters(), straight.averaged.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -234,6 +235,8 @@ def test_more_steps_continue_a_complete_training(run: StoredRun, tmp_path: Path)
     assert longer.step == 2
     longer.run()
     assert len(longer.losses) == longer.step == 4
+    table = np.loadtxt(tmp_path / "out" / LOSSES, delimiter=",", skiprows=1)
+    np.testing.assert_allclose(table, np.column_stack([range(1, 5), longer.losses]), rtol=1e-5)
 
 
 def test_fastest_precision_is_one_of_both() -> None:
@@ -279,6 +282,24 @@ def test_train_and_evaluate_on_the_command_line(
     held = catalogue.held_out("isotropic")
     assert held is not None
     assert held.fine.shape == (3, 16, 16, 16)
+
+
+def test_a_stored_model_is_not_replaced_unless_told(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalogue = Catalogue(tmp_path / "weights")
+    command = ["train", "--family", "conv", "--fields", "1", "--blocks", "1", "--data", str(run.folder)]
+    command += ["--weights", str(catalogue.folder), "--out", str(tmp_path / "out")]
+    assert main([*command, "--steps", "1"]) == 0
+    first = catalogue.card("conv-isotropic-x4")
+    with pytest.raises(SystemExit):
+        main([*command, "--steps", "2"])
+    assert "has a model conv-isotropic-x4 already; give another --name, or --overwrite" in capsys.readouterr().err
+    assert main([*command, "--steps", "2", "--name", "mine"]) == 0
+    assert catalogue.card("conv-isotropic-x4") == first
+    assert catalogue.card("conv-mine-x4").flow == "mine"
+    assert main([*command, "--steps", "3", "--overwrite"]) == 0
+    assert catalogue.card("conv-isotropic-x4") != first
 
 
 def test_evaluating_on_training_data_is_refused(
