@@ -14,6 +14,7 @@ import torch
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from models.forecast_catalogue import ForecastCatalogue
 from service.api import errors
 from service.api.auth import Access
 from service.api.dependencies import Services
@@ -21,6 +22,7 @@ from service.api.fairness import Places
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
 from service.api.routes import (
     check,
+    forecast,
     health,
     jobs,
     models,
@@ -34,6 +36,7 @@ from service.api.routes import (
     volumes,
 )
 from service.engine.engine import build_engine
+from service.engine.forecasts import Forecasts
 from service.formats.sandbox import Sandbox
 from service.jobs.executor import LocalExecutor
 from service.jobs.lease import ReplicaLease
@@ -115,6 +118,7 @@ def build(settings: Settings) -> Services:
         view_threads=view_threads,
         body_threads=body_threads,
         engine=engine,
+        forecasts=Forecasts(ForecastCatalogue(settings.weights), engine),
         sandbox=Sandbox(settings),
         uploads=opener.storages.volumes,
         opener=opener,
@@ -205,6 +209,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, as metrics are labelled by the path of a route.
-    for room in (page, models, samples, upscale, velocity, check, validate, volumes, slices, views, jobs, health):
+    for room in (
+        page,
+        models,
+        samples,
+        upscale,
+        velocity,
+        check,
+        forecast,
+        validate,
+        volumes,
+        slices,
+        views,
+        jobs,
+        health,
+    ):
         app.include_router(room.router)
     return app

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from service.api.fairness import Places
     from service.engine.engine import Engine
+    from service.engine.forecasts import Forecasts
     from service.formats.sandbox import Sandbox
     from service.jobs.manager import JobManager
     from service.runtime.lifecycle import Lifecycle
@@ -41,6 +42,7 @@ class Services:
         view_threads: for opening views.
         body_threads: for reading bodies and writing answers.
         engine: computes.
+        forecasts: computes those, on the engine's device.
         sandbox: reads bodies.
         uploads: stored volumes.
         opener: opens them, and views of them.
@@ -58,6 +60,7 @@ class Services:
     view_threads: Threads
     body_threads: Threads
     engine: Engine
+    forecasts: Forecasts
     sandbox: Sandbox
     uploads: UploadStore
     opener: VolumeOpener

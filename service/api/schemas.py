@@ -59,6 +59,30 @@ class Cards(BaseModel):
     default: str | None = Field(description="the one that answers where none is named; null if it is not there")
 
 
+class ForecastCard(BaseModel):
+    """What a forecasting model is, and how far off it was on data it had not seen."""
+
+    name: str = Field(examples=["relaxed-smoke"])
+    family: str = Field(description="conv, equivariant, relaxed or relaxed-translation", examples=["relaxed"])
+    flow: str = Field(description="what it was trained on", examples=["smoke"])
+    frames: int = Field(description="time levels in", examples=[10])
+    boundary: list[str] = Field(description="of what it was trained on, (y, x)", examples=[["wall", "wall"]])
+    architecture: dict[str, Any]
+    parameters: int = Field(examples=[15000])
+    trained: dict[str, Any]
+    measured: dict[str, dict[str, float]] = Field(
+        description="error of roll-outs over 20 frames, root mean square over that of what was to be forecast: on "
+        "later times of known runs (`future`) and on other runs (`domain`), beside persistence"
+    )
+    sha256: str = Field(description="of its weights")
+
+
+class ForecastCards(BaseModel):
+    """All forecasting models."""
+
+    models: list[ForecastCard]
+
+
 class Report(BaseModel):
     """How far the answer of a model is from a reference, beside trilinear interpolation."""
 

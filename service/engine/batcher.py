@@ -22,7 +22,6 @@ from service.engine.queue import OutOfMemoryError, RequestQueue, fail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from models.superresolution import SuperResolution
     from service.engine.device import Device, PendingResult
     from service.engine.inference import BatchKey, InferenceRequest, QueuedBlock
     from service.engine.queue import Batch, Limits
@@ -87,7 +86,7 @@ class Batcher:
         with torch.inference_mode():
             for key, batch in self._batches():
                 if key.model not in self._room:
-                    self._measure(key.model, batch[0].request.model)
+                    self._measure(key.model, batch[0].request)
                 self._compute(key, batch)
 
     def _batches(self) -> Iterator[Batch]:
@@ -100,11 +99,11 @@ class Batcher:
             else:
                 return
 
-    def _measure(self, name: str, model: SuperResolution) -> None:
+    def _measure(self, name: str, request: InferenceRequest) -> None:
         """Measure how much of a model fits the device, which must be idle for that."""
         while self._in_flight:
             self._land()
-        self._room[name] = self.device.room(model)
+        self._room[name] = request.room(self.device)
 
     def _capacity(self, key: BatchKey) -> int:
         """Most blocks of a key that may be computed at once."""
@@ -150,7 +149,7 @@ class Batcher:
         for item in batch:
             item.request.started = item.request.started or start
         blocks = [item.request.read(item) for item in batch]
-        land = self.device.launch(batch[0].request.model, blocks, key.circular, error=key.error)
+        land = self.device.launch(batch[0].request.compute, blocks, key.circular)
         self._in_flight.append(InFlightBatch(key, batch, land))
 
     def _land(self) -> None:
@@ -174,7 +173,7 @@ class Batcher:
         self.metrics.batch_requests.labels(key.model).observe(len({id(item.request) for item in batch}))
         self.metrics.compute_seconds.labels(key.model).observe(seconds)
         cells = sum(math.prod(item.block.shape) for item in batch)
-        self.metrics.voxels.labels(key.model).inc(batch[0].request.model.factor ** 3 * cells)
+        self.metrics.voxels.labels(key.model).inc(batch[0].request.factor ** 3 * cells)
         self.queue.seconds_per_cell += 0.2 * (seconds / cells - self.queue.seconds_per_cell)
 
     def _fitted(self, key: BatchKey, size: int) -> None:

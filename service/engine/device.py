@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from models.convolution import Axes
     from models.superresolution import SuperResolution
 
 
-# Waits for a batch; gives its answer, (block, 3 or 4, fine z, fine y, fine x), and its seconds on the device.
+# Computes a batch of blocks, of which some axes wrap around.
+Compute = Callable[["Tensor", "Axes"], "Tensor"]
+# Waits for a batch; gives its answer, (block, channel, fine z, fine y, fine x), and its seconds on the device.
 PendingResult = Callable[[], tuple["NDArray[np.float32]", float]]
 # The share of the free memory that a batch may take.
 PORTION: Final = 0.5
@@ -55,22 +58,19 @@ class Device:
 
     def launch(
         self,
-        model: SuperResolution,
+        compute: Compute,
         blocks: Sequence[NDArray[np.float32]],
         circular: Axes,
-        *,
-        error: bool = False,
     ) -> PendingResult:
         """Compute a batch.
 
         Args:
-            model: on this device.
-            blocks: each (frame, 3, z, y, x), all of one shape.
-            circular: see [`SuperResolution`][models.superresolution.SuperResolution].
-            error: whether to predict the error too.
+            compute: a model on this device, or a method of one.
+            blocks: each (frame, component, ...), all of one shape.
+            circular: axes of the blocks that wrap around; see
+                [`SuperResolution`][models.superresolution.SuperResolution].
         """
         start = time.monotonic()
-        compute = model.with_error if error else model
         fine = compute(torch.from_numpy(np.stack(blocks)).to(self.place), circular).cpu().numpy()
         seconds = time.monotonic() - start
         return lambda: (fine, seconds)
@@ -97,11 +97,9 @@ class Gpu(Device):
 
     def launch(
         self,
-        model: SuperResolution,
+        compute: Compute,
         blocks: Sequence[NDArray[np.float32]],
         circular: Axes,
-        *,
-        error: bool = False,
     ) -> PendingResult:
         """See the class above: send a batch and queue its computation, without waiting for either."""
         begin, end, back = (torch.cuda.Event(enable_timing=True) for _ in range(3))
@@ -115,7 +113,7 @@ class Gpu(Device):
         with torch.cuda.stream(self._computing):
             sent.record_stream(self._computing)
             begin.record()
-            fine = (model.with_error if error else model)(sent, circular)
+            fine = compute(sent, circular)
             end.record()
         self._fetching.wait_stream(self._computing)
         with torch.cuda.stream(self._fetching):

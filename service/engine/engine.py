@@ -133,11 +133,15 @@ class Engine:
         model = await self.threads.run(lambda: self._load(card))
         request = await self.threads.run(lambda: prepare(model))
         request.background = background
+        return await self.submit(card.name, request)
+
+    async def submit(self, name: str, request: InferenceRequest) -> InferenceResult:
+        """Compute a request by the model of this name; see ``compute`` for what it raises."""
         with engine_errors_as_problems():
             future = asyncio.wrap_future(self.batcher.queue.submit(request))
             with self._deadline(request):
                 result = (await future).taken()
-        record(request, result, model=card.name)
+        record(request, result, model=name)
         return result
 
     def _load(self, card: Card) -> SuperResolution:

@@ -14,13 +14,14 @@ import numpy as np
 from models.blocks import Block, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Cells, Plan
     from models.convolution import Axes
     from models.superresolution import SuperResolution
+    from service.engine.device import Compute, Device
 
 
 class BatchKey(NamedTuple):
@@ -30,13 +31,13 @@ class BatchKey(NamedTuple):
         model: its name.
         shape: coarse cells of a block with its halo, (z, y, x).
         circular: axes that are wrapped inside the network, (z, y, x).
-        error: whether the error is predicted too.
+        variant: what else the model is told, such as whether to predict the error too.
     """
 
     model: str
     shape: Cells
     circular: Axes
-    error: bool = False
+    variant: Hashable
 
 
 class QueuedBlock(NamedTuple):
@@ -78,11 +79,13 @@ class InferenceRequest:
 
     Args:
         name: of the model.
-        model: the model, on the batcher's device.
+        compute: computes a batch, on the batcher's device.
         layout: how the volumes are cut.
         blocks: of each sample; together they fill a box.
         samples: how many volumes.
-        error: whether the error is to be predicted too.
+        channels: of the answer.
+        factor: fine cells per coarse cell along an axis.
+        variant: see [`BatchKey`][service.engine.inference.BatchKey].
 
     Attributes:
         client: that sent it.
@@ -97,23 +100,28 @@ class InferenceRequest:
     def __init__(
         self,
         name: str,
-        model: SuperResolution,
+        compute: Compute,
         layout: Plan,
         blocks: Sequence[Block],
-        samples: int = 1,
         *,
-        error: bool = False,
+        samples: int,
+        channels: int,
+        factor: int,
+        variant: Hashable,
     ) -> None:
-        self.model = model
+        self.compute = compute
+        self.factor = factor
         self.plan = layout
         self.box = Block(blocks[0].start, blocks[-1].stop)
-        self.fine = np.empty((samples, 4 if error else 3, *(model.factor * n for n in self.box.shape)), np.float32)
+        self.fine = np.empty((samples, channels, *(factor * n for n in self.box.shape)), np.float32)
         self.cells = samples * math.prod(self.box.shape)
         self.future: Future[InferenceResult] = Future()
         self.waiting: dict[BatchKey, deque[QueuedBlock]] = {}
         for sample, part in itertools.product(range(samples), blocks):
-            z, y, x = (n + (0 if wrap else 2 * model.halo) for n, wrap in zip(part.shape, layout.circular, strict=True))
-            key = BatchKey(name, (z, y, x), layout.circular, error)
+            z, y, x = (
+                n + (0 if wrap else 2 * layout.halo) for n, wrap in zip(part.shape, layout.circular, strict=True)
+            )
+            key = BatchKey(name, (z, y, x), layout.circular, variant)
             self.waiting.setdefault(key, deque()).append(QueuedBlock(self, sample, part))
         self.missing = samples * len(blocks)
         self.begun = False
@@ -139,18 +147,61 @@ class InferenceRequest:
             del self.waiting[key]
         return item
 
+    def room(self, device: Device) -> int | None:  # noqa: ARG002 the same for all
+        """Coarse cells that fit a device at a time, halos included; None if that is no limit."""
+        return None
+
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
-        """A block with its halo, (frame, 3, z, y, x), from memory, as this runs on the batcher's thread."""
+        """What is computed from for a block, with its halo, from memory, as this runs on the batcher's thread."""
         raise NotImplementedError
 
     def write(self, item: QueuedBlock, fine: NDArray[np.float32]) -> None:
-        """Put a computed block, (3 or 4, fine z, fine y, fine x), in its place."""
-        place = item.block.within(self.box).fine(self.model.factor)
+        """Put a computed block, (channels, fine z, fine y, fine x), in its place."""
+        place = item.block.within(self.box).fine(self.factor)
         self.fine[item.sample][:, *place] = fine
         self.missing -= 1
 
 
-class VolumeRequest(InferenceRequest):
+class UpscaleRequest(InferenceRequest):
+    """A request for super-resolution.
+
+    Args:
+        name: of the model.
+        model: the model, on the batcher's device.
+        layout: how the volumes are cut.
+        blocks: of each sample; together they fill a box.
+        samples: how many volumes.
+        error: whether the error is to be predicted too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: SuperResolution,
+        layout: Plan,
+        blocks: Sequence[Block],
+        samples: int = 1,
+        *,
+        error: bool = False,
+    ) -> None:
+        super().__init__(
+            name,
+            model.with_error if error else model,
+            layout,
+            blocks,
+            samples=samples,
+            channels=4 if error else 3,
+            factor=model.factor,
+            variant=error,
+        )
+        self.model = model
+
+    def room(self, device: Device) -> int | None:
+        """See the class above."""
+        return device.room(self.model)
+
+
+class VolumeRequest(UpscaleRequest):
     """A request for whole volumes.
 
     Args:
@@ -181,7 +232,7 @@ class VolumeRequest(InferenceRequest):
         return self.plan.gather(self.sources[item.sample], item.block)
 
 
-class BlockRequest(InferenceRequest):
+class BlockRequest(UpscaleRequest):
     """A request for one block of a volume that is not in memory.
 
     Args:

@@ -83,6 +83,7 @@ WANTED = {
     "POST /v1/upscale": "read",
     "POST /v1/velocity": "read",
     "POST /v1/check": "read",
+    "POST /v1/forecast": "read",
     "POST /v1/validate": "read",
     "POST /v1/models/{name}/validate": "read",
 }

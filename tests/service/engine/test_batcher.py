@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.convolution import Axes
-    from service.engine.device import PendingResult
+    from service.engine.device import Compute, PendingResult
     from service.engine.inference import InferenceResult
 
 Start = Callable[..., Batcher]
@@ -375,17 +375,15 @@ class Watched(Device):
 
     def launch(
         self,
-        model: SuperResolution,
+        compute: Compute,
         blocks: Sequence[NDArray[np.float32]],
         circular: Axes,
-        *,
-        error: bool = False,
     ) -> PendingResult:
         number = self.launched
         self.launched += 1
         self.events.append(f"launch {number}")
         self.when.get(number, lambda: None)()
-        land = super().launch(model, blocks, circular, error=error)
+        land = super().launch(compute, blocks, circular)
 
         def tell() -> tuple[NDArray[np.float32], float]:
             self.events.append(f"land {number}")

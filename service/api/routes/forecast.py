@@ -1,0 +1,76 @@
+"""Frames of a velocity in a plane in, the next ones out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from models.forecast_catalogue import DEFAULT
+from service.api.auth import REFUSALS, needs
+from service.api.bodies import receive_body, unless_gone
+from service.api.dependencies import ServicesDep, admit
+from service.api.errors import responses
+from service.api.schemas import ForecastCard, ForecastCards
+from service.formats.frames import NPY, read_frames, read_plane_boundary, read_units
+from service.formats.npy import NpyBody
+
+router = APIRouter(prefix="/v1/forecast", tags=["forecasting"], dependencies=[needs("read")], responses=REFUSALS)
+MOST_STEPS = 200
+CONTENT = {NPY: {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.get("/models", summary="List the forecasting models")
+async def get_forecast_models(services: ServicesDep) -> ForecastCards:
+    """The cards of the models that forecast."""
+    cards = await services.threads.run(services.forecasts.cards)
+    return ForecastCards(models=[ForecastCard(**card.to_dict()) for card in cards])
+
+
+@router.post(
+    "",
+    summary="Forecast the next frames of a velocity in a plane",
+    response_class=Response,
+    dependencies=[Depends(admit)],
+    openapi_extra={"requestBody": {"required": True, "description": "The frames so far.", "content": CONTENT}},
+    responses={
+        200: {
+            "description": "The frames that follow.",
+            "content": CONTENT,
+            "headers": {"Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."}},
+        },
+        **responses(400, 404, 408, 413, 415, 422, 429, 503),
+    },
+)
+async def post_forecast(
+    request: Request,
+    services: ServicesDep,
+    model: Annotated[
+        str | None, Query(description=f"As in `/v1/forecast/models`; if unset, `{DEFAULT}` answers.")
+    ] = None,
+    steps: Annotated[int, Query(description="How many frames to forecast.", ge=1, le=MOST_STEPS)] = 10,
+    boundary: Annotated[
+        str | None,
+        Query(
+            description="`periodic` or `wall`, for both axes or one per axis in y, x order; if unset, as on the card."
+        ),
+    ] = None,
+    dx: Annotated[float, Query(description="Edge of a cell, the same along both axes.")] = 1.0,
+    dt: Annotated[float, Query(description="Time between frames.")] = 1.0,
+    nu: Annotated[float, Query(description="Viscosity, for models that take it.")] = 0.0,
+) -> Response:
+    """Answer an array `(time, 2, y, x)` of u, v, evenly spaced in time, with the `steps` frames that follow.
+
+    Velocities are in units of `dx / dt`. Of more frames than the model takes, the last ones count.
+
+    `curl --data-binary @frames.npy -H 'Content-Type: application/x-npy' -o next.npy
+    'http://localhost:8000/v1/forecast?steps=20&dx=2&dt=2'`
+    """
+    card = await services.threads.run(lambda: services.forecasts.find(model))
+    ends, units = read_plane_boundary(boundary, card.boundary), read_units(dx, dt, nu)
+    body = await receive_body(request, services.settings)
+    frames = await services.body_threads.run(lambda: read_frames(body, services.settings, card, steps))
+    result = await unless_gone(request, services.forecasts.forecast(card, frames, steps, ends, units))
+    answer = np.ascontiguousarray(result.fine[0].swapaxes(0, 1))
+    return Response(b"".join(NpyBody.write(answer)), media_type=NPY, headers={"Eddylift-Model": card.name})

@@ -1,0 +1,82 @@
+"""Frames of a velocity in a plane, as ``.npy`` bodies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from models.forecasting import Units
+from service.formats.containers import CONTAINERS, recognise
+from service.formats.decoding import to_float32
+from service.formats.npy import NpyBody
+from service.problems import invalid_field, too_large, unsupported
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.forecast_catalogue import ForecastCard
+    from service.formats.containers import Body
+    from service.settings import Settings
+
+NPY: Final = CONTAINERS[0].media_type
+BOUNDARIES: Final = ("periodic", "wall")
+
+
+def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) -> NDArray[np.float32]:
+    """Read the frames, (time, 2, y, x).
+
+    Args:
+        body: that was sent.
+        settings: for limits.
+        card: of the model.
+        steps: that are to be forecast, which count as cells of the request.
+
+    Raises:
+        Problem: if it is no such array, does not fit the model, has values that are no velocities, or is over a limit.
+    """
+    if recognise(body).media_type != NPY:
+        raise unsupported(field="Content-Type", value=body.media_type or None, expected=NPY)
+    values = NpyBody(body.content, settings).content
+    if values.ndim != 4 or values.shape[1] != 2 or min(values.shape) < 1:  # noqa: PLR2004 (time, component, y, x)
+        raise invalid_field(field="shape", value=list(values.shape), expected="(time, 2, y, x) with components u, v")
+    if len(values) < card.frames:
+        raise invalid_field(field="time", value=f"{len(values)} frames", expected=f"at least {card.frames}")
+    if (fixed := card.architecture["cells"]) and list(values.shape[2:]) != fixed:
+        raise invalid_field(field="shape", value=list(values.shape), expected=f"(y, x) of {fixed} for {card.name}")
+    cells = (len(values) + steps) * values.shape[2] * values.shape[3]
+    if cells > settings.max_cells:
+        raise too_large(field="shape", value=f"{cells} cells, steps included", limit=f"{settings.max_cells} cells")
+    return np.stack([to_float32(values[:, i, None], name)[:, 0] for i, name in enumerate("uv")], axis=1)
+
+
+def read_plane_boundary(said: str | None, usual: tuple[str, str]) -> tuple[str, str]:
+    """Read the boundary of the axes (y, x); None takes the usual one.
+
+    Raises:
+        Problem: 422 if it is not ``periodic`` or ``wall``, or one of them for each axis.
+    """
+    if said is None:
+        return usual
+    names = [name.strip().lower() for name in said.split(",")]
+    names = 2 * names if len(names) == 1 else names
+    if len(names) != 2 or not set(names) <= set(BOUNDARIES):  # noqa: PLR2004 two axes
+        expected = f"{' or '.join(BOUNDARIES)}, or one of them for each of y, x, joined by a comma"
+        raise invalid_field(field="boundary", value=said, expected=expected)
+    y, x = names
+    return y, x
+
+
+def read_units(dx: float, dt: float, nu: float) -> Units:
+    """Read the units of frames.
+
+    Raises:
+        Problem: 422 for one that is not finite, or not more than 0 (nu: less).
+    """
+    for name, value in (("dx", dx), ("dt", dt), ("nu", nu)):
+        try:
+            Units(**{name: value})
+        except ValueError as error:
+            least = "at least" if name == "nu" else "more than"
+            raise invalid_field(field=name, value=str(value), expected=f"a number, {least} 0") from error
+    return Units(dx, dt, nu)

@@ -1,0 +1,113 @@
+"""Frames in, the next frames out."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from models.forecast_catalogue import DEFAULT, SAMPLE, ForecastCatalogue
+from models.forecasting import Units
+from service import create_app
+from service.settings import Settings
+from tests.service.wire import NPY, from_npy, npy
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+WEIGHTS = Path(__file__).parents[3] / "weights"
+CATALOGUE = ForecastCatalogue(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The shipped forecasting models, and of the others only those that need no folder."""
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "forecast").symlink_to(CATALOGUE.folder)
+    app = create_app(Settings(weights=folder, device="cpu", threads=1))
+    with TestClient(app, raise_server_exceptions=False) as started:
+        wait_until(lambda: started.get("/health/ready").is_success)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def frames() -> NDArray[np.float32]:
+    sample: NDArray[np.float32] = np.load(CATALOGUE.folder / DEFAULT / SAMPLE)
+    return sample
+
+
+def post(client: TestClient, frames: NDArray[np.floating], **options: object) -> NDArray[np.float32]:
+    query = {name: str(value) for name, value in options.items()}
+    answer = client.post("/v1/forecast", content=npy(frames), params=query, headers={"Content-Type": NPY})
+    assert answer.is_success, answer.text
+    assert answer.headers["Eddylift-Model"] == DEFAULT
+    return from_npy(answer.content)
+
+
+def test_the_shipped_model_forecasts_its_sample(client: TestClient, frames: NDArray[np.float32]) -> None:
+    """As it does without the service, and closer to what followed than the last frame is."""
+    given, wanted = frames[:10], frames[10:]
+    found = post(client, given, steps=len(wanted))
+    whole = CATALOGUE.load(DEFAULT)(torch.from_numpy(given)[None], len(wanted), (False, False))
+    assert np.array_equal(found, whole[0].numpy())
+    errors = [np.sqrt(np.square(each - wanted).mean()) for each in (found, given[-1:])]
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_units_boundary_and_more_frames(client: TestClient, frames: NDArray[np.float32]) -> None:
+    given, units = frames[:12], Units(dx=0.5, dt=0.25)
+    found = post(client, given, steps=3, boundary="periodic,wall", dx=0.5, dt=0.25)
+    whole = CATALOGUE.load(DEFAULT)(torch.from_numpy(given[2:])[None], 3, (True, False), units)
+    assert np.allclose(found, whole[0].numpy(), atol=1e-6)
+    assert not np.allclose(found, post(client, given, steps=3), atol=1e-3)
+
+
+def test_requests_at_once_get_their_own_answers(client: TestClient, frames: NDArray[np.float32]) -> None:
+    starts = range(4)
+    alone = [post(client, frames[start : start + 10], steps=2) for start in starts]
+    with ThreadPoolExecutor(len(starts)) as pool:
+        together = list(pool.map(lambda start: post(client, frames[start : start + 10], steps=2), starts))
+    assert np.allclose(alone, together, atol=1e-6)
+
+
+def test_cards_say_how_good_models_are(client: TestClient) -> None:
+    (card,) = client.get("/v1/forecast/models").json()["models"]
+    assert card == CATALOGUE.card(DEFAULT).to_dict()
+    assert card["measured"]["domain"]["relaxed"] < card["measured"]["domain"]["persistence"]
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "status", "field"),
+    [
+        (np.zeros((9, 2, 8, 8), np.float32), {}, 422, "time"),
+        (np.zeros((10, 3, 8, 8), np.float32), {}, 422, "shape"),
+        (np.zeros((10, 2, 8), np.float32), {}, 422, "shape"),
+        (np.full((10, 2, 8, 8), np.nan, np.float32), {}, 422, "u"),
+        (np.zeros((10, 2, 8, 8), int), {}, 422, "dtype"),
+        (np.zeros((10, 2, 8, 8), np.float32), {"boundary": "open"}, 422, "boundary"),
+        (np.zeros((10, 2, 8, 8), np.float32), {"dx": "0"}, 422, "dx"),
+        (np.zeros((10, 2, 8, 8), np.float32), {"nu": "nan"}, 422, "nu"),
+        (np.zeros((10, 2, 8, 8), np.float32), {"steps": "0"}, 422, "steps"),
+        (np.zeros((10, 2, 8, 8), np.float32), {"model": "none"}, 404, "model"),
+        (np.zeros((190, 2, 100, 100), np.float32), {"steps": "100"}, 413, "shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    client: TestClient, body: NDArray[np.generic], options: dict[str, str], status: int, field: str
+) -> None:
+    answer = client.post("/v1/forecast", content=npy(body), params=options, headers={"Content-Type": NPY})
+    assert answer.status_code == status, answer.text
+    assert field in answer.json()["errors"][0]["field"]
+
+
+def test_other_containers_are_refused(client: TestClient) -> None:
+    answer = client.post("/v1/forecast", content=b"CDF\x01", headers={"Content-Type": "application/netcdf"})
+    assert answer.status_code == 415
