@@ -164,8 +164,8 @@ function stage(canvas: HTMLCanvasElement): Stage {
       const size = new Vector3(x, y, z).divideScalar(Math.max(x, y, z));
       const q = field.all("q");
       const vorticity = field.all("vorticity");
-      uniforms.shape!.value = texture(q, field.cells, 1.5 * range(q, true)[1]);
-      uniforms.tint!.value = texture(vorticity, field.cells, range(vorticity, false)[1]);
+      uniforms.shape!.value = texture(q, field.cells, 1.5 * range(q)[1]);
+      uniforms.tint!.value = texture(vorticity, field.cells, range(vorticity)[1]);
       uniforms.size!.value.copy(size);
       uniforms.cell!.value.set(size.x / field.cells[2], size.y / field.cells[1], size.z / field.cells[0]);
       // The mesh itself has the size, so that a point of it is a point of the box.
@@ -183,7 +183,7 @@ function stage(canvas: HTMLCanvasElement): Stage {
         const field = source.shape;
         const values = field.all(project ? "vorticity" : "q");
         uniforms.shape!.value.dispose();
-        uniforms.shape!.value = texture(values, field.cells, 1.5 * range(values, !project)[1]);
+        uniforms.shape!.value = texture(values, field.cells, 1.5 * range(values)[1]);
       }
       draw();
     },

@@ -31,13 +31,12 @@ function table(stops: string): Uint32Array {
 
 export const MAPS = { sequential: table(SEQUENTIAL), diverging: table(DIVERGING) };
 
-/** Paint values, row 0 at the bottom. Those that are no numbers stay clear. */
+/** Paint values, row 0 at the bottom; a range that is centred on zero has colours that are. Those that are no numbers stay clear. */
 export function paint(
   { rows, columns, data }: { rows: number; columns: number; data: Float32Array },
   [low, high]: [number, number],
-  diverging: boolean,
 ): ImageData {
-  const map = diverging ? MAPS.diverging : MAPS.sequential;
+  const map = low === -high ? MAPS.diverging : MAPS.sequential;
   const image = new ImageData(columns, rows);
   const pixels = new Uint32Array(image.data.buffer);
   const scale = 255 / (high - low);

@@ -4,14 +4,14 @@ export type Name = "u" | "v" | "w" | "speed" | "vorticity" | "q" | "error";
 export type Axis = 0 | 1 | 2;
 
 export const AXES = ["z", "y", "x"] as const;
-export const NAMES: Record<Name, { label: string; unit: string; about: string; diverging: boolean }> = {
-  u: { label: "u", unit: "velocity", about: "velocity along x", diverging: true },
-  v: { label: "v", unit: "velocity", about: "velocity along y", diverging: true },
-  w: { label: "w", unit: "velocity", about: "velocity along z", diverging: true },
-  speed: { label: "speed", unit: "velocity", about: "|u|", diverging: false },
-  vorticity: { label: "vorticity", unit: "velocity / length", about: "|curl u|", diverging: false },
-  q: { label: "Q", unit: "(velocity / length)²", about: "positive where rotation prevails over strain", diverging: true },
-  error: { label: "expected error", unit: "velocity", about: "what the model expects to be off by", diverging: false },
+export const NAMES: Record<Name, { label: string; unit: string; about: string }> = {
+  u: { label: "u", unit: "velocity", about: "velocity along x" },
+  v: { label: "v", unit: "velocity", about: "velocity along y" },
+  w: { label: "w", unit: "velocity", about: "velocity along z" },
+  speed: { label: "speed", unit: "velocity", about: "|u|" },
+  vorticity: { label: "vorticity", unit: "velocity / length", about: "|curl u|" },
+  q: { label: "Q", unit: "(velocity / length)²", about: "positive where rotation prevails over strain" },
+  error: { label: "expected error", unit: "velocity", about: "what the model expects to be off by" },
 };
 
 export interface Plane {
@@ -108,13 +108,13 @@ export function difference(one: Field, other: Field, axis: Axis, index: number):
   return { rows, columns, data };
 }
 
-/** The range of colours for a field: all but the half percent at each end, and centred on zero if it diverges. */
-export function range(values: Float32Array, diverging: boolean): [number, number] {
+/** The range of colours for values: all but the half percent at each end; centred on zero if they have both signs. */
+export function range(values: Float32Array): [number, number] {
   const sorted = values.filter(Number.isFinite).sort();
   if (!sorted.length) return [0, 1];
   let low = sorted[Math.floor(0.005 * sorted.length)]!;
   let high = sorted[Math.ceil(0.995 * sorted.length) - 1]!;
-  if (diverging) {
+  if (low < 0 && high > 0) {
     high = Math.max(Math.abs(low), Math.abs(high));
     low = -high;
   }

@@ -43,14 +43,13 @@ interface Props {
   name: string;
   plane: Plane;
   range: [number, number];
-  diverging: boolean;
   /** Height over width of the plane. */
   aspect: number;
   look: Look;
   colour?: string;
 }
 
-export function Slice({ name, plane, range, diverging, aspect, look, colour }: Props) {
+export function Slice({ name, plane, range, aspect, look, colour }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const picture = useRef<HTMLCanvasElement | null>(null);
 
@@ -72,12 +71,12 @@ export function Slice({ name, plane, range, diverging, aspect, look, colour }: P
   useEffect(() => {
     const offscreen = (picture.current ??= document.createElement("canvas"));
     [offscreen.width, offscreen.height] = [plane.columns, plane.rows];
-    offscreen.getContext("2d")!.putImageData(paint(plane, range, diverging), 0, 0);
+    offscreen.getContext("2d")!.putImageData(paint(plane, range), 0, 0);
     draw();
     const observer = new ResizeObserver(draw);
     observer.observe(canvas.current!);
     return () => observer.disconnect();
-  }, [plane, range[0], range[1], diverging, aspect]);
+  }, [plane, range[0], range[1], aspect]);
   useSignalEffect(() => {
     look.camera.value;
     draw();
@@ -136,12 +135,13 @@ export function Slice({ name, plane, range, diverging, aspect, look, colour }: P
 }
 
 /** The colours of a range, with its ends, its middle and the unit. */
-export function ColourBar({ range, diverging, unit, label }: { range: [number, number]; diverging: boolean; unit: string; label: string }) {
+export function ColourBar({ range, unit, label }: { range: [number, number]; unit: string; label: string }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
-    const data = Float32Array.from({ length: 256 }, (_, i) => i);
-    canvas.current!.getContext("2d")!.putImageData(paint({ rows: 1, columns: 256, data }, [0, 255], diverging), 0, 0);
-  }, [diverging]);
+    const [low, high] = range;
+    const data = Float32Array.from({ length: 256 }, (_, i) => low + (i / 255) * (high - low));
+    canvas.current!.getContext("2d")!.putImageData(paint({ rows: 1, columns: 256, data }, range), 0, 0);
+  }, [range[0], range[1]]);
   return (
     <div class="bar" role="img" aria-label={`Colours of ${label} from ${format(range[0])} to ${format(range[1])} in units of ${unit}`}>
       <canvas ref={canvas} width={256} height={1} />

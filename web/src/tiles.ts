@@ -18,7 +18,6 @@ export interface Slice {
   index: number;
   field: Name;
   time: number;
-  diverging: boolean;
   /** Fine cells along rows and columns. */
   rows: number;
   columns: number;
@@ -157,7 +156,7 @@ export class Tiles {
 
   /** Take the range of colours from all tiles of the slice that are there. */
   fit(): void {
-    const { field, diverging } = this.slice!;
+    const { field } = this.slice!;
     const mine = [...this.kept].filter(([key]) => key.includes(`?field=${field}&`)).map(([, tile]) => tile);
     const values = new Float32Array(mine.reduce((sum, { plane }) => sum + plane.data.length, 0));
     let at = 0;
@@ -165,14 +164,14 @@ export class Tiles {
       values.set(plane.data, at);
       at += plane.data.length;
     }
-    this.range = range(values, diverging);
+    this.range = range(values);
     for (const tile of mine) this.paint(tile);
     this.changed();
   }
 
   private paint({ plane, picture }: Tile): void {
     [picture.width, picture.height] = [plane.columns, plane.rows];
-    picture.getContext("2d")!.putImageData(paint(plane, this.range!, this.slice!.diverging), 0, 0);
+    picture.getContext("2d")!.putImageData(paint(plane, this.range!), 0, 0);
   }
 
   close(): void {

@@ -68,7 +68,7 @@ export const chosen = computed(() => {
 export const ends = computed(() => {
   const card = chosen.value.card;
   if (boundary.value) return { ends: boundary.value, why: "chosen by you" };
-  if (input.value?.boundary) return { ends: input.value.boundary, why: "the file says so" };
+  if (input.value?.boundary) return { ends: input.value.boundary, why: "as the field itself says" };
   if (card?.boundary) return { ends: card.boundary, why: `${card.name} was trained on it` };
   return { ends: ["periodic", "periodic", "periodic"], why: "nothing says otherwise" };
 });

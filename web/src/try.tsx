@@ -32,7 +32,7 @@ function Inputs() {
     <aside class="inputs">
       <section>
         <h2>Coarse field</h2>
-        <Drop label="Drop a file, or choose one" about=".npy, NetCDF, HDF5 or zipped Zarr" onFile={(file) => void trial.drop(file)} />
+        <Drop label="Drop or choose a file" about=".npy, NetCDF, HDF5 or zipped Zarr" onFile={(file) => void trial.drop(file)} />
         <p class="or">or a held-out sample</p>
         <div class="samples">
           {trial.samples.value.map((sample) => (
@@ -164,13 +164,13 @@ function errors(found: Answer, along: Axis, at: number): Panel[] {
 function Slices({ found }: { found: Answer }) {
   const predicted = found.fine.components > 3;
   const which = name.value === "error" && !predicted ? "u" : name.value;
-  const { label, unit, diverging } = NAMES[which];
+  const { label, unit } = NAMES[which];
   const along = axis.value;
   const at = index.value;
-  const limits = useMemo(() => range(sampled(found, which, along), diverging), [found, which, along]);
+  const limits = useMemo(() => range(sampled(found, which, along)), [found, which, along]);
   const shown = useMemo(() => panels(found, which, along, at), [found, which, along, at]);
   const wrong = useMemo(() => errors(found, along, at), [found, along, at]);
-  const worst = useMemo(() => (wrong[0] ? range(wrong[0].plane.data, false)[1] : 1), [wrong]);
+  const worst = useMemo(() => (wrong[0] ? range(wrong[0].plane.data)[1] : 1), [wrong]);
   const [down, right] = others(along);
   const aspect = found.fine.length[down]! / found.fine.length[right]!;
   const n = found.fine.cells[along];
@@ -196,18 +196,18 @@ function Slices({ found }: { found: Answer }) {
       </div>
       <div class="grid" style={{ "--columns": shown.length }}>
         {shown.map((panel) => (
-          <Slice key={panel.name} {...panel} range={limits} diverging={diverging} aspect={aspect} look={look} />
+          <Slice key={panel.name} {...panel} range={limits} aspect={aspect} look={look} />
         ))}
       </div>
-      <ColourBar range={limits} diverging={diverging} unit={unit} label={label} />
+      <ColourBar range={limits} unit={unit} label={label} />
       {wrong.length > 0 && (
         <>
           <div class="grid errors" style={{ "--columns": shown.length }}>
             {wrong.map((panel) => (
-              <Slice key={panel.name} {...panel} range={[0, worst]} diverging={false} aspect={aspect} look={look} />
+              <Slice key={panel.name} {...panel} range={[0, worst]} aspect={aspect} look={look} />
             ))}
           </div>
-          <ColourBar range={[0, worst]} diverging={false} unit="velocity" label="|answer − truth|, mean over u, v, w" />
+          <ColourBar range={[0, worst]} unit="velocity" label="|answer − truth|, mean over u, v, w" />
         </>
       )}
       <p class="hint">

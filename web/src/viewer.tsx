@@ -112,7 +112,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    const slice: Slice = { view, axis: axis.value, index: index.value, field: field.value, time: time.value, diverging: NAMES[field.value].diverging, rows, columns, factor: head.factor };
+    const slice: Slice = { view, axis: axis.value, index: index.value, field: field.value, time: time.value, rows, columns, factor: head.factor };
     tiles.show(slice);
     redraw();
   }, [axis.value, index.value, field.value, time.value]);
@@ -181,7 +181,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
     event.preventDefault();
     steps[event.key]!();
   };
-  const { label, unit, diverging } = NAMES[field.value];
+  const { label, unit } = NAMES[field.value];
   const names = (Object.keys(NAMES) as Name[]).filter((each) => each !== "error" || head.error);
   const { pending, failure, range } = status.value;
   return (
@@ -260,7 +260,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
         </output>
       </div>
       {failure && <p class="note bad">{failure}</p>}
-      {range && <ColourBar range={range} diverging={diverging} unit={unit} label={label} />}
+      {range && <ColourBar range={range} unit={unit} label={label} />}
       <p class="hint">
         {head.cells.join(" × ")} cells, boundary {head.boundary}. The coarse source comes first; fine blocks follow where you look, from the middle outwards.
       </p>

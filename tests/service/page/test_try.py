@@ -111,7 +111,7 @@ def test_a_netcdf_file_says_its_boundary(service: Service, open_page: Open) -> N
     drop(page, netcdf(dataset(noise(3, 4, 4, 4)).assign_attrs(boundary="open,wall,periodic")), "field.nc")
     expect(page.get_by_label("Boundary along y")).to_have_value("wall")
     expect(page.get_by_label("Boundary along z")).to_have_value("open")
-    expect(page.get_by_text("the file says so")).to_be_visible()
+    expect(page.get_by_text("as the field itself says")).to_be_visible()
     expect(page.get_by_role("button", name="Download .nc")).to_be_visible()
 
 
