@@ -108,17 +108,18 @@ class SuperResolution(nn.Module):
         unit = _power_of_two(coarse.detach() - shift)
         x = (coarse - shift) / unit
         now = x[:, self.frames // 2]
-        answer = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
+        interpolated = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
         if self.network is None:
-            return answer * unit[:, 0] + shift[:, 0]
+            return interpolated * unit[:, 0] + shift[:, 0]
         features = self.network.features(x.flatten(1, 2), circular)
         local = refine(variation(crop(now, self.halo - 1, circular), circular), self.factor)
-        answer = answer + bounded(self.network.refined(features, circular), LIMIT * local)
+        answer = interpolated + bounded(self.network.refined(features, circular), LIMIT * local)
         answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)
-        answer = answer * unit[:, 0] + shift[:, 0]
+        velocity = answer * unit[:, 0] + shift[:, 0]
         if error and self.error_head is not None:
-            answer = torch.cat([answer, self.error_head(features, local, circular) * unit[:, 0]], dim=1)
-        return answer
+            expected = self.error_head(features, local, answer - interpolated, circular)
+            velocity = torch.cat([velocity, expected * unit[:, 0]], dim=1)
+        return velocity
 
 
 def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 3 1 1 1"]:

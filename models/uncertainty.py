@@ -1,13 +1,15 @@
 """Predicting the error of an answer, by a second head on a network's trunk.
 
-    error = s softplus(y / s + b)
+    error = c s softplus((y + a |r|) / s + b)
 
 is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
+        self.register_buffer("scale", torch.tensor(1.0))
 read from the features of the trunk, invariant under rotations, s the local variation of the coarse field, and b a
 number. The error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
-whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual).
+whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual). At last c is
+set so that the mean of the predictions is that of the errors on snapshots that were kept back.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ class ErrorHead(nn.Module):
         halo: coarse cells that the network consumes at both ends of an axis.
     """
 
+    scale: Tensor
+
     def __init__(self, architecture: Architecture, halo: int) -> None:
         super().__init__()
         over = group(architecture.group)
@@ -45,7 +49,9 @@ class ErrorHead(nn.Module):
         self.project = ProjectScalar(
             over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
         )
+        self.slope = nn.Parameter(torch.tensor(0.0))
         self.offset = nn.Parameter(torch.tensor(-2.0))
+        self.register_buffer("scale", torch.tensor(1.0))
         # Fine cells of the halo that the trunk and this head leave; a head that upsamples twice consumes one cell more.
         self.spare = architecture.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
 
@@ -53,6 +59,7 @@ class ErrorHead(nn.Module):
         self,
         features: Float[Tensor, "batch channels z y x"],
         variation: Float[Tensor, "batch 1 fine_z fine_y fine_x"],
+        correction: Float[Tensor, "batch 3 fine_z fine_y fine_x"],
         circular: Axes = NOWHERE,
     ) -> Float[Tensor, "batch 1 fine_z fine_y fine_x"]:
         """Apply the head.
@@ -60,11 +67,13 @@ class ErrorHead(nn.Module):
         Args:
             features: of the trunk.
             variation: local variation of the coarse field, in the units of the network's input.
+            correction: what the network added to trilinear interpolation, in the same units.
             circular: axes (z, y, x) to wrap around.
         """
-        scalar = self.project(self.activation(features), circular).to(variation.dtype)
+        scalar = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
+        length = correction.square().sum(dim=1, keepdim=True).sqrt()
         unit = variation.clamp_min(torch.finfo(variation.dtype).tiny)
-        return variation * functional.softplus(crop(scalar, self.spare, circular) / unit + self.offset)
+        return self.scale * variation * functional.softplus((scalar + self.slope * length) / unit + self.offset)
 
 
 def laplace_loss(predicted: Float[Tensor, "batch 1 z y x"], error: Float[Tensor, "batch 1 z y x"]) -> Float[Tensor, ""]:

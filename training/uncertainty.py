@@ -57,6 +57,19 @@ def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, pr
 
 
 @torch.inference_mode()
+def calibrate(model: SuperResolution, source: Source) -> None:
+    """Set the head's scale, so that predictions have the mean of the errors on snapshots kept back; flows alike."""
+    frozen, logarithms = model.frozen(), []
+    for samples in source.validation().values():
+        means = [[float(each.mean()) for each in predicted_and_found(frozen, sample)] for sample in samples]
+        predicted, found = (sum(each) for each in zip(*means, strict=True))
+        logarithms.append(math.log(found / predicted))
+    head = model.error_head
+    if head is not None:
+        head.scale *= math.exp(sum(logarithms) / len(logarithms))
+
+
+@torch.inference_mode()
 def quantiles(model: SuperResolution, source: Source) -> dict[str, float]:
     """See [`error_quantiles`][models.uncertainty.error_quantiles]; mean over snapshots kept back, flows alike."""
     frozen = model.frozen()
@@ -109,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
         )
         learn(model, source, steps=args.steps, rate=args.rate, precision=precision)
+        calibrate(model, source)
         found = quantiles(model, source)
         about = {"steps": args.steps, "rate": args.rate, "seed": args.seed, "quantiles": found}
         catalogue.save(model, dataclasses.replace(card, uncertainty=about))
