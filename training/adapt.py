@@ -1,9 +1,9 @@
 """``python -m training adapt``: adapt a stored model to your own data.
 
 Training begins from the parent's weights. A ``relaxed`` model begins with relaxation weights of one, so that it is the
-same function; these weights alone learn first, and then all weights at a low rate. Some of the data are kept back: the
-last snapshot of each run, or the end of the longest axis of a single snapshot. The model is stored, under a name of its
-own, only if its error there is below its parent's. Its card says the parent, the gain and which symmetries it broke.
+same function; these learn at a higher rate than the other weights. Some of the data are kept back: the last snapshot of
+each run, or the end of the longest axis of a single snapshot. The model is stored, under a name of its own, only if its
+error there is below its parent's. Its card says the parent, the gain and which symmetries it broke.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 KEPT = 0.25
 """Part of the longest axis of a single snapshot that is kept back."""
+SMALLEST = 6
+"""Coarse cells that both parts of it must have."""
 
 
 def descend(parent: SuperResolution, family: Family) -> SuperResolution:
@@ -65,7 +67,7 @@ def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Datase
         axis = max((axis for axis in range(3) if run.boundary[axis] != "wall"), key=lambda axis: run.cells[axis])
         cells = run.cells[axis]
         at = model.factor * round((1 - KEPT) * cells / model.factor)
-        if min(at, cells - at) < model.factor * (model.halo + 1):
+        if min(at, cells - at) < model.factor * SMALLEST:
             message = f"{run.name} is too small to keep a part of it back; give more snapshots of it"
             raise ValueError(message)
         learned.append(Slab(run, axis, slice(0, at)))
@@ -83,9 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--family", choices=["conv", "equivariant", "relaxed"], help="default: relaxed, or as the parent"
     )
     parser.add_argument("--steps", type=int, default=600, help="in all (default: %(default)s)")
-    parser.add_argument("--relaxation-steps", type=int, default=150, help="in which relaxation weights alone learn")
+    parser.add_argument("--relaxation-steps", type=int, default=0, help="in which relaxation weights alone learn")
     parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate of all weights")
-    parser.add_argument("--relaxation-rate", type=float, default=3e-3, help="that of the relaxation weights")
+    parser.add_argument("--relaxation-rate", type=float, default=1e-2, help="that of the relaxation weights")
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
