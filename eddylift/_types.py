@@ -195,6 +195,7 @@ class Check(Record):
         correction: mean of |answer - trilinear interpolation|, in the units of the velocity.
         expected_mae_over_correction: the first over the second; None where there is no correction.
         warnings: what the service found doubtful, where it did.
+        fitting: models that have learned from fields like this one.
     """
 
     model: str
@@ -204,6 +205,7 @@ class Check(Record):
     correction: float
     expected_mae_over_correction: float | None
     warnings: list[str]
+    fitting: list[str]
 
 
 class Reproduction(Record):

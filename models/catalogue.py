@@ -107,6 +107,8 @@ class Card:
             irrep in the relaxation weights of each layer; see [`models.symmetries`][models.symmetries].
         uncertainty: how its prediction of errors was trained, and ``quantiles``; see
             [`models.uncertainty`][models.uncertainty]. Empty if it predicts none.
+        learned: the range of each of the [`traits`][models.metrics.traits.traits] of the coarse fields that it learned
+            from. Empty if they were not looked at.
         sha256: of the weights file; None if there is none.
     """
 
@@ -128,6 +130,7 @@ class Card:
     sample: dict[str, Any] = field(default_factory=dict)
     symmetry: dict[str, Any] = field(default_factory=dict)
     uncertainty: dict[str, Any] = field(default_factory=dict)
+    learned: dict[str, list[float]] = field(default_factory=dict)
     sha256: str | None = None
 
     @property

@@ -12,10 +12,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from tqdm import trange
 
 from models.catalogue import Catalogue
+from models.metrics.traits import ranges
+from models.operators import coarsen
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
 from training.recordings import add_reading, open_dataset, reading
 from training.samples import Source
@@ -23,11 +26,17 @@ from training.train import fastest_precision
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from models.superresolution import SuperResolution
+    from training.dataset import Dataset
     from training.samples import Sample
+
+LOOKED_AT = 8
+"""Snapshots of each run whose traits go onto the card."""
 
 
 def predicted_and_found(model: SuperResolution, sample: Sample) -> tuple[Tensor, Tensor]:
@@ -83,6 +92,15 @@ def quantiles(model: SuperResolution, source: Source) -> dict[str, float]:
     }
 
 
+def coarse_fields(runs: Sequence[Dataset], factor: int) -> Iterator[NDArray[np.float32]]:
+    """Coarse velocities (3, z, y, x) at even distances over runs, at most ``LOOKED_AT`` of each."""
+    for run in runs:
+        z, y, x = (np.arange(n) for n in run.cells)
+        count = run.count(1)
+        for index in range(0, count, -(-count // LOOKED_AT)):
+            yield coarsen(torch.from_numpy(run.window(index, (z, y, x), 1)), factor)[0].numpy()
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--models", nargs="+", required=True, help="names in the catalogue")
@@ -124,8 +142,9 @@ def run(args: argparse.Namespace) -> int:
         learn(model, source, steps=args.steps, rate=args.rate, precision=precision)
         calibrate(model, source)
         found = quantiles(model, source)
+        learned = ranges(coarse_fields(runs, card.factor))
         about = {"steps": args.steps, "rate": args.rate, "seed": args.seed, "quantiles": found}
-        catalogue.save(model, dataclasses.replace(card, uncertainty=about))
+        catalogue.save(model, dataclasses.replace(card, uncertainty=about, learned=learned))
         bounds = ", ".join(f"{float(level):.0%} below {bound:.2f}" for level, bound in found.items())
         print(f"{name}: found over predicted errors: {bounds}")
     return 0

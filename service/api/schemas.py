@@ -106,6 +106,7 @@ class Check(BaseModel):
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
     levels: int = Field(description="answers; the numbers below are means over them", examples=[1])
     warnings: list[str] = Field(default=[], description="what was done all the same although it seems doubtful")
+    fitting: list[str] = Field(default=[], description="models that have learned from fields like this one")
     expected_mae: float = Field(description="mean absolute error that the model expects, in the units of the velocity")
     correction: float = Field(description="mean of |answer - trilinear interpolation|, in the units of the velocity")
     expected_mae_over_correction: float | None = Field(

@@ -1,18 +1,22 @@
-"""Whether a volume goes on at the ends of an axis as it does inside, as a periodic one must."""
+"""What is seen of a volume before it is computed: its ends, and whether it is like what a model has learned from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
+from models.metrics.traits import traits, unlike
 from service.formats.names import AXES
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Cells, Read
+    from models.catalogue import Card
 
 End = Literal["continued", "repeated", "broken"]
 """What the ends of an axis are, if it is taken as periodic.
@@ -32,8 +36,22 @@ KINK: Final = 3.0
 LARGEST: Final = 1.2
 
 
-def find_ends(read: Read[np.float32], cells: Cells) -> Ends:
-    """What the ends of each axis (z, y, x) are.
+class Look(NamedTuple):
+    """What is seen of a volume.
+
+    Attributes:
+        ends: of each axis (z, y, x).
+        traits: see [`models.metrics.traits`][models.metrics.traits]; of the middle of the volume.
+        cells: that the traits are of.
+    """
+
+    ends: Ends = ("continued", "continued", "continued")
+    traits: Mapping[str, float] = {}
+    cells: int = 0
+
+
+def look_at(read: Read[np.float32], cells: Cells) -> Look:
+    """Look at parts of a volume: its middle, and planes at the ends of each axis.
 
     Planes are compared that vary, and only equal ends whose neighbours differ are repeated ones: a field that is
     uniform along an axis, or symmetric about its middle, has equal ends without a plane too many.
@@ -62,7 +80,8 @@ def find_ends(read: Read[np.float32], cells: Cells) -> Ends:
         broken = kink > max(KINK * float(np.median(usual)), LARGEST * max(usual), tolerance)
         return "broken" if broken else "continued"
 
-    return at_end(0), at_end(1), at_end(2)
+    components = inside.reshape(-1, *inside.shape[-3:])
+    return Look((at_end(0), at_end(1), at_end(2)), traits(components), components[0].size)
 
 
 def kinks(planes: NDArray[np.float32]) -> list[float]:
@@ -97,3 +116,36 @@ def check_ends(ends: Ends, boundary: Boundaries) -> tuple[str, ...]:
         f"near these ends the answer is wrong. If there are walls, give boundary={walls}; at ends that were cut, open"
     )
     return (warning,)
+
+
+MEANINGS: Final = {
+    ("roughness", "low"): "it is smooth at its own grid, as if it were fine already",
+    ("roughness", "high"): "it varies from cell to cell as noise does",
+    ("skewness", "low"): "its gradients are more skewed than those of turbulence",
+    ("skewness", "high"): "its gradients are not skewed as those of turbulence, as if its phases were random",
+    ("divergence", "low"): "it has less divergence than block means have",
+    ("divergence", "high"): "it is not the coarse field of an incompressible flow, or its components are mixed up",
+}
+
+
+def is_like_learned(look: Look, card: Card) -> bool:
+    """Whether a model has learned from fields such as this one; True of models that do not know."""
+    return not unlike(look.traits, card.learned, look.cells)
+
+
+def check_likeness(look: Look, card: Card) -> tuple[str, ...]:
+    """What a client should know of a field that is unlike all that a model has learned from."""
+    found = unlike(look.traits, card.learned, look.cells)
+    if not found:
+        return ()
+    told = "; ".join(
+        f"{MEANINGS[name, side]} ({name} {look.traits[name]:.2f}, learned {low:.2f} to {high:.2f})"
+        for name, side in found.items()
+        for low, high in [card.learned[name]]
+    )
+    return (f"{card.name} has not learned from fields like this one: {told}. Its answer may be worse than trilinear",)
+
+
+def check_look(look: Look, boundary: Boundaries, card: Card) -> tuple[str, ...]:
+    """What a client should know of a volume, its boundary and a model; see ``check_ends`` for errors."""
+    return check_ends(look.ends, boundary) + check_likeness(look, card)

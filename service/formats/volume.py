@@ -14,7 +14,7 @@ import xarray as xr
 
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import load, to_float32
-from service.formats.endpoints import find_ends
+from service.formats.endpoints import look_at
 from service.formats.grid import length_of
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.formats.endpoints import Ends
+    from service.formats.endpoints import Look
     from service.formats.grid import Coordinate
     from service.formats.layout import Layout
     from service.settings import Settings
@@ -62,10 +62,10 @@ class Volume:
         return length_of(self)
 
     @property
-    def ends(self) -> Ends:
-        """See [`find_ends`][service.formats.endpoints.find_ends]; of the level in the middle."""
+    def look(self) -> Look:
+        """See [`look_at`][service.formats.endpoints.look_at]; of the level in the middle."""
         middle = self.velocity[len(self.velocity) // 2]
-        return find_ends(lambda z, y, x: middle[:, z, y, x], self.cells)
+        return look_at(lambda z, y, x: middle[:, z, y, x], self.cells)
 
     def samples(self, frames: int) -> NDArray[np.float32]:
         """What a model of so many frames super-resolves, one after another: (sample, frame, 3, z, y, x).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cachetools import LRUCache
 
 from service.formats.boundaries import choose_boundary
-from service.formats.endpoints import check_ends
+from service.formats.endpoints import check_look
 from service.formats.error import check_free
 from service.problems import invalid_field
 from service.volumes.source import open_source
@@ -54,8 +54,7 @@ class VolumeOpener:
             expected = f"at least {card.frames} for {card.name}"
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
         edge, precision = self.settings.block, self.settings.precision
-        if "periodic" in boundary:
-            warnings += check_ends(source.ends, boundary)
+        warnings += check_look(source.look, boundary, card)
         if options.error:
             check_free({*source.dataset.variables, *source.dataset.dims})
         view = View(source, card, card.halo, boundary, edge, options.naming, precision, warnings, options.error)

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.formats.boundaries import read_boundary
 from service.formats.cutouts import with_cutout_names
-from service.formats.endpoints import find_ends
+from service.formats.endpoints import Look, look_at
 from service.formats.names import AXES, COMPONENTS, TIME, UNCHANGED, Naming
 from service.formats.velocity import DatasetVelocity, descending, find_velocity
 from service.formats.zarr_group import open_group
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Block, Boundaries, Plan
-    from service.formats.endpoints import Ends
     from service.formats.grid import Coordinate
     from service.settings import Settings
     from service.volumes.storage import Storage
@@ -51,7 +50,7 @@ class OpenVolume:
     dataset: xr.Dataset
     found: DatasetVelocity
     # Read when first needed. In Python 3.11 a cached_property locks those of all volumes while it reads one.
-    _ends: Ends | None = None
+    _look: Look | None = None
     _rest: xr.Dataset | None = None
 
     @property
@@ -84,16 +83,16 @@ class OpenVolume:
         return read_boundary(self.dataset.attrs.get("boundary"))
 
     @property
-    def ends(self) -> Ends:
-        """See [`find_ends`][service.formats.endpoints.find_ends]; of the time in the middle."""
-        if self._ends is None:
+    def look(self) -> Look:
+        """See [`look_at`][service.formats.endpoints.look_at]; of the time in the middle."""
+        if self._look is None:
             middle = self.levels // 2
-            ends: Ends = ("continued", "continued", "continued")
+            look = Look()
             with suppress(Problem):  # values that cannot be velocities are refused with their block
-                ends = find_ends(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
+                look = look_at(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
             self.require_unchanged()
-            self._ends = ends
-        return self._ends
+            self._look = look
+        return self._look
 
     @property
     def rest(self) -> xr.Dataset:

@@ -47,6 +47,7 @@ CHECK = {
     "expected_mae": 0.1,
     "correction": 0.4,
     "expected_mae_over_correction": 0.25,
+    "fitting": ["general"],
 }
 REPRODUCTION = {
     "model": "trilinear-x4",

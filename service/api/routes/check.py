@@ -12,7 +12,7 @@ from service.api.routes.upscale import BINARY
 from service.api.schemas import Check
 from service.formats.boundaries import choose_boundary
 from service.formats.containers import check_media_type
-from service.formats.endpoints import check_ends
+from service.formats.endpoints import check_look, is_like_learned
 from service.formats.volume import ReadOptions
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
@@ -31,7 +31,8 @@ async def post_check(
     """Super-resolve a coarse volume, and tell the error that the model expects beside the correction that it makes.
 
     The volume comes as to `/v1/upscale`; several levels give means over them. Where the error is as large as the
-    correction, the answer is not expected to be closer to the truth than it is to trilinear interpolation.
+    correction, the answer is not expected to be closer to the truth than it is to trilinear interpolation. `fitting`
+    names the models that have learned from fields like this one.
 
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' 'http://localhost:8000/v1/check'`
     """
@@ -39,10 +40,22 @@ async def post_check(
     body = await receive_body(request, services.settings)
     _, _, volume = await services.body_threads.run(lambda: services.sandbox.read(body, ReadOptions(naming=naming)))
     boundary, warnings = choose_boundary(asked, volume.boundary, card)
-    warnings += check_ends(volume.ends, boundary)
+    warnings += check_look(volume.look, boundary, card)
     samples = volume.samples(card.frames)
     warnings = (*warnings, *volume.unanswered(card.frames))
+    fitting = [
+        each.name
+        for each in services.engine.registry.cards()
+        if each.learned
+        and (each.frames, each.factor) == (card.frames, card.factor)
+        and is_like_learned(volume.look, each)
+    ]
     expected = await unless_gone(request, services.engine.check(card, samples, boundary))
     return Check(
-        model=card.name, boundary=list(boundary), levels=len(samples), warnings=list(warnings), **expected._asdict()
+        model=card.name,
+        boundary=list(boundary),
+        levels=len(samples),
+        warnings=list(warnings),
+        fitting=fitting,
+        **expected._asdict(),
     )

@@ -18,7 +18,7 @@ from service.api.responses import WARNING, add_warnings
 from service.engine.scores import mean_error
 from service.formats.boundaries import choose_boundary
 from service.formats.containers import MEDIA_TYPES, check_media_type
-from service.formats.endpoints import check_ends
+from service.formats.endpoints import check_look
 from service.formats.volume import ReadOptions
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ async def post_upscale(
 
     Values are float32, float64 or packed integers, computed and answered in float32; cells are centred and uniform.
     A periodic axis holds each plane of its period once. `X-Eddylift-Warning` also tells of a boundary that is not the
-    model's, and of a periodic axis along which the velocity is not periodic.
+    model's, of a periodic axis along which the velocity is not periodic,
+    and of a field unlike all that the model has learned from.
 
     With `error=true` a dataset has one more variable `error`, over the dims of `u`, and an array is `(4, z, y, x)`: u,
     v, w and the expected absolute error of each cell, the mean over the components.
@@ -107,7 +108,7 @@ async def post_upscale(
     options = ReadOptions(naming=naming)
     container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body, options))
     boundary, warnings = choose_boundary(asked, volume.boundary, card)
-    warnings += check_ends(volume.ends, boundary)
+    warnings += check_look(volume.look, boundary, card)
     samples = volume.samples(card.frames)
     warnings = (*warnings, *volume.unanswered(card.frames))
     times.append(time.perf_counter())

@@ -12,7 +12,7 @@ from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, Services
 from service.api.errors import responses
 from service.api.schemas import Report
 from service.formats.boundaries import choose_boundary
-from service.formats.endpoints import check_ends
+from service.formats.endpoints import check_ends, check_likeness
 from service.formats.reference import check_pair, coarsened, targets
 from service.formats.volume import ReadOptions
 from service.problems import malformed, within
@@ -68,11 +68,12 @@ async def post_validate(
     for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
         if volume is not None:
             with within(part):
-                warnings += tuple(each for each in check_ends(volume.ends, boundary) if each not in warnings)
+                warnings += tuple(each for each in check_ends(volume.look.ends, boundary) if each not in warnings)
     if coarse is None:
         coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
     else:
         check_pair(coarse, reference, card.factor)
+    warnings += check_likeness(coarse.look, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
     warnings = (*warnings, *coarse.unanswered(card.frames))

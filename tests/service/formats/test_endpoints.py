@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from models.catalogue import HELD_OUT
-from service.formats.endpoints import Ends, check_ends, find_ends
+from models.catalogue import HELD_OUT, TRILINEAR
+from service.formats.endpoints import Ends, Look, check_ends, check_likeness, is_like_learned, look_at
 from service.problems import Problem
 from tests.service.wire import noise
 
@@ -17,7 +18,7 @@ SAMPLES = Path(__file__).parents[3] / "weights" / HELD_OUT
 
 
 def ends_of(velocity: np.ndarray[Any, Any]) -> Ends:
-    return find_ends(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:])
+    return look_at(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:]).ends
 
 
 def repeated(velocity: np.ndarray[Any, Any]) -> tuple[bool, ...]:
@@ -95,3 +96,15 @@ def test_samples_are_told_apart() -> None:
     for flow, expected in (("isotropic", "continued"), ("channel", "broken")):
         coarse = np.load(SAMPLES / f"{flow}-x4" / "coarse.npy")
         assert ends_of(coarse) == ("continued", expected, "continued")
+
+
+def test_what_is_told_of_a_field_unlike_those_learned() -> None:
+    card = dataclasses.replace(TRILINEAR, name="learned", learned={"roughness": [0.8, 1.4], "skewness": [-0.4, -0.1]})
+    assert is_like_learned(Look(traits={"roughness": 1.0, "skewness": -0.3, "divergence": 9.0}, cells=4096), card)
+    noise = Look(traits={"roughness": 1.73, "skewness": 0.0}, cells=4096)
+    (warning,) = check_likeness(noise, card)
+    assert "learned has not learned from fields like this one" in warning
+    assert "as noise does (roughness 1.73, learned 0.80 to 1.40)" in warning
+    assert "as if its phases were random" in warning
+    assert not is_like_learned(noise, card)
+    assert check_likeness(noise, TRILINEAR) == ()
