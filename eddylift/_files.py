@@ -88,7 +88,7 @@ def open_dataset(path: Path) -> xr.Dataset:
         if zipfile.is_zipfile(path):
             return _open_zip(path)
     kind = next((kind for mark, kind in FOREIGN.items() if head.startswith(mark)), "of no known kind")
-    message = f"{path} is {kind}; expected .npy, NetCDF, HDF5, or Zarr as a folder or zipped"
+    message = f"{path}: {kind}; expected .npy, NetCDF, HDF5, or Zarr as a folder or zipped"
     raise InvalidInputError(message)
 
 

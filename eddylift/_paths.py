@@ -84,6 +84,6 @@ def job_path(name: str) -> str:
 def _undotted(field: str, path: str) -> str:
     # Dots are resolved before the service sees the address, which would then be that of another volume.
     if {".", ".."} & set(path.split("/")):
-        message = f"{field} is {path}; expected one without . or .. between its slashes"
+        message = f"{field}: {path}; expected one without . or .. between its slashes"
         raise InvalidInputError(message)
     return path

@@ -57,7 +57,7 @@ def mean_weights(points: NDArray[np.float64], edges: NDArray[np.float64]) -> NDA
 
 def _resample(dataset: xr.Dataset, axis: str) -> xr.Dataset:
     if axis not in dataset.coords or dataset[axis].dims != (axis,) or dataset[axis].dtype.kind not in "fiu":
-        message = f"resample is {axis}, expected an axis whose points have positions, such as y"
+        message = f"resample: {axis}; expected an axis whose points have positions, such as y"
         raise InvalidInputError(message)
     dataset = dataset.sortby(axis)
     points = dataset[axis].values.astype(np.float64)

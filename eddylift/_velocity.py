@@ -251,7 +251,7 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
     units = str(array.attrs.get("units", ""))
     if array.dims != (axis,) or array.dtype.kind not in "fiu" or " since " in units:
         kind = f"{units or array.dtype} over ({', '.join(map(str, array.dims))})"
-        message = f"{axis} is {kind}, expected the positions of the cells along {axis} as numbers"
+        message = f"{axis}: {kind}; expected the positions of the cells along {axis} as numbers"
         raise InvalidInputError(message)
     steps = np.abs(np.diff(array.values.astype(np.float64)))
     if steps.size and np.ptp(steps) > STRETCHED * steps.mean():

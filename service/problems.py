@@ -31,6 +31,10 @@ class FieldError(NamedTuple):
     value: object
     expected: str
 
+    def __str__(self) -> str:
+        """For people: as a label, which reads well for one thing and for several."""
+        return f"{self.field}: {'missing' if self.value is None else self.value}; expected {self.expected}"
+
 
 class StoppedError(Exception):
     """A thread ends early, as nobody waits for its result any more."""
@@ -62,7 +66,8 @@ class Problem(Exception):  # noqa: N818 as RFC 9457 calls it
 
 
 def _refusal(kind: str, field: str, value: object, expected: str) -> Problem:
-    return Problem(kind, f"{field} is {value}; expected {expected}", [FieldError(field, value, expected)])
+    error = FieldError(field, value, expected)
+    return Problem(kind, str(error), [error])
 
 
 def invalid_field(*, field: str, value: object, expected: str) -> Problem:

@@ -148,10 +148,10 @@ def unauthorized(*, sent: bool) -> HttpProblem:
     """The refusal (401) of a missing or unknown token."""
     value = "a token that is not known here" if sent else None
     expected = "Bearer and a token of this service"
-    detail = f"Authorization is {value or 'missing'}; expected {expected}"
+    error = FieldError("Authorization", value, expected)
     challenge = f'{CHALLENGE}, error="invalid_token"' if sent else CHALLENGE
     headers = {"WWW-Authenticate": challenge}
-    return HttpProblem("unauthorized", detail, [FieldError("Authorization", value, expected)], headers=headers)
+    return HttpProblem("unauthorized", str(error), [error], headers=headers)
 
 
 def bearer(request: Request) -> Token | None:
@@ -187,9 +187,8 @@ class RequireScope:
         if not token.allows(self.scope):
             value, expected = f"a token of scope {token.scope}", f"one of scope {self.scope}"
             headers = {"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{self.scope}"'}
-            fields = [FieldError("Authorization", value, expected)]
-            detail = f"Authorization is {value}; expected {expected}"
-            raise HttpProblem("forbidden", detail, fields, headers=headers)
+            error = FieldError("Authorization", value, expected)
+            raise HttpProblem("forbidden", str(error), [error], headers=headers)
         return token
 
 

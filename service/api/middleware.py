@@ -109,8 +109,8 @@ class AccessMiddleware:
         name = _host_name(sent)
         if name not in {"localhost", *trusted} and not _is_address(name):
             expected = "an address, localhost or a name listed in EDDYLIFT_TRUSTED_HOSTS"
-            detail = f"Host is {sent}; expected {expected}"
-            raise Problem("misdirected", detail, [FieldError("Host", sent, expected)])
+            error = FieldError("Host", sent, expected)
+            raise Problem("misdirected", str(error), [error])
 
 
 def _host_name(header: str) -> str:

@@ -79,7 +79,7 @@ def test_failures_tell_the_request() -> None:
 
 
 def test_what_the_detail_says_is_not_said_again() -> None:
-    detail = "u is nan; expected finite velocities"
+    detail = "u: nan; expected finite velocities"
     assert str(from_answer(422, json.dumps({**PROBLEM, "detail": detail}).encode())) == f"Unfit (422): {detail}"
 
 

@@ -71,8 +71,8 @@ def test_data_arrays_say_so_too() -> None:
 @pytest.mark.parametrize(
     ("volume", "axes", "message"),
     [
-        (channel(), "r", "resample is r, expected an axis whose points have positions"),
-        (channel().drop_vars("y"), "y", "resample is y, expected an axis"),
+        (channel(), "r", "resample: r; expected an axis whose points have positions"),
+        (channel().drop_vars("y"), "y", "resample: y; expected an axis"),
         (channel().isel(y=[0]), "y", "y cannot be resampled: expected two or more"),
         (channel().isel(y=[0, 0, 1]), "y", "y cannot be resampled: expected two or more"),
         (channel().assign(mask=("y", np.arange(48))), "y", "mask is int64 and cannot be resampled"),

@@ -569,7 +569,7 @@ def test_a_job_that_fails_says_why_and_is_resumed(client: Client) -> None:
     bad["v"][0, 0, 0] = np.nan
     client.upload(bad, "bad")
     job = client.submit("bad", "bad-fine", model=TRILINEAR, boundary={"y": "wall"})
-    with pytest.raises(JobError, match=f"job {job.id} failed: v is nan at") as failure:
+    with pytest.raises(JobError, match=f"job {job.id} failed: v: nan at") as failure:
         job.wait()
     assert failure.value.status["boundary"] == "periodic,wall,periodic"
     assert job.resume()["state"] in {"queued", "running", "failed"}

@@ -172,11 +172,11 @@ def test_no_key_leads_to_another_volume(client: Client) -> None:
         write(channel((4, 4, 4)), client.store(name))
     store, content = client.store("mine"), default_buffer_prototype().buffer.from_bytes(b"")
     for key in ("../other", "u/../../other", "./zarr.json"):
-        with pytest.raises(InvalidInputError, match=f"key is {key}; expected"):
+        with pytest.raises(InvalidInputError, match=f"key: {key}; expected"):
             anyio.run(store.delete, key)
-        with pytest.raises(InvalidInputError, match=f"key is {key}; expected"):
+        with pytest.raises(InvalidInputError, match=f"key: {key}; expected"):
             anyio.run(store.set, key, content)
-    with pytest.raises(InvalidInputError, match=r"name is \.\.; expected"):
+    with pytest.raises(InvalidInputError, match=r"name: \.\.; expected"):
         client.delete_volume("..")
     assert [each["name"] for each in client.volumes()] == ["mine", "other"]
     for name in ("mine", "other"):
@@ -218,7 +218,7 @@ def test_what_the_service_refuses_is_raised(client: Client) -> None:
     with pytest.raises(RefusedError, match="a name"):
         write(channel(), client.store("a name"))
     content = default_buffer_prototype().buffer.from_bytes(b"")
-    with pytest.raises(RefusedError, match="key is u/a chunk; expected up to 10 names of letters") as refused:
+    with pytest.raises(RefusedError, match="key: u/a chunk; expected up to 10 names of letters") as refused:
         anyio.run(client.store("box").set, "u/a chunk", content)
     assert refused.value.errors[0].field == "key"
     with Client("http://127.0.0.1:9", attempts=1) as nobody, pytest.raises(UnreachableError):

@@ -119,7 +119,7 @@ def test_a_variable_of_this_name_is_not_written_over(stored: TestClient) -> None
         stored.get(f"/v1/views/taken/{DEFAULT};error=true/zarr.json"),
     ):
         assert refused.status_code == 422, refused.text
-        assert "error is in the volume" in refused.json()["detail"]
+        assert "error: in the volume" in refused.json()["detail"]
 
 
 def test_blocks_with_and_without_errors_are_batched_apart(client: TestClient) -> None:

@@ -57,7 +57,7 @@ def test_what_is_no_evidence() -> None:
 
 def test_only_periodic_axes_are_refused() -> None:
     assert not check_ends(("repeated", "continued", "broken"), ("wall", "periodic", "open"))
-    with pytest.raises(Problem, match=r"z is periodic.*isel\(z=slice\(None, -1\), x=slice\(None, -1\)\)") as caught:
+    with pytest.raises(Problem, match=r"z: periodic.*isel\(z=slice\(None, -1\), x=slice\(None, -1\)\)") as caught:
         check_ends(("repeated", "repeated", "repeated"), ("periodic", "open", "periodic"))
     assert caught.value.kind == "unfit"
 

@@ -121,7 +121,7 @@ def test_bad_values_fail_the_job_with_their_place(client: TestClient) -> None:
     velocity[2, 4, 1, 1] = np.nan  # at an end it would be found at once, as ends are compared
     send(client, "bad", dataset(velocity))
     detail = finish(client, order(client, source="bad", target="bad-fine"), "failed")["detail"]
-    assert "w is nan at (z, y, x)" in detail
+    assert "w: nan at (z, y, x)" in detail
 
 
 def test_a_scheduler_that_is_away_is_waited_for_and_its_worker_may_be_out_of_reach(

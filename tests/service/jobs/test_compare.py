@@ -89,7 +89,7 @@ def test_levels_of_a_reference(client: TestClient) -> None:
     assert reports[0] == reports[1]
     refused = client.post("/v1/jobs", json={**ORDER, "model": THREE, "reference": "two"})
     assert refused.status_code == 422
-    assert "reference.levels is 2" in refused.json()["detail"]
+    assert "reference.levels: 2" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(

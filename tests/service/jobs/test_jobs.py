@@ -134,7 +134,7 @@ def test_jobs_wait_for_each_other_and_are_listed(client: TestClient, monkeypatch
         ({"target": "box"}, 422, "expected another volume than the source"),
         ({"target": "../box"}, 422, "expected up to 100 letters"),
         ({"target": "taken"}, 409, "there is a volume taken already, and it is something else"),
-        ({"boundary": "slippery"}, 422, "boundary is slippery"),
+        ({"boundary": "slippery"}, 422, "boundary: slippery"),
         ({"model": THREE}, 422, "expected at least 3"),
         ({"kind": "other"}, 422, "kind"),
     ],
@@ -157,7 +157,7 @@ def test_bad_values_fail_the_job_alone(client: TestClient) -> None:
     velocity = noise(3, 8, 4, 4)
     velocity[2, 7, 1, 1] = np.inf
     send(client, "box", dataset(velocity))
-    assert "w is inf at (z, y, x)" in finish(client, order(client), "failed")["detail"]
+    assert "w: inf at (z, y, x)" in finish(client, order(client), "failed")["detail"]
     send(client, "good", dataset(noise(3, 4, 4, 4)))
     finish(client, order(client, source="good", target="other"))
 

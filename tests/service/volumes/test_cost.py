@@ -39,20 +39,20 @@ def velocity(shape: list[int], chunks: list[int], dims: str = "zyx") -> dict[str
 
 SMALL = velocity([8] * 3, [8] * 3)
 HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
-    "a long row": (velocity([4, 4, 10**8], [4, 4, 1 << 20]), "x is 100000000 cells; expected at most 131072 cells"),
-    "a long column": (velocity([10**8, 4, 4], [1 << 20, 4, 4]), "z is 100000000 cells"),
-    "tiny chunks": (velocity([200] * 3, [1] * 3), "u is in chunks of 1 x 1 x 1 cells, 287496 around one block"),
+    "a long row": (velocity([4, 4, 10**8], [4, 4, 1 << 20]), "x: 100000000 cells; expected at most 131072 cells"),
+    "a long column": (velocity([10**8, 4, 4], [1 << 20, 4, 4]), "z: 100000000 cells"),
+    "tiny chunks": (velocity([200] * 3, [1] * 3), "u: in chunks of 1 x 1 x 1 cells, 287496 around one block"),
     "thin chunks": (velocity([64, 4096, 4096], [64, 64, 1]), "262144 across a plane"),
     "large chunks": (velocity([1536] * 3, [512] * 3), "4294967296 bytes of them around one block"),
     "many coordinates": (
         {**SMALL, **{f"c{n}": array([1 << 20], [1 << 20], [f"c{n}"], "float64") for n in range(5)}},
         "bytes that all coordinates have",
     ),
-    "one wide coordinate": ({**SMALL, "q": text(1 << 20, 4096)}, "q is 4294967296 of 4294967296 bytes"),
-    "a coordinate in crumbs": ({**SMALL, "z": array([100_000], [1], ["z"])}, "z is 100000 of 100000 chunks"),
-    "many arrays": ({**SMALL, **{f"s{n}": array([], [], []) for n in range(62)}}, "volume is 65 arrays"),
+    "one wide coordinate": ({**SMALL, "q": text(1 << 20, 4096)}, "q: 4294967296 of 4294967296 bytes"),
+    "a coordinate in crumbs": ({**SMALL, "z": array([100_000], [1], ["z"])}, "z: 100000 of 100000 chunks"),
+    "many arrays": ({**SMALL, **{f"s{n}": array([], [], []) for n in range(62)}}, "volume: 65 arrays"),
     "many names": ({**SMALL, **{f"s{n}": b"" for n in range(1030)}}, "at most 1024 names"),
-    "a long document": ({**SMALL, "u": SMALL["u"] + b" " * (1 << 20)}, "u/zarr.json is longer"),
+    "a long document": ({**SMALL, "u": SMALL["u"] + b" " * (1 << 20)}, "u/zarr.json: longer"),
 }  # fmt: skip
 
 

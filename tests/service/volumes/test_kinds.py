@@ -62,7 +62,7 @@ def test_fill_values_are_no_velocity(client: TestClient, version: int, fill: flo
     encoding = {name: {"_FillValue": np.float32(fill)} for name in "uvw"}
     send(client, "box", dataset(gappy), version=version, encoding=encoding)
     detail = refused(client, f"/v1/views/box/{PLAIN};boundary=open/u/c/0/0/0")
-    assert f"v is {fill:g} at (z, y, x) = (1, 2, 3)" in detail
+    assert f"v: {fill:g} at (z, y, x) = (1, 2, 3)" in detail
 
 
 def test_the_cell_that_is_named_is_that_of_the_volume(client: TestClient) -> None:
@@ -71,7 +71,7 @@ def test_the_cell_that_is_named_is_that_of_the_volume(client: TestClient) -> Non
     gappy[1, 2, 3, 10, 11] = np.nan
     send(client, "box", dataset(gappy))
     detail = refused(client, f"/v1/views/box/{PLAIN};boundary=open/u/c/1/0/2/2")
-    assert "w is nan at (level, z, y, x) = (1, 3, 10, 11)" in detail
+    assert "w: nan at (level, z, y, x) = (1, 3, 10, 11)" in detail
 
 
 def test_packed_integers(client: TestClient) -> None:
@@ -143,7 +143,7 @@ def test_a_plane_that_is_there_twice(client: TestClient, axis: str) -> None:
         {axis: np.arange(volume.sizes[axis] + 1.0)}
     )
     send(client, "box", closed)
-    assert f"{axis} is periodic" in refused(client, f"/v1/views/box/{PLAIN}/zarr.json")
+    assert f"{axis}: periodic" in refused(client, f"/v1/views/box/{PLAIN}/zarr.json")
     other = ",".join("open" if each == axis else "periodic" for each in "zyx")
     assert client.get(f"/v1/views/box/{PLAIN};boundary={other}/zarr.json").status_code == 200
     order = {"source": "box", "target": "fine", "model": PLAIN}

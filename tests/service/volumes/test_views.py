@@ -114,7 +114,7 @@ def test_three_frames_give_the_middle_one(client: TestClient, catalogue: Catalog
     send(client, "short", dataset(velocity[:2]))
     refused = client.get(f"/v1/views/short/{THREE}/zarr.json")
     assert refused.status_code == 422
-    assert "time is 2 levels; expected at least 3" in refused.json()["detail"]
+    assert "time: 2 levels; expected at least 3" in refused.json()["detail"]
 
 
 def test_one_array_for_all_components(client: TestClient, catalogue: Catalogue) -> None:

@@ -156,11 +156,11 @@ def test_a_body_that_is_too_long_leaves_nothing(serve: Serve, tmp_path: Path) ->
     ("content", "problem"),
     [
         (dataset(noise(3, 4, 4, 4)).drop_vars("w"), "expected variables u, v, w"),
-        (dataset(noise(3, 4, 4, 4)).astype("int16"), "u is int16; expected float32 or float64"),
+        (dataset(noise(3, 4, 4, 4)).astype("int16"), "u: int16; expected float32 or float64"),
         (dataset(noise(3, 4, 4, 3)), "expected at least 4 cells along x"),
         (dataset(noise(0, 3, 4, 4, 4)), "expected at least one level"),
         (dataset(noise(3, 4, 4, 4)).assign_coords(y=[0.0, 1, 2, 4]), "expected uniform spacing"),
-        (dataset(noise(3, 4, 4, 4)).assign_attrs(boundary="slippery"), "boundary is slippery"),
+        (dataset(noise(3, 4, 4, 4)).assign_attrs(boundary="slippery"), "boundary: slippery"),
     ],
 )
 def test_volumes_that_cannot_be_super_resolved_say_why(client: TestClient, content: xr.Dataset, problem: str) -> None:
@@ -211,8 +211,8 @@ def array(shape: list[int], chunks: list[int], dims: list[str], kind: str = "flo
 @pytest.mark.parametrize(
     ("hostile", "problem"),
     [
-        ({"z": array([10**10], [10**10], ["z"], "int8")}, "z is in chunks of 10000000000 bytes"),
-        ({"z": array([10**10], [10**6], ["z"], "int8")}, "z is 10000000000 of 10000000000 bytes"),
+        ({"z": array([10**10], [10**10], ["z"], "int8")}, "z: in chunks of 10000000000 bytes"),
+        ({"z": array([10**10], [10**6], ["z"], "int8")}, "z: 10000000000 of 10000000000 bytes"),
         ({name: array([10**6] * 3, [64] * 3, ["z", "y", "x"]) for name in "uvw"}, "3814697265625 chunks"),
         (
             {name: array([4096] * 3, [4096] * 3, ["z", "y", "x"]) for name in "uvw"},
