@@ -116,7 +116,7 @@ def test_no_name_leads_out_of_the_weights(client: TestClient, model: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "boundary", ["", "none", "periodic,wall", "periodic,wall,open,open", "Periodic", "wall;open;wall"]
+    "boundary", ["", "none", "periodic,wall", "periodic,wall,open,open", "periodical", "wall;open;wall"]
 )
 def test_unknown_boundary(client: TestClient, boundary: str) -> None:
     error = refused(client, post(client, npy(GOOD), boundary=boundary), 422, "boundary")
