@@ -109,10 +109,10 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is of no known kind"),
-        (b"some text", "is of no known kind"),
-        (b"# vtk DataFile Version 3.0", "is VTK; save it as NetCDF"),
-        (b"\x0e\x03\x13\x01", "is HDF4; convert it by h4toh5"),
+        (b"", "a.nc: of no known kind"),
+        (b"some text", "a.nc: of no known kind"),
+        (b"# vtk DataFile Version 3.0", "a.nc: VTK; save it as NetCDF"),
+        (b"\x0e\x03\x13\x01", "a.nc: HDF4; convert it by h4toh5"),
         (b"CDF\x05", "in its classic format: pip install netCDF4, or convert it by nccopy -k nc4 a.nc a-4.nc"),
     ],
 )
