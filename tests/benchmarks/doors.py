@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import io
+import multiprocessing
 import sys
 import tempfile
 import time
@@ -27,9 +28,11 @@ from tests.benchmarks.serving import running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from multiprocessing.synchronize import Semaphore
 
     from tests.benchmarks.serving import Served
 
+SPAWN = multiprocessing.get_context("spawn")
 ANSWER_HEAD = 12
 # Of both clients' volumes: what a client must put up with is a fair share of the device.
 EDGE = 24
@@ -73,10 +76,10 @@ class Report:
 class Attack:
     """Hostile connections of one token."""
 
-    def __init__(self, address: str, secret: str) -> None:
+    def __init__(self, address: str, secret: str, opened: Semaphore) -> None:
         self.host, _, port = address.removeprefix("http://").partition(":")
         self.port = int(port)
-        self.opened = 0
+        self.opened = opened
         body = _npy(EDGE)
         head = (
             f"POST /v1/upscale?model={TRILINEAR} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n"
@@ -90,7 +93,7 @@ class Attack:
             with contextlib.suppress(OSError):
                 # A reader that stops at once: of what is sent to it, little fits the buffers.
                 reader, writer = await asyncio.open_connection(self.host, self.port, limit=1024)
-                self.opened += 1
+                self.opened.release()
                 try:
                     writer.write(self._ways[number % len(self._ways)])
                     await writer.drain()
@@ -124,23 +127,36 @@ async def ask(address: str, secret: str, seconds: float, statuses: Counter[int])
 
 async def measure(served: Served, good: str, hostile: str, connections: int, seconds: float) -> Report:
     """Ask alone, then beside the hostile client, and see that the service is afterwards what it was."""
-    report, attack = Report(), Attack(served.address, hostile)
+    report, opened = Report(), SPAWN.Semaphore(0)
     report.alone = await ask(served.address, good, seconds, report.statuses)
     before = most = _resident(served.process)
-    holders = [asyncio.create_task(attack.hold(number)) for number in range(connections)]
+    # In a process of its own, so that what it does does not delay the client whose time is taken.
+    attacker = SPAWN.Process(target=attack, args=(served.address, hostile, connections, opened), daemon=True)
+    attacker.start()
+    for _ in range(connections):
+        await asyncio.to_thread(opened.acquire)
     asking = asyncio.create_task(ask(served.address, good, seconds, report.statuses))
     while not asking.done():
         most = max(most, _resident(served.process))
         await asyncio.wait({asking}, timeout=0.5)
     report.beside = await asking
-    for holder in holders:
-        holder.cancel()
-    await asyncio.gather(*holders, return_exceptions=True)
-    report.opened = attack.opened
+    attacker.kill()
+    attacker.join()
+    report.opened = connections + opened.get_value()
     # The allocator gives back what is free every two seconds.
-    await asyncio.sleep(5)
+    await asyncio.sleep(10)
     report.memory = before, most, _resident(served.process)
     return report
+
+
+def attack(address: str, secret: str, connections: int, opened: Semaphore) -> None:
+    """Hold connections until this process is killed; runs in a process of its own."""
+
+    async def hold_all() -> None:
+        hostile = Attack(address, secret, opened)
+        await asyncio.gather(*(hostile.hold(number) for number in range(connections)))
+
+    asyncio.run(hold_all())
 
 
 def run(folder: Path, connections: int, seconds: float, **limits: str) -> Report:
