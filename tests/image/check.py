@@ -52,7 +52,7 @@ def check() -> None:
     with ExitStack() as kept:
         container = run("buildah", "from", "--pull-never", IMAGE)
         kept.callback(run, "buildah", "rm", container)
-        config = json.loads(run("buildah", "inspect", "--format", "{{json .Docker.config}}", container))
+        config = json.loads(run("buildah", "inspect", container))["Docker"]["config"]
 
         def inside(*command: str) -> list[str]:
             words = [word.replace(str(PORT), port) for word in command]
