@@ -150,6 +150,8 @@ def health_sentence(found: Health) -> str:
     lines = [f"{found.status}: {len(found.get('models', []))} models"]
     lines += [f"{name} cannot be served: {why}" for name, why in found.get("failures", {}).items()]
     lines += [f"{name}: {why}" for name, why in found.get("warnings", {}).items()]
+    parts = {"jobs": "the list of jobs cannot be used", "data": "the data folder cannot be written"}
+    lines += [f"{sentence}: {found[part]}" for part, sentence in parts.items() if found.get(part)]
     return "\n".join(lines)
 
 

@@ -132,6 +132,8 @@ class Health(Record):
         failures: models that it cannot serve, and why.
         precisions: arithmetic of each model.
         warnings: what is wrong with models that are served all the same.
+        jobs: why the list of jobs cannot be used, if so.
+        data: why the service cannot write its data folder, if so.
     """
 
     status: str
@@ -139,6 +141,8 @@ class Health(Record):
     failures: dict[str, str]
     precisions: dict[str, str]
     warnings: dict[str, str]
+    jobs: str | None
+    data: str | None
 
 
 class Report(Record):

@@ -8,13 +8,11 @@ import logging
 import math
 import signal
 import sys
-import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from service.api.auth import Scope
     from service.settings import Settings
@@ -48,25 +46,6 @@ def reachable(host: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host != "localhost"
-
-
-def require_writable(folder: Path) -> None:
-    """Check that a folder can be written; it is made if it is missing.
-
-    Raises:
-        SettingError: if it cannot.
-    """
-    from service.settings import SettingError  # noqa: PLC0415 as below
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        message = (
-            f"EDDYLIFT_DATA is {folder}, where volumes and jobs are stored, and cannot be written: {error.strerror}"
-        )
-        raise SettingError(message) from error
 
 
 def with_trusted_hosts(settings: Settings, host: str) -> Settings:
@@ -123,7 +102,8 @@ def serve(host: str, port: int) -> int:
     from service.runtime.logs import configure  # noqa: PLC0415
     from service.runtime.malloc import keep_tidy  # noqa: PLC0415
     from service.runtime.server import Server  # noqa: PLC0415
-    from service.settings import Settings  # noqa: PLC0415
+    from service.settings import SettingError, Settings  # noqa: PLC0415
+    from service.volumes.files import why_unwritable  # noqa: PLC0415
 
     keep_tidy()
     settings = Settings()
@@ -140,7 +120,11 @@ def serve(host: str, port: int) -> int:
                 "listening on %s without tokens: anyone who can reach this address can use the service", host
             )
     settings = with_trusted_hosts(settings, host)
-    require_writable(settings.data)
+    if reason := why_unwritable(settings.data):
+        message = (
+            f"EDDYLIFT_DATA is {settings.data}, where volumes and jobs are stored, and cannot be written: {reason}"
+        )
+        raise SettingError(message)
     # uvicorn raises SIGTERM again once it has shut down; that is a regular end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = create_app(settings)

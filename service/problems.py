@@ -135,9 +135,9 @@ def storing(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if is_out_of_descriptors(error):
-            detail = f"{what} cannot be stored: too many files are open"
+            detail = f"{what} cannot be written: too many files are open"
             raise unready(detail) from error
-        detail = f"{what} cannot be stored: {error.strerror}"
+        detail = f"{what} cannot be written: {error.strerror}"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise Problem("no-room", detail) from error
         raise Problem("not-stored", detail) from error

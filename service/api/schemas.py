@@ -219,3 +219,4 @@ class Health(BaseModel):
     )
     warnings: dict[str, str] = Field(default={}, description="what is wrong with models that are served all the same")
     jobs: str | None = Field(default=None, description="why the list of jobs cannot be used, if so")
+    data: str | None = Field(default=None, description="why the data folder cannot be written, if so")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from service.problems import storing
 from service.runtime.file_lock import locked
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class ReplicaLease:
     def end(self) -> None:
         """Show that it no longer is."""
         if self._held:
-            (self.folder / self.id).unlink(missing_ok=True)
+            with suppress(OSError):  # a file that nobody locks shows nobody alive
+                (self.folder / self.id).unlink()
             self._held.close()
             self._held = None
 
@@ -69,8 +71,9 @@ class ReplicaLease:
         """Keep the other replicas out while changing the list of jobs.
 
         Raises:
-            Problem: "unready" if another replica takes too long.
+            Problem: "unready" if another replica takes too long; if the data folder cannot be written.
         """
-        self.begin()
-        with locked(self.folder / "alone"):
-            yield
+        with storing("the list of jobs"):
+            self.begin()
+            with locked(self.folder / "alone"):
+                yield

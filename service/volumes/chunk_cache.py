@@ -67,9 +67,10 @@ class DiskCache:
         path = self.root / name
         try:
             content = path.read_bytes()
-            os.utime(path)
         except FileNotFoundError:
             return None
+        with suppress(OSError):  # dropped meanwhile, or on a disk that can only be read
+            os.utime(path)
         if len(content) != size:
             return None
         with self._changing:

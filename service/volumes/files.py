@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import shutil
+import tempfile
 import time
 import uuid
 from contextlib import suppress
@@ -19,6 +20,16 @@ AT_FDCWD: Final = -100
 RENAME_EXCHANGE: Final = 2
 # A partial file that did not change for so many seconds was abandoned; pauses in a body are shorter.
 STALE_AFTER_S: Final = 3600.0
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """Why nothing can be written to a folder, which is made if it is missing; None if something can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror
 
 
 def require_room(folder: Path, spare: int, size: int = 0) -> None:

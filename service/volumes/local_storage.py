@@ -86,8 +86,9 @@ class LocalStorage:
 
     def finish(self) -> None:
         """See [`Storage`][service.volumes.storage.Storage]."""
-        for left in self.path.rglob(f"{PART}-*"):
-            left.unlink(missing_ok=True)
+        with storing(self.name):
+            for left in self.path.rglob(f"{PART}-*"):
+                left.unlink(missing_ok=True)
         if self.volumes:
             with self.volumes.changing(self.name):
                 pass

@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 import uuid
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -96,10 +96,10 @@ class UploadStore:
             allowed: raises if the volume must not change.
 
         Raises:
-            Problem: 503 if another change takes too long.
+            Problem: 503 if another change takes too long, 500 or 507 if the folder cannot be written.
         """
         path = self.root / checked_name(name)
-        with self.generations.change(name, allowed):
+        with storing(f"volume {name}"), self.generations.change(name, allowed):
             yield path
 
     @asynccontextmanager
@@ -107,7 +107,7 @@ class UploadStore:
         """Write a body to a temporary file, which ``store`` may take; otherwise it is removed.
 
         Raises:
-            Problem: 507 if there is no room.
+            Problem: 507 if there is no room, 500 if the folder cannot be written.
         """
         part = self.root / f"{PART}-{uuid.uuid4().hex}"
         try:
@@ -123,7 +123,8 @@ class UploadStore:
                         await anyio.to_thread.run_sync(write, piece, limiter=self._writers)
             yield part
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
 
     def store(self, part: Path, name: str, key: str, allowed: Callable[[], None]) -> bool:
         """Make a file the object of a key; returns whether the key is new.
@@ -135,7 +136,7 @@ class UploadStore:
             allowed: raises if the volume must not change.
 
         Raises:
-            Problem: 422 if name or key cannot be, 507 if there is no room.
+            Problem: 422 if name or key cannot be; as ``changing`` does.
         """
         checked_key(key)
         with self.changing(name, allowed) as folder:
@@ -147,8 +148,6 @@ class UploadStore:
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
                 expected = "a key that no other one lies below or above"
                 raise invalid_field(field="key", value=key, expected=expected) from error
-            except OSError as error:
-                raise Problem("no-room", f"{key} cannot be stored: {error.strerror}") from error
             return new
 
     def tidy(self) -> None:

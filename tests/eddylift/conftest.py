@@ -64,7 +64,15 @@ SYMMETRY = {
     "equivariance_error": {"x,y,z": 0.0, "-y,x,z": 0.1},
     "relaxation": {"network.lift": {"A1": 1.0}},
 }
-HEALTH = {"status": "ready", "models": ["trilinear-x4"], "failures": {"x": "torn"}, "precisions": {}, "warnings": {}}
+HEALTH = {
+    "status": "ready",
+    "models": ["trilinear-x4"],
+    "failures": {"x": "torn"},
+    "precisions": {},
+    "warnings": {},
+    "jobs": None,
+    "data": "Permission denied",
+}
 JOB = {
     "id": "abc",
     "source": "box",

@@ -89,7 +89,11 @@ def test_symmetry(run: Run) -> None:
 
 
 def test_health(run: Run, service: FakeService) -> None:
-    assert run("health").stdout == "ready: 1 models\nx cannot be served: torn\n"
+    assert run("health").stdout.splitlines() == [
+        "ready: 1 models",
+        "x cannot be served: torn",
+        "the data folder cannot be written: Permission denied",
+    ]
     service.script = [problem(503, {"Retry-After": "1"}, detail="warming up")]
     assert "warming up" in run("health", code=1).stderr
     assert len(service.requests) == 2

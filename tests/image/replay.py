@@ -23,12 +23,13 @@ from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 from pathspec import PathSpec
 
+from tests.service.servers import UNPRIVILEGED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.metadata import Distribution
 
 PORT = 8000
-UNPRIVILEGED = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httpx2
 import uvicorn
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from fastapi import FastAPI
+
+
+# What runs as root obeys the modes of files then, as it does in Compose.
+UNPRIVILEGED: Final = (
+    ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+)
 
 
 @contextmanager
@@ -55,7 +61,7 @@ class ServiceProcess:
         self.address = f"http://127.0.0.1:{port}"
         given = {"weights": weights, "device": "cpu", "threads": 1, **settings}
         environment = {f"EDDYLIFT_{name.upper()}": str(value) for name, value in given.items()}
-        command = [sys.executable, "-m", "service", "--port", str(port)]
+        command = [*UNPRIVILEGED, sys.executable, "-m", "service", "--port", str(port)]
         self.process = subprocess.Popen(  # noqa: S603 our own
             command, env={**os.environ, **environment}, cwd=CHECKOUT, stderr=subprocess.DEVNULL
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -10,6 +12,7 @@ from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads an
 from service.api.errors import responses
 from service.api.schemas import Health
 from service.problems import unready
+from service.volumes.files import why_unwritable
 
 router = APIRouter(tags=["health"])
 
@@ -27,7 +30,8 @@ async def get_live(services: ServicesDep) -> Health:
 async def get_ready(request: Request, services: ServicesDep) -> Health:
     """200 once a model is loaded; to those who may read, with the models that can and cannot be served, and why.
 
-    Other models are loaded meanwhile, or when they are first asked for.
+    Other models are loaded meanwhile, or when they are first asked for. A data folder or a list of jobs that cannot be
+    used is told, too: whatever needs neither is served all the same.
     """
     services.lifecycle.require_ready()
     if bearer(request) is None:
@@ -41,6 +45,7 @@ async def get_ready(request: Request, services: ServicesDep) -> Health:
         precisions={**registry.precisions},
         warnings=registry.warnings,
         jobs=services.jobs.failure,
+        data=await asyncio.to_thread(why_unwritable, services.settings.data),
     )
 
 

@@ -90,10 +90,16 @@ def test_where_an_error_comes_from_is_found() -> None:
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [(errno.ENOSPC, "no-room"), (errno.EDQUOT, "no-room"), (errno.EACCES, "not-stored"), (errno.EMFILE, "unready")],
+    [
+        (errno.ENOSPC, "no-room"),
+        (errno.EDQUOT, "no-room"),
+        (errno.EACCES, "not-stored"),
+        (errno.EROFS, "not-stored"),
+        (errno.EMFILE, "unready"),
+    ],
 )
 def test_what_a_disk_refuses_is_named(number: int, kind: str) -> None:
-    with pytest.raises(Problem, match="box cannot be stored") as caught, storing("box"):
+    with pytest.raises(Problem, match="box cannot be written") as caught, storing("box"):
         raise OSError(number, "no")
     assert caught.value.kind == kind
 
