@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         Boundary,
         Card,
         Check,
+        ForecastCard,
+        ForecastOptions,
         Health,
         Report,
         Reproduction,
@@ -154,6 +156,47 @@ class AsyncClient:
     async def self_validate(self, model: str, *, progress: ProgressCallback | bool | None = None) -> Reproduction:
         """See `Client.self_validate`."""
         return await self._send(_calls.self_validate(model), progress=progress)
+
+    async def forecast_models(self) -> list[ForecastCard]:
+        """See `Client.forecast_models`."""
+        return await self._send(_calls.forecast_models())
+
+    @overload
+    async def forecast(self, frames: Volume, **options: Unpack[ForecastOptions]) -> Volume: ...
+
+    @overload
+    async def forecast(
+        self, frames: str | Path, **options: Unpack[ForecastOptions]
+    ) -> NDArray[np.float32] | xr.Dataset: ...
+
+    async def forecast(  # noqa: PLR0913 arguments are options
+        self,
+        frames: AnyVolume | str | Path,
+        *,
+        steps: int = 10,
+        model: str | None = None,
+        boundary: Boundary | None = None,
+        dx: float | None = None,
+        dt: float | None = None,
+        nu: float = 0.0,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        progress: ProgressCallback | bool | None = None,
+    ) -> AnyVolume:
+        """See `Client.forecast`."""
+        preparation = Preparation(names, drop)
+        make = partial(
+            _calls.forecast,
+            frames,
+            steps=steps,
+            model=model,
+            boundary=boundary,
+            dx=dx,
+            dt=dt,
+            nu=nu,
+            preparation=preparation,
+        )
+        return await self._send(await to_thread.run_sync(make), progress=progress)
 
     async def volumes(self) -> list[StoredVolume]:
         """See `Client.volumes`."""

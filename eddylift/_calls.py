@@ -9,13 +9,24 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from eddylift import _paths
+from eddylift import _paths, _planes
 from eddylift._codecs import Body, encode, multipart
 from eddylift._errors import UnexpectedAnswerError
-from eddylift._types import Card, Check, Health, JobStatus, Record, Report, Reproduction, StoredVolume, Symmetry
+from eddylift._types import (
+    Card,
+    Check,
+    ForecastCard,
+    Health,
+    JobStatus,
+    Record,
+    Report,
+    Reproduction,
+    StoredVolume,
+    Symmetry,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from eddylift._codecs import Answer, AnyVolume
@@ -109,6 +120,29 @@ def validate(
 def self_validate(model: str) -> Call[Reproduction]:
     """Ask whether the service's device reproduces the card."""
     return Call("POST", f"{_paths.model_path(model)}/validate", _one(Reproduction))
+
+
+def forecast_models() -> Call[list[ForecastCard]]:
+    """Ask for the cards of all models that forecast."""
+    return Call("GET", "/v1/forecast/models", _all("models", ForecastCard))
+
+
+def forecast(
+    frames: AnyVolume | str | Path,
+    *,
+    steps: int,
+    model: str | None,
+    boundary: Boundary | None,
+    dx: float | None,
+    dt: float | None,
+    nu: float,
+    preparation: Preparation,
+) -> Call[AnyVolume]:
+    """Ask for the next frames of a velocity in a plane, of the kind of those so far."""
+    (prepared,) = preparation.apply(frames)
+    body, read, found = _planes.encode(prepared, dx, dt)
+    options = found | {"steps": str(steps), "nu": str(nu)} | _options(model, boundary, _planes.AXES)
+    return Call("POST", "/v1/forecast", read, options, body)
 
 
 def volumes() -> Call[list[StoredVolume]]:
@@ -208,10 +242,10 @@ def _json(document: Mapping[str, object]) -> Body:
     return Body("application/json", (json.dumps(document).encode(),))
 
 
-def _options(model: str | None, boundary: Boundary | None) -> dict[str, str]:
+def _options(model: str | None, boundary: Boundary | None, axes: Sequence[str] = ("z", "y", "x")) -> dict[str, str]:
     options = {} if model is None else {"model": model}
     if boundary is not None:
-        options["boundary"] = _paths.spell_boundary(boundary)
+        options["boundary"] = _paths.spell_boundary(boundary, axes)
     return options
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         Boundary,
         Card,
         Check,
+        ForecastCard,
+        ForecastOptions,
         Health,
         Report,
         Reproduction,
@@ -204,6 +206,54 @@ class Client:
             progress: told that the service is waited for; True shows bars.
         """
         return self._send(_calls.self_validate(model), progress=progress)
+
+    def forecast_models(self) -> list[ForecastCard]:
+        """List the cards of the models that `forecast` may name."""
+        return self._send(_calls.forecast_models())
+
+    @overload
+    def forecast(self, frames: Volume, **options: Unpack[ForecastOptions]) -> Volume: ...
+
+    @overload
+    def forecast(self, frames: str | Path, **options: Unpack[ForecastOptions]) -> NDArray[np.float32] | xr.Dataset: ...
+
+    def forecast(  # noqa: PLR0913 arguments are options
+        self,
+        frames: AnyVolume | str | Path,
+        *,
+        steps: int = 10,
+        model: str | None = None,
+        boundary: Boundary | None = None,
+        dx: float | None = None,
+        dt: float | None = None,
+        nu: float = 0.0,
+        names: Mapping[str, str] | None = None,
+        drop: Sequence[str] | None = None,
+        progress: ProgressCallback | bool | None = None,
+    ) -> AnyVolume:
+        """Return the frames of a velocity in a plane that follow, in the layout of those so far and at later times.
+
+        Args:
+            frames: an array (time, 2, y, x) with components (u, v); an xarray object with dims (time, y, x), as
+                variables u, v or a component dim; or the path of a file with one of these. Frames are evenly spaced in
+                time. Of more frames than the model takes, the last ones count.
+            steps: how many frames to forecast.
+            model: its name, as `forecast_models` lists it; None takes the service's default.
+            boundary: ``"periodic"`` or ``"wall"`` for both axes, two of them in y, x order, or by axis. None leaves it
+                to the attribute ``boundary`` of the frames, else to the model's card.
+            dx: edge of a cell, in the velocity's unit of length. None takes it from the coordinates, else 1.
+            dt: time between frames, in the velocity's unit of time. None takes it from the coordinates, between dates
+                in seconds, else 1.
+            nu: viscosity, for models that take it.
+            names: as for `upscale`.
+            drop: variables over time that are left out, as ``["density"]``.
+            progress: told as the frames are sent, waited for and received; True shows bars.
+        """
+        preparation = Preparation(names, drop)
+        call = _calls.forecast(
+            frames, steps=steps, model=model, boundary=boundary, dx=dx, dt=dt, nu=nu, preparation=preparation
+        )
+        return self._send(call, progress=progress)
 
     def volumes(self) -> list[StoredVolume]:
         """List the volumes that stay at the service."""

@@ -82,7 +82,7 @@ def encode(volume: AnyVolume, *, error: bool = False) -> tuple[Body, Callable[[A
         InvalidInputError: if the volume is of another kind, or holds no velocity.
     """
     if isinstance(volume, np.ndarray):
-        return Body(NPY, (_write_npy(volume),)), read_npy
+        return Body(NPY, (write_npy(volume),)), read_npy
     import xarray as xr  # noqa: PLC0415 slow, see above
 
     from eddylift import _velocity  # noqa: PLC0415 needs xarray
@@ -140,7 +140,12 @@ def multipart(parts: Mapping[str, Body]) -> Body:
     return Body(f"multipart/form-data; boundary={boundary}", tuple(joined))
 
 
-def _write_npy(volume: NDArray[Any]) -> memoryview:
+def write_npy(volume: NDArray[Any]) -> memoryview:
+    """Write an array, floating-point numbers in float32.
+
+    Raises:
+        InvalidInputError: for masked values, or Python objects.
+    """
     if np.ma.is_masked(volume):
         message = f"the volume has {np.ma.getmaskarray(volume).sum()} masked values: every cell needs a velocity"
         raise InvalidInputError(message)

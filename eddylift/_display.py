@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
 
     from eddylift._progress import Progress, Stage
-    from eddylift._types import Card, Health, JobStatus, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Card, ForecastCard, Health, JobStatus, Report, Reproduction, StoredVolume, Symmetry
 
 WORDS: dict[Stage, str] = {
     "upload": "sending",
@@ -118,6 +118,20 @@ def _purpose(card: Card) -> str:
 def _spell_boundary(boundary: list[str]) -> str:
     others = [f"{kind} in {axis}" for axis, kind in zip("zyx", boundary, strict=False) if kind != "periodic"]
     return ", ".join(others) or "periodic"
+
+
+def forecast_models_table(cards: list[ForecastCard]) -> Table:
+    """List models that forecast, one a row, and their errors over those of persistence."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("for")
+    for title in ("frames", "RMSE/persistence"):
+        table.add_column(title, justify="right")
+    for card in cards:
+        errors = card.get("measured", {})
+        gains = [f"{split} {each[card.family] / each['persistence']:.2f}" for split, each in errors.items()]
+        table.add_row(card.name, card.flow, spell(card.frames), ", ".join(gains) or "-")
+    return table
 
 
 def card_table(card: Card) -> Table:

@@ -9,24 +9,26 @@ from urllib.parse import quote
 from eddylift._errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eddylift._types import Boundary
 
 
-def spell_boundary(boundary: Boundary) -> str:
-    """Spell a boundary as the service reads it; axes that a mapping leaves out are periodic.
+def spell_boundary(boundary: Boundary, axes: Sequence[str] = ("z", "y", "x")) -> str:
+    """Spell a boundary of some axes as the service reads it; axes that a mapping leaves out are periodic.
 
     Raises:
-        InvalidInputError: for an axis other than z, y, x.
+        InvalidInputError: for another axis.
     """
     if isinstance(boundary, str):
         return boundary
     if not isinstance(boundary, Mapping):
         return ",".join(map(str, boundary))
-    strangers = sorted(set(map(str, boundary)) - set("zyx"))
+    strangers = sorted(set(map(str, boundary)) - set(axes))
     if strangers:
-        message = f"boundary names the axes {', '.join(strangers)}, expected some of z, y, x"
+        message = f"boundary names the axes {', '.join(strangers)}, expected some of {', '.join(axes)}"
         raise InvalidInputError(message)
-    return ",".join(boundary.get(axis, "periodic") for axis in "zyx")
+    return ",".join(boundary.get(axis, "periodic") for axis in axes)
 
 
 def spell_names(names: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Boundary = str | Mapping[str, str] | Sequence[str]
 """What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` or a list of three (z, y, x), or
-``{"y": "wall"}``."""
+``{"y": "wall"}``. Planes have two axes, (y, x)."""
 
 Metrics = dict[str, float | list[float] | None]
 """Errors and statistics by name, which `METRICS` explains; None where one does not apply, as profiles without walls."""
@@ -29,6 +29,20 @@ class UpscaleOptions(TypedDict, total=False):
     drop: Sequence[str] | None
     resample: str | None
     error: bool
+    progress: ProgressCallback | bool | None
+
+
+class ForecastOptions(TypedDict, total=False):
+    """Options of `Client.forecast`."""
+
+    steps: int
+    model: str | None
+    boundary: Boundary | None
+    dx: float | None
+    dt: float | None
+    nu: float
+    names: Mapping[str, str] | None
+    drop: Sequence[str] | None
     progress: ProgressCallback | bool | None
 
 
@@ -120,6 +134,38 @@ class Card(Record):
     @classmethod
     def required(cls) -> frozenset[str]:
         """Return what tells a card from something else."""
+        return frozenset({"name"})
+
+
+class ForecastCard(Record):
+    """What a forecasting model is, what it was trained on, and how far off it was on runs that it had not seen.
+
+    Attributes:
+        name: ``<family>-<flow>``.
+        family: conv, equivariant, relaxed or relaxed-translation.
+        flow: what it was trained on, as ``smoke``.
+        frames: that it takes.
+        boundary: of what it was trained on, in y, x order.
+        parameters: how many weights.
+        trained: on which set of runs, and how.
+        measured: of roll-outs over 20 frames, the root mean square error over that of what was to be forecast, beside
+            persistence: on the ``future`` of known runs, and on the ``domain`` of runs whose smoke comes in elsewhere.
+        sha256: of the weights.
+    """
+
+    name: str
+    family: str
+    flow: str
+    frames: int
+    boundary: list[str]
+    parameters: int
+    trained: dict[str, Any]
+    measured: dict[str, dict[str, float]]
+    sha256: str
+
+    @classmethod
+    def required(cls) -> frozenset[str]:
+        """See `Card`."""
         return frozenset({"name"})
 
 

@@ -40,10 +40,10 @@ DIMS: Final = {
 LABELS: Final = (*COMPONENTS, ("x", "y", "z"))
 
 
-def guess(dataset: xr.Dataset) -> dict[str, str]:
+def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
     """Return new names by old ones, as ``{"Ux": "u"}``, of what looks like velocity and its dims."""
     names = {str(name).lower(): str(name) for name in dataset.data_vars}
-    found = next((usual for usual in COMPONENTS if names.keys() >= set(usual)), ())
+    found = next((usual[:components] for usual in COMPONENTS if names.keys() >= set(usual[:components])), ())
     renamed = {names[usual]: name for usual, name in zip(found, "uvw", strict=False)}
     dims = {str(dim) for array in dataset.data_vars.values() for dim in array.dims}
     for name, usual in DIMS.items():
@@ -54,12 +54,13 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
 
 
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
-    """Return where u, v, w are among the labels of a component axis; None if they do not say so."""
-    if list(labels) in ([0, 1, 2], [1, 2, 3]):
-        return 0, 1, 2
+    """Return where u, v, w, or of two labels u, v, are along a component axis; None if the labels do not say so."""
+    count = len(labels)
+    if list(labels) in ([*range(count)], [*range(1, count + 1)]):
+        return tuple(range(count))
     spelled = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
     spelled = [label.strip().lower() for label in spelled]
     for usual in LABELS:
-        if sorted(spelled) == sorted(usual):
-            return tuple(map(spelled.index, usual))
+        if sorted(spelled) == sorted(usual[:count]):
+            return tuple(map(spelled.index, usual[:count]))
     return None

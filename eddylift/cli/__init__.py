@@ -1,11 +1,11 @@
-"""The command line: eddylift models | upscale | validate, volumes | upload, submit | jobs | watch, health ..."""
+"""The command line: eddylift models | upscale | validate | forecast, volumes | upload, submit | jobs | watch ..."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from eddylift.cli import _jobs, _models, _volumes
+from eddylift.cli import _forecast, _jobs, _models, _volumes
 
 app = typer.Typer(
     help="Make coarse turbulent velocity fields finer, on an eddylift service.",
@@ -40,6 +40,8 @@ for command in (
     _models.health,
     _models.upscale,
     _models.validate,
+    _forecast.forecast,
+    _forecast.forecast_models,
     _volumes.volumes,
     _volumes.upload,
     _volumes.download,

@@ -16,6 +16,11 @@ def models(context: typer.Context, incomplete: str) -> list[str]:
     return _complete(context, incomplete, lambda client: [card.name for card in client.models()])
 
 
+def forecast_models(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a model that forecasts."""
+    return _complete(context, incomplete, lambda client: [card.name for card in client.forecast_models()])
+
+
 def volumes(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a stored volume."""
     return _complete(context, incomplete, lambda client: [volume.name for volume in client.volumes()])

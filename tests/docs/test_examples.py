@@ -58,7 +58,7 @@ def run_together(examples: list[str]) -> None:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     weights = tmp_path_factory.mktemp("weights")
-    for name in [*MODELS, "held-out"]:
+    for name in [*MODELS, "held-out", "forecast"]:
         (weights / name).symlink_to(CHECKOUT / "weights" / name)
     data = tmp_path_factory.mktemp("data")
     with serving(create_app(Settings(weights=weights, device="cpu", threads=1, data=data))) as url:

@@ -32,6 +32,14 @@ CARDS: list[dict[str, Any]] = [
         "measured": [{"cells": [96, 96, 96], "mae_over_trilinear": {"mean": 0.25, "std": 0.01}}],
     },
 ]
+FORECAST_CARD = {
+    "name": "relaxed-smoke",
+    "family": "relaxed",
+    "flow": "smoke",
+    "frames": 10,
+    "boundary": ["wall", "wall"],
+    "measured": {"domain": {"relaxed": 0.25, "persistence": 0.5}},
+}
 REPORT = {
     "model": "trilinear-x4",
     "boundary": ["periodic", "periodic", "periodic"],
@@ -98,6 +106,7 @@ DOCUMENTS: dict[tuple[str, str], object] = {
     ("GET", "/v1/jobs"): {"jobs": [JOB]},
     ("GET", "/v1/jobs/abc"): JOB,
     ("GET", "/v1/models"): {"models": CARDS},
+    ("GET", "/v1/forecast/models"): {"models": [FORECAST_CARD]},
     ("GET", "/v1/models/trilinear-x4"): CARDS[0],
     ("GET", "/v1/models/relaxed-isotropic-x4"): CARDS[1],
     ("POST", "/v1/models/trilinear-x4/validate"): REPRODUCTION,
@@ -129,7 +138,10 @@ def finer_axis(centres: NDArray[Any]) -> NDArray[Any]:
 
 
 class FakeService:
-    """Answers as the service does, with every coarse cell repeated; what is in `script` comes first."""
+    """Answers as the service does, with every coarse cell repeated; what is in `script` comes first.
+
+    Frame k of a forecast is the last one that was sent plus k.
+    """
 
     def __init__(self) -> None:
         self.script: list[Step] = []
@@ -151,6 +163,11 @@ class FakeService:
         if call == ("POST", "/v1/upscale"):
             content = self._upscale(request)
             return httpx2.Response(200, content=content, headers={"Content-Type": request.headers["Content-Type"]})
+        if call == ("POST", "/v1/forecast"):
+            later = np.arange(1, int(request.url.params["steps"]) + 1, dtype=np.float32)
+            answer = io.BytesIO()
+            np.save(answer, np.load(io.BytesIO(request.content))[-1] + later[:, None, None, None])
+            return httpx2.Response(200, content=answer.getvalue(), headers={"Content-Type": "application/x-npy"})
         return problem(404, detail="there is no such thing")
 
     def _upscale(self, request: httpx2.Request) -> bytes:

@@ -24,6 +24,7 @@ def test_public_names() -> None:
         "EddyliftWarning",
         "FailedError",
         "FieldError",
+        "ForecastCard",
         "Health",
         "InvalidInputError",
         "Job",

@@ -17,6 +17,7 @@ from eddylift import (
     Client,
     EddyliftError,
     FieldError,
+    ForecastCard,
     Job,
     JobStatus,
     Progress,
@@ -42,6 +43,10 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.upscale(dataset, model="trilinear-x4", boundary=boundary), xr.Dataset)
         assert_type(client.upscale(field, model="trilinear-x4", boundary={"y": "wall"}), xr.DataArray)
         assert_type(client.upscale("coarse.nc", progress=True), NDArray[np.float32] | xr.Dataset)
+        assert_type(client.forecast_models(), list[ForecastCard])
+        assert_type(client.forecast(array, steps=20, model="relaxed-smoke"), NDArray[np.floating[Any]])
+        assert_type(client.forecast(field, dx=0.5, boundary={"y": "wall"}), xr.DataArray)
+        assert_type(client.forecast("frames.nc", names={"Ux": "u"}), NDArray[np.float32] | xr.Dataset)
         assert_type(client.upload(array, "box", progress=True), StoredVolume)
         assert_type(client.validate(None, array, model="trilinear-x4"), Report)
         assert_type(client.upload(dataset, "box", progress=show), StoredVolume)
@@ -64,6 +69,7 @@ async def go(array: NDArray[np.float32], dataset: xr.Dataset) -> None:
         assert_type(await client.upscale(array, model="trilinear-x4"), NDArray[np.floating[Any]])
         assert_type(await client.upscale(dataset, model="trilinear-x4"), xr.Dataset)
         assert_type(await client.models(), list[Card])
+        assert_type(await client.forecast(dataset, steps=2), xr.Dataset)
 
 
 def catch(client: Client, integers: NDArray[np.int64]) -> None:

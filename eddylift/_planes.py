@@ -1,0 +1,219 @@
+"""Frames of a velocity in a plane: found in a dataset by its names, sent as one array, and continued in time.
+
+The service is sent u, v over (time, component, y, x) alone. What does not change with time stays here, and is there
+again beside the forecast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from eddylift import _usual_names
+from eddylift._codecs import NPY, Body, as_array, as_dataset, read_npy, write_npy
+from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift._paths import spell_boundary, spell_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from eddylift._codecs import Answer, AnyVolume
+
+AXES: Final = ("y", "x")
+TIME: Final = "time"
+COMPONENT: Final = "component"
+COMPONENTS: Final = ("u", "v")
+# Steps that differ by more than this part of their mean are not even.
+UNEVEN: Final = 0.01
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Where the velocity of a dataset is.
+
+    Attributes:
+        dataset: that holds it.
+        variables: the names of u and v, or of the one variable that holds both.
+        order: where u and v are along the component dim of that one variable.
+    """
+
+    dataset: xr.Dataset
+    variables: tuple[Hashable, ...]
+    order: tuple[int, ...] = (0, 1)
+
+    def values(self) -> NDArray[Any]:
+        """Return u and v, (time, component, y, x), along ascending axes."""
+        if len(self.variables) == 1:
+            arrays = [self.dataset[self.variables[0]].isel({COMPONENT: place}) for place in self.order]
+        else:
+            arrays = [self.dataset[name] for name in self.variables]
+        return np.stack([array.transpose(TIME, *AXES).isel(self._backwards()).values for array in arrays], axis=1)
+
+    def options(self, dx: float | None, dt: float | None) -> dict[str, str]:
+        """Return what the service is to know of the frames; see `encode`."""
+        options = {"dx": str(self._edge() if dx is None else dx), "dt": str(self._interval() if dt is None else dt)}
+        if (boundary := self.dataset.attrs.get("boundary")) is not None:
+            boundary = boundary.tolist() if isinstance(boundary, np.ndarray) else boundary
+            options["boundary"] = spell_boundary(boundary, AXES)
+        return options
+
+    def followed_by(self, values: NDArray[np.float32]) -> xr.Dataset:
+        """Return the dataset with the frames that follow in the place of its own.
+
+        Raises:
+            UnexpectedAnswerError: if they are over other cells.
+        """
+        import xarray as xr  # noqa: PLC0415 slow
+
+        cells = tuple(self.dataset.sizes[axis] for axis in AXES)
+        if values.ndim != 4 or values.shape[1:] != (len(COMPONENTS), *cells):  # noqa: PLR2004 time too
+            message = f"the answer is an array {values.shape}, expected (time, 2, y, x) of {cells} cells"
+            raise UnexpectedAnswerError(message)
+        if len(self.variables) == 1:
+            joined = values[:, np.argsort(self.order)]
+            found = {self.variables[0]: xr.Variable((TIME, COMPONENT, *AXES), joined)}
+        else:
+            found = {name: xr.Variable((TIME, *AXES), values[:, i]) for i, name in enumerate(self.variables)}
+        for name, variable in found.items():
+            array = self.dataset[name]
+            ordered = variable.isel(self._backwards()).transpose(*array.dims)
+            found[name] = xr.Variable(array.dims, ordered.values, array.attrs)
+        rest = self.dataset.drop_vars([TIME, *found], errors="ignore")
+        following = rest.assign(found).assign_coords(self._later(len(values)))
+        following.encoding = {key: value for key, value in self.dataset.encoding.items() if key != "source"}
+        return following
+
+    def _backwards(self) -> dict[str, slice]:
+        """Return the selection that turns descending axes round."""
+        positions = {axis: self.dataset[axis].values for axis in AXES if axis in self.dataset.coords}
+        return {axis: slice(None, None, -1) for axis, x in positions.items() if x[0] > x[-1]}
+
+    def _edge(self) -> float:
+        edges = {axis: step for axis in AXES if (step := _step(self.dataset, axis)) is not None}
+        if len(edges) > 1 and abs(edges["y"] - edges["x"]) > UNEVEN * edges["x"]:
+            message = f"dx: {edges['y']:.4g} along y and {edges['x']:.4g} along x; expected cells as wide as high"
+            raise InvalidInputError(message)
+        return next(iter(edges.values()), 1.0)
+
+    def _interval(self) -> float:
+        return _step(self.dataset, TIME) or 1.0
+
+    def _later(self, steps: int) -> dict[str, xr.Variable]:
+        """Return the coordinate of time, continued."""
+        import xarray as xr  # noqa: PLC0415 slow
+
+        if TIME not in self.dataset.coords or self.dataset.sizes[TIME] < 2:  # noqa: PLR2004 a step
+            return {}
+        times = self.dataset[TIME]
+        *_, before, last = times.values
+        following = last + (last - before) * np.arange(1, steps + 1)
+        return {TIME: xr.Variable(TIME, following, times.attrs, times.encoding)}
+
+
+def encode(
+    frames: AnyVolume, dx: float | None, dt: float | None
+) -> tuple[Body, Callable[[Answer], Any], dict[str, str]]:
+    """Write frames as the service reads them, and say how the forecast is read back as the same kind.
+
+    Args:
+        frames: what is sent.
+        dx: edge of a cell; None takes it from the coordinates of an xarray object, else the service's.
+        dt: time between frames; likewise.
+
+    Returns:
+        The body, what reads the answer, and the query parameters that describe the frames.
+
+    Raises:
+        InvalidInputError: if there is no velocity in a plane, or its coordinates are not even.
+    """
+    if isinstance(frames, np.ndarray):
+        given = {name: str(value) for name, value in (("dx", dx), ("dt", dt)) if value is not None}
+        return Body(NPY, (write_npy(frames),)), read_npy, given
+    import xarray as xr  # noqa: PLC0415 slow
+
+    found = find(as_dataset(frames))
+
+    def read(answer: Answer) -> xr.Dataset | xr.DataArray:
+        following = found.followed_by(read_npy(answer))
+        return as_array(following, frames.name) if isinstance(frames, xr.DataArray) else following
+
+    return Body(NPY, (write_npy(found.values()),)), read, found.options(dx, dt)
+
+
+def find(dataset: xr.Dataset) -> Frames:
+    """Find the velocity.
+
+    Raises:
+        InvalidInputError: if there is none, or something beside it that changes with time.
+    """
+    frames = _find(dataset)
+    if frames is None:
+        held = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items())
+        message = (
+            "expected variables u, v over (time, y, x), or one variable with a dim component of u, v beside these; "
+            f"got {held or 'no variables'}"
+        )
+        guess = _usual_names.guess(dataset, components=len(COMPONENTS))
+        if guess and _find(dataset.rename(guess)) is not None:
+            message += f"; pass names={guess} (on the command line --names {spell_names(guess)})"
+        raise InvalidInputError(message)
+    others = [
+        str(name)
+        for name, array in dataset.variables.items()
+        if {TIME, COMPONENT} & {*array.dims} and name not in (*frames.variables, TIME, COMPONENT)
+    ]
+    if others:
+        message = (
+            f"{', '.join(others)}: a variable over time that is not velocity cannot be forecast; leave it out by "
+            f"drop={others} (on the command line --drop {','.join(others)})"
+        )
+        raise InvalidInputError(message)
+    return frames
+
+
+def _find(dataset: xr.Dataset) -> Frames | None:
+    def is_over(name: Hashable, *dims: str) -> bool:
+        return {*dataset[name].dims} == {*dims}
+
+    if all(name in dataset.data_vars for name in COMPONENTS):
+        both = all(is_over(name, TIME, *AXES) for name in COMPONENTS)
+        return Frames(dataset, COMPONENTS) if both else None
+    joined = [name for name in dataset.data_vars if is_over(name, TIME, COMPONENT, *AXES)]
+    if len(joined) != 1 or dataset.sizes[COMPONENT] != len(COMPONENTS):
+        return None
+    labels = dataset[COMPONENT].values.tolist() if COMPONENT in dataset.coords else range(len(COMPONENTS))
+    order = _usual_names.order_of(labels)
+    return None if order is None else Frames(dataset, (joined[0],), order)
+
+
+def _step(dataset: xr.Dataset, axis: str) -> float | None:
+    """Return how far apart the positions along an axis are, times in seconds where they are dates; None if unknown.
+
+    Raises:
+        InvalidInputError: if they are not even.
+    """
+    import xarray as xr  # noqa: PLC0415 slow
+
+    if axis not in dataset.coords or dataset.sizes[axis] < 2:  # noqa: PLR2004 a step
+        return None
+    # Times in files are not decoded, such as hours since a day.
+    positions = xr.decode_cf(dataset[[axis]])[axis].values
+    if positions.dtype.kind not in "fiuM":
+        message = f"{axis}: {positions.dtype}; expected numbers{' or dates' if axis == TIME else ''}"
+        raise InvalidInputError(message)
+    steps = np.diff(positions.astype(np.float64) if positions.dtype.kind in "fiu" else positions)
+    if steps.dtype.kind == "m":
+        steps = steps / np.timedelta64(1, "s")
+    steps = np.abs(steps)
+    if np.ptp(steps) > UNEVEN * steps.mean():
+        name = "dt" if axis == TIME else "dx"
+        message = (
+            f"{axis}: spaced by {steps.min():.4g} to {steps.max():.4g}; expected even steps, or {name} to be given"
+        )
+        raise InvalidInputError(message)
+    return float(steps.mean())

@@ -1,0 +1,114 @@
+"""Commands about forecasts of a velocity in a plane."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eddylift import _display, _writing
+from eddylift.cli import _completion, _streams
+from eddylift.cli._session import (
+    LOCAL,
+    PATIENCE,
+    Drop,
+    Json,
+    Names,
+    Timeout,
+    Token,
+    Url,
+    parse_list,
+    parse_names,
+    session,
+    show,
+)
+
+
+def forecast_models(
+    *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
+) -> None:
+    """List the models that forecast."""
+    with session(url, token, timeout, as_json=as_json) as (client, _):
+        cards = client.forecast_models()
+    show(cards, _display.forecast_models_table(cards), as_json=as_json)
+
+
+def forecast(  # noqa: PLR0913 arguments are options
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="Frames so far, (time, y, x) of u and v: .npy, NetCDF, HDF5, Zarr or zipped Zarr; - for standard "
+            "input.",
+        ),
+    ],
+    target: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="Frames that follow: .npy, .nc, .h5, .zarr or .zip; - for standard output.",
+        ),
+    ],
+    *,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="How many frames to forecast.")] = 10,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            autocompletion=_completion.forecast_models,
+            help="Name of the model, as `eddylift forecast-models` lists it. Default: the service's.",
+        ),
+    ] = None,
+    boundary: Annotated[
+        str | None,
+        typer.Option(
+            "--boundary",
+            "-b",
+            help="periodic or wall; or two of them for y, x, as periodic,wall. Default: the attribute boundary of IN, "
+            "else the model's.",
+        ),
+    ] = None,
+    dx: Annotated[
+        float | None, typer.Option("--dx", help="Edge of a cell. Default: as the coordinates, else 1.")
+    ] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option("--dt", help="Time between frames. Default: as the coordinates, of dates in seconds, else 1."),
+    ] = None,
+    nu: Annotated[float, typer.Option("--nu", help="Viscosity, for models that take it.")] = 0.0,
+    names: Names = None,
+    drop: Drop = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Forecast the next frames of a velocity in a plane."""
+    with (
+        session(url, token, timeout, as_json=as_json) as (client, bars),
+        _streams.source(source) as frames,
+        _streams.target(target, frames, overwrite=overwrite) as written,
+    ):
+        start = time.perf_counter()
+        with bars:
+            following = client.forecast(
+                frames,
+                steps=steps,
+                model=model,
+                boundary=boundary,
+                dx=dx,
+                dt=dt,
+                nu=nu,
+                names=parse_names(names),
+                drop=parse_list(drop),
+                progress=bars,
+            )
+        seconds = time.perf_counter() - start
+        _writing.write(written, following)
+    result = {"model": model, "source": str(source), "target": str(target), "steps": steps, "seconds": seconds}
+    sentence = f"{target}: {steps} frames, by {model or 'the default model'} in {seconds:.1f} s"
+    show(result, sentence, as_json=as_json, err=target == _streams.STREAM)

@@ -1,0 +1,182 @@
+"""Frames of a velocity in a plane in, the next ones out, of the same kind."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import TYPE_CHECKING
+
+import httpx2
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import eddylift
+from eddylift import InvalidInputError, UnexpectedAnswerError, cli
+from eddylift.cli import _session
+from tests.eddylift.conftest import FORECAST_CARD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from tests.eddylift.conftest import Ask, FakeService
+
+DAY = np.datetime64("2026-11-29", "ns")
+HOUR = np.timedelta64(1, "h")
+
+
+@pytest.fixture
+def frames() -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((3, 2, 4, 5), np.float32)
+
+
+@pytest.fixture
+def dataset(frames: NDArray[np.float32]) -> xr.Dataset:
+    u, v = frames.swapaxes(0, 1)
+    return xr.Dataset(
+        {"u": (("time", "y", "x"), u, {"units": "m/s"}), "v": (("time", "y", "x"), v), "depth": ("y", np.ones(4))},
+        {"time": [0.0, 0.5, 1.0], "y": ("y", 0.1 * np.arange(4), {"units": "m"}), "x": 0.1 * np.arange(5)},
+        {"boundary": "wall,periodic"},
+    )
+
+
+def sent(service: FakeService) -> tuple[NDArray[np.float32], dict[str, str]]:
+    """The frames and the options of the last request."""
+    request = service.requests[-1]
+    return np.load(io.BytesIO(request.content)), dict(request.url.params)
+
+
+def test_models(ask: Ask) -> None:
+    (card,) = ask("forecast_models")
+    assert card == FORECAST_CARD
+    assert repr(card).startswith("ForecastCard(name='relaxed-smoke', family='relaxed', flow='smoke', frames=10")
+
+
+def test_arrays(ask: Ask, service: FakeService, frames: NDArray[np.float32]) -> None:
+    found = ask(
+        "forecast", frames.astype(np.float64), steps=2, model="m", boundary=["wall", "periodic"], dx=0.5, nu=0.1
+    )
+    assert np.array_equal(found, frames[-1] + np.array([1, 2], np.float32)[:, None, None, None])
+    given, options = sent(service)
+    assert np.array_equal(given, frames)
+    assert options == {"steps": "2", "model": "m", "boundary": "wall,periodic", "dx": "0.5", "nu": "0.1"}
+
+
+def test_datasets_go_on_in_time(ask: Ask, service: FakeService, dataset: xr.Dataset, frames: NDArray[Any]) -> None:
+    found = ask("forecast", dataset, steps=2)
+    given, options = sent(service)
+    assert np.array_equal(given, frames)
+    assert float(options["dx"]) == pytest.approx(0.1)
+    assert (float(options["dt"]), options["boundary"]) == (0.5, "wall,periodic")
+    wanted = dataset.isel(time=[2, 2]).assign_coords(time=[1.5, 2.0])
+    later = xr.DataArray(np.array([1, 2], np.float32), dims="time")
+    for name in ("u", "v"):
+        wanted[name] = (wanted[name] + later).assign_attrs(dataset[name].attrs)
+    xr.testing.assert_identical(found, wanted)
+
+
+def test_arrays_with_names_keep_the_order_of_dims_components_and_cells(
+    ask: Ask, service: FakeService, frames: NDArray[np.float32]
+) -> None:
+    """With v before u, time last and y downwards: the service gets its own order, the caller that of the frames."""
+    plain = xr.DataArray(frames, dims=("time", "component", "y", "x"), coords={"component": ["u", "v"], "y": range(4)})
+    turned = plain.isel(component=[1, 0], y=slice(None, None, -1)).transpose("y", "component", "x", "time").rename("U")
+    found = ask("forecast", turned, steps=1)
+    assert np.array_equal(sent(service)[0], frames)
+    xr.testing.assert_identical(found, turned.isel(time=[-1]) + np.float32(1))
+    assert found.name == "U"
+
+
+@pytest.mark.parametrize(
+    ("times", "later"),
+    [
+        (DAY + HOUR * np.arange(3), DAY + HOUR * np.arange(3, 5)),
+        (xr.Variable("time", [0, 1, 2], {"units": "hours since 2026-11-29"}), [3, 4]),
+    ],
+    ids=["dates", "not decoded"],
+)
+def test_between_dates_are_seconds(
+    ask: Ask, service: FakeService, dataset: xr.Dataset, times: object, later: NDArray[Any]
+) -> None:
+    found = ask("forecast", dataset.assign_coords(time=times), steps=2)
+    assert sent(service)[1]["dt"] == "3600.0"
+    assert np.array_equal(found.time, later)
+
+
+def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
+    other = dataset.rename(u="Ux", v="Uy").assign(smoke=dataset.u)
+    with pytest.raises(InvalidInputError, match=r"pass names=\{'Ux': 'u', 'Uy': 'v'\} .*--names Ux:u,Uy:v"):
+        ask("forecast", other)
+    with pytest.raises(InvalidInputError, match=r"smoke: .* drop=\['smoke'\]"):
+        ask("forecast", other, names={"Ux": "u", "Uy": "v"})
+    found = ask("forecast", other, names={"Ux": "u", "Uy": "v"}, drop=["smoke"])
+    assert set(found.data_vars) == {"u", "v", "depth"}
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "options", "message"),
+    [
+        ({"time": [0.0, 1.0, 3.0]}, {}, "time: spaced by 1 to 2; expected even steps, or dt"),
+        ({"x": np.arange(5.0) ** 2}, {}, "x: spaced by 1 to 7; expected even steps, or dx"),
+        ({"x": list("abcde")}, {}, "x: <U1; expected numbers"),
+        ({"x": np.arange(5.0)}, {}, "dx: 0.1 along y and 1 along x; expected cells as wide as high"),
+        ({}, {"boundary": {"z": "wall"}}, "boundary names the axes z, expected some of y, x"),
+    ],
+)
+def test_what_the_coordinates_do_not_tell_is_refused(
+    ask: Ask, dataset: xr.Dataset, coordinates: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    uneven = dataset.assign_coords(coordinates)
+    with pytest.raises(InvalidInputError, match=message):
+        ask("forecast", uneven, **options)
+    ask("forecast", uneven, dx=1, dt=1)
+
+
+def test_volumes_are_no_planes(ask: Ask) -> None:
+    with pytest.raises(InvalidInputError, match=r"u, v over \(time, y, x\).* got u\(z, y, x\)"):
+        ask("forecast", xr.Dataset({"u": (("z", "y", "x"), np.zeros((2, 2, 2)))}))
+
+
+def test_an_answer_over_other_cells(ask: Ask, service: FakeService, dataset: xr.Dataset) -> None:
+    answer = io.BytesIO()
+    np.save(answer, np.zeros((1, 2, 3, 3), np.float32))
+    service.script = [httpx2.Response(200, content=answer.getvalue(), headers={"Content-Type": "application/x-npy"})]
+    with pytest.raises(UnexpectedAnswerError, match=r"\(4, 5\) cells"):
+        ask("forecast", dataset)
+
+
+def test_command_line(
+    service: FakeService,
+    dataset: xr.Dataset,
+    frames: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_session, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(cli.app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    np.save("frames.npy", frames)
+    assert "next.npy: 2 frames, by the default model" in run("forecast", "frames.npy", "-o", "next.npy", "--steps", "2")
+    assert np.load("next.npy").shape == (2, 2, 4, 5)
+    dataset.to_netcdf("frames.nc", engine="h5netcdf")
+    run("forecast", "frames.nc", "-o", "next.zarr", "--model", "m", "--dx", "0.5", "--boundary", "wall")
+    options = sent(service)[1]
+    assert {name: options[name] for name in ("model", "dx", "dt", "boundary", "steps")} == {
+        "model": "m",
+        "dx": "0.5",
+        "dt": "0.5",
+        "boundary": "wall",
+        "steps": "10",
+    }
+    assert xr.open_zarr("next.zarr").time.values.tolist() == [1.5 + 0.5 * step for step in range(10)]
+    rows = run("forecast-models").splitlines()
+    assert rows[1].split() == ["relaxed-smoke", "smoke", "10", "domain", "0.50"]
