@@ -125,3 +125,21 @@ class Frozen(nn.Module):
         else:
             answer = convolve(x, self.kernel, circular)
         return spread(answer if self.answer is None else answer.to(self.answer), self.factor)
+
+
+class KernelLayer(nn.Module):
+    """A convolution with a kernel that is made from free weights each time, and so is never stale."""
+
+    factor = 1
+
+    def kernel(self) -> Float[Tensor, "out channels *k"]:
+        """The kernel of the convolution that this layer is."""
+        raise NotImplementedError
+
+    def frozen(self, precision: Precision = "float32") -> Frozen:
+        """This layer as it is now, with its kernel built."""
+        return Frozen(self.kernel(), self.factor, precision)
+
+    def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
+        """Apply the layer, building its kernel from the weights as they are."""
+        return spread(convolve(x, self.kernel(), circular), self.factor)

@@ -102,9 +102,13 @@ class ForecastCatalogue:
         return model.frozen()
 
     def save(self, model: Forecaster, card: ForecastCard, sample: NDArray[np.float32]) -> ForecastCard:
-        """Write a model, its card and a sample, and return the card with the weights' sha256."""
+        """Write a model, its card and a sample, and return the card with the weights' sha256.
+
+        A steerable network is stored frozen: its kernels are built from bases that the service does without.
+        """
         folder = self.folder / card.name
-        card = dataclasses.replace(card, sha256=write_weights(folder, model))
+        stored = model.frozen() if card.family == "relaxed-steerable" else model
+        card = dataclasses.replace(card, sha256=write_weights(folder, stored))
         (folder / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
         np.save(folder / SAMPLE, sample)
         return card

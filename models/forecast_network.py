@@ -9,9 +9,8 @@ frame, so that a network knows how far a frame carries, and all that it needs to
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -19,10 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.convolution import RADIUS, Axes
-from models.group import Group, group
-from models.layers import Convolve, Lift, LiftScalar, Project
+from models.forecast_layers import GroupLayers, SteerableLayers
+from models.group import group
 
-ForecastFamily = Literal["conv", "equivariant", "relaxed", "relaxed-translation"]
+if TYPE_CHECKING:
+    from models.steerable import Basis
+
+ForecastFamily = Literal["conv", "equivariant", "relaxed", "relaxed-steerable", "relaxed-translation"]
 FORECAST_FAMILIES: tuple[ForecastFamily, ...] = get_args(ForecastFamily)
 
 
@@ -32,9 +34,11 @@ class ForecastArchitecture:
 
     Attributes:
         family: ``conv`` keeps translations alone, ``equivariant`` the group as well, ``relaxed`` learns how far the
-            group is kept, and ``relaxed-translation`` is ``conv`` with weights that may differ from place to place.
-        group: ``C1`` for conv and relaxed-translation, else one of a plane.
-        fields: regular fields in the trunk; its width in channels is fields times the group's order.
+            group is kept, ``relaxed-steerable`` does so by steerable kernels, and ``relaxed-translation`` is ``conv``
+            with weights that may differ from place to place.
+        group: ``C1`` for conv and relaxed-translation, else one of a plane; relaxed-steerable takes ``SO2``, too, and
+            others of [`field_size`][models.steerable.field_size].
+        fields: fields in the trunk; its width in channels is fields times the group's order, or 5 for ``SO2``.
         blocks: residual blocks of two convolutions each.
         banks: of weights, in a relaxed layer.
         frames: in.
@@ -65,28 +69,36 @@ class ForecastArchitecture:
 
 
 class ForecastNetwork(nn.Module):
-    """Frames to the next frame, in cells a frame."""
+    """Frames to the next frame, in cells a frame.
 
-    def __init__(self, architecture: ForecastArchitecture) -> None:
+    Args:
+        architecture: what it is made of.
+        basis: of steerable kernels; without it a relaxed-steerable network has plain convolutions, for frozen weights.
+    """
+
+    def __init__(self, architecture: ForecastArchitecture, basis: Basis | None = None) -> None:
         super().__init__()
         self.architecture = architecture
-        over = group(architecture.group, 2)
-        fields = architecture.fields
-        banks, relaxed = architecture.banks, architecture.family == "relaxed"
-        self.lift = _SeeingLift(over, architecture.frames, fields, banks=banks, relaxed=relaxed)
-        self.viscosity = LiftScalar(over, 1, fields, banks=banks, relaxed=relaxed) if architecture.viscous else None
+        fields, banks = architecture.fields, architecture.banks
+        layers = (
+            SteerableLayers(architecture.group, fields, basis)
+            if architecture.family == "relaxed-steerable"
+            else GroupLayers(
+                group(architecture.group, 2),
+                fields,
+                banks,
+                architecture.cells,
+                relaxed=architecture.family == "relaxed",
+            )
+        )
+        self.lift = layers.lift(architecture.frames)
+        self.viscosity = layers.lift_scalar() if architecture.viscous else None
         self.trunk = nn.ModuleList()
         for _ in range(2 * architecture.blocks):
-            self.trunk.append(Offset(over, fields))
-            self.trunk.append(
-                Placed(over, fields, architecture.banks, architecture.cells)
-                if architecture.cells
-                else Convolve(over, fields, fields, banks=banks, relaxed=relaxed)
-            )
-        self.last = Offset(over, fields)
-        self.project = Project(over, fields, banks=banks, relaxed=relaxed)
-        # Start near persistence.
-        self.project.psi.data *= 0.1
+            self.trunk.append(layers.offset())
+            self.trunk.append(layers.convolve())
+        self.last = layers.offset()
+        self.project = layers.project()
 
     def forward(
         self,
@@ -114,57 +126,6 @@ class ForecastNetwork(nn.Module):
             x = x + second(_outside(second_offset(y), circular), circular)
         change: Tensor = self.project(_outside(self.last(x), circular), circular)
         return frames[:, -1] + change.to(frames.dtype)
-
-
-class _SeeingLift(Lift):
-    """A lift that sees a constant velocity, which carries the flow along."""
-
-    def banks(self) -> Tensor:
-        """The free weights as they are."""
-        return self.psi
-
-
-class Offset(nn.Module):
-    """silu(x + b), with b learned for each field.
-
-    Args:
-        over: the group.
-        fields: regular fields of its input.
-    """
-
-    def __init__(self, over: Group, fields: int) -> None:
-        super().__init__()
-        self.order = over.order
-        self.offset = nn.Parameter(torch.zeros(fields))
-
-    def forward(self, x: Float[Tensor, "batch channels y x"]) -> Float[Tensor, "batch channels y x"]:
-        """Apply it."""
-        return functional.silu(x + self.offset.to(x.dtype).repeat_interleave(self.order)[:, None, None])
-
-
-class Placed(nn.Module):
-    """A convolution whose weights may differ from place to place: ``sum_l w_l(x) (psi_l * f)(x)``.
-
-    The weights w are constant at the start, so that it begins as a convolution (Wang et al., arXiv 2201.11969, eq. 7).
-
-    Args:
-        over: the group.
-        fields: regular fields in and out.
-        banks: L, how many kernels are mixed.
-        cells: (y, x) of the domain.
-    """
-
-    def __init__(self, over: Group, fields: int, banks: int, cells: tuple[int, ...]) -> None:
-        super().__init__()
-        self.kernels = nn.ModuleList(Convolve(over, fields, fields) for _ in range(banks))
-        self.weights = nn.Parameter(torch.full((banks, *cells), 1 / math.sqrt(banks)))
-
-    def forward(self, x: Float[Tensor, "batch channels y x"], circular: Axes) -> Float[Tensor, "batch channels y2 x2"]:
-        """Apply it."""
-        total = x.new_zeros(())
-        for kernel, weight in zip(self.kernels, self.weights, strict=True):
-            total = total + weight.to(x.dtype) * kernel(x, circular)
-        return total
 
 
 def _outside(x: Tensor, circular: Axes) -> Tensor:

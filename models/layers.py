@@ -31,7 +31,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.convolution import NOWHERE, SIZE, Axes, Frozen, Precision, convolve, spread
+from models.convolution import NOWHERE, SIZE, Axes, Frozen, KernelLayer, Precision
 from models.group import Group, pullback
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _silu(x: Tensor) -> Tensor:
     return x
 
 
-class GroupLayer(nn.Module):
+class GroupLayer(KernelLayer):
     """What all group convolutions share: banks of free weights that a kernel is gathered from, relaxation, upsampling.
 
     Args:
@@ -126,7 +126,7 @@ class GroupLayer(nn.Module):
         return self.psi
 
     def kernel(self) -> Float[Tensor, "out channels *k"]:
-        """The kernel of the convolution that this layer is."""
+        """See the class."""
         index = self.index.flatten()
         # Bank by bank: the gradient of a selection from one axis alone is fast.
         entries = [bank.index_select(0, index).reshape(self.index.shape) for bank in self.banks().flatten(1)]
@@ -134,14 +134,6 @@ class GroupLayer(nn.Module):
             entries = [bank * weight[self.element] for bank, weight in zip(entries, self.relaxation, strict=True)]
         kernel: Tensor = functools.reduce(torch.add, entries) * self.signs
         return kernel.reshape(self.outputs, -1, *self.over.dimension * [SIZE])
-
-    def frozen(self, precision: Precision = "float32") -> Frozen:
-        """This layer as it is now, with its kernel built."""
-        return Frozen(self.kernel(), self.factor, precision)
-
-    def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
-        """Apply the layer, building its kernel from the weights as they are."""
-        return spread(convolve(x, self.kernel(), circular), self.factor)
 
 
 class Lift(GroupLayer):
@@ -359,13 +351,13 @@ def freeze(module: Module, precision: Precision = "float32") -> Module:
     The copy is a snapshot: nothing is cached in the original, so training it further leaves no stale kernel behind.
 
     Args:
-        module: with group layers in it.
+        module: with layers in it whose kernels are made from free weights.
         precision: of their convolutions.
     """
 
     def replace(inside: nn.Module) -> None:
         for name, child in inside.named_children():
-            if isinstance(child, GroupLayer):
+            if isinstance(child, KernelLayer):
                 setattr(inside, name, child.frozen(precision))
             else:
                 replace(child)

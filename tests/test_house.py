@@ -57,8 +57,8 @@ def installed() -> Mapping[str, list[str]]:
     ("room", "others", "requirements"),
     [
         ("models", set(), ["jaxtyping", "numpy", "safetensors", "torch"]),
-        # Files are read by the client's reader, which needs no torch.
-        ("training", {"models", "eddylift"}, EXTRAS["train"]),
+        # Files are read by the client's reader, which needs no torch; the Makefile installs escnn.
+        ("training", {"models", "eddylift"}, [*EXTRAS["train"], "escnn-atompaint"]),
         ("service", {"models"}, EXTRAS["server"]),
         ("eddylift", set(), PROJECT["dependencies"] + EXTRAS["zarr"]),
     ],

@@ -17,6 +17,7 @@ import torch
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
 from models.layers import count_parameters
+from models.steerable import field_size
 from training.forecast_training import TESTED, Recipe, rmse, train
 from training.train import fastest_precision
 from training.windows import Windows
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from models.forecasting import Forecaster
 
 SPLITS = ("future", "domain")
+TURNING = {"equivariant", "relaxed", "relaxed-steerable"}
+"""Families with a group."""
 Errors = dict[str, dict[str, list[float]]]
 """Of roll-outs, by family and split, one for each seed."""
 
@@ -50,11 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Windows) -> ForecastArchitecture:
     """The network of a family: each gets the same channels, and so costs the same."""
-    over, order = (args.group, 1) if family in {"equivariant", "relaxed"} else ("C1", 4 if args.group == "C4" else 8)
+    over, size = (args.group, 1) if family in TURNING else ("C1", field_size(args.group))
     return ForecastArchitecture(
         family,
         over,
-        args.fields * order,
+        args.fields * size,
         args.blocks,
         banks=2 if family == "relaxed-translation" else 1,
         viscous=data.nu > 0,

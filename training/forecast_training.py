@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
+from models.steerable import penalty
 from training.runs import Replacing
+from training.steerable_bases import steerable_basis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +42,7 @@ class Recipe:
         batch: windows a step.
         seed: of the first weights and of the windows.
         precision: of the convolutions, ``float32`` or ``bfloat16``.
+        penalty: in the loss, how much the mean of delta^2 counts of a relaxed-steerable network.
     """
 
     steps: int
@@ -46,6 +50,7 @@ class Recipe:
     batch: int = 8
     seed: int = 0
     precision: str = "float32"
+    penalty: float = 0.0
 
 
 def train(
@@ -68,7 +73,7 @@ def train(
         ValueError: if the checkpoint is of another architecture or recipe.
     """
     torch.manual_seed(recipe.seed)
-    model = Forecaster(ForecastNetwork(architecture))
+    model = Forecaster(ForecastNetwork(architecture, partial(steerable_basis, architecture.group)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_rate(step, recipe.steps))
     random = torch.Generator().manual_seed(recipe.seed)
@@ -87,7 +92,7 @@ def train(
     for step in range(begin, recipe.steps):
         error = loss(model, data.draw(recipe.batch, model.frames + AHEAD, random), data, recipe)
         optimizer.zero_grad(set_to_none=True)
-        error.backward()
+        (error + recipe.penalty * penalty(model)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         optimizer.step()
         schedule.step()
