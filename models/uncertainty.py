@@ -3,7 +3,6 @@
     error = c s softplus((y + a |r|) / s + b)
 
 is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
-        self.register_buffer("scale", torch.tensor(1.0))
 read from the features of the trunk, invariant under rotations, s the local variation of the coarse field, and b a
 number. The error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
 

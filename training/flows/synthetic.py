@@ -1,0 +1,175 @@
+"""Fields that no equation of motion gives: random phases, fronts, drops, vortices, foams and bursts.
+
+A network that has seen turbulence alone puts turbulence into everything. Beside these fields it learns to hold back
+where a field is not turbulent. All are periodic, and each is drawn anew from the seed and its number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from models.blocks import CUBE, PERIODIC
+from models.metrics.traits import traits
+from models.operators import FACTOR, coarsen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from training.runs import Recipe, Record
+
+    Random = np.random.Generator
+    Field = NDArray[np.float64]
+    """(3, z, y, x); scalars are (z, y, x)."""
+
+
+def random_phases(random: Random, n: int) -> Field:
+    """Of a spectrum ``E ~ k^-p exp(-(k / c)^2)`` with random slope p and cutoff c, free of divergence or not."""
+    k = _wavenumbers(n)
+    squared = np.maximum((k**2).sum(axis=0), 1.0)
+    cutoff = n * random.uniform(0.1, 2)
+    modes = np.fft.fftn(random.normal(size=(3, n, n, n)), axes=(1, 2, 3))
+    modes *= squared ** (-(random.uniform(0, 6) + 2) / 4) * np.exp(-squared / (2 * cutoff**2))
+    if random.random() < 0.5:
+        modes -= k * (k * modes).sum(axis=0) / squared
+    return np.fft.ifftn(modes, axes=(1, 2, 3)).real
+
+
+def fronts(random: Random, n: int) -> Field:
+    """Layers between parallel planes, each with a velocity of its own."""
+    direction = random.integers(-2, 3, size=3)
+    direction[random.integers(3)] = 1
+    phase = np.tensordot(direction, _positions(n), axes=1) + random.random()
+    return _smooth(_some_velocities(random, 6)[(6 * phase).astype(int) % 6].transpose(3, 0, 1, 2), random)
+
+
+def drops(random: Random, n: int) -> Field:
+    """Balls that move in a fluid at rest."""
+    field = np.zeros((3, n, n, n))
+    for velocity in _some_velocities(random, random.integers(1, 8)):
+        squared = (_offsets(n, random.random(3)) ** 2).sum(axis=0)
+        field[:, squared < random.uniform(0.05, 0.4) ** 2] = velocity[:, None]
+    return _smooth(field, random)
+
+
+def vortices(random: Random, n: int) -> Field:
+    """Straight vortices along the axes, with a Gaussian core (Lamb & Oseen's without its far field)."""
+    field = np.zeros((3, n, n, n))
+    for _ in range(random.integers(1, 9)):
+        z, y, x = random.permutation(3)
+        offsets, core = _offsets(n, random.random(3)), random.uniform(0.02, 0.15)
+        profile = random.normal() * np.exp(-(offsets[y] ** 2 + offsets[x] ** 2) / core**2) / core
+        field[2 - x] -= offsets[y] * profile
+        field[2 - y] += offsets[x] * profile
+        field[2 - z] += random.normal() * core * profile
+    return field
+
+
+def foam(random: Random, n: int) -> Field:
+    """The cells of Voronoi's diagram of random points, each with a velocity of its own."""
+    centres = random.random((random.integers(2, 30), 3))
+    nearest = np.stack([(_offsets(n, centre) ** 2).sum(axis=0) for centre in centres]).argmin(axis=0)
+    return _smooth(_some_velocities(random, len(centres))[nearest].transpose(3, 0, 1, 2), random)
+
+
+def bursts(random: Random, n: int) -> Field:
+    """Random phases, much louder in some places than in others."""
+    loudness = random_phases(random, n)[0]
+    return random_phases(random, n) * np.exp(random.uniform(0.3, 2) * loudness / loudness.std())
+
+
+KINDS: tuple[Callable[[Random, int], Field], ...] = (random_phases, fronts, drops, vortices, foam, bursts)
+
+
+class SyntheticSimulation:
+    """See [`Simulation`][training.runs.Simulation]. Time counts the fields.
+
+    Raises:
+        ValueError: if another box is asked for than the cube, or several frames.
+    """
+
+    columns = "    #  kind           roughness  divergence"
+    usual: ClassVar[dict[str, float]] = {}
+
+    def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:
+        if recipe.box != 1 or recipe.frames != 1:
+            message = (
+                "synthetic fields fill a cube and do not move: "
+                f"box must be 1 and frames 1, not {recipe.box:g} and {recipe.frames}"
+            )
+            raise ValueError(message)
+        self.recipe, self.device = recipe, device
+        self.time = 0.0 if state is None else float(state["time"])
+
+    @property
+    def kind(self) -> Callable[[Random, int], Field]:
+        """What is drawn now."""
+        return KINDS[int(self.time) % len(KINDS)]
+
+    def advance(self, until: float) -> None:
+        """Go to the next field."""
+        self.time = until
+
+    def velocity(self) -> Tensor:
+        """The field of this time, with an rms of one."""
+        field = self.kind(np.random.default_rng((self.recipe.seed, int(self.time))), self.recipe.n)
+        field /= np.sqrt((field**2).sum(axis=0).mean() / 3)
+        return torch.from_numpy(field).to(self.device)
+
+    def record(self) -> Record:
+        """What the field is like once it is coarse."""
+        found = traits(coarsen(self.velocity()[None], FACTOR)[0].cpu().numpy())
+        return {"time": self.time, "roughness": found["roughness"], "divergence": found["divergence"]}
+
+    def row(self, record: Record) -> str:
+        """One line of the table."""
+        return (
+            f"{KINDS[int(record['time']) % len(KINDS)].__name__:14} "
+            f"{record['roughness']:9.3f} {record['divergence']:11.3f}"
+        )
+
+    def summary(self, records: list[Record]) -> str:
+        """How many."""
+        return f"{len(records)} fields of {len(KINDS)} kinds"
+
+    def description(self) -> dict[str, Any]:
+        """The box."""
+        return {"length": CUBE, "boundary": PERIODIC}
+
+    def state(self) -> dict[str, Any]:
+        """How many fields there were."""
+        return {"time": self.time}
+
+
+def _positions(n: int) -> Field:
+    """Of cells, in edges of the cube, along z, y, x."""
+    middles = (np.arange(n) + 0.5) / n
+    return np.stack(np.meshgrid(middles, middles, middles, indexing="ij"))
+
+
+def _offsets(n: int, centre: NDArray[np.float64]) -> Field:
+    """From the nearest image of a point, in edges of the cube, along z, y, x."""
+    offsets: Field = _positions(n) - centre[:, None, None, None]
+    return offsets - np.round(offsets)
+
+
+def _wavenumbers(n: int) -> Field:
+    """Of the modes, along x, y, z, as the components are."""
+    k = np.fft.fftfreq(n, 1 / n)
+    return np.stack(np.meshgrid(k, k, k, indexing="ij"))[::-1]
+
+
+def _some_velocities(random: Random, count: int) -> NDArray[np.float64]:
+    return random.normal(size=(count, 3))
+
+
+def _smooth(field: Field, random: Random) -> Field:
+    """Sharp as it is, or with edges some cells wide."""
+    width = random.choice([0.0, 0.5, 1.0, 2.0, 4.0])
+    return field if width == 0 else gaussian_filter(field, (0, width, width, width), mode="wrap")
