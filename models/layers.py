@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Module = TypeVar("Module", bound=nn.Module)
 # The element whose relaxation weight an entry of a kernel has: of the features that come in, h, or that go out, g.
 Side = Literal["input", "output"]
+# Least divisor: its square, which gradients take, is still a float32.
+SMALLEST = 2.0**-63
 
 
 class Activation(nn.Module):
@@ -62,8 +64,9 @@ class Activation(nn.Module):
         """Apply it; where all channels are zero, so is the answer."""
         offset = self.offset.to(x.dtype).repeat_interleave(self.order).reshape(-1, *(x.ndim - 2) * [1])
         scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) / math.sqrt(x.shape[1])
-        unit = scale.clamp_min(torch.finfo(x.dtype).tiny)
-        answer: Tensor = scale * _silu(torch.addcdiv(offset, x, unit))
+        unit = scale.clamp_min(SMALLEST)
+        # Not addcdiv, whose gradient squares the divisor.
+        answer: Tensor = scale * _silu((x / unit).add_(offset))
         return answer
 
 

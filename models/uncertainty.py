@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from models.convolution import NOWHERE, RADIUS, Axes, crop
 from models.group import group
-from models.layers import Activation, ProjectScalar
+from models.layers import SMALLEST, Activation, ProjectScalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ class ErrorHead(nn.Module):
         """
         scalar = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
         length = correction.square().sum(dim=1, keepdim=True).sqrt()
-        unit = variation.clamp_min(torch.finfo(variation.dtype).tiny)
+        unit = variation.clamp_min(SMALLEST)
         return self.scale * variation * functional.softplus((scalar + self.slope * length) / unit + self.offset)
 
 

@@ -173,7 +173,10 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(self.source.draw())
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+        length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+        if not length.isfinite():
+            message = f"loss of step {self.step + 1}: {loss.item():g}; expected a finite one with finite gradients"
+            raise ValueError(message)
         self.optimizer.step()
         self.schedule.step()
         self.averaged.update_parameters(self.model)
