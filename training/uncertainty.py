@@ -20,6 +20,7 @@ from models.catalogue import Catalogue
 from models.metrics.traits import ranges
 from models.operators import coarsen
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
+from training.flows.synthetic import SYNTHETIC
 from training.recordings import add_reading, open_dataset, reading
 from training.samples import Source
 from training.train import fastest_precision
@@ -142,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         learn(model, source, steps=args.steps, rate=args.rate, precision=precision)
         calibrate(model, source)
         found = quantiles(model, source)
-        learned = ranges(coarse_fields(runs, card.factor))
+        learned = ranges(coarse_fields([each for each in runs if each.flow != SYNTHETIC], card.factor))
         about = {"steps": args.steps, "rate": args.rate, "seed": args.seed, "quantiles": found}
         catalogue.save(model, dataclasses.replace(card, uncertainty=about, learned=learned))
         bounds = ", ".join(f"{float(level):.0%} below {bound:.2f}" for level, bound in found.items())

@@ -250,6 +250,19 @@ def test_no_answer_is_further_from_trilinear_than_the_bound(name: str, precision
         assert (away <= limit + rounding).all(), field
 
 
+@pytest.mark.parametrize("name", ["conv", "equivariant", "relaxed x2 + x2"])
+@pytest.mark.parametrize("elsewhere", [0.0, 1e-21, 1e-30])
+def test_gradients_are_finite_beside_a_fluid_at_rest(name: str, elsewhere: float) -> None:
+    """A solid, or a velocity that is all but none, has no direction; its divisions are by almost nothing."""
+    model = build(name, broken=True)
+    u = torch.full((1, 1, 3, 24, 24, 24), elsewhere)
+    u[..., :3, :3, :3] = torch.randn(3, 3, 3)
+    model(u * torch.rand_like(u), EVERYWHERE).abs().mean().backward()
+    gradients = [each.grad for each in model.parameters() if each.grad is not None]
+    assert gradients
+    assert all(each.isfinite().all() for each in gradients)
+
+
 def test_variation_is_the_rms_of_differences_between_neighbours() -> None:
     u = torch.zeros(1, 3, 3, 3, 3, dtype=torch.float64)
     u[0, :, 1, 1, 1] = torch.tensor([1.0, 2.0, 2.0])  # six of the 18 + 18 + 18 differences have length 3

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from models.blocks import Boundaries, Boundary
+    from training.samples import Sample
 
 WALLS: Boundaries = ("periodic", "wall", "periodic")
 SMALL = Architecture("equivariant", "O", 1, 1)
@@ -237,6 +238,24 @@ def test_more_steps_continue_a_complete_training(run: StoredRun, tmp_path: Path)
     assert len(longer.losses) == longer.step == 4
     table = np.loadtxt(tmp_path / "out" / LOSSES, delimiter=",", skiprows=1)
     np.testing.assert_allclose(table, np.column_stack([range(1, 5), longer.losses]), rtol=1e-5)
+
+
+def test_training_stops_before_it_learns_from_what_is_not_finite(run: StoredRun, tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, Recipe(4), [run], tmp_path / "out")
+    draw, drawn = trainer.source.draw, []
+
+    def spoiled() -> Sample:
+        drawn.append(draw())
+        if len(drawn) == 3:
+            drawn[-1].fine[0, 0, 0, 0, 0] = torch.nan
+        return drawn[-1]
+
+    trainer.source.draw = spoiled  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="loss of step 3: nan; expected a finite one"):
+        trainer.run()
+    again = Trainer(SMALL, Recipe(4), [run], tmp_path / "out")
+    assert again.step == 2
+    assert all(each.isfinite().all() for each in again.run().state_dict().values())
 
 
 def test_fastest_precision_is_one_of_both() -> None:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     """(3, z, y, x); scalars are (z, y, x)."""
 
 
+SYNTHETIC = "synthetic"
+"""The flow that is none. What a model learned from it does not make a field like those that the model is for."""
+
+
 def random_phases(random: Random, n: int) -> Field:
     """Of a spectrum ``E ~ k^-p exp(-(k / c)^2)`` with random slope p and cutoff c, free of divergence or not."""
     k = _wavenumbers(n)
@@ -36,7 +40,7 @@ def random_phases(random: Random, n: int) -> Field:
     cutoff = n * random.uniform(0.1, 2)
     modes = np.fft.fftn(random.normal(size=(3, n, n, n)), axes=(1, 2, 3))
     modes *= squared ** (-(random.uniform(0, 6) + 2) / 4) * np.exp(-squared / (2 * cutoff**2))
-    if random.random() < 0.5:
+    if random.random() < 1 / 2:
         modes -= k * (k * modes).sum(axis=0) / squared
     return np.fft.ifftn(modes, axes=(1, 2, 3)).real
 
@@ -52,7 +56,7 @@ def fronts(random: Random, n: int) -> Field:
 def drops(random: Random, n: int) -> Field:
     """Balls that move in a fluid at rest."""
     field = np.zeros((3, n, n, n))
-    for velocity in _some_velocities(random, random.integers(1, 8)):
+    for velocity in _some_velocities(random, int(random.integers(1, 8))):
         squared = (_offsets(n, random.random(3)) ** 2).sum(axis=0)
         field[:, squared < random.uniform(0.05, 0.4) ** 2] = velocity[:, None]
     return _smooth(field, random)
@@ -81,36 +85,32 @@ def foam(random: Random, n: int) -> Field:
 def bursts(random: Random, n: int) -> Field:
     """Random phases, much louder in some places than in others."""
     loudness = random_phases(random, n)[0]
-    return random_phases(random, n) * np.exp(random.uniform(0.3, 2) * loudness / loudness.std())
+    louder: Field = np.exp(random.uniform(0.3, 2) * loudness / loudness.std())
+    return random_phases(random, n) * louder
 
 
 KINDS: tuple[Callable[[Random, int], Field], ...] = (random_phases, fronts, drops, vortices, foam, bursts)
 
 
 class SyntheticSimulation:
-    """See [`Simulation`][training.runs.Simulation]. Time counts the fields.
+    """See [`Simulation`][training.runs.Simulation]. Nothing moves: each interval of time brings another field.
 
     Raises:
-        ValueError: if another box is asked for than the cube, or several frames.
+        ValueError: if another box is asked for than the cube, several frames, or fewer points.
     """
 
     columns = "    #  kind           roughness  divergence"
     usual: ClassVar[dict[str, float]] = {}
 
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:
-        if recipe.box != 1 or recipe.frames != 1:
+        if recipe.box != 1 or recipe.frames != 1 or recipe.compact:
             message = (
-                "synthetic fields fill a cube and do not move: "
-                f"box must be 1 and frames 1, not {recipe.box:g} and {recipe.frames}"
+                f"box, frames, compact of synthetic fields: {recipe.box:g}, {recipe.frames}, {recipe.compact}; "
+                "expected 1, 1, False"
             )
             raise ValueError(message)
         self.recipe, self.device = recipe, device
         self.time = 0.0 if state is None else float(state["time"])
-
-    @property
-    def kind(self) -> Callable[[Random, int], Field]:
-        """What is drawn now."""
-        return KINDS[int(self.time) % len(KINDS)]
 
     def advance(self, until: float) -> None:
         """Go to the next field."""
@@ -118,9 +118,9 @@ class SyntheticSimulation:
 
     def velocity(self) -> Tensor:
         """The field of this time, with an rms of one."""
-        field = self.kind(np.random.default_rng((self.recipe.seed, int(self.time))), self.recipe.n)
-        field /= np.sqrt((field**2).sum(axis=0).mean() / 3)
-        return torch.from_numpy(field).to(self.device)
+        number = self._number(self.time)
+        field = KINDS[number % len(KINDS)](np.random.default_rng((self.recipe.seed, number)), self.recipe.n)
+        return torch.from_numpy(field / np.sqrt(np.square(field).mean())).to(self.device)
 
     def record(self) -> Record:
         """What the field is like once it is coarse."""
@@ -129,10 +129,8 @@ class SyntheticSimulation:
 
     def row(self, record: Record) -> str:
         """One line of the table."""
-        return (
-            f"{KINDS[int(record['time']) % len(KINDS)].__name__:14} "
-            f"{record['roughness']:9.3f} {record['divergence']:11.3f}"
-        )
+        kind = KINDS[self._number(record["time"]) % len(KINDS)].__name__
+        return f"{kind:14} {record['roughness']:9.3f} {record['divergence']:11.3f}"
 
     def summary(self, records: list[Record]) -> str:
         """How many."""
@@ -143,8 +141,12 @@ class SyntheticSimulation:
         return {"length": CUBE, "boundary": PERIODIC}
 
     def state(self) -> dict[str, Any]:
-        """How many fields there were."""
+        """The time."""
         return {"time": self.time}
+
+    def _number(self, time: float) -> int:
+        """Of the field of a time."""
+        return round((time - self.recipe.moment(0)) / self.recipe.interval)
 
 
 def _positions(n: int) -> Field:
@@ -172,4 +174,5 @@ def _some_velocities(random: Random, count: int) -> NDArray[np.float64]:
 def _smooth(field: Field, random: Random) -> Field:
     """Sharp as it is, or with edges some cells wide."""
     width = random.choice([0.0, 0.5, 1.0, 2.0, 4.0])
-    return field if width == 0 else gaussian_filter(field, (0, width, width, width), mode="wrap")
+    smooth: Field = gaussian_filter(field, (0, width, width, width), mode="wrap") if width else field
+    return smooth
