@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 
 from models.blocks import CUBE, PERIODIC
 from models.metrics.traits import traits
@@ -84,9 +83,9 @@ def foam(random: Random, n: int) -> Field:
 
 def bursts(random: Random, n: int) -> Field:
     """Random phases, much louder in some places than in others."""
-    loudness = random_phases(random, n)[0]
+    loudness, field = random_phases(random, n)[0], random_phases(random, n)
     louder: Field = np.exp(random.uniform(0.3, 2) * loudness / loudness.std())
-    return random_phases(random, n) * louder
+    return field * louder
 
 
 KINDS: tuple[Callable[[Random, int], Field], ...] = (random_phases, fronts, drops, vortices, foam, bursts)
@@ -172,7 +171,15 @@ def _some_velocities(random: Random, count: int) -> NDArray[np.float64]:
 
 
 def _smooth(field: Field, random: Random) -> Field:
-    """Sharp as it is, or with edges some cells wide."""
+    """Sharp as it is, or with edges some cells wide, by a Gaussian filter."""
     width = random.choice([0.0, 0.5, 1.0, 2.0, 4.0])
-    smooth: Field = gaussian_filter(field, (0, width, width, width), mode="wrap") if width else field
-    return smooth
+    if not width:
+        return field
+    reach = int(4 * width + 0.5)
+    shifts = np.arange(-reach, reach + 1)
+    weights = np.exp(-((shifts / width) ** 2) / 2)
+    weights /= weights.sum()
+    for axis in (1, 2, 3):
+        parts = (weight * np.roll(field, shift, axis) for shift, weight in zip(shifts, weights, strict=True))
+        field = np.sum(list(parts), axis=0)
+    return field
