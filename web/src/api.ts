@@ -1,5 +1,5 @@
 // Talking to the service: the token, refusals in words, and patience with a service that is busy, warming up or away.
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 export interface Refusal {
   field: string;
@@ -19,8 +19,9 @@ export class Problem extends Error {
   }
 }
 
+const waits = signal<ReadonlyMap<object, string>>(new Map());
 /** What the page waits for, told to whoever looks at it; null if for nothing. */
-export const waiting = signal<string | null>(null);
+export const waiting = computed(() => [...waits.value.values()].at(-1) ?? null);
 /** Whether the service asks for a token that the page does not have. */
 export const locked = signal<"" | "missing" | "refused">("");
 
@@ -34,43 +35,62 @@ export function give(token: string): void {
   for (const go of unlock.splice(0)) go();
 }
 
-/** Try until the service answers; refusals that no patience helps against are thrown as a Problem. */
-export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
-  for (let tries = 0; ; tries++) {
-    const token = sessionStorage.getItem(KEY);
-    const headers = new Headers(options.headers);
-    if (token) headers.set("Authorization", `Bearer ${token}`);
-    let response: Response;
-    try {
-      response = await fetch(path, { ...options, headers });
-    } catch (error) {
-      if (options.signal?.aborted) throw error;
-      await pause("The service cannot be reached", Math.min(8, 1 + tries), options.signal);
-      continue;
-    }
-    if (response.ok) {
-      waiting.value = null;
-      return response;
-    }
-    if (response.status === 401) {
-      // Another request may have brought one meanwhile.
-      if (token === sessionStorage.getItem(KEY)) {
-        locked.value = token ? "refused" : "missing";
-        await new Promise<void>((go) => unlock.push(go));
+/** Try until the service answers and all of the answer is read; refusals that no patience helps against are thrown as a Problem. */
+async function ask<T>(path: string, read: (response: Response) => Promise<T>, options: RequestInit = {}): Promise<T> {
+  const request = {};
+  const pause = (why: string, seconds: number) => {
+    waits.value = new Map([...waits.value, [request, `${why}. Trying again in ${Math.ceil(seconds)} s; nothing is lost.`]]);
+    return sleep(seconds, options.signal);
+  };
+  try {
+    for (let tries = 1; ; tries++) {
+      const token = sessionStorage.getItem(KEY);
+      const headers = new Headers(options.headers);
+      if (token) headers.set("Authorization", `Bearer ${token}`);
+      try {
+        const response = await fetch(path, { ...options, headers });
+        if (response.ok) {
+          settle(request);
+          return await read(response);
+        }
+        if (response.status === 401) {
+          // Another request may have brought one meanwhile.
+          if (token === sessionStorage.getItem(KEY)) {
+            locked.value = token ? "refused" : "missing";
+            await new Promise<void>((go) => unlock.push(go));
+          }
+          continue;
+        }
+        const problem = await refusal(response);
+        const after = Number(response.headers.get("Retry-After"));
+        if (![429, 503].includes(response.status) || !(after > 0)) throw problem;
+        await pause(words(problem), after);
+      } catch (error) {
+        // Of all errors, fetch and the readers of its answers have this one where the connection fails.
+        if (options.signal?.aborted || !(error instanceof TypeError)) throw error;
+        if (options.body instanceof File) await requireReadable(options.body);
+        await pause("The service cannot be reached", Math.min(8, tries));
       }
-      continue;
     }
-    const problem = await read(response);
-    const after = Number(response.headers.get("Retry-After"));
-    if ((response.status === 429 || response.status === 503) && after > 0) {
-      await pause(`${problem.title}: ${problem.detail}`, after, options.signal);
-      continue;
-    }
-    throw problem;
+  } finally {
+    settle(request);
   }
 }
 
-async function read(response: Response): Promise<Problem> {
+function settle(request: object): void {
+  if (waits.value.has(request)) waits.value = new Map([...waits.value].filter(([each]) => each !== request));
+}
+
+/** A fetch fails as well for a folder, and for a file that was changed or deleted after it was chosen. */
+async function requireReadable(file: File): Promise<void> {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Error(`${file.name}: a folder, or changed since it was chosen; expected a file. Folders go to Volumes.`);
+  }
+}
+
+async function refusal(response: Response): Promise<Problem> {
   try {
     const { title, detail, errors } = await response.json();
     return new Problem(response.status, title, detail, errors);
@@ -79,8 +99,7 @@ async function read(response: Response): Promise<Problem> {
   }
 }
 
-function pause(why: string, seconds: number, signal?: AbortSignal | null): Promise<void> {
-  waiting.value = `${why}. Trying again in ${Math.ceil(seconds)} s; nothing is lost.`;
+function sleep(seconds: number, signal?: AbortSignal | null): Promise<void> {
   return new Promise((go, stop) => {
     const timer = setTimeout(go, 1000 * seconds);
     signal?.addEventListener("abort", () => {
@@ -90,8 +109,13 @@ function pause(why: string, seconds: number, signal?: AbortSignal | null): Promi
   });
 }
 
-export async function json<T>(path: string, options?: RequestInit): Promise<T> {
-  return (await ask(path, options)).json() as Promise<T>;
+/** An answer of any kind. */
+export function bytes(path: string, options?: RequestInit): Promise<{ headers: Headers; content: ArrayBuffer }> {
+  return ask(path, async (response) => ({ headers: response.headers, content: await response.arrayBuffer() }), options);
+}
+
+export function json<T>(path: string, options?: RequestInit): Promise<T> {
+  return ask(path, (response) => response.json(), options);
 }
 
 export function order<T>(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
@@ -100,22 +124,24 @@ export function order<T>(path: string, body?: unknown, headers: Record<string, s
   return json(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-/** Server-sent events by a fetch, as an EventSource cannot send a token. */
-export async function* events<T>(path: string, signal: AbortSignal): AsyncGenerator<T> {
-  const response = await ask(path, { signal, headers: { Accept: "text/event-stream" } });
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += value;
-    const blocks = text.split(/\r?\n\r?\n/);
-    text = blocks.pop()!;
-    for (const block of blocks) {
-      const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:"));
-      if (data.length) yield JSON.parse(data.map((line) => line.slice(5)).join("\n"));
+/** Server-sent events up to the last, by a fetch, as an EventSource cannot send a token; over a new connection where one breaks. */
+export function watch<T>(path: string, signal: AbortSignal, isLast: (event: T) => boolean): Promise<void> {
+  const read = async (response: Response) => {
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new TypeError("the stream ended early");
+      text += value;
+      const blocks = text.split(/\r?\n\r?\n/);
+      text = blocks.pop()!;
+      for (const block of blocks) {
+        const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:"));
+        if (data.length && isLast(JSON.parse(data.map((line) => line.slice(5)).join("\n")))) return;
+      }
     }
-  }
+  };
+  return ask(path, read, { signal, headers: { Accept: "text/event-stream" } });
 }
 
 /** What went wrong, in words. */

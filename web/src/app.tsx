@@ -14,6 +14,9 @@ const here = () => (location.hash.slice(2).split("/")[0] || "try") as Page;
 const page = signal<Page>(here() in PAGES ? here() : "try");
 addEventListener("hashchange", () => (page.value = here() in PAGES ? here() : "try"));
 
+// A browser opens a file that is dropped beside its place, and leaves the page with all that is on it.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+
 const THEME = "eddylift-theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const theme = signal(localStorage.getItem(THEME) ?? (dark.matches ? "dark" : "light"));
@@ -25,7 +28,7 @@ function Token() {
     locked.value ? dialog.current!.showModal() : dialog.current!.close();
   }, [locked.value]);
   return (
-    <dialog ref={dialog} aria-labelledby="token-title" onCancel={(event) => event.preventDefault()}>
+    <dialog ref={dialog} aria-labelledby="token-title" onClose={() => locked.value && dialog.current!.showModal()}>
       <form
         method="dialog"
         onSubmit={(event) => {

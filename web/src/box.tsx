@@ -22,6 +22,7 @@ import {
 } from "three";
 import { MAPS } from "./colours";
 import { range, type Field } from "./field";
+import { useGestures } from "./gestures";
 import { Choice } from "./parts";
 
 const VERTEX = `
@@ -220,6 +221,10 @@ export function Box({ fields, first }: { fields: Record<string, Field>; first: s
   const field = fields[which.value] ?? fields[first]!;
   useEffect(() => made.current?.show(field), [field]);
   useEffect(() => made.current?.set(level.value, way.value === "projection"), [field, level.value, way.value]);
+  const gestures = useGestures({
+    drag: (dx, dy) => made.current?.turn(-dx / 150, dy / 150, 1),
+    pinch: (factor) => made.current?.turn(0, 0, 1 / factor),
+  });
   const keys: Record<string, [number, number, number]> = {
     ArrowLeft: [-0.1, 0, 1],
     ArrowRight: [0.1, 0, 1],
@@ -254,8 +259,7 @@ export function Box({ fields, first }: { fields: Record<string, Field>; first: s
         tabIndex={0}
         role="img"
         aria-label={`The ${which.value} field in three dimensions. Arrows turn, plus and minus zoom.`}
-        onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
-        onPointerMove={(event) => event.buttons && made.current?.turn(-event.movementX / 150, event.movementY / 150, 1)}
+        {...gestures}
         onWheel={(event) => {
           event.preventDefault();
           made.current?.turn(0, 0, 2 ** (event.deltaY / 600));

@@ -1,8 +1,9 @@
 // Whole volumes, super-resolved in the background.
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { events, json, order, words } from "./api";
+import { json, order, watch, words } from "./api";
 import { duration } from "./parts";
+import { Metrics } from "./report";
 import { format } from "./slice";
 import * as trial from "./trial";
 import type { Job, Volume } from "./types";
@@ -10,6 +11,8 @@ import type { Job, Volume } from "./types";
 const jobs = signal<Job[] | null>(null);
 const volumes = signal<Volume[]>([]);
 const failure = signal("");
+const visible = signal(!document.hidden);
+document.addEventListener("visibilitychange", () => (visible.value = !document.hidden));
 
 const ENDED = ["done", "failed", "cancelled"];
 
@@ -27,25 +30,36 @@ async function act(work: Promise<Job>): Promise<void> {
   }
 }
 
-/** Follow a job to its end. */
-function useEvents({ id, state }: Job): void {
-  const ended = ENDED.includes(state);
+async function refresh(): Promise<void> {
+  jobs.value = (await json<{ jobs: Job[] }>("/v1/jobs")).jobs;
+}
+
+/** The job that runs, or the first that waits: browsers have few connections to a service, so that one is watched at a time. */
+const next = computed(() => {
+  const open = (jobs.value ?? []).filter(({ state }) => !ENDED.includes(state)).reverse();
+  return (open.find(({ state }) => state === "running") ?? open[0])?.id ?? null;
+});
+
+/** Watch jobs to their end, one after the other, as long as somebody looks. */
+function useWatch(): void {
+  const [id, seen] = [next.value, visible.value];
   useEffect(() => {
-    if (ended) return;
+    if (id === null || !seen) return;
     const controller = new AbortController();
-    (async () => {
-      try {
-        for await (const job of events<Job>(`/v1/jobs/${id}/events`, controller.signal)) put(job);
-      } catch (error) {
+    const isLast = (job: Job) => {
+      put(job);
+      return ENDED.includes(job.state);
+    };
+    watch(`/v1/jobs/${id}/events`, controller.signal, isLast)
+      .then(refresh)
+      .catch((error) => {
         if (!controller.signal.aborted) failure.value = words(error);
-      }
-    })();
+      });
     return () => controller.abort();
-  }, [id, ended]);
+  }, [id, seen]);
 }
 
 function Row({ job }: { job: Job }) {
-  useEvents(job);
   const share = job.state === "done" ? 1 : job.blocks ? job.blocks_done / job.blocks : 0;
   return (
     <li>
@@ -81,9 +95,12 @@ function Row({ job }: { job: Job }) {
         </p>
       ))}
       {job.report && (
-        <p>
-          mean absolute error / rms: <b>{format(job.report.metrics.mae_over_rms as number)}</b>, by trilinear {format(job.report.trilinear.mae_over_rms as number)}
-        </p>
+        <details>
+          <summary>
+            Mean absolute error / rms <b>{format(job.report.metrics.mae_over_rms as number)}</b>, by trilinear {format(job.report.trilinear.mae_over_rms as number)}
+          </summary>
+          <Metrics report={job.report} />
+        </details>
       )}
     </li>
   );
@@ -137,9 +154,10 @@ function Order() {
 }
 
 export function Jobs() {
+  useWatch();
   useEffect(() => {
     Promise.all([
-      json<{ jobs: Job[] }>("/v1/jobs").then((found) => (jobs.value = found.jobs)),
+      refresh(),
       json<{ volumes: Volume[] }>("/v1/volumes").then((found) => (volumes.value = found.volumes)),
       trial.load(),
     ]).catch((error) => (failure.value = words(error)));

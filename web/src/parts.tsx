@@ -1,16 +1,19 @@
 // Small parts that several pages use.
 import { useSignal } from "@preact/signals";
+import { useId } from "preact/hooks";
 
 /** One of a few, side by side. */
 export function Choice<T extends string>({ label, value, options, onChange }: { label: string; value: T; options: [T, string, string?][]; onChange: (next: T) => void }) {
+  const group = useId();
   return (
-    <div class="choice" role="radiogroup" aria-label={label}>
+    <fieldset class="choice" aria-label={label}>
       {options.map(([key, text, about]) => (
-        <button key={key} role="radio" aria-checked={key === value} title={about} onClick={() => onChange(key)}>
+        <label key={key} title={about}>
+          <input type="radio" name={group} checked={key === value} onChange={() => onChange(key)} />
           {text}
-        </button>
+        </label>
       ))}
-    </div>
+    </fieldset>
   );
 }
 
@@ -49,14 +52,14 @@ export function Drop({ label, about, small, onFile }: { label: string; about: st
 }
 
 /** A size in words. */
-export function bytes(size: number): string {
+export function size(bytes: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
-  while (size >= 1000 && unit < units.length - 1) {
-    size /= 1000;
+  while (bytes >= 1000 && unit < units.length - 1) {
+    bytes /= 1000;
     unit++;
   }
-  return `${unit && size < 100 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`;
+  return `${unit && bytes < 100 ? bytes.toFixed(1) : Math.round(bytes)} ${units[unit]}`;
 }
 
 /** A time in words. */

@@ -3,6 +3,7 @@ import { useSignalEffect, type Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { paint } from "./colours";
 import type { Plane } from "./field";
+import { useGestures } from "./gestures";
 
 /** What part of the plane is seen: its middle, in shares of the plane from the bottom left, and the magnification. */
 export interface Camera {
@@ -38,6 +39,16 @@ export function at(plane: Plane, { x, y }: { x: number; y: number }): number {
   const [row, column] = [Math.floor(y * plane.rows), Math.floor(x * plane.columns)];
   return plane.data[clamp(row, 0, plane.rows - 1) * plane.columns + clamp(column, 0, plane.columns - 1)]!;
 }
+
+const MOVES: Record<string, (camera: Camera) => Camera> = {
+  ArrowLeft: (camera) => ({ ...camera, x: camera.x - 0.1 / camera.zoom }),
+  ArrowRight: (camera) => ({ ...camera, x: camera.x + 0.1 / camera.zoom }),
+  ArrowUp: (camera) => ({ ...camera, y: camera.y + 0.1 / camera.zoom }),
+  ArrowDown: (camera) => ({ ...camera, y: camera.y - 0.1 / camera.zoom }),
+  "+": (camera) => ({ ...camera, zoom: camera.zoom * 1.4 }),
+  "-": (camera) => ({ ...camera, zoom: camera.zoom / 1.4 }),
+  "0": () => WHOLE,
+};
 
 interface Props {
   name: string;
@@ -98,14 +109,19 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
     const share = zoom / next;
     look.camera.value = moved({ zoom: next, x: fixed.x + (x - fixed.x) * share, y: fixed.y + (y - fixed.y) * share });
   };
-  const onPointerMove = (event: PointerEvent) => {
-    look.probe.value = place(event);
-    if (!event.buttons) return;
-    const box = canvas.current!.getBoundingClientRect();
-    const { x, y, zoom } = look.camera.value;
-    const [dx, dy] = [event.movementX / box.width / zoom, event.movementY / box.height / zoom];
-    look.camera.value = moved({ zoom, x: x - dx, y: y + dy });
-  };
+  const gestures = useGestures({
+    drag: (dx, dy) => {
+      const { width, height } = canvas.current!.getBoundingClientRect();
+      const { x, y, zoom } = look.camera.value;
+      look.camera.value = moved({ zoom, x: x - dx / width / zoom, y: y + dy / height / zoom });
+    },
+    pinch: (factor) => {
+      look.camera.value = moved({ ...look.camera.value, zoom: look.camera.value.zoom * factor });
+    },
+    hover: (event) => {
+      look.probe.value = event && place(event);
+    },
+  });
   const probe = look.probe.value;
   const { x, y, zoom } = look.camera.value;
   const mark = probe && { left: `${100 * ((probe.x - x) * zoom + 0.5)}%`, top: `${100 * ((y - probe.y) * zoom + 0.5)}%` };
@@ -120,12 +136,17 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
         <canvas
           ref={canvas}
           role="img"
-          aria-label={`Slice of the ${name} field, ${plane.columns} by ${plane.rows} cells`}
-          style={{ aspectRatio: `1 / ${aspect}` }}
+          aria-label={`Slice of the ${name} field, ${plane.columns} by ${plane.rows} cells. Arrows move, plus and minus zoom.`}
+          style={{ aspectRatio: `1 / ${aspect}`, touchAction: zoom > 1 ? "none" : "pan-y" }}
           onWheel={onWheel}
-          onPointerMove={onPointerMove}
-          onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
-          onPointerLeave={() => (look.probe.value = null)}
+          {...gestures}
+          tabIndex={0}
+          onKeyDown={(event) => {
+            const move = MOVES[event.key];
+            if (!move) return;
+            event.preventDefault();
+            look.camera.value = moved(move(look.camera.value));
+          }}
           onDblClick={() => (look.camera.value = WHOLE)}
         />
         {mark && <i class="probe" style={mark} />}

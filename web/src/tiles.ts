@@ -1,5 +1,5 @@
 // Tiles of one slice through a view: fetched from the middle outwards, kept up to a bound, given up off screen.
-import { ask, words } from "./api";
+import { bytes, words } from "./api";
 import { paint } from "./colours";
 import { AXES, range, type Axis, type Name, type Plane } from "./field";
 import { halves } from "./npy";
@@ -130,9 +130,9 @@ export class Tiles {
     const controller = new AbortController();
     this.running.set(key, controller);
     try {
-      const response = await ask(key, { signal: controller.signal });
-      const [rows, columns] = response.headers.get("X-Eddylift-Shape")!.split(",").map(Number) as [number, number];
-      const data = halves(await response.arrayBuffer(), Number(response.headers.get("X-Eddylift-Scale")));
+      const { headers, content } = await bytes(key, { signal: controller.signal });
+      const [rows, columns] = headers.get("X-Eddylift-Shape")!.split(",").map(Number) as [number, number];
+      const data = halves(content, Number(headers.get("X-Eddylift-Scale")));
       this.fetched++;
       this.keep(key, { level, row, column, plane: { rows, columns, data }, picture: document.createElement("canvas") });
     } catch (error) {

@@ -1,14 +1,15 @@
 // One trial: a coarse field, what a model makes of it, and the true field where it is known.
 import { computed, effect, signal } from "@preact/signals";
-import { ask, json, words } from "./api";
+import { bytes, json, words } from "./api";
 import { Field } from "./field";
 import { format, parse } from "./npy";
 import type { Spectrum } from "./spectrum";
-import type { Card, Cards, Numbers, Report, Sample } from "./types";
+import type { Card, Cards, Report, Sample } from "./types";
 
 /** Fine cells that a tab can hold and draw. */
 const MOST = 256 ** 3;
-const TYPES: Record<string, string> = { npy: "application/x-npy", zip: "application/zip" };
+const NETCDF = "application/netcdf";
+const TYPES: Record<string, string> = { npy: "application/x-npy", zip: "application/zip", nc: NETCDF, nc4: NETCDF, cdf: NETCDF, h5: NETCDF, hdf5: NETCDF };
 
 export interface Input {
   name: string;
@@ -32,13 +33,6 @@ export interface Answer {
   trilinear: Field;
   truth: Field | null;
   warnings: string[];
-  timing: string;
-}
-
-export interface Score {
-  name: string;
-  trilinear: number;
-  model: number;
 }
 
 export const cards = signal<Cards | null>(null);
@@ -102,13 +96,17 @@ async function during(what: string, work: () => Promise<void>): Promise<void> {
   }
 }
 
+/** A file as a request. */
+function posted(file: File): RequestInit {
+  const type = TYPES[file.name.split(".").pop()!.toLowerCase()] ?? "application/octet-stream";
+  return { method: "POST", body: file, headers: { "Content-Type": type } };
+}
+
 async function read(file: File, factor: number): Promise<Omit<Input, "truth">> {
-  const ending = file.name.split(".").pop()!.toLowerCase();
-  const type = TYPES[ending] ?? (["nc", "h5", "hdf5", "cdf"].includes(ending) ? "application/netcdf" : "application/octet-stream");
-  const response = await ask(`/v1/velocity?factor=${factor}`, { method: "POST", body: file, headers: { "Content-Type": type } });
-  const { shape, data } = parse(await response.arrayBuffer());
-  const said = response.headers.get("Eddylift-Boundary");
-  const length = response.headers.get("Eddylift-Length")!.split(",").map(Number);
+  const { headers, content } = await bytes(`/v1/velocity?factor=${factor}`, posted(file));
+  const { shape, data } = parse(content);
+  const said = headers.get("Eddylift-Boundary");
+  const length = headers.get("Eddylift-Length")!.split(",").map(Number);
   return { name: file.name, shape, data, length, boundary: said && said.split(","), file } as Omit<Input, "truth">;
 }
 
@@ -144,7 +142,7 @@ export function dropTruth(file: File): Promise<void> {
 export function choose(sample: Sample): Promise<void> {
   return during(`Fetching ${sample.name}`, async () => {
     const [coarse, fine] = await Promise.all(
-      ["coarse", "fine"].map(async (part) => parse(await (await ask(`/v1/samples/${sample.name}/${part}`)).arrayBuffer())),
+      ["coarse", "fine"].map(async (part) => parse((await bytes(`/v1/samples/${sample.name}/${part}`)).content)),
     );
     const { name, length, boundary: said } = sample;
     take({ name, ...coarse!, length, boundary: said, file: null, truth: { name, data: fine!.data } });
@@ -177,7 +175,7 @@ async function compute(): Promise<void> {
   const query = new URLSearchParams({ boundary: said.join(",") });
   const upscale = async (name: string, what: Blob, error: boolean) => {
     const asked = new URLSearchParams([...query, ["model", name], ...(error ? [["error", "true"]] : [])]);
-    return ask(`/v1/upscale?${asked}`, { method: "POST", body: what, headers: { "Content-Type": "application/x-npy" } });
+    return bytes(`/v1/upscale?${asked}`, { method: "POST", body: what, headers: { "Content-Type": "application/x-npy" } });
   };
   const [ours, plain] = await Promise.all([
     upscale(card.name, body, Boolean(card.uncertainty.quantiles)),
@@ -186,17 +184,15 @@ async function compute(): Promise<void> {
   const periodic = said.map((end) => end === "periodic");
   const fine = cells.map((n) => n * card.factor) as [number, number, number];
   const field = (data: Float32Array, shape: [number, number, number]) => new Field(data, shape, given.length, periodic);
-  const [answered, interpolated] = await Promise.all([ours, plain].map(async (each) => parse(await each.arrayBuffer()).data));
   const found: Answer = {
     input: given,
     model: card,
     boundary: said,
     coarse: field(middle, cells),
-    fine: field(answered!, fine),
-    trilinear: field(interpolated!, fine),
+    fine: field(parse(ours.content).data, fine),
+    trilinear: field(parse(plain.content).data, fine),
     truth: given.truth && field(given.truth.data, fine),
     warnings: ours.headers.get("X-Eddylift-Warning")?.split(/, (?=the )/) ?? [],
-    timing: ours.headers.get("Server-Timing") ?? "",
   };
   answer.value = found;
   void judge(found, body, query).catch((error) => (failure.value = words(error)));
@@ -242,39 +238,18 @@ function measure(found: Answer): void {
   });
 }
 
-const METRICS: [string, string][] = [
-  ["mae_over_rms", "mean absolute error / rms"],
-  ["relative_l2", "relative L2 error"],
-  ["spectrum_error_low", "spectrum, resolved wavenumbers"],
-  ["spectrum_error_high", "spectrum, beyond the coarse grid"],
-  ["kinetic_energy_ratio", "kinetic energy / true"],
-  ["enstrophy_ratio", "enstrophy / true"],
-  ["dissipation_ratio", "dissipation / true"],
-  ["divergence", "divergence"],
-  ["consistency", "departure from the coarse field"],
-  ["mae_near_wall", "error at walls"],
-];
-
-/** The rows of the table of metrics that there are. */
-export const scores = computed<Score[]>(() => {
-  const found = report.value;
-  if (!found) return [];
-  const has = (numbers: Numbers, key: string) => typeof numbers[key] === "number";
-  return METRICS.filter(([key]) => has(found.metrics, key) && has(found.trilinear, key)).map(([key, name]) => ({
-    name,
-    trilinear: found.trilinear[key] as number,
-    model: found.metrics[key] as number,
-  }));
-});
-
 /** Save what was computed: as .npy, or as a file of the kind that came. */
-export async function download(own: boolean): Promise<void> {
+export function download(own: boolean): Promise<void> {
+  return during("Preparing the file", () => save(own));
+}
+
+async function save(own: boolean): Promise<void> {
   const { fine, model: card, input: given, boundary: said } = answer.value!;
   let [blob, ending] = [format([fine.components, ...fine.cells], fine.data), "npy"];
   if (own && given.file) {
     const query = new URLSearchParams({ model: card.name, boundary: said.join(",") });
-    const response = await ask(`/v1/upscale?${query}`, { method: "POST", body: given.file });
-    [blob, ending] = [await response.blob(), given.file.name.split(".").pop()!];
+    const { content } = await bytes(`/v1/upscale?${query}`, posted(given.file));
+    [blob, ending] = [new Blob([content]), given.file.name.split(".").pop()!];
   }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

@@ -6,6 +6,7 @@ import { LogChart, type Line } from "./chart";
 import { COARSE, FAMILY, TRUTH } from "./colours";
 import { AXES, NAMES, difference, others, range, type Axis, type Field, type Name, type Plane } from "./field";
 import { Choice, Drop } from "./parts";
+import { Metrics } from "./report";
 import { ColourBar, Slice, WHOLE, format, type Look } from "./slice";
 import { kind } from "./spectrum";
 import * as trial from "./trial";
@@ -212,7 +213,8 @@ function Slices({ found }: { found: Answer }) {
       )}
       <p class="hint">
         Rows run along {AXES[down]} upwards, columns along {AXES[right]}. Scroll to zoom, drag to move, double-click for the whole plane. Keys: <kbd>,</kbd>{" "}
-        <kbd>.</kbd> step, <kbd>x</kbd> <kbd>y</kbd> <kbd>z</kbd> axis, <kbd>1</kbd>–<kbd>{names.length}</kbd> field.
+        <kbd>.</kbd> step, <kbd>x</kbd> <kbd>y</kbd> <kbd>z</kbd> axis, <kbd>1</kbd>–<kbd>{names.length}</kbd> field; on a picture <kbd>+</kbd> <kbd>−</kbd>{" "}
+        <kbd>0</kbd> and arrows.
       </p>
     </section>
   );
@@ -244,38 +246,15 @@ function Spectra({ found }: { found: Answer }) {
 }
 
 function Scores({ found }: { found: Answer }) {
-  const rows = trial.scores.value;
   const guess = trial.expected.value;
-  if (found.truth && !rows.length) return <p class="why">Measuring…</p>;
-  if (!found.truth)
-    return guess ? (
-      <p class="expected">
-        The truth is not known. The model expects a mean absolute error of <b>{format(guess.expected_mae)}</b>, and corrected trilinear interpolation by{" "}
-        <b>{format(guess.correction)}</b>.
-      </p>
-    ) : (
-      <p class="why">{found.model.uncertainty.quantiles ? "Measuring…" : "The truth is not known, and this model predicts no error."}</p>
-    );
-  return (
-    <table>
-      <caption class="hidden">Metrics against the truth</caption>
-      <thead>
-        <tr>
-          <th scope="col">against the truth</th>
-          <th scope="col">trilinear</th>
-          <th scope="col">{found.model.name}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {rows.map((row) => (
-          <tr key={row.name}>
-            <th scope="row">{row.name}</th>
-            <td>{format(row.trilinear)}</td>
-            <td>{format(row.model)}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+  if (found.truth) return trial.report.value ? <Metrics report={trial.report.value} /> : <p class="why">Measuring…</p>;
+  return guess ? (
+    <p class="expected">
+      The truth is not known. The model expects a mean absolute error of <b>{format(guess.expected_mae)}</b>, and corrected trilinear interpolation by{" "}
+      <b>{format(guess.correction)}</b>.
+    </p>
+  ) : (
+    <p class="why">{found.model.uncertainty.quantiles ? "Measuring…" : "The truth is not known, and this model predicts no error."}</p>
   );
 }
 
@@ -343,8 +322,8 @@ export function Try() {
   useEffect(() => {
     trial.load().catch((error) => (trial.failure.value = words(error)));
     const onKey = (event: KeyboardEvent) => {
-      const target = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(target.tagName)) return;
+      const isTyped = (event.target as Element).closest("select, input:not([type=radio], [type=range])");
+      if (event.ctrlKey || event.metaKey || event.altKey || isTyped) return;
       const names = Object.keys(NAMES) as Name[];
       if (event.key === "." || event.key === ",") step(event.key === "." ? 1 : -1);
       else if (AXES.includes(event.key as "z")) axis.value = AXES.indexOf(event.key as "z") as Axis;

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { json, words } from "./api";
 import { AXES, NAMES, others, type Axis, type Name } from "./field";
+import { useGestures } from "./gestures";
 import { Choice } from "./parts";
 import { ColourBar, format } from "./slice";
 import { EDGE, Tiles, type Slice } from "./tiles";
@@ -146,23 +147,16 @@ function Pane({ view, head }: { view: string; head: Head }) {
     }
     return null;
   };
-  const fingers = useRef(new Map<number, PointerEvent>());
-  const onPointerMove = (event: PointerEvent) => {
-    const before = fingers.current.get(event.pointerId);
-    if (!before) {
-      probe.value = value(place(event));
-      return;
-    }
-    const ratio = devicePixelRatio / camera.current.scale;
-    const both = fingers.current.size;
-    move((-(event.clientX - before.clientX) * ratio) / both, ((event.clientY - before.clientY) * ratio) / both);
-    if (both === 2) {
-      const other = [...fingers.current].find(([id]) => id !== event.pointerId)![1];
-      const distance = (one: PointerEvent) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
-      zoom(distance(event) / Math.max(1, distance(before)));
-    }
-    fingers.current.set(event.pointerId, event);
-  };
+  const gestures = useGestures({
+    drag: (dx, dy) => {
+      const ratio = devicePixelRatio / camera.current.scale;
+      move(-dx * ratio, dy * ratio);
+    },
+    pinch: (factor) => zoom(factor),
+    hover: (event) => {
+      probe.value = event && value(place(event));
+    },
+  });
   const onKeyDown = (event: KeyboardEvent) => {
     const pace = 80 / camera.current.scale;
     const steps: Record<string, () => void> = {
@@ -227,14 +221,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
           const { x, y } = place(event);
           zoom(2 ** (-event.deltaY / 300), x, y);
         }}
-        onPointerDown={(event) => {
-          event.currentTarget.setPointerCapture(event.pointerId);
-          fingers.current.set(event.pointerId, event);
-        }}
-        onPointerMove={onPointerMove}
-        onPointerUp={(event) => fingers.current.delete(event.pointerId)}
-        onPointerCancel={(event) => fingers.current.delete(event.pointerId)}
-        onPointerLeave={() => (probe.value = null)}
+        {...gestures}
       />
       <div class="under">
         <span class="zoom">

@@ -1,8 +1,8 @@
 // Stored volumes, and views of them.
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { ask, json, words } from "./api";
-import { bytes } from "./parts";
+import { bytes, json, words } from "./api";
+import { size } from "./parts";
 import * as trial from "./trial";
 import type { Volume } from "./types";
 import { Viewer } from "./viewer";
@@ -33,7 +33,7 @@ async function send(name: string, files: { key: string; file: File }[]): Promise
   const worker = async () => {
     for (const { key, file } of next) {
       const path = key.split("/").map(encodeURIComponent).join("/");
-      await ask(`/v1/volumes/${encodeURIComponent(name)}/${path}`, { method: "PUT", body: file });
+      await bytes(`/v1/volumes/${encodeURIComponent(name)}/${path}`, { method: "PUT", body: file });
       status.value = `Sending ${name}: ${++done} of ${files.length} files`;
     }
   };
@@ -92,7 +92,7 @@ function Upload() {
 
 async function drop(name: string): Promise<void> {
   if (!confirm(`Delete the volume ${name} from the service?`)) return;
-  await ask(`/v1/volumes/${encodeURIComponent(name)}`, { method: "DELETE" });
+  await bytes(`/v1/volumes/${encodeURIComponent(name)}`, { method: "DELETE" });
   if (opened.value?.volume === name) opened.value = null;
   await refresh();
 }
@@ -138,7 +138,7 @@ export function Volumes() {
               <p class="note warn">{volume.problem}</p>
             ) : (
               <p>
-                {volume.cells?.join(" × ")} cells{volume.levels ? `, ${volume.levels} times` : ""} · {bytes(volume.bytes)}
+                {volume.cells?.join(" × ")} cells{volume.levels ? `, ${volume.levels} times` : ""} · {size(volume.bytes)}
                 <br />
                 <small>{volume.boundary ? `boundary ${volume.boundary.join(", ")}` : "says no boundary"}</small>
               </p>

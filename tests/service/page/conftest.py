@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
@@ -18,13 +20,31 @@ from tests.service.servers import serving
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from fastapi import FastAPI
 
     from models.catalogue import Catalogue
 
 Open = Callable[[str], Page]
+DROP = """([text, name]) => {
+    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], name));
+    return transfer;
+}"""
+
+
+def drop(page: Page, content: bytes, name: str = "field.npy") -> None:
+    """Drop a file as the coarse field."""
+    transfer = page.evaluate_handle(DROP, [base64.b64encode(content).decode(), name])
+    page.locator(".inputs .drop").first.dispatch_event("drop", {"dataTransfer": transfer})
+
+
+def put(address: str, name: str, files: Mapping[str, bytes]) -> None:
+    """Upload the files of a volume."""
+    for key, content in files.items():
+        httpx2.put(f"{address}/v1/volumes/{name}/{key}", content=content).raise_for_status()
 
 
 # Playwright runs an event loop in this thread, in which other modules' tests could run none of their own.

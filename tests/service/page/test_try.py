@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from typing import TYPE_CHECKING
 
 import httpx2
 import numpy as np
-import pytest
 from playwright.sync_api import expect
 
-from service.api.auth import make_token
 from service.settings import CHECKOUT
+from tests.service.page.conftest import drop
 from tests.service.wire import NPY, dataset, from_npy, netcdf, noise, npy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from numpy.typing import NDArray
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Page
 
     from tests.service.page.conftest import Open, Service
 
@@ -28,17 +23,6 @@ PICTURE = """canvas => {
     const { width, height } = canvas;
     return [width, height, [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
 }"""
-DROP = """([text, name]) => {
-    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([bytes], name));
-    return transfer;
-}"""
-
-
-def drop(page: Page, content: bytes, name: str = "field.npy") -> None:
-    transfer = page.evaluate_handle(DROP, [base64.b64encode(content).decode(), name])
-    page.locator(".inputs .drop").first.dispatch_event("drop", {"dataTransfer": transfer})
 
 
 def picture(page: Page, panel: str, cells: int) -> NDArray[np.int64]:
@@ -98,7 +82,7 @@ def test_a_sample_is_measured_against_its_truth(service: Service, open_page: Ope
     page.get_by_label("Model").select_option("relaxed-isotropic-x4")
     expect(page.locator("figure.slice", has_text="error of relaxed")).to_be_visible()
     page.get_by_role("radio", name="Q", exact=True).click()
-    expect(page.get_by_role("radio", name="Q", exact=True)).to_have_attribute("aria-checked", "true")
+    expect(page.get_by_role("radio", name="Q", exact=True)).to_be_checked()
     page.get_by_role("button", name="Open the box").click()
     box = page.locator(".box canvas")
     expect(box).to_be_visible()
@@ -113,67 +97,3 @@ def test_a_netcdf_file_says_its_boundary(service: Service, open_page: Open) -> N
     expect(page.get_by_label("Boundary along z")).to_have_value("open")
     expect(page.get_by_text("as the field itself says")).to_be_visible()
     expect(page.get_by_role("button", name="Download .nc")).to_be_visible()
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"no field", "Content-Type"),
-        (npy(np.full((3, 4, 4, 4), np.nan, np.float32)), "nan"),
-        (npy(noise(3, 32, 32, 32)), "at most 8192 cells"),
-    ],
-)
-def test_refusals_are_told_in_words(service: Service, open_page: Open, content: bytes, words: str) -> None:
-    page = open_page(service.address)
-    drop(page, content)
-    expect(page.get_by_role("alert")).to_contain_text(words)
-    # It is still there for the next one.
-    drop(page, npy(noise(3, 4, 4, 4)))
-    expect(page.locator("figure.slice")).to_have_count(3)
-    expect(page.get_by_role("alert")).to_have_count(0)
-
-
-def test_a_service_that_is_busy_or_away_is_waited_for(service: Service, open_page: Open) -> None:
-    page = open_page(service.address)
-    expect(page.locator(".samples button").first).to_be_visible()
-    document = '{"title": "Not ready", "detail": "models are being loaded", "errors": []}'
-    seen: list[str] = []
-
-    def refuse(route: Route) -> None:
-        if len(seen) == 2:
-            route.continue_()
-        elif seen:
-            seen.append("away")
-            route.abort()
-        else:
-            seen.append("warming")
-            route.fulfill(status=503, body=document, headers={"Retry-After": "1"})
-
-    page.route("**/v1/velocity*", refuse)
-    drop(page, npy(noise(3, 4, 4, 4)))
-    expect(page.locator(".away")).to_contain_text("models are being loaded")
-    expect(page.locator(".away")).to_contain_text("cannot be reached")
-    expect(page.locator("figure.slice")).to_have_count(3)
-    expect(page.locator(".away")).to_have_count(0)
-
-
-def test_a_token_is_asked_for_and_kept_for_the_tab(
-    start: Callable[..., Service], open_page: Open, tmp_path: Path
-) -> None:
-    secret, line = make_token("lab", "read")
-    (tmp_path / "tokens").write_text(line)
-    guarded = start(tokens=tmp_path / "tokens")
-    page = open_page(guarded.address)
-    dialog = page.get_by_role("dialog")
-    for token, words in (("guessed", "not known"), (secret, "")):
-        expect(dialog).to_be_visible()
-        page.get_by_role("textbox", name="Token").fill(token)
-        page.get_by_role("button", name="Use it").click()
-        if words:
-            expect(dialog).to_contain_text(words)
-    expect(page.locator(".samples button").first).to_be_visible()
-    expect(dialog).to_be_hidden()
-    page.reload()
-    expect(page.locator(".samples button").first).to_be_visible()
-    expect(dialog).to_be_hidden()
-    assert secret not in page.url

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx2
 from playwright.sync_api import expect
 
+from tests.service.page.conftest import put
 from tests.service.wire import dataset, files_of, noise
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 # The page draws once a frame, and asks for tiles when it draws.
 TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 CELLS = "{0} \N{MULTIPLICATION SIGN} {0} \N{MULTIPLICATION SIGN} {0} cells"
-
-
-def put(service: Service, name: str, files: dict[str, bytes]) -> None:
-    for key, content in files.items():
-        httpx2.put(f"{service.address}/v1/volumes/{name}/{key}", content=content).raise_for_status()
 
 
 def huge() -> dict[str, bytes]:
@@ -54,7 +50,7 @@ def blocks(urls: set[str]) -> set[tuple[int, int]]:
 
 
 def test_a_view_of_4096_cells_is_computed_where_it_is_seen(service: Service, open_page: Open) -> None:
-    put(service, "huge", huge())
+    put(service.address, "huge", huge())
     page = open_page(f"{service.address}/#/volumes")
     asked: set[str] = set()
     answered: set[str] = set()
@@ -82,7 +78,7 @@ def test_a_view_of_4096_cells_is_computed_where_it_is_seen(service: Service, ope
 
 
 def test_a_job_is_watched_to_its_end(service: Service, open_page: Open) -> None:
-    put(service, "small", files_of(dataset(noise(3, 8, 8, 8))))
+    put(service.address, "small", files_of(dataset(noise(3, 8, 8, 8))))
     page = open_page(f"{service.address}/#/jobs")
     page.locator("select[name=source]").select_option("small")
     page.locator("select[name=model]").select_option("relaxed-isotropic-x4")

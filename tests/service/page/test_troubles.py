@@ -1,0 +1,132 @@
+"""What goes wrong is told in words, in a real browser, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import httpx2
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from service.api.auth import make_token
+from tests.service.page.conftest import drop, put
+from tests.service.wire import Gate, dataset, files_of, noise, npy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Route
+
+    from tests.service.page.conftest import Open, Service
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no field", "Content-Type"),
+        (npy(np.full((3, 4, 4, 4), np.nan, np.float32)), "nan"),
+        (npy(noise(3, 32, 32, 32)), "at most 8192 cells"),
+    ],
+)
+def test_refusals_are_told_in_words(service: Service, open_page: Open, content: bytes, words: str) -> None:
+    page = open_page(service.address)
+    drop(page, content)
+    expect(page.get_by_role("alert")).to_contain_text(words)
+    # It is still there for the next one.
+    drop(page, npy(noise(3, 4, 4, 4)))
+    expect(page.locator("figure.slice")).to_have_count(3)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_file_over_the_limit_is_told_of_before_it_is_sent_whole(
+    start: Callable[..., Service], open_page: Open
+) -> None:
+    page = open_page(start(max_body_bytes=4096).address)
+    drop(page, npy(noise(3, 32, 32, 32)))
+    expect(page.get_by_role("alert")).to_contain_text("at most 4096")
+    drop(page, npy(noise(3, 4, 4, 4)))
+    expect(page.locator("figure.slice")).to_have_count(3)
+
+
+def test_a_file_that_cannot_be_read_any_more(service: Service, open_page: Open, tmp_path: Path) -> None:
+    page = open_page(service.address)
+    file = tmp_path / "field.npy"
+    file.write_bytes(npy(noise(3, 4, 4, 4)))
+    page.route("**/v1/velocity*", lambda route: (file.unlink(missing_ok=True), route.abort()))
+    page.locator(".inputs .drop input").first.set_input_files(file)
+    expect(page.get_by_role("alert")).to_contain_text("field.npy: a folder, or changed since it was chosen")
+
+
+def test_a_file_that_is_dropped_beside_its_place_does_not_replace_the_page(service: Service, open_page: Open) -> None:
+    page = open_page(service.address)
+    refused = "() => !document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true }))"
+    assert page.evaluate(refused)
+
+
+def test_a_service_that_is_busy_or_warming_up_or_away_is_waited_for(service: Service, open_page: Open) -> None:
+    page = open_page(service.address)
+    expect(page.locator(".samples button").first).to_be_visible()
+    troubles = [("busy", 429), ("models are being loaded", 503), ("cannot be reached", 0)]
+    left = list(troubles)
+
+    def trouble(route: Route) -> None:
+        if not left:
+            route.continue_()
+            return
+        detail, status = left.pop(0)
+        if status:
+            body = json.dumps({"title": "Not now", "detail": detail, "errors": []})
+            route.fulfill(status=status, body=body, headers={"Retry-After": "1"})
+        else:
+            route.abort()
+
+    page.route("**/v1/velocity*", trouble)
+    drop(page, npy(noise(3, 4, 4, 4)))
+    for words, _ in troubles:
+        expect(page.locator(".away")).to_contain_text(words)
+        expect(page.locator(".away")).to_contain_text("nothing is lost")
+    expect(page.locator("figure.slice")).to_have_count(3)
+    expect(page.locator(".away")).to_have_count(0)
+
+
+def test_a_job_is_watched_on_after_its_stream_ended_early(start: Callable[..., Service], open_page: Open) -> None:
+    service, gate = start(), Gate()
+    services = service.app.state.services
+    services.engine.registry._models["trilinear-x4"] = gate
+    put(service.address, "small", files_of(dataset(noise(3, 8, 8, 8))))
+    spec = {"source": "small", "target": "fine", "model": "trilinear-x4"}
+    httpx2.post(f"{service.address}/v1/jobs", json=spec).raise_for_status()
+    page = open_page(f"{service.address}/#/jobs")
+    state = page.locator(".list li .state")
+    expect(state).to_have_text("running")
+    services.lifecycle.leaving = True  # as after SIGTERM
+    expect(page.locator(".away")).to_contain_text("cannot be reached")
+    gate.open.set()
+    services.lifecycle.leaving = False
+    expect(state).to_have_text("done")
+    expect(page.locator(".away")).to_have_count(0)
+
+
+def test_a_token_is_asked_for_and_kept_for_the_tab(
+    start: Callable[..., Service], open_page: Open, tmp_path: Path
+) -> None:
+    secret, line = make_token("lab", "read")
+    (tmp_path / "tokens").write_text(line)
+    guarded = start(tokens=tmp_path / "tokens")
+    page = open_page(guarded.address)
+    dialog = page.get_by_role("dialog")
+    for token, words in (("guessed", "not known"), (secret, "")):
+        expect(dialog).to_be_visible()
+        page.get_by_role("textbox", name="Token").fill(token)
+        page.get_by_role("button", name="Use it").click()
+        if words:
+            expect(dialog).to_contain_text(words)
+    expect(page.locator(".samples button").first).to_be_visible()
+    expect(dialog).to_be_hidden()
+    page.reload()
+    expect(page.locator(".samples button").first).to_be_visible()
+    expect(dialog).to_be_hidden()
+    assert secret not in page.url
