@@ -55,7 +55,12 @@ def test_a_file_that_cannot_be_read_any_more(service: Service, open_page: Open, 
     page = open_page(service.address)
     file = tmp_path / "field.npy"
     file.write_bytes(npy(noise(3, 4, 4, 4)))
-    page.route("**/v1/velocity*", lambda route: (file.unlink(missing_ok=True), route.abort()))
+
+    def delete(route: Route) -> None:
+        file.unlink(missing_ok=True)
+        route.abort()
+
+    page.route("**/v1/velocity*", delete)
     page.locator(".inputs .drop input").first.set_input_files(file)
     expect(page.get_by_role("alert")).to_contain_text("field.npy: a folder, or changed since it was chosen")
 
