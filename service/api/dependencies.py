@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.runtime.metrics import Metrics
     from service.runtime.threads import Threads
     from service.settings import Settings
+    from service.volumes.boxes import BoxReader
     from service.volumes.chunk_cache import ChunkCache
     from service.volumes.opener import VolumeOpener
     from service.volumes.slices import SliceReader
@@ -48,6 +49,7 @@ class Services:
         opener: opens them, and views of them.
         chunk_cache: chunks of views.
         slices: plane slices of views.
+        boxes: cubes of views.
         jobs: computes in the background.
         places: for requests that hold a volume.
         streams: places for event streams.
@@ -66,6 +68,7 @@ class Services:
     opener: VolumeOpener
     chunk_cache: ChunkCache
     slices: SliceReader
+    boxes: BoxReader
     jobs: JobManager
     places: Places
     streams: Places

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from service.formats.error import ERROR
-from service.formats.grid import length_of
-from service.formats.names import AXES, COMPONENTS
+from service.formats.names import AXES
 from service.problems import Problem, invalid_field
+from service.volumes.derived import derive, mean, paste, spacing_of
 from service.volumes.view import BlockIndex
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 EDGE: Final = 256
 # Levels beyond that of the source: a tile of the last is read from 1024^2 of its cells.
 BEYOND: Final = 2
-FIELDS: Final = (*COMPONENTS, "speed", "vorticity", "q", ERROR)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Tile:
         level: 0 is the fine grid; each further one has pixels twice as long. One of them is the source's grid.
         row: of the tile; rows run along the first of the other two axes.
         column: of the tile.
-        field: one of FIELDS.
+        field: one of [`FIELDS`][service.volumes.derived.FIELDS].
         time: time level of the answer.
     """
 
@@ -92,11 +91,11 @@ class SliceReader:
                 here = [n * edge for n, edge in zip(number, chunk, strict=True)]
                 part = await self._threads.run(
                     lambda block=block, here=here: _picture(  # type: ignore[misc]
-                        block, across, tile.index - here[across], tile.field, _spacing(view, view.fine_cells)
+                        block, across, tile.index - here[across], tile.field, spacing_of(view, view.fine_cells)
                     )
                 )
-                _paste(plane, part, here[down] - rows.start, here[right] - columns.start)
-        return _mean(plane, coarser)
+                paste(plane, part, (here[down] - rows.start, here[right] - columns.start))
+        return mean(plane, coarser)
 
 
 def check(view: View, tile: Tile) -> None:
@@ -144,16 +143,14 @@ def _from_source(view: View, tile: Tile) -> Plane:
     level = tile.time + view.card.frames // 2
     velocity = source.read(range(level, level + 1), *reach)[0]
     source.require_unchanged()
-    picture = _picture(velocity, tile.axis, position - reach[tile.axis].start, tile.field, _spacing(view, source.cells))
+    picture = _picture(
+        velocity, tile.axis, position - reach[tile.axis].start, tile.field, spacing_of(view, source.cells)
+    )
     inner = tuple(
         slice(shown[axis].start - reach[axis].start, shown[axis].stop - reach[axis].start)
         for axis in _others(tile.axis)
     )
-    return _mean(picture[inner], coarser)
-
-
-def _spacing(view: View, cells: Sequence[int]) -> list[float]:
-    return [length / n for length, n in zip(length_of(view.source), cells, strict=True)]
+    return mean(picture[inner], coarser)
 
 
 def _picture(velocity: NDArray[np.float32], axis: int, position: int, field: str, spacing: Sequence[float]) -> Plane:
@@ -163,57 +160,3 @@ def _picture(velocity: NDArray[np.float32], axis: int, position: int, field: str
     planes = np.take(velocity, range(first, min(first + 3, velocity.shape[1 + axis])), axis=1 + axis)
     picture: Plane = np.take(derive(planes, field, spacing), position - first, axis=axis)
     return picture
-
-
-def derive(velocity: NDArray[np.float32], field: str, spacing: Sequence[float]) -> NDArray[np.float32]:
-    """A field of a velocity (3, z, y, x), with its expected error as a fourth component if that is asked for.
-
-    Args:
-        velocity: in any unit.
-        field: one of FIELDS. ``vorticity`` is |curl u|; ``q`` is (|W|^2 - |S|^2) / 2 with W and S the antisymmetric and
-            symmetric parts of du_i/dx_j, positive where rotation prevails (Hunt, Wray & Moin 1988).
-        spacing: of the cells along (z, y, x).
-    """
-    if field in (*COMPONENTS, ERROR):
-        component: NDArray[np.float32] = velocity[(*COMPONENTS, ERROR).index(field)]
-        return component
-    if field == "speed":
-        speed: NDArray[np.float32] = np.sqrt(np.square(velocity[:3]).sum(axis=0))
-        return speed
-    # du_i/dx_j with j running over (x, y, z), as i does over (u, v, w).
-    gradient = np.stack([_slope(velocity[:3], 2 - j, spacing[2 - j]) for j in range(3)], axis=1)
-    if field == "q":
-        q: NDArray[np.float32] = -np.einsum("ij...,ji...->...", gradient, gradient) / 2
-        return q
-    curl = [gradient[2, 1] - gradient[1, 2], gradient[0, 2] - gradient[2, 0], gradient[1, 0] - gradient[0, 1]]
-    vorticity: NDArray[np.float32] = np.sqrt(np.square(curl).sum(axis=0))
-    return vorticity
-
-
-def _slope(values: NDArray[np.float32], axis: int, spacing: float) -> NDArray[np.float32]:
-    n = values.shape[1 + axis]
-    if n == 1:
-        return np.zeros_like(values)
-    slope: NDArray[np.float32] = np.gradient(values, np.float32(spacing), axis=1 + axis, edge_order=min(2, n - 1))
-    return slope
-
-
-def _paste(plane: Plane, part: Plane, row: int, column: int) -> None:
-    """Copy what of a part lies within a plane, the part's first pixel at (row, column)."""
-    here, there = [], []
-    for start, n, most in zip((row, column), part.shape, plane.shape, strict=True):
-        first, last = max(0, start), min(most, start + n)
-        here.append(slice(first, last))
-        there.append(slice(first - start, last - start))
-    plane[tuple(here)] = part[tuple(there)]
-
-
-def _mean(plane: Plane, step: int) -> Plane:
-    """Means over ``step`` x ``step`` cells; over those that there are at the ends."""
-    if step == 1:
-        return plane
-    for axis in (0, 1):
-        starts = range(0, plane.shape[axis], step)
-        counts = np.diff([*starts, plane.shape[axis]]).astype(np.float32)
-        plane = np.divide(np.add.reduceat(plane, starts, axis=axis), np.expand_dims(counts, 1 - axis), dtype=np.float32)
-    return plane

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from service import create_app
 from service.settings import Settings
-from service.volumes.slices import FIELDS, derive
+from service.volumes.derived import FIELDS, derive
 from tests.service.conftest import parts
 from tests.service.volumes.test_views import fetch
 from tests.service.wire import dataset, joined, noise, send

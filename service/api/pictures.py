@@ -1,0 +1,78 @@
+"""Parts of views as float16, for whoever draws them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import numpy as np
+from fastapi import Response
+
+from service.api.bodies import unless_gone
+from service.api.responses import unchanged
+from service.api.viewing import answer_from_view
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import Request
+    from numpy.typing import NDArray
+
+    from service.api.dependencies import Services
+    from service.volumes.view import View
+
+SCALE: Final = "X-Eddylift-Scale"
+SHAPE: Final = "X-Eddylift-Shape"
+PICTURE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The values: float16, little-endian, the last axis running fastest.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {
+            SCALE: {"schema": {"type": "number"}, "description": "What each number is to be multiplied by."},
+            SHAPE: {"schema": {"type": "string"}, "description": "Of the array: `256,256`; fewer at the ends."},
+        },
+    },
+    304: {"description": "The client has it already."},
+}
+Part = TypeVar("Part")
+FieldName = Literal["u", "v", "w", "speed", "vorticity", "q", "error"]
+ABOUT_FIELDS: Final = "`vorticity` is |curl u|; `q` is positive where rotation prevails over strain."
+
+
+async def answer_with_picture(
+    request: Request,
+    services: Services,
+    path: tuple[str, str],
+    part: Part,
+    check: Callable[[View, Part], None],
+    read: Callable[[View, Part], Awaitable[NDArray[np.float32]]],
+) -> Response:
+    """Answer with a part of a view as float16 and a scale, unless the client has it already.
+
+    Args:
+        request: that asks for it.
+        services: of the app.
+        path: volume and model, as in the path of a view.
+        part: a tile or a box; its representation tells it from others.
+        check: refuses parts that the view does not have.
+        read: gives the values.
+    """
+
+    async def respond(view: View) -> Response:
+        check(view, part)
+        etag = hashlib.sha256(f"{view.fingerprint}/{part}".encode()).hexdigest()[:32]
+        if response := unchanged(request, etag):
+            return response
+        services.lifecycle.require_ready()
+        values = await unless_gone(request, read(view, part))
+        # A power of two, so that the largest number is at most 1 and only exponents change.
+        scale = np.exp2(np.ceil(np.log2(np.abs(values).max() or 1)))
+        headers = {
+            "ETag": f'"{etag}"',
+            "Cache-Control": "no-cache",
+            SCALE: f"{scale:.9g}",
+            SHAPE: ",".join(map(str, values.shape)),
+        }
+        return Response((values / scale).astype("<f2").tobytes(), 200, headers, "application/octet-stream")
+
+    return await answer_from_view(services, *path, respond)
