@@ -184,6 +184,8 @@ class Client:
     ) -> Report:
         """Measure a model's answer to `coarse` against the true fine volume, beside trilinear's.
 
+        `METRICS` says what each metric of the report means, its unit and which values are better.
+
         Args:
             coarse: as for `upscale`; None takes the block mean of the reference.
             reference: the true volume, finer by the model's factor.

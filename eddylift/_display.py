@@ -214,7 +214,7 @@ def report_table(report: Report) -> Table:
     table = Table("metric", box=None, pad_edge=False)
     for title in (report.model, "trilinear"):
         table.add_column(title, justify="right")
-    for title in ("better", "meaning"):
+    for title in ("unit", "better", "meaning"):
         table.add_column(title)
     for row in report.rows():
         table.add_row(*row)

@@ -1,4 +1,7 @@
-"""What the metrics of a report mean."""
+"""What the metrics of a report mean.
+
+The words are those of ``models/metrics/meanings.py``. Neither can import the other: a test compares them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ class Metric(NamedTuple):
     """What a metric of a `Report` means.
 
     Attributes:
-        better: which values are: ``lower``, ``higher``, ``near 1`` or ``near the reference's``.
+        better: which values are: ``lower``, ``higher``, ``near 1`` or ``near the reference's``; empty of the reference.
         unit: ``velocity`` is the unit of the volume; ``1`` is a number without one.
         meaning: what it measures.
     """

@@ -198,7 +198,7 @@ class Report(Record):
         model: its name.
         boundary: in z, y, x order.
         levels: how many time levels the metrics are means over.
-        metrics: of the model's answer.
+        metrics: of the model's answer; `METRICS` says what each means, its unit and which values are better.
         trilinear: of trilinear interpolation.
         expected_mae: the mean absolute error that the model expects, to be held against ``metrics["mae"]``; None if it
             predicts none, or a job was not asked for it.
@@ -219,18 +219,19 @@ class Report(Record):
             f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
             for name, *cells in self.rows()
         )
-        titles = ("metric", self.model, "trilinear", "better", "meaning")
+        titles = ("metric", self.model, "trilinear", "unit", "better", "meaning")
         head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
         return f"<table><tr>{head}</tr>{rows}</table>"
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Return of each metric its name, the model's value, trilinear's, which are better, and what it means."""
+    def rows(self) -> list[tuple[str, str, str, str, str, str]]:
+        """Return of each metric: name, the model's value, trilinear's, unit, which values are better, and meaning."""
         found = []
         if self.expected_mae is not None:
-            found.append(("expected_mae", spell(self.expected_mae), "", "", "mae that the model expects"))
+            found.append(("expected_mae", spell(self.expected_mae), "", "velocity", "", "mae that the model expects"))
         for name, value in self.metrics.items():
             known = METRICS.get(name, Metric("", "", ""))
-            found.append((name, spell(value), spell(self.trilinear.get(name)), known.better, known.meaning))
+            values = (spell(value), spell(self.trilinear.get(name)))
+            found.append((name, *values, known.unit, known.better, known.meaning))
         return found
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from eddylift import _usual_names
+from eddylift import _metrics, _usual_names
+from models.metrics import meanings
 from service.formats import names
 
 if TYPE_CHECKING:
@@ -115,6 +116,11 @@ def test_what_lies_below_the_api_knows_no_web_framework() -> None:
 def test_client_and_service_know_the_same_usual_names() -> None:
     assert _usual_names.COMPONENTS == names.USUAL_COMPONENTS
     assert _usual_names.DIMS == names.USUAL_DIMS
+
+
+def test_client_and_models_say_the_same_of_metrics() -> None:
+    ours, theirs = ({name: tuple(each) for name, each in room.METRICS.items()} for room in (_metrics, meanings))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("extra", ["server", "train"])

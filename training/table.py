@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from models.catalogue import GENERAL, Catalogue
+from models.metrics.meanings import METRICS
 from models.operators import FACTOR
 from training import external
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
@@ -75,12 +76,12 @@ COLUMNS = {
 EXPLANATION = """\
 Written by `python -m training table`; do not edit. Fields made coarse by the mean over 4^3 cells: mean and standard
 deviation over snapshots of runs that nothing was fitted to. Where a run has three frames, models of three see all of
-them, and everyone else the middle one, which is what all are judged by. Metrics are defined in
-[models/metrics/](../models/metrics): *spectrum* is the rms of log10(E / E_true) below and above the coarse Nyquist
-wavenumber (in a channel, of spectra along x and z), *at walls* counts the coarse cells next to a wall alone (y+ < 15),
-*stresses* is the relative error of the profiles of all six Reynolds stresses, *divergence* that of the true field is
-given with each run, *consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear estimator is the
-least-squares map from 5^3 coarse cells to the fine cells of the middle one
+them, and everyone else the middle one, which is what all are judged by. Arrows say which values are better; metrics are
+defined in [models/metrics/](../models/metrics): *spectrum* is the rms of log10(E / E_true) below and above the coarse
+Nyquist wavenumber (in a channel, of spectra along x and z), *at walls* counts the coarse cells next to a wall alone (y+
+< 15), *stresses* is the relative error of the profiles of all six Reynolds stresses, *divergence* should be that of the
+true field, given with each run, *consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear
+estimator is the least-squares map from 5^3 coarse cells to the fine cells of the middle one
 ([training/baselines.py](../training/baselines.py)). *Cost* is multiplications per fine cell, counted; *training* is in
 minutes, on what the card says (one CPU core unless it says more).
 
@@ -173,7 +174,7 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
     first = next(iter(found.values()))
     columns = {head: (key, scale) for head, (key, scale) in COLUMNS.items() if key in first}
     lines = [
-        f"| | weights | cost | training | {' | '.join(columns)} |",
+        f"| | weights | cost | training | {' | '.join(heading(title, key) for title, (key, _) in columns.items())} |",
         f"| --- {'| ---: ' * (len(columns) + 3)}|",
     ]
     for name, each in everyone.items():
@@ -187,6 +188,12 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
     errors = {name: values["mae_over_trilinear"] for name, values in found.items()}
     text = "\n\n".join([head, "\n".join(lines), *over_seeds({name: each["mean"] for name, each in errors.items()})])
     return text + "\n", [Bar(name, each["mean"], each["std"]) for name, each in errors.items()]
+
+
+def heading(title: str, key: str) -> str:
+    """The title of a column, with an arrow to where values are better; what no report has is a ratio of errors."""
+    better = METRICS[key].better if key in METRICS else "lower"
+    return title + {"lower": " ↓", "higher": " ↑"}.get(better, "")
 
 
 def over_seeds(errors: dict[str, float]) -> list[str]:

@@ -139,7 +139,10 @@ def validate(  # noqa: PLR0913 arguments are options
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
-    """Measure a model beside trilinear; without REFERENCE, check that the service reproduces the model's card."""
+    """Measure a model beside trilinear; without REFERENCE, check that the service reproduces the model's card.
+
+    Of each metric it prints the unit, which values are better, and the meaning. The unit velocity is the volume's.
+    """
     with session(url, token, timeout, as_json=as_json) as (client, bars):
         if reference is not None:
             with _streams.source(reference) as truth, bars:

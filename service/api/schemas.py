@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from models.metrics.meanings import METRICS, Metric
 from service.jobs.spec import JobSpec
 
-Metrics = dict[str, float | list[float] | None]
 WARNINGS = "what was done all the same although it seems doubtful, such as a boundary that is not the model's"
-METRICS = {"mae": 0.104, "mae_over_rms": 0.124, "relative_l2": 0.161, "skill": 0.0, "skewness": [-0.31, -0.3, -0.33]}
+EXAMPLE = {"mae": 0.104, "mae_over_rms": 0.124, "relative_l2": 0.161, "skill": 0.0, "skewness": [-0.31, -0.3, -0.33]}
+
+
+def _explain(schema: dict[str, Any]) -> None:
+    """Describe each metric."""
+    value = schema["additionalProperties"]
+    schema["properties"] = {name: {**value, "description": _sentence(metric)} for name, metric in METRICS.items()}
+
+
+def _sentence(metric: Metric) -> str:
+    better = f"; better: {metric.better}" if metric.better else ""
+    return f"{metric.meaning}; unit: {metric.unit}{better}"
+
+
+class Metrics(RootModel[dict[str, float | list[float] | None]]):
+    """Errors and statistics by name; null where undefined. The unit `velocity` is the volume's, and `1` is none."""
+
+    model_config = ConfigDict(json_schema_extra=_explain)
 
 
 class Card(BaseModel):
@@ -90,8 +107,8 @@ class Report(BaseModel):
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
     levels: int = Field(description="answers compared; metrics are means over them", examples=[1])
     warnings: list[str] = Field(default=[], description=WARNINGS)
-    metrics: Metrics = Field(description="of the model; null where undefined", examples=[METRICS])
-    trilinear: Metrics = Field(description="of trilinear interpolation", examples=[METRICS])
+    metrics: Metrics = Field(description="of the model", examples=[EXAMPLE])
+    trilinear: Metrics = Field(description="of trilinear interpolation", examples=[EXAMPLE])
     expected_mae: float | None = Field(
         default=None,
         description="the `mae` that the model expects without knowing the reference: the mean of the errors that it "
@@ -142,7 +159,7 @@ class Reproduction(BaseModel):
     card_mae_over_rms: float | None = Field(description="as the card says of the same sample", examples=[0.124])
     trilinear_mae_over_rms: float | None = Field(examples=[0.124])
     reproduced: bool = Field(description="whether the first two agree")
-    metrics: Metrics = Field(examples=[METRICS])
+    metrics: Metrics = Field(examples=[EXAMPLE])
 
 
 class Volume(BaseModel):

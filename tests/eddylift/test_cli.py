@@ -226,9 +226,9 @@ def test_validate(run: Run, service: FakeService, array: NDArray[np.float32]) ->
     np.save("coarse.npy", array)
     lines = run("validate", "fine.npy", "-m", "trilinear-x4").stdout.splitlines()
     assert [re.split(r" {2,}", line.strip()) for line in lines[1:]] == [
-        ["mae", "0.5", "1", "lower", "mean absolute error of all components"],
-        ["skewness", "-0.4, -0.5, -0.6", "0, 0, 0", "near the reference's", METRICS["skewness"].meaning],
-        ["spectrum_error_low", "-", "-", "lower", METRICS["spectrum_error_low"].meaning],
+        ["mae", "0.5", "1", "velocity", "lower", "mean absolute error of all components"],
+        ["skewness", "-0.4, -0.5, -0.6", "0, 0, 0", "1", "near the reference's", METRICS["skewness"].meaning],
+        ["spectrum_error_low", "-", "-", "1", "lower", METRICS["spectrum_error_low"].meaning],
     ]
     result = run("validate", "fine.npy", "--coarse", "coarse.npy", "-m", "trilinear-x4", "--json")
     assert json.loads(result.stdout) == REPORT

@@ -9,7 +9,7 @@ from service.api.auth import REFUSALS, needs
 from service.api.bodies import unless_gone
 from service.api.dependencies import ServicesDep, admit
 from service.api.errors import responses
-from service.api.schemas import Card, Cards, Reproduction, Symmetry
+from service.api.schemas import Card, Cards, Metrics, Reproduction, Symmetry
 from service.engine.scores import close
 from service.problems import Problem
 
@@ -69,5 +69,5 @@ async def post_model_validate(request: Request, services: ServicesDep, name: str
         card_mae_over_rms=expected,
         trilinear_mae_over_rms=simple if isinstance(simple, float) else None,
         reproduced=close(found, expected),
-        metrics=scores.model,
+        metrics=Metrics(scores.model),
     )

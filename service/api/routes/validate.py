@@ -10,7 +10,7 @@ from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_parts, unless_gone
 from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
-from service.api.schemas import Report
+from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary
 from service.formats.endpoints import check_ends, check_likeness
 from service.formats.reference import check_pair, coarsened, targets
@@ -84,8 +84,8 @@ async def post_validate(
         boundary=list(boundary),
         levels=len(samples),
         warnings=list(warnings),
-        metrics=scores.model,
-        trilinear=scores.trilinear,
+        metrics=Metrics(scores.model),
+        trilinear=Metrics(scores.trilinear),
         expected_mae=scores.expected_mae,
     )
 

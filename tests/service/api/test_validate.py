@@ -294,3 +294,10 @@ def test_cards_are_served_as_they_are(client: TestClient, catalogue: Catalogue) 
         assert card == {**catalogue.card(card["name"]).to_dict(), "boundary": ["periodic"] * 3}
     learned = next(card for card in cards if card["name"] == LEARNED)
     assert dataclasses.asdict(catalogue.card(LEARNED))["architecture"] == learned["architecture"]
+
+
+def test_openapi_explains_every_metric(client: TestClient) -> None:
+    found = post(client, reference=(npy(FINE), NPY)).json()["metrics"]
+    described = client.get("/openapi.json").json()["components"]["schemas"]["Metrics"]["properties"]
+    assert described.keys() == found.keys()
+    assert described["mae"]["description"] == "mean absolute error of all components; unit: velocity; better: lower"
