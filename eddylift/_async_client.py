@@ -1,4 +1,4 @@
-"""The client for asynchronous programs. Volumes are encoded and decoded in a thread, beside the event loop."""
+"""The asynchronous client. Volumes are encoded and decoded in a thread, so as not to block the event loop."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Speaks to an eddylift service as `Client` does, call for call, without blocking.
+    """Asynchronous client of an eddylift service, with the methods of `Client`.
 
     Args:
         base_url: as for `Client`.
         token: as for `Client`.
         timeout: as for `Client`.
         attempts: as for `Client`.
-        transport: carries the requests; ``httpx2.ASGITransport(app)`` needs no network at all.
+        transport: sends the requests in place of the network, such as ``httpx2.ASGITransport(app)``.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
-        """Return itself, to be closed at the end of the block."""
+        """Return the client, which the end of the block closes."""
         return self
 
     async def __aexit__(

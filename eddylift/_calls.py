@@ -1,6 +1,6 @@
-"""The calls of the HTTP interface, as values: what to send, and how the answer is read. No network here.
+"""The calls of the HTTP interface as values: what to send, and how to read the answer. Nothing is sent here.
 
-`Client` and `AsyncClient` send the same calls; only the sending differs.
+`Client` and `AsyncClient` share them; they differ in how they send.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Call(Generic[T]):
 
     Attributes:
         method: HTTP method.
-        path: below the service's address.
-        read: makes the result of a successful answer.
+        path: relative to the service's address.
+        read: converts a successful answer to the result.
         params: query parameters.
         body: what is sent, if anything.
         headers: sent besides those of the body.
@@ -86,7 +86,7 @@ def upscale(
     error: bool,
     preparation: Preparation,
 ) -> Call[AnyVolume]:
-    """Ask for the fine volume, of the kind of the coarse one."""
+    """Ask for the fine volume, as the same kind of object."""
     (prepared,) = preparation.apply(coarse)
     body, read = encode(prepared, error=error)
     options = _options(model, boundary) | ({"error": "true"} if error else {})
@@ -110,7 +110,7 @@ def validate(
     boundary: Boundary | None,
     preparation: Preparation,
 ) -> Call[Report]:
-    """Ask for the errors of a model's answer to `coarse`, held against `reference`."""
+    """Ask for the errors of a model's answer to `coarse`, compared with `reference`."""
     given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
     prepared = preparation.apply(*given.values())
     body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
@@ -156,7 +156,7 @@ def volume(name: str) -> Call[StoredVolume]:
 
 
 def view(path: str) -> Call[None]:
-    """Ask whether a view is there."""
+    """Ask whether a view exists."""
     return Call("GET", f"{path}/zarr.json", lambda _: None)
 
 
@@ -166,12 +166,12 @@ def put_object(name: str, key: str, content: bytes) -> Call[None]:
 
 
 def delete_volume(name: str) -> Call[None]:
-    """Drop a stored volume."""
+    """Delete a stored volume."""
     return Call("DELETE", _paths.volume_path(name), lambda _: None)
 
 
 def rename_volume(name: str, to: str, *, replace: bool) -> Call[StoredVolume]:
-    """Give a stored volume another name, in the place of one that is called so, if there is one."""
+    """Rename a stored volume; with `replace`, an existing volume of the new name is replaced."""
     order = {"to": to, "replace": replace}
     return Call("POST", f"{_paths.volume_path(name)}/rename", _one(StoredVolume), body=_json(order))
 
@@ -193,12 +193,12 @@ def get_object(name: str, key: str, span: str | None = None) -> Call[bytes]:
 
 
 def has_object(name: str, key: str) -> Call[None]:
-    """Ask whether there is an object in a stored volume."""
+    """Ask whether an object of a stored volume exists."""
     return Call("HEAD", _paths.object_path(name, key), lambda _: None)
 
 
 def delete_object(name: str, key: str) -> Call[None]:
-    """Drop one object of a stored volume."""
+    """Delete one object of a stored volume."""
     return Call("DELETE", _paths.object_path(name, key), lambda _: None)
 
 
@@ -212,7 +212,7 @@ def submit(
     reference: str | None,
     names: Mapping[str, str] | None,
 ) -> Call[JobStatus]:
-    """Order a job."""
+    """Submit a job."""
     order = {"source": source, "target": target, "reference": reference, "names": dict(names or {}), "error": error}
     order |= _options(model, boundary)
     return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
@@ -224,17 +224,17 @@ def jobs() -> Call[list[JobStatus]]:
 
 
 def job(name: str) -> Call[JobStatus]:
-    """Ask how far a job is."""
+    """Ask for a job's status."""
     return Call("GET", _paths.job_path(name), _one(JobStatus))
 
 
 def cancel(name: str) -> Call[JobStatus]:
-    """Stop a job."""
+    """Cancel a job."""
     return Call("POST", f"{_paths.job_path(name)}/cancel", _one(JobStatus))
 
 
 def resume(name: str) -> Call[JobStatus]:
-    """Go on with a job."""
+    """Resume a job."""
     return Call("POST", f"{_paths.job_path(name)}/resume", _one(JobStatus))
 
 

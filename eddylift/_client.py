@@ -1,4 +1,4 @@
-"""The client that waits."""
+"""The synchronous client."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ T = TypeVar("T")
 
 
 class Client:
-    """Speaks to an eddylift service.
+    """Client of an eddylift service.
 
-    Every call raises an `EddyliftError` where it fails. A call that met a full queue, a service that is not ready or a
-    broken connection is repeated, under one idempotency key, before it is given up.
+    Every call raises an `EddyliftError` if it fails. If the queue is full, the service is not ready or the connection
+    breaks, the call is repeated first, with the same idempotency key.
 
     Args:
-        base_url: address of the service, as ``http://gpu-host:8000``. None takes the environment's ``EDDYLIFT_URL``,
-            and ``EDDYLIFT_TOKEN`` with it; else this machine at port 8000.
+        base_url: address of the service, such as ``http://gpu-host:8000``. None reads ``EDDYLIFT_URL`` and
+            ``EDDYLIFT_TOKEN`` from the environment; the default is port 8000 of this machine.
         token: sent as a bearer token.
-        timeout: seconds without a byte after which a call is given up; None waits for ever.
+        timeout: seconds without a byte after which a call fails; None waits for ever.
         attempts: how often a call is tried in all.
-        transport: carries the requests, in the place of the network.
+        transport: sends the requests in place of the network.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Client:
         return self._send(_calls.model(name))
 
     def symmetry(self, model: str) -> Symmetry:
-        """Return which symmetries a model keeps, as its card has it."""
+        """Return which symmetries a model keeps, from its card."""
         return self._send(_calls.symmetry(model))
 
     @overload
@@ -116,25 +116,25 @@ class Client:
         error: bool = False,
         progress: ProgressCallback | bool | None = None,
     ) -> AnyVolume:
-        """Return the fine volume of a coarse one, in its layout, coordinates and units.
+        """Make a coarse volume finer, in the same layout, coordinates and units.
 
         Args:
-            coarse: an array (3, z, y, x) or (time, 3, z, y, x) with components (u, v, w); an xarray object with dims
-                (z, y, x) or (time, z, y, x), as variables u, v, w or a component dim; or the path of a file that
-                `open_volume` reads, whose answer is an array if it is .npy, else a dataset. A model of 3 frames answers
-                n - 2 of n times, those that have neighbours on both sides, and an array (3, z, y, x) to just 3.
-            model: name of the model, as ``relaxed-isotropic-x4``; None takes the service's default, for any flow.
-            boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes, three of them in z, y, x order
-                (``"periodic,wall,periodic"`` or a list), or by axis (``{"y": "wall"}``, the others periodic). None
-                leaves it to the attribute ``boundary`` of the volume, else to the model's card.
-            names: what variables and dims are to be called, by what they are called, as ``{"Ux": "u", "lev": "z"}``; in
-                the answer too.
-            drop: variables over space that are left out, as ``["p"]``.
-            resample: axes to be resampled to uniform cells, such as ``y`` of a channel: each gets the exact mean of the
-                field, linear between its points. The answer says so in ``eddylift_resampled``.
-            error: also answer the expected absolute error of each cell, the mean over u, v, w: as a variable ``error``
+            coarse: an array (3, z, y, x) or (time, 3, z, y, x) with components (u, v, w); or an xarray object over
+                (z, y, x) or (time, z, y, x), with variables u, v, w or a component dim; or the path of a file that
+                `open_volume` reads, to which the answer is an array for .npy, else a dataset. A model of 3 frames
+                answers n - 2 of n times, those with neighbours on both sides; of just 3, with an array (3, z, y, x).
+            model: name of the model, such as ``relaxed-channel-x4``; None takes the service's default, for any flow.
+            boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes; or three of them in z, y, x order
+                (``"periodic,wall,periodic"`` or a list); or by axis (``{"y": "wall"}``, the others periodic). None
+                takes the attribute ``boundary`` of the volume, else the boundary on the model's card.
+            names: new names of variables and dims by old ones, such as ``{"Ux": "u", "lev": "z"}``; the answer has the
+                new names.
+            drop: variables over space to leave out, such as ``["p"]``.
+            resample: axes to resample to uniform cells, such as ``y`` of a channel. Each cell gets the exact mean of
+                the field, taken as linear between its points. The answer has a note in ``eddylift_resampled``.
+            error: whether to add the expected absolute error of each cell, the mean over u, v, w: a variable ``error``
                 of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
-            progress: told as the volume is sent, waited for and received; True shows bars.
+            progress: called while the volume is sent, computed and received; True shows bars.
         """
         preparation = Preparation(names, drop, resample)
         call = _calls.upscale(coarse, model=model, boundary=boundary, error=error, preparation=preparation)
@@ -151,9 +151,9 @@ class Client:
         resample: str | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> Check:
-        """Ask what error a model expects of its answer, beside the correction that it makes to trilinear interpolation.
+        """Return the error that a model expects, and how large its correction to trilinear interpolation is.
 
-        The answer itself is computed at the service, and does not travel. A ratio of 1 or more says that it is not
+        The service computes the answer, but does not send it. If the ratio of the two is 1 or more, the answer is not
         expected to be better than interpolation.
 
         Args:
@@ -182,13 +182,13 @@ class Client:
         resample: str | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> Report:
-        """Measure a model's answer to `coarse` against the true fine volume, beside trilinear's.
+        """Compare a model's answer, and trilinear interpolation, with the true fine volume.
 
         `METRICS` says what each metric of the report means, its unit and which values are better.
 
         Args:
             coarse: as for `upscale`; None takes the block mean of the reference.
-            reference: the true volume, finer by the model's factor.
+            reference: the true fine volume; the model's factor times as many cells along each axis.
             model: as for `upscale`.
             boundary: as for `upscale`.
             names: as for `upscale`, of both volumes.
@@ -201,11 +201,11 @@ class Client:
         return self._send(call, progress=progress)
 
     def self_validate(self, model: str, *, progress: ProgressCallback | bool | None = None) -> Reproduction:
-        """Ask whether this service, on its device and in its precision, reproduces the errors on the model's card.
+        """Check whether the service, on its device and in its precision, reproduces the errors on the model's card.
 
         Args:
             model: its name.
-            progress: told that the service is waited for; True shows bars.
+            progress: called while the service computes; True shows bars.
         """
         return self._send(_calls.self_validate(model), progress=progress)
 
@@ -258,7 +258,7 @@ class Client:
         return self._send(call, progress=progress)
 
     def volumes(self) -> list[StoredVolume]:
-        """List the volumes that stay at the service."""
+        """List the stored volumes."""
         return self._send(_calls.volumes())
 
     def upload(
@@ -272,20 +272,20 @@ class Client:
         resample: str | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> StoredVolume:
-        """Send a coarse volume that is to stay at the service, object by object.
+        """Upload a coarse volume, object by object. The service stores it.
 
-        It is whole before it takes its name, and only then is an older one dropped. What is no folder of a Zarr group
-        is made one first, which needs ``eddylift[zarr]``.
+        It gets its name when it is complete; only then is an older volume of this name deleted. Anything but a folder
+        with a Zarr group is converted first, which needs ``eddylift[zarr]``.
 
         Args:
             volume: an array, an xarray object or a path, as for `upscale`. Its attribute ``boundary``, such as
-                ``periodic,wall,periodic`` for z, y, x, is what the service goes by.
-            name: what it is called there.
-            replace: drop what is called so already; else that is refused.
+                ``periodic,wall,periodic`` for z, y, x, is the default boundary of its views and jobs.
+            name: name of the stored volume.
+            replace: whether to replace a stored volume of this name; if False, that is refused.
             names: as for `upscale`.
             drop: as for `upscale`.
             resample: as for `upscale`.
-            progress: told as the objects are sent; True shows bars.
+            progress: called as the objects are sent; True shows bars.
 
         Raises:
             InvalidInputError: if the name is taken, or the volume cannot be sent.
@@ -311,17 +311,17 @@ class Client:
         raise _transfer.taken(name)
 
     def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
-        """Fetch a volume that stays at the service, object by object, into a folder, which is then a Zarr group.
+        """Download a stored volume, object by object, into a folder with a Zarr group.
 
-        What came of it before, and was interrupted, is not fetched again.
+        If a download was interrupted, call it again: it continues.
 
         Args:
-            name: what it is called there.
-            folder: where to put it; must not be there.
-            progress: told as the objects come; True shows bars.
+            name: name of the stored volume.
+            folder: where to write it; must not exist.
+            progress: called as the objects come; True shows bars.
 
         Raises:
-            InvalidInputError: if there is something else.
+            InvalidInputError: if the folder exists, or the volume changed meanwhile.
         """
         with reporting(progress) as report:
             arrival = _transfer.Arrival(folder, self._send(_calls.volume(name)), report)
@@ -333,15 +333,15 @@ class Client:
         return arrival.finish(self._send(_calls.volume(name)))
 
     def store(self, name: str, *, read_only: bool = False) -> Store:
-        """Return a volume at the service as a Zarr store: ``dataset.to_zarr(client.store("box"))``.
+        """Return a stored volume as a Zarr store: ``dataset.to_zarr(client.store("box"))``.
 
-        It is written chunk by chunk, and so may be larger than memory; what was not written reads as zeros. `upload`
-        sends what describes a volume last, so that one that came in part is not taken for whole. The store works as
-        long as the client is open. Needs ``eddylift[zarr]``.
+        The volume is written chunk by chunk, so it may be larger than memory. Chunks that were not written read as
+        zeros. (`upload`, in contrast, shows a volume only when it is complete.) The store works as long as the client
+        is open. Needs ``eddylift[zarr]``.
 
         Args:
-            name: what the volume is, or is to be, called there.
-            read_only: refuse to write.
+            name: name of the volume, which need not exist yet.
+            read_only: whether to refuse writing.
 
         Raises:
             InvalidInputError: if the zarr package is missing.
@@ -352,7 +352,7 @@ class Client:
         return VolumeStore(self._send, str(self._http.base_url), name, read_only=read_only)
 
     def delete_volume(self, name: str) -> None:
-        """Drop a volume that stays at the service."""
+        """Delete a stored volume."""
         self._send(_calls.delete_volume(name))
 
     def open(
@@ -364,16 +364,16 @@ class Client:
         names: Mapping[str, str] | None = None,
         error: bool = False,
     ) -> xr.Dataset:
-        """Open a stored volume made finer by a model; what is read is computed then. Needs ``eddylift[zarr]``.
+        """Open a view: a stored volume made finer by a model. Each part is computed when you read it.
 
-        Times are numbers, as they are stored; ``xarray.decode_cf`` makes dates of them.
+        Times are numbers, as stored; ``xarray.decode_cf`` converts them to dates. Needs ``eddylift[zarr]``.
 
         Args:
             volume: name of the stored volume, or ``s3://bucket/path`` in a bucket that the service uses.
             model: as for `upscale`.
             boundary: as for `upscale`.
             names: as for `upscale`.
-            error: also give a variable ``error``, the expected absolute error of each cell.
+            error: whether to add a variable ``error``, the expected absolute error of each cell.
         """
         path = _paths.view_path(volume, model, boundary, names, error=error)
         self._send(_calls.view(path))
@@ -390,17 +390,17 @@ class Client:
         names: Mapping[str, str] | None = None,
         error: bool = False,
     ) -> Job:
-        """Order a volume to be super-resolved into another one, or compared with a true one, in the background.
+        """Submit a job: make a whole volume finer in the background, or compare the answer with the true volume.
 
         Args:
             source: volume to read: the name of a stored one, or ``s3://bucket/path`` in a bucket that the service uses.
-            target: volume to write, which can be read while it fills; one that was begun so is completed. None keeps
-                nothing but the report, beside a reference.
+            target: volume to write, which can be read while it fills. If an earlier job with the same options began
+                it, it is completed. None, with a reference, keeps the report alone.
             model: as for `upscale`.
             boundary: as for `upscale`.
-            reference: the true volume, finer by the model's factor, that the answer is compared with.
+            reference: the true fine volume with which the answer is compared.
             names: as for `upscale`, of the source.
-            error: also write a variable ``error``, the expected absolute error of each cell.
+            error: whether to write a variable ``error`` too, the expected absolute error of each cell.
         """
         call = _calls.submit(
             source, target, model=model, boundary=boundary, error=error, reference=reference, names=names
@@ -420,7 +420,7 @@ class Client:
         self._http.close()
 
     def __enter__(self) -> Self:
-        """Return itself, to be closed at the end of the block."""
+        """Return the client, which the end of the block closes."""
         return self
 
     def __exit__(
@@ -430,7 +430,7 @@ class Client:
         self.close()
 
     def __reduce__(self) -> tuple[partial[Client], tuple[()]]:
-        """Let processes that write through a `store` have clients of their own, with the token of this one."""
+        """Pickle the settings, token included: processes that write through a `store` make their own clients."""
         return self._again, ()
 
     def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
