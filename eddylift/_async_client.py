@@ -310,9 +310,12 @@ class AsyncClient:
 
     async def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)
-        with reporting(progress) as report:
-            answer = await self._retry(_transport.pause, self._attempt, call, headers, report)
-        result = await to_thread.run_sync(call.read, answer)
+        try:
+            with reporting(progress) as report:
+                answer = await self._retry(_transport.pause, self._attempt, call, headers, report)
+            result = await to_thread.run_sync(call.read, answer)
+        except EddyliftError as error:
+            raise error.with_traceback(None) from None  # as in `Client`
         _transport.warn(answer, result)
         return result
 

@@ -435,9 +435,13 @@ class Client:
 
     def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)
-        with reporting(progress) as report:
-            answer = self._retry(_transport.pause, self._attempt, call, headers, report)
-        result = call.read(answer)
+        try:
+            with reporting(progress) as report:
+                answer = self._retry(_transport.pause, self._attempt, call, headers, report)
+            result = call.read(answer)
+        except EddyliftError as error:
+            # The message says it all; frames of the packages below would bury it.
+            raise error.with_traceback(None) from None
         _transport.warn(answer, result)
         return result
 

@@ -170,7 +170,7 @@ def read_npy(answer: Answer) -> NDArray[np.float32]:
         fine: NDArray[np.float32] = np.lib.format.read_array(answer.content, allow_pickle=False)
     except (ValueError, EOFError) as error:
         message = f"the answer is not a whole .npy array: {error}"
-        raise UnexpectedAnswerError(message) from error
+        raise UnexpectedAnswerError(message) from None
     return fine
 
 
@@ -187,7 +187,7 @@ def read_netcdf(answer: Answer) -> xr.Dataset:
         return xr.load_dataset(answer.content, engine="h5netcdf").drop_encoding()
     except (ValueError, OSError) as error:
         message = f"the answer is not a whole NetCDF-4 file: {error}"
-        raise UnexpectedAnswerError(message) from error
+        raise UnexpectedAnswerError(message) from None
 
 
 def _expect(answer: Answer, content_type: str) -> None:

@@ -101,7 +101,7 @@ def own_errors(path: Path, done: str) -> Iterator[None]:
         raise
     except (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         message = f"{path} cannot be {done}: {error}"
-        raise InvalidInputError(message) from error
+        raise InvalidInputError(message) from None
 
 
 def require_zarr(what: str) -> None:

@@ -52,7 +52,7 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
         url = httpx2.URL(base_url)
     except httpx2.InvalidURL as error:
         message = f"{base_url!r} is not an address: {error}"
-        raise _errors.InvalidInputError(message) from error
+        raise _errors.InvalidInputError(message) from None
     if url.scheme not in {"http", "https"} or not url.host:
         message = f"{base_url!r} is not an address: expected http://host:port or https://host"
         raise _errors.InvalidInputError(message)
@@ -106,22 +106,22 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
     """
     try:
         yield
-    except httpx2.ConnectTimeout as error:
+    except httpx2.ConnectTimeout:
         message = f"cannot reach {base_url}: no connection in time"
-        raise _errors.UnreachableError(message) from error
+        raise _errors.UnreachableError(message) from None
     except httpx2.TimeoutException as error:
         message = f"{base_url} took too long ({type(error).__name__}): raise the timeout, or send a smaller volume"
-        raise _errors.TimedOutError(message) from error
+        raise _errors.TimedOutError(message) from None
     except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as error:
-        raise _errors.InvalidInputError(str(error)) from error
+        raise _errors.InvalidInputError(str(error)) from None
     except httpx2.DecodingError as error:
         message = f"the answer of {base_url} cannot be decoded: {error}"
-        raise _errors.UnexpectedAnswerError(message) from error
+        raise _errors.UnexpectedAnswerError(message) from None
     except httpx2.ConnectError as error:
-        raise _not_connected(error, base_url, has_answered=has_answered) from error
+        raise _not_connected(error, base_url, has_answered=has_answered) from None
     except httpx2.TransportError as error:
         message = f"cannot reach {base_url}: {str(error) or type(error).__name__}"
-        raise _errors.UnreachableError(message) from error
+        raise _errors.UnreachableError(message) from None
 
 
 def warn(answer: Answer, result: object) -> None:

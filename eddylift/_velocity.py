@@ -102,7 +102,7 @@ def rename(
             renamed.append(rest.rename(mine))
         except ValueError as error:
             message = f"names cannot be {spell_names(mine)}: {error}"
-            raise InvalidInputError(message) from error
+            raise InvalidInputError(message) from None
     return renamed
 
 

@@ -6,7 +6,9 @@ import pickle
 import socket
 import ssl
 import time
+import traceback
 from email.utils import format_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,6 +21,7 @@ import xarray as xr
 import eddylift
 from eddylift import (
     BusyError,
+    EddyliftError,
     FailedError,
     InvalidInputError,
     NotFoundError,
@@ -34,8 +37,6 @@ from eddylift._transport import LONGEST_PAUSE, pause
 from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, SYMMETRY, finer, problem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from tests.eddylift.conftest import Ask, FakeService, Step
@@ -53,7 +54,10 @@ def test_answers_have_attributes_and_items(ask: Ask) -> None:
     report = ask("validate", None, np.zeros((3, 4, 4, 4), np.float32), model="trilinear-x4")
     assert report.metrics["mae"] == report["metrics"]["mae"] == 0.5
     assert {"levels", "trilinear"} <= set(dir(report))
-    assert "<tr><th>mae</th><td>0.5</td><td>1</td><td>lower</td><td>mean absolute error" in report._repr_html_()
+    assert (
+        "<tr><th>mae</th><td>0.5</td><td>1</td><td>velocity</td><td>lower</td><td>mean absolute error"
+        in report._repr_html_()
+    )
     with pytest.raises(AttributeError, match=r"^Report has no skill; it has model, boundary, levels"):
         _ = report.skill
     assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 our own
@@ -319,6 +323,20 @@ def test_a_port_where_nothing_listens(ask: Ask, host: str) -> None:
         with pytest.raises(UnreachableError, match=f"^nothing listens at {address}") as caught:
             ask(address)
     assert not caught.value.is_temporary
+
+
+@pytest.mark.parametrize(
+    "step", [problem(422), not_connected(ConnectionRefusedError()), httpx2.ReadTimeout("slow"), httpx2.Response(200)]
+)
+def test_an_error_shows_no_frames_of_other_packages(ask: Ask, service: FakeService, step: Step) -> None:
+    service.script = [step]
+    with pytest.raises(EddyliftError) as caught:
+        ask("models")
+    own = str(Path(eddylift.__file__).parent)
+    frames = [frame.filename.startswith(own) for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert all(frames[frames.index(True) :])
+    assert "During handling" not in "".join(traceback.format_exception(caught.value))
+    assert "direct cause" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("hiccup", HICCUPS)
