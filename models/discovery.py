@@ -15,24 +15,23 @@ at least as far is the p-value of g, a permutation test (Phipson & Smyth, Stat. 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.group import rotate_scalar, rotate_vector
+from models.discovery_fit import USUAL, Fit, Recipe, rms
 from models.irreps import element_names, irrep_shares
-from models.layers import Activation, Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
+from models.pairs import ENOUGH_PAIRS
 from models.point_groups import largest_subgroup, symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from models.group import Group
-    from models.pairs import Kind, Pairs
+    from models.pairs import Pairs
 
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative difference of relaxation weights that is taken for rounding, by what the fit computes in."""
@@ -40,165 +39,9 @@ TURNS = 2000
 ROUNDING = 1e-6
 
 
-class DiscoveryNetwork(nn.Module):
-    """Three relaxed layers with [`Activation`][models.layers.Activation] between them.
-
-    Args:
-        over: the group.
-        like: pairs of the kind that it maps.
-        fields: regular fields between the layers.
-    """
-
-    def __init__(self, over: Group, like: Pairs, fields: int) -> None:
-        super().__init__()
-        self.circular = over.dimension * (True,)
-        inputs, outputs = like.x.shape[1], like.y.shape[1]
-        lift: GroupLayer
-        if like.x_kind == "vector":
-            lift = Lift(over, inputs // over.dimension, fields, relaxed=True)
-        else:
-            lift = LiftScalar(over, inputs, fields, relaxed=True)
-        project: GroupLayer
-        if like.y_kind == "vector":
-            project = Project(over, fields, outputs // over.dimension, relaxed=True, factor=like.factor)
-        else:
-            project = ProjectScalar(over, fields, outputs, relaxed=True, factor=like.factor)
-        project.psi.data *= 0.1
-        self.layers = nn.ModuleDict(
-            {"lift": lift, "convolve": Convolve(over, fields, fields, relaxed=True), "project": project}
-        )
-        self.activations = nn.ModuleList([Activation(over, fields), Activation(over, fields)])
-
-    def forward(self, x: Float[Tensor, "pair channel *cells"]) -> Float[Tensor, "pair channel2 *fine"]:
-        """The part of Y that is no copy of X, in units of its rms."""
-        lift, convolve, project = self.layers.values()
-        first, second = self.activations
-        answer: Tensor = project(second(convolve(first(lift(x, self.circular)), self.circular)), self.circular)
-        return answer
-
-    @property
-    def relaxation(self) -> dict[str, Tensor]:
-        """The relaxation weights of each layer, (1, element)."""
-        return {name: cast("Tensor", layer.relaxation) for name, layer in self.layers.items()}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is fitted.
-
-    Attributes:
-        fields: regular fields between layers.
-        equivariant_steps: of Adam with all relaxation weights one.
-        steps: of Adam with all weights learning, after these.
-        rate: the highest learning rate.
-        relaxation_rate: that of the relaxation weights; where what breaks a symmetry is small, they learn slowly.
-        seeds: equivariant fits with weights of their own, if there are pairs enough for p-values, which are medians
-            over them; all else is of the first.
-        level: p-value below which an element is taken to be broken.
-    """
-
-    fields: int = 4
-    equivariant_steps: int = 50
-    steps: int = 250
-    rate: float = 0.02
-    relaxation_rate: float = 0.02
-    seeds: int = 3
-    level: float = 0.02
-
-
-class Fit:
-    """A network fitted to pairs with relaxation weights of one, in their precision.
-
-    Args:
-        pairs: all of which make one batch: with some of them a step would break what all keep.
-        over: the group.
-        recipe: how.
-        seed: of the free weights.
-        progress: called after each step.
-    """
-
-    def __init__(
-        self, pairs: Pairs, over: Group, recipe: Recipe, seed: int, progress: Callable[[], None] = lambda: None
-    ) -> None:
-        self.pairs, self.over = pairs, over
-        self.x = pairs.x / _rms(pairs.x)
-        self.copied = pairs.copied()
-        change = pairs.y - self.copied
-        self.unit = _rms(change)
-        self.target = change / self.unit
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = DiscoveryNetwork(over, pairs, recipe.fields).to(pairs.x.dtype)
-        self.weights: list[Tensor] = list(self.network.relaxation.values())
-        self.free: list[Tensor] = [
-            each for each in self.network.parameters() if not any(each is weight for weight in self.weights)
-        ]
-        self._descend([(self.free, recipe.rate)], recipe.equivariant_steps, progress)
-
-    def relax(self, recipe: Recipe, progress: Callable[[], None] = lambda: None) -> None:
-        """Let all weights learn; in float64, what pairs keep is kept to 1e-15."""
-        rates = [(self.free, recipe.rate), (self.weights, recipe.relaxation_rate)]
-        self._descend(rates, recipe.steps, progress)
-
-    def _descend(
-        self, rates: Sequence[tuple[Sequence[Tensor], float]], steps: int, progress: Callable[[], None]
-    ) -> None:
-        optimizer = torch.optim.Adam([{"params": weights, "lr": rate} for weights, rate in rates])
-        # A cosine down to a hundredth, as the last digits of the fit need small steps.
-        decay = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.505 + 0.495 * math.cos(math.pi * step / max(1, steps))
-        )
-        for _ in range(steps):
-            optimizer.zero_grad()
-            (self.network(self.x) - self.target).square().mean().backward()
-            optimizer.step()
-            decay.step()
-            progress()
-
-    def gradients(self) -> Float[Tensor, "pair layer element"]:
-        """Of each pair's loss with respect to the relaxation weights, each layer's in units of its rms."""
-        rows = []
-        for x, target in zip(self.x.split(1), self.target.split(1), strict=True):
-            loss = (self.network(x) - target).square().mean()
-            rows.append(torch.cat(torch.autograd.grad(loss, self.weights)))
-        gradients = torch.stack(rows).double()
-        return gradients / gradients.square().mean(dim=(0, 2), keepdim=True).sqrt().clamp_min(1e-300)
-
-    @torch.no_grad()
-    def answer(self, x: Tensor | None = None) -> Tensor:
-        """What the network makes of X, or of another x, without the part that is a copy."""
-        answer: Tensor = self.network(self.x if x is None else x) * self.unit
-        return answer
-
-    def error(self) -> float:
-        """Mean squared error, in the units of Y."""
-        return float((self.answer() + self.copied - self.pairs.y).square().mean())
-
-    def equivariance_errors(self) -> list[float]:
-        """||f(g X) - g f(X)|| / ||f(X)|| for each element; the copy that is a part of f commutes with all of them."""
-        answer = self.answer()
-        scale = (answer + self.copied).norm().clamp_min(1e-300)
-        return [
-            float((self.answer(_turned(self.x, self.pairs.x_kind, matrix)) - turned).norm() / scale)
-            for matrix in self.over.matrices
-            for turned in [_turned(answer, self.pairs.y_kind, matrix)]
-        ]
-
-
-def _rms(values: Tensor) -> Tensor:
-    rms = values.square().mean().sqrt()
-    return rms if rms > 0 else torch.ones_like(rms)
-
-
-def _turned(field: Tensor, kind: Kind, matrix: Tensor) -> Tensor:
-    if kind == "scalar":
-        return rotate_scalar(field, matrix)
-    return rotate_vector(field.unflatten(1, (-1, len(matrix))), matrix).flatten(1, 2)
-
-
 def departures(weights: Float[Tensor, "banks element"], over: Group) -> Float[Tensor, " order"]:
     """How far w is from w(g h) = w(h), for each element g: rms over h, over the rms of w."""
-    return (weights[:, over.products] - weights[:, None]).square().mean(dim=(0, 2)).sqrt() / _rms(weights)
+    return (weights[:, over.products] - weights[:, None]).square().mean(dim=(0, 2)).sqrt() / rms(weights)
 
 
 def p_values(gradients: Float[Tensor, "pair layer element"], over: Group, seed: int) -> list[float]:
@@ -249,6 +92,7 @@ class Finding:
         layers: what each layer keeps to rounding.
         moved: irreps in which the relaxation weights of any layer, averaged over the elements that are kept, moved.
         p_values: of each element; empty with too few pairs for a test.
+        level: p-value below which an element is taken to be broken.
         equivariance_errors: of the fitted network, for each element.
         mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X.
     """
@@ -261,10 +105,34 @@ class Finding:
     layers: dict[str, LayerFinding]
     moved: list[str]
     p_values: dict[str, float]
+    level: float
     equivariance_errors: dict[str, float]
     mse: float
     mse_zero: float
     mse_copy: float
+
+    @property
+    def error_inside(self) -> float:
+        """The largest equivariance error among the elements that are kept."""
+        return max(self.equivariance_errors[element] for element in self.kept)
+
+    @property
+    def error_outside(self) -> float | None:
+        """The smallest one among the others; None if all are kept."""
+        return min((self.equivariance_errors[each] for each in self.elements if each not in self.kept), default=None)
+
+    @property
+    def verdict(self) -> str:
+        """What was found, how sure it is, and whether the network made anything of X."""
+        how = "to rounding" if self.exact else "on the average"
+        found = f"{self.symbol}: {len(self.kept)} of the {len(self.elements)} elements of {self.group} are kept {how}"
+        if not self.exact:
+            found += f", the others have p-values below {self.level}"
+        elif not self.p_values and len(self.kept) == 1 < len(self.elements):
+            found += f"; what noisy data keep on the average is seen from {ENOUGH_PAIRS} pairs on"
+        if self.mse > max(min(self.mse_zero, self.mse_copy), ROUNDING * self.mse_zero):
+            found += ". The fit is no better than predicting nothing or copying X"
+        return f"{found}."
 
 
 def discover(
@@ -275,13 +143,13 @@ def discover(
     Args:
         pairs: X and Y.
         over: the symmetries that are asked about, a named group of the pairs' dimension.
-        recipe: how it is fitted.
+        recipe: how it is fitted; the usual way if None.
         progress: called after each step of each fit.
 
     Raises:
         ValueError: if the group is of another dimension.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or USUAL[pairs.dimension]
     if over.dimension != pairs.dimension:
         message = f"group must be of dimension {pairs.dimension}, as the pairs are, not {over.dimension}"
         raise ValueError(message)
@@ -314,6 +182,7 @@ def discover(
         },
         moved=[irrep for irrep in averaged[0] if max(shares[irrep] for shares in averaged) > tolerance**2],
         p_values=dict(zip(names, p.tolist(), strict=pairs.many)),
+        level=recipe.level,
         equivariance_errors=dict(zip(names, fit.equivariance_errors(), strict=True)),
         mse=fit.error(),
         mse_zero=float(pairs.y.square().mean()),

@@ -16,6 +16,22 @@ ENOUGH_PAIRS = 10
 FEWEST_CELLS = 3
 
 
+class UnfitPairsError(ValueError):
+    """Fields that make no pairs.
+
+    Attributes:
+        field: the argument, ``x`` or ``y``.
+        value: what it has.
+        expected: what would have been right.
+    """
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        self.value = str(tuple(value) if isinstance(value, torch.Size) else value)
+        self.expected = expected
+        super().__init__(f"{field}: {self.value}; expected {expected}")
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Fields X and Y on a plane or in space, taken to be periodic, in float64 or, for large data, in float32.
@@ -25,7 +41,7 @@ class Pairs:
         x_kind, y_kind: ``scalar``, each channel a field of its own, or ``vector``: components along x, y(, z) adjacent.
 
     Raises:
-        ValueError: if they do not fit together; the message begins with the name of the argument.
+        UnfitPairsError: if they do not fit together.
     """
 
     x: Float[Tensor, ...]
@@ -36,24 +52,22 @@ class Pairs:
     def __post_init__(self) -> None:
         for name, values, kind in (("x", self.x, self.x_kind), ("y", self.y, self.y_kind)):
             if values.ndim not in (4, 5):
-                _refuse(f"{name} must have axes (pair, channel, y, x) or (pair, channel, z, y, x), not {values.ndim}")
+                raise UnfitPairsError(name, values.shape, "axes (pair, channel, y, x) or (pair, channel, z, y, x)")
             if 0 in values.shape:
-                _refuse(f"{name} must not be empty, has shape {tuple(values.shape)}")
+                raise UnfitPairsError(name, values.shape, "no empty axis")
             if values.dtype not in PRECISIONS or values.dtype != self.x.dtype:
-                _refuse(f"{name} must be float64 or float32, as the other one is, not {values.dtype}")
+                raise UnfitPairsError(name, values.dtype, "float64 or float32, the same of x and y")
             if not values.isfinite().all():
-                _refuse(f"{name} must be finite, holds NaN or inf")
+                raise UnfitPairsError(name, "NaN or inf", "finite values")
             if kind == "vector" and values.shape[1] % self.dimension:
-                _refuse(f"{name} must have {self.dimension} channels a vector, has {values.shape[1]}")
+                raise UnfitPairsError(name, f"{values.shape[1]} channels", f"{self.dimension} for each vector")
         if min(self.x.shape[2:]) < FEWEST_CELLS:
-            _refuse(f"x must have at least {FEWEST_CELLS} cells along each axis, has {tuple(self.x.shape[2:])}")
+            raise UnfitPairsError("x", self.x.shape, f"at least {FEWEST_CELLS} cells along each axis")
         if self.y.ndim != self.x.ndim or len(self.y) != len(self.x):
-            _refuse(f"y must have as many axes and pairs as x, {tuple(self.x.shape)}, has {tuple(self.y.shape)}")
+            raise UnfitPairsError("y", self.y.shape, f"as many axes and pairs as x, which is {tuple(self.x.shape)}")
         if any(fine != self.factor * coarse for fine, coarse in zip(self.y.shape[2:], self.x.shape[2:], strict=True)):
-            _refuse(
-                f"y must have one and the same whole number of cells per cell of x along each axis, has "
-                f"{tuple(self.y.shape[2:])} for {tuple(self.x.shape[2:])}"
-            )
+            expected = f"one whole number of cells for each of x along every axis, {tuple(self.x.shape[2:])}"
+            raise UnfitPairsError("y", self.y.shape, expected)
 
     @property
     def dimension(self) -> int:
@@ -78,7 +92,3 @@ class Pairs:
         for axis in range(2, copied.ndim):
             copied = copied.repeat_interleave(self.factor, axis)
         return copied
-
-
-def _refuse(message: str) -> None:
-    raise ValueError(message)

@@ -22,6 +22,7 @@ from service.api.fairness import Places
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
 from service.api.routes import (
     check,
+    discover,
     forecast,
     health,
     jobs,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from service.jobs.executor import Executor
 
 
+# That are computed, one after another, or wait.
+DISCOVERIES: Final = 4
 # Traces alone: metrics are Prometheus's, and logs go to one place.
 TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "metrics": False, "logs": False}
 
@@ -118,6 +121,7 @@ def build(settings: Settings) -> Services:
         threads=threads,
         view_threads=view_threads,
         body_threads=body_threads,
+        discovery_threads=Threads(1),
         engine=engine,
         forecasts=Forecasts(ForecastCatalogue(settings.weights), engine),
         sandbox=Sandbox(settings),
@@ -129,6 +133,7 @@ def build(settings: Settings) -> Services:
         jobs=manager,
         places=Places(settings.max_requests, "requests", metrics.open_requests),
         streams=Places(settings.max_event_streams, "event streams", metrics.event_streams),
+        discoveries=Places(DISCOVERIES, "discoveries", metrics.discoveries),
     )
 
 
@@ -219,6 +224,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         velocity,
         check,
         forecast,
+        discover,
         validate,
         volumes,
         slices,

@@ -177,6 +177,13 @@ class Settings(BaseSettings):
     max_cells: Annotated[
         PositiveInt, Field(description="Most coarse cells in a request, all time levels together.")
     ] = 2_097_152
+    max_discovery_operations: Annotated[
+        PositiveFloat,
+        Field(
+            description="Most multiplications of one discovery; a core does some 4e9 in a second. Pairs times cells, "
+            "and the elements of the group squared, count."
+        ),
+    ] = 1e11
     body_idle_s: Annotated[
         PositiveFloat, Field(description="Longest pause between two pieces of a body before 408.")
     ] = 30.0

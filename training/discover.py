@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from models.discovery import Recipe, discover
+from models.discovery import discover
+from models.discovery_fit import Recipe
 from models.group import group
 from models.operators import coarsen
 from models.pairs import Pairs
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 EXPERIMENTS = ("square", "perovskite")
 GROUPS = {2: ("C4", "D4"), 3: ("O", "Oh")}
-# What breaks the symmetry of a cube are shifts of atoms by a few hundredths, which the weights learn from slowly.
-PEROVSKITE = Recipe(fields=1, equivariant_steps=20, steps=250, rate=0.003, relaxation_rate=0.1)
 TURBULENCE = Recipe(fields=2, equivariant_steps=40, steps=5, seeds=1)
 SNAPSHOTS = 12
 COARSER, FINER = 4, 2
@@ -44,7 +43,7 @@ class Case(NamedTuple):
     name: str
     pairs: Pairs
     group: str
-    recipe: Recipe
+    recipe: Recipe | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,17 +83,17 @@ def run(args: argparse.Namespace) -> int:
 def of_arguments(args: argparse.Namespace) -> Iterator[Case]:
     """What is asked for."""
     if args.experiment == "square":
-        yield from (Case(name, square_to(name), over, Recipe()) for over in GROUPS[2] for name in TARGETS)
+        yield from (Case(name, square_to(name), over) for over in GROUPS[2] for name in TARGETS)
     elif args.experiment == "perovskite":
         before = density(read_structure("cubic"))[None]
         for phase in PHASES:
-            yield Case(phase, Pairs(before, density(read_structure(phase))[None]), "Oh", PEROVSKITE)
+            yield Case(phase, Pairs(before, density(read_structure(phase))[None]), "Oh")
     elif args.run:
         yield Case(args.run.name.split("-")[0], of_run(StoredRun(args.run)), "Oh", TURBULENCE)
     else:
         x, y = (torch.from_numpy(np.load(path, allow_pickle=False)) for path in (args.x, args.y))
         pairs = Pairs(x, y, args.x_kind, args.y_kind)
-        yield Case(args.y.stem, pairs, GROUPS[pairs.dimension][-1], Recipe())
+        yield Case(args.y.stem, pairs, GROUPS[pairs.dimension][-1])
 
 
 def of_run(simulated: StoredRun) -> Pairs:

@@ -42,6 +42,7 @@ class Services:
         threads: for work that would block the event loop.
         view_threads: for opening views.
         body_threads: for reading bodies and writing answers.
+        discovery_threads: for discoveries, one at a time, as each takes the CPU for long.
         engine: computes.
         forecasts: computes those, on the engine's device.
         sandbox: reads bodies.
@@ -53,6 +54,7 @@ class Services:
         jobs: computes in the background.
         places: for requests that hold a volume.
         streams: places for event streams.
+        discoveries: places for those that are computed or wait.
     """
 
     settings: Settings
@@ -61,6 +63,7 @@ class Services:
     threads: Threads
     view_threads: Threads
     body_threads: Threads
+    discovery_threads: Threads
     engine: Engine
     forecasts: Forecasts
     sandbox: Sandbox
@@ -72,6 +75,7 @@ class Services:
     jobs: JobManager
     places: Places
     streams: Places
+    discoveries: Places
 
 
 def get_services(request: Request) -> Services:

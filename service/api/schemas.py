@@ -100,6 +100,39 @@ class ForecastCards(BaseModel):
     models: list[ForecastCard]
 
 
+class LayerDiscovery(BaseModel, from_attributes=True):
+    """What the relaxation weights of one layer keep."""
+
+    kept: list[str] = Field(description="elements that leave them as they are", examples=[["x,y", "-x,y"]])
+    symbol: str = Field(description="of the group that these are", examples=["m"])
+    irreps: dict[str, float] = Field(description="share of each irrep in their squared norm", examples=[{"A1": 0.9}])
+
+
+class Discovery(BaseModel, from_attributes=True):
+    """Which symmetries pairs of fields keep."""
+
+    group: str = Field(description="whose elements were asked about", examples=["D4"])
+    elements: list[str] = Field(description="of it, by where they take a point", examples=[["x,y", "-y,x", "-x,y"]])
+    kept: list[str] = Field(description="elements of the largest subgroup that is kept", examples=[["x,y", "-x,y"]])
+    symbol: str = Field(description="its Hermann-Mauguin symbol", examples=["m"])
+    exact: bool = Field(description="whether it is kept to rounding, in all layers; otherwise on the average")
+    layers: dict[str, LayerDiscovery] = Field(description="what each layer of the network keeps, to rounding")
+    moved: list[str] = Field(description="irreps in which relaxation weights moved", examples=[["A1", "B1"]])
+    p_values: dict[str, float] = Field(
+        description="of each element, that random turns of the pairs keep it no better; empty with too few pairs"
+    )
+    level: float = Field(description="p-value below which an element is taken to be broken", examples=[0.02])
+    equivariance_errors: dict[str, float] = Field(
+        description="||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g"
+    )
+    error_inside: float = Field(description="the largest of them among the elements that are kept", examples=[4e-16])
+    error_outside: float | None = Field(description="the smallest among the others; null if there are none")
+    mse: float = Field(description="mean squared error of the fit")
+    mse_zero: float = Field(description="the same of predicting nothing")
+    mse_copy: float = Field(description="the same of copying X; of predicting nothing where Y is another kind of field")
+    verdict: str = Field(description="in words", examples=["m: 2 of the 8 elements of D4 are kept to rounding."])
+
+
 class Report(BaseModel):
     """How far the answer of a model is from a reference, beside trilinear interpolation."""
 

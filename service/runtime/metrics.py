@@ -66,6 +66,7 @@ class Metrics:
             "eddylift_job_failures", "Jobs that failed, by kind of problem.", ["kind"], registry=to
         )
         self.event_streams = Gauge("eddylift_event_streams", "Clients that watch a job.", registry=to)
+        self.discoveries = Gauge("eddylift_discoveries", "Discoveries that are computed or wait.", registry=to)
         self.ready = Gauge(
             "eddylift_ready", "1 while the service can compute, which it can once a model is loaded.", registry=to
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from models.discovery import Recipe, discover
+from models.discovery import discover
+from models.discovery_fit import Recipe
 from models.group import Group, group, rotate_scalar, rotate_vector
 from models.pairs import Pairs
 
@@ -78,14 +79,19 @@ def test_a_symmetry_that_noisy_pairs_keep_on_the_average() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "kinds", "message"),
     [
-        ((2, 1, 4), (2, 1, 4), ("scalar", "scalar"), "x must have axes (pair, channel, y, x)"),
-        ((2, 1, 4, 4), (2, 1, 4, 4, 4), ("scalar", "scalar"), "y must have as many axes and pairs as x"),
-        ((2, 1, 4, 4), (3, 1, 4, 4), ("scalar", "scalar"), "y must have as many axes and pairs as x"),
-        ((2, 1, 4, 4), (2, 1, 8, 4), ("scalar", "scalar"), "y must have one and the same whole number of cells"),
-        ((2, 1, 4, 4), (2, 1, 6, 6), ("scalar", "scalar"), "y must have one and the same whole number of cells"),
-        ((2, 3, 4, 4), (2, 2, 4, 4), ("vector", "vector"), "x must have 2 channels a vector, has 3"),
-        ((2, 1, 2, 4), (2, 1, 2, 4), ("scalar", "scalar"), "x must have at least 3 cells along each axis"),
-        ((0, 1, 4, 4), (0, 1, 4, 4), ("scalar", "scalar"), "x must not be empty"),
+        ((2, 1, 4), (2, 1, 4), ("scalar", "scalar"), "x: (2, 1, 4); expected axes (pair, channel, y, x)"),
+        ((2, 1, 4, 4), (2, 1, 4, 4, 4), ("scalar", "scalar"), "y: (2, 1, 4, 4, 4); expected as many axes and pairs"),
+        ((2, 1, 4, 4), (3, 1, 4, 4), ("scalar", "scalar"), "y: (3, 1, 4, 4); expected as many axes and pairs"),
+        ((2, 1, 4, 4), (2, 1, 8, 4), ("scalar", "scalar"), "y: (2, 1, 8, 4); expected one whole number of cells"),
+        ((2, 1, 4, 4), (2, 1, 6, 6), ("scalar", "scalar"), "y: (2, 1, 6, 6); expected one whole number of cells"),
+        ((2, 3, 4, 4), (2, 2, 4, 4), ("vector", "vector"), "x: 3 channels; expected 2 for each vector"),
+        (
+            (2, 1, 2, 4),
+            (2, 1, 2, 4),
+            ("scalar", "scalar"),
+            "x: (2, 1, 2, 4); expected at least 3 cells",
+        ),
+        ((0, 1, 4, 4), (0, 1, 4, 4), ("scalar", "scalar"), "x: (0, 1, 4, 4); expected no empty axis"),
     ],
 )
 def test_pairs_that_do_not_fit(x: Any, y: Any, kinds: Any, message: str) -> None:  # noqa: ANN401 cases
@@ -95,9 +101,9 @@ def test_pairs_that_do_not_fit(x: Any, y: Any, kinds: Any, message: str) -> None
 
 def test_values_and_groups_that_do_not_fit() -> None:
     x = torch.zeros(1, 1, 4, 4).double()
-    with pytest.raises(ValueError, match="y must be finite"):
+    with pytest.raises(ValueError, match="y: NaN or inf; expected finite values"):
         Pairs(x, x + torch.nan)
-    with pytest.raises(ValueError, match="y must be float64 or float32, as the other one is"):
+    with pytest.raises(ValueError, match=r"y: torch\.float32; expected float64 or float32, the same of x and y"):
         Pairs(x, x.float())
     with pytest.raises(ValueError, match="group must be of dimension 2, as the pairs are, not 3"):
         discover(Pairs(x, x), group("O"), SHORT)

@@ -84,6 +84,7 @@ WANTED = {
     "POST /v1/velocity": "read",
     "POST /v1/check": "read",
     "POST /v1/forecast": "read",
+    "POST /v1/discover": "read",
     "POST /v1/validate": "read",
     "POST /v1/models/{name}/validate": "read",
 }

@@ -1,0 +1,73 @@
+"""Pairs of fields (X, Y) whose symmetries are asked about, as ``.npy`` bodies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.discovery_fit import USUAL, operations
+from models.group import group
+from models.pairs import Pairs, UnfitPairsError
+from service.formats.containers import recognise
+from service.formats.frames import NPY
+from service.formats.npy import NpyBody
+from service.problems import invalid_field, too_large, unsupported, within
+
+if TYPE_CHECKING:
+    from models.group import Group
+    from models.pairs import Kind
+    from service.formats.containers import Body
+    from service.settings import Settings
+
+GROUPS = {2: ("D4", "C4", "C2"), 3: ("Oh", "O")}
+"""That may be asked about, by dimension; the first unless another one is."""
+
+
+def read_pairs(x: Body, y: Body, kinds: tuple[Kind, Kind], settings: Settings) -> Pairs:
+    """Read pairs.
+
+    Args:
+        x: the part X, (pair, channel, y, x) or (pair, channel, z, y, x).
+        y: the part Y.
+        kinds: what the channels of X and of Y are.
+        settings: for limits.
+
+    Raises:
+        Problem: if they are no such arrays or do not fit together.
+    """
+    try:
+        return Pairs(_read("x", x, settings), _read("y", y, settings), *kinds)
+    except UnfitPairsError as error:
+        raise invalid_field(field=error.field, value=error.value, expected=error.expected) from error
+
+
+def _read(name: str, body: Body, settings: Settings) -> torch.Tensor:
+    with within(name):
+        if recognise(body).media_type != NPY:
+            raise unsupported(field="Content-Type", value=body.media_type or None, expected=NPY)
+        values = NpyBody(body.content, settings).content
+    # A copy in this machine's byte order, as PyTorch takes no other, and none that must not be written to.
+    return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
+
+
+def choose_group(name: str | None, pairs: Pairs, settings: Settings) -> Group:
+    """The group that is asked about; None takes the largest one.
+
+    Raises:
+        Problem: 422 if there is no such group in the dimension of the pairs, 413 if there is too much to compute.
+    """
+    names = GROUPS[pairs.dimension]
+    if name not in (None, *names):
+        raise invalid_field(
+            field="group", value=name, expected=f"one of {', '.join(names)} for pairs in {pairs.dimension} dimensions"
+        )
+    over = group(name or names[0], pairs.dimension)
+    count = operations(pairs, over, USUAL[pairs.dimension])
+    if count > settings.max_discovery_operations:
+        limit = (
+            f"{settings.max_discovery_operations:.1e} operations, by fewer pairs, cells or elements of the group; "
+            "`python -m training discover` in a checkout has no limit"
+        )
+        raise too_large(field="x", value=f"{count:.1e} operations", limit=limit)
+    return over
