@@ -6,7 +6,19 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from training import adapt, discover, evaluate, forecast, forecast_levels, seeds, simulate, table, train, uncertainty
+from training import (
+    adapt,
+    discover,
+    evaluate,
+    forecast,
+    forecast_levels,
+    forecast_penalties,
+    seeds,
+    simulate,
+    table,
+    train,
+    uncertainty,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +34,7 @@ COMMANDS = {
     "table": table,
     "forecast": forecast,
     "forecast-levels": forecast_levels,
+    "forecast-penalties": forecast_penalties,
     "seeds": seeds,
 }
 

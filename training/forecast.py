@@ -24,6 +24,7 @@ from training.windows import Windows
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from models.forecast_network import ForecastFamily
     from models.forecasting import Forecaster
@@ -120,7 +121,7 @@ def table(found: Errors) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float]) -> str:
+def spread(values: Sequence[float]) -> str:
     """Mean and, of several, standard deviation."""
     deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.3f}{deviation}"

@@ -92,8 +92,10 @@ def train(
     for step in range(begin, recipe.steps):
         error = loss(model, data.draw(recipe.batch, model.frames + AHEAD, random), data, recipe)
         optimizer.zero_grad(set_to_none=True)
-        (error + recipe.penalty * penalty(model)).backward()
+        error.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+        if recipe.penalty:  # after clipping, where a large one would leave nothing of the error's gradient
+            (recipe.penalty * penalty(model)).backward()
         optimizer.step()
         schedule.step()
         if step + 1 == recipe.steps or time.monotonic() - saved > SAVE_EVERY:
