@@ -20,7 +20,8 @@ from models.superresolution import SuperResolution
 from training.dataset import Slab
 from training.evaluate import read_symmetry, rounded, samples
 from training.recordings import add_reading, open_dataset, reading
-from training.train import Recipe, Trainer, fastest_precision, over_trilinear, provenance, require_new
+from training.train import require_new
+from training.trainer import Recipe, Trainer, fastest_precision, over_trilinear, provenance
 
 if TYPE_CHECKING:
     import argparse

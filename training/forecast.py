@@ -19,7 +19,7 @@ from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
 from models.layers import count_parameters
 from models.steerable import field_size
 from training.forecast_training import TESTED, Recipe, rmse, train
-from training.train import fastest_precision
+from training.trainer import fastest_precision
 from training.windows import Windows
 
 if TYPE_CHECKING:

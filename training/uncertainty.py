@@ -23,7 +23,7 @@ from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
 from training.flows.synthetic import SYNTHETIC
 from training.recordings import add_reading, open_dataset, reading
 from training.samples import Source
-from training.train import fastest_precision
+from training.trainer import fastest_precision
 
 if TYPE_CHECKING:
     import argparse

@@ -20,7 +20,7 @@ from training import samples
 from training.__main__ import main
 from training.recordings import open_dataset
 from training.samples import Source
-from training.train import Recipe, Trainer
+from training.trainer import Recipe, Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

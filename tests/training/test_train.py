@@ -18,7 +18,7 @@ from models.superresolution import SuperResolution, upscale
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.samples import Source
-from training.train import LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
+from training.trainer import LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,255 @@
+"""A network in training: its loss, its schedule and its checkpoints.
+
+The loss is the mean absolute error of velocity over that of trilinear interpolation, so that all flows count alike.
+AdamW with a cosine schedule after a short warm-up, and an exponential moving average of the weights, which is what is
+kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from models.convolution import crop
+from models.networks import Architecture, Network
+from models.operators import trilinear
+from models.superresolution import SuperResolution
+from training.samples import Sample, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from training.dataset import Dataset
+
+CHECKPOINT = "checkpoint.pt"
+LOSSES = "losses.csv"
+WARM_UP = 30
+# Without normalisation layers, a rare large gradient throws training back to plain interpolation; most are near 1.
+LARGEST_GRADIENT = 0.4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Two runs of one recipe on the same data see the same samples; on one CPU thread they agree in every bit.
+
+    Attributes:
+        steps: in all.
+        rate: highest learning rate.
+        average: decay of the moving average of the weights.
+        seed: of the first weights and of the samples.
+        augment: whether samples are rotated and reflected at random.
+        precision: of the convolutions.
+        relaxation_rate: highest learning rate of relaxation weights; None for that of the others.
+        relaxation_steps: at the start, in which relaxation weights alone learn.
+        parent: the model whose weights it begins from, if any.
+    """
+
+    steps: int
+    rate: float = 1e-3
+    average: float = 0.995
+    seed: int = 0
+    augment: bool = False
+    precision: str = "float32"
+    relaxation_rate: float | None = None
+    relaxation_steps: int = 0
+    parent: str | None = None
+
+
+class Trainer:
+    """A network in training, and how far it has come.
+
+    Args:
+        architecture: what to train.
+        recipe: how.
+        runs: on what.
+        folder: for the checkpoint, and the loss of each step as ``losses.csv``.
+        device: where.
+        start: a model of this architecture whose weights training begins from; None for random ones.
+        kept: runs for validation alone, see [`Source`][training.samples.Source].
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        runs: Sequence[Dataset],
+        folder: Path,
+        device: str = "cpu",
+        *,
+        start: SuperResolution | None = None,
+        kept: Sequence[Dataset] = (),
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.architecture = architecture
+        self.recipe = recipe
+        self.folder = folder
+        self.device = device
+        self.model = SuperResolution(Network(architecture)).to(device)
+        if start is not None:
+            self.model.load_state_dict(start.state_dict())
+        self.source = Source(
+            runs,
+            halo=self.model.halo,
+            factor=self.model.factor,
+            frames=self.model.frames,
+            augment=recipe.augment,
+            device=device,
+            seed=recipe.seed,
+            kept=kept,
+        )
+        self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        # All banks of a kernel see one gradient at the start: at the full rate it would move as many times as fast.
+        rates = {"psi": recipe.rate / architecture.banks, "relaxation": recipe.relaxation_rate or recipe.rate}
+        grouped: dict[str, list[Tensor]] = {}
+        for name, parameter in self.model.named_parameters():
+            grouped.setdefault(name.rpartition(".")[2], []).append(parameter)
+        groups = [{"params": parameters, "lr": rates.get(kind, recipe.rate)} for kind, parameters in grouped.items()]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)
+        shares = [self._share_of_rate(0 if kind == "relaxation" else recipe.relaxation_steps) for kind in grouped]
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, shares)
+        self.step = 0
+        self.seconds = 0.0
+        self.losses: list[float] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).exists():
+            self._resume()
+
+    def _share_of_rate(self, first: int) -> Callable[[int], float]:
+        """The learning rate of each step over the highest one: a warm-up, then half a cosine."""
+
+        def share(step: int) -> float:
+            warm = min(1.0, max(step + 1 - first, 0) / WARM_UP)
+            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.recipe.steps)))
+
+        return share
+
+    def loss(self, sample: Sample) -> Tensor:
+        """Mean absolute error over that of trilinear interpolation."""
+        with torch.autocast(
+            torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
+        ):
+            answer = self.model(sample.coarse, sample.circular)
+        error: Tensor = (answer - sample.fine).abs().mean()
+        return error / trilinear_error(sample, self.model)
+
+    def run(self, every: float = 120.0) -> SuperResolution:
+        """Train to the end of the recipe, with a checkpoint every so many seconds; returns the averaged model."""
+        began = saved = time.monotonic()
+        before = self.seconds
+        with tqdm(total=self.recipe.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:
+            try:
+                while self.step < self.recipe.steps:
+                    self.losses.append(self._advance())
+                    self.seconds = before + time.monotonic() - began
+                    bar.update()
+                    bar.set_postfix(loss=f"{sum(self.losses[-50:]) / len(self.losses[-50:]):.4f}")
+                    if time.monotonic() - saved > every:
+                        self.save()
+                        saved = time.monotonic()
+            finally:
+                self.save()
+        return cast("SuperResolution", self.averaged.module)
+
+    def _advance(self) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(self.source.draw())
+        loss.backward()
+        length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+        if not length.isfinite():
+            message = f"loss of step {self.step + 1}: {loss.item():g}; expected a finite one with finite gradients"
+            raise ValueError(message)
+        self.optimizer.step()
+        self.schedule.step()
+        self.averaged.update_parameters(self.model)
+        self.step += 1
+        return loss.item()
+
+    def save(self) -> None:
+        """Replace the checkpoint, in one step, and the losses."""
+        state = {
+            "architecture": self.architecture.to_dict(),
+            "recipe": asdict(self.recipe),
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": json.dumps(self.source.random.bit_generator.state),
+            "step": self.step,
+            "seconds": self.seconds,
+            "losses": self.losses,
+        }
+        partial = self.folder / (CHECKPOINT + ".partial")
+        torch.save(state, partial)
+        partial.replace(self.folder / CHECKPOINT)
+        rows = (f"{step},{loss:.6g}\n" for step, loss in enumerate(self.losses, start=1))
+        (self.folder / LOSSES).write_text("step,loss\n" + "".join(rows))
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
+        longer = {**state["recipe"], "steps": max(self.recipe.steps, state["step"])}
+        for name, ours, theirs in (
+            ("architecture", self.architecture.to_dict(), state["architecture"]),
+            ("recipe", asdict(self.recipe), longer),
+        ):
+            if theirs != ours:
+                message = f"{self.folder} holds a training with {name} {theirs}, not {ours}; use another --out"
+                raise ValueError(message)
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.source.random.bit_generator.state = json.loads(state["random"])
+        self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
+
+
+def trilinear_error(sample: Sample, model: SuperResolution) -> Tensor:
+    """Mean absolute error of trilinear interpolation of a model's input."""
+    middle = sample.coarse[:, model.frames // 2]
+    plain = trilinear(crop(middle, model.halo - 1, sample.circular), sample.circular, model.factor)
+    return (plain - sample.fine).abs().mean()
+
+
+@torch.inference_mode()
+def over_trilinear(model: SuperResolution, samples: Sequence[Sample]) -> float:
+    """Mean absolute error of a model over that of trilinear interpolation, averaged over samples."""
+    frozen = model.frozen()
+    ratios = [
+        float((frozen(sample.coarse, sample.circular) - sample.fine).abs().mean() / trilinear_error(sample, model))
+        for sample in samples
+    ]
+    return sum(ratios) / len(ratios)
+
+
+def fastest_precision(device: str) -> str:
+    """``bfloat16`` where the device multiplies in it, as many CPUs do not: to emulate it took 75 times as long."""
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(torch.cpu.get_capabilities().get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    return "bfloat16" if native else "float32"
+
+
+def provenance(trainer: Trainer, runs: Sequence[Dataset]) -> dict[str, Any]:
+    """The training, for a card."""
+    return {
+        "data": [{**run.provenance(), "flow": run.flow} for run in runs],
+        "loss": "L1 over trilinear's",
+        **asdict(trainer.recipe),
+        "minutes": round(trainer.seconds / 60, 1),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if trainer.device.startswith("cuda") else platform.machine(),
+        "torch": torch.__version__,
+    }
