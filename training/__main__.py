@@ -13,6 +13,7 @@ from training import (
     forecast,
     forecast_levels,
     forecast_penalties,
+    forecast_symmetries,
     seeds,
     simulate,
     table,
@@ -35,6 +36,7 @@ COMMANDS = {
     "forecast": forecast,
     "forecast-levels": forecast_levels,
     "forecast-penalties": forecast_penalties,
+    "forecast-symmetries": forecast_symmetries,
     "seeds": seeds,
 }
 

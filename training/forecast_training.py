@@ -73,7 +73,7 @@ def train(
         ValueError: if the checkpoint is of another architecture or recipe.
     """
     torch.manual_seed(recipe.seed)
-    model = Forecaster(ForecastNetwork(architecture, partial(steerable_basis, architecture.group)))
+    model = _new(architecture)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_rate(step, recipe.steps))
     random = torch.Generator().manual_seed(recipe.seed)
@@ -106,6 +106,19 @@ def train(
             with Replacing(checkpoint) as path:
                 torch.save({**state, "about": about, "random": random.get_state(), "step": step + 1}, path)
     return model
+
+
+def load(checkpoint: Path) -> Forecaster:
+    """A network as a checkpoint has it."""
+    state = torch.load(checkpoint, weights_only=True)
+    about = state["about"]["architecture"]
+    model = _new(ForecastArchitecture(**{**about, "cells": tuple(about["cells"])}))
+    model.load_state_dict(state["model"])
+    return model
+
+
+def _new(architecture: ForecastArchitecture) -> Forecaster:
+    return Forecaster(ForecastNetwork(architecture, partial(steerable_basis, architecture.group)))
 
 
 def _share_of_rate(step: int, steps: int, warm_up: int = 20) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.forecast_network import FORECAST_FAMILIES
 from training.forecast import SPLITS, spread
+from training.forecast_symmetries import PLAIN
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,8 @@ FORECASTS = """
 ## Forecasts
 
 Errors of roll-outs over 20 frames, root mean square over that of what was to be forecast. *Future* are later times of
-runs that a network learned from, *domain* runs whose smoke comes in elsewhere. All networks have as many channels.
+runs that a network learned from, *domain* runs whose smoke comes in elsewhere, or other runs of planar turbulence. All
+networks have as many channels.
 
 ```sh
 python -m training simulate --flow smoke --set rotation
@@ -36,6 +38,21 @@ python -m training forecast --data data/smoke-rotation-32 --seeds 0 1 2 --steps 
 PUBLISHED = """
 Published for smoke, rotated, on other data (Wang et al., arXiv 2201.11969), future / domain: relaxed group convolution
 0.82 / 0.73, relaxed steerable convolution 0.80 / 0.67. These figures are theirs.
+"""
+SYMMETRIES = """
+## Turned, boosted and scaled turbulence
+
+Errors as above, about the mean velocity, of networks that have learned from planar turbulence, on runs that they have
+not seen; and on the same runs turned by a quarter, with a mean velocity of a cell a frame along both axes, in other
+units (`u -> a u(a x, a^2 t)` with a = 2), and all three at once. *Plain* is the network of conv without what a
+forecaster puts around it.
+
+```sh
+python -m training simulate --flow planar --seed 0
+python -m training forecast --data data/planar-decaying-32-seed0 --families conv equivariant --seeds 0 1 2 --steps 300
+python -m training forecast-symmetries --data data/planar-decaying-32-seed0 --seeds 0 1 2
+```
+
 """
 LEVELS = """
 ## Does a relaxed network break as much of a symmetry as its data do?
@@ -95,20 +112,23 @@ def run(args: argparse.Namespace) -> int:
     results = {path.stem: json.loads(path.read_text()) for path in sorted(args.runs.glob("*.json"))}
     forecasts = {name: result["rmse"] for name, result in results.items() if "rmse" in result}
     penalties = [result["penalties"] for result in results.values() if "penalties" in result]
+    symmetries = [result["symmetries"] for result in results.values() if "symmetries" in result]
     levels = [result for result in results.values() if "rank correlation" in result]
-    found = [json.loads(path.read_text())["findings"] for path in sorted(args.discoveries.glob("*.json"))]
-    if not results and not found:
+    findings = [json.loads(path.read_text())["findings"] for path in sorted(args.discoveries.glob("*.json"))]
+    if not results and not findings:
         print(f"nothing to write: no results are in {args.runs} and {args.discoveries}")
         return 1
     text = HEAD
     if forecasts:
         text += FORECASTS + forecast_table(forecasts) + PUBLISHED
+    for found in symmetries:
+        text += SYMMETRIES + symmetry_table(found)
     if levels:
         text += LEVELS + level_table(levels)
     if penalties:
         text += PENALTIES + penalty_table(penalties)
-    if found:
-        text += DISCOVERIES + discovery_table(found) + THEIRS
+    if findings:
+        text += DISCOVERIES + discovery_table(findings) + THEIRS
     args.out.write_text(text)
     print(args.out)
     return 0
@@ -124,6 +144,16 @@ def forecast_table(sets: dict[str, Errors]) -> str:
             cells = {family: spread(errors[split]) for family, errors in found.items()}
             cells[best] = f"**{cells[best]}**"
             lines.append(_row(name, split, *(cells.get(family, "") for family in families)))
+    return "".join(lines)
+
+
+def symmetry_table(errors: dict[str, dict[str, list[float]]]) -> str:
+    """Errors by network and set of runs, to four digits, and how far apart seeds are."""
+    networks = sorted(errors, key=lambda name: name != PLAIN)
+    lines = [_row("runs", *networks), _row("---", *["---:"] * len(networks))]
+    lines += [
+        _row(moved, *(spread(errors[name][moved], digits=4) for name in networks)) for moved in errors[networks[0]]
+    ]
     return "".join(lines)
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from models.forecasting import Units
+from models.group import rotate_scalar
 from training.flows import plumes
 from training.flows.planar import Planar, random_vorticity
 from training.runs import Replacing
@@ -19,6 +21,7 @@ from training.runs import Replacing
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jaxtyping import Float
     from torch import Tensor
 
 SETS = {"smoke": ("translation", "rotation", "scale", "levels"), "planar": ("decaying",)}
@@ -68,14 +71,32 @@ def _smoke(name: str, n: int) -> tuple[Tensor, dict[str, Any]]:
 
 
 def _planar(n: int, seed: int) -> tuple[Tensor, dict[str, Any]]:
-    """Decaying turbulence whose fluid crosses a cell at most in the time between frames."""
-    dt = EDGE / n / 4
-    flow = Planar(random_vorticity(RUNS, n, seed), VISCOSITY, EDGE)
+    frames, units = decaying(n, seed)
+    about = {"boundary": ["periodic", "periodic"], "nu": units.nu, "seed": seed}
+    about |= {"runs": [{"inflow": run} for run in range(RUNS)], "dx": [units.dx] * RUNS, "dt": [units.dt] * RUNS}
+    return frames, about
+
+
+def decaying(
+    n: int, seed: int, *, turn: Tensor | None = None, mean: tuple[float, float] = (0.0, 0.0), scale: float = 1.0
+) -> tuple[Float[Tensor, "run frame 2 n n"], Units]:
+    """Decaying turbulence whose fluid crosses a cell at most in the time between frames, and its units.
+
+    Args:
+        n: cells a side.
+        seed: of the vorticity at the start.
+        turn: matrix by which the start is turned.
+        mean: velocity of all the fluid.
+        scale: a of ``u -> a u(a x, a^2 t)``.
+    """
+    start = random_vorticity(RUNS, n, seed)
+    if turn is not None:
+        start = rotate_scalar(start, turn)
+    units = Units(EDGE / n, EDGE / n / 2, VISCOSITY).scaled(scale)
+    flow = Planar(scale**2 * start, units.nu, n * units.dx, scale * torch.tensor([mean] * RUNS, dtype=start.dtype))
     frames = []
     for _ in range(FRAMES["decaying"]):
         frames.append(flow.velocity())
         for _ in range(2):
-            flow.step(dt)
-    about = {"boundary": ["periodic", "periodic"], "nu": VISCOSITY, "seed": seed}
-    about |= {"runs": [{"inflow": run} for run in range(RUNS)], "dx": [EDGE / n] * RUNS, "dt": [2 * dt] * RUNS}
-    return torch.stack(frames, dim=1), about
+            flow.step(units.dt / 2)
+    return torch.stack(frames, dim=1), units

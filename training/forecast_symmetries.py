@@ -1,0 +1,107 @@
+"""``python -m training forecast-symmetries``: forecasts of planar turbulence that is turned, boosted and scaled.
+
+The runs that networks of ``training forecast`` have not seen are simulated again: turned by a quarter, with a mean
+velocity, in other units (``u -> a u(a x, a^2 t)``), and all three at once. Told is the error of each network on each of
+these sets, and that of a plain network, which is the one of the family conv without what a forecaster puts around it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
+from models.group import group
+from training.flows import planes
+from training.forecast_training import TESTED, load
+from training.windows import Windows
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from models.forecasting import Forecaster, Units
+
+    Forecast = Callable[[Tensor, Units], Tensor]
+
+QUARTER: Final = next(matrix for matrix in group("C4", 2).matrices if matrix[1, 0] == 1)
+MEAN, SCALE = (2.0, -2.0), 2.0
+"""Of the fluid, a cell a frame along each axis, as networks commute with shifts by whole cells; and of the units."""
+SETS: Final[dict[str, dict[str, Any]]] = {
+    "as simulated": {},
+    "turned": {"turn": QUARTER},
+    "boosted": {"mean": MEAN},
+    "scaled": {"scale": SCALE},
+    "all three": {"turn": QUARTER, "mean": MEAN, "scale": SCALE},
+}
+PLAIN: Final = "plain"
+GIVEN: Final = ForecastArchitecture.frames
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of planar turbulence that `simulate` has left")
+    parser.add_argument("--families", nargs="+", choices=FORECAST_FAMILIES, default=["conv", "equivariant"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="those that `forecast` has trained")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="the --out of `forecast`")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, and write down."""
+    torch.set_num_threads(args.threads)
+    data = Windows(args.data)
+    about = json.loads((args.data / "run.json").read_text())
+    sets = {name: planes.decaying(about["n"], about["seed"], **moved) for name, moved in SETS.items()}
+    found: dict[str, dict[str, list[float]]] = {}
+    for seed in args.seeds:
+        models = {name: load(args.out / data.name / f"{name}-seed{seed}.pt").double() for name in args.families}
+        forecasts = {name: _exact(model, data) for name, model in models.items()}
+        if "conv" in models:
+            forecasts[PLAIN] = _plain(models["conv"], sets["as simulated"][1], data)
+        for name, forecast in forecasts.items():
+            errors = found.setdefault(name, {name: [] for name in SETS})
+            for moved, (frames, units) in sets.items():
+                errors[moved].append(error(forecast, frames, units, data))
+                print(f"{name}, seed {seed}, {moved}: {errors[moved][-1]:.6f}", flush=True)
+    (args.out / f"{data.name}-symmetries.json").write_text(json.dumps({"symmetries": found}, indent=1) + "\n")
+    return 0
+
+
+@torch.inference_mode()
+def error(forecast: Forecast, frames: Tensor, units: Units, data: Windows) -> float:
+    """Root of the mean square error over a roll-out, over that of what was to be forecast about its mean velocity.
+
+    Args:
+        forecast: answers frames in their units with the next ones.
+        frames: velocity of all runs, (run, frame, 2, y, x).
+        units: of the frames.
+        data: that networks learned from, which says what they have not seen.
+    """
+    moved = copy.copy(data)
+    moved.frames = frames
+    windows = moved.test("domain", GIVEN + TESTED).frames
+    wanted = windows[:, GIVEN:]
+    spread = wanted - wanted.mean(dim=(-2, -1), keepdim=True)
+    return float(((forecast(windows[:, :GIVEN], units) - wanted).square().mean() / spread.square().mean()).sqrt())
+
+
+def _exact(model: Forecaster, data: Windows) -> Forecast:
+    return lambda frames, units: model(frames, TESTED, data.circular, units)
+
+
+def _plain(model: Forecaster, learned: Units, data: Windows) -> Forecast:
+    """A network that sees velocities by the units that it learned from, whichever they are in."""
+    cells, viscosity = learned.dt / learned.dx, learned.nu * learned.dt / learned.dx**2
+
+    def forecast(frames: Tensor, _: Units) -> Tensor:
+        answer = model.roll_out(frames * cells, TESTED, data.circular, frames.new_full((len(frames),), viscosity))
+        return answer / cells
+
+    return forecast
