@@ -11,6 +11,7 @@ from training import (
     discover,
     evaluate,
     forecast,
+    forecast_animation,
     forecast_levels,
     forecast_penalties,
     forecast_symmetries,
@@ -37,6 +38,7 @@ COMMANDS = {
     "forecast-levels": forecast_levels,
     "forecast-penalties": forecast_penalties,
     "forecast-symmetries": forecast_symmetries,
+    "forecast-animation": forecast_animation,
     "seeds": seeds,
 }
 
