@@ -2,6 +2,7 @@
 
 from eddylift._async_client import AsyncClient
 from eddylift._client import Client
+from eddylift._discovery import Discovery
 from eddylift._errors import (
     BusyError,
     EddyliftError,
@@ -46,6 +47,7 @@ __all__ = [
     "Card",
     "Check",
     "Client",
+    "Discovery",
     "EddyliftError",
     "EddyliftWarning",
     "FailedError",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
+    from eddylift._discovery import Discovery, Fields, Kind
     from eddylift._progress import ProgressCallback
     from eddylift._types import (
         Boundary,
@@ -156,6 +157,20 @@ class AsyncClient:
     async def self_validate(self, model: str, *, progress: ProgressCallback | bool | None = None) -> Reproduction:
         """See `Client.self_validate`."""
         return await self._send(_calls.self_validate(model), progress=progress)
+
+    async def discover(
+        self,
+        x: Fields,
+        y: Fields,
+        *,
+        x_kind: Kind = "scalar",
+        y_kind: Kind = "scalar",
+        group: str | None = None,
+        progress: ProgressCallback | bool | None = None,
+    ) -> Discovery:
+        """See `Client.discover`."""
+        make = partial(_calls.discover, x, y, x_kind=x_kind, y_kind=y_kind, group=group)
+        return await self._send(await to_thread.run_sync(make), progress=progress)
 
     async def forecast_models(self) -> list[ForecastCard]:
         """See `Client.forecast_models`."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from eddylift import _paths, _planes
 from eddylift._codecs import Body, encode, multipart
+from eddylift._discovery import Discovery
+from eddylift._discovery import encode as encode_pairs
 from eddylift._errors import UnexpectedAnswerError
 from eddylift._types import (
     Card,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eddylift._codecs import Answer, AnyVolume
+    from eddylift._discovery import Fields, Kind
     from eddylift._preparation import Preparation
     from eddylift._types import Boundary
 
@@ -120,6 +123,14 @@ def validate(
 def self_validate(model: str) -> Call[Reproduction]:
     """Ask whether the service's device reproduces the card."""
     return Call("POST", f"{_paths.model_path(model)}/validate", _one(Reproduction))
+
+
+def discover(x: Fields, y: Fields, *, x_kind: Kind, y_kind: Kind, group: str | None) -> Call[Discovery]:
+    """Ask which symmetries pairs of fields keep."""
+    options: dict[str, str] = {"x_kind": x_kind, "y_kind": y_kind}
+    if group is not None:
+        options["group"] = group
+    return Call("POST", "/v1/discover", _one(Discovery), options, encode_pairs(x, y))
 
 
 def forecast_models() -> Call[list[ForecastCard]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
+    from eddylift._discovery import Discovery, Fields, Kind
     from eddylift._progress import ProgressCallback
     from eddylift._types import (
         Boundary,
@@ -208,6 +209,30 @@ class Client:
             progress: called while the service computes; True shows bars.
         """
         return self._send(_calls.self_validate(model), progress=progress)
+
+    def discover(
+        self,
+        x: Fields,
+        y: Fields,
+        *,
+        x_kind: Kind = "scalar",
+        y_kind: Kind = "scalar",
+        group: str | None = None,
+        progress: ProgressCallback | bool | None = None,
+    ) -> Discovery:
+        """Find which rotations and reflections the map from X to Y keeps.
+
+        Args:
+            x: arrays (pair, channel, y, x) or (pair, channel, z, y, x), or the path of a .npy file with them, taken to
+                be periodic. Exact symmetries are best seen in float64.
+            y: likewise, on the grid of X or on one that is finer by a whole factor.
+            x_kind: ``"scalar"``, each channel of X a field of its own, or ``"vector"``, its components along x, y(, z).
+            y_kind: likewise.
+            group: ``"D4"``, ``"C4"`` or ``"C2"`` in a plane, ``"Oh"`` or ``"O"`` in space; None takes the first of
+                these.
+            progress: called while the fields are sent and the answer is computed; True shows bars.
+        """
+        return self._send(_calls.discover(x, y, x_kind=x_kind, y_kind=y_kind, group=group), progress=progress)
 
     def forecast_models(self) -> list[ForecastCard]:
         """List the cards of the models that `forecast` may name."""

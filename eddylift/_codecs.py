@@ -140,8 +140,8 @@ def multipart(parts: Mapping[str, Body]) -> Body:
     return Body(f"multipart/form-data; boundary={boundary}", tuple(joined))
 
 
-def write_npy(volume: NDArray[Any]) -> memoryview:
-    """Write an array, floating-point numbers in float32.
+def write_npy(volume: NDArray[Any], precision: type[np.floating[Any]] = np.float32) -> memoryview:
+    """Write an array, floating-point numbers in a precision.
 
     Raises:
         InvalidInputError: for masked values, or Python objects.
@@ -153,7 +153,7 @@ def write_npy(volume: NDArray[Any]) -> memoryview:
         message = f"the volume holds Python objects (dtype {volume.dtype}), expected float32"
         raise InvalidInputError(message)
     if np.issubdtype(volume.dtype, np.floating):
-        volume = volume.astype(np.float32, copy=False)
+        volume = volume.astype(precision, copy=False)
     file = io.BytesIO()
     np.save(file, volume, allow_pickle=False)
     return file.getbuffer()

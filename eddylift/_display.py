@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rich import progress
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from stamina.instrumentation import RetryDetails
 
+    from eddylift._discovery import Discovery
     from eddylift._progress import Progress, Stage
     from eddylift._types import Card, ForecastCard, Health, JobStatus, Report, Reproduction, StoredVolume, Symmetry
 
@@ -157,6 +159,17 @@ def symmetry_table(found: Symmetry) -> Table:
     for layer, shares in found.relaxation.items():
         table.add_row(layer, ", ".join(f"{irrep} {spell(share)}" for irrep, share in shares.items()))
     return table
+
+
+def discovery_summary(found: Discovery) -> Group:
+    """List the elements of the group and whether they are kept, and what each layer keeps; the verdict below."""
+    table = Table(*found.titles(), box=None, pad_edge=False)
+    for row in found.rows():
+        table.add_row(*row)
+    for name, layer in found.layers.items():
+        shares = [f"{irrep} {spell(layer['irreps'][irrep])}" for irrep in found.moved]
+        table.add_row(name, layer["symbol"], ", ".join(shares))
+    return Group(table, Text(found.verdict))
 
 
 def health_sentence(found: Health) -> str:

@@ -1,11 +1,11 @@
-"""The command line: eddylift models | upscale | validate | forecast, volumes | upload, submit | jobs | watch ..."""
+"""The command line: eddylift models | upscale | forecast | discover, volumes | upload, submit | watch ..."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from eddylift.cli import _forecast, _jobs, _models, _volumes
+from eddylift.cli import _discover, _forecast, _jobs, _models, _volumes
 
 app = typer.Typer(
     help="Make coarse turbulent velocity fields finer, on an eddylift service.",
@@ -42,6 +42,7 @@ for command in (
     _models.validate,
     _forecast.forecast,
     _forecast.forecast_models,
+    _discover.discover,
     _volumes.volumes,
     _volumes.upload,
     _volumes.download,

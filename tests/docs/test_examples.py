@@ -68,7 +68,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def folder(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that is like the checkout to examples, which may write into it; volumes are dropped afterwards."""
-    (tmp_path / "weights").symlink_to(CHECKOUT / "weights")
+    for name in ("weights", "examples"):
+        (tmp_path / name).symlink_to(CHECKOUT / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDDYLIFT_URL", url)
     yield tmp_path

@@ -72,6 +72,24 @@ SYMMETRY = {
     "equivariance_error": {"x,y,z": 0.0, "-y,x,z": 0.1},
     "relaxation": {"network.lift": {"A1": 1.0}},
 }
+DISCOVERY = {
+    "group": "C2",
+    "elements": ["x,y", "-x,-y"],
+    "kept": ["x,y"],
+    "symbol": "1",
+    "exact": False,
+    "layers": {"lift": {"kept": ["x,y"], "symbol": "1", "irreps": {"A": 0.9, "B": 0.1}}},
+    "moved": ["A", "B"],
+    "p_values": {"x,y": 1.0, "-x,-y": 0.0005},
+    "level": 0.02,
+    "equivariance_errors": {"x,y": 0.0, "-x,-y": 0.25},
+    "error_inside": 0.0,
+    "error_outside": 0.25,
+    "mse": 0.1,
+    "mse_zero": 1.0,
+    "mse_copy": 0.5,
+    "verdict": "1: 1 of the 2 elements of C2 are kept on the average, the others have p-values below 0.02.",
+}
 HEALTH = {
     "status": "ready",
     "models": ["trilinear-x4"],
@@ -112,6 +130,7 @@ DOCUMENTS: dict[tuple[str, str], object] = {
     ("POST", "/v1/models/trilinear-x4/validate"): REPRODUCTION,
     ("POST", "/v1/validate"): REPORT,
     ("POST", "/v1/check"): CHECK,
+    ("POST", "/v1/discover"): DISCOVERY,
 }
 Step = httpx2.Response | Exception
 

@@ -20,6 +20,7 @@ def test_public_names() -> None:
         "Card",
         "Check",
         "Client",
+        "Discovery",
         "EddyliftError",
         "EddyliftWarning",
         "FailedError",

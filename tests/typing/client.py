@@ -15,6 +15,7 @@ from eddylift import (
     Card,
     Check,
     Client,
+    Discovery,
     EddyliftError,
     FieldError,
     ForecastCard,
@@ -43,6 +44,7 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.upscale(dataset, model="trilinear-x4", boundary=boundary), xr.Dataset)
         assert_type(client.upscale(field, model="trilinear-x4", boundary={"y": "wall"}), xr.DataArray)
         assert_type(client.upscale("coarse.nc", progress=True), NDArray[np.float32] | xr.Dataset)
+        assert_type(client.discover(array, "y.npy", y_kind="vector", group="O"), Discovery)
         assert_type(client.forecast_models(), list[ForecastCard])
         assert_type(client.forecast(array, steps=20, model="relaxed-smoke"), NDArray[np.floating[Any]])
         assert_type(client.forecast(field, dx=0.5, boundary={"y": "wall"}), xr.DataArray)

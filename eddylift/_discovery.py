@@ -1,0 +1,115 @@
+"""Pairs of fields (X, Y) as they are sent, and the symmetries that the service finds in them."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from eddylift import _files
+from eddylift._codecs import NPY, Body, multipart, write_npy
+from eddylift._errors import InvalidInputError
+from eddylift._types import Record, spell
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    Fields = NDArray[Any] | xr.DataArray | str | Path
+
+Kind = Literal["scalar", "vector"]
+# Floating-point numbers, integers, unsigned ones and booleans.
+REAL = "fiub"
+
+
+class Discovery(Record):
+    """Which symmetries pairs of fields (X, Y) keep.
+
+    Attributes:
+        group: whose elements were asked about.
+        elements: of it, each named by where it takes the point x,y or x,y,z.
+        kept: elements of the largest subgroup that is kept.
+        symbol: its Hermann-Mauguin symbol.
+        exact: whether it is kept to rounding, in all layers of the network; otherwise on the average.
+        layers: ``kept``, ``symbol`` and shares of ``irreps`` of each layer, to rounding.
+        moved: irreps in which relaxation weights moved.
+        p_values: of each element, by a test of what the pairs keep on the average; empty with too few pairs for it.
+        level: p-value below which an element is taken to be broken.
+        equivariance_errors: ||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g.
+        error_inside: the largest of them among the elements that are kept.
+        error_outside: the smallest among the others; None if there are none.
+        mse: mean squared error of the fit.
+        mse_zero: the same of predicting nothing.
+        mse_copy: the same of copying X.
+        verdict: what was found, in words.
+    """
+
+    group: str
+    elements: list[str]
+    kept: list[str]
+    symbol: str
+    exact: bool
+    layers: dict[str, dict[str, Any]]
+    moved: list[str]
+    p_values: dict[str, float]
+    level: float
+    equivariance_errors: dict[str, float]
+    error_inside: float
+    error_outside: float | None
+    mse: float
+    mse_zero: float
+    mse_copy: float
+    verdict: str
+
+    def _repr_html_(self) -> str:
+        """Show the elements as a table in a notebook, the verdict above."""
+        cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self.rows())
+        head = "".join(f"<th>{title}</th>" for title in self.titles())
+        return f"<table><caption>{html.escape(self.verdict)}</caption><tr>{head}</tr>{cells}</table>"
+
+    def titles(self) -> list[str]:
+        """Return the titles of the columns of `rows`."""
+        return ["element", "kept", "equivariance error", *(["p-value"] if self.p_values else [])]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return of each element: name, whether it is kept, equivariance error, and p-value, if there are any."""
+        return [
+            (
+                element,
+                "yes" if element in self.kept else "no",
+                spell(self.equivariance_errors[element]),
+                *([spell(self.p_values[element])] if self.p_values else []),
+            )
+            for element in self.elements
+        ]
+
+
+def encode(x: Fields, y: Fields) -> Body:
+    """Write pairs as the service reads them: in float32 if both are, else in float64.
+
+    Raises:
+        InvalidInputError: if one of them is no array of real numbers.
+    """
+    fields = {name: _read(name, each) for name, each in (("x", x), ("y", y))}
+    single = all(values.dtype == np.float32 for values in fields.values())
+    precision = np.float32 if single else np.float64
+    return multipart(
+        {name: Body(NPY, (write_npy(values.astype(precision), precision),)) for name, values in fields.items()}
+    )
+
+
+def _read(name: str, fields: Fields) -> NDArray[Any]:
+    found = _files.read(Path(fields)) if isinstance(fields, str | Path) else fields
+    try:
+        values = found if isinstance(found, np.ma.MaskedArray) else np.asarray(found)
+    except (TypeError, ValueError) as error:  # a dataset, or nested lists of unequal lengths
+        raise _refuse(name, type(found).__name__) from error
+    if values.dtype.kind not in REAL:
+        raise _refuse(name, str(values.dtype))
+    return values
+
+
+def _refuse(name: str, value: str) -> InvalidInputError:
+    return InvalidInputError(f"{name}: {value}; expected an array of real numbers, or the path of a .npy file with one")

@@ -1,0 +1,33 @@
+"""The command that finds which symmetries pairs of fields keep."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from eddylift import _display
+from eddylift.cli._session import LOCAL, PATIENCE, Json, Timeout, Token, Url, session, show
+
+ARRAYS = ".npy, (pair, channel, y, x) or (pair, channel, z, y, x)"
+CHANNELS = "whether each channel is a field of its own, or they are components along x, y and, in space, z."
+
+
+def discover(  # noqa: PLR0913 arguments are options
+    x: Annotated[Path, typer.Argument(metavar="X", help=f"Fields X: {ARRAYS}.")],
+    y: Annotated[Path, typer.Argument(metavar="Y", help="Fields Y, on the grid of X or finer by a whole factor.")],
+    *,
+    x_kind: Annotated[Literal["scalar", "vector"], typer.Option("--x-kind", help=f"Of X: {CHANNELS}")] = "scalar",
+    y_kind: Annotated[Literal["scalar", "vector"], typer.Option("--y-kind", help="Of Y, likewise.")] = "scalar",
+    group: Annotated[
+        str | None,
+        typer.Option("--group", help="D4, C4 or C2 in a plane, Oh or O in space. Default: D4 or Oh."),
+    ] = None,
+    url: Url = LOCAL,
+    token: Token = None,
+    timeout: Timeout = PATIENCE,
+    as_json: Json = False,
+) -> None:
+    """Find which rotations and reflections the map from X to Y keeps."""
+    with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
+        found = client.discover(x, y, x_kind=x_kind, y_kind=y_kind, group=group, progress=bars)
+    show(found, _display.discovery_summary(found), as_json=as_json)
