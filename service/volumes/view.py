@@ -20,6 +20,7 @@ from zarr.storage import MemoryStore
 
 from models.blocks import format_boundary, plan
 from service.formats.error import ERROR, error_attributes
+from service.formats.grid import length_of
 from service.formats.layout import labelled, on_fine_grid, plain_attributes
 from service.formats.names import AXES, COMPONENT, TIME, UNCHANGED, Naming
 from service.formats.zarr_group import write_group
@@ -168,6 +169,7 @@ class View:
             "eddylift_weights_sha256": self.card.sha256,
             "eddylift_boundary": format_boundary(self.boundary),
             "eddylift_factor": self.card.factor,
+            "eddylift_length": list(length_of(self.source)),
             "boundary": format_boundary(self.boundary),
         }
 

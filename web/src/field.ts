@@ -91,7 +91,7 @@ export class Field {
   }
 
   /** A field at all cells. */
-  all(name: Name): Float32Array {
+  values(name: Name): Float32Array {
     const plane = this.cells[1] * this.cells[2];
     const found = new Float32Array(this.size);
     for (let z = 0; z < this.cells[0]; z++) found.set(this.plane(name, 0, z).data, z * plane);
@@ -108,9 +108,15 @@ export function difference(one: Field, other: Field, axis: Axis, index: number):
   return { rows, columns, data };
 }
 
+/** Values that tell a range well enough; sorting millions would hold up the page. */
+const ENOUGH = 1 << 18;
+
 /** The range of colours for values: all but the half percent at each end; centred on zero if they have both signs. */
 export function range(values: Float32Array): [number, number] {
-  const sorted = values.filter(Number.isFinite).sort();
+  // Odd, so that it runs through all columns.
+  const step = Math.ceil(values.length / ENOUGH) | 1;
+  const some = step > 1 ? Float32Array.from({ length: Math.floor(values.length / step) }, (_, i) => values[i * step]!) : values;
+  const sorted = some.filter(Number.isFinite).sort();
   if (!sorted.length) return [0, 1];
   let low = sorted[Math.floor(0.005 * sorted.length)]!;
   let high = sorted[Math.ceil(0.995 * sorted.length) - 1]!;

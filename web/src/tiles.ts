@@ -7,8 +7,8 @@ import { halves } from "./npy";
 export const EDGE = 256;
 /** Levels that are coarser than the source's; the service has as many. */
 const BEYOND = 2;
-/** Tiles in memory: half a megabyte each. */
-const MOST = 160;
+/** Tiles in memory beside those on screen: half a megabyte each. */
+const BESIDE = 64;
 const AT_A_TIME = 6;
 
 export interface Slice {
@@ -24,7 +24,7 @@ export interface Slice {
   factor: number;
 }
 
-/** What of a slice is seen, in fine cells from its bottom left, and screen pixels per cell. */
+/** What of a slice is seen, in fine cells from its bottom left, and screen pixels per cell, along columns. */
 export interface Window {
   left: number;
   bottom: number;
@@ -51,15 +51,19 @@ interface Place {
 export class Tiles {
   range: [number, number] | null = null;
   failure = "";
-  /** Tiles that were fetched, and those that were given up. */
+  /** How many were fetched. */
   fetched = 0;
-  dropped = 0;
   private slice: Slice | null = null;
   private readonly kept = new Map<string, Tile>();
   private readonly running = new Map<string, AbortController>();
   private queue: Place[] = [];
+  private wanted = new Set<string>();
 
   constructor(private readonly changed: () => void) {}
+
+  get size(): number {
+    return this.kept.size;
+  }
 
   get pending(): number {
     return this.queue.length + this.running.size;
@@ -68,6 +72,11 @@ export class Tiles {
   /** The level of the source's own grid. */
   static source(slice: Slice): number {
     return Math.log2(slice.factor);
+  }
+
+  /** The level that is drawn with so many screen pixels per fine cell. */
+  static level(slice: Slice, scale: number): number {
+    return Math.max(0, Math.min(Tiles.source(slice) + BEYOND, Math.floor(-Math.log2(scale) + 0.25)));
   }
 
   show(slice: Slice): void {
@@ -97,16 +106,15 @@ export class Tiles {
     const slice = this.slice;
     if (!slice) return [];
     const source = Tiles.source(slice);
-    const level = Math.max(0, Math.min(source + BEYOND, Math.floor(-Math.log2(window.scale) + 0.25)));
+    const level = Tiles.level(slice, window.scale);
     // The source costs nothing to compute, so that it comes first; nobody knows an expected error of it.
     const levels = level < source ? (slice.field === "error" ? [level] : [source, level]) : [level];
     const wanted = levels.flatMap((each) => this.places(each, window));
-    const keys = new Set(wanted.map(({ key }) => key));
+    this.wanted = new Set(wanted.map(({ key }) => key));
     for (const [key, controller] of this.running)
-      if (!keys.has(key)) {
+      if (!this.wanted.has(key)) {
         controller.abort();
         this.running.delete(key);
-        this.dropped++;
       }
     this.queue = wanted.filter(({ key }) => !this.kept.has(key) && !this.running.has(key));
     this.fill();
@@ -147,8 +155,8 @@ export class Tiles {
   private keep(key: string, tile: Tile): void {
     this.kept.set(key, tile);
     for (const old of this.kept.keys()) {
-      if (this.kept.size <= MOST) break;
-      this.kept.delete(old);
+      if (this.kept.size <= this.wanted.size + BESIDE) break;
+      if (!this.wanted.has(old)) this.kept.delete(old);
     }
     if (this.range) this.paint(tile);
     else this.fit();

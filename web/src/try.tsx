@@ -9,12 +9,10 @@ import { Choice, Drop } from "./parts";
 import { Metrics } from "./report";
 import { ColourBar, Slice, WHOLE, format, type Look } from "./slice";
 import { kind } from "./spectrum";
+import { ThreeOnDemand } from "./three";
 import * as trial from "./trial";
 import type { Answer } from "./trial";
 import type { Family } from "./types";
-
-// three.js is larger than all the rest, so that it comes only when it is asked for.
-const box = signal<typeof import("./box").Box | null>(null);
 
 const axis = signal<Axis>(0);
 const share = signal(0.5);
@@ -259,7 +257,7 @@ function Scores({ found }: { found: Answer }) {
 }
 
 function Results({ found }: { found: Answer }) {
-  const Box = box.value;
+  const solids = { trilinear: found.trilinear, [found.model.name]: found.fine, ...(found.truth ? { truth: found.truth } : {}) };
   const own = found.input.file && !found.input.name.endsWith(".npy");
   const kindOfFile = found.input.name.split(".").pop();
   return (
@@ -286,11 +284,7 @@ function Results({ found }: { found: Answer }) {
       </div>
       <section class="three">
         <h2>In three dimensions</h2>
-        {Box ? (
-          <Box fields={{ trilinear: found.trilinear, [found.model.name]: found.fine, ...(found.truth ? { truth: found.truth } : {}) }} first={found.model.name} />
-        ) : (
-          <button class="start" onClick={() => void import("./box").then((loaded) => (box.value = loaded.Box))}>Open the box</button>
-        )}
+        <ThreeOnDemand solids={solids} first={found.model.name} />
       </section>
     </>
   );

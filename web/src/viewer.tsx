@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { json, words } from "./api";
+import { Around } from "./around";
 import { AXES, NAMES, others, type Axis, type Name } from "./field";
 import { useGestures } from "./gestures";
 import { Choice } from "./parts";
@@ -10,6 +11,7 @@ import { EDGE, Tiles, type Slice } from "./tiles";
 
 interface Head {
   cells: [number, number, number];
+  length: [number, number, number];
   times: number;
   factor: number;
   boundary: string;
@@ -27,6 +29,7 @@ async function open(view: string): Promise<Head> {
   const time = velocity.dimension_names.indexOf("time");
   return {
     cells: velocity.shape.slice(-3) as [number, number, number],
+    length: attributes.eddylift_length as [number, number, number],
     times: time < 0 ? 1 : velocity.shape[time]!,
     factor: attributes.eddylift_factor as number,
     boundary: attributes.boundary as string,
@@ -47,10 +50,10 @@ export function Viewer({ volume, model }: { volume: string; model: string }) {
     );
   }, [view]);
   if (failure.value) return <p class="note bad">{failure.value}</p>;
-  return head.value ? <Pane key={view} view={view} head={head.value} /> : <p class="why">Opening…</p>;
+  return head.value ? <Pane key={view} view={view} model={model.split(";")[0]!} head={head.value} /> : <p class="why">Opening…</p>;
 }
 
-function Pane({ view, head }: { view: string; head: Head }) {
+function Pane({ view, model, head }: { view: string; model: string; head: Head }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const axis = useSignal<Axis>(0);
   const index = useSignal(Math.floor(head.cells[0] / 2));
@@ -60,9 +63,12 @@ function Pane({ view, head }: { view: string; head: Head }) {
   const probe = useSignal<number | null>(null);
   const [down, right] = others(axis.value);
   const [rows, columns] = [head.cells[down], head.cells[right]];
-  // The middle of what is seen, in fine cells, and screen pixels per cell.
-  const camera = useRef({ x: 0, y: 0, scale: 0 });
+  // Cells need not be squares.
+  const tall = (head.length[down] / rows) * (columns / head.length[right]);
+  // The middle of what is seen, in fine cells, and screen pixels per cell: 0 if all is to be seen, NaN before there is a screen.
+  const camera = useRef({ x: 0, y: 0, scale: NaN });
   const dirty = useRef(0);
+  const shown = useRef<Slice | null>(null);
 
   const redraw = () => {
     dirty.current ||= requestAnimationFrame(() => {
@@ -76,11 +82,13 @@ function Pane({ view, head }: { view: string; head: Head }) {
   const seen = () => {
     const { x, y, scale } = camera.current;
     const { width, height } = canvas.current!;
-    return { left: x - width / 2 / scale, bottom: y - height / 2 / scale, width: width / scale, height: height / scale, scale };
+    const [across, up] = [width / scale, height / scale / tall];
+    return { left: x - across / 2, bottom: y - up / 2, width: across, height: up, scale };
   };
   const draw = () => {
     const element = canvas.current;
-    if (!element) return;
+    if (!element || Number.isNaN(camera.current.scale)) return;
+    if (!camera.current.scale) whole();
     const context = element.getContext("2d")!;
     const window = seen();
     const found = tiles.look(window);
@@ -89,24 +97,26 @@ function Pane({ view, head }: { view: string; head: Head }) {
     for (const { level, row, column, plane, picture } of found) {
       const size = 2 ** level * window.scale;
       const left = (column * EDGE * 2 ** level - window.left) * window.scale;
-      const bottom = element.height - (row * EDGE * 2 ** level - window.bottom) * window.scale;
-      const [x, y] = [Math.round(left), Math.round(bottom - plane.rows * size)];
+      const bottom = element.height - (row * EDGE * 2 ** level - window.bottom) * window.scale * tall;
+      const [x, y] = [Math.round(left), Math.round(bottom - plane.rows * size * tall)];
       context.drawImage(picture, x, y, Math.round(left + plane.columns * size) - x, Math.round(bottom) - y);
     }
+    element.dataset.tiles = String(tiles.size);
     const { pending, fetched, failure, range } = tiles;
     const now = status.value;
     if (now.pending !== pending || now.fetched !== fetched || now.failure !== failure || now.range !== range) status.value = { pending, fetched, failure, range };
   };
+  const fitting = (width: number, height: number) => Math.min(width / columns, height / rows / tall);
   const whole = () => {
     const { width, height } = canvas.current!;
-    camera.current = { x: columns / 2, y: rows / 2, scale: Math.min(width / columns, height / rows) };
+    camera.current = { x: columns / 2, y: rows / 2, scale: fitting(width, height) };
   };
 
   useEffect(() => {
     const element = canvas.current!;
     const observer = new ResizeObserver(() => {
       [element.width, element.height] = [element.clientWidth, element.clientHeight].map((n) => Math.round(n * devicePixelRatio)) as [number, number];
-      if (!camera.current.scale) whole();
+      camera.current.scale ||= 0;
       draw();
     });
     observer.observe(element);
@@ -115,6 +125,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
   useEffect(() => {
     const slice: Slice = { view, axis: axis.value, index: index.value, field: field.value, time: time.value, rows, columns, factor: head.factor };
     tiles.show(slice);
+    shown.current = slice;
     redraw();
   }, [axis.value, index.value, field.value, time.value]);
 
@@ -125,7 +136,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
   };
   const zoom = (by: number, x = camera.current.x, y = camera.current.y) => {
     const { width, height } = canvas.current!;
-    const smallest = Math.min(width / columns, height / rows) / 2;
+    const smallest = fitting(width, height) / 2;
     const scale = Math.max(Math.min(smallest, 1), Math.min(32, camera.current.scale * by));
     const share = camera.current.scale / scale;
     camera.current = { scale, x: x + (camera.current.x - x) * share, y: y + (camera.current.y - y) * share };
@@ -150,7 +161,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
   const gestures = useGestures({
     drag: (dx, dy) => {
       const ratio = devicePixelRatio / camera.current.scale;
-      move(-dx * ratio, dy * ratio);
+      move(-dx * ratio, (dy * ratio) / tall);
     },
     pinch: (factor) => zoom(factor),
     hover: (event) => {
@@ -162,8 +173,8 @@ function Pane({ view, head }: { view: string; head: Head }) {
     const steps: Record<string, () => void> = {
       ArrowLeft: () => move(-pace, 0),
       ArrowRight: () => move(pace, 0),
-      ArrowUp: () => move(0, pace),
-      ArrowDown: () => move(0, -pace),
+      ArrowUp: () => move(0, pace / tall),
+      ArrowDown: () => move(0, -pace / tall),
       "+": () => zoom(1.4),
       "=": () => zoom(1.4),
       "-": () => zoom(1 / 1.4),
@@ -174,6 +185,13 @@ function Pane({ view, head }: { view: string; head: Head }) {
     if (!steps[event.key]) return;
     event.preventDefault();
     steps[event.key]!();
+  };
+  const around = () => {
+    const slice = shown.current!;
+    const { x, y, scale } = camera.current;
+    const middle: [number, number, number] = [0, 0, 0];
+    [middle[axis.value], middle[down], middle[right]] = [index.value, y, x];
+    return { view, time: time.value, cells: head.cells, length: head.length, middle, level: Math.min(Tiles.source(slice), Tiles.level(slice, scale)) };
   };
   const { label, unit } = NAMES[field.value];
   const names = (Object.keys(NAMES) as Name[]).filter((each) => each !== "error" || head.error);
@@ -190,12 +208,6 @@ function Pane({ view, head }: { view: string; head: Head }) {
             axis.value = Number(next) as Axis;
             index.value = Math.floor(head.cells[axis.value] / 2);
             camera.current.scale = 0;
-            queueMicrotask(() => {
-              const [down, right] = others(axis.value).map((each) => head.cells[each]) as [number, number];
-              const { width, height } = canvas.current!;
-              camera.current = { x: right / 2, y: down / 2, scale: Math.min(width / right, height / down) };
-              redraw();
-            });
           }}
         />
         <label class="slider">
@@ -251,6 +263,7 @@ function Pane({ view, head }: { view: string; head: Head }) {
       <p class="hint">
         {head.cells.join(" × ")} cells, boundary {head.boundary}. The coarse source comes first; fine blocks follow where you look, from the middle outwards.
       </p>
+      <Around name={model} place={around} />
     </div>
   );
 }

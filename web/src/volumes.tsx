@@ -58,7 +58,8 @@ async function walk(entry: FileSystemEntry, path = ""): Promise<{ key: string; f
   return (await Promise.all(found.map((each) => walk(each, path ? `${path}/${each.name}` : each.name)))).flat();
 }
 
-const nameOf = (folder: string) => folder.replace(/\.zarr$/, "");
+/** A name that the service takes. */
+const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(/[^\w.-]+/g, "-");
 
 function Upload() {
   return (

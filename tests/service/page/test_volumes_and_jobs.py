@@ -12,6 +12,8 @@ from tests.service.page.conftest import put
 from tests.service.wire import dataset, files_of, noise
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Page
 
     from tests.service.page.conftest import Open, Service
@@ -75,6 +77,54 @@ def test_a_view_of_4096_cells_is_computed_where_it_is_seen(service: Service, ope
         seen = len(blocks(answered))
     # Of 32768 in all, 1024 on this plane.
     assert service.computed < 100
+
+
+def test_flying_through_a_view_keeps_few_tiles(service: Service, open_page: Open) -> None:
+    put(service.address, "sky", files_of(dataset(noise(3, 20, 4, 4))))
+    page = open_page(f"{service.address}/#/volumes")
+    fetched: set[str] = set()
+    page.on("response", lambda response: fetched.add(response.url) if "/slices/" in response.url else None)
+    page.get_by_label("Model of views").select_option("trilinear-x4")
+    page.locator(".cards li", has_text="sky").get_by_role("button", name="View").click()
+    canvas = page.locator(".viewer > canvas")
+    settled(page)
+    on_screen = int(canvas.get_attribute("data-tiles") or 0)
+    while len(fetched) < 64 + 2 * on_screen:
+        canvas.press(".")
+        canvas.evaluate(TWO_FRAMES)
+        settled(page)
+    expect(canvas).to_have_attribute("data-tiles", str(64 + on_screen))
+
+
+def test_a_box_of_a_view(service: Service, open_page: Open) -> None:
+    put(service.address, "cube", files_of(dataset(noise(3, 8, 8, 8))))
+    page = open_page(f"{service.address}/#/volumes")
+    page.locator(".cards li", has_text="cube").get_by_role("button", name="View").click()
+    settled(page)
+    page.get_by_role("button", name="Draw what is in the middle").click()
+    expect(page.locator(".three output")).to_have_text(CELLS.format(32))
+    expect(page.locator(".box")).to_have_attribute("aria-busy", "false")
+    canvas = page.locator(".box > canvas")
+    pictures = [canvas.screenshot()]
+    page.get_by_role("radio", name="largest value").click()
+    expect(page.locator(".box")).to_have_attribute("aria-busy", "false")
+    canvas.evaluate(TWO_FRAMES)
+    pictures.append(canvas.screenshot())
+    assert pictures[0] != pictures[1]
+
+
+def test_a_folder_is_stored_as_a_volume(service: Service, open_page: Open, tmp_path: Path) -> None:
+    for key, content in files_of(dataset(noise(3, 4, 4, 4))).items():
+        path = tmp_path / "my flow" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    page = open_page(f"{service.address}/#/volumes")
+    page.get_by_label("Choose the folder").set_input_files(tmp_path / "my flow")
+    volume = page.locator(".cards li", has_text="my-flow")
+    expect(volume).to_contain_text(CELLS.format(4))
+    page.on("dialog", lambda dialog: dialog.accept())
+    volume.get_by_role("button", name="Delete").click()
+    expect(volume).to_have_count(0)
 
 
 def test_a_job_is_watched_to_its_end(service: Service, open_page: Open) -> None:

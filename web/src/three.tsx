@@ -1,0 +1,34 @@
+// The box comes only when it is asked for: three.js is larger than all the rest.
+import { signal } from "@preact/signals";
+import { words } from "./api";
+import type { Solid } from "./solid";
+
+const box = signal<typeof import("./box").Box | null>(null);
+const failure = signal("");
+
+export async function load(): Promise<void> {
+  failure.value = "";
+  try {
+    box.value = (await import("./box")).Box;
+  } catch (error) {
+    failure.value = `${words(error)}. Load the page again.`;
+  }
+}
+
+/** Solids in three dimensions, and which of them is drawn first; nothing before the box is there. */
+export function Three({ solids, first }: { solids: Record<string, Solid>; first: string }) {
+  const Box = box.value;
+  if (failure.value) return <p class="note bad">{failure.value}</p>;
+  return Box && <Box solids={solids} first={first} />;
+}
+
+/** The same, once somebody asks for it. */
+export function ThreeOnDemand(props: { solids: Record<string, Solid>; first: string }) {
+  return box.value || failure.value ? (
+    <Three {...props} />
+  ) : (
+    <button class="start" onClick={() => void load()}>
+      Open the box
+    </button>
+  );
+}
