@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from service.runtime.malloc import keep_tidy
-from tests.benchmarks import jobs, networks, report, roofline, serving, volumes
+from tests.benchmarks import first_blocks, jobs, networks, report, roofline, serving, volumes
 from tests.benchmarks.scale import FULL, QUICK
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.manual_seed(0)
     scale = QUICK if options.quick else FULL
     rows = []
-    for module in (networks, volumes, serving, jobs):
+    for module in (networks, volumes, serving, first_blocks, jobs):
         for row in module.measure(scale):
             print(f"{row.section}: {row.ours} beside {row.other}: {row.ratio or row.note}", flush=True)  # noqa: T201
             rows.append(row)

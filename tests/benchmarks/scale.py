@@ -34,6 +34,8 @@ class Scale:
         requests: fewest requests of a round, all clients together.
         shapes: of volumes that come mixed.
         job_edge: of the blocks of a job.
+        viewed: edge of a volume that is viewed.
+        viewed_sparse: edge of another one, most of which is not stored.
         arrivals: requests of a round at a fixed load.
         matrix: edge of the matrices whose product is the roof.
         copied: bytes that are copied to see how fast memory is.
@@ -51,6 +53,8 @@ class Scale:
     requests: int = 16
     shapes: tuple[Cells, ...] = ((8, 8, 8), (8, 8, 8), (8, 12, 16), (12, 12, 12), (16, 8, 16), (16, 16, 16))
     job_edge: int = 16
+    viewed: int = 256
+    viewed_sparse: int = 1024
     arrivals: int = 100
     matrix: int = 2048
     copied: int = 2**28
@@ -75,6 +79,8 @@ QUICK = Scale(
     requests=3,
     shapes=((4, 4, 4), (4, 6, 8)),
     job_edge=4,
+    viewed=32,
+    viewed_sparse=64,
     arrivals=6,
     matrix=128,
     copied=2**20,

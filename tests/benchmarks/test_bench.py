@@ -75,6 +75,10 @@ def test_the_table_has_every_row(written: Path) -> None:
         "Latency at a fixed load": [
             (f"p{percentile}, batched", f"p{percentile}, one block at a time") for percentile in (50, 95, 99)
         ],
+        "First block of a view": [
+            ("opening a view of 32^3, and its first block", "a block in its middle"),
+            ("opening a view of 64^3, sparse, and its first block", "a block in its middle"),
+        ],
         "Jobs": [("a job, from volume to volume", "the bare model on the same blocks")],
         "Memory of jobs": [("peak memory of the service, 64 blocks", "8 blocks")],
     }
