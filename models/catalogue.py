@@ -35,6 +35,7 @@ WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out"
 ABOUT = "sample.json"
 FIRST_FLOW = "isotropic"
+BASELINE = "linear.json"
 GENERAL = "general"
 """The flow in the name of models that were trained on many flows."""
 DEFAULT = "equivariant-general-x4"
@@ -251,6 +252,12 @@ class Catalogue:
         """The shipped sample of a flow; None if there is none. For models of no flow, or of any: the first flow's."""
         folder = self._held_out_folder(flow, frames, factor)
         return self.sample(folder.name) if folder.exists() else None
+
+    def linear(self) -> dict[str, float]:
+        """MAE of the best linear estimator over trilinear interpolation's, by flow, as the table has it."""
+        path = self.folder / BASELINE
+        found: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        return found
 
     def samples(self) -> list[str]:
         """Names of all shipped samples, in order: ``<flow>-x<factor>``, and ``-<n>frames`` if there are several."""

@@ -5,6 +5,7 @@ Runs that are not there yet are simulated first, by their seeds; the same comman
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.catalogue import GENERAL, Catalogue
+from models.catalogue import BASELINE, GENERAL, Catalogue
 from models.metrics.meanings import METRICS
 from models.operators import FACTOR
 from training import external
@@ -60,6 +61,7 @@ FITTED: dict[str, tuple[tuple[Recipe, int], ...]] = {
 """Runs that the linear estimator of each flow is fitted to, and how many snapshots of each."""
 OTHERS = "others"
 """Folder of catalogues whose models are in the table and are not served: further training seeds, other widths."""
+LINEAR = "best linear estimator"
 COLUMNS = {
     "MAE": ("mae", 1),
     "MAE / rms": ("mae_over_rms", 1),
@@ -152,7 +154,7 @@ def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Ent
         "trilinear + consistency": baseline(consistent_trilinear),
         "tricubic": baseline(tricubic),
         "spectral": baseline(spectral),
-        "best linear estimator": baseline(linear, linear.kernel.numel()),
+        LINEAR: baseline(linear, linear.kernel.numel()),
     }
     learned = {card.name: trained(catalogue, card, flow) for card in cards if card.flow in (flow, GENERAL)}
     for folder in sorted((weights / OTHERS).glob("*")):
@@ -252,6 +254,14 @@ def run(args: argparse.Namespace) -> int:
         parts.append(external.chapter(args.external, args.weights))
     text = "\n".join(parts)
     (args.weights / "TABLE.md").write_text(text)
+    # The page of the service marks it beside every model.
+    linear = {
+        title.partition(",")[0]: round(bar.mean, 3)
+        for title, each in bars.items()
+        for bar in each
+        if bar.name == LINEAR
+    }
+    (args.weights / BASELINE).write_text(json.dumps(linear, indent=1) + "\n")
     draw_errors(args.weights / "TABLE.png", bars)
     draw_symmetry(args.weights / "SYMMETRY.png", Catalogue(args.weights))
     print(text)

@@ -74,6 +74,9 @@ class Cards(BaseModel):
 
     models: list[Card]
     default: str | None = Field(description="the one that answers where none is named; null if it is not there")
+    linear: dict[str, float] = Field(
+        description="mean absolute error of the best linear estimator over that of trilinear interpolation, by flow"
+    )
 
 
 class ForecastCard(BaseModel):

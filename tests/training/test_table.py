@@ -48,6 +48,8 @@ def test_one_command_makes_the_table(
     text = (tmp_path / "weights" / "TABLE.md").read_text()
     assert text in capsys.readouterr().out
     one, _, three_frames = text.partition("of 3 frames")
+    (linear,) = (line.split("|")[7] for line in three_frames.splitlines() if line.startswith(f"| {table.LINEAR}"))
+    assert catalogue.linear() == {"isotropic": pytest.approx(float(linear.split("±")[0]), rel=0.01)}
     rows, all_rows = (
         {line.split("|")[1].strip(): line.split("|")[2:-1] for line in part.splitlines() if "±" in line and "|" in line}
         for part in (one, three_frames)

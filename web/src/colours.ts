@@ -8,6 +8,8 @@ export const FAMILY: Record<Family, string> = {
   equivariant: "#0072B2",
   relaxed: "#D55E00",
 };
+/** Of irreps, in turn. */
+export const IRREPS = ["#56B4E9", "#009E73", "#F0E442", "#CC79A7"];
 export const TRUTH = "#009E73";
 export const COARSE = "#CC79A7";
 

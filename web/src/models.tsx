@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { words } from "./api";
-import { FAMILY } from "./colours";
+import { FAMILY, IRREPS } from "./colours";
 import { format } from "./slice";
 import * as trial from "./trial";
 import type { Card, Measured } from "./types";
@@ -22,20 +22,24 @@ function about({ family, group }: Card): string {
 
 const mean = (run: Measured, key: string) => (run[key] as { mean: number } | undefined)?.mean;
 
-/** Errors on held-out runs over those of trilinear interpolation. */
-function Errors({ card }: { card: Card }) {
+const percent = (share: number) => `${Math.min(100, 100 * share)}%`;
+
+/** Errors on held-out runs over those of trilinear interpolation; a mark is the best linear estimator's. */
+function Errors({ card, linear }: { card: Card; linear: Record<string, number> }) {
   const runs = card.measured.filter((run) => mean(run, "mae_over_trilinear") !== undefined);
   return (
     <div class="bars" role="img" aria-label={`Errors of ${card.name} over those of trilinear interpolation on ${runs.length} held-out runs`}>
       {runs.map((run) => {
         const ratio = mean(run, "mae_over_trilinear")!;
+        const marked = linear[run.flow];
         return (
-          <div key={run.run} title={`${run.run}: ${run.samples} samples, mean absolute error over rms ${format(mean(run, "mae_over_rms") ?? NaN)}`}>
+          <div key={run.run} title={`${run.run}: ${run.samples} samples, mean absolute error over rms ${format(mean(run, "mae_over_rms") ?? NaN)}${marked ? `; best linear estimator ${marked}` : ""}`}>
             <span>
               {run.flow} <small>{run.cells.join("×")}</small>
             </span>
             <i>
-              <b style={{ width: `${Math.min(100, 100 * ratio)}%`, background: FAMILY[card.family] }} />
+              <b style={{ width: percent(ratio), background: FAMILY[card.family] }} />
+              {marked && <u style={{ left: percent(marked) }} />}
             </i>
             <em>{ratio.toFixed(2)}</em>
           </div>
@@ -80,25 +84,36 @@ function Elements({ errors, colour }: { errors: Record<string, number>; colour: 
 
 /** How much of the relaxation weights breaks symmetry: the shares of all irreps but the trivial one, by layer. */
 function Irreps({ layers }: { layers: Record<string, Record<string, number>> }) {
-  const shares = Object.entries(layers).map(([layer, irreps]) => {
-    const broken = Object.entries(irreps).filter(([irrep]) => irrep !== "A1" && irrep !== "A1g");
-    return { layer: layer.replace("network.", ""), broken: broken.reduce((sum, [, share]) => sum + share, 0), most: broken.sort((a, b) => b[1] - a[1])[0]! };
+  const broken = Object.entries(layers).map(([layer, irreps]) => {
+    const shares = Object.entries(irreps).filter(([irrep]) => irrep !== "A1" && irrep !== "A1g");
+    return { layer: layer.replace("network.", "").replace("trunk.", "block ").replace("error_head", "error"), shares, sum: shares.reduce((sum, [, share]) => sum + share, 0) };
   });
-  const top = Math.max(...shares.map(({ broken }) => broken), 1e-6);
+  const names = broken[0]!.shares.map(([irrep]) => irrep);
+  const colour = (i: number) => IRREPS[i % IRREPS.length];
+  const top = Math.max(...broken.map(({ sum }) => sum), 1e-6);
   return (
-    <div class="bars irreps" role="img" aria-label="Share of the relaxation weights that breaks symmetry, by layer">
-      {shares.map(({ layer, broken, most }) => (
-        <div key={layer} title={`mostly ${most[0]}`}>
-          <span>{layer}</span>
-          <i>
-            <b style={{ width: `${(100 * broken) / top}%`, background: FAMILY.relaxed }} />
-          </i>
-          <em>
-            {(100 * broken).toPrecision(2)} % <small>{most[0]}</small>
-          </em>
-        </div>
-      ))}
-    </div>
+    <>
+      <p class="legend">
+        {names.map((irrep, i) => (
+          <span key={irrep}>
+            <i class="dot" style={{ background: colour(i) }} /> {irrep}
+          </span>
+        ))}
+      </p>
+      <div class="bars" role="img" aria-label={`Share of the relaxation weights in irreps ${names.join(", ")}, which break symmetry, by layer`}>
+        {broken.map(({ layer, shares, sum }) => (
+          <div key={layer} title={shares.map(([irrep, share]) => `${irrep} ${(100 * share).toPrecision(2)} %`).join(", ")}>
+            <span>{layer}</span>
+            <i>
+              {shares.map(([irrep, share], i) => (
+                <b key={irrep} style={{ width: percent(share / top), background: colour(i) }} />
+              ))}
+            </i>
+            <em>{(100 * sum).toPrecision(2)} %</em>
+          </div>
+        ))}
+      </div>
+    </>
   );
 }
 
@@ -108,32 +123,31 @@ function Calibration({ card }: { card: Card }) {
   if (!card.uncertainty.quantiles || !runs.length) return null;
   return (
     <>
-      <h3>Its predicted errors</h3>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">run</th>
-            <th scope="col">within 50 %</th>
-            <th scope="col">within 90 %</th>
-            <th scope="col">predicted / found</th>
-          </tr>
-        </thead>
-        <tbody>
-          {runs.map((run) => (
-            <tr key={run.run}>
-              <th scope="row">{run.flow}</th>
-              <td>{(100 * mean(run, "error_coverage_50")!).toFixed(0)} %</td>
-              <td>{(100 * mean(run, "error_coverage_90")!).toFixed(0)} %</td>
-              <td>{mean(run, "error_predicted_over_found")!.toFixed(2)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <h3>Predicted errors: how often the truth is within the bounds of 50 % and of 90 %</h3>
+      <div class="bars" role="img" aria-label={`How often the truth is within the bounds that ${card.name} predicts, on ${runs.length} held-out runs`}>
+        {runs.map((run) => {
+          const [half, most] = [mean(run, "error_coverage_50")!, mean(run, "error_coverage_90")!];
+          return (
+            <div key={run.run} title={`${run.run}: predicted over found ${mean(run, "error_predicted_over_found")!.toFixed(2)}`}>
+              <span>{run.flow}</span>
+              <i>
+                <u style={{ left: "50%" }} />
+                <u style={{ left: "90%" }} />
+                <s style={{ left: percent(half), background: FAMILY[card.family] }} />
+                <s style={{ left: percent(most), background: FAMILY[card.family] }} />
+              </i>
+              <em>
+                {(100 * half).toFixed(0)}, {(100 * most).toFixed(0)} %
+              </em>
+            </div>
+          );
+        })}
+      </div>
     </>
   );
 }
 
-function ModelCard({ card, standard }: { card: Card; standard: boolean }) {
+function ModelCard({ card, standard, linear }: { card: Card; standard: boolean; linear: Record<string, number> }) {
   const { equivariance_error: elements, relaxation } = card.symmetry;
   return (
     <li class="model">
@@ -160,7 +174,7 @@ function ModelCard({ card, standard }: { card: Card; standard: boolean }) {
       {card.measured.length > 0 && card.family !== "trilinear" && (
         <>
           <h3>Error over trilinear's, held-out runs</h3>
-          <Errors card={card} />
+          <Errors card={card} linear={linear} />
         </>
       )}
       {elements && (
@@ -184,19 +198,19 @@ export function Models() {
   useEffect(() => {
     trial.load().catch((error) => (failure.value = words(error)));
   }, []);
-  const { models, default: standard } = trial.cards.value ?? { models: [], default: null };
+  const { models, default: standard, linear } = trial.cards.value ?? { models: [], default: null, linear: {} };
   const order = [...models].sort((a, b) => Number(b.name === standard) - Number(a.name === standard) || Number(a.family === "trilinear") - Number(b.family === "trilinear"));
   return (
     <div class="models">
       <h1>Models</h1>
       <p>
-        Errors are mean absolute ones on simulations that nothing was fitted to, over those of trilinear interpolation: shorter is better, 1 is no better. The
-        best linear estimator reaches 0.36 on isotropic flow; weights/TABLE.md has it on all.
+        Errors are mean absolute ones on simulations that nothing was fitted to, over those of trilinear interpolation: shorter is better, 1 is no better. A
+        mark on a bar is where the best linear estimator of that flow is.
       </p>
       {failure.value && <p class="note bad">{failure.value}</p>}
       <ul class="cards tall">
         {order.map((card) => (
-          <ModelCard key={card.name} card={card} standard={card.name === standard} />
+          <ModelCard key={card.name} card={card} standard={card.name === standard} linear={linear} />
         ))}
       </ul>
     </div>

@@ -36,6 +36,8 @@ export type Family = "trilinear" | "conv" | "equivariant" | "relaxed";
 export interface Cards {
   models: Card[];
   default: string | null;
+  /** Error of the best linear estimator over that of trilinear interpolation, by flow. */
+  linear: Record<string, number>;
 }
 
 export interface Sample {

@@ -20,8 +20,9 @@ router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("re
 async def get_models(services: ServicesDep) -> Cards:
     """The cards of all models: what they are, and how far off they were on data they had not seen."""
     cards = await services.threads.run(services.engine.registry.cards)
+    linear = await services.threads.run(services.engine.registry.catalogue.linear)
     there = any(card.name == DEFAULT for card in cards)
-    return Cards(models=[Card(**card.to_dict()) for card in cards], default=DEFAULT if there else None)
+    return Cards(models=[Card(**card.to_dict()) for card in cards], default=DEFAULT if there else None, linear=linear)
 
 
 @router.get("/{name}", summary="Describe a model", responses=responses(404, 422))

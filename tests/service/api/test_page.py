@@ -11,7 +11,7 @@ import pytest
 from service.api.auth import make_token
 from service.api.routes.page import FOLDER
 from service.settings import CHECKOUT
-from training.figures import COLOURS
+from training.figures import COLOURS, IRREPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,9 @@ def test_the_page_is_open_where_tokens_are_asked_for(serve: Serve, tmp_path: Pat
     assert guarded.get("/v1/models").status_code == 401
 
 
-def test_families_have_one_colour_each_in_page_and_figures() -> None:
+def test_families_and_irreps_have_one_colour_each_in_page_and_figures() -> None:
     source = (CHECKOUT / "web/src/colours.ts").read_text()
     (body,) = re.findall(r"FAMILY: Record<Family, string> = {([^}]*)}", source)
     assert dict(re.findall(r'(\w+): "(#\w+)"', body)) == COLOURS
+    (irreps,) = re.findall(r"IRREPS = \[([^]]*)\]", source)
+    assert tuple(re.findall(r"#\w+", irreps)) == IRREPS
