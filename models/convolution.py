@@ -5,17 +5,18 @@ Fields are ``(batch, channels, y, x)`` or ``(batch, channels, z, y, x)``: two or
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 Axes = tuple[bool, ...]
+# Puts before planes (..., z, y, x) those that came before them, if they are a slab of a block: as many as what follows
+# consumes at both ends. Called with a name for the place in the network, the planes, and how many it consumes at one.
+Join = Callable[[Hashable, Tensor, int], Tensor]
 # Of frozen convolutions: as they are; as they are, but multiplied in TensorFloat-32 on a GPU; or rounded to bfloat16.
 Precision = Literal["float32", "tf32", "bfloat16"]
 NOWHERE: Axes = (False, False, False)
@@ -74,6 +75,11 @@ def crop(x: Float[Tensor, ...], cells: int, circular: Axes = NOWHERE) -> Float[T
     for axis, wraps in _numbered(circular):
         if not wraps:
             x = x.narrow(axis, cells, x.shape[axis] - 2 * cells)
+    return x
+
+
+def whole(place: Hashable, x: Tensor, radius: int) -> Tensor:  # noqa: ARG001 see Join
+    """Join nothing to a block that is computed at once: there are no planes before it."""
     return x
 
 

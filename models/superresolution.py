@@ -10,7 +10,7 @@ reflections are N's part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.blocks import plan
-from models.convolution import NOWHERE, SIZE, Axes, Precision, crop, wrap
+from models.convolution import NOWHERE, SIZE, Axes, Join, Precision, crop, whole, wrap
 from models.layers import freeze
 from models.operators import FACTOR, coarsen, refine, trilinear
 
@@ -39,6 +39,22 @@ BOUND = 2 * LIMIT + 1.02
 The consistency step takes out the mean of the residual, at most ``LIMIT``, and that of the interpolation's error, at
 most 1.011: it is a sum of differences between neighbours, whose coefficients have a norm of 1.011 / sqrt(18).
 """
+
+
+class Scale(NamedTuple):
+    """What a block is reduced by before it is computed.
+
+    It changes the answer only by round-off, and keeps that small for any boost and amplitude.
+    """
+
+    shift: Float[Tensor, "batch 1 3 1 1 1"]
+    unit: Float[Tensor, "batch 1 1 1 1 1"]
+
+    @classmethod
+    def of(cls, coarse: Float[Tensor, "batch frame 3 z y x"]) -> Scale:
+        """A typical velocity of each block, and the power of two next to the largest difference from it."""
+        shift = _typical(coarse.detach())
+        return cls(shift, _power_of_two(coarse.detach() - shift))
 
 
 class SuperResolution(nn.Module):
@@ -87,7 +103,7 @@ class SuperResolution(nn.Module):
             coarse: velocity with ``halo`` more cells at both ends of every axis that is not circular.
             circular: axes (z, y, x) that the block spans whole and that wrap around.
         """
-        return self._computed(coarse, circular, error=False)
+        return self.compute(coarse, circular, Scale.of(coarse), error=False)
 
     def with_error(
         self, coarse: Float[Tensor, "batch frame 3 z y x"], circular: Axes = NOWHERE
@@ -100,18 +116,25 @@ class SuperResolution(nn.Module):
         if self.error_head is None:
             message = f"this {self.family} model does not predict its error"
             raise ValueError(message)
-        return self._computed(coarse, circular, error=True)
+        return self.compute(coarse, circular, Scale.of(coarse), error=True)
 
-    def _computed(self, coarse: Tensor, circular: Axes, *, error: bool) -> Tensor:
-        # These change the answer only by round-off, and keep that small for any boost and amplitude.
-        shift = _typical(coarse.detach())
-        unit = _power_of_two(coarse.detach() - shift)
+    def compute(self, coarse: Tensor, circular: Axes, scale: Scale, *, error: bool, join: Join = whole) -> Tensor:
+        """Super-resolve blocks, or slabs of one; see ``forward``.
+
+        Args:
+            coarse: as ``forward`` takes it, or the next planes of a block.
+            circular: axes to wrap around.
+            scale: of the blocks.
+            error: whether to predict the error, too.
+            join: joins slabs; see [`Stream`][models.streaming.Stream].
+        """
+        shift, unit = scale
         x = (coarse - shift) / unit
-        now = x[:, self.frames // 2]
+        now = join(self, x[:, self.frames // 2], self.halo)
         interpolated = trilinear(crop(now, self.halo - 1, circular), circular, self.factor)
         if self.network is None:
             return interpolated * unit[:, 0] + shift[:, 0]
-        features = self.network.features(x.flatten(1, 2), circular)
+        features = self.network.features(x.flatten(1, 2), circular, join)
         local = refine(variation(crop(now, self.halo - 1, circular), circular), self.factor)
         answer = interpolated + bounded(self.network.refined(features, circular), LIMIT * local)
         answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)

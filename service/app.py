@@ -84,7 +84,7 @@ def build(settings: Settings) -> Services:
     lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
     opener = build_opener(settings)
     kept = DiskCache(settings.data / "views", settings.view_bytes, settings.spare_bytes)
-    chunk_cache = ChunkCache(BlockComputer(engine, view_threads), kept, view_threads)
+    chunk_cache = ChunkCache(BlockComputer(engine, view_threads), kept, view_threads, settings.region)
     executor = _build_executor(settings, BlockComputer(engine, job_threads), job_threads)
     repository = JobRepository(settings.data / "jobs.sqlite")
     runner = JobRunner(

@@ -59,6 +59,13 @@ class Settings(BaseSettings):
         PositiveInt,
         Field(description="Bytes of blocks that the views of one service keep; the least recently read go first."),
     ] = 16 * 1024 * MEBI
+    region: Annotated[
+        PositiveInt,
+        Field(
+            description="Longest edge of neighbouring blocks that a job computes together, in coarse cells: the longer "
+            "it is, the less goes into halos. At a time, two times `region`^2 x `block` cells are held."
+        ),
+    ] = 96
     max_jobs: Annotated[PositiveInt, Field(description="Most jobs that run at a time; others wait.")] = 1
     max_queued_jobs: Annotated[
         PositiveInt, Field(description="Most jobs that run or wait at a time; another one is refused (429).")

@@ -14,12 +14,13 @@ import numpy as np
 from models.blocks import Block, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Cells, Plan
     from models.convolution import Axes
+    from models.streaming import Stream
     from models.superresolution import SuperResolution
     from service.engine.device import Compute, Device
 
@@ -109,7 +110,9 @@ class InferenceRequest:
         factor: int,
         variant: Hashable,
     ) -> None:
+        self.name = name
         self.compute = compute
+        self.variant = variant
         self.factor = factor
         self.plan = layout
         self.box = Block(blocks[0].start, blocks[-1].stop)
@@ -118,15 +121,17 @@ class InferenceRequest:
         self.future: Future[InferenceResult] = Future()
         self.waiting: dict[BatchKey, deque[QueuedBlock]] = {}
         for sample, part in itertools.product(range(samples), blocks):
-            z, y, x = (
-                n + (0 if wrap else 2 * layout.halo) for n, wrap in zip(part.shape, layout.circular, strict=True)
-            )
-            key = BatchKey(name, (z, y, x), layout.circular, variant)
-            self.waiting.setdefault(key, deque()).append(QueuedBlock(self, sample, part))
+            self.waiting.setdefault(self.key(part), deque()).append(QueuedBlock(self, sample, part))
         self.missing = samples * len(blocks)
         self.begun = False
         self.submitted = self.started = 0.0
         self.compute_seconds = 0.0
+
+    def key(self, block: Block) -> BatchKey:
+        """The key of a block."""
+        halo, circular = self.plan.halo, self.plan.circular
+        z, y, x = (n + (0 if wrap else 2 * halo) for n, wrap in zip(block.shape, circular, strict=True))
+        return BatchKey(self.name, (z, y, x), circular, self.variant)
 
     @property
     def next_key(self) -> BatchKey:
@@ -260,3 +265,41 @@ class BlockRequest(UpscaleRequest):
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is only one
         """See the class above."""
         return self.coarse
+
+
+class StreamRequest(InferenceRequest):
+    """A request for the next slabs of a stream, each in a batch of its own.
+
+    Args:
+        name: of the model.
+        stream: computes the slabs.
+        layout: how the volume is cut into slabs.
+        slabs: what the stream is given of each, (frame, 3, z, y, x), in their order.
+    """
+
+    def __init__(self, name: str, stream: Stream, layout: Plan, slabs: Mapping[Block, NDArray[np.float32]]) -> None:
+        self._model = stream.model
+        self._slabs = slabs
+        super().__init__(
+            name,
+            stream,
+            layout,
+            [*slabs],
+            samples=1,
+            channels=4 if stream.error else 3,
+            factor=stream.model.factor,
+            variant=id(stream),
+        )
+
+    def key(self, block: Block) -> BatchKey:
+        """See the class above; of one slab alone."""
+        z, y, x = self._slabs[block].shape[-3:]
+        return super().key(block)._replace(shape=(z, y, x), variant=(self.variant, block.start))
+
+    def room(self, device: Device) -> int | None:
+        """See the class above."""
+        return device.room(self._model)
+
+    def read(self, item: QueuedBlock) -> NDArray[np.float32]:
+        """See the class above."""
+        return self._slabs[item.block]

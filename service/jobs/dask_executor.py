@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Final
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from service.jobs.dask_worker import Task, fill_block
+from service.jobs.dask_worker import Task, fill_blocks
 from service.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from service.volumes.regions import Blocks
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
 
@@ -25,6 +28,8 @@ RETRY_S: Final = 0.5
 LOOK_S: Final = 10.0
 # Seconds without a scheduler, or without a worker, after which a job fails, to be resumed.
 PATIENCE_S: Final = 600.0
+# Workers that there are taken to be until the scheduler has been heard.
+UNHEARD: Final = 8
 # A region that workers die over is given up after so many rounds; in each, Dask tries several workers.
 ROUNDS: Final = 5
 
@@ -54,9 +59,9 @@ class DaskExecutor:
 
     @property
     def workers(self) -> int:
-        """How many compute, as it was last heard; 1 if that is not known."""
+        """How many compute, as it was last heard."""
         if not self._client or self._client.status != "running":
-            return 1
+            return UNHEARD
         return max(1, int(self._client.scheduler_info().get("n_workers", 1)))
 
     async def _connect(self) -> Client:
@@ -72,23 +77,29 @@ class DaskExecutor:
                     await asyncio.sleep(RETRY_S)
             return self._client
 
-    async def fill(self, view: View, target: Storage, index: BlockIndex) -> None:
-        """Have the blocks of a region computed and stored. If this is cancelled, a worker that has begun still ends it.
+    async def fill(self, view: View, target: Storage, blocks: Blocks) -> AsyncIterator[BlockIndex]:
+        """Have a worker compute and store blocks. If this is cancelled, a worker that has begun still ends it.
+
+        Yields:
+            All of them at the end.
 
         Raises:
             Problem: what the worker raises; "workers-lost" if there is none for long, or they die over the region.
         """
         task = Task.of(view, target)
+        named = f"the blocks from {tuple(blocks[0].block)} of {target.name}"
         for _ in range(ROUNDS):
-            error = await self._outcome(task, index)
+            error = await self._outcome(task, blocks)
             if error is None:
+                for index in blocks:
+                    yield index
                 return
             if not isinstance(error, KilledWorker):
                 raise error
-            logger.warning("workers died while they computed %s of %s: %s", index, target.name, error)
-        raise Problem("workers-lost", f"workers die over block {tuple(index.block)} of {target.name}")
+            logger.warning("workers died while they computed %s: %s", named, error)
+        raise Problem("workers-lost", f"workers die over {named}")
 
-    async def _outcome(self, task: Task, index: BlockIndex) -> BaseException | None:
+    async def _outcome(self, task: Task, blocks: Blocks) -> BaseException | None:
         """Why a worker could not store a region; None if it has.
 
         Nothing is fetched from the worker, which only reaches out to the scheduler and may be behind NAT.
@@ -97,7 +108,7 @@ class DaskExecutor:
             async with asyncio.timeout(PATIENCE_S) as patience:
                 while True:
                     client = await self._connect()
-                    future = client.submit(fill_block, task, index, pure=False)
+                    future = client.submit(fill_blocks, task, blocks, pure=False)
                     ended: asyncio.Future[BaseException | None] = asyncio.ensure_future(future.exception())
                     try:
                         while not (await asyncio.wait({ended}, timeout=LOOK_S))[0]:

@@ -1,7 +1,7 @@
 """What a worker of a Dask cluster does. It is a process with a device of its own, which loads a model once.
 
 A worker needs the weights, the data folder and the buckets of the service, and the same ``EDDYLIFT_*`` settings. From
-the checkout: ``python -m dask worker tcp://scheduler:8786 --nworkers 1 --nthreads 4``. It works on as many blocks at a
+the checkout: ``python -m dask worker tcp://scheduler:8786 --nworkers 1 --nthreads 4``. It works on as many regions at a
 time as it has threads, so that some are read or written while the device computes others.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from service.engine.engine import Engine, build_engine
-from service.jobs.executor import is_stored, store_block
+from service.jobs.executor import missing_blocks, store_block
 from service.problems import Problem
 from service.runtime.malloc import keep_tidy
 from service.runtime.metrics import Metrics
@@ -25,8 +25,9 @@ from service.volumes.storage import require_same
 from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
+    from service.volumes.regions import Blocks
     from service.volumes.storage import Storage
-    from service.volumes.view import BlockIndex, View
+    from service.volumes.view import View
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Worker(NamedTuple):
     threads: Threads
 
 
-async def fill_block(task: Task, index: BlockIndex) -> None:
-    """Compute a block and store it, if it is not there.
+async def fill_blocks(task: Task, blocks: Blocks) -> None:
+    """Compute the blocks that are not there together, and store them.
 
     Raises:
         Problem: as reading, computing and writing do; "changed" if this worker sees another source, or has other
@@ -77,16 +78,17 @@ async def fill_block(task: Task, index: BlockIndex) -> None:
     storages = worker.opener.storages
     view = await worker.threads.run(lambda: _open_view(task, worker))
     target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
-    if await worker.threads.run(lambda: is_stored(view, target, index)):
+    missing = await worker.threads.run(lambda: missing_blocks(view, target, blocks))
+    if not missing:
         return
-    chunks = await worker.blocks.compute(view, index)
 
-    def store() -> None:
+    def store(chunks: dict[str, bytes]) -> None:
         # A job that was cancelled leaves workers behind, and its target may be gone by now.
         require_same(target, view.documents)
         store_block(target, chunks)
 
-    await worker.threads.run(store)
+    async for _, chunks in worker.blocks.compute(view, missing):
+        await worker.threads.run(lambda chunks=chunks: store(chunks))  # type: ignore[misc]
 
 
 def _open_view(task: Task, worker: Worker) -> View:

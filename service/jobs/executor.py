@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from service.runtime.threads import Threads
     from service.volumes.blocks import BlockComputer
+    from service.volumes.regions import Blocks
     from service.volumes.storage import Storage
     from service.volumes.view import BlockIndex, View
 
@@ -22,8 +25,16 @@ class Executor(Protocol):
     def computed(self) -> int:
         """Blocks computed in this process."""
 
-    async def fill(self, view: View, target: Storage, index: BlockIndex) -> None:
-        """Compute a block and store it.
+    def fill(self, view: View, target: Storage, blocks: Blocks) -> AsyncIterator[BlockIndex]:
+        """Compute blocks together and store them.
+
+        Args:
+            view: that the blocks are of.
+            target: where they are stored.
+            blocks: of one level, x fastest.
+
+        Yields:
+            Each block once it is stored.
 
         Raises:
             Problem: as reading, computing and writing do; "changed" if the source has changed; "busy" or "unready" if
@@ -53,11 +64,12 @@ class LocalExecutor:
         self._blocks = blocks
         self._threads = threads
 
-    async def fill(self, view: View, target: Storage, index: BlockIndex) -> None:
+    async def fill(self, view: View, target: Storage, blocks: Blocks) -> AsyncIterator[BlockIndex]:
         """See [`Executor`][service.jobs.executor.Executor]."""
-        chunks = await self._blocks.compute(view, index, background=True)
-        self.computed += 1
-        await self._threads.run(lambda: store_block(target, chunks))
+        async for index, chunks in self._blocks.compute(view, blocks, background=True):
+            self.computed += 1
+            await self._threads.run(lambda chunks=chunks: store_block(target, chunks))  # type: ignore[misc]
+            yield index
 
     async def close(self) -> None:
         """It holds nothing."""
@@ -72,3 +84,8 @@ def store_block(target: Storage, chunks: dict[str, bytes]) -> None:
 def is_stored(view: View, target: Storage, index: BlockIndex) -> bool:
     """Whether a block is done: chunks are of one size, and one that a power failure cut short is not."""
     return all(target.size(key) == view.chunk_bytes(key) for key in view.keys(index))
+
+
+def missing_blocks(view: View, target: Storage, blocks: Blocks) -> Blocks:
+    """Those that are not done."""
+    return tuple(index for index in blocks if not is_stored(view, target, index))

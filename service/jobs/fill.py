@@ -10,22 +10,24 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Final
 
-from service.jobs.executor import is_stored
+from service.jobs.executor import missing_blocks
 from service.problems import Problem
+from service.volumes.regions import regions
 from service.volumes.view import BlockIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from service.jobs.executor import Executor
     from service.jobs.progress import Progress
     from service.runtime.threads import Threads
+    from service.volumes.regions import Blocks
     from service.volumes.storage import Storage
     from service.volumes.view import View
 
-# Blocks that are looked up in the target at once.
-LOOKUP: Final = 1000
-# Blocks that each worker reads, computes and writes at a time.
+# Regions that are looked up in the target at once.
+LOOKUP: Final = 50
+# Blocks that each worker reads, computes and writes at a time; two regions at least.
 AHEAD: Final = 4
 # Seconds between two tries while the device is busy or not ready.
 RETRY_S: Final = 0.5
@@ -38,6 +40,7 @@ async def fill(
     executor: Executor,
     threads: Threads,
     progress: Progress,
+    edge: int,
     advanced: Callable[[], None],
 ) -> None:
     """Compute all missing blocks of a target.
@@ -48,6 +51,7 @@ async def fill(
         executor: computes blocks.
         threads: for looking up blocks.
         progress: is kept up to date.
+        edge: longest edge of a region, in coarse cells; see [`regions`][service.volumes.regions.regions].
         advanced: called when the first block is done.
 
     Raises:
@@ -57,41 +61,45 @@ async def fill(
     await threads.run(lambda: target.begin(view.documents))
     running: set[asyncio.Task[None]] = set()
 
-    async def compute(index: BlockIndex) -> None:
-        await _fill_block(executor, view, target, index)
-        progress.done += 1
-        progress.computed += 1
-        if progress.computed == 1:
-            await threads.run(advanced)
+    async def compute(blocks: Blocks) -> None:
+        async for _ in _fill_region(executor, view, target, blocks):
+            progress.done += 1
+            progress.computed += 1
+            if progress.computed == 1:
+                await threads.run(advanced)
 
-    rest = block_indices(view)
+    rest = regions(view, edge, executor.workers)
     async with asyncio.TaskGroup() as group:
         while batch := list(itertools.islice(rest, LOOKUP)):
             missing = await threads.run(
-                lambda batch=batch: [index for index in batch if not is_stored(view, target, index)]  # type: ignore[misc]
+                lambda batch=batch: [missing_blocks(view, target, blocks) for blocks in batch]  # type: ignore[misc]
             )
-            progress.done += len(batch) - len(missing)
-            for index in missing:
-                while len(running) >= AHEAD * executor.workers:
+            progress.done += sum(map(len, batch)) - sum(map(len, missing))
+            for blocks in filter(None, missing):
+                while len(running) >= max(2, AHEAD // len(blocks)) * executor.workers:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                task = group.create_task(compute(index))
+                task = group.create_task(compute(blocks))
                 running.add(task)
                 task.add_done_callback(running.discard)
     await threads.run(lambda: view.source.require_unchanged(fresh=True))
     await threads.run(target.finish)
 
 
-async def _fill_block(executor: Executor, view: View, target: Storage, index: BlockIndex) -> None:
-    """Have a block computed; try again while the device is busy or not ready."""
-    while True:
+async def _fill_region(executor: Executor, view: View, target: Storage, blocks: Blocks) -> AsyncIterator[BlockIndex]:
+    """Have blocks computed, one by one if they do not fit together; try again while the device is busy or not ready."""
+    missing, most = list(blocks), len(blocks)
+    while missing:
         try:
-            await executor.fill(view, target, index)
+            async for index in executor.fill(view, target, tuple(missing[:most])):
+                missing.remove(index)
+                yield index
         except Problem as problem:
-            if problem.kind not in {"busy", "unready"}:
+            if problem.kind == "out-of-memory" and most > 1:
+                most = 1
+            elif problem.kind in {"busy", "unready"}:
+                await asyncio.sleep(RETRY_S)
+            else:
                 raise
-            await asyncio.sleep(RETRY_S)
-        else:
-            return
 
 
 def block_indices(view: View) -> Iterator[BlockIndex]:

@@ -114,6 +114,7 @@ class JobRunner:
             executor=self.executor,
             threads=self._threads,
             progress=progress,
+            edge=self._settings.region,
             advanced=lambda: self._repository.has_advanced(job.id),
         )
         if spec.reference is None:

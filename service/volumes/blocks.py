@@ -1,15 +1,22 @@
-"""Reading and computing one block of a stored volume."""
+"""Reading and computing blocks of a stored volume."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.engine.inference import BlockRequest
+from models.streaming import Stream
+from service.engine.inference import BlockRequest, StreamRequest
+from service.volumes.regions import Region
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from models.blocks import Block
     from models.superresolution import SuperResolution
     from service.engine.engine import Engine
+    from service.engine.inference import InferenceRequest
     from service.runtime.threads import Threads
+    from service.volumes.regions import Blocks
     from service.volumes.view import BlockIndex, View
 
 
@@ -25,23 +32,38 @@ class BlockComputer:
         self._engine = engine
         self._threads = threads
 
-    async def compute(self, view: View, index: BlockIndex, *, background: bool = False) -> dict[str, bytes]:
-        """Read and compute a block: its chunks by their keys.
+    async def compute(
+        self, view: View, blocks: Blocks, *, background: bool = False
+    ) -> AsyncIterator[tuple[BlockIndex, dict[str, bytes]]]:
+        """Read and compute blocks together; see [`Region`][service.volumes.regions.Region].
 
         Args:
-            view: that the block is of.
-            index: of the block.
+            view: that the blocks are of.
+            blocks: of one level, x fastest.
             background: see [`Engine.compute`][service.engine.engine.Engine.compute].
+
+        Yields:
+            Each block, and its chunks by their keys.
 
         Raises:
             Problem: as [`Engine.compute`][service.engine.engine.Engine.compute] and
                 [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
         """
-        block = view.layout.at(index.block)
-        coarse = await self._threads.run(lambda: view.source.block(view.span(index), view.layout, block))
+        region = Region(view, blocks)
+        layout, span = region.layout, view.span(blocks[0])
+        coarse = await self._threads.run(lambda: view.source.block(span, layout, region.box))
+        stream: Stream | None = None
+        for layer, done in region.layers():
 
-        def prepare(model: SuperResolution) -> BlockRequest:
-            return BlockRequest(view.card.name, model, view.layout, block, coarse, error=view.error)
+            def prepare(model: SuperResolution, layer: Block = layer) -> InferenceRequest:
+                nonlocal stream
+                if region.is_one_slab:
+                    return BlockRequest(view.card.name, model, layout, layer, coarse, error=view.error)
+                stream = stream or Stream(model, coarse, error=view.error)
+                return StreamRequest(view.card.name, stream, layout, region.slabs(layer, coarse))
 
-        result = await self._engine.compute(view.card, prepare, background=background)
-        return await self._threads.run(lambda: view.chunks(index, result.fine[0]))
+            fine = (await self._engine.compute(view.card, prepare, background=background)).fine[0]
+            for index in done:
+                place = view.layout.at(index.block).within(layer).fine(view.card.factor)
+                yield index, await self._threads.run(lambda: view.chunks(index, fine[:, *place]))  # noqa: B023
+            del fine  # before the next layer takes as much

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.problems import storing
 from service.volumes.files import PART, is_stale, write_whole
+from service.volumes.regions import region_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
     from service.runtime.threads import Threads
     from service.volumes.blocks import BlockComputer
+    from service.volumes.regions import Blocks
     from service.volumes.view import BlockIndex, View
 
 
-# Blocks that are read and computed at a time.
+# Regions that are read and computed at a time.
 SLOTS: Final = 16
 
 
@@ -111,22 +113,24 @@ class ChunkCache:
         blocks: computes them.
         store: keeps them.
         threads: for reading and writing.
+        region: longest edge of a region, in coarse cells; see [`region_of`][service.volumes.regions.region_of].
 
     Attributes:
         computed: blocks that were computed.
     """
 
-    def __init__(self, blocks: BlockComputer, store: DiskCache, threads: Threads) -> None:
+    def __init__(self, blocks: BlockComputer, store: DiskCache, threads: Threads, region: int) -> None:
         self.store = store
         self.computed = 0
+        self._region = region
         self._blocks = blocks
         self._threads = threads
         self._slots = asyncio.Semaphore(SLOTS)
-        self._running: dict[tuple[str, BlockIndex], asyncio.Task[dict[str, bytes]]] = {}
-        self._waiting: dict[tuple[str, BlockIndex], int] = {}
+        self._running: dict[tuple[str, Blocks], asyncio.Task[dict[str, bytes]]] = {}
+        self._waiting: dict[tuple[str, Blocks], int] = {}
 
     async def chunk(self, view: View, key: str, index: BlockIndex) -> bytes:
-        """A chunk, stored or computed now. Readers of one block share a computation, which ends with the last of them.
+        """A chunk, stored or computed now. Readers of one region share a computation, which ends with the last of them.
 
         Raises:
             Problem: as [`BlockComputer.compute`][service.volumes.blocks.BlockComputer.compute] does, and if the disk
@@ -135,20 +139,20 @@ class ChunkCache:
         stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}", view.chunk_bytes(key)))
         if stored is not None:
             return stored
-        block = view.fingerprint, index
-        if block not in self._running:
-            self._running[block] = asyncio.create_task(self._fill(view, index))
-            self._running[block].add_done_callback(lambda task: self._forget(block, task))
-        task = self._running[block]
-        self._waiting[block] = self._waiting.get(block, 0) + 1
+        region = view.fingerprint, region_of(view, index, self._region)
+        if region not in self._running:
+            self._running[region] = asyncio.create_task(self._fill(view, region[1]))
+            self._running[region].add_done_callback(lambda task: self._forget(region, task))
+        task = self._running[region]
+        self._waiting[region] = self._waiting.get(region, 0) + 1
         try:
             chunks = await asyncio.shield(task)
         finally:
-            self._waiting[block] -= 1
-            if not self._waiting[block]:
-                del self._waiting[block]
+            self._waiting[region] -= 1
+            if not self._waiting[region]:
+                del self._waiting[region]
                 task.cancel()
-                self._forget(block, task)
+                self._forget(region, task)
         return chunks[key]
 
     async def block(self, view: View, index: BlockIndex) -> NDArray[np.float32]:
@@ -157,15 +161,17 @@ class ChunkCache:
         chunks = [await self.chunk(view, key, index) for key in view.keys(index)]
         return await self._threads.run(lambda: view.block(index, chunks))
 
-    def _forget(self, block: tuple[str, BlockIndex], task: asyncio.Task[dict[str, bytes]]) -> None:
-        """Let the next reader of a block begin anew, if nobody has already."""
-        if self._running.get(block) is task:
-            del self._running[block]
+    def _forget(self, region: tuple[str, Blocks], task: asyncio.Task[dict[str, bytes]]) -> None:
+        """Let the next reader of a region begin anew, if nobody has already."""
+        if self._running.get(region) is task:
+            del self._running[region]
 
-    async def _fill(self, view: View, index: BlockIndex) -> dict[str, bytes]:
+    async def _fill(self, view: View, blocks: Blocks) -> dict[str, bytes]:
         async with self._slots:
-            chunks = await self._blocks.compute(view, index)
-            self.computed += 1
+            chunks: dict[str, bytes] = {}
+            async for _, found in self._blocks.compute(view, blocks):
+                self.computed += 1
+                chunks |= found
 
             def keep() -> None:
                 with storing("a block"):

@@ -52,7 +52,7 @@ class Scale:
     clients: tuple[int, ...] = (1, 8, 32)
     requests: int = 16
     shapes: tuple[Cells, ...] = ((8, 8, 8), (8, 8, 8), (8, 12, 16), (12, 12, 12), (16, 8, 16), (16, 16, 16))
-    job_edge: int = 16
+    job_edge: int = 24
     viewed: int = 256
     viewed_sparse: int = 1024
     arrivals: int = 100

@@ -79,7 +79,7 @@ def test_the_table_has_every_row(written: Path) -> None:
             ("opening a view of 32^3, and its first block", "a block in its middle"),
             ("opening a view of 64^3, sparse, and its first block", "a block in its middle"),
         ],
-        "Jobs": [("a job, from volume to volume", "the bare model on the same blocks")],
+        "Jobs": [("a job, from volume to volume", "the bare model, undivided")],
         "Memory of jobs": [("peak memory of the service, 64 blocks", "8 blocks")],
     }
     families = ["trilinear", "conv", "equivariant", "relaxed", "published, frozen", "published"]

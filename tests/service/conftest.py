@@ -60,11 +60,11 @@ def measure(catalogue: Catalogue, model: SuperResolution) -> None:
 
 @pytest.fixture
 def serve(catalogue: Catalogue) -> Iterator[Serve]:
-    """Start a service with some settings, and wait until it is ready."""
+    """Start a service with some settings, and wait until it is ready; blocks are computed one by one unless told."""
     with ExitStack() as running:
 
         def start(weights: Path = catalogue.folder, **settings: Any) -> TestClient:  # noqa: ANN401 passed on to Settings
-            app = create_app(Settings(weights=weights, device="cpu", threads=1, **settings))
+            app = create_app(Settings(weights=weights, device="cpu", threads=1, **{"region": 1, **settings}))
             client = running.enter_context(TestClient(app, raise_server_exceptions=False))
             wait_until(lambda: client.get("/health/ready").is_success and is_loaded(client))
             return client

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from service.jobs.checks import open_view
-from service.jobs.dask_worker import Task, Worker, fill_block
+from service.jobs.dask_worker import Task, Worker, fill_blocks
 from service.jobs.executor import is_stored
 from service.jobs.spec import JobSpec
 from service.problems import Problem
@@ -369,10 +369,10 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
     )
     task = Task.of(view, target)
     with pytest.raises(Problem, match="it is something else"):
-        portal.call(fill_block, task, place)
+        portal.call(fill_blocks, task, (place,))
     assert target.is_free()
     target.begin(view.documents)
-    portal.call(fill_block, task, place)
+    portal.call(fill_blocks, task, (place,))
     assert is_stored(view, target, place)
 
 

@@ -25,22 +25,25 @@ KILLS = int(os.environ.get("KILLS", "4"))
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(catalogue: Catalogue, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("region", "kills"), [(1, KILLS), (12, 1)])
+def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(
+    catalogue: Catalogue, tmp_path: Path, region: int, kills: int
+) -> None:
     """Nothing is torn by kill -9, and blocks that were done are not computed again."""
     random = np.random.default_rng(7)
     velocity = noise(3, 12, 12, 12)
-    settings = {"data": tmp_path / "data", "block": 2}
+    settings = {"data": tmp_path / "data", "block": 2, "region": region}
     volume = tmp_path / "data" / "volumes" / "fine"
     seen: dict[Path, int] = {}
     job = ""
-    for _ in range(KILLS):
+    for _ in range(kills):
         # Batches wait, so that the job is not over before it is killed.
         with ServiceProcess(catalogue.folder, **settings, batch_wait_ms=120) as service:
             if not job:
                 for key, content in files_of(dataset(velocity)).items():
                     httpx2.put(f"{service.address}/v1/volumes/box/{key}", content=content).raise_for_status()
                 job = httpx2.post(f"{service.address}/v1/jobs", json=ORDER).raise_for_status().json()["id"]
-            enough = len(chunks(volume)) + random.integers(20)
+            enough = len(chunks(volume)) + random.integers(5, 25)
             wait_until(lambda enough=enough: len(chunks(volume)) >= enough)  # type: ignore[misc]
         written = chunks(volume)
         assert {path.stat().st_size for path in written} <= {4 * 8**3}
@@ -52,6 +55,5 @@ def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(catalogue: Catalo
     assert not list(volume.rglob(".part-*"))
     written = chunks(volume)
     assert {path: written[path] for path in seen} == seen
-    assert np.array_equal(
-        fine(tmp_path), upscale(catalogue.load(LEARNED), velocity, parse_boundary("periodic"), block=2)
-    )
+    expected = upscale(catalogue.load(LEARNED), velocity, parse_boundary("periodic"), block=2)
+    np.testing.assert_allclose(fine(tmp_path), expected, rtol=0, atol=0 if region == 1 else 1e-5 * velocity.std())

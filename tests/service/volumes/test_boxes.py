@@ -32,7 +32,7 @@ VELOCITY = noise(3, 4, 5, 18)
 def client(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service with one volume, of 18 x 5 x 4 cells."""
     data = tmp_path_factory.mktemp("data")
-    app = create_app(Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, block=6))
+    app = create_app(Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, block=6, region=1))
     with TestClient(app, raise_server_exceptions=False) as client:
         wait_until(lambda: client.get("/health/ready").is_success)
         send(client, "long", dataset(VELOCITY))

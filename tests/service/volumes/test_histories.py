@@ -101,7 +101,7 @@ def services(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> 
     data: Path = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.jobs.manager.POLL_S", 0.05)
-        started = Services(Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, block=4))
+        started = Services(Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, block=4, region=1))
         yield started
         for each in started.running:
             each.close()

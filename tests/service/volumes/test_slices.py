@@ -33,7 +33,7 @@ MODEL, PREDICTS = "relaxed-isotropic-x4", "equivariant-general-x4"
 def client(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service for all tests here; each has volumes of its own."""
     data = tmp_path_factory.mktemp("data")
-    app = create_app(Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, block=6))
+    app = create_app(Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, block=6, region=1))
     with TestClient(app, raise_server_exceptions=False) as client:
         wait_until(lambda: client.get("/health/ready").is_success)
         yield client

@@ -1,0 +1,59 @@
+"""Super-resolution of a large block in slabs, one behind the other along z.
+
+Neighbouring slabs share planes in every layer, as many as its convolution reaches. They are kept from one slab to the
+next, so that nothing is computed twice: a block takes no longer than at once, and the memory of a slab.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.superresolution import Scale
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    import numpy as np
+    from jaxtyping import Float
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from models.convolution import Axes
+    from models.superresolution import SuperResolution
+
+
+class Stream:
+    """Computes the slabs of one block.
+
+    Args:
+        model: a frozen model.
+        coarse: the block with its halo, (frame, 3, z, y, x).
+        error: whether to predict the error, too.
+    """
+
+    def __init__(self, model: SuperResolution, coarse: NDArray[np.float32], *, error: bool = False) -> None:
+        self.model = model
+        self.error = error
+        self._scale = Scale.of(torch.from_numpy(coarse)[None])
+        self._kept: dict[Hashable, Tensor] = {}
+
+    def __call__(
+        self, slab: Float[Tensor, "batch frame 3 z y x"], circular: Axes
+    ) -> Float[Tensor, "batch channel fine_z fine_y fine_x"]:
+        """Super-resolve the planes whose halo is complete with these.
+
+        Args:
+            slab: the next planes; the first are more than two halos, and give as many planes as they are more.
+            circular: axes (z, y, x) to wrap around; z is none.
+        """
+        scale = Scale(*(part.to(slab.device) for part in self._scale))
+        return self.model.compute(slab, circular, scale, error=self.error, join=self._join)
+
+    def _join(self, place: Hashable, x: Tensor, radius: int) -> Tensor:
+        if place in self._kept:
+            x = torch.cat([self._kept[place], x], dim=-3)
+        # A copy, as a part of a tensor holds all of it.
+        self._kept[place] = x[..., x.shape[-3] - 2 * radius :, :, :].clone()
+        return x
