@@ -149,7 +149,7 @@ def forecast(
     nu: float,
     preparation: Preparation,
 ) -> Call[AnyVolume]:
-    """Ask for the next frames of a velocity in a plane, of the kind of those so far."""
+    """Ask for the next frames of a velocity in a plane, as the same kind of object."""
     (prepared,) = preparation.apply(frames)
     body, read, found = _planes.encode(prepared, dx, dt)
     options = found | {"steps": str(steps), "nu": str(nu)} | _options(model, boundary, _planes.AXES)

@@ -235,7 +235,7 @@ class Client:
         return self._send(_calls.discover(x, y, x_kind=x_kind, y_kind=y_kind, group=group), progress=progress)
 
     def forecast_models(self) -> list[ForecastCard]:
-        """List the cards of the models that `forecast` may name."""
+        """List the cards of the forecasting models."""
         return self._send(_calls.forecast_models())
 
     @overload
@@ -258,23 +258,23 @@ class Client:
         drop: Sequence[str] | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> AnyVolume:
-        """Return the frames of a velocity in a plane that follow, in the layout of those so far and at later times.
+        """Forecast the next frames of a velocity in a plane, in the same layout and at later times.
 
         Args:
-            frames: an array (time, 2, y, x) with components (u, v); an xarray object with dims (time, y, x), as
-                variables u, v or a component dim; or the path of a file with one of these. Frames are evenly spaced in
-                time. Of more frames than the model takes, the last ones count.
+            frames: an array (time, 2, y, x) with components (u, v); or an xarray object over (time, y, x), with
+                variables u, v or a component dim; or the path of a file with one of these. Frames must be evenly spaced
+                in time. If there are more than the model takes, it uses the last ones.
             steps: how many frames to forecast.
-            model: its name, as `forecast_models` lists it; None takes the service's default.
-            boundary: ``"periodic"`` or ``"wall"`` for both axes, two of them in y, x order, or by axis. None leaves it
-                to the attribute ``boundary`` of the frames, else to the model's card.
+            model: name of the model, as `forecast_models` lists it; None takes the service's default.
+            boundary: ``"periodic"`` or ``"wall"`` for both axes; or two of them in y, x order; or by axis. None takes
+                the attribute ``boundary`` of the frames, else the boundary on the model's card.
             dx: edge of a cell, in the velocity's unit of length. None takes it from the coordinates, else 1.
-            dt: time between frames, in the velocity's unit of time. None takes it from the coordinates, between dates
-                in seconds, else 1.
+            dt: time between frames, in the velocity's unit of time. None takes it from the coordinates (in seconds if
+                they are dates), else 1.
             nu: viscosity, for models that take it.
             names: as for `upscale`.
-            drop: variables over time that are left out, as ``["density"]``.
-            progress: told as the frames are sent, waited for and received; True shows bars.
+            drop: variables over time to leave out, such as ``["density"]``.
+            progress: called while frames are sent, computed and received; True shows bars.
         """
         preparation = Preparation(names, drop)
         call = _calls.forecast(

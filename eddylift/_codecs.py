@@ -1,6 +1,6 @@
-"""Volumes on the wire: numpy as application/x-npy, xarray as application/netcdf.
+"""Encodes volumes for HTTP: numpy as application/x-npy, xarray as application/netcdf.
 
-xarray takes a second to import, so it is only imported when a volume is an xarray object.
+Importing xarray takes a second, so it is imported only if a volume is an xarray object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NPY = "application/x-npy"
 NETCDF = "application/netcdf"
 PIECE = 1 << 20
-# The name under which a DataArray travels: its own may be missing, or be that of one of its dims.
+# The name under which a DataArray is sent: its own may be missing, or equal that of a dim.
 ARRAY = "velocity"
 
 Volume = TypeVar("Volume", "NDArray[np.floating[Any]]", "xr.Dataset", "xr.DataArray")
@@ -32,11 +32,11 @@ AnyVolume: TypeAlias = "NDArray[np.floating[Any]] | xr.Dataset | xr.DataArray"
 
 @dataclass(frozen=True)
 class Body:
-    """What a request carries.
+    """The body of a request.
 
     Attributes:
         content_type: MIME type.
-        parts: the bytes, in order, not copied together.
+        parts: the bytes, in order; not joined, so as not to copy them.
     """
 
     content_type: str
@@ -44,11 +44,11 @@ class Body:
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Total number of bytes."""
         return sum(len(part) for part in self.parts)
 
     def pieces(self) -> Iterator[bytes]:
-        """Hand out the bytes, at most `PIECE` at a time."""
+        """Give the bytes, at most `PIECE` at a time."""
         for part in self.parts:
             for start in range(0, len(part), PIECE):
                 yield bytes(part[start : start + PIECE])
@@ -56,12 +56,12 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a successful answer carries.
+    """A successful answer.
 
     Attributes:
         content_type: MIME type, without parameters.
         content: the bytes.
-        warnings: what the service found doubtful in the request and did all the same.
+        warnings: what seems doubtful about the request.
     """
 
     content_type: str
@@ -70,16 +70,16 @@ class Answer:
 
 
 def encode(volume: AnyVolume, *, error: bool = False) -> tuple[Body, Callable[[Answer], Any]]:
-    """Write a volume as the service reads it, and say how its answer is read back as the same kind.
+    """Encode a volume for the service; also return how to read the answer as the same kind of object.
 
-    Velocity travels in float32. What else a dataset holds does not travel, and is there again in the answer.
+    Velocity is sent in float32. The other variables of a dataset are not sent; they are added to the answer again.
 
     Args:
-        volume: what is sent.
-        error: whether the answer is to hold the expected error.
+        volume: the coarse volume.
+        error: whether the answer will have the expected error.
 
     Raises:
-        InvalidInputError: if the volume is of another kind, or holds no velocity.
+        InvalidInputError: if the volume is another kind of object, or has no velocity.
     """
     if isinstance(volume, np.ndarray):
         return Body(NPY, (write_npy(volume),)), read_npy
@@ -101,10 +101,10 @@ def encode(volume: AnyVolume, *, error: bool = False) -> tuple[Body, Callable[[A
 
 
 def as_dataset(volume: object) -> xr.Dataset:
-    """Return a dataset as it is, an array as u, v, w, and a DataArray under the name `ARRAY` and with its attributes.
+    """Convert a volume to a dataset: an array becomes u, v, w; a DataArray becomes the variable `ARRAY`.
 
     Raises:
-        InvalidInputError: for anything else.
+        InvalidInputError: if the volume is another kind of object.
     """
     import xarray as xr  # noqa: PLC0415 slow, see above
 
@@ -121,13 +121,13 @@ def as_dataset(volume: object) -> xr.Dataset:
 
 
 def as_array(dataset: xr.Dataset, name: Hashable) -> xr.DataArray:
-    """Return what `as_dataset` made of a DataArray as one of a name again; an expected error is a coordinate of it."""
+    """Convert back a DataArray that `as_dataset` converted; an expected error becomes a coordinate."""
     others = [other for other in dataset.data_vars if other != ARRAY]
     return dataset.set_coords(others)[ARRAY].rename(name).assign_attrs(dataset.attrs)
 
 
 def multipart(parts: Mapping[str, Body]) -> Body:
-    """Join bodies as the parts of one multipart/form-data body, each as a file of its name."""
+    """Join bodies into one multipart/form-data body, each as a file under its name."""
     boundary = uuid.uuid4().hex
     joined: list[bytes | memoryview] = []
     for name, body in parts.items():
@@ -160,10 +160,10 @@ def write_npy(volume: NDArray[Any], precision: type[np.floating[Any]] = np.float
 
 
 def read_npy(answer: Answer) -> NDArray[np.float32]:
-    """Read an array, never unpickling.
+    """Read an array; pickles are refused.
 
     Raises:
-        UnexpectedAnswerError: where the answer is anything else.
+        UnexpectedAnswerError: if the answer is anything else.
     """
     _expect(answer, NPY)
     try:
@@ -178,7 +178,7 @@ def read_netcdf(answer: Answer) -> xr.Dataset:
     """Read a dataset into memory.
 
     Raises:
-        UnexpectedAnswerError: where the answer is anything else.
+        UnexpectedAnswerError: if the answer is anything else.
     """
     import xarray as xr  # noqa: PLC0415 slow, see above
 

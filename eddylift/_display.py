@@ -1,4 +1,4 @@
-"""What the command line shows: bars while a call runs, tables and sentences after it."""
+"""Output of the command line: progress bars while a call runs, then tables and sentences."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORDS: dict[Stage, str] = {
 
 
 class Bars:
-    """One bar a stage of a call; nothing where nobody watches. A context manager, and a progress callback."""
+    """One bar for each stage of a call, on a terminal only. A context manager and a progress callback."""
 
     def __init__(self, console: Console) -> None:
         self._bars = progress.Progress(
@@ -47,16 +47,16 @@ class Bars:
         self._tasks: dict[Stage, progress.TaskID] = {}
 
     def __enter__(self) -> Self:
-        """Start to show."""
+        """Show the bars."""
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Clear the bars away."""
+        """Remove the bars."""
         self._bars.stop()
 
     def __call__(self, where: Progress) -> None:
-        """Move the bars to where a call is."""
+        """Move the bars to the progress of a call."""
         if where.stage == "upload" and where.done == 0:
             self._clear()
         if where.stage not in self._tasks:
@@ -70,14 +70,14 @@ class Bars:
         self._tasks.clear()
 
     def _end_earlier(self) -> None:
-        """Stop the clocks and the pulses of the stages that are over."""
+        """Stop the clocks and animations of finished stages."""
         for task in self._bars.tasks:
             done = task.completed or 1
             self._bars.update(task.id, completed=done, total=task.total or done)
 
 
 class _Bytes(progress.DownloadColumn):
-    """Bytes or blocks done and in all; nothing while there are none to count."""
+    """Bytes or blocks done, and their total; nothing while waiting."""
 
     def render(self, task: progress.Task) -> Text:
         if task.description == WORDS["wait"]:
@@ -94,14 +94,14 @@ def retry_note(console: Console, details: RetryDetails) -> None:
 
 
 def note(console: Console, message: str) -> None:
-    """Say something that is no failure."""
+    """Print a remark that is not an error."""
     console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def models_table(cards: list[Card]) -> Table:
-    """List models, one a row, and what each is for."""
+    """List models, one in each row, and what each is for."""
     table = Table(box=None, pad_edge=False)
-    # A name is there to be typed: whatever else is cut on a narrow terminal, names are not.
+    # Users copy names, so a narrow terminal must not truncate them.
     table.add_column("model", no_wrap=True, min_width=max((len(card.name) for card in cards), default=0))
     table.add_column("for")
     for title in ("frames", "MAE/trilinear"):
@@ -112,7 +112,7 @@ def models_table(cards: list[Card]) -> Table:
 
 
 def _purpose(card: Card) -> str:
-    """Such as: channel, walls in y."""
+    """Format what a model is for, such as: channel, wall in y."""
     flow = card.get("flow")
     return f"{flow}, {_spell_boundary(card.get('boundary') or [])}" if flow else "any flow"
 
@@ -123,7 +123,7 @@ def _spell_boundary(boundary: list[str]) -> str:
 
 
 def forecast_models_table(cards: list[ForecastCard]) -> Table:
-    """List models that forecast, one a row, and their errors over those of persistence."""
+    """List forecasting models, one in each row, and their errors relative to persistence."""
     table = Table(box=None, pad_edge=False)
     table.add_column("model", no_wrap=True)
     table.add_column("for")
@@ -137,7 +137,7 @@ def forecast_models_table(cards: list[ForecastCard]) -> Table:
 
 
 def card_table(card: Card) -> Table:
-    """Show what a card says, and the errors on each held-out simulation."""
+    """Show a card, with the errors on each held-out simulation."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("model", card.name)
     table.add_row("for", _purpose(card))
@@ -151,8 +151,8 @@ def card_table(card: Card) -> Table:
 
 
 def symmetry_table(found: Symmetry) -> Table:
-    """List the equivariance error of each element of the group, and what each relaxed layer breaks."""
-    table = Table("takes x,y,z to", box=None, pad_edge=False)
+    """List the equivariance error of each group element, and the irreps in the weights of each relaxed layer."""
+    table = Table("x,y,z to", box=None, pad_edge=False)
     table.add_column("equivariance error", justify="right")
     for element, error in found.equivariance_error.items():
         table.add_row(element, spell(error))
@@ -183,7 +183,7 @@ def health_sentence(found: Health) -> str:
 
 
 def volumes_table(volumes: list[StoredVolume]) -> Table:
-    """List stored volumes, one a row, or why they cannot be super-resolved."""
+    """List stored volumes, one in each row, or why they cannot be super-resolved."""
     table = Table(box=None, pad_edge=False)
     for title in ("volume", "cells (z, y, x)", "times", "boundary", "bytes"):
         table.add_column(title)
@@ -195,7 +195,7 @@ def volumes_table(volumes: list[StoredVolume]) -> Table:
 
 
 def jobs_table(jobs: list[JobStatus]) -> Table:
-    """List jobs, one a row, or why they failed."""
+    """List jobs, one in each row, and why they failed."""
     table = Table(box=None, pad_edge=False)
     table.add_column("job", no_wrap=True)
     for title in ("source", "target", "model", "state", "blocks", "age"):
@@ -209,7 +209,7 @@ def jobs_table(jobs: list[JobStatus]) -> Table:
 
 
 def _span(seconds: float) -> str:
-    """Such as 12 min."""
+    """Format a duration, such as 12 min."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
@@ -217,13 +217,13 @@ def _span(seconds: float) -> str:
 
 
 def _gain(card: Card) -> str:
-    """MAE over trilinear's, on each held-out run that the card tells of."""
+    """MAE relative to trilinear interpolation, on each held-out run of the card."""
     ratios = [run.get("mae_over_trilinear") for run in card.get("measured", [])]
     return ", ".join(f"{ratio['mean']:.2f}" for ratio in ratios if ratio) or "-"
 
 
 def report_table(report: Report) -> Table:
-    """List metrics, a model's beside trilinear's, and what they mean."""
+    """List the metrics of a model and of trilinear interpolation, with their meanings."""
     table = Table("metric", box=None, pad_edge=False)
     for title in (report.model, "trilinear"):
         table.add_column(title, justify="right")

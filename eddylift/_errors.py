@@ -1,16 +1,16 @@
-"""Everything that can go wrong in a call, as one tree.
+"""The errors of this package, as one tree.
 
 EddyliftError
-├── InvalidInputError: refused here, before anything was sent (also a ValueError)
-├── UnreachableError: the service could not be reached, or hung up
+├── InvalidInputError: refused before anything was sent (also a ValueError)
+├── UnreachableError: the service could not be reached, or the connection broke
 ├── TimedOutError: the service took longer than the timeout
-├── UnexpectedAnswerError: something answered, but not as an eddylift service does
-├── JobError: a job that was waited for failed or was cancelled
+├── UnexpectedAnswerError: the answer is not that of an eddylift service
+├── JobError: a job failed or was cancelled
 └── ServiceError: the service answered with a problem: status, title, detail, errors, request_id
-    ├── RefusedError: 4xx, what was sent does not fit
+    ├── RefusedError: 4xx, the request does not fit
     │   ├── UnauthorizedError: 401 and 403
-    │   └── NotFoundError: 404, no such model
-    ├── BusyError: 429 and 503, worth trying again after `retry_after` seconds
+    │   └── NotFoundError: 404, no such model, volume or job
+    ├── BusyError: 429 and 503; try again after `retry_after` seconds
     └── FailedError: any other 5xx
 """
 
@@ -30,7 +30,7 @@ class EddyliftError(Exception):
 
 
 class EddyliftWarning(UserWarning):
-    """Something about a request is doubtful; it was done all the same."""
+    """Something about a request seems doubtful; it was answered nevertheless."""
 
 
 class InvalidInputError(EddyliftError, ValueError):
@@ -38,10 +38,10 @@ class InvalidInputError(EddyliftError, ValueError):
 
 
 class UnreachableError(EddyliftError):
-    """No connection to the service, or it broke before the answer was whole.
+    """No connection to the service, or it broke before the answer was complete.
 
     Attributes:
-        is_temporary: whether it can pass by itself; what cannot is not tried again.
+        is_temporary: whether the cause may go away by itself; if not, the call is not repeated.
     """
 
     def __init__(self, message: str, *, is_temporary: bool = True) -> None:
@@ -54,14 +54,14 @@ class TimedOutError(EddyliftError):
 
 
 class UnexpectedAnswerError(EddyliftError):
-    """The answer is not one that an eddylift service gives; the address may be wrong."""
+    """The answer is not that of an eddylift service; the address may be wrong."""
 
 
 class JobError(EddyliftError):
     """A job failed or was cancelled.
 
     Attributes:
-        status: what the service says of it.
+        status: status of the job.
     """
 
     def __init__(self, message: str, status: JobStatus) -> None:
@@ -71,12 +71,12 @@ class JobError(EddyliftError):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing that did not fit.
+    """A field of the request that does not fit.
 
     Attributes:
-        field: its name: a variable, an axis, a parameter.
-        value: what it was.
-        expected: what it should have been.
+        field: name of a variable, axis or parameter.
+        value: its value.
+        expected: what was expected.
     """
 
     field: str
@@ -93,10 +93,10 @@ class ServiceError(EddyliftError):
     Attributes:
         status: HTTP status.
         title: the kind of problem, in a few words.
-        detail: this very problem, in a sentence; may be empty.
-        errors: what did not fit, field by field.
-        retry_after: seconds after which the service asks to be called again, where it said so.
-        request_id: what the service's log calls the request, where it said so.
+        detail: this problem, in a sentence; may be empty.
+        errors: the fields that do not fit.
+        retry_after: seconds after which to try again; None if the service does not say.
+        request_id: identifies the request in the service's log; None if the service does not say.
     """
 
     def __init__(
@@ -120,13 +120,13 @@ class ServiceError(EddyliftError):
         head = f"{self.title} ({self.status})"
         if self.detail:
             head = f"{head}: {self.detail}"
-        # A detail often spells the one field out already.
+        # The detail often has the one field already.
         rest = [error for error in self.errors if error.expected not in self.detail]
         return "\n".join([head, *(f"  {error}" for error in rest)])
 
 
 class RefusedError(ServiceError):
-    """4xx: what was sent does not fit."""
+    """4xx: the request does not fit."""
 
 
 class UnauthorizedError(RefusedError):
@@ -140,18 +140,18 @@ class UnauthorizedError(RefusedError):
 
 
 class NotFoundError(RefusedError):
-    """404: no such model."""
+    """404: no such model, volume or job."""
 
 
 class BusyError(ServiceError):
-    """429 or 503: the queue is full or the models are not warm yet, also after the last attempt."""
+    """429 or 503: the queue is full or the service is not ready, even at the last attempt."""
 
 
 class FailedError(ServiceError):
-    """5xx: the service, or a proxy before it, failed."""
+    """5xx: the service, or a proxy in front of it, failed."""
 
     def __str__(self) -> str:
-        # Whoever runs the service finds the reason in its log.
+        # The operator finds the reason under this id in the log.
         return super().__str__() + (f"\n  request {self.request_id}" if self.request_id else "")
 
 
@@ -165,11 +165,11 @@ _KINDS: dict[int, type[ServiceError]] = {
 
 
 def from_answer(status: int, content: bytes, retry_after: float | None = None) -> ServiceError:
-    """Build the error of an answer that is not a success.
+    """Build the error for an answer with an error status.
 
     Args:
         status: HTTP status, 400 or above.
-        content: a problem document; anything else (a proxy's page) leaves only the status to tell.
+        content: a problem document; if it is anything else, such as a proxy's page, only the status is used.
         retry_after: seconds, from the header of that name.
     """
     kind = _KINDS.get(status, RefusedError if status < http.HTTPStatus.INTERNAL_SERVER_ERROR else FailedError)

@@ -1,7 +1,7 @@
-"""Volumes in files, told by their content: .npy, NetCDF, HDF5 (also cutouts of JHTDB), Zarr as a folder or zipped.
+"""Reads volumes from files: .npy, NetCDF, HDF5 (also cutouts of JHTDB), Zarr as a folder or zipped.
 
-What may be velocity is decoded: packed integers become floats, and fill values NaN. All else is left as it is stored,
-times too.
+The format is recognised by the content. Variables that may be velocity are decoded: packed integers become floats, and
+fill values NaN. Everything else stays as stored, times too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AXES = ("time", "z", "y", "x")
 COMPONENTS = ("u", "v", "w")
 GROUP_MARKS = ("zarr.json", ".zgroup")
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
-# First bytes of kinds that are not read, and the way round.
+# First bytes of formats that are not read, and what to do about each.
 FOREIGN = {
     b"\x0e\x03\x13\x01": "HDF4; convert it by h4toh5",
     b"# vtk": "VTK; save it as NetCDF, for example by pyvista and xarray",
@@ -38,12 +38,12 @@ FOREIGN = {
 
 
 def is_array(path: Path) -> bool:
-    """Tell whether a file holds a bare array."""
+    """Return whether a file is .npy."""
     return _head(path).startswith(np.lib.format.MAGIC_PREFIX)
 
 
 def is_zarr(path: Path) -> bool:
-    """Tell whether a folder is a Zarr group."""
+    """Return whether a folder is a Zarr group."""
     return any((path / mark).is_file() for mark in GROUP_MARKS)
 
 
@@ -57,7 +57,7 @@ def read(path: Path) -> NDArray[Any] | xr.Dataset:
     with own_errors(path, "read"):
         if is_array(path):
             with path.open("rb") as file:
-                # np.load would take whatever is no array for a pickle, and an archive of arrays for one.
+                # Not np.load, which also reads pickles and archives of arrays.
                 array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
                 return array
         with open_dataset(path) as dataset:
@@ -65,9 +65,9 @@ def read(path: Path) -> NDArray[Any] | xr.Dataset:
 
 
 def open_dataset(path: Path) -> xr.Dataset:
-    """Open a dataset, whose arrays are read when they are asked for. The caller closes it.
+    """Open a dataset lazily. The caller closes it.
 
-    Its ``encoding`` keeps ``unlimited_dims`` and, of Zarr, ``zarr_format``, so that an answer can be written alike.
+    Its ``encoding`` keeps ``unlimited_dims`` and, from Zarr, ``zarr_format``, so that the answer has the same format.
 
     Raises:
         InvalidInputError: if there is none, or it cannot be read.
@@ -94,7 +94,7 @@ def open_dataset(path: Path) -> xr.Dataset:
 
 @contextlib.contextmanager
 def own_errors(path: Path, done: str) -> Iterator[None]:
-    """Say what went wrong with a file, whichever of the libraries below noticed."""
+    """Turn the errors of the libraries that read and write files into one of this package's, with the path."""
     try:
         yield
     except InvalidInputError:
@@ -105,7 +105,7 @@ def own_errors(path: Path, done: str) -> Iterator[None]:
 
 
 def require_zarr(what: str) -> None:
-    """Refuse what the base install cannot do.
+    """Refuse what needs the zarr package, if it is missing.
 
     Raises:
         InvalidInputError: without the zarr package.
@@ -147,7 +147,7 @@ def _open_hdf5(path: Path) -> xr.Dataset:
 
 
 def _open_only_group(path: Path) -> xr.Dataset:
-    """Open the one group that holds variables, with the coordinates of the groups around it."""
+    """Open the only group with variables, with the coordinates of its parents."""
     import xarray as xr  # noqa: PLC0415 slow
 
     tree = xr.open_datatree(path, engine="h5netcdf", **RAW)
@@ -164,7 +164,7 @@ def _open_only_group(path: Path) -> xr.Dataset:
 
 
 def _name_axes(path: Path, nameless: xr.Dataset) -> xr.Dataset:
-    """Read the nameless axes of u, v, w like a bare array's, ([time,] z, y, x), and x, y, z, time beside them."""
+    """Name axes that have no names: u, v, w are over ([time,] z, y, x), and x, y, z, time are coordinates."""
     import xarray as xr  # noqa: PLC0415 slow
 
     found: dict[Hashable, xr.Variable] = {}
@@ -187,7 +187,7 @@ def _name_axes(path: Path, nameless: xr.Dataset) -> xr.Dataset:
 
 
 def _open_classic(path: Path, version: int) -> xr.Dataset:
-    """Open NetCDF of before version 4: CDF-1 and CDF-2 by scipy, CDF-5 by netCDF4."""
+    """Open NetCDF older than version 4: CDF-1 and CDF-2 with scipy, CDF-5 with netCDF4."""
     import xarray as xr  # noqa: PLC0415 slow
 
     engines = {"netcdf4": "netCDF4"} | ({} if version > 2 else {"scipy": "scipy"})  # noqa: PLR2004 CDF-2
@@ -238,7 +238,7 @@ def _open_group(store: Any, group: str | None, *, zarr_format: int) -> xr.Datase
         options = {"chunks": None, "zarr_format": zarr_format, "consolidated": False if group else None, **RAW}
         dataset = xr.open_zarr(store, group=group, **options)
     for variable in dataset.variables.values():
-        # Where nothing was written Zarr v2 reads 0: that is a value and marks no gap.
+        # Zarr v2 reads 0 where nothing was written; that is not a missing value.
         if zarr_format == 2 and variable.attrs.get("_FillValue") == 0:  # noqa: PLR2004
             del variable.attrs["_FillValue"]
     dataset = _decoded(dataset)
@@ -247,7 +247,7 @@ def _open_group(store: Any, group: str | None, *, zarr_format: int) -> xr.Datase
 
 
 def _decoded(dataset: xr.Dataset) -> xr.Dataset:
-    """Decode what may be velocity or the position of cells, and forget how the file was laid out."""
+    """Decode variables that may be velocity or positions of cells, and drop the file's encoding."""
     raw = dataset.drop_encoding()
     for variable in raw.variables.values():
         fill = variable.attrs.get("_FillValue")
@@ -255,7 +255,7 @@ def _decoded(dataset: xr.Dataset) -> xr.Dataset:
             variable.encoding["_FillValue"] = variable.attrs.pop("_FillValue", None)
     fields = {name: _decode(name, array) for name, array in raw.data_vars.items() if array.ndim >= 3}  # noqa: PLR2004 z, y, x
     for variable in fields.values():
-        # It is not packed again.
+        # So that the answer is not packed again.
         variable.encoding = {}
     positions = {name: _decode(name, array) for name, array in raw.coords.items() if array.dims == (name,)}
     decoded = raw.assign_coords(positions).assign(fields)

@@ -1,7 +1,7 @@
-"""Cutouts of the Johns Hopkins Turbulence Databases, HDF5 in either spelling, as datasets.
+"""Reads cutouts of the Johns Hopkins Turbulence Databases (JHTDB), HDF5 files in one of two layouts.
 
-- the cutout service's: ``Velocity_0001`` and so on, each (z, y, x, 3), with ``xcoor``, ``ycoor`` and ``zcoor``;
-- giverny's: ``velocity_0001`` over the dims zcoor, ycoor, xcoor and ``values``, which are ux, uy, uz.
+- From the cutout service: ``Velocity_0001`` and so on, each (z, y, x, 3), with ``xcoor``, ``ycoor`` and ``zcoor``.
+- From giverny: ``velocity_0001`` over the dims zcoor, ycoor, xcoor and ``values``, which are ux, uy, uz.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ STEP = re.compile(r"[Vv]elocity_(\d+)")
 
 
 def open_cutout(path: Path) -> xr.Dataset | None:
-    """Open a cutout as ``velocity`` (time, z, y, x, component), read as it is asked for; None if the file is none.
+    """Open a cutout lazily as ``velocity`` (time, z, y, x, component); None if the file is not a cutout.
 
-    ``time`` counts the steps of the database, from the names in the file; one step alone has no time dim. Whatever
-    else the file says of itself (``_dataset``, attributes) becomes attributes.
+    ``time`` has the step numbers of the database, from the names in the file; a single step has no time dim. Other
+    information in the file (``_dataset``, attributes) becomes attributes.
 
     Raises:
         InvalidInputError: if the steps are not all of one shape (z, y, x, 3), or not u, v, w in this order.

@@ -1,4 +1,4 @@
-"""Jobs at the service, as objects to wait for."""
+"""Jobs of the service, as objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STAGES: dict[str, Stage] = {"computing": "compute", "comparing": "compare"}
 
 
 def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
-    """Report the progress of a job, and say whether it is done.
+    """Report the progress of a job, and return whether it is done.
 
     Raises:
         JobError: if it failed or was cancelled.
@@ -49,10 +49,10 @@ class Job:
 
     Args:
         send: sends a call to the service and returns its result.
-        status: what the service said of the job.
+        status: status of the job.
 
     Attributes:
-        status: what the service said when it was last asked.
+        status: latest status that the service sent.
     """
 
     def __init__(self, send: Callable[[Call[JobStatus]], JobStatus], status: JobStatus) -> None:
@@ -60,7 +60,7 @@ class Job:
         self.status = status
 
     def __repr__(self) -> str:
-        """Say which job it is and how far it was when the service was last asked."""
+        """Show the job and its latest status."""
         return _spell(type(self).__name__, self.status)
 
     def _repr_html_(self) -> str:
@@ -68,11 +68,11 @@ class Job:
 
     @property
     def id(self) -> str:
-        """What the service calls it."""
+        """Id of the job."""
         return self.status.id
 
     def refresh(self) -> JobStatus:
-        """Ask how far it is."""
+        """Ask the service for the status."""
         self.status = self._send(_calls.job(self.id))
         return self.status
 
@@ -80,7 +80,7 @@ class Job:
         """Wait until it is done. Interrupting the wait leaves the job running.
 
         Args:
-            progress: told about the blocks as they are done; True shows a bar.
+            progress: called as blocks are done; True shows a bar.
 
         Raises:
             JobError: if it failed or was cancelled.
@@ -91,25 +91,25 @@ class Job:
         return self.status
 
     def cancel(self) -> JobStatus:
-        """Stop it; blocks that are done stay."""
+        """Cancel the job. Blocks that are done are kept."""
         self.status = self._send(_calls.cancel(self.id))
         return self.status
 
     def resume(self) -> JobStatus:
-        """Go on after a failure or a cancellation."""
+        """Resume the job after a failure or a cancellation."""
         self.status = self._send(_calls.resume(self.id))
         return self.status
 
 
 class AsyncJob:
-    """As `Job`, for asynchronous programs.
+    """A job, for asynchronous programs; see `Job`.
 
     Args:
-        send: as of `Job`, but awaited.
-        status: as of `Job`.
+        send: as for `Job`, but awaited.
+        status: as for `Job`.
 
     Attributes:
-        status: as of `Job`.
+        status: as for `Job`.
     """
 
     def __init__(self, send: Callable[[Call[JobStatus]], Awaitable[JobStatus]], status: JobStatus) -> None:
@@ -117,7 +117,7 @@ class AsyncJob:
         self.status = status
 
     def __repr__(self) -> str:
-        """Say which job it is and how far it was when the service was last asked."""
+        """Show the job and its latest status."""
         return _spell(type(self).__name__, self.status)
 
     def _repr_html_(self) -> str:
@@ -125,7 +125,7 @@ class AsyncJob:
 
     @property
     def id(self) -> str:
-        """What the service calls it."""
+        """Id of the job."""
         return self.status.id
 
     async def refresh(self) -> JobStatus:

@@ -1,4 +1,4 @@
-"""How names and boundaries are spelled in the addresses of the service."""
+"""Formats names, boundaries and addresses as the service expects them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Frames of a velocity in a plane: found in a dataset by its names, sent as one array, and continued in time.
+"""Frames of a velocity in a plane: found in a dataset by name, sent as one array, and continued in time.
 
-The service is sent u, v over (time, component, y, x) alone. What does not change with time stays here, and is there
-again beside the forecast.
+Only u, v over (time, component, y, x) are sent. Variables that do not change with time are kept here, and added to the
+forecast again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ AXES: Final = ("y", "x")
 TIME: Final = "time"
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v")
-# Steps that differ by more than this part of their mean are not even.
+# Steps that differ by more than this fraction of their mean are not even.
 UNEVEN: Final = 0.01
 
 
@@ -55,7 +55,7 @@ class Frames:
         return np.stack([array.transpose(TIME, *AXES).isel(self._backwards()).values for array in arrays], axis=1)
 
     def options(self, dx: float | None, dt: float | None) -> dict[str, str]:
-        """Return what the service is to know of the frames; see `encode`."""
+        """Return the query parameters that describe the frames; see `encode`."""
         options = {"dx": str(self._edge() if dx is None else dx), "dt": str(self._interval() if dt is None else dt)}
         if (boundary := self.dataset.attrs.get("boundary")) is not None:
             boundary = boundary.tolist() if isinstance(boundary, np.ndarray) else boundary
@@ -63,10 +63,10 @@ class Frames:
         return options
 
     def followed_by(self, values: NDArray[np.float32]) -> xr.Dataset:
-        """Return the dataset with the frames that follow in the place of its own.
+        """Return the dataset with the forecast in place of its own frames.
 
         Raises:
-            UnexpectedAnswerError: if they are over other cells.
+            UnexpectedAnswerError: if the forecast has another number of cells.
         """
         import xarray as xr  # noqa: PLC0415 slow
 
@@ -89,7 +89,7 @@ class Frames:
         return following
 
     def _backwards(self) -> dict[str, slice]:
-        """Return the selection that turns descending axes round."""
+        """Return the selection that reverses descending axes."""
         positions = {axis: self.dataset[axis].values for axis in AXES if axis in self.dataset.coords}
         return {axis: slice(None, None, -1) for axis, x in positions.items() if x[0] > x[-1]}
 
@@ -118,15 +118,15 @@ class Frames:
 def encode(
     frames: AnyVolume, dx: float | None, dt: float | None
 ) -> tuple[Body, Callable[[Answer], Any], dict[str, str]]:
-    """Write frames as the service reads them, and say how the forecast is read back as the same kind.
+    """Encode frames for the service; also return how to read the forecast back as the same kind of object.
 
     Args:
-        frames: what is sent.
+        frames: the velocity.
         dx: edge of a cell; None takes it from the coordinates of an xarray object, else the service's.
         dt: time between frames; likewise.
 
     Returns:
-        The body, what reads the answer, and the query parameters that describe the frames.
+        The body, the function that reads the answer, and the query parameters that describe the frames.
 
     Raises:
         InvalidInputError: if there is no velocity in a plane, or its coordinates are not even.
@@ -149,7 +149,7 @@ def find(dataset: xr.Dataset) -> Frames:
     """Find the velocity.
 
     Raises:
-        InvalidInputError: if there is none, or something beside it that changes with time.
+        InvalidInputError: if there is none, or another variable changes with time.
     """
     frames = _find(dataset)
     if frames is None:
@@ -192,7 +192,7 @@ def _find(dataset: xr.Dataset) -> Frames | None:
 
 
 def _step(dataset: xr.Dataset, axis: str) -> float | None:
-    """Return how far apart the positions along an axis are, times in seconds where they are dates; None if unknown.
+    """Return the step between positions along an axis, in seconds if they are dates; None if unknown.
 
     Raises:
         InvalidInputError: if they are not even.

@@ -1,4 +1,4 @@
-"""What is done to volumes, when asked for, before they are sent."""
+"""Options that change volumes before they are sent: names, drop, resample."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class Preparation(NamedTuple):
-    """Names, variables and axes of volumes, put as the service takes them.
+    """Renames, leaves out and resamples, so that the service accepts a volume.
 
     Attributes:
-        names: what variables and dims are to be called, by what they are called.
-        drop: variables that are left out.
-        resample: axes that are resampled to uniform cells, such as ``y``.
+        names: new names of variables and dims, by old ones.
+        drop: variables to leave out.
+        resample: axes to resample to uniform cells, such as ``y``.
     """
 
     names: Mapping[str, str] | None = None
@@ -31,7 +31,7 @@ class Preparation(NamedTuple):
     resample: str | None = None
 
     def apply(self, *volumes: Any) -> Sequence[Any]:  # noqa: ANN401 each comes back as the kind that it is
-        """Return volumes prepared: one, or a pair that is named alike. Those given by their paths are read.
+        """Return prepared volumes: one, or a pair with the same names. If a volume is a path, it is read.
 
         Raises:
             InvalidInputError: for a name that no volume has, an axis that cannot be resampled, or a bare array.
@@ -57,17 +57,17 @@ def open_volume(
     drop: Sequence[str] | None = None,
     resample: str | None = None,
 ) -> xr.Dataset:
-    """Open a volume in a file as the command line does: .npy, NetCDF, HDF5, a cutout of JHTDB, Zarr, zipped Zarr.
+    """Open a volume in a file: .npy, NetCDF, HDF5, a cutout of JHTDB, Zarr or zipped Zarr.
 
     Args:
-        path: of the file or folder; its content says what it is.
-        names: what variables and dims are to be called, by what they are called.
-        drop: variables over space that are left out.
-        resample: axes that are resampled to uniform cells, such as ``y``; reads the velocity at once.
+        path: path of the file or folder. The format is recognised by the content.
+        names: new names of variables and dims, by old ones.
+        drop: variables over space to leave out.
+        resample: axes to resample to uniform cells, such as ``y``; this reads the velocity at once.
 
     Returns:
-        ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x) along ascending axes, and what the file holds beside them.
-        Velocity is read when it is asked for; times are not decoded.
+        ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x) along ascending axes, and the other variables of the file.
+        Velocity is read lazily; times are not decoded.
 
     Raises:
         InvalidInputError: if the file cannot be read, or holds no velocity; the message names the option that helps.

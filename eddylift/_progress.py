@@ -11,13 +11,13 @@ Stage = Literal["upload", "wait", "download", "compute", "compare"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a call is.
+    """Progress of a call or a job.
 
     Attributes:
-        stage: ``upload``, then ``wait`` (queued or computed), then ``download``. A repeated call starts again. Of a job
-            it is ``compute``, then ``compare`` if there is a reference.
+        stage: ``upload``, then ``wait`` (in the queue or on the device), then ``download``. A repeated call starts
+            again. A job has ``compute``, then ``compare`` if there is a reference.
         done: bytes sent or received; blocks or slabs of a job.
-        total: the same in all, where known.
+        total: number of them in all; None if unknown.
     """
 
     stage: Stage

@@ -1,4 +1,4 @@
-"""Reporting progress: to a callback, to bars on standard error, or nowhere; and as a body is sent."""
+"""Reports progress to a callback or to bars on standard error, also while a body is sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _ignore(progress: Progress) -> None:
 
 
 def upload(body: Body | None, report: ProgressCallback) -> Iterator[bytes] | None:
-    """Hand out what a call carries, if anything, piece by piece, reporting what was taken."""
+    """Give the body of a call piece by piece, and report what was taken; None if there is no body."""
     if body is None:
         report(WAITING)
         return None

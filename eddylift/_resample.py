@@ -1,4 +1,4 @@
-"""Stretched axes, as of every wall-resolved channel, on uniform cells."""
+"""Resamples stretched axes, such as the wall-normal one of a channel, to uniform cells."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NOTE = "eddylift_resampled"
 
 
 def to_uniform(dataset: xr.Dataset, axes: str) -> xr.Dataset:
-    """Return a dataset on as many uniform cells along some axes, between the first and the last point of each.
+    """Resample a dataset to as many uniform cells along some axes, between the first and the last point of each.
 
-    The field is taken as linear between its points, and a cell gets the exact mean of it, so that the integral over
-    the axis (the mass flux of a channel) is kept. A note is added to the attribute ``eddylift_resampled``.
+    The field is taken as linear between its points, and a cell gets its exact mean. The integral over the axis (in a
+    channel, the mass flux) is therefore kept. A note is added to the attribute ``eddylift_resampled``.
 
     Args:
         dataset: with the positions of its points along these axes.
@@ -36,10 +36,10 @@ def to_uniform(dataset: xr.Dataset, axes: str) -> xr.Dataset:
 
 
 def mean_weights(points: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the matrix (cell, point) that takes values at ascending points to their means over cells.
+    """Return the matrix (cell, point) that maps values at ascending points to means over cells.
 
-    With h the distance from point k to the next, and t in [0, 1] where in it an edge lies, the integral of the linear
-    field up to the edge is that over whole intervals plus h ((t - t^2/2) f_k + t^2/2 f_(k+1)).
+    Let h be the distance from point k to the next one, and t in [0, 1] the place of an edge between them. The integral
+    of the linear field up to the edge is that over whole intervals plus h ((t - t^2/2) f_k + t^2/2 f_(k+1)).
     """
     steps = np.diff(points)
     whole = np.zeros((len(points), len(points)))

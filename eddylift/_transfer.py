@@ -1,4 +1,4 @@
-"""Volumes that stay at the service: a Zarr group as objects to send, and a super-resolved one to look at."""
+"""Uploads and downloads stored volumes object by object, and opens views."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eddylift._types import StoredVolume
 
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
-# Of Zarr v3 (c/0/1/2, or c alone) and v2 (0.1.2 or 0/1/2).
+# Keys of chunks in Zarr v3 (c/0/1/2, or c alone) and v2 (0.1.2 or 0/1/2).
 CHUNK = re.compile(r"(?:.+/)?(?:c|(?:c[./])?\d+(?:[./]\d+)*)")
 
 
@@ -38,8 +38,8 @@ class Object(NamedTuple):
     """One object of a Zarr group.
 
     Attributes:
-        key: where it lies in the group.
-        path: of the file that holds it.
+        key: its key in the group.
+        path: the file that holds it.
         size: in bytes.
     """
 
@@ -50,13 +50,13 @@ class Object(NamedTuple):
 
 @contextlib.contextmanager
 def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[list[Object]]:
-    """Give the objects of a Zarr group, documents last: what has them is complete.
+    """Give the objects of a Zarr group, metadata documents last, so that a group that has them is complete.
 
-    A folder that is a Zarr group is sent as it lies there, but for files that are no part of the group. Of anything
-    else, and where there is something to prepare, a group is made.
+    A folder that is a Zarr group is sent as it is, without files that do not belong to the group. Anything else, and a
+    volume with options to apply, is written to a temporary group first.
 
     Raises:
-        InvalidInputError: if the path holds no volume with names, or the zarr package is missing.
+        InvalidInputError: if the path has no volume with names, or the zarr package is missing.
     """
     with contextlib.ExitStack() as kept:
         if isinstance(volume, str | Path) and _files.is_zarr(Path(volume)) and not any(preparation):
@@ -78,7 +78,7 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
 
 
 def reported(objects: list[Object], report: ProgressCallback) -> Iterator[Object]:
-    """Give objects one after another, reporting when each has been sent."""
+    """Give objects one after another, and report when each has been sent."""
     done, total = 0, sum(each.size for each in objects)
     report(Progress("upload", done, total))
     for each in objects:
@@ -88,7 +88,7 @@ def reported(objects: list[Object], report: ProgressCallback) -> Iterator[Object
 
 
 def draft_name(name: str) -> str:
-    """Return the name of a volume while it comes; no two uploads share one."""
+    """Return the temporary name of a volume during its upload; each upload has its own."""
     return f"{name[:80]}.part-{uuid.uuid4().hex[:12]}"
 
 
@@ -104,7 +104,7 @@ def _standard(volume: AnyVolume, preparation: Preparation) -> xr.Dataset:
 
 @contextlib.contextmanager
 def _doubts() -> Iterator[None]:
-    """Warn of a volume without velocity: it may be named later, when it is opened or a job is ordered."""
+    """Only warn if no velocity is found: its names may be given later, when it is opened or a job is submitted."""
     try:
         yield
     except InvalidInputError as error:
@@ -112,17 +112,17 @@ def _doubts() -> Iterator[None]:
 
 
 def _is_of_group(key: str) -> bool:
-    """Tell documents and chunks from what desktops, notebooks, file systems and people leave in a folder."""
+    """Return whether a file belongs to a Zarr group: a document or a chunk, and not hidden."""
     *folders, name = key.split("/")
     is_hidden = any(folder.startswith(".") for folder in folders)
     return not is_hidden and (name in DOCUMENTS or CHUNK.fullmatch(key) is not None)
 
 
 def open_view(http: httpx2.Client | httpx2.AsyncClient, path: str) -> xr.Dataset:
-    """Open a super-resolved volume below a client's address; reads no velocity.
+    """Open a view at a path of the service; reads no velocity.
 
     Raises:
-        InvalidInputError: if a package that this needs is missing.
+        InvalidInputError: if the zarr package is missing.
     """
     _files.require_zarr("opening a view")
     import xarray as xr  # noqa: PLC0415 slow
@@ -136,18 +136,18 @@ def open_view(http: httpx2.Client | httpx2.AsyncClient, path: str) -> xr.Dataset
 
 
 class Arrival:
-    """A volume that is being fetched into a folder, which appears when it is whole.
+    """A download into a folder, which appears when it is complete.
 
     Args:
-        folder: where it is put.
-        volume: what it is.
-        report: told as objects come.
+        folder: folder to write.
+        volume: the stored volume.
+        report: called as objects come.
 
     Attributes:
-        last: the last key that was asked for.
+        last: the last key of the listing so far.
 
     Raises:
-        InvalidInputError: if the folder is there.
+        InvalidInputError: if the folder exists.
     """
 
     def __init__(self, folder: str | Path, volume: StoredVolume, report: ProgressCallback) -> None:
@@ -155,7 +155,7 @@ class Arrival:
         if self.folder.exists():
             message = f"{self.folder} is there already"
             raise InvalidInputError(message)
-        # Named after the content, so that what came of another one is not taken for it.
+        # Named after the content, so that a download of other content is not continued.
         self.part = self.folder.with_name(f".{self.folder.name}.{volume['tag'][:16]}.part")
         self.part.mkdir(parents=True, exist_ok=True)
         self.tag = volume["tag"]
@@ -166,7 +166,7 @@ class Arrival:
         report(Progress("download", 0, self.total))
 
     def missing(self, sizes: dict[str, int]) -> list[str]:
-        """Say which objects are not there, in order."""
+        """Return the keys that are not downloaded yet, in order."""
         keys = []
         for key, size in sizes.items():
             path = self.part / key
@@ -179,10 +179,10 @@ class Arrival:
         return keys
 
     def take(self, key: str, content: bytes) -> None:
-        """Store an object, whole or not at all.
+        """Write an object, completely or not at all.
 
         Raises:
-            UnexpectedAnswerError: if it lies outside of the folder.
+            UnexpectedAnswerError: if the key leads out of the folder.
         """
         path = self.part / key
         if not path.resolve().is_relative_to(self.part.resolve()):
@@ -196,7 +196,7 @@ class Arrival:
         self.report(Progress("download", self.done, self.total))
 
     def finish(self, volume: StoredVolume) -> Path:
-        """Put the folder in place.
+        """Give the complete folder its name.
 
         Raises:
             InvalidInputError: if the volume has changed meanwhile.
@@ -209,6 +209,6 @@ class Arrival:
 
 
 def taken(name: str) -> InvalidInputError:
-    """Make the error of a name that there is already."""
+    """Make the error for a name that is taken."""
     message = f"there is a volume {name} already: choose another name, or replace it"
     return InvalidInputError(message)

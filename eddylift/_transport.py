@@ -1,4 +1,4 @@
-"""What sending has in common, waiting or not: addresses, headers, timeouts, retries, and whose errors are raised."""
+"""Shared by both clients: addresses, headers, timeouts, retries, and the conversion of errors."""
 
 from __future__ import annotations
 
@@ -29,21 +29,24 @@ if TYPE_CHECKING:
 
 LOCAL = "http://127.0.0.1:8000"
 RETRIED = frozenset({429, 502, 503, 504})
-# A service that asks for a longer pause is not waited for: the caller is told, and decides.
+# If the service asks for a longer pause, the call fails, and the caller decides.
 LONGEST_PAUSE = 60.0
-# stamina's own backoff, where the service names no pause: 0.5, 1, 2, ... seconds and up to half a second more.
+# stamina's backoff, if the service names no pause: 0.5, 1, 2, ... seconds, and up to half a second more.
 BACKOFF: dict[str, Any] = {"timeout": None, "wait_initial": 0.5, "wait_max": 10.0, "wait_jitter": 0.5}
 
 
 def address(base_url: str | None, token: str | None) -> tuple[str, str | None]:
-    """Take an address that is not given from the environment, and only with it the token that belongs to it."""
+    """Return address and token; from the environment if no address is given.
+
+    The token of the environment belongs to its address. It is not sent to another one.
+    """
     if base_url is not None:
         return base_url, token
     return os.environ.get("EDDYLIFT_URL", LOCAL), token or os.environ.get("EDDYLIFT_TOKEN")
 
 
 def settings(base_url: str, token: str | None, timeout: float | None) -> dict[str, Any]:
-    """Check and gather what both httpx2 clients are built with.
+    """Check and return the arguments of both httpx2 clients.
 
     Raises:
         InvalidInputError: for an address or a token that HTTP cannot carry.
@@ -68,12 +71,12 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
 
 
 def credentials(client: httpx2.Client | httpx2.AsyncClient) -> dict[str, str]:
-    """Say what others have to send along to speak for a client."""
+    """Return the headers by which another HTTP client gets this client's rights."""
     return {name: client.headers[name] for name in ("Authorization",) if name in client.headers}
 
 
 def headers(call: Call[Any]) -> dict[str, str]:
-    """Build the headers of a call; its attempts share them, so that the service can tell a repetition."""
+    """Build the headers of a call; its attempts share them, so that the service can recognise a repetition."""
     own = dict(call.headers)
     if call.body is not None:
         own |= {"Content-Type": call.body.content_type, "Content-Length": str(call.body.size)}
@@ -83,7 +86,7 @@ def headers(call: Call[Any]) -> dict[str, str]:
 
 
 def pause(error: Exception) -> bool | float:
-    """Say when a failed call is tried again: after so many seconds, after a backoff (True), or never (False)."""
+    """Return when to repeat a failed call: after so many seconds, after a backoff (True), or never (False)."""
     if isinstance(error, _errors.UnreachableError):
         return error.is_temporary
     if not isinstance(error, _errors.ServiceError) or error.status not in RETRIED:
@@ -92,17 +95,17 @@ def pause(error: Exception) -> bool | float:
         return True
     if error.retry_after > LONGEST_PAUSE:
         return False
-    # Those who were turned away together should not come back together.
+    # At random, so that clients that were refused together do not come back together.
     return error.retry_after + random.uniform(0, 0.5)  # noqa: S311 nothing secret
 
 
 @contextlib.contextmanager
 def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
-    """Raise this package's errors in the place of httpx2's.
+    """Turn httpx2's errors into those of this package.
 
     Args:
-        base_url: of the service.
-        has_answered: whether it did before; if it refuses connections now, it may be starting again.
+        base_url: address of the service.
+        has_answered: whether it has answered before. If it refuses connections now, it may be restarting.
     """
     try:
         yield
@@ -125,14 +128,14 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
 
 
 def warn(answer: Answer, result: object) -> None:
-    """Pass on what the service warns of, in a header or in a report, as from the call of a client's method."""
+    """Issue the service's warnings, from headers or a report, at the line that called the client's method."""
     reported = result.get("warnings") if isinstance(result, dict) else None
     for message in dict.fromkeys([*answer.warnings, *(reported if isinstance(reported, list) else ())]):
         warnings.warn(str(message), _errors.EddyliftWarning, stacklevel=4)
 
 
 def _not_connected(error: httpx2.ConnectError, base_url: httpx2.URL, *, has_answered: bool) -> _errors.UnreachableError:
-    """Say why there is no connection, and what to do if that does not pass by itself."""
+    """Make the error for a failed connection: the reason, and what to do about it."""
     where = "say where the service is by Client(address), --url or EDDYLIFT_URL"
     for cause in _causes(error):
         if isinstance(cause, ConnectionRefusedError):
@@ -151,7 +154,7 @@ def _not_connected(error: httpx2.ConnectError, base_url: httpx2.URL, *, has_answ
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Give what led to an error, of several addresses of a host each."""
+    """Give the chain of causes of an error, also those of each address of a host."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -160,14 +163,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 class Download:
-    """Collects an answer, reporting as it comes."""
+    """Collects an answer, and reports as it comes."""
 
     def __init__(self, response: httpx2.Response, report: ProgressCallback) -> None:
         self._response = response
         self._report = report
         self._content = io.BytesIO()
         length = response.headers.get("Content-Length", "")
-        # A proxy may compress all the same; what is counted below is what comes out of that.
+        # A proxy may compress nevertheless; then the length is not that of the bytes counted below.
         known = length.isdecimal() and "Content-Encoding" not in response.headers
         self._total = int(length) if known else None
         self._tell()
@@ -185,8 +188,8 @@ class Download:
         """Return the whole answer.
 
         Raises:
-            ServiceError: where it is a problem.
-            UnexpectedAnswerError: where it leads elsewhere; a token is never sent on.
+            ServiceError: if it has an error status.
+            UnexpectedAnswerError: if it is a redirect, which is not followed: the token must not go elsewhere.
         """
         response = self._response
         if response.is_error:
@@ -205,7 +208,7 @@ class Download:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read seconds or a date; anything else is as if it were not there."""
+    """Read seconds or a date; None for anything else."""
     if value is None:
         return None
     if value.strip().isdecimal():

@@ -1,4 +1,4 @@
-"""The types of what is passed to the clients and of what they return."""
+"""The types that the clients take and return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Boundary = str | Mapping[str, str] | Sequence[str]
 ``{"y": "wall"}``. Planes have two axes, (y, x)."""
 
 Metrics = dict[str, float | list[float] | None]
-"""Errors and statistics by name, which `METRICS` explains; None where one does not apply, as profiles without walls."""
+"""Errors and statistics by name, which `METRICS` explains; None if one does not apply, as profiles without walls."""
 
 
 class UpscaleOptions(TypedDict, total=False):
@@ -52,7 +52,7 @@ _brief.maxlevel, _brief.maxstring = 2, 60
 
 
 def spell(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
-    """Spell a value for people."""
+    """Format a value for people."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -74,11 +74,11 @@ class Record(dict[str, Any]):
             raise AttributeError(message) from None
 
     def __dir__(self) -> list[str]:
-        """Name the members, for completion."""
+        """List the members, for completion."""
         return [*super().__dir__(), *self]
 
     def __repr__(self) -> str:
-        """Spell the members, in short."""
+        """Show the members, shortened."""
         members = ", ".join(f"{name}={_brief.repr(value)}" for name, value in self.items())
         return f"{type(self).__name__}({members})"
 
@@ -97,23 +97,23 @@ class Record(dict[str, Any]):
 
 
 class Card(Record):
-    """What a model is, what it was trained on, and how far off it was on data it had not seen.
+    """A model's card: what it is, what it was trained on, and its errors on data that it has not seen.
 
     Attributes:
         name: ``<family>-<flow>-x<factor>``, without the flow for trilinear.
         family: trilinear, conv, equivariant or relaxed.
         flow: what it was trained on; None if it was not trained.
         factor: fine cells per coarse cell along an axis.
-        frames: time levels that it takes.
+        frames: number of time levels in its input.
         group: its symmetry group; None for trilinear.
-        parameters: how many weights.
-        boundary: of the fields it was trained on, in z, y, x order.
-        sampling: how fine fields were made coarse: what the input should be.
-        halo: coarse cells that are read around a block.
+        parameters: number of weights.
+        boundary: of the fields that it was trained on, in z, y, x order.
+        sampling: how the coarse fields of its training were made; yours should be made alike.
+        halo: coarse cells to read around a block.
         receptive_field: coarse cells along an axis that one cell of the answer depends on.
-        measured: errors on held-out simulations, one entry a simulation.
-        sample: errors on the sample that is shipped with the weights.
-        sha256: of the weights; None if there are none.
+        measured: errors on held-out simulations, one entry for each.
+        sample: errors on the sample that comes with the weights.
+        sha256: hash of the weights; None if there are none.
     """
 
     name: str
@@ -133,24 +133,24 @@ class Card(Record):
 
     @classmethod
     def required(cls) -> frozenset[str]:
-        """Return what tells a card from something else."""
+        """Return the members by which a card is recognised."""
         return frozenset({"name"})
 
 
 class ForecastCard(Record):
-    """What a forecasting model is, what it was trained on, and how far off it was on runs that it had not seen.
+    """A forecasting model's card: what it is, what it was trained on, and its errors on runs that it has not seen.
 
     Attributes:
         name: ``<family>-<flow>``.
         family: conv, equivariant, relaxed or relaxed-translation.
-        flow: what it was trained on, as ``smoke``.
-        frames: that it takes.
-        boundary: of what it was trained on, in y, x order.
-        parameters: how many weights.
+        flow: what it was trained on, such as ``smoke``.
+        frames: number of frames in its input.
+        boundary: of the flow that it was trained on, in y, x order.
+        parameters: number of weights.
         trained: on which set of runs, and how.
-        measured: of roll-outs over 20 frames, the root mean square error over that of what was to be forecast, beside
-            persistence: on the ``future`` of known runs, and on the ``domain`` of runs whose smoke comes in elsewhere.
-        sha256: of the weights.
+        measured: errors of the model and of persistence in forecasts of 20 frames, as rms error relative to the rms of
+            the truth. ``future`` is at later times of the training runs, ``domain`` in runs with the inflow elsewhere.
+        sha256: hash of the weights.
     """
 
     name: str
@@ -174,12 +174,12 @@ class Health(Record):
 
     Attributes:
         status: ``ready``.
-        models: that it serves, told to those whose token may read.
+        models: models that it serves, if the token has the scope ``read``.
         failures: models that it cannot serve, and why.
-        precisions: arithmetic of each model.
-        warnings: what is wrong with models that are served all the same.
-        jobs: why the list of jobs cannot be used, if so.
-        data: why the service cannot write its data folder, if so.
+        precisions: floating-point format in which each model is computed.
+        warnings: doubts about models that are served.
+        jobs: why the list of jobs cannot be used; None if it can.
+        data: why the service cannot write to its data folder; None if it can.
     """
 
     status: str
@@ -192,17 +192,17 @@ class Health(Record):
 
 
 class Report(Record):
-    """A model's answer held against a reference, and trilinear's beside it.
+    """A model's answer and trilinear interpolation, compared with a reference.
 
     Attributes:
         model: its name.
         boundary: in z, y, x order.
-        levels: how many time levels the metrics are means over.
+        levels: number of time levels over which the metrics are means.
         metrics: of the model's answer; `METRICS` says what each means, its unit and which values are better.
         trilinear: of trilinear interpolation.
-        expected_mae: the mean absolute error that the model expects, to be held against ``metrics["mae"]``; None if it
-            predicts none, or a job was not asked for it.
-        warnings: what the service found doubtful, where it did.
+        expected_mae: the mean absolute error that the model expects, to compare with ``metrics["mae"]``; None if it
+            predicts none, or the job did not ask for it.
+        warnings: what seems doubtful about the request.
     """
 
     model: str
@@ -214,7 +214,7 @@ class Report(Record):
     warnings: list[str]
 
     def _repr_html_(self) -> str:
-        """Show the metrics beside trilinear's in a notebook, and what they mean."""
+        """Show the metrics of both as a table in a notebook, with their meanings."""
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
             for name, *cells in self.rows()
@@ -224,7 +224,7 @@ class Report(Record):
         return f"<table><tr>{head}</tr>{rows}</table>"
 
     def rows(self) -> list[tuple[str, str, str, str, str, str]]:
-        """Return of each metric: name, the model's value, trilinear's, unit, which values are better, and meaning."""
+        """Return for each metric: name, model's value, trilinear's value, unit, which values are better, meaning."""
         found = []
         if self.expected_mae is not None:
             found.append(("expected_mae", spell(self.expected_mae), "", "velocity", "", "mae that the model expects"))
@@ -241,12 +241,12 @@ class Check(Record):
     Attributes:
         model: its name.
         boundary: in z, y, x order.
-        levels: how many time levels the numbers are means over.
+        levels: number of time levels over which the numbers are means.
         expected_mae: mean absolute error that the model expects, in the units of the velocity.
         correction: mean of |answer - trilinear interpolation|, in the units of the velocity.
-        expected_mae_over_correction: the first over the second; None where there is no correction.
-        warnings: what the service found doubtful, where it did.
-        fitting: models that have learned from fields like this one.
+        expected_mae_over_correction: the ratio of the two; None if there is no correction.
+        warnings: what seems doubtful about the request.
+        fitting: models that learned from fields like this one.
     """
 
     model: str
@@ -260,17 +260,17 @@ class Check(Record):
 
 
 class Reproduction(Record):
-    """A model's answer to the held-out sample that is shipped with it, held against its card.
+    """A model's error on the held-out sample that comes with it, compared with its card.
 
     Attributes:
         model: its name.
-        device: what computed.
-        precision: arithmetic it was computed in.
-        mae_over_rms: mean absolute error over the rms of the sample, found now.
-        card_mae_over_rms: the same, as the card has it; None where it has none.
-        trilinear_mae_over_rms: the same of trilinear interpolation.
+        device: device that computed the answer.
+        precision: floating-point format in which it was computed.
+        mae_over_rms: mean absolute error relative to the rms of the sample, measured now.
+        card_mae_over_rms: the same from the card; None if it has none.
+        trilinear_mae_over_rms: the same for trilinear interpolation.
         reproduced: whether the first two agree.
-        metrics: all of them.
+        metrics: all metrics.
     """
 
     model: str
@@ -288,8 +288,8 @@ class Symmetry(Record):
 
     Attributes:
         model: its name.
-        equivariance_error: ||f(g u) - g f(u)|| / ||f(u) - its mean|| for each element g, named by where it takes x,y,z.
-        relaxation: share of each irrep in the relaxation weights of each layer; empty for a model that is not relaxed.
+        equivariance_error: ||f(g u) - g f(u)|| / ||f(u) - its mean|| for each element g, named by the image of x,y,z.
+        relaxation: share of each irrep in the relaxation weights of each layer; empty if the model is not relaxed.
     """
 
     model: str
@@ -298,18 +298,18 @@ class Symmetry(Record):
 
 
 class StoredVolume(Record):
-    """A volume that stays at the service.
+    """A stored volume.
 
     Attributes:
-        name: what it is called there.
-        tag: changes with the content.
-        keys: objects that it is made of; as ``volume["keys"]`` alone.
-        bytes: all of them together.
-        variables: that hold the velocity.
+        name: its name.
+        tag: identifies the content; changes when the content does.
+        keys: number of objects; read it as ``volume["keys"]``, since ``keys`` is a method.
+        bytes: size of all objects together.
+        variables: names of the variables that hold the velocity.
         cells: along z, y, x; None if it cannot be super-resolved.
-        levels: times; None without a time dim.
-        boundary: in z, y, x order, where the volume says.
-        problem: why it cannot be super-resolved, if it cannot.
+        levels: number of times; None without a time dim.
+        boundary: in z, y, x order, if the volume has this attribute.
+        problem: why it cannot be super-resolved; None if it can.
     """
 
     name: str
@@ -323,26 +323,26 @@ class StoredVolume(Record):
 
 
 class JobStatus(Record):
-    """A job at the service, and how far it is.
+    """The status of a job.
 
     Attributes:
-        id: what it is called.
+        id: identifies the job.
         source: volume that it reads.
-        target: volume that it writes; None keeps nothing but the report.
+        target: volume that it writes; None if it keeps the report alone.
         model: name of the model.
-        boundary: in z, y, x order; None leaves it to the source.
-        names: what variables and dims of the source are to be called, by what they are called.
+        boundary: in z, y, x order; None takes that of the source.
+        names: new names of variables and dims of the source, by old ones.
         reference: volume that the answer is compared with.
-        error: whether it writes the expected error beside the velocity.
+        error: whether it also writes the expected error.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
         detail: why it failed.
         created: seconds since 1970.
-        report: what the comparison gave, when it is done.
+        report: the result of the comparison, when it is done.
         stage: ``computing`` blocks, or ``comparing`` slabs.
-        blocks: of this stage in all; None until they were counted.
-        blocks_done: of them.
-        voxels_per_second: fine cells, while it runs.
-        seconds_left: while it runs.
+        blocks: number of blocks (or slabs) in this stage; None until they are counted.
+        blocks_done: how many of them are done.
+        voxels_per_second: fine cells per second, while it runs.
+        seconds_left: estimate, while it runs.
     """
 
     id: str

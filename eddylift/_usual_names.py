@@ -1,6 +1,6 @@
-"""Usual names of velocity and its dims, to suggest them; they are never assumed.
+"""Usual names of velocity and its dims. They are only suggested in messages, never assumed.
 
-The service has the same names in ``service/formats/names.py``. Neither can import the other: a test compares them.
+The service has the same names in ``service/formats/names.py``. Neither may import the other, so a test compares them.
 """
 
 from __future__ import annotations

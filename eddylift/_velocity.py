@@ -1,7 +1,7 @@
-"""The velocity in a dataset: found by its names, taken out for the service, and put back finer.
+"""The velocity in a dataset: found by name, extracted for the service, and replaced by the fine one.
 
-The service is sent ``u``, ``v``, ``w`` over ([time,] z, y, x) and the coordinates of these axes. Whatever else a
-dataset holds stays here, so that it comes back exactly as it was: labels, times, other variables, attributes.
+Only ``u``, ``v``, ``w`` over ([time,] z, y, x) and the coordinates of these axes are sent. Everything else in the
+dataset is kept here and added to the answer unchanged: labels, times, other variables, attributes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ AXES: Final = ("z", "y", "x")
 TIME: Final = "time"
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v", "w")
-# Spacings that differ by more than this part of their mean are meant to; about less the service decides.
+# An axis is stretched if its spacings differ by more than this fraction of their mean. Of less, the service decides.
 STRETCHED: Final = 0.05
-# The variable that an answer has beside its velocity, where that was asked for.
+# The variable with the expected error in an answer.
 ERROR: Final = "error"
 
 
@@ -49,7 +49,7 @@ class Velocity:
         return len(self.variables) == 1
 
     def component(self, dataset: xr.Dataset, number: int) -> xr.DataArray:
-        """Return u, v or w over ([time,] z, y, x). A dataset that is read lazily is not read yet."""
+        """Return u, v or w over ([time,] z, y, x), lazily if the dataset is lazy."""
         if self.is_joined:
             array = dataset[self.variables[0]].isel({COMPONENT: self.order[number]})
         else:
@@ -58,7 +58,7 @@ class Velocity:
 
 
 def from_array(array: NDArray[Any]) -> xr.Dataset:
-    """Return a bare array as a dataset; nothing is read.
+    """Convert a bare array to a dataset, lazily.
 
     Args:
         array: u, v, w over (3, z, y, x) or (time, 3, z, y, x); a fourth component is the expected error.
@@ -78,15 +78,15 @@ def from_array(array: NDArray[Any]) -> xr.Dataset:
 def rename(
     datasets: Sequence[xr.Dataset], names: Mapping[str, str] | None, drop: Iterable[str] | None
 ) -> list[xr.Dataset]:
-    """Drop variables and give others, and dims, the names that the service knows.
+    """Leave out variables, and rename others and dims.
 
     Args:
-        datasets: one, or a pair that is named alike.
+        datasets: one, or a pair with the same names.
         names: new names by old ones.
-        drop: variables that are left out.
+        drop: variables to leave out.
 
     Raises:
-        InvalidInputError: for a name that none of the datasets has, or that would be there twice.
+        InvalidInputError: for a name that none of the datasets has, or that would occur twice.
     """
     names, drop = dict(names or {}), set(drop or ())
     present = {name for dataset in datasets for name in (*dataset.variables, *dataset.dims)}
@@ -110,8 +110,8 @@ def find(dataset: xr.Dataset) -> Velocity:
     """Find the velocity.
 
     Raises:
-        InvalidInputError: if there is none, or something beside it that cannot be made finer. The message says which
-            option helps, where one does.
+        InvalidInputError: if there is none, or another variable over space, which cannot be made finer. The message
+            says which option helps, if one does.
     """
     velocity = _find(dataset)
     if velocity is None:
@@ -141,9 +141,9 @@ def find(dataset: xr.Dataset) -> Velocity:
 
 
 def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
-    """Return what the service is sent: u, v, w in float32 along ascending axes, and coordinates.
+    """Return the dataset to send: u, v, w in float32 along ascending axes, and coordinates.
 
-    Times are sent by their number alone, so that the answer says which of them it is at.
+    Times are replaced by their indices, so that the answer says which of them it has.
     """
     parts = {}
     for number, name in enumerate(COMPONENTS):
@@ -161,7 +161,7 @@ def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
 
 
 def split(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
-    """Return a dataset with its velocity as u, v, w over ([time,] z, y, x) along ascending axes; nothing is read."""
+    """Return a dataset with its velocity as u, v, w over ([time,] z, y, x) along ascending axes, lazily."""
     parts = {name: velocity.component(dataset, number) for number, name in enumerate(COMPONENTS)}
     rest = dataset.drop_vars([*velocity.variables, COMPONENT], errors="ignore")
     return rest.assign({name: array.drop_vars(COMPONENT, errors="ignore") for name, array in parts.items()}).isel(
@@ -170,28 +170,28 @@ def split(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
 
 
 def standard(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
-    """Return a dataset as the service stores one: along ascending axes, and with components labelled u, v, w."""
+    """Return a dataset in the form to upload: along ascending axes, and with components labelled u, v, w."""
     if velocity.is_joined and COMPONENT in dataset.coords:
         dataset = dataset.isel({COMPONENT: list(velocity.order)}).assign_coords({COMPONENT: list(COMPONENTS)})
     return dataset.isel(_backwards(dataset))
 
 
 def check_free(dataset: xr.Dataset) -> None:
-    """Make sure that the error has a name of its own.
+    """Check that no variable has the name that the expected error will have.
 
     Raises:
-        InvalidInputError: if something of this name is there.
+        InvalidInputError: if one has.
     """
     if ERROR in dataset.variables or ERROR in dataset.dims:
-        message = f"the volume has {ERROR}, as the answer is to; leave it out by drop=['{ERROR}'], or name it otherwise"
+        message = f"{ERROR}: the answer has a variable of this name; leave it out by drop=['{ERROR}'], or rename it"
         raise InvalidInputError(message)
 
 
 def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Dataset:
-    """Return a dataset with the service's answer in the place of its velocity, and the expected error if it has it.
+    """Return a dataset with its velocity replaced by the answer, and with the expected error if the answer has it.
 
     Raises:
-        UnexpectedAnswerError: if the answer does not hold u, v, w over the same dims.
+        UnexpectedAnswerError: if the answer does not have u, v, w over the same dims.
     """
     if any(name not in fine or set(fine[name].dims) != _dims(dataset, velocity) for name in COMPONENTS):
         held = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in fine.data_vars.items())
@@ -199,12 +199,12 @@ def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Da
         raise UnexpectedAnswerError(message)
     rest = dataset
     if TIME in fine.coords:
-        # A model of several times answers at one of them.
+        # A model of several frames answers fewer times.
         rest = dataset.isel({TIME: fine[TIME].values.astype(int)})
     fine = fine.isel(_backwards(dataset))
     variables: dict[Hashable, xr.Variable] = {}
     if velocity.is_joined:
-        # Where each label of the dataset is among u, v, w.
+        # The component at each place of the dataset's component dim.
         names = [COMPONENTS[velocity.order.index(place)] for place in range(len(COMPONENTS))]
         dims = fine[names[0]].dims
         joined = np.stack([fine[name].transpose(*dims).values for name in names])
@@ -263,13 +263,13 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
 
 
 def _backwards(dataset: xr.Dataset) -> dict[str, slice]:
-    """Return the selection that turns descending axes round."""
+    """Return the selection that reverses descending axes."""
     descending = [axis for axis in AXES if axis in dataset.coords and (np.diff(dataset[axis].values) < 0).all()]
     return {axis: slice(None, None, -1) for axis in descending if dataset.sizes[axis] > 1}
 
 
 def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:
-    """Return what the answer says of its origin; its line goes below those of an earlier history."""
+    """Return the attributes that say how the answer was made; its history is appended to that of the dataset."""
     notes = {str(key): value for key, value in fine.attrs.items() if str(key).startswith("eddylift_")}
     if "history" in fine.attrs:
         earlier = dataset.attrs.get("history")

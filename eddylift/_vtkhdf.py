@@ -1,4 +1,4 @@
-"""Volumes as ParaView reads them: VTKHDF, one HDF5 file with all times.
+"""Writes volumes for ParaView: VTKHDF, one HDF5 file with all times.
 
 The format is specified at https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format/.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from eddylift._codecs import AnyVolume
 
-# With times of uniform grids.
+# The first version with time series of uniform grids.
 VERSION = (2, 0)
 
 
@@ -30,10 +30,10 @@ def write_vtkhdf(path: Path, volume: AnyVolume) -> None:
 
     Args:
         path: of the file.
-        volume: what `Client.upscale` answers. Cells without coordinates are cubes of edge 1.
+        volume: a volume such as `Client.upscale` returns. Without coordinates, cells are cubes of edge 1.
 
     Raises:
-        InvalidInputError: if it holds no velocity, or a stretched axis.
+        InvalidInputError: if it has no velocity, or a stretched axis.
     """
     dataset = as_dataset(volume)
     fields = split(dataset, find(dataset.drop_vars(ERROR, errors="ignore")))
@@ -69,7 +69,7 @@ def _axis(dataset: xr.Dataset, axis: str) -> tuple[float, float]:
 
 
 def _times(dataset: xr.Dataset) -> NDArray[np.float64]:
-    """Return times as numbers: dates in seconds since the first, and numbers of levels where there are no times."""
+    """Return times as numbers: dates in seconds since the first one; indices if there are no times."""
     if TIME not in dataset.coords:
         return np.arange(dataset.sizes[TIME], dtype=np.float64)
     times: NDArray[Any] = dataset[TIME].values

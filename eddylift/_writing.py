@@ -1,4 +1,4 @@
-"""Answers in files: of the kind that their name says, and whole or not at all."""
+"""Writes answers to files, completely or not at all. The suffix of the name gives the format."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip", VTKHDF)
 
 
 def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
-    """Make sure, before anything is computed, that the answer to a source can be written.
+    """Check, before anything is computed, that the answer to a source can be written.
 
     Raises:
-        InvalidInputError: where it cannot, or something is there already.
+        InvalidInputError: if it cannot, or the path exists already.
     """
     _check_kind(path)
     if _suffix(path) != VTKHDF and is_array(source) != (_suffix(path) == ".npy"):
@@ -59,7 +59,7 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
 
 
 def save_volume(path: str | Path, volume: AnyVolume) -> None:
-    """Write a volume in the format that the name says; a file of that name is replaced.
+    """Write a volume in the format of the name's suffix; an existing file is replaced.
 
     Args:
         path: ends in ``.npy`` for arrays; ``.nc``, ``.nc4``, ``.h5``, ``.hdf5``, ``.zarr`` or ``.zip`` (zipped
@@ -67,7 +67,7 @@ def save_volume(path: str | Path, volume: AnyVolume) -> None:
         volume: an array (3, z, y, x) or (time, 3, z, y, x), or an xarray object with a velocity.
 
     Raises:
-        InvalidInputError: where the name or the volume does not fit, or it cannot be written.
+        InvalidInputError: if the name or the volume does not fit, or it cannot be written.
     """
     path = Path(path)
     _check_kind(path)
@@ -78,10 +78,10 @@ def save_volume(path: str | Path, volume: AnyVolume) -> None:
 
 
 def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
-    """Write a volume; a file of that name is replaced, and stays whole until the new one is.
+    """Write a volume; an existing file is replaced only when the new one is complete.
 
     Raises:
-        InvalidInputError: where it cannot be written.
+        InvalidInputError: if it cannot be written.
     """
     draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{_suffix(path)}")
     try:
@@ -114,7 +114,7 @@ def _check_kind(path: Path) -> None:
 
 
 def write_zarr(folder: Path, volume: xr.Dataset) -> None:
-    """Write a Zarr group, in the format of that which the volume came from, if it did."""
+    """Write a Zarr group, in the Zarr format that the volume was read from, else v3."""
     from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning  # noqa: PLC0415 not in the base install
 
     with warnings.catch_warnings():
@@ -125,7 +125,7 @@ def write_zarr(folder: Path, volume: xr.Dataset) -> None:
 
 
 def _write_zip(path: Path, volume: xr.Dataset) -> None:
-    # By way of a folder: zarr's own store for archives writes every metadata file twice into them.
+    # Through a folder, because zarr's ZipStore writes every metadata file twice.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as name:
         folder = Path(name)
         write_zarr(folder, volume)
@@ -146,7 +146,7 @@ def _suffix(path: Path) -> str:
 
 
 def _fit_netcdf(dataset: xr.Dataset) -> xr.Dataset:
-    """Spell attributes that Zarr holds and NetCDF does not (true, null, mixed or empty lists, objects) as JSON."""
+    """Write attributes that NetCDF cannot hold (true, null, mixed or empty lists, objects) as JSON."""
     fitted = dataset.copy()
     fitted.attrs = _fit_attributes(dataset.attrs)
     for variable in fitted.variables.values():
@@ -162,7 +162,7 @@ def _fits_netcdf(value: object) -> bool:
     each = np.asarray(value) if isinstance(value, list | tuple | np.ndarray | np.generic | int | float | str) else None
     if each is None or not each.size:
         return False
-    # NumPy makes text of a list with some text in it.
+    # NumPy converts a list with one text in it to texts.
     texts = isinstance(value, str | np.str_) or (each.ndim == 1 and all(isinstance(part, str) for part in value))  # type: ignore[attr-defined]
     return each.dtype.kind in "iuf" or (each.dtype.kind == "U" and texts)
 

@@ -1,4 +1,4 @@
-"""A volume that stays at the service as a Zarr store: xarray and zarr read and write it key by key. Needs zarr."""
+"""A stored volume as a Zarr store, which xarray and zarr read and write key by key. Needs zarr."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 
 class VolumeStore(Store):
-    """One stored volume; errors are those of the client.
+    """A stored volume as a Zarr store; it raises the errors of the client.
 
     Args:
-        send: sends a call and returns its result; used from several threads at a time.
-        address: of the service.
-        name: of the volume.
-        read_only: whether writing is refused here.
+        send: sends a call and returns its result; called from several threads at a time.
+        address: address of the service.
+        name: name of the volume.
+        read_only: whether writing is refused.
     """
 
     supports_writes: bool = True
@@ -44,34 +44,34 @@ class VolumeStore(Store):
         self.name = name
 
     def __str__(self) -> str:
-        """Spell where it is."""
+        """Return its address."""
         return f"{self.address.rstrip('/')}/v1/volumes/{self.name}"
 
     def __repr__(self) -> str:
-        """Spell what it is."""
+        """Show the address."""
         return f"VolumeStore({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether it is the same volume."""
+        """Return whether both are the same volume, read-only or not."""
         return isinstance(other, VolumeStore) and (str(self), self.read_only) == (str(other), other.read_only)
 
     def __hash__(self) -> int:
-        """Agree with what is equal."""
+        """Return a hash that agrees with equality."""
         return hash((str(self), self.read_only))
 
     def with_read_only(self, read_only: bool = False) -> Self:  # noqa: FBT001 FBT002 as zarr calls it
-        """Return the same volume, to be read alone or written too."""
+        """Return a store of the same volume, read-only or not."""
         return type(self)(self._send, self.address, self.name, read_only=read_only)
 
     async def _call(self, call: Call[T]) -> T:
-        # As many at a time as the loop has threads for, which zarr's setting threading.max_workers bounds.
+        # zarr's setting threading.max_workers limits how many calls run at a time.
         found: T = await asyncio.to_thread(self._send, call)
         return found
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Fetch an object, or a range of it; None if there is none."""
+        """Fetch an object, or a range of it; None if it does not exist."""
         try:
             content = await self._call(_calls.get_object(self.name, key, _spelled(byte_range)))
         except NotFoundError:
@@ -85,7 +85,7 @@ class VolumeStore(Store):
         return await asyncio.gather(*(self.get(key, prototype, span) for key, span in key_ranges))
 
     async def exists(self, key: str) -> bool:
-        """Tell whether there is an object."""
+        """Return whether an object exists."""
         try:
             await self._call(_calls.has_object(self.name, key))
         except NotFoundError:
@@ -98,7 +98,7 @@ class VolumeStore(Store):
         await self._call(_calls.put_object(self.name, key, value.to_bytes()))
 
     async def delete(self, key: str) -> None:
-        """Drop an object, if there is one."""
+        """Delete an object, if it exists."""
         self._check_writable()
         try:
             await self._call(_calls.delete_object(self.name, key))
@@ -106,7 +106,7 @@ class VolumeStore(Store):
             return
 
     async def delete_dir(self, prefix: str) -> None:
-        """Drop what lies under a prefix; all of the volume goes at once."""
+        """Delete the objects under a prefix; without one, the whole volume at once."""
         if prefix:
             await super().delete_dir(prefix)
             return
@@ -117,17 +117,17 @@ class VolumeStore(Store):
             return
 
     async def list(self) -> AsyncIterator[str]:
-        """Give all keys."""
+        """List all keys."""
         async for key, _ in self._objects(""):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Give the keys that begin so."""
+        """List the keys with a prefix."""
         async for key, _ in self._objects(prefix):
             yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Give what lies right under a prefix, each once."""
+        """List the children of a prefix, each once."""
         folder, last = _folder(prefix), ""
         async for key, _ in self._objects(folder, shallow=True):
             child = key.removeprefix(folder).partition("/")[0]
@@ -136,11 +136,11 @@ class VolumeStore(Store):
             last = child
 
     async def getsize_prefix(self, prefix: str) -> int:
-        """Return the bytes of what lies under a prefix, fetching none of it."""
+        """Return the total size of the objects under a prefix, without fetching them."""
         return sum([size async for _, size in self._objects(_folder(prefix))])
 
     async def _objects(self, prefix: str, *, shallow: bool = False) -> AsyncIterator[tuple[str, int]]:
-        """Give the keys that begin so, in order, and their sizes; `shallow` leaves out most of what lies deeper."""
+        """Give the keys with a prefix, in order, and their sizes; `shallow` skips most keys below the first level."""
         last, more = prefix[: prefix.rfind("/") + 1], True
         while more:
             try:
@@ -155,7 +155,7 @@ class VolumeStore(Store):
                 last = key
             child, deeper, _ = last.removeprefix(prefix).partition("/")
             if shallow and deeper:
-                # Chunks may be millions. A tilde comes after whatever keys are made of.
+                # There may be millions of chunks. A tilde sorts after all characters of keys.
                 last = f"{prefix}{child}/~"
 
 
@@ -164,10 +164,10 @@ def _folder(prefix: str) -> str:
 
 
 def _spelled(span: object) -> str | None:
-    """Spell a range as HTTP does (RFC 9110, 14.1.2).
+    """Format a byte range for HTTP (RFC 9110, 14.1.2).
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is not a byte range.
     """
     if span is None:
         return None

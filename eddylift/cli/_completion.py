@@ -7,7 +7,7 @@ import typer
 from eddylift._client import Client
 from eddylift._errors import EddyliftError
 
-# Seconds that somebody waits for a completion.
+# Seconds to wait for a completion.
 PATIENCE = 3.0
 
 

@@ -27,7 +27,7 @@ from eddylift.cli._session import (
 def forecast_models(
     *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
 ) -> None:
-    """List the models that forecast."""
+    """List the forecasting models."""
     with session(url, token, timeout, as_json=as_json) as (client, _):
         cards = client.forecast_models()
     show(cards, _display.forecast_models_table(cards), as_json=as_json)
@@ -38,8 +38,7 @@ def forecast(  # noqa: PLR0913 arguments are options
         Path,
         typer.Argument(
             metavar="IN",
-            help="Frames so far, (time, y, x) of u and v: .npy, NetCDF, HDF5, Zarr or zipped Zarr; - for standard "
-            "input.",
+            help="Frames of u and v over (time, y, x): .npy, NetCDF, HDF5, Zarr or zipped Zarr; - for standard input.",
         ),
     ],
     target: Annotated[
@@ -48,7 +47,7 @@ def forecast(  # noqa: PLR0913 arguments are options
             "--out",
             "-o",
             metavar="OUT",
-            help="Frames that follow: .npy, .nc, .h5, .zarr or .zip; - for standard output.",
+            help="Next frames: .npy, .nc, .h5, .zarr or .zip; - for standard output.",
         ),
     ],
     *,
@@ -67,21 +66,21 @@ def forecast(  # noqa: PLR0913 arguments are options
         typer.Option(
             "--boundary",
             "-b",
-            help="periodic or wall; or two of them for y, x, as periodic,wall. Default: the attribute boundary of IN, "
-            "else the model's.",
+            help="periodic or wall; or two of them for y, x, such as periodic,wall. Default: the attribute boundary of "
+            "IN, else the model's.",
         ),
     ] = None,
     dx: Annotated[
-        float | None, typer.Option("--dx", help="Edge of a cell. Default: as the coordinates, else 1.")
+        float | None, typer.Option("--dx", help="Edge of a cell. Default: from the coordinates, else 1.")
     ] = None,
     dt: Annotated[
         float | None,
-        typer.Option("--dt", help="Time between frames. Default: as the coordinates, of dates in seconds, else 1."),
+        typer.Option("--dt", help="Time between frames. Default: from the coordinates (dates: in seconds), else 1."),
     ] = None,
     nu: Annotated[float, typer.Option("--nu", help="Viscosity, for models that take it.")] = 0.0,
     names: Names = None,
     drop: Drop = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,

@@ -26,13 +26,13 @@ from eddylift.cli._session import (
 def submit(  # noqa: PLR0913 one an option
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Volume to read: a stored one, or s3://bucket/path.")],
     target: Annotated[
-        str | None, typer.Argument(metavar="TARGET", help="Volume to write; may be left out beside a reference.")
+        str | None, typer.Argument(metavar="TARGET", help="Volume to write; optional with --reference.")
     ] = None,
     *,
     model: Model = None,
     boundary: Boundary = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", "-r", help="True volume, as fine as the answer, to compare it with.")
+        str | None, typer.Option("--reference", "-r", help="True fine volume, to compare the answer with.")
     ] = None,
     names: Names = None,
     error: Error = False,
@@ -41,7 +41,7 @@ def submit(  # noqa: PLR0913 one an option
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
-    """Order a volume to be super-resolved into another one, or compared with a true one, in the background."""
+    """Submit a job: make a whole volume finer in the background, or compare the answer with the true volume."""
     with session(url, token, timeout, as_json=as_json) as (client, _):
         called = parse_names(names)
         job = client.submit(
@@ -66,7 +66,7 @@ JobId = Annotated[
 def watch(
     job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
 ) -> None:
-    """Wait until a job is done, showing how far it is; exit code 1 if it fails. Ctrl-C leaves it running."""
+    """Wait until a job is done, and show its progress. Exit code 1 if it fails; Ctrl-C leaves it running."""
     with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
         status = client.job(job).wait(progress=bars)
     report = status["report"]
@@ -77,7 +77,7 @@ def watch(
 def cancel(
     job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
 ) -> None:
-    """Stop a job; blocks that are done stay."""
+    """Cancel a job. Blocks that are done are kept."""
     with session(url, token, timeout, as_json=as_json) as (client, _):
         status = client.job(job).cancel()
     show(status, _display.jobs_table([status]), as_json=as_json)
@@ -86,7 +86,7 @@ def cancel(
 def resume(
     job: JobId, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
 ) -> None:
-    """Go on with a job that failed or was cancelled."""
+    """Resume a job that failed or was cancelled."""
     with session(url, token, timeout, as_json=as_json) as (client, _):
         status = client.job(job).resume()
     show(status, _display.jobs_table([status]), as_json=as_json)

@@ -42,7 +42,7 @@ def models(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE
 def card(
     model: ModelArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
 ) -> None:
-    """Show what a model is, what it was trained on and how far off it was."""
+    """Show a model's card: what it is, what it was trained on, and its measured errors."""
     with session(url, token, timeout, as_json=as_json) as (client, _):
         found = client.model(model)
     show(found, _display.card_table(found), as_json=as_json)
@@ -76,7 +76,7 @@ def upscale(  # noqa: PLR0913 arguments are options
         typer.Argument(
             metavar="OUT",
             help="Fine volume: .npy, .nc, .h5, .zarr, .zip, or .vtkhdf for ParaView; - for standard output, as .npy if "
-            "that came, else as NetCDF.",
+            "IN is .npy, else as NetCDF.",
         ),
     ],
     *,
@@ -86,7 +86,7 @@ def upscale(  # noqa: PLR0913 arguments are options
     drop: Drop = None,
     resample: Resample = None,
     error: Error = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,
@@ -123,7 +123,7 @@ def upscale(  # noqa: PLR0913 arguments are options
 def validate(  # noqa: PLR0913 arguments are options
     reference: Annotated[
         Path | None,
-        typer.Argument(help="True fine volume, - for standard input. Without one, the sample shipped with the model."),
+        typer.Argument(help="True fine volume; - for standard input. Default: the sample that comes with the model."),
     ] = None,
     *,
     coarse: Annotated[
@@ -139,7 +139,7 @@ def validate(  # noqa: PLR0913 arguments are options
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
-    """Measure a model beside trilinear; without REFERENCE, check that the service reproduces the model's card.
+    """Measure a model against REFERENCE; without it, check that the service reproduces the model's card.
 
     Of each metric it prints the unit, which values are better, and the meaning. The unit velocity is the volume's.
     """

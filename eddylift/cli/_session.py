@@ -1,4 +1,4 @@
-"""What the commands share: options, a client that shows its progress, and results as tables or JSON."""
+"""Shared by all commands: options, a client that shows its progress, and results as tables or JSON."""
 
 import contextlib
 import json
@@ -39,12 +39,12 @@ __all__ = [
 ]
 
 Url = Annotated[str, typer.Option("--url", envvar="EDDYLIFT_URL", help="Address of the service.")]
-# Its value is a secret: help must not show it as the default.
+# A secret: help must not show it as the default.
 Token = Annotated[
     str | None, typer.Option("--token", envvar="EDDYLIFT_TOKEN", show_default=False, help="Token of the service.")
 ]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds of silence after which to give up.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, also of errors.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds without a byte after which to fail.")]
+Json = Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")]
 MODEL = "Name of the model, as `eddylift models` lists it."
 Model = Annotated[
     str | None,
@@ -56,41 +56,39 @@ Model = Annotated[
     ),
 ]
 Error = Annotated[
-    bool, typer.Option("--error", help="Also give the expected absolute error of each cell, as a variable error.")
+    bool, typer.Option("--error", help="Add the expected absolute error of each cell, as a variable error.")
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", autocompletion=_completion.models, help=MODEL)]
 VolumeArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="NAME", autocompletion=_completion.volumes, help="What the volume is called at the service."
-    ),
+    typer.Argument(metavar="NAME", autocompletion=_completion.volumes, help="Name of the stored volume."),
 ]
 Boundary = Annotated[
     str | None,
     typer.Option(
         "--boundary",
         "-b",
-        help="periodic, wall or open; or three of them for z, y, x, as periodic,wall,periodic. "
+        help="periodic, wall or open; or three of them for z, y, x, such as periodic,wall,periodic. "
         "Default: the volume's attribute boundary, else the model's.",
     ),
 ]
 Names = Annotated[
     str | None,
-    typer.Option("--names", help="What variables and dims are to be called: Ux:u,Uy:v,Uz:w,lev:z. In the answer too."),
+    typer.Option("--names", help="New names of variables and dims by old ones: Ux:u,Uy:v,Uz:w,lev:z."),
 ]
-Drop = Annotated[str | None, typer.Option("--drop", help="Variables over space that are left out: p,rho.")]
+Drop = Annotated[str | None, typer.Option("--drop", help="Variables to leave out, such as p,rho.")]
 Resample = Annotated[
     str | None,
-    typer.Option("--resample", help="Stretched axes that are resampled to uniform cells, by exact means: y, or z,y."),
+    typer.Option("--resample", help="Stretched axes to resample to uniform cells by exact means: y, or z,y."),
 ]
 PATIENCE = 600.0
 
 
 def parse_names(names: str | None) -> dict[str, str]:
-    """Read names by names, as ``Ux:u,Uy:v``.
+    """Read new names by old ones, such as ``Ux:u,Uy:v``.
 
     Raises:
-        InvalidInputError: where there is something else between two commas.
+        InvalidInputError: if there is anything but pairs between commas.
     """
     pairs = [pair.split(":") for pair in (names or "").split(",") if pair]
     if bad := [pair for pair in pairs if len(pair) != 2 or not all(pair)]:  # noqa: PLR2004 a pair
@@ -108,7 +106,7 @@ def parse_list(names: str | None) -> list[str]:
 def session(
     url: str, token: str | None, timeout: float, *, as_json: bool, attempts: int = 6
 ) -> Iterator[tuple[Client, _display.Bars]]:
-    """Open a client and its bars; whatever it cannot do ends the command with a message and exit code 1."""
+    """Give a client and progress bars; an error of the client ends the command with a message and exit code 1."""
     console = Console(stderr=True)
     hooks = stamina.instrumentation.get_on_retry_hooks()
     stamina.instrumentation.set_on_retry_hooks([partial(_display.retry_note, console)])
@@ -146,7 +144,7 @@ def _complain(error: EddyliftError, console: Console, *, as_json: bool) -> None:
 
 
 def show(result: object, readable: object, *, as_json: bool, err: bool = False) -> None:
-    """Print a result, for programs or for people; on standard error if a volume goes to standard output."""
+    """Print a result as JSON or as text; with `err` to standard error, as a volume goes to standard output."""
     if as_json:
         typer.echo(json.dumps(result, indent=2), err=err)
     else:

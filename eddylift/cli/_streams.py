@@ -1,4 +1,4 @@
-"""Volumes that come on standard input or go to standard output, where ``-`` stands for a file."""
+"""Volumes on standard input or output, which ``-`` stands for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STREAM: Final = Path("-")
 
 @contextlib.contextmanager
 def source(path: Path) -> Iterator[Path]:
-    """Give where a volume is; one that comes on standard input is put into a file first."""
+    """Give the path of a volume; standard input is written to a temporary file first."""
     if path != STREAM:
         yield path
         return
@@ -34,10 +34,10 @@ def source(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def target(path: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give where the answer to a source is to be put; for standard output it is sent there once it is whole.
+    """Give the path to write the answer to; for standard output a temporary file, which is sent when complete.
 
     Raises:
-        InvalidInputError: where it cannot be written.
+        InvalidInputError: if the answer cannot be written.
     """
     if path != STREAM:
         check_target(path, source, overwrite=overwrite)
@@ -45,7 +45,7 @@ def target(path: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
         return
     stream = typer.get_binary_stream("stdout")
     if stream.isatty():
-        message = "standard output is a terminal: name a file, or send it to one by > FILE"
+        message = "standard output is a terminal: name a file, or redirect it with > FILE"
         raise InvalidInputError(message)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / ("answer.npy" if is_array(source) else "answer.nc")

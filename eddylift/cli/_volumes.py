@@ -1,4 +1,4 @@
-"""Commands about volumes that stay at the service."""
+"""Commands about stored volumes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ from eddylift.cli._session import (
 
 
 def volumes(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
-    """List the volumes that stay at the service."""
+    """List the stored volumes."""
     with session(url, token, timeout, as_json=as_json) as (client, _):
         found = client.volumes()
     show(found, _display.volumes_table(found), as_json=as_json)
@@ -35,7 +35,7 @@ def upload(  # noqa: PLR0913 arguments are options
     source: Annotated[Path, typer.Argument(metavar="IN", help="Coarse volume: Zarr, NetCDF, HDF5 or .npy.")],
     name: VolumeArgument,
     *,
-    replace: Annotated[bool, typer.Option("--replace", help="Then drop what was called so.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a stored volume of this name.")] = False,
     names: Names = None,
     drop: Drop = None,
     resample: Resample = None,
@@ -44,7 +44,7 @@ def upload(  # noqa: PLR0913 arguments are options
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
-    """Send a coarse volume that stays at the service, to be looked at through a view."""
+    """Upload a coarse volume. The service stores it, for views and jobs."""
     with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
         found = client.upload(
             source,
@@ -60,18 +60,18 @@ def upload(  # noqa: PLR0913 arguments are options
 
 def download(
     name: VolumeArgument,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put it, as a Zarr group.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write, as a Zarr group.")],
     *,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,
 ) -> None:
-    """Fetch a volume that stays at the service. What was interrupted goes on with the same command."""
+    """Download a stored volume. If it was interrupted, the same command continues."""
     with session(url, token, timeout, as_json=False) as (client, bars), bars:
         client.download(name, folder, progress=bars)
 
 
 def delete(name: VolumeArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE) -> None:
-    """Drop a volume that stays at the service."""
+    """Delete a stored volume."""
     with session(url, token, timeout, as_json=False) as (client, _):
         client.delete_volume(name)
