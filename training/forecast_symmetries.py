@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     sets = {name: planes.decaying(about["n"], about["seed"], **moved) for name, moved in SETS.items()}
     found: dict[str, dict[str, list[float]]] = {}
     for seed in args.seeds:
-        models = {name: load(args.out / data.name / f"{name}-seed{seed}.pt").double() for name in args.families}
+        models = {name: load(args.out / data.name / f"{name}-seed{seed}.pt").frozen() for name in args.families}
         forecasts = {name: _exact(model, data) for name, model in models.items()}
         if "conv" in models:
             forecasts[PLAIN] = _plain(models["conv"], sets["as simulated"][1], data)
@@ -85,7 +85,7 @@ def error(forecast: Forecast, frames: Tensor, units: Units, data: Windows) -> fl
         data: that networks learned from, which says what they have not seen.
     """
     moved = copy.copy(data)
-    moved.frames = frames
+    moved.frames = frames.float()
     windows = moved.test("domain", GIVEN + TESTED).frames
     wanted = windows[:, GIVEN:]
     spread = wanted - wanted.mean(dim=(-2, -1), keepdim=True)

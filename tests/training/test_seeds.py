@@ -22,12 +22,20 @@ def test_the_table_has_means_spreads_and_the_best_family(tmp_path: Path) -> None
         (tmp_path / f"smoke-levels-32-seed{seed}.json").write_text(json.dumps(levels))
         penalties = [[0.0, 1e-4, top, 0.5], [1e6, 0.0, 0.0, 0.6]]
         (tmp_path / f"smoke-levels-32-penalties-seed{seed}.json").write_text(json.dumps({"penalties": penalties}))
+    places = {"middle": 16.0, "places": [[16, 5]]}
+    (tmp_path / "smoke-translation-32-places.json").write_text(json.dumps(places))
+    moved = {"as simulated": [0.1, 0.3], "turned": [0.2, 0.2]}
+    symmetries = {"equivariant": moved, "plain": moved}
+    (tmp_path / "planar-decaying-32-seed0-symmetries.json").write_text(json.dumps({"symmetries": symmetries}))
     out = tmp_path / "SEEDS.md"
     assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(tmp_path / "none"), "--out", str(out)]) == 0
     rows = out.read_text().splitlines()
     assert "| smoke-rotation-32 | future | 0.800 | 0.600 ± 0.141 | **0.500 ± 0.141** |" in rows
     assert "| 1 | 0.900 | 0.2 ± 0.1 |" in rows
     assert "| 0 | 0.01 ± 0 | 0.2 ± 0.1 | 0.500 ± 0.000 |" in rows
+    assert "| 1 | 16 | 5 | 16 |" in rows
+    assert "| runs | plain | equivariant |" in rows
+    assert "| as simulated | 0.2000 ± 0.1414 | 0.2000 ± 0.1414 |" in rows
     assert "Rank correlation of the two, by seed: 1.000, 0.900." in rows
 
 
