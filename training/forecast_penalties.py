@@ -22,7 +22,7 @@ from training.windows import Windows
 if TYPE_CHECKING:
     import argparse
 
-PENALTIES = (0.0, 1.0, 1e2, 1e4, 1e6)
+PENALTIES = (0.0, 1e2, 1e4, 1e6, 1e8)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--group", default="C4", help="of the network (default: C4)")
     parser.add_argument("--fields", type=int, default=4, help="fields in the trunk")
     parser.add_argument("--blocks", type=int, default=1, help="residual blocks")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
