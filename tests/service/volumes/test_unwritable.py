@@ -11,6 +11,7 @@ from service.volumes.chunk_cache import DiskCache
 from tests.service.orders import ORDER
 from tests.service.servers import ServiceProcess
 from tests.service.wire import dataset, files_of, noise
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def test_it_is_named_by_whatever_would_write_it_and_by_readiness(catalogue: Catalogue, tmp_path: Path) -> None:
-    with ServiceProcess(catalogue.folder, data=tmp_path) as service, httpx2.Client(base_url=service.address) as client:
+    with (
+        ServiceProcess(catalogue.folder, data=tmp_path) as service,
+        httpx2.Client(base_url=service.address, timeout=PATIENCE_S) as client,
+    ):
         for key, content in files_of(dataset(noise(3, 4, 4, 4))).items():
             client.put(f"/v1/volumes/box/{key}", content=content).raise_for_status()
         assert client.get("/health/ready").json()["data"] is None
