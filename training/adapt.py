@@ -1,9 +1,9 @@
 """``python -m training adapt``: adapt a stored model to your own data.
 
-Training begins from the parent's weights. A ``relaxed`` model begins with relaxation weights of one, so that it is the
-same function; these learn at a higher rate than the other weights. Some of the data are kept back: the last snapshot of
-each run, or the end of the longest axis of a single snapshot. The model is stored, under a name of its own, only if its
-error there is below its parent's. Its card says the parent, the gain and which symmetries it broke.
+Training begins from the weights of a stored model, the parent. A ``relaxed`` model begins with relaxation weights of
+one, so that it is the same function; these weights learn at a higher rate than the others. Some of the data are held
+out: the last snapshot of each run, or the end of the longest axis of a single snapshot. The model is stored under a new
+name, and only if its error there is below its parent's. Its card has the parent, the gain and the symmetries it breaks.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from training.dataset import Dataset
 
 KEPT = 0.25
-"""Part of the longest axis of a single snapshot that is kept back."""
+"""Fraction of the longest axis of a single snapshot that is held out."""
 SMALLEST = 6
-"""Coarse cells that both parts of it must have."""
+"""Coarse cells along this axis that both parts must have at least."""
 
 
 def descend(parent: SuperResolution, family: Family) -> SuperResolution:
-    """The parent's function as a network that can learn on, with relaxation weights of one if it is to be relaxed.
+    """A network for further training that computes the parent's function; relaxation weights, if any, are one.
 
     Raises:
-        ValueError: if the parent learned nothing, or is of a family that this one cannot begin from.
+        ValueError: if the parent has no weights, or the family cannot begin from that of the parent.
     """
     if parent.network is None:
         message = "trilinear interpolation has no weights to begin from; give another --from"
@@ -52,13 +52,13 @@ def descend(parent: SuperResolution, family: Family) -> SuperResolution:
         raise ValueError(message)
     model = SuperResolution(Network(dataclasses.replace(ancestry, family=family)))
     weights = {key: value for key, value in parent.state_dict().items() if not key.startswith("error_head.")}
-    # What the parent lacks are relaxation weights, which are one when a layer is made.
+    # The parent has no relaxation weights; new layers have ones.
     model.load_state_dict(weights, strict=False)
     return model
 
 
 def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Dataset], list[Dataset]]:
-    """Runs to learn from, and the parts that are kept back of runs with a single snapshot."""
+    """Runs to learn from, and the held-out parts of runs with a single snapshot."""
     learned: list[Dataset] = []
     kept: list[Dataset] = []
     for run in runs:
@@ -81,19 +81,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="parent", default="equivariant-general-x4", help="a model in the catalogue")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for train")
     add_reading(parser)
-    parser.add_argument("--name", required=True, help="of the flow: the model is called FAMILY-NAME-x4")
+    parser.add_argument("--name", required=True, help="name of the flow: the model is called FAMILY-NAME-x4")
     parser.add_argument(
-        "--family", choices=["conv", "equivariant", "relaxed"], help="default: relaxed, or as the parent"
+        "--family",
+        choices=["conv", "equivariant", "relaxed"],
+        help="default: relaxed if the parent is equivariant, else that of the parent",
     )
-    parser.add_argument("--steps", type=int, default=600, help="in all (default: %(default)s)")
-    parser.add_argument("--relaxation-steps", type=int, default=0, help="in which relaxation weights alone learn")
+    parser.add_argument("--steps", type=int, default=600, help="number of steps in all (default: %(default)s)")
+    parser.add_argument(
+        "--relaxation-steps", type=int, default=0, help="first steps, in which only relaxation weights learn"
+    )
     parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate of all weights")
-    parser.add_argument("--relaxation-rate", type=float, default=1e-2, help="that of the relaxation weights")
+    parser.add_argument(
+        "--relaxation-rate", type=float, default=1e-2, help="highest learning rate of the relaxation weights"
+    )
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--weights", type=Path, default=Path("weights"), help="catalogue that it is put into")
+    parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder in which to store the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model of that name")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
@@ -127,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     adapted = trainer.run()
     checked = [sample for each in trainer.source.validation().values() for sample in each]
     before, after = (over_trilinear(each, checked) for each in (parent, adapted))
-    print(f"MAE over trilinear's on what was kept back: {before:.4f} before, {after:.4f} after")
+    print(f"MAE over trilinear's on held-out data: {before:.4f} before, {after:.4f} after")
     if after >= before:
         print(f"{args.parent} is as good: nothing was stored")
         return 1
@@ -139,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def gain(before: float, after: float) -> dict[str, Any]:
-    """For a card: errors over those of trilinear, on the parts that were kept back."""
+    """For a card: errors relative to trilinear interpolation, on the held-out parts."""
     return {"parent": rounded(before), "adapted": rounded(after)}
 
 

@@ -1,6 +1,6 @@
-"""What a network has to beat: classical interpolations, and the best that any linear estimator can do.
+"""Baselines for the networks: classical interpolations, and the best linear estimator.
 
-For volumes whose coarse cells are means over fine ones, continued beyond their ends as blocks are. Coarse fields are
+Coarse cells are means over fine ones; volumes are continued beyond their ends as blocks are. Coarse fields are
 (3, z, y, x), answers (3, 4 z, 4 y, 4 x), and boundaries are those of the axes (z, y, x).
 """
 
@@ -32,7 +32,7 @@ Fine = Float[Tensor, "3 fine_z fine_y fine_x"]
 
 
 def consistent_trilinear(coarse: Coarse, boundary: Boundaries) -> Fine:
-    """Trilinear interpolation, shifted in every coarse cell so that its mean is the input's."""
+    """Trilinear interpolation, shifted in each coarse cell so that its mean is that of the input."""
     answer = trilinear(_surrounded(coarse, 1, boundary)[None])[0]
     return answer + refine(coarse - coarsen(answer, FACTOR))
 
@@ -51,7 +51,7 @@ def _along_axes(coarse: Tensor, boundary: Boundaries, interpolation: Interpolati
     for axis in (1, 2, 3):
         cells, name = coarse.shape[axis], boundary[axis - 1]
         matrix = _between_ends(cells, name, interpolation).to(coarse)
-        # Less the flow that moving walls alone would drive, the field vanishes on them.
+        # Without the flow that moving walls alone would drive, the field vanishes on the walls.
         coarse = coarse - _driven(cells, name, axis).to(coarse)
         coarse = torch.tensordot(coarse, matrix, dims=([axis], [1])).movedim(-1, axis)
         coarse = coarse + _driven(FACTOR * cells, name, axis).to(coarse)
@@ -102,10 +102,10 @@ def _cubic(cells: int) -> Float[Tensor, "fine cell"]:
 
 
 def _fourier(cells: int) -> Float[Tensor, "fine cell"]:
-    # Of the Nyquist wavenumber, which only even axes have, phase and sign cannot be told: it is left as it is.
+    # The phase of the Nyquist wavenumber, which only even axes have, is unknown: it is not amplified.
     k = torch.arange(-((cells - 1) // 2), (cells - 1) // 2 + 1, dtype=torch.float64) * (2 * math.pi / cells)
     offsets = _fine_centres(1)
-    kept = torch.cos(k[:, None] * offsets).mean(dim=1)  # what the mean over a cell leaves of a mode
+    kept = torch.cos(k[:, None] * offsets).mean(dim=1)  # attenuation of a mode by the mean over a cell
     distance = _fine_centres(cells)[:, None] - torch.arange(cells, dtype=torch.float64)
     matrix = (torch.cos(distance[..., None] * k) / kept).sum(dim=-1) / cells
     if cells % 2 == 0:

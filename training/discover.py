@@ -1,9 +1,9 @@
 """``python -m training discover``: which symmetries of a square or a cube do pairs of fields (X, Y) keep?
 
-Of two experiments, ``square`` (four pixels in a plane) and ``perovskite`` (the phases of barium titanate); of a run
-that `simulate` has left, from its coarse to its finer velocity; or of arrays of one's own in .npy files, float64 or
-float32, (pair, channel, y, x) or (pair, channel, z, y, x). Findings go into ``<name>.json`` under ``--out``, beside a
-figure.
+The pairs come from one of these: the experiment ``square`` (four pixels in a plane) or ``perovskite`` (the phases of
+barium titanate); a run of `simulate`, from its coarse to its finer velocity; or your own arrays in .npy files,
+(pair, channel, y, x) or (pair, channel, z, y, x), float64 or float32. Findings are written to ``<name>.json`` in
+``--out``, with a figure.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COARSER, FINER = 4, 2
 
 
 class Case(NamedTuple):
-    """Pairs, and what is asked about them."""
+    """Pairs, the group to test, and how."""
 
     name: str
     pairs: Pairs
@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("experiment", nargs="?", choices=EXPERIMENTS, help="one that comes with the project")
+    parser.add_argument("experiment", nargs="?", choices=EXPERIMENTS, help="experiment to repeat")
     parser.add_argument("--run", type=Path, help="folder of a simulation")
     parser.add_argument("--x", type=Path, help=".npy file of X")
     parser.add_argument("--y", type=Path, help=".npy file of Y, on the grid of X or finer by a whole factor")
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find, tell, and write down."""
+    """Find the symmetries, print them, and write them to a file and a figure."""
     torch.set_num_threads(args.threads)
     chosen = [args.experiment, args.run, args.x and args.y]
     if sum(each is not None for each in chosen) != 1:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def of_arguments(args: argparse.Namespace) -> Iterator[Case]:
-    """What is asked for."""
+    """The cases that the options ask for."""
     if args.experiment == "square":
         yield from (Case(name, square_to(name), over) for over in GROUPS[2] for name in TARGETS)
     elif args.experiment == "perovskite":
@@ -99,7 +99,7 @@ def of_arguments(args: argparse.Namespace) -> Iterator[Case]:
 def of_run(simulated: StoredRun) -> Pairs:
     """Velocity of some snapshots, made coarse fourfold, and twofold.
 
-    Ends of each axis are taken to be periodic, which velocities that walls hold at zero nearly are.
+    All axes are treated as periodic. Velocities that vanish at walls are nearly so.
     """
     snapshots = [torch.from_numpy(np.array(simulated[index])) for index in range(min(SNAPSHOTS, len(simulated)))]
     x, y = (torch.stack([coarsen(snapshot, by) for snapshot in snapshots]) for by in (COARSER, FINER))

@@ -1,4 +1,4 @@
-"""The figure of a discovery: what was to be made of X, and how well each element of the group is kept."""
+"""The figure of a discovery: Y, and how well each element of the group is kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COLUMNS = 4
 
 
 def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]]) -> None:
-    """For each case Y, in space its mean along x, above the equivariance errors of the fit, or p-values.
+    """Draw for each case Y (in 3D its mean along x), above the equivariance errors of the fit, or p-values.
 
     Args:
         path: PNG to write.
-        cases: by their names, pairs and what was found.
+        cases: names, pairs and findings.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 training runs on hosts without it
 

@@ -1,7 +1,7 @@
-"""``python -m training evaluate``: measure the models in ``weights/`` on held-out runs, and write it into their cards.
+"""``python -m training evaluate``: measure models on held-out runs, and write the errors onto their cards.
 
-Every snapshot is made coarse by block mean and super-resolved; a card gets the mean and the standard deviation over the
-snapshots of a run, and the errors on the sample that is shipped with the weights.
+Every snapshot is made coarse by block mean and super-resolved. A card gets the mean and the standard deviation over the
+snapshots of a run, and the errors on the sample that comes with the weights.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from training.dataset import Dataset
 
 TRILINEAR = {factor: SuperResolution(factor=factor).eval() for factor in FACTORS}
-# Cards hold what a reader can tell apart.
+# Significant digits on cards.
 DIGITS = 5
 
 
 def measure(model: SuperResolution, sample: HeldOut, quantiles: Mapping[str, float] | None = None) -> dict[str, Value]:
-    """All metrics of a model on a sample, of whose frames it is given as many as it takes; see ``judge``.
+    """All metrics of a model on a sample; see ``judge``. The model gets as many of its frames as it takes.
 
     Args:
-        model: that is measured.
-        sample: that it has not seen.
-        quantiles: of a model that predicts its error; None leaves the prediction out.
+        model: model to measure.
+        sample: sample that it has not seen.
+        quantiles: those on the card of a model that predicts its error; None leaves the prediction out.
     """
     answer = upscale(model, given(sample, model.frames), sample.boundary, error=bool(quantiles))
     metrics = judge(answer[:3], sample)
@@ -56,7 +56,7 @@ def measure(model: SuperResolution, sample: HeldOut, quantiles: Mapping[str, flo
 
 
 def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
-    """All metrics of an answer to a sample, with trilinear interpolation's error beside them."""
+    """All metrics of an answer to a sample, and the error of trilinear interpolation."""
     ours = torch.from_numpy(answer)
     plain = torch.from_numpy(upscale(TRILINEAR[sample.factor], middle(sample), sample.boundary))
     fine = torch.from_numpy(sample.fine)
@@ -189,12 +189,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="held-out runs or files, as for train")
     add_reading(parser)
-    parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="measure models that take so many")
+    parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="measure models of this number of frames")
     parser.add_argument("--factor", type=int, choices=FACTORS, default=FACTOR, help="measure models of this factor")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--models", nargs="*", help="only these (default: all)")
     parser.add_argument(
-        "--ship", type=Path, help="a run whose last snapshot becomes the sample shipped with the weights"
+        "--ship", type=Path, help="a run whose last snapshot becomes the sample that comes with the weights"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")

@@ -1,7 +1,7 @@
-"""Models on turbulence that others simulated, for the table: one row a file.
+"""Measures models on turbulence simulated by others, for the table: one row for each file.
 
-Nothing is trained or tuned on these files. The linear estimator is fitted to the very file that it is judged on: its
-error tells what any linear map from 5^3 coarse cells can reach there.
+Nothing is trained or tuned on these files, except the linear estimator: it is fitted to the file on which it is
+measured, so its error is the lowest that a linear map from 5^3 coarse cells can reach there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ fitted to the file itself; - where it has too few cells for that. Walls that mov
 
 
 def open_external(path: Path) -> Dataset:
-    """Open a file whose attribute ``wall_velocity`` tells, in words, of walls along y that move along x."""
+    """Open a file; its attribute ``wall_velocity`` says, in words, how walls along y move along x."""
     plain = open_dataset(path, "external")
     speeds = re.findall(r"u = ([-+]?[\d.]+)", open_volume(path).attrs.get("wall_velocity", ""))
     if not speeds:
@@ -47,7 +47,7 @@ def open_external(path: Path) -> Dataset:
 
 
 def linear_error(fields: Sequence[HeldOut]) -> float | None:
-    """Error of the best linear estimator of some fields on themselves; None if they are too few to fit it."""
+    """Error of the linear estimator fitted to the same fields; None if they have too few cells to fit it."""
     boundary = fields[0].boundary
     try:
         fitted = LinearEstimator((torch.from_numpy(np.array(each.fine)) for each in fields), boundary)
@@ -58,7 +58,7 @@ def linear_error(fields: Sequence[HeldOut]) -> float | None:
 
 
 def chapter(folder: Path, weights: Path) -> str:
-    """The table of all NetCDF files of a folder, as Markdown."""
+    """The table of all NetCDF files in a folder, as Markdown."""
     catalogue = Catalogue(weights)
     cards = [catalogue.card(name) for name in catalogue.names()]
     cards = [card for card in cards if card.factor == FACTOR and card.frames == 1 and card.flow]

@@ -1,4 +1,4 @@
-"""The figures of ``weights/``: errors beside trilinear interpolation, and the symmetries that each flow keeps."""
+"""The figures of ``weights/``: errors relative to trilinear interpolation, and the symmetries that models keep."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from models.catalogue import Card, Catalogue
 
 COLOURS = {"trilinear": "#7f7f7f", "conv": "#E69F00", "equivariant": "#0072B2", "relaxed": "#D55E00"}
-"""Of the families, in every figure of the project: grey, and colours that the colour-blind tell apart (Okabe & Ito)."""
+"""Colours of the families in all figures: grey, and the colour-blind-safe ones of Okabe & Ito."""
 BASELINE = COLOURS["trilinear"]
 IRREPS = ("#56B4E9", "#009E73", "#F0E442", "#CC79A7")
-"""The other colours of Okabe & Ito, in turn."""
+"""Other colours of Okabe & Ito, for irreps."""
 ROUND_OFF = 1e-8
 NO_SHARE = 1e-4
-"""Shares of a relaxation below it are taken for none."""
+"""Shares of relaxation below this count as zero."""
 TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 
 
 class Bar(NamedTuple):
-    """Error of one entrant on one run."""
+    """Error of one model or baseline on one run."""
 
     name: str
     mean: float
@@ -136,7 +136,7 @@ def _draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
 
 
 def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:
-    """Name rotations that are kept far better than the others are."""
+    """Name rotations that are kept far better than the others."""
     rotations = list(errors.items())[1:24]
     worst = max(error for _, error in rotations)
     for place, (name, error) in enumerate(rotations, start=1):

@@ -33,12 +33,12 @@ SPLITS = ("future", "domain")
 TURNING = {"equivariant", "relaxed", "relaxed-steerable"}
 """Families with a group."""
 Errors = dict[str, dict[str, list[float]]]
-"""Of roll-outs, by family and split, one for each seed."""
+"""Forecast errors by family and split, one for each seed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of a set that `simulate` has left")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a set of runs, from `simulate`")
     parser.add_argument("--families", nargs="+", choices=FORECAST_FAMILIES, default=["conv", "equivariant", "relaxed"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each trains a network of each family")
     parser.add_argument("--group", choices=["C4", "D4"], default="C4")
@@ -49,11 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
-    parser.add_argument("--weights", type=Path, help="folder of models, to store the network of the first seed in")
+    parser.add_argument("--weights", type=Path, help="folder in which to store the network of the first seed")
 
 
 def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Windows) -> ForecastArchitecture:
-    """The network of a family: each gets the same channels, and so costs the same."""
+    """The network of a family. All have equally many channels, so they cost the same."""
     over, size = (args.group, 1) if family in TURNING else ("C1", field_size(args.group))
     return ForecastArchitecture(
         family,
@@ -67,7 +67,7 @@ def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Wind
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, compare, and write down."""
+    """Train, compare, and write the results."""
     torch.set_num_threads(args.threads)
     precision = fastest_precision("cpu") if args.precision == "auto" else args.precision
     data = Windows(args.data)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weights: Path) -> None:
-    """Keep a network for the service, with its card, and the first window of the split by place as a sample."""
+    """Store a network for the service, with its card, and the first window of the split *domain* as its sample."""
     architecture = model.network.architecture
     flow = data.name.partition("-")[0]
     y, x = ("periodic" if wraps else "wall" for wraps in data.circular)

@@ -1,8 +1,8 @@
 """``python -m training forecast-levels``: does a relaxed network break as much of a symmetry as its data do?
 
-A relaxed network for each level of the set ``levels``, from which buoyancy is the same on all sides to one where it
-differs threefold. Told are the equivariance errors of the data and of the network on inflows that it has not seen, and
-the rank correlation between them.
+Trains a relaxed network for each level of the set ``levels``. At the first level, buoyancy is the same on all sides; at
+the last one it differs threefold. Prints the equivariance errors of the data, and of the network on inflows that it has
+not seen, and the rank correlation between them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of the set levels that `simulate` has left")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the set levels, from `simulate`")
     parser.add_argument("--levels", type=int, nargs="+", default=range(len(UNEVEN)), help="which (default: all)")
     parser.add_argument("--fields", type=int, default=4, help="regular fields")
     parser.add_argument("--blocks", type=int, default=1, help="residual blocks")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, compare, and write down."""
+    """Train, compare, and write the results."""
     torch.set_num_threads(args.threads)
     print(f"{'level':>5} {'data':>10} {'network':>10}")
     found = []
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def of_data(data: Windows) -> float:
-    """How far runs of the first side, turned to the others, are from those of these sides, over their norm."""
+    """Difference between runs of the other sides and turned runs of the first side, relative to their norm."""
     wanted = data.frames.unflatten(0, (SIDES, -1))
     pairs = zip(_turns(wanted[0]), wanted[1:], strict=True)
     return _mean([(moved - found).norm() / moved.norm() for moved, found in pairs])

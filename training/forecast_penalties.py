@@ -27,7 +27,7 @@ PENALTIES = (0.0, 1e2, 1e4, 1e6, 1e8)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of the set levels that `simulate` has left")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the set levels, from `simulate`")
     parser.add_argument("--level", type=int, default=len(UNEVEN) - 1, help="(default: the one that differs most)")
     parser.add_argument("--penalties", type=float, nargs="+", default=PENALTIES)
     parser.add_argument("--group", default="C4", help="of the network (default: C4)")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, compare, and write down."""
+    """Train, compare, and write the results."""
     torch.set_num_threads(args.threads)
     data = Windows(args.data, args.level)
     architecture = ForecastArchitecture("relaxed-steerable", args.group, args.fields, args.blocks)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 QUARTER: Final = next(matrix for matrix in group("C4", 2).matrices if matrix[1, 0] == 1)
 MEAN, SCALE = (2.0, -2.0), 2.0
-"""Of the fluid, a cell a frame along each axis, as networks commute with shifts by whole cells; and of the units."""
+"""Boost of one cell per frame along each axis (networks commute with shifts by whole cells), and change of units."""
 SETS: Final[dict[str, dict[str, Any]]] = {
     "as simulated": {},
     "turned": {"turn": QUARTER},
@@ -46,15 +46,17 @@ GIVEN: Final = ForecastArchitecture.frames
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of planar turbulence that `simulate` has left")
+    parser.add_argument("--data", type=Path, required=True, help="folder of planar turbulence, from `simulate`")
     parser.add_argument("--families", nargs="+", choices=FORECAST_FAMILIES, default=["conv", "equivariant"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="those that `forecast` has trained")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="seeds of the networks that `forecast` trained"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="the --out of `forecast`")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and write down."""
+    """Measure, and write the results."""
     torch.set_num_threads(args.threads)
     data = Windows(args.data)
     about = json.loads((args.data / "run.json").read_text())
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 @torch.inference_mode()
 def error(forecast: Forecast, frames: Tensor, units: Units, data: Windows) -> float:
-    """Root of the mean square error over a roll-out, over that of what was to be forecast about its mean velocity.
+    """Root mean square error of a forecast, relative to the rms of the true fluctuations about the mean velocity.
 
     Args:
         forecast: answers frames in their units with the next ones.

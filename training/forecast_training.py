@@ -1,4 +1,4 @@
-"""How a forecasting network is trained, and how far off its roll-outs are."""
+"""Trains a forecasting network, and measures its forecasts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from training.windows import Window, Windows
 
 AHEAD = 6
-"""Steps that a network is unrolled over in training."""
+"""Number of steps that a network forecasts in training."""
 TESTED = 20
-"""Steps that a roll-out has in the test."""
+"""Number of steps that it forecasts in tests."""
 LARGEST_GRADIENT = 1.0
 SAVE_EVERY = 60.0
 
@@ -60,14 +60,14 @@ def train(
     checkpoint: Path,
     say: Callable[[str], None] = print,
 ) -> Forecaster:
-    """Train a network, or go on from its checkpoint, and return it.
+    """Train a network, or continue from its checkpoint, and return it.
 
     Args:
         architecture: what to train.
         recipe: how.
         data: on what.
-        checkpoint: file that is replaced every minute and at the end.
-        say: takes a line now and then.
+        checkpoint: file, replaced every minute and at the end.
+        say: called with a line of progress now and then.
 
     Raises:
         ValueError: if the checkpoint is of another architecture or recipe.
@@ -126,7 +126,7 @@ def _share_of_rate(step: int, steps: int, warm_up: int = 20) -> float:
 
 
 def loss(model: Forecaster, window: Window, data: Windows, recipe: Recipe) -> Tensor:
-    """Mean square of the error over the steps that the network is unrolled over, over that of what is wanted."""
+    """Mean square error of the forecast, relative to the mean square of the true frames."""
     given, wanted = window.frames[:, : model.frames], window.frames[:, model.frames :]
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         answer = model.roll_out(given, AHEAD, data.circular, window.viscosity)
@@ -135,11 +135,11 @@ def loss(model: Forecaster, window: Window, data: Windows, recipe: Recipe) -> Te
 
 @torch.inference_mode()
 def rmse(model: Forecaster | None, data: Windows, split: str) -> float:
-    """Root of the mean square error over a roll-out, over the rms of what was to be forecast.
+    """Root mean square error of a forecast, relative to the rms of the true frames.
 
     Args:
-        model: what forecasts; None for persistence, whose forecast is the last frame.
-        data: of what.
+        model: the model; None for persistence, whose forecast is the last frame.
+        data: the set of runs.
         split: ``future`` or ``domain``.
     """
     given_frames = ForecastArchitecture.frames if model is None else model.frames

@@ -1,7 +1,7 @@
-"""Other people's files, opened by the client's reader: NetCDF, HDF5, Zarr, cutouts of the Johns Hopkins databases.
+"""Files as datasets for training: NetCDF, HDF5, Zarr, cutouts of the Johns Hopkins Turbulence Databases.
 
-Velocity is read window by window. Every axis must be evenly spaced. Boundaries and the name of the flow are taken from
-the attributes ``boundary`` and ``flow``, or have to be given.
+The client's reader opens them. Velocity is read window by window. Every axis must be evenly spaced. Boundaries and the
+name of the flow are options, or the file's attributes ``boundary`` and ``flow``.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 AXES = ("z", "y", "x")
 COMPONENTS = ("u", "v", "w")
 MISSING = np.float32(-999.9)
-"""Where a JHTDB cutout has nothing."""
+"""Marks missing values in a JHTDB cutout."""
 EVEN = 1e-3
-"""Largest departure of a spacing from the mean one, relatively."""
+"""Largest relative difference between spacings of an even axis."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A file as a dataset. With several frames, a snapshot is that many time levels in a row."""
+    """A file as a dataset. A snapshot of several frames is as many successive time levels."""
 
     path: Path
     flow: str
@@ -57,7 +57,7 @@ class Recording:
         return self.path.stem
 
     def count(self, frames: int) -> int:
-        """Snapshots that begin early enough."""
+        """Number of snapshots; they overlap if they have several frames."""
         return max(self.times - frames + 1, 0)
 
     def shared(self, frames: int) -> int:
@@ -88,21 +88,21 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     """Open one of our runs, or a file.
 
     Args:
-        path: folder of a run, or a file that [`open_volume`][eddylift.open_volume] opens; with ``@2`` behind it, its
+        path: folder of a run, or a file that [`open_volume`][eddylift.open_volume] opens; a suffix ``@2`` gives its
             means over 2^3 cells.
-        flow: name of the flow, for files that do not say.
-        boundary: of its axes, as [`parse_boundary`][models.blocks.parse_boundary] reads it, for files that do not say.
-        reading: options of [`open_volume`][eddylift.open_volume], for files that name things otherwise.
+        flow: name of the flow, for files without this attribute.
+        boundary: as [`parse_boundary`][models.blocks.parse_boundary] reads it, for files without this attribute.
+        reading: options of [`open_volume`][eddylift.open_volume], such as names.
 
     Raises:
-        ValueError: if it is none of these, or does not hold velocity on an evenly spaced grid.
+        ValueError: if it is none of these, or has no velocity on an evenly spaced grid.
     """
     if (path / "run.json").exists():
         return StoredRun(path)
     name, _, size = path.name.rpartition("@")
     if name and size.isdecimal() and not path.exists():
         return BlockMeans(open_dataset(path.with_name(name), flow, boundary, **reading), int(size))
-    # Hosts that train on our own runs need not have what opens files.
+    # Not needed, and perhaps not installed, on hosts that train on simulated runs alone.
     from eddylift import open_volume  # noqa: PLC0415
 
     volume = open_volume(path, **reading)
@@ -130,14 +130,14 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that say what files leave out or name otherwise."""
-    parser.add_argument("--flow", help="name of the flow in files that do not say, and of a network")
+    """Declare the options for files: flow, boundary, names."""
+    parser.add_argument("--flow", help="name of the flow, for files without it and for the network")
     parser.add_argument(
-        "--boundary", help="of files that do not say: periodic, or as periodic,wall,periodic for z, y, x"
+        "--boundary", help="for files without it: periodic, or three for z, y, x, such as periodic,wall,periodic"
     )
-    parser.add_argument("--names", type=_pairs, help="what variables and dims of files are to be called: Ux:u,lev:z")
-    parser.add_argument("--drop", type=_listed, help="variables over space that are left out: p,rho")
-    parser.add_argument("--resample", help="stretched axes that are resampled to uniform cells: y")
+    parser.add_argument("--names", type=_pairs, help="new names of variables and dims by old ones: Ux:u,lev:z")
+    parser.add_argument("--drop", type=_listed, help="variables to leave out: p,rho")
+    parser.add_argument("--resample", help="stretched axes to resample to uniform cells: y")
 
 
 def reading(args: argparse.Namespace) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _length(path: Path, axis: str, volume: xr.Dataset) -> float:
         return float(cells)
     values = volume[axis].values
     steps = np.diff(values.astype(np.float64))
-    # Coordinates far from 0 are only as even as the last place of their type lets them be.
+    # Coordinates far from 0 are uneven by rounding.
     rounding = 2 * float(np.spacing(np.abs(values).max())) if values.dtype.kind == "f" else 0.0
     if not (steps > 0).all() or np.ptp(steps) > EVEN * steps.mean() + rounding:
         message = (

@@ -1,8 +1,8 @@
-"""A run: a simulation, the folder that it keeps snapshots in, and how far it has come.
+"""A run: a simulation, and the folder with its snapshots and its state.
 
-The folder ``<flow>-<n>-seed<k>`` holds ``run.json``, ``snapshot-0000.npy`` ... and ``restart.npz``. The restart is
-replaced after every snapshot and every few minutes, so that a run that was interrupted goes on to the same numbers,
-and a complete run can be made longer.
+The folder ``<flow>-<n>-seed<k>`` has ``run.json``, ``snapshot-0000.npy`` ... and ``restart.npz``. The restart file is
+replaced after every snapshot and every few minutes. With it, an interrupted run continues to the same numbers, and a
+complete run can be extended.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ SAVE_EVERY = 120.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parameters of a run. Two runs of one recipe on one kind of device give the same numbers."""
+    """The parameters of a run. Two runs of a recipe on the same kind of device give the same numbers."""
 
     flow: str
     n: int
-    """Points a side."""
+    """Points along each axis."""
     seed: int
     interval: float
-    """Time between snapshots; long enough for the flow to forget itself."""
+    """Time between snapshots; long enough for them to decorrelate."""
     spin_up: float
-    """Time on fewer points, from the random start; only flows in a box have it."""
+    """Time on fewer points after the random start; only for flows in a periodic box."""
     settle: float
     """Time on all points before the first snapshot."""
     box: float = 1.0
-    """Length along x and z, and so the number of points, over the usual one; only a channel can be shorter."""
+    """Length, and number of points, along x and z, relative to the default; only for channels."""
     frames: int = 1
     """Time levels of a snapshot."""
     spacing: float = 0.0
-    """Time between these."""
+    """Time between these levels."""
     compact: bool = False
-    """Whether snapshots are on the fewest points that hold the modes: dealiasing leaves a third of the others empty."""
+    """Whether snapshots are on the fewest points that hold the modes; dealiasing leaves a third empty."""
     options: dict[str, float] = field(default_factory=dict)
-    """Of the flow, where they differ from the usual ones."""
+    """Options of the flow that differ from their defaults."""
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class Simulation(Protocol):
 
     @property
     def time(self) -> float:
-        """How far it is."""
+        """Time that it has reached."""
 
     def advance(self, until: float) -> None:
         """Take one step, at most to a given time; a step that comes close to it ends there."""
@@ -92,7 +92,7 @@ class Simulation(Protocol):
         """A record as a line of the table."""
 
     def summary(self, records: list[Record]) -> str:
-        """Results of the whole run, beside expected ones."""
+        """Results of the whole run, compared with expected ones."""
 
     def description(self) -> dict[str, Any]:
         """Entries of ``run.json`` beside the recipe and the records."""
@@ -109,14 +109,14 @@ class Make(Protocol):
 
 
 class Run:
-    """A simulation and its folder, resumed from the restart file or begun anew.
+    """A simulation and its folder, resumed from the restart file if there is one.
 
     Args:
         recipe: what to simulate.
         folder: where to keep it.
         make: makes the simulation.
         device: where to compute.
-        say: takes a line for every snapshot.
+        say: called with a line for every snapshot.
         live: whether to show progress on standard error.
 
     Raises:

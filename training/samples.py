@@ -62,7 +62,7 @@ class Sample:
 
 
 class Source:
-    """Draws samples from stored runs, of each flow as many as of any other.
+    """Draws samples from stored runs, equally often from each flow.
 
     Args:
         runs: where to draw from; within a flow each snapshot is as likely as any other.
@@ -129,7 +129,7 @@ class Source:
         return self._sample(run, index, shift, matrix, start)
 
     def validation(self) -> dict[str, list[Sample]]:
-        """By flow, the snapshots that are kept back; of large ones, a patch at the start."""
+        """The held-out snapshots by flow; of large ones, a patch at the start."""
         still, itself = np.zeros(3, np.intp), self.matrices[0]
         return {
             flow: [self._sample(run, index, still, itself, np.zeros(3)) for run, index in kept]
@@ -162,5 +162,5 @@ class Source:
         return Sample.of(fine, turned, self.halo, self.factor)
 
     def _is_whole(self, cells: int, boundary: Boundary) -> bool:
-        """Whether samples hold an axis whole."""
+        """Whether samples have the whole axis."""
         return is_wall(boundary) or cells <= self.factor * EDGE

@@ -1,4 +1,4 @@
-"""``python -m training seeds``: what `forecast...` and `discover` found, as ``SEEDS.md``."""
+"""``python -m training seeds``: write the results of `forecast...` and `discover` to ``SEEDS.md``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 HEAD = """# Experiments over seeds
 
-Written by `python -m training seeds`. Means and standard deviations over seeds, of which each trains a network anew.
+Written by `python -m training seeds`. Numbers are means and standard deviations over training seeds.
 """
 FORECASTS = """
 ## Forecasts
 
-Errors of roll-outs over 20 frames, root mean square over that of what was to be forecast. *Future* are later times of
-runs that a network learned from, *domain* runs whose smoke comes in elsewhere, or other runs of planar turbulence. All
-networks have as many channels.
+Root mean square errors of forecasts of 20 frames, relative to the rms of the true frames. *Future* are later times of
+the training runs. *Domain* are runs whose smoke enters elsewhere, or other runs of planar turbulence. All networks have
+equally many channels.
 
 ```sh
 python -m training simulate --flow smoke --set rotation
@@ -37,15 +37,15 @@ python -m training forecast --data data/smoke-rotation-32 --seeds 0 1 2 --steps 
 """
 PUBLISHED = """
 Published for smoke, rotated, on other data (Wang et al., arXiv 2201.11969), future / domain: relaxed group convolution
-0.82 / 0.73, relaxed steerable convolution 0.80 / 0.67. These figures are theirs.
+0.82 / 0.73, relaxed steerable convolution 0.80 / 0.67. These figures are from their paper.
 """
 SYMMETRIES = """
 ## Turned, boosted and scaled turbulence
 
-Errors as above, about the mean velocity, of networks that have learned from planar turbulence, on runs that they have
-not seen; and on the same runs turned by a quarter, with a mean velocity of a cell a frame along both axes, in other
-units (`u -> a u(a x, a^2 t)` with a = 2), and all three at once. *Plain* is the network of conv without what a
-forecaster puts around it.
+Errors as above, relative to fluctuations about the mean velocity, of networks trained on planar turbulence. They are
+measured on runs that the networks have not seen, and on the same runs after a quarter turn, with a mean velocity of one
+cell per frame along both axes, in other units (`u -> a u(a x, a^2 t)` with a = 2), and with all three. *Plain* is the
+conv network without the steps by which a forecaster makes it follow boosts and units.
 
 ```sh
 python -m training simulate --flow planar --seed 0
@@ -57,8 +57,9 @@ python -m training forecast-symmetries --data data/planar-decaying-32-seed0 --se
 LEVELS = """
 ## Does a relaxed network break as much of a symmetry as its data do?
 
-Equivariance errors of ten sets of smoke, from none, and of a relaxed network trained on each: how far a turned forecast
-is from the forecast of turned frames, over its change.
+Ten sets of smoke break the symmetry, each more than the last, and a relaxed network was trained on each. These are the
+equivariance errors of the data, and of the network: the difference between a turned forecast and the forecast of
+turned frames, relative to the forecast change.
 
 ```sh
 python -m training simulate --flow smoke --set levels
@@ -69,8 +70,8 @@ python -m training forecast-levels --data data/smoke-levels-32
 PENALTIES = """
 ## How far from its symmetry does a penalty let a network learn?
 
-A relaxed steerable network for each penalty on the mean of delta^2 in its loss, on the last of these ten sets. Its
-equivariance error and the error of its roll-outs over 20 frames, both on inflows that it has not seen.
+A relaxed steerable network was trained with each penalty on the mean of delta^2 in its loss, on the last of these ten
+sets. The table has its equivariance error and the error of its forecasts of 20 frames, on inflows that it has not seen.
 
 ```sh
 python -m training forecast-penalties --data data/smoke-levels-32
@@ -97,9 +98,9 @@ python -m training forecast-places --data data/smoke-translation-32 --seeds 0 1 
 DISCOVERIES = """
 ## Which symmetries do data break?
 
-A relaxed network is fitted to pairs (X, Y); which elements of a group its relaxation weights keep, and in which irreps
-they moved. Beside that the largest equivariance error among the elements that are kept, the smallest among the others,
-and the mean squared error of the fit beside that of copying X.
+A relaxed network is fitted to pairs (X, Y). The table has the group elements that its relaxation weights keep, and the
+irreps in which these weights changed; the largest equivariance error among the elements that are kept, and the smallest
+among the others; and the mean squared errors of the fit and of copying X.
 
 ```sh
 python -m training discover square
@@ -112,7 +113,7 @@ PLACES_FIGURE = """
 """
 THEIRS = """
 Published for the rectangle, in 50 steps: a mean squared error of 0.015 (Wang, Walters, Smidt & Yu, arXiv 2310.02299).
-This figure is theirs.
+This figure is from their paper.
 
 ![Four pixels](DISCOVERY-square.png)
 

@@ -1,7 +1,7 @@
-"""``python -m training simulate``: run a flow and keep snapshots of it under ``data/``.
+"""``python -m training simulate``: simulate a flow and store snapshots under ``data/``.
 
-A run that was interrupted goes on with the same command, to the same numbers, and a complete run can be made longer.
-Flows in a plane, ``smoke`` and ``planar``, are for forecasting: a set of short runs is simulated at once.
+If a run was interrupted, the same command continues it, to the same numbers. With more ``--snapshots`` a complete run
+is extended. Flows in a plane, ``smoke`` and ``planar``, are for forecasting: a set of short runs is simulated at once.
 """
 
 from __future__ import annotations
@@ -21,31 +21,41 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the subcommand takes."""
+    """Declare the options."""
     flows = "; ".join(f"{name}: {kind.about}" for name, kind in FLOWS.items())
     parser.add_argument("--flow", choices=[*FLOWS, *planes.SETS], default="isotropic", help=f"{flows}; {planes.ABOUT}")
     sets = "; ".join(f"{', '.join(names)} for {flow}" for flow, names in planes.SETS.items())
-    parser.add_argument("--set", help=f"of runs in a plane: {sets}")
+    parser.add_argument("--set", help=f"set of runs in a plane: {sets}")
     parser.add_argument(
-        "--n", type=int, help=f"points a side, along y in a shorter channel (default: 96; {planes.CELLS} in a plane)"
+        "--n",
+        type=int,
+        help=f"points along each axis; in a shorter channel along y (default: 96; {planes.CELLS} in a plane)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the start (default: %(default)s)")
-    parser.add_argument("--snapshots", type=int, default=10, help="how many in all (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the initial condition (default: %(default)s)")
+    parser.add_argument("--snapshots", type=int, default=10, help="number of snapshots in all (default: %(default)s)")
     parser.add_argument("--interval", type=float, help=f"time between snapshots (default: {_usual('interval')})")
-    parser.add_argument("--spin-up", type=float, help=f"time on 64^3 points at first (default: {_usual('spin_up')})")
-    parser.add_argument("--settle", type=float, help=f"time on n^3 before a snapshot (default: {_usual('settle')})")
-    parser.add_argument("--box", type=float, default=1.0, help="length of a channel along x and z over the usual one")
+    parser.add_argument(
+        "--spin-up", type=float, help=f"time on 64^3 points before refining (default: {_usual('spin_up')})"
+    )
+    parser.add_argument(
+        "--settle", type=float, help=f"time on n^3 points before the first snapshot (default: {_usual('settle')})"
+    )
+    parser.add_argument(
+        "--box", type=float, default=1.0, help="length of a channel along x and z, relative to the default"
+    )
     parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="time levels of a snapshot")
     parser.add_argument("--spacing", type=float, help=f"time between frames (default: {_usual('spacing')})")
     parser.add_argument(
-        "--compact", action="store_true", help="snapshots on the fewest points that hold the modes, two thirds a side"
+        "--compact",
+        action="store_true",
+        help="store snapshots on the fewest points that hold the modes, two thirds along each axis",
     )
     for name, text in OPTIONS.items():
         usual = {flow: kind.make.usual[name] for flow, kind in FLOWS.items() if name in kind.make.usual}
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"{text} (default: {_by_value(usual)})")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("data"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("data"), help="folder for runs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,12 +89,12 @@ def run(args: argparse.Namespace) -> int:
         say=lambda line: print(line, flush=True),
         live=sys.stderr.isatty(),
     )
-    print(f"{folder}: {n}^3, {len(run.records)} of {args.snapshots} snapshots are there", flush=True)
+    print(f"{folder}: {n}^3, {len(run.records)} of {args.snapshots} snapshots exist", flush=True)
     print(run.simulation.columns, flush=True)
     try:
         run.advance(args.snapshots)
     except KeyboardInterrupt:
-        print(f"\nstopped after {len(run.records)} snapshots; the same command goes on")
+        print(f"\nstopped after {len(run.records)} snapshots; the same command continues")
         return 130
     print(run.simulation.summary(run.records))
     return 0

@@ -1,6 +1,6 @@
-"""``python -m training table``: everything in ``weights/`` beside baselines on held-out runs, as ``TABLE.md``.
+"""``python -m training table``: compare all models and baselines on held-out runs, as ``TABLE.md``.
 
-Runs that are not there yet are simulated first, by their seeds; the same command goes on where it was stopped.
+Runs that do not exist yet are simulated first, from their seeds. If it was stopped, the same command continues.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ FITTED: dict[str, tuple[tuple[Recipe, int], ...]] = {
 }
 """Runs that the linear estimator of each flow is fitted to, and how many snapshots of each."""
 OTHERS = "others"
-"""Folder of catalogues whose models are in the table and are not served: further training seeds, other widths."""
+"""Folder of models that are in the table but are not served: further training seeds, other widths."""
 LINEAR = "best linear estimator"
 COLUMNS = {
     "MAE": ("mae", 1),
@@ -105,20 +105,20 @@ trilinear 0.05241, convolution 0.02602, equivariant 0.02540. Other data and othe
 
 @dataclass(frozen=True)
 class Entrant:
-    """One row: what it has learned and costs, and how it is judged."""
+    """One row of the table: a model or a baseline, its cost, and how to measure it."""
 
     judge: Judge
     weights: int = 0
     cost: float = 0.0
     """Multiplications per fine cell."""
     minutes: float = 0.0
-    """Of training."""
+    """Minutes of training."""
     frames: int = 1
-    """Time levels that it must be given."""
+    """Time levels in its input."""
 
 
 def simulated(recipe: Recipe, snapshots: int, data: Path) -> StoredRun:
-    """A run with at least so many snapshots, made or made longer if need be."""
+    """A run with at least so many snapshots, simulated or extended if necessary."""
     folder = data / recipe.name
     print(f"{folder}: {snapshots} snapshots", flush=True)
     Run(recipe, folder, FLOWS[recipe.flow].make, live=sys.stderr.isatty()).advance(snapshots)
@@ -126,7 +126,7 @@ def simulated(recipe: Recipe, snapshots: int, data: Path) -> StoredRun:
 
 
 def baseline(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -> Entrant:
-    """A baseline; it answers in the precision of the networks. Weights are those of one coarse cell's answer."""
+    """A baseline, in the precision of the networks; ``weights`` counts those for the answer of one coarse cell."""
 
     def judged(sample: HeldOut) -> dict[str, Value]:
         return judge(answer(torch.from_numpy(middle(sample)), sample.boundary).numpy(), sample)
@@ -135,7 +135,7 @@ def baseline(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -
 
 
 def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
-    """A model, which must not have seen what it is judged on."""
+    """A model, which must not have seen the held-out runs."""
     for recipe, _ in HELD_OUT[flow]:
         require_unseen(card, recipe.name)
     model = catalogue.load(card.name)
@@ -146,7 +146,7 @@ def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
 
 
 def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Entrant]:
-    """Everyone who has something to say on a flow, by name."""
+    """All models and baselines for a flow, by name."""
     catalogue = Catalogue(weights)
     cards = [card for card in map(catalogue.card, catalogue.names()) if card.factor == FACTOR]
     plain = {card.name: trained(catalogue, card, flow) for card in cards if card.flow is None}
@@ -199,7 +199,7 @@ def heading(title: str, key: str) -> str:
 
 
 def over_seeds(errors: dict[str, float]) -> list[str]:
-    """A sentence on models that were trained with several seeds, if there are any: MAE over trilinear's by row."""
+    """A sentence on models that were trained with several seeds, if any, from MAE relative to trilinear by row."""
     seeds: dict[str, list[float]] = {}
     for row, error in errors.items():
         name, _, label = row.partition(", ")
@@ -221,7 +221,7 @@ def size(run: StoredRun) -> str:
 
 
 def shown(found: dict[str, float], scale: float = 1) -> str:
-    """Mean and spread to three digits of the mean; what is below 1e-5 is round-off."""
+    """Mean and standard deviation, to three digits of the mean; a mean below 1e-5 is round-off."""
     mean, deviation = found["mean"] * scale, found["std"] * scale
     if abs(mean) < 1e-5:  # noqa: PLR2004
         return f"{mean:.0e}" if mean else "0"
@@ -234,17 +234,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flows", nargs="+", choices=HELD_OUT, default=list(HELD_OUT), help="only these (default: all)"
     )
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where runs are kept (default: %(default)s)")
-    parser.add_argument("--external", type=Path, help="a folder of NetCDF files that others simulated, if there is one")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder for runs (default: %(default)s)")
+    parser.add_argument("--external", type=Path, help="folder of NetCDF files simulated by others")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
-    parser.add_argument("--snapshots", type=int, default=8, help="most of each held-out run (default: %(default)s)")
+    parser.add_argument(
+        "--snapshots", type=int, default=8, help="largest number from each held-out run (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate what is missing, measure everyone, write the table and its figures."""
     torch.set_num_threads(args.threads)
-    parts = ["# Everyone on held-out turbulence\n", EXPLANATION]
+    parts = ["# All models on held-out turbulence\n", EXPLANATION]
     bars: dict[str, list[Bar]] = {}
     for flow in args.flows:
         text, more = chapter(flow, args.weights, args.data, args.snapshots)

@@ -1,7 +1,7 @@
-"""``python -m training train``: train a network on stored runs, and put it into ``weights/``.
+"""``python -m training train``: train a network on stored runs, and store it in ``weights/``.
 
-A checkpoint is replaced every few minutes; the same command goes on from it, and with more ``--steps`` a training that
-was complete goes on too. Beside it ``losses.csv`` has the loss of each step.
+A checkpoint is replaced every few minutes, and the same command continues from it. With more ``--steps`` a complete
+training is extended. In the same folder, ``losses.csv`` has the loss of each step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_reading(parser)
     parser.add_argument(
-        "--frames", type=int, choices=[1, 3], default=1, help="time levels in; the middle one is answered"
+        "--frames",
+        type=int,
+        choices=[1, 3],
+        default=1,
+        help="time levels in the input; the answer is at the middle one",
     )
     parser.add_argument("--factor", type=int, choices=FACTORS, default=FACTOR, help="fine cells per coarse cell")
     parser.add_argument("--steps", type=int, default=2000)
@@ -48,19 +52,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=["auto", "float32", "bfloat16"],
         default="auto",
-        help="auto is bfloat16 where the device multiplies in it",
+        help="auto: bfloat16 if the device supports it",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the losses")
-    parser.add_argument("--weights", type=Path, help="catalogue that the model is put into, if any")
-    parser.add_argument("--name", help="of the flow: the model is called FAMILY-NAME-x4 (default: that of the data)")
+    parser.add_argument("--weights", type=Path, help="folder in which to store the model, if any")
+    parser.add_argument(
+        "--name", help="name of the flow: the model is called FAMILY-NAME-x4 (default: that of the data)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a model of that name")
     parser.add_argument("--half", action="store_true", help="store the weights as float16; they are used as float32")
 
 
 def architecture_of(args: argparse.Namespace) -> Architecture:
-    """The network of the options. A conv network gets as many channels as those with a group, at the same cost."""
+    """The network for the options. A conv network gets as many channels as one with a group, so it costs the same."""
     conv = args.family == "conv"
     channels = group(args.group).order if conv else 1
     return Architecture(

@@ -1,8 +1,8 @@
 """A network in training: its loss, its schedule and its checkpoints.
 
-The loss is the mean absolute error of velocity over that of trilinear interpolation, so that all flows count alike.
-AdamW with a cosine schedule after a short warm-up, and an exponential moving average of the weights, which is what is
-kept.
+The loss is the mean absolute error of velocity relative to trilinear interpolation, so that all flows have equal
+weight. The optimiser is AdamW, with a short warm-up and a cosine schedule. The stored weights are an exponential moving
+average.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.pt"
 LOSSES = "losses.csv"
 WARM_UP = 30
-# Without normalisation layers, a rare large gradient throws training back to plain interpolation; most are near 1.
+# Without normalisation layers, a rare large gradient resets training to plain interpolation; most are near 1.
 LARGEST_GRADIENT = 0.4
 
 
@@ -69,7 +69,7 @@ class Recipe:
 
 
 class Trainer:
-    """A network in training, and how far it has come.
+    """A network in training, and its progress.
 
     Args:
         architecture: what to train.
@@ -128,7 +128,7 @@ class Trainer:
             self._resume()
 
     def _share_of_rate(self, first: int) -> Callable[[int], float]:
-        """The learning rate of each step over the highest one: a warm-up, then half a cosine."""
+        """Learning rate of each step relative to the highest one: a warm-up, then half a cosine."""
 
         def share(step: int) -> float:
             warm = min(1.0, max(step + 1 - first, 0) / WARM_UP)
@@ -137,7 +137,7 @@ class Trainer:
         return share
 
     def loss(self, sample: Sample) -> Tensor:
-        """Mean absolute error over that of trilinear interpolation."""
+        """Mean absolute error, relative to trilinear interpolation."""
         with torch.autocast(
             torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         ):
@@ -224,7 +224,7 @@ def trilinear_error(sample: Sample, model: SuperResolution) -> Tensor:
 
 @torch.inference_mode()
 def over_trilinear(model: SuperResolution, samples: Sequence[Sample]) -> float:
-    """Mean absolute error of a model over that of trilinear interpolation, averaged over samples."""
+    """Mean absolute error of a model relative to trilinear interpolation, averaged over samples."""
     frozen = model.frozen()
     ratios = [
         float((frozen(sample.coarse, sample.circular) - sample.fine).abs().mean() / trilinear_error(sample, model))
@@ -234,7 +234,7 @@ def over_trilinear(model: SuperResolution, samples: Sequence[Sample]) -> float:
 
 
 def fastest_precision(device: str) -> str:
-    """``bfloat16`` where the device multiplies in it, as many CPUs do not: to emulate it took 75 times as long."""
+    """``bfloat16`` if the device supports it. Many CPUs do not, and emulating it took 75 times as long."""
     if device.startswith("cuda"):
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

@@ -1,8 +1,8 @@
 """``python -m training uncertainty``: train models in ``weights/`` to predict their errors.
 
-The network stays as it is; a head on its trunk learns the expected absolute error on the data that the network was
-trained on; see [`models.uncertainty`][models.uncertainty]. Evaluate the models afterwards: that writes onto their cards
-how well predicted errors agree with those found on held-out runs.
+The network is not changed. A second head on it learns the expected absolute error, on the data that the network was
+trained on; see [`models.uncertainty`][models.uncertainty]. Run `evaluate` afterwards: it writes onto the cards how well
+predicted errors agree with those found on held-out runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from training.samples import Sample
 
 LOOKED_AT = 8
-"""Snapshots of each run whose traits go onto the card."""
+"""Snapshots of each run from which the traits on the card are taken, at most."""
 
 
 def predicted_and_found(model: SuperResolution, sample: Sample) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, pr
 
 @torch.inference_mode()
 def calibrate(model: SuperResolution, source: Source) -> None:
-    """Set the head's scale, so that predictions have the mean of the errors on snapshots kept back; flows alike."""
+    """Scale the head, so that predicted and found errors have the same mean on held-out snapshots of each flow."""
     frozen, logarithms = model.frozen(), []
     for samples in source.validation().values():
         means = [[float(each.mean()) for each in predicted_and_found(frozen, sample)] for sample in samples]
@@ -81,7 +81,7 @@ def calibrate(model: SuperResolution, source: Source) -> None:
 
 @torch.inference_mode()
 def quantiles(model: SuperResolution, source: Source) -> dict[str, float]:
-    """See [`error_quantiles`][models.uncertainty.error_quantiles]; mean over snapshots kept back, flows alike."""
+    """Mean of [`error_quantiles`][models.uncertainty.error_quantiles] over held-out snapshots, then over flows."""
     frozen = model.frozen()
     by_flow = [
         [error_quantiles(*(each[0, 0] for each in predicted_and_found(frozen, sample))) for sample in samples]
@@ -94,7 +94,7 @@ def quantiles(model: SuperResolution, source: Source) -> dict[str, float]:
 
 
 def coarse_fields(runs: Sequence[Dataset], factor: int) -> Iterator[NDArray[np.float32]]:
-    """Coarse velocities (3, z, y, x) at even distances over runs, at most ``LOOKED_AT`` of each."""
+    """Coarse velocities (3, z, y, x), evenly chosen, at most ``LOOKED_AT`` of each run."""
     for run in runs:
         z, y, x = (np.arange(n) for n in run.cells)
         count = run.count(1)
@@ -104,7 +104,7 @@ def coarse_fields(runs: Sequence[Dataset], factor: int) -> Iterator[NDArray[np.f
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--models", nargs="+", required=True, help="names in the catalogue")
+    parser.add_argument("--models", nargs="+", required=True, help="names of stored models")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="what they were trained on, as for train")
     add_reading(parser)
     parser.add_argument("--steps", type=int, default=400)

@@ -1,4 +1,4 @@
-"""What forecasts are trained and tested on: windows of a set of runs in a plane, split by time and by place."""
+"""Training and test data of forecasts: windows of a set of runs in a plane, split by time and by place."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EARLY = 0.65
-"""Share of the frames of a run that networks learn from."""
+"""Fraction of the frames of a run that networks learn from."""
 KEPT = (2, 4)
-"""Inflows kept from training: the number of the first one, and how many there are from one to the next."""
+"""Held-out inflows: index of the first one, and the step to the next."""
 BEGIN = 4
 """First frame that is used: before it, smoke hardly moves."""
 
@@ -35,14 +35,14 @@ class Window(NamedTuple):
 
 
 class Windows:
-    """A set of runs that ``simulate`` has left in a folder.
+    """A set of runs, stored by ``simulate``.
 
-    Runs of every fourth inflow are kept from training: the split *domain*. Late frames of the others are the split
+    Runs of every fourth inflow are held out: they are the split *domain*. Late frames of the other runs are the split
     *future*.
 
     Args:
         folder: such as ``data/smoke-rotation-32``.
-        level: of the set called levels; None takes all runs.
+        level: level of the set ``levels``; None takes all runs.
 
     Attributes:
         circular: whether the axes (y, x) wrap around.
@@ -72,10 +72,10 @@ class Windows:
         return y, x
 
     def draw(self, batch: int, length: int, random: torch.Generator) -> Window:
-        """Windows of runs and times at random, to learn from.
+        """Random windows for training.
 
-        Where several runs have one inflow, on different sides, they are drawn together, so that a batch is closed
-        under the turns that take one side to another.
+        Runs with the same inflow on different sides are drawn together, so that a batch is closed under the rotations
+        that map one side to another.
         """
         sides = len(self.places[0])
         runs, starts = [], []
