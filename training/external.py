@@ -1,7 +1,7 @@
 """Measures models on turbulence simulated by others, for the table: one row for each file.
 
 Nothing is trained or tuned on these files, except the linear estimator: it is fitted to the file on which it is
-measured, so its error is the lowest that a linear map from 5^3 coarse cells can reach there.
+measured, so its error shows what a linear map from 5^3 coarse cells can reach there.
 """
 
 from __future__ import annotations
