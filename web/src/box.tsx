@@ -7,7 +7,7 @@ import { useGestures } from "./gestures";
 import { Choice } from "./parts";
 import { ColourBar } from "./slice";
 import { pack, type Solid } from "./solid";
-import { stage, type Stage } from "./stage";
+import { DARKEST, stage, type Stage } from "./stage";
 
 const KEYS: Record<string, [number, number, number]> = {
   ArrowLeft: [-0.1, 0, 1],
@@ -110,7 +110,7 @@ export function Box({ solids, first }: { solids: Record<string, Solid>; first: s
           made.current?.turn(...KEYS[event.key]!);
         }}
       />
-      {top.value !== null && <ColourBar range={[0, top.value]} unit={unit} label={label} />}
+      {top.value !== null && <ColourBar range={[0, top.value]} unit={unit} label={label} from={way.value === "surface" ? DARKEST : 0} />}
     </div>
   );
 }

@@ -155,14 +155,14 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
   );
 }
 
-/** The colours of a range, with its ends, its middle and the unit. */
-export function ColourBar({ range, unit, label }: { range: [number, number]; unit: string; label: string }) {
+/** The colours of a range, with its ends and the unit; those from a share of the map on if not all are used. */
+export function ColourBar({ range, unit, label, from = 0 }: { range: [number, number]; unit: string; label: string; from?: number }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     const [low, high] = range;
     const data = Float32Array.from({ length: 256 }, (_, i) => low + (i / 255) * (high - low));
-    canvas.current!.getContext("2d")!.putImageData(paint({ rows: 1, columns: 256, data }, range), 0, 0);
-  }, [range[0], range[1]]);
+    canvas.current!.getContext("2d")!.putImageData(paint({ rows: 1, columns: 256, data }, [low - (from * (high - low)) / (1 - from), high]), 0, 0);
+  }, [range[0], range[1], from]);
   return (
     <div class="bar" role="img" aria-label={`Colours of ${label} from ${format(range[0])} to ${format(range[1])} in units of ${unit}`}>
       <canvas ref={canvas} width={256} height={1} />

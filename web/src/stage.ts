@@ -28,6 +28,9 @@ void main() {
   gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
 }`;
 
+/** The darkest colour of a surface, as a share of the map: black ones would show no shape. */
+export const DARKEST = 0.2;
+
 // Rays run through the box from its back faces' points towards the eye; textures lie in the unit cube.
 const FRAGMENT = `
 precision highp float;
@@ -70,7 +73,7 @@ void main() {
     vec3 light = normalize(vec3(0.4, 0.9, 0.5) - 0.6 * ray);
     float bright = 0.35 + 0.65 * max(0.0, dot(normal, light));
     float shine = 0.25 * pow(max(0.0, dot(reflect(ray, normal), light)), 24.0);
-    vec3 paint = texture(map, vec2(1.5 * texture(tint, inside(p)).r, 0.5)).rgb;
+    vec3 paint = texture(map, vec2(mix(${DARKEST}, 1.0, 1.5 * texture(tint, inside(p)).r), 0.5)).rgb;
     colour = vec4(paint * bright + shine, 1.0);
     return;
   }
