@@ -3,20 +3,20 @@
 FROM python:3.11-slim AS requirements
 WORKDIR /build
 COPY pyproject.toml .
-# As a file of their own, so that the next stage is built again when they change, not when anything else does.
+# In a file of their own, so that the next stage is rebuilt only when the requirements change.
 RUN python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; print(*extras['server'], *extras['telemetry'], sep='\n')" > requirements.txt
 
 FROM python:3.11-slim AS environment
-# For a smaller image without CUDA, give the index that holds torch's CPU builds.
+# For a smaller image without CUDA, give the index with torch's CPU builds.
 ARG PIP_EXTRA_INDEX_URL=""
 RUN python -m venv /opt/venv
 COPY --from=requirements /build/requirements.txt /build/
-# PyTorch's own tests and C++ headers serve nobody here.
+# PyTorch's tests and C++ headers are not needed.
 RUN --mount=type=cache,target=/root/.cache/pip /opt/venv/bin/pip install -r /build/requirements.txt \
     && rm -rf /opt/venv/lib/python3.11/site-packages/torch/test /opt/venv/lib/python3.11/site-packages/torch/include
 
 FROM python:3.11-slim
-# Numbers that stay, so that a folder of the host can be given to them.
+# Fixed ids, so that a folder of the host can be made writable for them.
 RUN groupadd --system --gid 10001 eddylift \
     && useradd --system --uid 10001 --gid 10001 --no-create-home eddylift \
     && install --directory --owner eddylift --group eddylift /data
@@ -27,7 +27,7 @@ ENV PATH="/opt/venv/bin:$PATH" \
     EDDYLIFT_DATA=/data
 WORKDIR /app
 COPY --from=environment /opt/venv /opt/venv
-# What changes least comes first. Everyone may read it, whatever the umask of the clone was.
+# What changes least comes first. Readable by everyone, whatever the umask of the clone.
 COPY --chmod=755 LICENSE ./
 COPY --chmod=755 weights weights
 COPY --chmod=755 models models
@@ -39,5 +39,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=1m --retries=3 \
     CMD ["python", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 8000, timeout=4); c.request('GET', '/health/ready'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python", "-m", "service"]
-# All addresses of the container: it starts only if EDDYLIFT_TOKENS says who may use it (a file, or off).
+# Listens on all addresses of the container, so it starts only if EDDYLIFT_TOKENS is set (a file, or off).
 CMD ["--host", "0.0.0.0", "--port", "8000"]

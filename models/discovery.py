@@ -2,15 +2,16 @@
 
     Y ~ copy(X) + project(act(convolve(act(lift(X)))))
 
-Each of the three layers is a relaxed group convolution; copy repeats X where Y has the same fields, and is absent else.
-At first all relaxation weights w are one and the network is equivariant. The loss over all pairs is invariant under an
-element g that maps the set of pairs onto itself, and then so is its gradient: w(g h) = w(h) stays true for ever, and g
-is kept to rounding. Elements that the pairs break move w (Wang et al., arXiv 2310.02299, section 4.1).
+Each of the three layers is a relaxed group convolution. If X and Y have the same fields, copy repeats X; else it is left
+out. At the start all relaxation weights w are one and the network is equivariant. If an element g maps the set of pairs
+onto itself, the loss over all pairs and its gradient are invariant under g. Then w(g h) = w(h) holds after any number
+of steps, to round-off: g is kept. Elements that the pairs break change w (Wang et al., arXiv 2310.02299, section 4.1).
 
-Many noisy pairs keep a symmetry just on the average. What tells is then the gradient of each pair with respect to w at
-the equivariant fit, as turning a pair by g permutes its gradient: under a symmetry, pairs turned at random by powers of
-g have mean gradients that are as far from invariant as that of the pairs themselves. The share of such turns that are
-at least as far is the p-value of g, a permutation test (Phipson & Smyth, Stat. Appl. Genet. Mol. Biol. 9, 2010).
+Noisy pairs keep a symmetry only on average. A permutation test on gradients then decides (Phipson & Smyth, Stat. Appl.
+Genet. Mol. Biol. 9, 2010). It takes the gradient of each pair's loss with respect to w at the equivariant fit; turning
+a pair by g permutes this gradient. If g is a symmetry, turning pairs at random by powers of g does not change how far
+their mean gradient is from invariant under g. The p-value is the share of random turns after which it is at least as
+far as for the pairs themselves.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from models.pairs import Pairs
 
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""Relative difference of relaxation weights that is taken for rounding, by what the fit computes in."""
+"""Relative differences of relaxation weights up to this count as round-off, by precision of the fit."""
 TURNS = 2000
 ROUNDING = 1e-6
 
@@ -54,7 +55,7 @@ def _p_value(gradients: Tensor, over: Group, element: int, generator: torch.Gene
     powers = [0]
     while (power := int(over.products[element, powers[-1]])) != 0:
         powers.append(power)
-    # The gradient of a pair turned by k is a(k^-1 h); in the spectrum of these along k, what g keeps is the mean.
+    # The gradient of a pair turned by k is a(k^-1 h). The mean over k is its invariant part.
     orbit = torch.stack([gradients[:, :, over.quotients[k]] for k in powers])
     moving = (orbit - orbit.mean(dim=0)).flatten(2)
     chosen = torch.randint(len(powers), (TURNS, gradients.shape[0]), generator=generator)

@@ -1,7 +1,7 @@
 """The forecasting models in ``weights/forecast/``.
 
-Each has a folder with ``card.json``, ``weights.safetensors`` and ``sample.npy``: frames, (time, 2, y, x), of a run that
-it has not seen, those that go in and those that follow.
+Each has a folder with ``card.json``, ``weights.safetensors`` and ``sample.npy``. The sample is a run that the model has
+not seen, (time, 2, y, x): the input frames and those that follow.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ DEFAULT = "relaxed-smoke"
 
 @dataclass(frozen=True)
 class ForecastCard:
-    """What a forecasting model is, what it was trained on, and how far off it was on data that it had not seen.
+    """A forecasting model's card: what it is, what it was trained on, and its errors on runs that it has not seen.
 
     Attributes:
         name: ``<family>-<flow>``.
         family: see [`ForecastArchitecture`][models.forecast_network.ForecastArchitecture].
         flow: what it was trained on, such as ``smoke``.
-        frames: in.
-        boundary: ``periodic`` or ``wall``, of the axes (y, x) of what it was trained on.
-        architecture: of its network.
-        parameters: free weights.
+        frames: number of frames in its input.
+        boundary: ``periodic`` or ``wall``, of the axes (y, x) of the flow that it was trained on.
+        architecture: architecture of its network.
+        parameters: number of free weights.
         trained: set of runs, steps, seed and precision.
-        measured: of roll-outs over 20 frames, the root mean square error over that of what was to be forecast, on later
-            times of known runs and on other runs, beside persistence.
-        sha256: of the weights file.
+        measured: errors of the model and of persistence in forecasts of 20 frames, as rms error relative to the rms of
+            the truth, at later times of the training runs and on other runs.
+        sha256: hash of the weights file.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ForecastCard:
     sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The card as JSON data."""
         return {**dataclasses.asdict(self), "boundary": list(self.boundary)}
 
 
@@ -104,7 +104,7 @@ class ForecastCatalogue:
     def save(self, model: Forecaster, card: ForecastCard, sample: NDArray[np.float32]) -> ForecastCard:
         """Write a model, its card and a sample, and return the card with the weights' sha256.
 
-        A steerable network is stored frozen: its kernels are built from bases that the service does without.
+        A steerable network is stored with its kernels built, because their bases need escnn, which the service has not.
         """
         folder = self.folder / card.name
         stored = model.frozen() if card.family == "relaxed-steerable" else model

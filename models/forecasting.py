@@ -1,10 +1,10 @@
-"""Forecasts that keep every symmetry of the Navier-Stokes equations: of the network's own, and of units and frames.
+"""Forecasts that keep the symmetries of the Navier-Stokes equations.
 
-    frames -> cells a frame -> moving with the mean velocity -> roll out -> put back
+    frames -> cells per frame -> moving with the mean velocity -> network, step by step -> back
 
-What a network sees, ``u dt / dx`` and ``nu dt / dx^2``, does not change under ``u -> a u(a x, a^2 t)``. A boost moves
-the frame of reference along the axes that wrap around, where fields can be shifted by any distance without loss;
-between walls there is none. Translations and turns are the network's part.
+The input of the network, ``u dt / dx`` and ``nu dt / dx^2``, is invariant under ``u -> a u(a x, a^2 t)``. Boosts are
+along periodic axes, where fields can be shifted by any distance without loss; between walls there is no such symmetry.
+The network itself keeps translations and quarter turns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Units:
-    """What makes numbers of a flow.
+    """Units of the frames.
 
     Attributes:
         dx: edge of a cell, the same along both axes.
@@ -48,7 +48,7 @@ class Units:
                 raise ValueError(message)
 
     def scaled(self, by: float) -> Units:
-        """Those of ``u -> by u(by x, by^2 t)``, on the same number of cells and frames."""
+        """Units of ``u -> by u(by x, by^2 t)``, for the same number of cells and frames."""
         return Units(self.dx / by, self.dt / by**2, self.nu)
 
 
@@ -77,7 +77,7 @@ class Forecaster(nn.Module):
             frames: velocity (u, v), evenly spaced in time.
             steps: how many frames to forecast.
             circular: whether the axes (y, x) wrap around.
-            units: of what is given, and of the answer.
+            units: units of the frames and of the answer.
         """
         seen = frames * (units.dt / units.dx)
         along = torch.tensor(circular[::-1], dtype=seen.dtype, device=seen.device)
@@ -94,14 +94,14 @@ class Forecaster(nn.Module):
         circular: Axes,
         viscosity: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch step 2 y x"]:
-        """The network's answers, each fed back to it, in cells a frame."""
+        """The network's answers in cells per frame; each becomes input for the next one."""
         for _ in range(steps):
             following = self.network(frames[:, -self.frames :], circular, viscosity)
             frames = torch.cat((frames, following[:, None]), dim=1)
         return frames[:, -steps:]
 
     def frozen(self, precision: Precision = "float32") -> Self:
-        """A snapshot for inference, its kernels built once."""
+        """A copy for inference, with kernels built."""
         return freeze(self, precision)
 
 
@@ -110,14 +110,14 @@ def boost(
 ) -> Float[Tensor, "batch frame 2 y x"]:
     """``u(x, t) -> u(x - V t, t) + V``: the same flow from a frame of reference that moves by -V.
 
-    By Fourier modes, so exactly, but for the one at the Nyquist wavenumber of an even number of cells, which has no
-    direction to be shifted in and is left out.
+    Shifts are exact, by Fourier modes. The mode at the Nyquist wavenumber of an even number of cells cannot be shifted
+    and is left out.
 
     Args:
         frames: velocity (u, v) in cells a frame.
         velocity: V, in the same units.
         circular: whether the axes (y, x) wrap around.
-        first: number of the first frame; frame 0 stays where it is.
+        first: number of the first frame; frame 0 is not shifted.
 
     Raises:
         ValueError: for a velocity along an axis that does not wrap around.

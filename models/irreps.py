@@ -1,4 +1,4 @@
-"""Irreducible representations of the groups of a square and of a cube, and functions on a group split into them."""
+"""Irreducible representations (irreps) of the groups of a square and of a cube, and the share of each in a function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def element_names(over: Group) -> list[str]:
-    """Where each element takes the point (x, y, z): ``-y,x,z``, as in the International Tables for Crystallography."""
+    """Image of the point (x, y, z) under each element: ``-y,x,z``, as in the International Tables for Crystallography."""
     signs = {1: "", -1: "-"}
     return [
         ",".join(signs[int(row.sum())] + "xyz"[int(row.abs().argmax())] for row in matrix) for matrix in over.matrices
@@ -21,12 +21,12 @@ def element_names(over: Group) -> list[str]:
 
 
 def irrep_shares(weights: Float[Tensor, "banks element"], over: Group) -> dict[str, float]:
-    """How much of the squared norm of functions on a group lies in each irrep; the shares add up to one.
+    """Share of each irrep in the squared norm of functions on a group; the shares add up to one.
 
-    With characters chi, ``(P w)(h) = chi(e) / |chi|^2 sum_g chi(g) w(g^-1 h)`` projects on a real irrep (Serre, Linear
-    Representations of Finite Groups, theorem 8; for those that split into two complex ones, E of C4, the two together).
-    Constant weights, an equivariant layer, are A1 (in C2 and C4: A) alone; with reflections in space the irreps come in
-    two parities, even (``g``) and odd (``u``).
+    With characters chi, ``(P w)(h) = chi(e) / |chi|^2 sum_g chi(g) w(g^-1 h)`` projects onto a real irrep (Serre,
+    Linear Representations of Finite Groups, theorem 8). A real irrep that splits into two complex ones, E of C4, counts
+    as one. Constant weights, as in an equivariant layer, have A1 alone (in C2 and C4: A). With reflections in space,
+    each irrep occurs with even (``g``) and odd (``u``) parity.
     """
     moved = weights[:, over.quotients]
     total = weights.square().sum()
@@ -52,7 +52,7 @@ def characters(over: Group) -> dict[str, Float[Tensor, " order"]]:
             "C4": {"A": one, "B": keeps, "E": trace},
             "D4": {"A1": one, "A2": parity, "B1": keeps, "B2": keeps * parity, "E": trace},
         }[over.name]
-    # Without its signs an element exchanges the axes, which makes the sign and the plane representation of S3.
+    # Without signs, elements permute the axes: this gives the sign and the two-dimensional representation of S3.
     axes = matrices.abs()
     sign = torch.linalg.det(axes).round()
     fixed = axes.diagonal(dim1=1, dim2=2).sum(dim=1)

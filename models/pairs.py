@@ -1,4 +1,4 @@
-"""Pairs of fields (X, Y) whose common symmetries are asked about."""
+"""Pairs of fields (X, Y), whose symmetries are to be found."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 Kind = Literal["scalar", "vector"]
 PRECISIONS = (torch.float64, torch.float32)
 ENOUGH_PAIRS = 10
-"""Fewer have too few turns for a test of what they keep on the average."""
+"""Fewer are too few for a test of which symmetries they keep on average."""
 FEWEST_CELLS = 3
 
 
 class UnfitPairsError(ValueError):
-    """Fields that make no pairs.
+    """X and Y do not fit together.
 
     Attributes:
         field: the argument, ``x`` or ``y``.
-        value: what it has.
-        expected: what would have been right.
+        value: its value.
+        expected: what was expected.
     """
 
     def __init__(self, field: str, value: object, expected: str) -> None:
@@ -34,11 +34,12 @@ class UnfitPairsError(ValueError):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Fields X and Y on a plane or in space, taken to be periodic, in float64 or, for large data, in float32.
+    """Fields X and Y in a plane or in space, treated as periodic, in float64 or, for large data, in float32.
 
     Attributes:
         x, y: (pair, channel, y, x) or (pair, channel, z, y, x); y on the grid of x, or on one finer by a whole factor.
-        x_kind, y_kind: ``scalar``, each channel a field of its own, or ``vector``: components along x, y(, z) adjacent.
+        x_kind, y_kind: ``scalar``: channels are independent; ``vector``: successive channels are components along x, y
+            (and z).
 
     Raises:
         UnfitPairsError: if they do not fit together.
@@ -81,11 +82,11 @@ class Pairs:
 
     @property
     def many(self) -> bool:
-        """Whether there are enough for a test of what they keep on the average."""
+        """Whether there are enough for a test of which symmetries they keep on average."""
         return len(self.x) >= ENOUGH_PAIRS
 
     def copied(self) -> Tensor:
-        """X as a prediction of Y: repeated on a finer grid, and zero where Y has other fields."""
+        """X as a prediction of Y: repeated on the finer grid; zero if Y has other fields than X."""
         if self.x_kind != self.y_kind or self.x.shape[1] != self.y.shape[1]:
             return torch.zeros_like(self.y)
         copied = self.x

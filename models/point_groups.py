@@ -1,4 +1,4 @@
-"""The crystallographic point groups that a square or a cube contains, by Hermann-Mauguin symbol."""
+"""The crystallographic point groups that are subgroups of those of a square or a cube, by Hermann-Mauguin symbol."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from models.group import Group
 
-# Number of elements, and of mirrors.
+# By number of elements and number of mirrors.
 PLANE = {(1, 0): "1", (2, 0): "2", (2, 1): "m", (4, 0): "4", (4, 2): "2mm", (8, 4): "4mm"}
-# Elements by determinant and trace, which tell them apart: rotoinversions -4 and -3, mirrors, the inversion, and
-# rotations of order 2, 3 and 4.
+# Types of elements by determinant and trace: rotoinversions -4 and -3, mirrors, the inversion, and rotations of order
+# 2, 3 and 4.
 TYPES = ((-1, -1), (-1, 0), (-1, 1), (-1, -3), (1, -1), (1, 0), (1, 1))
-# International Tables for Crystallography A, table 10.1.2.2: how many of each type, besides the identity.
+# By number of elements of each type, without the identity (International Tables for Crystallography A, 10.1.2.2).
 SPACE = {
     (0, 0, 0, 0, 0, 0, 0): "1",
     (0, 0, 0, 1, 0, 0, 0): "-1",
@@ -56,7 +56,7 @@ def symbol(matrices: Tensor) -> str:
 
 
 def largest_subgroup(of: Group, elements: Sequence[int]) -> list[int]:
-    """A largest subgroup that these elements hold, sorted; it grows by one of them after the other, in their order."""
+    """A largest subgroup within these elements, sorted; elements are added one by one, in their order."""
     allowed, inside = set(elements), {0}
     for element in elements:
         if (larger := generated(of, [*inside, element])) <= allowed | {0}:

@@ -1,4 +1,4 @@
-"""Which symmetries of the octahedral group a model keeps, and what its relaxed weights say of those it breaks."""
+"""Which symmetries of the octahedral group a model keeps, and which irreps its relaxation weights have."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 def equivariance_errors(
     model: SuperResolution, source: NDArray[np.float32], boundary: Boundaries = PERIODIC
 ) -> dict[str, float]:
-    """||f(g u) - g f(u)|| / ||f(u) - its mean|| for each of the 48 elements g, which take walls along.
+    """||f(g u) - g f(u)|| / ||f(u) - its mean|| for each of the 48 elements g, which act on the boundary too.
 
     Args:
-        model: f.
-        source: u, (frame, 3, z, y, x).
+        model: the model f.
+        source: the coarse velocity u, (frame, 3, z, y, x).
         boundary: of each axis (z, y, x) of u.
     """
     over = group("Oh")
@@ -43,7 +43,7 @@ def equivariance_errors(
 
 
 def relaxation(model: SuperResolution) -> dict[str, dict[str, float]]:
-    """The share of each irrep in the relaxation weights of each layer; empty for a model that is not relaxed.
+    """Share of each irrep in the relaxation weights of each layer; empty if the model is not relaxed.
 
     Args:
         model: as trained, not frozen.

@@ -1,7 +1,7 @@
 """A super-resolved volume: a Zarr v3 array whose missing blocks are computed when they are needed.
 
-Its documents exist at once; its chunks are blocks, so that each is written whole by one writer. What it is, is told by
-a fingerprint of the source's content, the model, its weights and the options.
+Its metadata documents exist at once. A chunk is a block, so that one writer writes it completely. A fingerprint of the
+source's content, the model, its weights and the options identifies a view.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
 
 
 class BlockIndex(NamedTuple):
-    """Where a chunk is: a time level of the answer, and a block, counted along (z, y, x)."""
+    """Position of a chunk: a time level of the answer, and the indices of a block along (z, y, x)."""
 
     level: int
     block: tuple[int, int, int]
@@ -48,18 +48,18 @@ class BlockIndex(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """What a source is to a model.
+    """A stored volume as one model super-resolves it.
 
     Attributes:
         source: the coarse volume.
-        card: of the model.
-        halo: of the model, in coarse cells.
+        card: card of the model.
+        halo: halo of the model, in coarse cells.
         boundary: what lies beyond the ends of each axis (z, y, x).
         edge: longest edge of a block, in coarse cells.
         naming: see [`ViewOptions`][service.volumes.view.ViewOptions].
-        precision: that the service is set to.
-        warnings: what whoever looks at it should know of its boundary.
-        error: whether it has the expected error beside the velocity.
+        precision: the service's setting.
+        warnings: warnings for the user about the boundary.
+        error: whether it also has the expected error.
     """
 
     source: OpenVolume
@@ -74,12 +74,12 @@ class View:
 
     @cached_property
     def layout(self) -> Plan:
-        """How the source is cut."""
+        """How the source is divided into blocks."""
         return plan(self.source.cells, halo=self.halo, boundary=self.boundary, block=self.edge)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Other content, other fingerprint."""
+        """Hash of all that the answer depends on."""
         source, card = self.source, self.card
         parts: list[object] = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge]
         parts += [self.naming.names, *([self.naming.drop] if self.naming.drop else [])]
@@ -89,43 +89,43 @@ class View:
 
     @property
     def levels(self) -> int:
-        """Time levels of the answer: as many as have all frames that the model takes."""
+        """Number of time levels of the answer: those with all frames that the model takes."""
         return self.source.levels - self.card.frames + 1
 
     def span(self, index: BlockIndex) -> range:
-        """Levels of the source that a block is made from."""
+        """Time levels of the source from which a block is computed."""
         return range(index.level, index.level + self.card.frames)
 
     @cached_property
     def chunk(self) -> tuple[int, int, int]:
-        """Fine cells of a chunk along (z, y, x)."""
+        """Fine cells in a chunk along (z, y, x)."""
         z, y, x = (self.card.factor * n for n in self.layout.block_shape)
         return z, y, x
 
     @property
     def fine_cells(self) -> tuple[int, ...]:
-        """Cells along (z, y, x)."""
+        """Fine cells of the volume along (z, y, x)."""
         return tuple(self.card.factor * n for n in self.source.cells)
 
     @cached_property
     def variables(self) -> dict[str, dict[str, Any]]:
-        """Names of the arrays that hold velocity and its error, and their attributes."""
+        """Names and attributes of the arrays with the velocity and its expected error."""
         dataset = self.source.dataset
         found = {str(name): _plain(plain_attributes(dataset[name])) for name in self.source.found.names}
         return {**found, ERROR: error_attributes(next(iter(found.values())))} if self.error else found
 
     def components(self, name: str) -> list[int]:
-        """Length of the component dim of an array, if it has one."""
+        """Length of an array's component dim, as a list; empty if it has none."""
         return [3] if self.source.found.joined and name != ERROR else []
 
     def chunk_bytes(self, key: str) -> int:
-        """Size of the chunk of a key."""
+        """Size in bytes of a key's chunk."""
         return 4 * math.prod((*self.components(key.partition("/")[0]), *self.chunk))
 
     @property
     def documents(self) -> dict[str, bytes]:
         """Every object but the computed chunks, by key: documents, consolidated too, and coordinates."""
-        self.source.rest  # noqa: B018 it is read before the lock is taken that a cached_property has in Python 3.11
+        self.source.rest  # noqa: B018 read it before cached_property takes its lock (Python 3.11)
         return self._documents
 
     @cached_property
@@ -174,7 +174,7 @@ class View:
         }
 
     def index(self, key: str) -> BlockIndex | None:
-        """Where the chunk of a key is; None if there is no such chunk."""
+        """Position of a key's chunk; None if there is no such chunk."""
         name, *rest = key.split("/")
         timed, joined = self.source.found.levels is not None, bool(self.components(name))
         if name not in self.variables or len(rest) != 4 + timed + joined or rest[0] != "c":
@@ -190,13 +190,13 @@ class View:
         return BlockIndex(level, (z, y, x)) if there else None
 
     def keys(self, index: BlockIndex) -> list[str]:
-        """The chunks that one block is, one for each variable."""
+        """Keys of the chunks of a block, one for each variable."""
         level = [index.level] if self.source.found.levels is not None else []
         places = {name: [*level, *(0 for _ in self.components(name)), *index.block] for name in self.variables}
         return ["/".join([name, "c", *map(str, numbers)]) for name, numbers in places.items()]
 
     def chunks(self, index: BlockIndex, fine: NDArray[np.float32]) -> dict[str, bytes]:
-        """The chunks of a block, (3 or 4, z, y, x), by their keys; full ones, as Zarr wants them."""
+        """Chunks of a block (3 or 4, z, y, x) by key, padded to the full size that Zarr expects."""
         full = np.full((len(fine), *self.chunk), np.nan, "<f4")
         full[:, *(slice(n) for n in fine.shape[1:])] = fine
         order = self.source.found.order
@@ -204,7 +204,7 @@ class View:
         return {key: part.tobytes() for key, part in zip(self.keys(index), parts, strict=True)}
 
     def block(self, index: BlockIndex, chunks: Sequence[bytes]) -> NDArray[np.float32]:
-        """The block (3 or 4, z, y, x) that was made into chunks."""
+        """The block (3 or 4, z, y, x) of these chunks; the inverse of `chunks`."""
         parts = [np.frombuffer(chunk, "<f4").reshape(-1, *self.chunk) for chunk in chunks]
         order = self.source.found.order
         if order is not None:
@@ -215,18 +215,18 @@ class View:
 
 
 def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:
-    """Attributes as JSON holds them."""
+    """Attributes converted for JSON."""
     return {str(key): getattr(value, "tolist", lambda value=value: value)() for key, value in attributes.items()}
 
 
 class ViewOptions(NamedTuple):
-    """How a volume is looked at; what is None is left to the volume.
+    """Options of a view.
 
     Attributes:
-        boundary: what lies beyond the ends of each axis (z, y, x).
-        naming: names of its variables and dims.
+        boundary: what lies beyond the ends of each axis (z, y, x); None takes that of the volume.
+        naming: new names of variables and dims.
         factor: how much finer than a coarse volume it may be.
-        error: whether the expected error is wanted beside the velocity.
+        error: whether to add the expected error.
     """
 
     boundary: Boundaries | None = None
