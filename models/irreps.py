@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def element_names(over: Group) -> list[str]:
-    """Image of the point (x, y, z) under each element: ``-y,x,z``, as in the International Tables for Crystallography."""
+    """Image of (x, y, z) under each element: ``-y,x,z``, as in the International Tables for Crystallography."""
     signs = {1: "", -1: "-"}
     return [
         ",".join(signs[int(row.sum())] + "xyz"[int(row.abs().argmax())] for row in matrix) for matrix in over.matrices
