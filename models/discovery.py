@@ -5,7 +5,8 @@
 Each of the three layers is a relaxed group convolution. If X and Y have the same fields, copy repeats X; else it is
 left out. At the start all relaxation weights w are one and the network is equivariant. If an element g maps the set of
 pairs onto itself, the loss over all pairs and its gradient are invariant under g. Then w(g h) = w(h) holds after any
-number of steps, to round-off: g is kept. Elements that the pairs break change w (Wang et al., arXiv 2310.02299, section 4.1).
+number of steps, to round-off: g is kept. Elements that the pairs break change w (Wang et al., arXiv 2310.02299, section
+4.1).
 
 Noisy pairs keep a symmetry only on average. A permutation test on gradients then decides (Phipson & Smyth, Stat. Appl.
 Genet. Mol. Biol. 9, 2010). It takes the gradient of each pair's loss with respect to w at the equivariant fit; turning
