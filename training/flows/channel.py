@@ -37,7 +37,7 @@ CFL = 1.4
 FRAME = 0.64
 """Speed of the frame over the bulk velocity: it halves the largest speed, and so doubles the time step."""
 STAGES = ((8 / 15, 0.0), (5 / 12, -17 / 60), (3 / 4, -5 / 12))
-"""Weights of the present and the last convective term; their sum is the length of the stage."""
+"""Weights of the present and the previous convective term; their sum is the length of the stage."""
 
 
 def bulk_velocity(re_tau: float) -> float:
@@ -91,13 +91,13 @@ class Flow:
     """A channel that can be stepped forward in time.
 
     Args:
-        grid: where it lives.
+        grid: the grid.
         modes: solenoidal velocity, zero on the walls.
         nu: viscosity.
-        bulk: mean streamwise velocity that is kept; None leaves the flow unforced.
-        frame: speed along x of the frame in which the flow is stepped; by default 0.64 of bulk. Velocities stay those
-            seen from the channel.
-        wall: speed of the upper wall along x; the lower one moves as fast the other way.
+        bulk: mean streamwise velocity, which the force keeps constant; None leaves the flow unforced.
+        frame: speed along x of the moving frame in which time steps are taken; by default 0.64 of bulk. Velocities are
+            still those relative to the channel.
+        wall: speed of the upper wall along x; the lower one moves equally fast in the opposite direction.
     """
 
     def __init__(
@@ -115,15 +115,15 @@ class Flow:
         self._driven = wall * torch.tensor(grid.centres, dtype=grid.dtype, device=grid.device)
         self.frame = FRAME * (bulk or 0.0) if frame is None else frame
         self.pressure: Complex[Tensor, "y kz kx"] = torch.zeros_like(modes[0])
-        """Over density, from the last stage; its mean over x and z is left out."""
+        """Pressure over density, from the last stage, without its mean over x and z."""
         self.time, self.steps = 0.0, 0
         self.offset = 0.0
-        """How far the frame has come, modulo the period."""
+        """Distance that the frame has moved, modulo the period."""
         self._force = torch.zeros((), dtype=torch.float64, device=grid.device)
 
     @property
     def force(self) -> float:
-        """Uniform force over the last step. In the mean it is the stress on a wall, u_tau^2."""
+        """Uniform force over the last step. On average it equals the wall stress, u_tau^2."""
         return float(self._force)
 
     @property
@@ -180,17 +180,17 @@ class Flow:
         return dt
 
     def run(self, until: float) -> None:
-        """Advance to a moment, exactly."""
+        """Advance exactly to a given time."""
         while self.time < until:
             self.step(until - self.time)
             if until - self.time < 1e-9 * max(1.0, abs(until)):
                 self.time = until
 
     def velocity_uniform(self, cells: int, *, compact: bool = False) -> Float[Tensor, "3 z y x"]:
-        """Velocity seen from the channel, on uniform cells along y.
+        """Velocity relative to the channel, on uniform cells along y.
 
-        Along y the values are means over the cells, see ``Grid.resampling``; along x and z they are values on the
-        points, as nothing finer than the modes is there.
+        Along y the values are means over the cells, see ``Grid.resampling``. Along x and z they are values on the
+        points, which hold all modes.
 
         Args:
             cells: along y.
@@ -208,7 +208,7 @@ class Flow:
         return values.transpose(1, 2).contiguous()
 
     def state(self) -> dict[str, Any]:
-        """All that ``restore`` needs to go on to the same numbers, as arrays and numbers."""
+        """All that ``restore`` needs to continue to the same numbers, as arrays and numbers."""
         return {
             "modes": self.modes.cpu().numpy(),
             "pressure": self.pressure.cpu().numpy(),
@@ -224,7 +224,7 @@ class Flow:
 
     @classmethod
     def restore(cls, grid: Grid, state: dict[str, Any]) -> Flow:
-        """Take a flow up again.
+        """Restore a flow from its state.
 
         Raises:
             ValueError: if the state is of another grid or precision.
@@ -261,7 +261,7 @@ class Flow:
         self._force = self._force + share * force
 
     def _convection(self, modes: Tensor, velocity: Tensor) -> Tensor:
-        """``-div(u u)``, seen from the frame."""
+        """``-div(u u)`` in the moving frame."""
         grid = self.grid
         u, v, w = velocity
         result = (self.frame * grid.ikx) * modes
@@ -270,7 +270,7 @@ class Flow:
         result[2] -= grid.ikx * spanwise + grid.ikz * grid.to_spectral(w * w)
         for component, ik in ((0, grid.ikx), (2, grid.ikz)):
             below, above = velocity[component, :-1], velocity[component, 1:]
-            # The carried velocity is averaged evenly and the carrying one over volume: that conserves energy.
+            # Plain mean of the advected velocity, volume-weighted mean of the advecting one: this conserves energy.
             flux = grid.to_spectral((below + above).mul_(v[1:]).mul_(0.5))
             result[component, :-1] -= flux * grid.per_cell[:-1]
             result[component, 1:] += flux * grid.per_cell[1:]

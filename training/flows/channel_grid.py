@@ -113,7 +113,7 @@ class Grid:
     def to_physical(
         self, modes: Complex[Tensor, "... y kz kx"], points: tuple[int, int] | None = None
     ) -> Float[Tensor, "... y z x"]:
-        """Values on the points along x and z, or on so many."""
+        """Values on the points along x and z, or on another number of points."""
         nx, nz = points or (self.nx, self.nz)
         shape = (*modes.shape[:-2], nz, self.cut_x + 1)
         padded = modes.new_zeros(shape)
@@ -151,7 +151,7 @@ class Grid:
     def project(
         self, modes: Complex[Tensor, "3 y kz kx"]
     ) -> tuple[Complex[Tensor, "3 y kz kx"], Complex[Tensor, "y kz kx"]]:
-        """Take the gradient part away: what is left, with no divergence, and the potential of what was taken."""
+        """Remove the gradient part; return the solenoidal rest, and the potential of what was removed."""
         divergence = self.divergence(modes)
         coordinates = self.pressure_inverse @ to_columns(divergence)
         potential = from_columns(self.pressure_vectors @ coordinates.mul_(self.inverse_laplacian), divergence)
@@ -162,7 +162,7 @@ class Grid:
         coordinates = self.inverse @ to_columns(modes)
         coordinates /= (1 - amount * self.values)[..., None] + amount * self.k_squared
         solution = from_columns(self.vectors @ coordinates, modes)
-        # The mean flow is far larger than all else: solved in float32, its round-off would be a force of 1 %.
+        # The mean flow is much larger than the rest: in float32 its round-off would act as a force of 1 %.
         solution[..., 0, 0] = self.diffuse_mean(modes[..., 0, 0].real, amount).to(modes.dtype)
         return solution
 
@@ -173,7 +173,7 @@ class Grid:
         return (self.exact_vectors @ coordinates[..., None]).squeeze(-1)
 
     def inner(self, a: Complex[Tensor, "3 y kz kx"], b: Complex[Tensor, "3 y kz kx"]) -> float:
-        """Mean of ``a . b`` over the channel: each component weighs as much as the volume that it stands for."""
+        """Mean of ``a . b`` over the channel; each component is weighted by the volume of its cells."""
         widths = torch.stack((self.cells, self.gaps, self.cells)).flatten(1)
         return float((self.plane_means(a, b) * widths).sum()) / 2
 

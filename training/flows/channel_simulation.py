@@ -1,4 +1,4 @@
-"""The channel as a run: its statistics are averaged while it runs, from the moment that it has settled."""
+"""The channel as a run. Statistics are averaged while it runs, once it has settled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.runs import Recipe, Record
 
 SAMPLE_EVERY = 10
-"""Steps between moments that are averaged; a step is about 0.003 h/u_tau at 96^3."""
+"""Steps between samples of the averages; a step is about 0.003 h/u_tau at 96^3."""
 
 
 class ChannelSimulation:
@@ -60,7 +60,7 @@ class ChannelSimulation:
         return Flow(grid, start(grid, self.recipe.seed, bulk=bulk, nu=nu), nu=nu, bulk=bulk)
 
     def known(self, profile: Profile) -> list[Known]:
-        """What is published, at Re_tau = 180; else what the friction law says."""
+        """Published values at Re_tau = 180; otherwise those of the friction law."""
         re_tau = self.options["re_tau"]
         if re_tau == self.usual["re_tau"]:
             return compare(profile)
@@ -72,7 +72,7 @@ class ChannelSimulation:
 
     @property
     def time(self) -> float:
-        """How far it is."""
+        """Time that it has reached."""
         return self.flow.time
 
     def advance(self, until: float) -> None:
@@ -89,7 +89,7 @@ class ChannelSimulation:
         return self.flow.velocity_uniform(self.recipe.n, compact=self.recipe.compact)
 
     def record(self) -> Record:
-        """The present wall stress as Re_tau, and averages so far."""
+        """Present wall stress as Re_tau, and averages so far."""
         if not self.averages.samples:
             self.averages.add(self.flow)
         profile = self.averages.profile()
@@ -112,7 +112,7 @@ class ChannelSimulation:
         )
 
     def summary(self, records: list[Record]) -> str:
-        """Averages over all that was sampled, beside published ones."""
+        """Averages over all samples, compared with published ones."""
         lines = [f"{'averages over':26} {records[-1]['samples']} moments"]
         lines += map(str, self.known(self.averages.profile()))
         return "\n".join(lines)

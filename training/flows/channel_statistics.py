@@ -1,4 +1,4 @@
-"""Averages of a channel or Couette flow over x, z, time and both halves, in wall units, beside published ones."""
+"""Averages of a channel or Couette flow over x, z, time and both halves, in wall units, and published ones."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Profile:
     total: Array
     """-u'v' + dU+/dy+"""
     balance: Array
-    """What that is in a steady mean: ``1 - y+ / Re_tau``, or 1 between walls that move."""
+    """Total stress in a statistically steady flow: ``1 - y+ / Re_tau``, or 1 between moving walls."""
 
     def mean_at(self, y_plus: float) -> float:
-        """Mean velocity from the wall, there."""
+        """Mean velocity relative to the wall, at this y+."""
         return float(np.interp(y_plus, self.y_plus, self.mean))
 
     @property
     def deviation(self) -> float:
-        """Largest distance of the total stress from the straight line, over that on the wall."""
+        """Largest deviation of the total stress from the straight line, relative to the wall stress."""
         return float(np.abs(self.total - self.balance).max())
 
 
@@ -67,7 +67,7 @@ class Statistics:
         """Of U, uu, vv, ww, uv, each (y,); keep it with ``samples`` to go on later."""
 
     def add(self, flow: Flow) -> None:
-        """Take the present moment in."""
+        """Add the present state to the averages."""
         modes = flow.modes
         on_faces = (modes[0] + modes[0].roll(1, 0)) / 2  # v is zero where this wraps
         squares = self.grid.plane_means(modes, modes)

@@ -1,7 +1,7 @@
 """Forced isotropic turbulence: ``f = eps0 / (2 E_low) u`` for ``0 < |k| <= 2.5``, so that forcing injects exactly eps0.
 
-With ``eddy_viscosity`` the inertial range goes on to the cutoff k_c, where the spectral eddy viscosity of Chollet &
-Lesieur (J. Atmos. Sci. 38, 1981) takes the energy away,
+In the flow ``inertial``, the inertial range extends to the cutoff k_c. There the spectral eddy viscosity of Chollet &
+Lesieur (J. Atmos. Sci. 38, 1981) removes the energy,
 
 ``nu(k) = 0.267 (1 + 34.5 exp(-3.03 k_c / k)) sqrt(E(k_c) / k_c)``.
 """
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 FORCED_WAVENUMBER = 2.5
 RESOLUTION = 1.4
 CFL_UNDAMPED = 0.4
-"""Where viscosity does not damp the smallest eddies, RK2 would add energy to them."""
+"""CFL number if viscosity does not damp the smallest eddies, to which RK2 would add energy."""
 REYNOLDS = {64: 36, 96: 47, 128: 55}
-"""Taylor-scale Reynolds numbers that earlier runs had at the usual resolution, by points a side."""
+"""Taylor-scale Reynolds numbers of earlier runs at the default resolution, by points along each axis."""
 
 
 def viscosity(n: int, resolution: float = RESOLUTION) -> float:
-    """Viscosity at which an n^3 box that dissipates 1 has this ``k_max eta``, where ``k_max = n / 3``."""
+    """Viscosity at which an n^3 box with a dissipation of 1 has this ``k_max eta``, where ``k_max = n / 3``."""
     return math.pow(resolution / (n / 3), 4 / 3)
 
 
 class Forcing:
-    """Drives the large eddies at a given power, whatever they are.
+    """Drives the large eddies with constant power.
 
     Args:
-        grid: where they live.
-        power: what is injected.
+        grid: the grid.
+        power: energy injected per unit of time.
         among: the modes that may be forced; None for all.
     """
 
@@ -64,14 +64,14 @@ class Forcing:
             self.forced = self.forced & among
 
     def __call__(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
-        """The force; on scalars there is none."""
+        """The force; it does not act on scalars."""
         forced = modes * self.forced
         forced[3:] = 0
         return forced * (self.power / (2 * self.grid.energy_density(forced).sum()))
 
 
 class EddyViscosity:
-    """See the top of this file."""
+    """The spectral eddy viscosity at the top of this file."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
@@ -80,7 +80,7 @@ class EddyViscosity:
         self.shape = 0.267 * (1 + 34.5 * torch.exp(-3.03 * grid.cutoff / wavenumber.clamp(min=1e-6)))
 
     def __call__(self, modes: Complex[Tensor, "component kz ky kx"]) -> Float[Tensor, "kz ky kx"]:
-        """Viscosity of each mode, now."""
+        """Present viscosity of each mode."""
         energy = self.grid.energy_density(modes[:3])[self.last_shell].sum()
         return self.shape * (energy / self.grid.cutoff).sqrt()
 
@@ -97,7 +97,7 @@ class IsotropicSimulation(PeriodicSimulation):
         return Flow(grid, modes, nu=viscosity(grid.n, resolution), terms=(Forcing(grid),), cfl=cfl, time=time)
 
     def known(self, records: list[Record]) -> list[Known]:
-        """What earlier runs and the literature have."""
+        """Values from earlier runs and the literature."""
         resolution = self.options["resolution"]
         found = [
             Known("dissipation", mean_of(records, "dissipation"), 1.0, 0.15, "what is injected"),

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlowKind:
-    """One flow. Times are of the box over its forcing, in h/u_tau, and for Couette flow in h over the walls' speed."""
+    """A flow and its default times: for channels in h/u_tau, for Couette flow in h over the speed of the walls."""
 
     make: type[PeriodicSimulation | ChannelSimulation | SyntheticSimulation]
     about: str
     interval: float
-    """Time between snapshots, after which the flow has forgotten itself."""
+    """Time between snapshots, after which they are decorrelated."""
     spin_up: float
     settle: float
     spacing: float
-    """Time between three frames, in which fluid goes by a fraction of a coarse cell of 96^3 points."""
+    """Time between frames, in which the fluid moves by a fraction of a coarse cell on 96^3 points."""
 
 
 FLOWS: dict[str, FlowKind] = {
@@ -73,7 +73,7 @@ def recipe_of(  # noqa: PLR0913 they are what a person may say
     compact: bool = False,
     options: Mapping[str, float] | None = None,
 ) -> Recipe:
-    """A run of a flow, as usual where nothing else is said.
+    """The recipe of a run; what is None has the default of the flow.
 
     Raises:
         ValueError: for an option that the flow does not have.

@@ -1,4 +1,4 @@
-"""A number that was found beside one that is known."""
+"""Compares a measured statistic with a published one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Known:
-    """A number beside the published one. The tolerance covers a short average in a small box."""
+    """A measured and a published number. The tolerance allows for a short average in a small box."""
 
     name: str
     found: float

@@ -1,4 +1,4 @@
-"""Kolmogorov flow: a steady force ``cos z`` along x, against which turbulence holds a mean flow ``U cos z``."""
+"""Kolmogorov flow: a steady force ``cos z`` along x drives a turbulent mean flow ``U cos z``."""
 
 from __future__ import annotations
 

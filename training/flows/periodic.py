@@ -1,8 +1,8 @@
-"""The pseudo-spectral core of all flows in a periodic box: one time step, and what a flow adds to it.
+"""The pseudo-spectral solver of all flows in a periodic box.
 
 ``du/dt = u x omega - grad p + nu laplace u + terms``, ``div u = 0``; further components are scalars that the flow
 carries, ``db/dt = -div(u b) + nu laplace b + terms`` (Prandtl number 1). Time steps are Heun's (RK2) with viscosity
-exact. A flow is made of its start, its viscosity and its terms.
+integrated exactly. A flow is defined by its initial condition, its viscosity and its terms.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ CFL = 0.5
 
 
 class Term(Protocol):
-    """What a flow adds to the equations; the core takes its gradient part away."""
+    """A term that a flow adds to the equations; the solver removes its gradient part."""
 
     def __call__(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
-        """Coefficients of what is added to the time derivative."""
+        """Coefficients of the term in the time derivative."""
 
 
 @dataclass
 class Budget:
-    """Energy since a moment: what was there, and what the terms and viscosity have done to it."""
+    """Energy budget since a start: initial energy, energy injected by the terms, and energy dissipated."""
 
     start: float | None = None
     injected: float = 0.0
@@ -53,11 +53,11 @@ class Flow:
     """A periodic box that can be stepped forward in time.
 
     Args:
-        grid: where it lives.
+        grid: the grid.
         modes: coefficients of the solenoidal velocity, and of scalars if there are any.
-        nu: viscosity, of scalars too.
-        terms: what is added to the equations.
-        closure: adds a viscosity to each mode, for what the grid does not resolve.
+        nu: viscosity, also the diffusivity of scalars.
+        terms: terms that are added to the equations.
+        closure: adds a viscosity to each mode, as a model of unresolved scales.
         cfl: the largest ``dt max |u_i| / dx``.
         time: of the start.
     """
@@ -83,11 +83,11 @@ class Flow:
         return self.grid.to_physical(self.modes[:3])
 
     def energy(self) -> float:
-        """``<u.u> / 2``, and as much of scalars."""
+        """``<u.u> / 2``, plus the same of scalars."""
         return float(self.grid.energy_density(self.modes).sum())
 
     def dissipation(self) -> float:
-        """``nu <omega.omega>``, and as much of scalars."""
+        """``nu <omega.omega>``, plus the same of scalars."""
         density = self.grid.energy_density(self.modes)
         return 2 * float((self.viscosity() * self.grid.k_squared * density).sum())
 
@@ -123,7 +123,7 @@ class Flow:
         guess = (self.modes + dt * first) * decay
         second, _, power_then = self._tendency(guess)
         modes = (self.modes + (dt / 2) * first) * decay + (dt / 2) * second
-        # Forcing would amplify round-off in the parts that no velocity field has.
+        # Otherwise forcing would amplify round-off that is not solenoidal or not real.
         self.modes = self.grid.symmetrise(self.grid.project(modes))
         self.time += dt
         self.steps += 1
@@ -132,7 +132,7 @@ class Flow:
         return dt
 
     def run(self, until: float) -> None:
-        """Advance to a moment, exactly."""
+        """Advance exactly to a given time."""
         while self.time < until:
             remaining = until - self.time
             self.step(remaining)
@@ -153,7 +153,7 @@ class Flow:
             -grid.divergence(grid.to_spectral(velocity * grid.to_physical(scalar)))[None] for scalar in modes[3:]
         ]
         tendency = torch.cat((grid.to_spectral(lamb), *carried))
-        tendency[:, 0, 0, 0] = 0  # momentum is conserved; what is there is round-off
+        tendency[:, 0, 0, 0] = 0  # momentum is conserved; the rest is round-off
         power = 0.0
         for term in self.terms:
             added = term(modes)
@@ -164,7 +164,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a snapshot is known by. Lengths are in units of box / 2 pi."""
+    """Statistics of a snapshot. Lengths are in units of box / 2 pi."""
 
     time: float
     energy: float
@@ -184,7 +184,7 @@ class Statistics:
 
 
 def statistics(flow: Flow) -> Statistics:
-    """Measure the velocity of a flow. Where a closure adds to the viscosity, ``nu`` is what dissipates as much."""
+    """Measure the velocity of a flow. With a closure, ``nu`` is the viscosity with the same dissipation."""
     grid, velocity = flow.grid, flow.modes[:3]
     density = grid.energy_density(velocity)
     energy, enstrophy = float(density.sum()), float((grid.k_squared * density).sum())

@@ -1,4 +1,4 @@
-"""Flows in a plane, for forecasting: sets of short runs, simulated at once and kept as one array.
+"""Flows in a plane, for forecasting: sets of short runs, simulated at once and stored as one array.
 
 The folder ``<flow>-<set>-<n>`` holds ``frames.npy``, (run, frame, component, y, x) float32 with components (u, v) and,
 of smoke, the density; and ``run.json``, which says what each run is, with its ``dx`` and the ``dt`` between frames.

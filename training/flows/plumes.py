@@ -1,6 +1,6 @@
 """Sets of smoke plumes, each of which breaks one symmetry, as made for forecasting by Wang et al. (arXiv 2201.11969).
 
-All are in a box of edge 64. Smoke comes in at one spot of each run, near a side, and its buoyancy points away from it.
+All are in a box of edge 64. In each run smoke enters at one spot near a side, and its buoyancy points away from it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STEP = 1.0
 STEPS = 2
 MIDDLE = EDGE / 2
 RATE, RADIUS, DEPTH = 0.2, 6.0, 10.0
-"""Smoke that comes in per unit of time, how far around a spot, and how far that is from the side."""
+"""Of the inflow: smoke per unit of time, radius, and distance from the side."""
 BUOYANCY = 0.1
 SIDES = 4
 UNEVEN = (0.0, 0.1, 0.2, 0.3, 0.4, 0.55, 0.8, 1.1, 1.5, 2.2)

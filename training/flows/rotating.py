@@ -53,6 +53,6 @@ class RotatingSimulation(PeriodicSimulation):
         }
 
     def known(self, records: list[Record]) -> list[Known]:
-        """Cyclones prevail."""
+        """Cyclones are stronger than anticyclones."""
         found = mean_of(records, "cyclone_skewness")
         return [Known("skewness of omega_z", found, 0.8, 0.7, "Morize et al., Phys. Fluids 17, 2005")]

@@ -25,7 +25,7 @@ class Smoke:
     """Runs of one grid, stepped together.
 
     Args:
-        inflow: smoke that comes in, per unit of time, (run, y, x).
+        inflow: source of smoke, per unit of time, (run, y, x).
         buoyancy: force on smoke of density one, components along (x, y), (run, 2, y, x).
         dx: edge of a cell.
 
@@ -75,7 +75,7 @@ class Smoke:
         self._project()
 
     def _project(self) -> None:
-        """Stop the flow through the walls, and take the gradient part away."""
+        """Set the velocity through the walls to zero, and remove the gradient part."""
         self.u[..., (0, -1)] = 0
         self.v[..., (0, -1), :] = 0
         c = self._cosines
@@ -85,7 +85,7 @@ class Smoke:
 
 
 class _Traced(NamedTuple):
-    """Values at the points that flow to the grid's points, and the extremes of what they are interpolated from."""
+    """Values at the departure points of the grid's points, and the extremes of the values around these."""
 
     value: Tensor
     low: Tensor
@@ -99,7 +99,7 @@ def _between(values: Tensor, axis: int) -> Tensor:
 
 
 def _trace(values: Tensor, u: Tensor, v: Tensor) -> _Traced:
-    """Follow the velocity (in cells) back for one step, by a straight line; what is outside is as at the edge."""
+    """Trace back along a straight line for one step (velocity in cells); outside, values are those at the edge."""
     height, width = values.shape[-2:]
     y = (torch.arange(height, dtype=v.dtype)[:, None] - v).clamp(0, height - 1)
     x = (torch.arange(width, dtype=u.dtype) - u).clamp(0, width - 1)
@@ -114,7 +114,7 @@ def _trace(values: Tensor, u: Tensor, v: Tensor) -> _Traced:
 
 
 def _mac_cormack(values: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Advect by a step there, corrected by half of what a step back misses, within the values that are near."""
+    """Advect one step, corrected by half the error of a step back, and limited to the neighbouring values."""
     there = _trace(values, u, v)
     back = _trace(there.value, -u, -v).value
     corrected = there.value + (values - back) / 2

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Buoyancy:
-    """What velocity and buoyancy do to each other; in all no work."""
+    """Exchange between velocity and buoyancy; it does no work in total."""
 
     def __init__(self, frequency: float) -> None:
         self.frequency = frequency
@@ -63,6 +63,6 @@ class StratifiedSimulation(PeriodicSimulation):
         }
 
     def known(self, records: list[Record]) -> list[Known]:
-        """How much of the energy goes by mixing."""
+        """The mixing coefficient."""
         source = "Maffioli et al., J. Fluid Mech. 794, 2016"
         return [Known("mixing coefficient", mean_of(records, "mixing"), 0.4, 0.2, source)]
