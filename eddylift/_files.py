@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eddylift._errors import InvalidInputError
+from eddylift._usual_names import DIMS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 AXES = ("time", "z", "y", "x")
 COMPONENTS = ("u", "v", "w")
+TIMES = ("time", *DIMS["time"])
 GROUP_MARKS = ("zarr.json", ".zgroup")
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
 # First bytes of formats that are not read, and what to do about each.
@@ -254,10 +256,11 @@ def _decoded(dataset: xr.Dataset) -> xr.Dataset:
         if fill is None or fill != fill:  # noqa: PLR0124 NaN, which xarray writes unasked
             variable.encoding["_FillValue"] = variable.attrs.pop("_FillValue", None)
     fields = {name: _decode(name, array) for name, array in raw.data_vars.items() if array.ndim >= 3}  # noqa: PLR2004 z, y, x
-    for variable in fields.values():
-        # So that the answer is not packed again.
-        variable.encoding = {}
-    positions = {name: _decode(name, array) for name, array in raw.coords.items() if array.dims == (name,)}
+    positions = {
+        name: _decode(name, array)
+        for name, array in raw.coords.items()
+        if array.dims == (name,) and str(name).lower() not in TIMES
+    }
     decoded = raw.assign_coords(positions).assign(fields)
     unlimited = dataset.encoding.get("unlimited_dims", ())
     decoded.encoding = {"unlimited_dims": set(unlimited)} if unlimited else {}
@@ -268,4 +271,13 @@ def _decoded(dataset: xr.Dataset) -> xr.Dataset:
 def _decode(name: Hashable, array: xr.DataArray) -> xr.Variable:
     import xarray as xr  # noqa: PLC0415 slow
 
-    return xr.conventions.decode_cf_variable(name, array.variable, decode_times=False, decode_timedelta=False)
+    from eddylift._missing import LIMITS, limits  # noqa: PLC0415 needs xarray
+
+    # xarray takes packed numbers for masked ones, and does not unpack them, if their encoding has any _FillValue.
+    stored = array.variable.drop_encoding()
+    decoded = xr.conventions.decode_cf_variable(name, stored, decode_times=False, decode_timedelta=False)
+    rest = {key: value for key, value in decoded.attrs.items() if key not in LIMITS}
+    decoded.attrs = {**rest, **limits(decoded)}
+    # So that the answer is not packed again.
+    decoded.encoding = {"_FillValue": None}
+    return decoded

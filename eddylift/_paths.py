@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from eddylift._errors import InvalidInputError
@@ -14,21 +16,37 @@ if TYPE_CHECKING:
     from eddylift._types import Boundary
 
 
-def spell_boundary(boundary: Boundary, axes: Sequence[str] = ("z", "y", "x")) -> str:
+def spell_boundary(boundary: object, axes: Sequence[str] = ("z", "y", "x")) -> str:
     """Spell a boundary of some axes as the service reads it; axes that a mapping leaves out are periodic.
 
     Raises:
-        InvalidInputError: for another axis.
+        InvalidInputError: for another axis, or what is neither text, a list nor a mapping.
     """
     if isinstance(boundary, str):
         return boundary
+    if not isinstance(boundary, Iterable):
+        message = f"boundary: {boundary}; expected periodic, wall or open, or one of them for each of {', '.join(axes)}"
+        raise InvalidInputError(message)
     if not isinstance(boundary, Mapping):
         return ",".join(map(str, boundary))
     strangers = sorted(set(map(str, boundary)) - set(axes))
     if strangers:
         message = f"boundary names the axes {', '.join(strangers)}, expected some of {', '.join(axes)}"
         raise InvalidInputError(message)
-    return ",".join(boundary.get(axis, "periodic") for axis in axes)
+    return ",".join(str(boundary.get(axis, "periodic")) for axis in axes)
+
+
+def spell_attribute(boundary: object) -> str:
+    """Spell the attribute ``boundary`` of a volume: text, a list or a mapping, also as JSON.
+
+    Anything else is written as it is: it is refused where it is needed.
+    """
+    said: Any = getattr(boundary, "tolist", lambda: boundary)()
+    with suppress(ValueError):
+        said = json.loads(said) if isinstance(said, str) else said
+    with suppress(InvalidInputError):
+        return spell_boundary(said)
+    return str(boundary)
 
 
 def spell_names(names: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from eddylift._codecs import as_array, as_dataset
 from eddylift._errors import InvalidInputError
 from eddylift._files import open_dataset, read
+from eddylift._paths import spell_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,6 +79,8 @@ def open_volume(
     try:
         (prepared,) = Preparation(names, drop, resample).apply(dataset)
         volume = _velocity.split(prepared, _velocity.find(prepared))
+        if (boundary := volume.attrs.get("boundary")) is not None:
+            volume = volume.assign_attrs(boundary=spell_attribute(boundary))
     except InvalidInputError:
         dataset.close()
         raise

@@ -27,17 +27,19 @@ COMPONENTS: Final = (
     ("x-velocity", "y-velocity", "z-velocity"),
     ("vel_x", "vel_y", "vel_z"),
     ("velx", "vely", "velz"),
+    ("vel_u", "vel_v", "vel_w"),
     ("uo", "vo", "wo"),
     ("ua", "va", "wa"),
 )
 DIMS: Final = {
     "time": ("t", "times", "nt"),
     "component": ("components", "comp", "vector", "values", "vector_component"),
-    "z": ("lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
-    "y": ("lat", "latitude", "yc", "ny", "ycoor"),
-    "x": ("lon", "longitude", "xc", "nx", "xcoor"),
+    "z": ("k", "lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
+    "y": ("j", "lat", "latitude", "yc", "ny", "ycoor"),
+    "x": ("i", "lon", "longitude", "xc", "nx", "xcoor"),
 }
-LABELS: Final = (*COMPONENTS, ("x", "y", "z"))
+# Usual labels of a component axis, in the order u, v, w.
+LABELS: Final = (*COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
 
 
 def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
@@ -56,11 +58,15 @@ def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
     """Return where u, v, w, or of two labels u, v, are along a component axis; None if the labels do not say so."""
     count = len(labels)
-    if list(labels) in ([*range(count)], [*range(1, count + 1)]):
-        return tuple(range(count))
-    spelled = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
-    spelled = [label.strip().lower() for label in spelled]
+    spelled = [_spelled(label) for label in labels]
     for usual in LABELS:
         if sorted(spelled) == sorted(usual[:count]):
             return tuple(map(spelled.index, usual[:count]))
     return None
+
+
+def _spelled(label: object) -> str:
+    if isinstance(label, float):
+        return f"{label:g}"
+    text = label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+    return text.strip().lower()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xarray as xr
 
-from eddylift import _usual_names
+from eddylift import _missing, _usual_names
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
-from eddylift._paths import spell_boundary, spell_names
+from eddylift._paths import spell_attribute, spell_names
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -150,13 +150,14 @@ def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
         array = velocity.component(dataset, number)
         units = array.attrs.get("units")
         values = array.values.astype(np.float32) if array.dtype.kind == "f" else array.values
-        parts[name] = xr.Variable(array.dims, values, {"units": units} if isinstance(units, str) else {})
+        attributes = {**_missing.as_sent(array), **({"units": units} if isinstance(units, str) else {})}
+        parts[name] = xr.Variable(array.dims, values, attributes)
     coordinates = {axis: xr.Variable(axis, dataset[axis].values) for axis in AXES if axis in dataset.coords}
     sent = xr.Dataset(parts, coordinates)
     if TIME in sent.dims:
         sent = sent.assign_coords({TIME: np.arange(sent.sizes[TIME], dtype=np.float64)})
     if (boundary := dataset.attrs.get("boundary")) is not None:
-        sent.attrs["boundary"] = spell_boundary(boundary.tolist() if isinstance(boundary, np.ndarray) else boundary)
+        sent.attrs["boundary"] = spell_attribute(boundary)
     return sent.isel(_backwards(dataset))
 
 
@@ -213,7 +214,7 @@ def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Da
         variables = {name: fine[name].variable for name in COMPONENTS}
     for name, variable in variables.items():
         array = dataset[name]
-        variables[name] = xr.Variable(array.dims, variable.transpose(*array.dims).data, array.attrs)
+        variables[name] = xr.Variable(array.dims, variable.transpose(*array.dims).data, _missing.without(array.attrs))
     if ERROR in fine:
         over = [dim for dim in dataset[velocity.variables[0]].dims if dim != COMPONENT]
         variables[ERROR] = fine[ERROR].variable.transpose(*over)
@@ -253,8 +254,11 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
         kind = f"{units or array.dtype} over ({', '.join(map(str, array.dims))})"
         message = f"{axis}: {kind}; expected the positions of the cells along {axis} as numbers"
         raise InvalidInputError(message)
-    steps = np.abs(np.diff(array.values.astype(np.float64)))
-    if steps.size and np.ptp(steps) > STRETCHED * steps.mean():
+    positions = array.values
+    steps = np.abs(np.diff(positions.astype(np.float64)))
+    # Positions far from 0 are only as even as the last place of their type lets them be.
+    rounding = 4 * np.spacing(np.abs(positions).max(initial=0)) if array.dtype.kind == "f" else 0
+    if steps.size and np.ptp(steps) > STRETCHED * steps.mean() + rounding:
         message = (
             f"{axis} is stretched, spaced by {steps.min():.4g} to {steps.max():.4g}; resample='{axis}' (on the command "
             f"line --resample {axis}) puts it on uniform cells"
@@ -264,8 +268,12 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
 
 def _backwards(dataset: xr.Dataset) -> dict[str, slice]:
     """Return the selection that reverses descending axes."""
-    descending = [axis for axis in AXES if axis in dataset.coords and (np.diff(dataset[axis].values) < 0).all()]
-    return {axis: slice(None, None, -1) for axis in descending if dataset.sizes[axis] > 1}
+    descending = [axis for axis in AXES if axis in dataset.coords and _descends(dataset[axis].values)]
+    return dict.fromkeys(descending, slice(None, None, -1))
+
+
+def _descends(positions: NDArray[Any]) -> bool:
+    return bool(len(positions) > 1 and (positions[1:] < positions[:-1]).all())
 
 
 def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def test_what_lies_below_the_api_knows_no_web_framework() -> None:
 def test_client_and_service_know_the_same_usual_names() -> None:
     assert _usual_names.COMPONENTS == names.USUAL_COMPONENTS
     assert _usual_names.DIMS == names.USUAL_DIMS
+    assert _usual_names.LABELS == names.USUAL_LABELS
 
 
 def test_client_and_models_say_the_same_of_metrics() -> None:

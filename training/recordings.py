@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 AXES = ("z", "y", "x")
 COMPONENTS = ("u", "v", "w")
-MISSING = np.float32(-999.9)
-"""Marks missing values in a JHTDB cutout."""
+MISSING = (-999.9, -9999.0)
+"""What marks missing values even where no attribute says so; -999.9 is the JHTDB's."""
+MAX_SPEED = 1e12
+"""Larger magnitudes are taken for fill values."""
 EVEN = 1e-3
 """Largest relative difference between spacings of an even axis."""
 
@@ -72,10 +74,15 @@ class Recording:
         """
         levels = range(index, index + frames)
         values = collect(lambda *box: np.stack([self.read(level, box) for level in levels]), where)
-        bad = int((~np.isfinite(values) | np.isclose(values, MISSING)).sum())
-        if bad:
+        bad = ~(np.abs(values) <= MAX_SPEED)
+        for marker in MISSING:
+            bad |= np.isclose(values, marker)
+        if bad.any():
             named = f"time level {index}" if frames == 1 else f"time levels {index} to {index + frames - 1}"
-            message = f"{self.path}: {bad} values of {named} are not finite, or -999.9, which marks missing ones"
+            message = (
+                f"{self.path}: {bad.sum()} values of {named} are not finite, or mark missing ones as "
+                f"{', '.join(map(str, MISSING))}, numbers beyond {MAX_SPEED:g} and those outside of the valid range do"
+            )
             raise ValueError(message)
         return np.ascontiguousarray(values, np.float32)
 
@@ -121,11 +128,11 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     parts = [part if "time" in part.dims else part.expand_dims("time") for part in parts]
 
     def read(level: int, where: Slices) -> NDArray[Any]:
-        return np.stack([part[(level, *where)].values for part in parts])
+        return np.stack([_valid(part[(level, *where)]) for part in parts])
 
     z, y, x = (volume.sizes[axis] for axis in AXES)
     dz, dy, dx = (_length(path, axis, volume) for axis in AXES)
-    boundaries = parse_boundary(named if isinstance(named, str) else ",".join(named))
+    boundaries = parse_boundary(named)
     return Recording(path, flow, boundaries, (dz, dy, dx), (z, y, x), parts[0].sizes["time"], read)
 
 
@@ -151,6 +158,14 @@ def _pairs(text: str) -> dict[str, str]:
 
 def _listed(text: str) -> list[str]:
     return text.split(",")
+
+
+def _valid(part: xr.DataArray) -> NDArray[Any]:
+    """Values, NaN where the attributes of the variable say that they are not valid (CF 2.5.1)."""
+    least, greatest = part.attrs.get("valid_range", (-np.inf, np.inf))
+    least, greatest = part.attrs.get("valid_min", least), part.attrs.get("valid_max", greatest)
+    values: NDArray[Any] = part.values
+    return np.where((values < least) | (values > greatest), np.nan, values)
 
 
 def _length(path: Path, axis: str, volume: xr.Dataset) -> float:

@@ -34,7 +34,7 @@ def read_boundary(said: object) -> Boundaries | None:
 
     Args:
         said: ``periodic``, ``periodic,wall,periodic``, a list of one an axis (z, y, x), or a mapping such as
-            ``{"y": "wall"}``, also as JSON, in which axes that are not named are periodic.
+            ``{"y": "wall"}`` in which axes that are not named are periodic; the latter two also as JSON.
 
     Raises:
         Problem: 422 if it is not a boundary.
@@ -50,7 +50,7 @@ def read_boundary(said: object) -> Boundaries | None:
 
 
 def _text(said: Any) -> str:  # noqa: ANN401 whatever an attribute holds
-    if isinstance(said, str) and said.lstrip().startswith("{"):
+    if isinstance(said, str) and said.lstrip().startswith(("{", "[")):
         said = json.loads(said)
     if isinstance(said, Mapping):
         if strangers := set(said) - set(AXES):

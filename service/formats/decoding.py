@@ -12,15 +12,18 @@ from service.formats.names import AXES
 from service.problems import FLOATS, Problem, invalid_field, malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
 
 
+# Attributes that name the valid numbers, and the limits that each gives.
+LIMITS: Final = {"valid_range": ("least", "greatest"), "valid_min": ("least",), "valid_max": ("greatest",)}
+EVERYTHING: Final = (-math.inf, math.inf)
 # Attributes on how numbers are stored (CF 8.1, 2.5.1). They are not valid for the fine velocity.
 STORAGE_ATTRIBUTES: Final = frozenset(
-    {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "valid_min", "valid_max", "valid_range"}
+    {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", *LIMITS}
 )
 # In the encodings of open_group and NetcdfBody: the value of cells that were never written.
 FILL: Final = "fill_value"
@@ -42,6 +45,8 @@ class Decoding:
         offset: added to packed numbers.
         unsigned: whether integers are read as unsigned ones.
         markers: numbers that mark missing data, before unpacking.
+        valid: the least and the greatest number that is valid; others mark missing data.
+        valid_is_unpacked: whether these are numbers after unpacking.
     """
 
     name: str
@@ -49,6 +54,8 @@ class Decoding:
     offset: float
     unsigned: bool
     markers: tuple[float, ...]
+    valid: tuple[float, float]
+    valid_is_unpacked: bool
 
     @classmethod
     def of(cls, variable: xr.DataArray) -> Decoding:
@@ -76,6 +83,9 @@ class Decoding:
             (offset or (0.0,))[0],
             unsigned=str(attributes.get("_Unsigned", "false")).lower() == "true",
             markers=tuple(dict.fromkeys(marker for marker in markers if not math.isnan(marker))),
+            valid=_valid(name, attributes),
+            # Of packed integers, the type of the limits says which numbers they are of (NetCDF Users' Guide, A.1).
+            valid_is_unpacked=any(np.asarray(attributes.get(key, 0)).dtype.kind == "f" for key in LIMITS),
         )
 
     def to_float32(self, stored: NDArray[Any], component: str, origin: Sequence[int] = START) -> NDArray[np.float32]:
@@ -94,7 +104,23 @@ class Decoding:
             if missing.any():
                 raise _missing(stored, missing, component, marker, origin)
         values = stored if self.scale is None else stored * self.scale + self.offset
+        if self.valid_is_unpacked:
+            self._check_valid(values, 0, component, origin)
+        else:
+            self._check_valid(stored, wraps, component, origin)
         return to_float32(values, component, origin)
+
+    def _check_valid(self, numbers: NDArray[Any], wraps: int, component: str, origin: Sequence[int]) -> None:
+        if self.valid == EVERYTHING:
+            return
+        low, high = (limit + wraps if -math.inf < limit < 0 else limit for limit in self.valid)
+        outside = (numbers < low) | (numbers > high)
+        if outside.any():
+            expected = (
+                f"numbers from {low:g} to {high:g}, as its valid_range (or valid_min, valid_max) says; others mark "
+                "missing data. Fill the gaps, or cut out a part without any"
+            )
+            raise _bad(numbers, outside, component, expected, origin)
 
 
 def to_float32(values: NDArray[Any], component: str, origin: Sequence[int] = START) -> NDArray[np.float32]:
@@ -140,6 +166,19 @@ def unpacked(variable: xr.DataArray) -> NDArray[Any]:
     values = load(variable, name)
     scale, offset = (_numbers(name, key, variable.attrs.get(key)) for key in ("scale_factor", "add_offset"))
     return values * (scale or (1.0,))[0] + (offset or (0.0,))[0] if scale or offset else values
+
+
+def _valid(name: str, attributes: Mapping[Any, Any]) -> tuple[float, float]:
+    """The least and the greatest valid number (CF 2.5.1)."""
+    least, greatest = ([limit] for limit in EVERYTHING)
+    for key, limits in LIMITS.items():
+        numbers = _numbers(name, key, attributes.get(key))
+        if numbers and len(numbers) != len(limits):
+            expected = f"{' and '.join(limits)} as {key}"
+            raise invalid_field(field=name, value=f"with {key} {list(numbers)}", expected=expected)
+        for limit, number in zip(limits, numbers, strict=False):
+            (least if limit == "least" else greatest).append(number)
+    return max(least), min(greatest)
 
 
 def _numbers(name: str, key: str, value: object) -> tuple[float, ...]:

@@ -33,15 +33,16 @@ USUAL_COMPONENTS: Final = (
     ("x-velocity", "y-velocity", "z-velocity"),
     ("vel_x", "vel_y", "vel_z"),
     ("velx", "vely", "velz"),
+    ("vel_u", "vel_v", "vel_w"),
     ("uo", "vo", "wo"),
     ("ua", "va", "wa"),
 )
 USUAL_DIMS: Final = {
     TIME: ("t", "times", "nt"),
     COMPONENT: ("components", "comp", "vector", "values", "vector_component"),
-    "z": ("lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
-    "y": ("lat", "latitude", "yc", "ny", "ycoor"),
-    "x": ("lon", "longitude", "xc", "nx", "xcoor"),
+    "z": ("k", "lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
+    "y": ("j", "lat", "latitude", "yc", "ny", "ycoor"),
+    "x": ("i", "lon", "longitude", "xc", "nx", "xcoor"),
 }
 # Usual labels of a component axis, in the order u, v, w.
 USUAL_LABELS: Final = (*USUAL_COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
@@ -137,9 +138,15 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
 
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:
     """Where u, v, w are among the labels of a component axis; None if the labels do not say."""
-    spelled = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
-    spelled = [label.strip().lower() for label in spelled]
+    spelled = [_spelled(label) for label in labels]
     for usual in USUAL_LABELS:
         if sorted(spelled) == sorted(usual):
             return tuple(map(spelled.index, usual))
     return None
+
+
+def _spelled(label: object) -> str:
+    if isinstance(label, float):
+        return f"{label:g}"
+    text = label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+    return text.strip().lower()

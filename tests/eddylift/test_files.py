@@ -180,6 +180,25 @@ def test_packed_velocity_and_its_fill_values(tmp_path: Path, dataset: xr.Dataset
     assert found["station"].attrs == {"_FillValue": -999.0}
 
 
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_packed_velocity_without_fill_values(tmp_path: Path, dataset: xr.Dataset, suffix: str) -> None:
+    """And packed positions; limits of valid numbers are unpacked with them, and turn with a negative factor."""
+    path = tmp_path / f"a{suffix}"
+    limits = {"valid_range": np.array([-300, 100], "i2"), "valid_min": np.int16(-200)}
+    packed = xr.Variable(("z", "y", "x"), np.arange(24, dtype="i2").reshape(2, 3, 4), {"scale_factor": -0.25, **limits})
+    axis = xr.Variable("x", np.arange(4, dtype="i2"), {"scale_factor": 0.5, "add_offset": 3.0})
+    volume = dataset.assign(u=packed).assign_coords(x=axis)
+    if suffix == ".nc":
+        volume.to_netcdf(path, engine="h5netcdf")
+    else:
+        volume.to_zarr(path, consolidated=False)
+    found = read(path)
+    assert isinstance(found, xr.Dataset)
+    np.testing.assert_array_equal(found["u"], -0.25 * packed)
+    assert found["u"].attrs == {"valid_range": [-25.0, 75.0], "valid_max": 50.0}
+    assert found["x"].values.tolist() == [3.0, 3.5, 4.0, 4.5]
+
+
 def test_zeros_of_zarr_v2_are_values(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     for name, shape in (("u", (2, 2, 2)), ("z", (2,))):
@@ -205,6 +224,15 @@ def test_times_are_carried_not_decoded(tmp_path: Path, dataset: xr.Dataset, unit
     xr.testing.assert_identical(found, series)
     write(tmp_path / f"b{suffix}", found)
     xr.testing.assert_identical(read(tmp_path / f"b{suffix}"), series)
+
+
+def test_missing_times_are_carried_too(tmp_path: Path, dataset: xr.Dataset) -> None:
+    times = ("time", [1.0, -1.0], {"_FillValue": -1.0, "units": "s"})
+    dataset.expand_dims(time=2).assign_coords(time=times).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    found = read(tmp_path / "a.nc")
+    assert isinstance(found, xr.Dataset)
+    assert found["time"].values.tolist() == [1.0, -1.0]
+    assert found["time"].attrs == {"_FillValue": -1.0, "units": "s"}
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

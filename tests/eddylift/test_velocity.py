@@ -37,6 +37,7 @@ def joined(array: NDArray[np.float32], labels: list[object] | None) -> xr.Datase
         (("uo", "vo", "wo"), ("depth", "latitude", "longitude")),
         (("u", "v", "w"), ("Z", "Y", "X")),
         (("u", "v", "w"), ("lev", "lat", "lon")),
+        (("vel_u", "vel_v", "vel_w"), ("k", "j", "i")),
     ],
 )
 def test_usual_names_are_offered_as_the_option_to_give(
@@ -54,6 +55,51 @@ def test_usual_names_are_offered_as_the_option_to_give(
     assert offered == pairs, spelled
     (prepared,) = Preparation(names=offered).apply(volume)
     np.testing.assert_array_equal(take(prepared, find(prepared)).to_dataarray(), array)
+
+
+def test_attributes_of_missing_data_go_to_the_service_and_stay_off_the_answer(array: NDArray[np.float32]) -> None:
+    """Also of what was opened without decoding; a range of packed numbers is unpacked as they are."""
+    raw = named(array, ("u", "v", "w"))
+    raw["u"].attrs = {"_FillValue": -999.0, "missing_value": [-1.0, -2.0], "valid_min": -5.0, "units": "m/s"}
+    raw["v"].attrs = {"scale_factor": 0.5, "add_offset": 1.0, "long_name": "v"}
+    raw["w"].attrs, raw["w"].encoding = {"valid_max": np.int16(8)}, {"scale_factor": 0.5, "dtype": np.dtype("i2")}
+    sent = take(raw, find(raw))
+    assert sent["u"].attrs == {"missing_value": [-999.0, -1.0, -2.0], "valid_min": -5.0, "units": "m/s"}
+    assert sent["v"].attrs == {"scale_factor": 0.5, "add_offset": 1.0}
+    assert sent["w"].attrs == {"valid_max": 4.0}
+    answer = put_back(raw, find(raw), sent.drop_attrs())
+    assert [answer[name].attrs for name in "uvw"] == [{"units": "m/s"}, {"long_name": "v"}, {}]
+
+
+def test_unsigned_axes_may_descend(array: NDArray[np.float32]) -> None:
+    down = named(array, ("u", "v", "w")).assign_coords(x=np.arange(array.shape[-1], dtype="u2")[::-1])
+    np.testing.assert_array_equal(take(down, find(down))["u"], array[0, :, :, ::-1])
+
+
+def test_positions_far_from_zero_are_as_even_as_their_type_allows(array: NDArray[np.float32]) -> None:
+    far = (1e5 + 0.05 * np.arange(array.shape[-1])).astype("f4")
+    assert find(named(array, ("u", "v", "w")).assign_coords(x=far)).variables == ("u", "v", "w")
+
+
+def test_labels_that_are_numbers(array: NDArray[np.float32]) -> None:
+    for labels in ([2, 0, 1], [3.0, 1.0, 2.0]):
+        assert find(joined(array, [*labels])).order == (1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ('["periodic", "wall", "periodic"]', "periodic,wall,periodic"),
+        ('{"y": "wall"}', "periodic,wall,periodic"),
+        (np.array(["open", "wall", "open"]), "open,wall,open"),
+        (np.int64(1), "1"),
+        ("slip", "slip"),
+        ({"r": "wall"}, "{'r': 'wall'}"),
+    ],
+)
+def test_the_attribute_boundary(array: NDArray[np.float32], said: object, sent: str) -> None:
+    volume = named(array, ("u", "v", "w")).assign_attrs(boundary=said)
+    assert take(volume, find(volume)).attrs == {"boundary": sent}
 
 
 def test_times_called_t(array: NDArray[np.float32]) -> None:
@@ -92,7 +138,7 @@ def test_labels_say_which_component_is_which(
     assert "component" not in stored.coords or stored["component"].values.tolist() == ["u", "v", "w"]
 
 
-@pytest.mark.parametrize("labels", [["u", "v", "p"], [0, 2, 1], ["u", "u", "w"]])
+@pytest.mark.parametrize("labels", [["u", "v", "p"], [0, 2, 3], ["u", "u", "w"]])
 def test_labels_that_do_not_say(array: NDArray[np.float32], labels: list[object]) -> None:
     with pytest.raises(InvalidInputError, match=r"a dim component of u, v, w"):
         find(joined(array, labels))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 
 from models.blocks import parse_boundary, plan
 from models.catalogue import Catalogue
@@ -186,13 +187,27 @@ def spoil(field: NDArray[np.float32], value: float) -> NDArray[np.float32]:
     return field
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -999.9])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -999.9, -9999.0, 1e20])
 def test_missing_values_are_refused_where_they_are_read(tmp_path: Path, value: float) -> None:
     found = open_dataset(write_jhtdb(tmp_path / "a.h5", spoil(velocity(), value)), "jet", "periodic")
     everywhere = tuple(np.arange(n) for n in CELLS)
     assert isinstance(found.window(0, everywhere, 1), np.ndarray)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"a\.h5: 2 values of time level 2 are not finite, or -999\.9"):
+    with pytest.raises(ValueError, match=r"a\.h5: 2 values of time level 2 are not finite, or mark missing ones"):
         found.window(2, everywhere, 1)  # type: ignore[arg-type]
+
+
+def test_numbers_outside_of_the_valid_range_are_missing(tmp_path: Path) -> None:
+    path = write_components(tmp_path / "a.zarr", velocity())
+    for name, limits in (("u", {"valid_range": [-9.0, 9.0]}), ("w", {"valid_min": -1.0})):
+        zarr.open_group(path, mode="a")[name].attrs.update(limits)
+    with pytest.raises(ValueError, match=rf" {(velocity()[0, 2] < -1).sum()} values of time level 0 .* valid range"):
+        open_dataset(path, "jet", "periodic").window(0, tuple(np.arange(n) for n in CELLS), 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", ['{"y": "wall"}', '["periodic", "wall", "periodic"]', {"y": "wall"}])
+def test_boundaries_may_be_spelled_as_for_the_service(tmp_path: Path, said: Any) -> None:  # noqa: ANN401 an attribute
+    found = open_dataset(write_components(tmp_path / "a.zarr", velocity(), boundary=said), "jet")
+    assert found.boundary == ("periodic", "wall", "periodic")
 
 
 def edited(change: Callable[[xr.Dataset], Any]) -> Callable[[Path], Path]:

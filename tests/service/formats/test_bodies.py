@@ -111,7 +111,7 @@ def test_labels_come_back_as_they_were(write: Callable[..., bytes]) -> None:
 
 
 def test_components_are_told_by_their_labels() -> None:
-    for labels in (["w", "v", "u"], ["z", "y", "x"], [b"uz", b"uy", b"ux"], [3, 2, 1], [2, 1, 0]):
+    for labels in (["w", "v", "u"], ["z", "y", "x"], [b"uz", b"uy", b"ux"], [3, 2, 1], [2, 1, 0], [2.0, 1.0, 0.0]):
         found = read(netcdf(joined(COARSE[::-1], coords={"component": np.array(labels)})))
         np.testing.assert_array_equal(found.velocity[0], COARSE)
     assert "component: up, east, north" in refused(
@@ -138,6 +138,36 @@ def test_missing_values_are_no_velocity(write: Callable[..., bytes]) -> None:
     for attribute in (np.float32(-77.5), np.array([-1e20, -77.5], np.float32)):
         volume["w"].attrs["missing_value"] = attribute
         assert "w: -77.5 at (z, y, x) = (0, 1, 4)" in refused(write(volume))
+
+
+@CONTAINERS
+def test_numbers_outside_of_the_valid_range_are_no_velocity(write: Callable[..., bytes]) -> None:
+    least, greatest = COARSE[1].min(), COARSE[1].max()
+    cell = tuple(map(int, np.unravel_index(COARSE[1].argmax(), COARSE[1].shape)))
+    volume = dataset(COARSE)
+    volume["v"].attrs |= {"valid_range": np.array([least, greatest]), "valid_min": least}
+    np.testing.assert_array_equal(read(write(volume)).velocity[0], COARSE)
+    assert not {"valid_range", "valid_min"} & set(raw(answered(write(volume)))["v"].attrs)
+    for limits in ({"valid_range": np.array([least, greatest - 0.5])}, {"valid_max": greatest - np.float32(0.5)}):
+        volume["v"].attrs = {**volume["u"].attrs, **limits}
+        assert f"v: {greatest:g} at (z, y, x) = {cell}; expected numbers from " in refused(write(volume))
+    volume["v"].attrs["valid_range"] = 1.0
+    assert "v: with valid_range [1.0]; expected least and greatest as valid_range" in refused(write(volume))
+
+
+@CONTAINERS
+def test_the_valid_range_of_packed_integers(write: Callable[..., bytes]) -> None:
+    """In their own type it is packed as they are, in floats it is not (NetCDF Users' Guide, A.1)."""
+    stored = np.arange(-60, 60, dtype="i1").reshape(4, 5, 6)
+    packing = {"scale_factor": -0.5, "add_offset": 1.0}
+    volume = dataset(np.stack([stored] * 3))
+    for name in "uvw":
+        volume[name].attrs = {**packing, "valid_range": np.array([-60, 59], "i1")}
+    np.testing.assert_array_equal(read(write(volume)).velocity[0, 0], 1 - 0.5 * stored)
+    volume["u"].attrs["valid_range"] = np.array([-60, 58], "i1")
+    assert "u: 59 at (z, y, x) = (3, 4, 5); expected numbers from -60 to 58" in refused(write(volume))
+    volume["u"].attrs["valid_range"] = np.array([-28.5, 30.5])
+    assert "u: 31 at (z, y, x) = (0, 0, 0); expected numbers from -28.5 to 30.5" in refused(write(volume))
 
 
 def test_fill_values_of_zarr_itself() -> None:

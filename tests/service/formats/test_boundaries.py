@@ -27,6 +27,7 @@ OPEN = ("open", "open", "open")
         np.array(CHANNEL),
         {"y": "wall"},
         '{"y": "wall"}',
+        '["periodic", "wall", "periodic"]',
     ],
 )
 def test_spellings(said: object) -> None:

@@ -65,6 +65,13 @@ def test_fill_values_are_no_velocity(client: TestClient, version: int, fill: flo
     assert f"v: {fill:g} at (z, y, x) = (1, 2, 3)" in detail
 
 
+def test_numbers_outside_of_the_valid_range_are_no_velocity(client: TestClient) -> None:
+    volume = dataset(COARSE)
+    volume["w"].attrs["valid_max"] = COARSE[2].max() - np.float32(0.5)
+    send(client, "box", volume)
+    assert f"w: {COARSE[2].max():g} at " in refused(client, f"/v1/views/box/{PLAIN};boundary=open/u/c/0/0/0")
+
+
 def test_the_cell_that_is_named_is_that_of_the_volume(client: TestClient) -> None:
     """And not of the part that was read."""
     gappy = noise(2, 3, 4, 13, 14)
