@@ -36,7 +36,8 @@ class Discovery(Record):
         layers: ``kept``, ``symbol`` and shares of ``irreps`` of each layer, to rounding.
         moved: irreps in which relaxation weights moved.
         p_values: of each element, by a test of what the pairs keep on the average; empty with too few pairs for it.
-        level: p-value below which an element is taken to be broken.
+        common: share of the departures from each element that pairs have in common, about 0 where it is kept on the
+            average and 1 where all depart alike; to be looked at where pairs are not independent; empty likewise.
         equivariance_errors: ||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g.
         error_inside: the largest of them among the elements that are kept.
         error_outside: the smallest among the others; None if there are none.
@@ -54,7 +55,7 @@ class Discovery(Record):
     layers: dict[str, dict[str, Any]]
     moved: list[str]
     p_values: dict[str, float]
-    level: float
+    common: dict[str, float]
     equivariance_errors: dict[str, float]
     error_inside: float
     error_outside: float | None
@@ -71,16 +72,16 @@ class Discovery(Record):
 
     def titles(self) -> list[str]:
         """Return the titles of the columns of `rows`."""
-        return ["element", "kept", "equivariance error", *(["p-value"] if self.p_values else [])]
+        return ["element", "kept", "equivariance error", *(["p-value", "common"] if self.p_values else [])]
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return of each element: name, whether it is kept, equivariance error, and p-value, if there are any."""
+        """Return of each element: name, whether it is kept, equivariance error, p-value and common share."""
         return [
             (
                 element,
                 "yes" if element in self.kept else "no",
                 spell(self.equivariance_errors[element]),
-                *([spell(self.p_values[element])] if self.p_values else []),
+                *([spell(self.p_values[element]), spell(self.common[element])] if self.p_values else []),
             )
             for element in self.elements
         ]

@@ -8,11 +8,8 @@ pairs onto itself, the loss over all pairs and its gradient are invariant under 
 number of steps, to round-off: g is kept. Elements that the pairs break change w (Wang et al., arXiv 2310.02299, section
 4.1).
 
-Noisy pairs keep a symmetry only on average. A permutation test on gradients then decides (Phipson & Smyth, Stat. Appl.
-Genet. Mol. Biol. 9, 2010). It takes the gradient of each pair's loss with respect to w at the equivariant fit; turning
-a pair by g permutes this gradient. If g is a symmetry, turning pairs at random by powers of g does not change how far
-their mean gradient is from invariant under g. The p-value is the share of random turns after which it is at least as
-far as for the pairs themselves.
+Noisy pairs keep a symmetry only on average. [`pair_statistics`][models.pair_statistics] tells that from the gradient of
+each pair's loss with respect to w at the equivariant fit.
 """
 
 from __future__ import annotations
@@ -22,10 +19,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.discovery_fit import USUAL, Fit, Recipe, rms
 from models.irreps import element_names, irrep_shares
+from models.pair_statistics import common_shares, p_values
 from models.pairs import ENOUGH_PAIRS
 from models.point_groups import largest_subgroup, symbol
 
@@ -37,33 +35,12 @@ if TYPE_CHECKING:
 
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative differences of relaxation weights up to this count as round-off, by precision of the fit."""
-TURNS = 2000
 ROUNDING = 1e-6
 
 
 def departures(weights: Float[Tensor, "banks element"], over: Group) -> Float[Tensor, " order"]:
     """How far w is from w(g h) = w(h), for each element g: rms over h, over the rms of w."""
     return (weights[:, over.products] - weights[:, None]).square().mean(dim=(0, 2)).sqrt() / rms(weights)
-
-
-def p_values(gradients: Float[Tensor, "pair layer element"], over: Group, seed: int) -> list[float]:
-    """For each element g, how often pairs turned at random by powers of g keep g no better than the pairs do."""
-    generator = torch.Generator().manual_seed(seed)
-    return [1.0, *(_p_value(gradients, over, g, generator) for g in range(1, over.order))]
-
-
-def _p_value(gradients: Tensor, over: Group, element: int, generator: torch.Generator) -> float:
-    powers = [0]
-    while (power := int(over.products[element, powers[-1]])) != 0:
-        powers.append(power)
-    # The gradient of a pair turned by k is a(k^-1 h). The mean over k is its invariant part.
-    orbit = torch.stack([gradients[:, :, over.quotients[k]] for k in powers])
-    moving = (orbit - orbit.mean(dim=0)).flatten(2)
-    chosen = torch.randint(len(powers), (TURNS, gradients.shape[0]), generator=generator)
-    found = moving[0].sum(dim=0).norm()
-    turns = nn.functional.one_hot(chosen, len(powers)).permute(0, 2, 1).flatten(1).to(moving.dtype)
-    far = (turns @ moving.flatten(0, 1)).norm(dim=1) >= found * (1 - ROUNDING)
-    return float((1 + far.sum()) / (1 + TURNS))
 
 
 @dataclass(frozen=True)
@@ -90,11 +67,11 @@ class Finding:
         elements: of it, by where they take a point.
         kept: elements of the largest subgroup that is kept.
         symbol: its Hermann-Mauguin symbol.
-        exact: whether it is kept to rounding, in all layers; otherwise by its p-values.
+        exact: whether it is kept to rounding, in all layers; otherwise on the average.
         layers: what each layer keeps to rounding.
         moved: irreps in which the relaxation weights of any layer, averaged over the elements that are kept, moved.
         p_values: of each element; empty with too few pairs for a test.
-        level: p-value below which an element is taken to be broken.
+        common: share of the departures from each element that pairs have in common; empty likewise.
         equivariance_errors: of the fitted network, for each element.
         mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X.
     """
@@ -107,7 +84,7 @@ class Finding:
     layers: dict[str, LayerFinding]
     moved: list[str]
     p_values: dict[str, float]
-    level: float
+    common: dict[str, float]
     equivariance_errors: dict[str, float]
     mse: float
     mse_zero: float
@@ -128,9 +105,7 @@ class Finding:
         """What was found, how sure it is, and whether the network made anything of X."""
         how = "to rounding" if self.exact else "on the average"
         found = f"{self.symbol}: {len(self.kept)} of the {len(self.elements)} elements of {self.group} are kept {how}"
-        if not self.exact:
-            found += f", the others have p-values below {self.level}"
-        elif not self.p_values and len(self.kept) == 1 < len(self.elements):
+        if not self.p_values and len(self.kept) == 1 < len(self.elements):
             found += f"; what noisy data keep on the average is seen from {ENOUGH_PAIRS} pairs on"
         if self.mse > max(min(self.mse_zero, self.mse_copy), ROUNDING * self.mse_zero):
             found += ". The fit is no better than predicting nothing or copying X"
@@ -163,13 +138,17 @@ def discover(
     weights = {name: each.detach().double() for name, each in fit.network.relaxation.items()}
     kept = {name: (departures(w, over) < tolerance).nonzero().flatten().tolist() for name, w in weights.items()}
     exact = sorted(set.intersection(*map(set, kept.values())))
-    largest, p = exact, torch.empty(0)
+    largest, p, shares = exact, torch.empty(0), torch.empty(0)
     if pairs.many:
         tests = torch.tensor([p_values(gradients, over, seed) for seed, gradients in enumerate(before)])
         p = tests.median(dim=0).values
-        plausible = [g for g in p.argsort(descending=True).tolist() if p[g] >= recipe.level]
+        shares = torch.tensor(common_shares(torch.cat(before, dim=1), over))
+        if recipe.common is None:
+            plausible = [g for g in p.argsort(descending=True).tolist() if p[g] >= recipe.level]
+        else:
+            plausible = [g for g in shares.argsort().tolist() if shares[g] <= recipe.common]
         largest = largest_subgroup(over, [*exact, *plausible])
-    averaged = [irrep_shares(w[:, over.products[largest]].mean(dim=1), over) for w in weights.values()]
+    averages = [irrep_shares(w[:, over.products[largest]].mean(dim=1), over) for w in weights.values()]
     return Finding(
         group=over.name,
         elements=names,
@@ -182,9 +161,9 @@ def discover(
             )
             for name in weights
         },
-        moved=[irrep for irrep in averaged[0] if max(shares[irrep] for shares in averaged) > tolerance**2],
+        moved=[irrep for irrep in averages[0] if max(each[irrep] for each in averages) > tolerance**2],
         p_values=dict(zip(names, p.tolist(), strict=pairs.many)),
-        level=recipe.level,
+        common=dict(zip(names, shares.tolist(), strict=pairs.many)),
         equivariance_errors=dict(zip(names, fit.equivariance_errors(), strict=True)),
         mse=fit.error(),
         mse_zero=float(pairs.y.square().mean()),

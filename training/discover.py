@@ -1,9 +1,9 @@
 """``python -m training discover``: which symmetries of a square or a cube do pairs of fields (X, Y) keep?
 
 The pairs come from one of these: the experiment ``square`` (four pixels in a plane) or ``perovskite`` (the phases of
-barium titanate); a run of `simulate`, from its coarse to its finer velocity; or your own arrays in .npy files,
-(pair, channel, y, x) or (pair, channel, z, y, x), float64 or float32. Findings are written to ``<name>.json`` in
-``--out``, with a figure.
+barium titanate); a run of `simulate`, from its coarse to its finer velocity and, if it has three frames, from the
+first to the last one; or your own arrays in .npy files, (pair, channel, y, x) or (pair, channel, z, y, x), float64 or
+float32. Findings are written to ``<name>.json`` in ``--out``, with a figure.
 """
 
 from __future__ import annotations
@@ -17,24 +17,22 @@ import numpy as np
 import torch
 
 from models.discovery import discover
-from models.discovery_fit import Recipe
 from models.group import group
-from models.operators import coarsen
 from models.pairs import Pairs
 from training.dataset import StoredRun
 from training.discovery_figure import draw_findings
 from training.experiments.perovskite import PHASES, density, read_structure
 from training.experiments.squares import TARGETS, square_to
+from training.experiments.turbulence import RECIPE, pairs_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from models.discovery_fit import Recipe
+
 EXPERIMENTS = ("square", "perovskite")
 GROUPS = {2: ("C4", "D4"), 3: ("O", "Oh")}
-TURBULENCE = Recipe(fields=2, equivariant_steps=40, steps=5, seeds=1)
-SNAPSHOTS = 12
-COARSER, FINER = 4, 2
 
 
 class Case(NamedTuple):
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if sum(each is not None for each in chosen) != 1:
         message = f"give an experiment ({', '.join(EXPERIMENTS)}), or --run, or --x and --y"
         raise ValueError(message)
-    name = args.experiment or (args.run or args.y).stem
+    name = args.experiment or (args.run.name if args.run else args.y.stem)
     cases, findings = [], {}
     for case in of_arguments(args):
         finding = discover(case.pairs, group(case.group, case.pairs.dimension), case.recipe)
@@ -75,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
         cases.append((case.name, case.pairs, finding))
         findings[f"{case.name} of {case.group}"] = asdict(finding)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{name}.json").write_text(json.dumps({"findings": findings}, indent=1) + "\n")
+    about = {"flow": StoredRun(args.run).flow} if args.run else {}
+    (args.out / f"{name}.json").write_text(json.dumps({**about, "findings": findings}, indent=1) + "\n")
     draw_findings(args.out / f"{name}.png", cases)
     return 0
 
@@ -89,18 +88,9 @@ def of_arguments(args: argparse.Namespace) -> Iterator[Case]:
         for phase in PHASES:
             yield Case(phase, Pairs(before, density(read_structure(phase))[None]), "Oh")
     elif args.run:
-        yield Case(args.run.name.split("-")[0], of_run(StoredRun(args.run)), "Oh", TURBULENCE)
+        for reading, pairs in pairs_of(StoredRun(args.run)).items():
+            yield Case(reading, pairs, "Oh", RECIPE)
     else:
         x, y = (torch.from_numpy(np.load(path, allow_pickle=False)) for path in (args.x, args.y))
         pairs = Pairs(x, y, args.x_kind, args.y_kind)
         yield Case(args.y.stem, pairs, GROUPS[pairs.dimension][-1])
-
-
-def of_run(simulated: StoredRun) -> Pairs:
-    """Velocity of some snapshots, made coarse fourfold, and twofold.
-
-    All axes are treated as periodic. Velocities that vanish at walls are nearly so.
-    """
-    snapshots = [torch.from_numpy(np.array(simulated[index])) for index in range(min(SNAPSHOTS, len(simulated)))]
-    x, y = (torch.stack([coarsen(snapshot, by) for snapshot in snapshots]) for by in (COARSER, FINER))
-    return Pairs(x, y, "vector", "vector")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from training.figures import COLOURS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from models.discovery import Finding
     from models.pairs import Pairs
 
-KEPT, BROKEN = "#2e5e8c", "#c8553d"
+KEPT, BROKEN = COLOURS["equivariant"], COLOURS["relaxed"]
 ROUND_OFF = 1e-17
 COLUMNS = 4
 
@@ -43,6 +45,6 @@ def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]]) -> No
             colour = KEPT if element in finding.kept else BROKEN
             elements.semilogy(place, max(value, ROUND_OFF), "o", ms=4, color=colour)
         what = "p-value" if finding.p_values else "equivariance error"
-        elements.set(xlabel="element (blue: kept, red: broken)", xticks=[], ylim=(ROUND_OFF / 10, 10))
+        elements.set(xlabel="element (blue: kept, orange: broken)", xticks=[], ylim=(ROUND_OFF / 10, 10))
         elements.set_ylabel("" if column else what)
     figure.savefig(path, dpi=110)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.forecast_network import FORECAST_FAMILIES
+from models.group import group
+from models.point_groups import symbol
+from training.experiments.turbulence import expected, kept_by_all
 from training.forecast import SPLITS, spread
 from training.forecast_symmetries import PLAIN
 
@@ -119,6 +122,21 @@ This figure is from their paper.
 
 ![Barium titanate](DISCOVERY-perovskite.png)
 """
+TURBULENCE = """
+## Which symmetries do turbulent flows break?
+
+Of 16 snapshots all over a run, *finer* goes from the velocity made coarse to one that is twice as fine, and *later*
+from the first to the last frame of a snapshot. Snapshots of a run are not independent, so an element counts as broken
+where more than a tenth of the departures from it, in squares, is common to all pairs. Beside what each reading keeps
+stand the largest such share of the elements that it keeps, and the smallest of the others. *Read* are the elements that
+all readings keep, *expected* those that the equations keep, with their walls and forces.
+
+```sh
+python -m training simulate --flow rotating --n 32 --seed 201 --spin-up 15 --snapshots 16 --frames 3 --spacing 0.1
+python -m training discover --run data/rotating-32-3frames-seed201
+```
+
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,8 +154,10 @@ def run(args: argparse.Namespace) -> int:
     symmetries = [result["symmetries"] for result in results.values() if "symmetries" in result]
     places = [result for result in results.values() if "places" in result]
     levels = [result for result in results.values() if "rank correlation" in result]
-    findings = [json.loads(path.read_text())["findings"] for path in sorted(args.discoveries.glob("*.json"))]
-    if not results and not findings:
+    discoveries = {path.stem: json.loads(path.read_text()) for path in sorted(args.discoveries.glob("*.json"))}
+    findings = [each["findings"] for each in discoveries.values() if "flow" not in each]
+    flows = {name: each for name, each in discoveries.items() if "flow" in each}
+    if not results and not discoveries:
         print(f"nothing to write: no results are in {args.runs} and {args.discoveries}")
         return 1
     text = HEAD
@@ -153,6 +173,8 @@ def run(args: argparse.Namespace) -> int:
         text += PLACES + place_table(found["places"], found["middle"]) + PLACES_FIGURE
     if findings:
         text += DISCOVERIES + discovery_table(findings) + THEIRS
+    if flows:
+        text += TURBULENCE + turbulence_table(flows)
     args.out.write_text(text)
     print(args.out)
     return 0
@@ -225,6 +247,29 @@ def _small(values: Sequence[float]) -> str:
     """Mean and, of several, standard deviation, of values over many decades."""
     deviation = f" ± {statistics.stdev(values):.1g}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2g}{deviation}"
+
+
+def turbulence_table(runs: dict[str, dict[str, Any]]) -> str:
+    """What readings of each run keep, beside what the equations of its flow keep."""
+    lines = [_row("run", "expected", "read", "finer", "later"), _row(*5 * ["---"])]
+    for name, each in runs.items():
+        findings = {reading.split()[0]: finding for reading, finding in each["findings"].items()}
+        known = expected(each["flow"])
+        read = kept_by_all(finding["kept"] for finding in findings.values())
+        columns = [_margins(findings[reading]) if reading in findings else "" for reading in ("finer", "later")]
+        lines.append(_row(name, "" if known is None else _subgroup(known), _subgroup(read), *columns))
+    return "".join(lines)
+
+
+def _subgroup(elements: list[int]) -> str:
+    return f"{symbol(group('Oh').matrices[elements])}, {len(elements)}"
+
+
+def _margins(finding: dict[str, Any]) -> str:
+    kept = [share for element, share in finding["common"].items() if element in finding["kept"]]
+    broken = [share for element, share in finding["common"].items() if element not in finding["kept"]]
+    bounds = f"≤ {max(kept):.2f}" + (f", ≥ {min(broken):.2f}" if broken else "")
+    return f"{finding['symbol']}, {len(kept)} ({bounds})"
 
 
 def _row(*cells: str) -> str:

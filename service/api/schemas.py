@@ -124,7 +124,10 @@ class Discovery(BaseModel, from_attributes=True):
     p_values: dict[str, float] = Field(
         description="of each element, that random turns of the pairs keep it no better; empty with too few pairs"
     )
-    level: float = Field(description="p-value below which an element is taken to be broken", examples=[0.02])
+    common: dict[str, float] = Field(
+        description="share of the departures from each element that pairs have in common: about 0 where it is kept on "
+        "the average, 1 where all depart alike; for pairs that are not independent; empty with too few pairs"
+    )
     equivariance_errors: dict[str, float] = Field(
         description="||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g"
     )

@@ -81,14 +81,14 @@ DISCOVERY = {
     "layers": {"lift": {"kept": ["x,y"], "symbol": "1", "irreps": {"A": 0.9, "B": 0.1}}},
     "moved": ["A", "B"],
     "p_values": {"x,y": 1.0, "-x,-y": 0.0005},
-    "level": 0.02,
+    "common": {"x,y": 0.0, "-x,-y": 0.75},
     "equivariance_errors": {"x,y": 0.0, "-x,-y": 0.25},
     "error_inside": 0.0,
     "error_outside": 0.25,
     "mse": 0.1,
     "mse_zero": 1.0,
     "mse_copy": 0.5,
-    "verdict": "1: 1 of the 2 elements of C2 are kept on the average, the others have p-values below 0.02.",
+    "verdict": "1: 1 of the 2 elements of C2 are kept on the average.",
 }
 HEALTH = {
     "status": "ready",

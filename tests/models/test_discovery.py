@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,20 @@ def test_a_symmetry_that_noisy_pairs_keep_on_the_average() -> None:
     assert {layer.symbol for layer in finding.layers.values()} == {"1"}
     assert set(finding.kept) == {"x,y", "-x,-y", "-x,y", "x,-y"}
     assert finding.moved == ["A1", "B1"]
+
+
+def test_pairs_that_are_not_independent() -> None:
+    """What eight pairs break by chance is significant once each is there five times, but is no more common to all."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(8, 1, 8, 8, dtype=torch.float64, generator=generator).repeat(5, 1, 1, 1)
+    noise = torch.randn(8, 1, 8, 8, dtype=torch.float64, generator=generator).repeat(5, 1, 1, 1)
+    pairs = Pairs(x, 0.5 * (x.roll(-1, 3) + x.roll(1, 3)) + noise)
+    recipe = Recipe(fields=2, equivariant_steps=30, steps=2, seeds=1)
+    strict, wide = (discover(pairs, group("D4", 2), replace(recipe, common=each)) for each in (None, 0.4))
+    assert len(strict.kept) < 4
+    assert strict.common == wide.common
+    assert min(wide.common[element] for element in wide.elements if element not in wide.kept) > 0.4
+    assert set(wide.kept) == {"x,y", "-x,-y", "-x,y", "x,-y"}
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,15 @@ import torch
 
 from models.discovery import discover
 from models.group import group, rotate_scalar
+from models.irreps import element_names
+from models.operators import coarsen
 from models.point_groups import symbol
 from training.__main__ import main
+from training.dataset import StoredRun
 from training.experiments.perovskite import PHASES, SPECIES, density, read_structure
 from training.experiments.squares import square_to
+from training.experiments.turbulence import expected, pairs_of
+from training.seeds import turbulence_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +66,40 @@ def test_arrays_of_ones_own_and_the_table(tmp_path: Path, capsys: pytest.Capture
     assert (out / "y.png").stat().st_size > 0
     assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(out), "--out", str(table)]) == 0
     assert "| y of D4 | 4 | 2mm | A1 B1 |" in table.read_text()
+
+
+@pytest.mark.parametrize(
+    ("flow", "kept"),
+    [("isotropic", "m-3m"), ("rotating", "4/m"), ("stratified", "4/mmm"), ("channel", "mm2"), ("couette", "2/m")],
+)
+def test_what_the_equations_of_flows_keep(flow: str, kept: str) -> None:
+    elements = expected(flow)
+    assert elements is not None
+    assert symbol(group("Oh").matrices[elements]) == kept
+
+
+def test_a_run_has_pairs_of_two_resolutions_and_of_two_times(tmp_path: Path) -> None:
+    snapshots = np.random.default_rng(0).standard_normal((3, 3, 3, 8, 8, 8), np.float32)
+    for index, frames in enumerate(snapshots):
+        np.save(tmp_path / f"snapshot-{index:04d}.npy", frames)
+    about = {"flow": "rotating", "n": 8, "seed": 1, "frames": 3, "times": [0, 1, 2]}
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    pairs = pairs_of(StoredRun(tmp_path))
+    fields = torch.from_numpy(snapshots)
+    assert torch.equal(pairs["finer"].x, coarsen(fields[:, 1], 2))
+    assert torch.equal(pairs["finer"].y, fields[:, 1])
+    assert torch.equal(pairs["later"].x, coarsen(fields[:, 0], 2))
+    assert torch.equal(pairs["later"].y, coarsen(fields[:, 2], 2))
+
+
+def test_what_is_read_is_what_all_readings_keep() -> None:
+    names = element_names(group("Oh"))
+    common = {name: 0.25 if name == "-x,-y,-z" else 0.05 for name in names}
+    readings = {"finer of Oh": {"symbol": "m-3m", "kept": names, "common": dict.fromkeys(names, 0.01)}}
+    readings["later of Oh"] = {"symbol": "432", "kept": names[:24], "common": common}
+    table = turbulence_table({"rotating-8-seed1": {"flow": "rotating", "findings": readings}})
+    row = "| rotating-8-seed1 | 4/m, 8 | 432, 24 | m-3m, 48 (≤ 0.01) | 432, 24 (≤ 0.05, ≥ 0.05) |"
+    assert table.splitlines()[2] == row
 
 
 @pytest.mark.parametrize("arguments", [[], ["square", "--run", "here"], ["--x", "x.npy"]])
