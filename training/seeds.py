@@ -53,7 +53,7 @@ conv network without the steps by which a forecaster makes it follow boosts and 
 ```sh
 python -m training simulate --flow planar --seed 0
 python -m training forecast --data data/planar-decaying-32-seed0 --families conv equivariant --seeds 0 1 2 --steps 300
-python -m training forecast-symmetries --data data/planar-decaying-32-seed0 --seeds 0 1 2
+python -m training forecast-symmetries --data data/planar-decaying-32-seed0
 ```
 
 """
