@@ -84,7 +84,7 @@ def test_a_sample_is_measured_against_its_truth(service: Service, open_page: Ope
     page.get_by_role("radio", name="Q", exact=True).click()
     expect(page.get_by_role("radio", name="Q", exact=True)).to_be_checked()
     page.get_by_role("button", name="Open the box").click()
-    box = page.locator(".box canvas")
+    box = page.locator(".box > canvas")
     expect(box).to_be_visible()
     drawn = "canvas => new Promise(done => requestAnimationFrame(() => done(canvas.width)))"
     assert box.evaluate(drawn) > 100
