@@ -14,7 +14,7 @@ from models.superresolution import upscale
 from tests.service.orders import LEARNED, ORDER, chunks, fine, whole_blocks
 from tests.service.servers import ServiceProcess
 from tests.service.wire import dataset, files_of, noise
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +41,11 @@ def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(
         with ServiceProcess(catalogue.folder, **settings, batch_wait_ms=120) as service:
             if not job:
                 for key, content in files_of(dataset(velocity)).items():
-                    httpx2.put(f"{service.address}/v1/volumes/box/{key}", content=content).raise_for_status()
-                job = httpx2.post(f"{service.address}/v1/jobs", json=ORDER).raise_for_status().json()["id"]
+                    httpx2.put(
+                        f"{service.address}/v1/volumes/box/{key}", content=content, timeout=PATIENCE_S
+                    ).raise_for_status()
+                sent = httpx2.post(f"{service.address}/v1/jobs", json=ORDER, timeout=PATIENCE_S)
+                job = sent.raise_for_status().json()["id"]
             enough = len(chunks(volume)) + random.integers(5, 25)
             wait_until(lambda enough=enough: len(chunks(volume)) >= enough)  # type: ignore[misc]
         written = chunks(volume)
@@ -51,7 +54,8 @@ def test_killed_at_any_moment_a_job_ends_as_if_it_had_not_been(
         seen = whole_blocks(written)
     assert 0 < len(seen) < 3 * 6**3
     with ServiceProcess(catalogue.folder, **settings) as service:
-        wait_until(lambda: httpx2.get(f"{service.address}/v1/jobs/{job}").json()["state"] == "done")
+        told = f"{service.address}/v1/jobs/{job}"
+        wait_until(lambda: httpx2.get(told, timeout=PATIENCE_S).json()["state"] == "done")
     assert not list(volume.rglob(".part-*"))
     written = chunks(volume)
     assert {path: written[path] for path in seen} == seen
