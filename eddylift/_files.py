@@ -95,7 +95,7 @@ def open_dataset(path: Path) -> xr.Dataset:
 
 
 @contextlib.contextmanager
-def own_errors(path: Path, done: str) -> Iterator[None]:
+def own_errors(path: Path | str, done: str) -> Iterator[None]:
     """Turn the errors of the libraries that read and write files into one of this package's, with the path."""
     try:
         yield

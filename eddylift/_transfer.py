@@ -68,10 +68,12 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
                     find(dataset)
         else:
             _files.require_zarr("sending what is no folder of a Zarr group")
+            path = volume if isinstance(volume, str | Path) else "the volume"
             if isinstance(volume, str | Path):
                 volume = kept.enter_context(_files.open_dataset(Path(volume)))
             folder = Path(kept.enter_context(tempfile.TemporaryDirectory())) / "volume.zarr"
-            write_zarr(folder, _standard(volume, preparation))
+            with _files.own_errors(path, "sent"):  # velocity is read while it is written
+                write_zarr(folder, _standard(volume, preparation))
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         objects = [Object(key, path, path.stat().st_size) for key, path in paths.items() if _is_of_group(key)]
         yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS)

@@ -86,9 +86,11 @@ def read_coordinate(coordinate: xr.DataArray, axis: str) -> Coordinate:
     if not np.isfinite(values).all():
         raise invalid_field(field=axis, value="not finite", expected=f"finite coordinates{way_round}")
     step = spacing(values)
-    if step <= 0:
-        raise invalid_field(field=axis, value=f"spaced by {step:g}", expected=f"coordinates that differ{way_round}")
     steps = np.diff(values.astype(np.float64))
+    if step <= 0 or not steps.all():
+        raise invalid_field(
+            field=axis, value=f"spaced by {steps.min():g}", expected=f"coordinates that differ{way_round}"
+        )
     uneven = float(np.abs(steps - step).max())
     if uneven > TOLERANCE * step + rounding(values):
         raise invalid_field(

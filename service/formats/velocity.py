@@ -133,7 +133,7 @@ def _find_variables(dataset: xr.Dataset) -> list[Hashable]:
     spatial = [name for name, array in dataset.data_vars.items() if {*AXES, COMPONENT} & {*array.dims}]
     if set(COMPONENTS) <= set(spatial):
         return list(COMPONENTS)
-    names = [name for name in spatial if COMPONENT in dataset[name].dims]
+    names = [name for name in spatial if {COMPONENT, *AXES} <= {*dataset[name].dims}]
     if len(names) != 1:
         missing = [name for name in COMPONENTS if name not in spatial]
         _refuse(dataset, missing[0] if not names and len(missing) < len(COMPONENTS) else "variables", "")

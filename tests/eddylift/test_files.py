@@ -13,6 +13,8 @@ import zarr
 
 from eddylift import InvalidInputError
 from eddylift._files import read
+from eddylift._preparation import Preparation
+from eddylift._transfer import group
 from eddylift._writing import check_target, write
 
 if TYPE_CHECKING:
@@ -318,3 +320,15 @@ def test_failing_to_write_leaves_what_was_there(tmp_path: Path, dataset: xr.Data
         write(path, dataset.assign_attrs(broken={1: object()}))
     xr.testing.assert_identical(read(path), dataset)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_upload_of_a_broken_file_is_refused(tmp_path: Path, dataset: xr.Dataset) -> None:
+    path = tmp_path / "a.nc"
+    dataset.to_netcdf(path, engine="h5netcdf", encoding={"v": {"zlib": True}})
+    with h5py.File(path) as file:
+        place = file["v"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 9] = bytes(9)
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"a\.nc cannot be sent: "), group(path, Preparation()):
+        pass

@@ -256,6 +256,12 @@ def test_usual_names_are_offered_and_come_back(
     assert after[components[0]].dims == tuple(dims)
 
 
+def test_other_variables_over_components_can_be_dropped() -> None:
+    volume = joined(COARSE).assign(bulk=("component", [1.0, 0.0, 0.0]))
+    assert "bulk: a variable over space; expected velocity alone; drop=bulk" in refused(netcdf(volume))
+    np.testing.assert_array_equal(read(netcdf(volume), Naming(drop=("bulk",))).velocity[0], COARSE)
+
+
 def test_a_time_of_another_name() -> None:
     volume = dataset(noise(1, 3, 4, 5, 6)).rename(time="t")
     assert "names=t:time" in refused(netcdf(volume))
@@ -419,6 +425,7 @@ def test_rounding_is_no_excuse_for_stretching() -> None:
     x = 1000 + 0.01 * np.arange(6) ** 1.05
     assert "x: spaced by" in refused(netcdf(uneven(x.astype("f4"))))
     assert "drop=x" in refused(netcdf(uneven(np.round(np.arange(6) / 81, 3))))
+    assert "x: spaced by 0" in refused(netcdf(uneven((1e6 + 0.05 * np.arange(6)).astype("f4"))))
     assert read(netcdf(uneven(np.round(np.arange(6) / 81, 3))), Naming(drop=("x",))).coordinates[2] is None
 
 
