@@ -39,6 +39,8 @@ export interface Tile {
   column: number;
   plane: Plane;
   picture: HTMLCanvasElement;
+  /** The range that the picture has the colours of. */
+  painted: [number, number] | null;
 }
 
 interface Place {
@@ -127,6 +129,9 @@ export class Tiles {
         this.kept.set(key, tile);
         seen.push(tile);
       }
+    // Not before: what comes in may be of a field that was left meanwhile.
+    if (!this.range && seen.length) this.fit();
+    for (const tile of seen) if (tile.painted !== this.range) this.paint(tile);
     return seen;
   }
 
@@ -142,7 +147,7 @@ export class Tiles {
       const [rows, columns] = headers.get("X-Eddylift-Shape")!.split(",").map(Number) as [number, number];
       const data = halves(content, Number(headers.get("X-Eddylift-Scale")));
       this.fetched++;
-      this.keep(key, { level, row, column, plane: { rows, columns, data }, picture: document.createElement("canvas") });
+      this.keep(key, { level, row, column, plane: { rows, columns, data }, picture: document.createElement("canvas"), painted: null });
     } catch (error) {
       if (controller.signal.aborted) return;
       this.failure = words(error);
@@ -158,8 +163,6 @@ export class Tiles {
       if (this.kept.size <= this.wanted.size + BESIDE) break;
       if (!this.wanted.has(old)) this.kept.delete(old);
     }
-    if (this.range) this.paint(tile);
-    else this.fit();
   }
 
   /** Take the range of colours from all tiles of the slice that are there. */
@@ -173,13 +176,14 @@ export class Tiles {
       at += plane.data.length;
     }
     this.range = range(values);
-    for (const tile of mine) this.paint(tile);
     this.changed();
   }
 
-  private paint({ plane, picture }: Tile): void {
+  private paint(tile: Tile): void {
+    const { plane, picture } = tile;
     [picture.width, picture.height] = [plane.columns, plane.rows];
     picture.getContext("2d")!.putImageData(paint(plane, this.range!), 0, 0);
+    tile.painted = this.range;
   }
 
   close(): void {
