@@ -1,10 +1,11 @@
 """Predicting the error of an answer, by a second head on a network's trunk.
 
-    error = c s softplus((y + a |r|) / s + b)
+    error = c s softplus(f(asinh(4 y / s), log(|r| / s + 1e-3)))
 
 is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
-read from the features of the trunk, invariant under rotations, s the local variation of the coarse field, and b a
-number. The error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
+read from the features of the trunk, invariant under rotations; r is the network's correction to trilinear
+interpolation, s the local variation of the coarse field, and f a network of one hidden layer. The error scales as the
+velocity does, does not change with a boost, and is zero where the field is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
 whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual). At last c is
@@ -13,7 +14,7 @@ set so that the mean of the predictions is that of the errors on snapshots that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from models.networks import Architecture
+
+NEGLIGIBLE = 1e-3
+HIDDEN = 16
+"""Channels of the hidden layer."""
 
 
 class ErrorHead(nn.Module):
@@ -48,8 +53,10 @@ class ErrorHead(nn.Module):
         self.project = ProjectScalar(
             over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
         )
-        self.slope = nn.Parameter(torch.tensor(0.0))
-        self.offset = nn.Parameter(torch.tensor(-2.0))
+        self.hidden = nn.Conv3d(2, HIDDEN, 1)
+        self.answer = nn.Conv3d(HIDDEN, 1, 1)
+        nn.init.zeros_(self.answer.weight)
+        nn.init.constant_(cast("Tensor", self.answer.bias), -2.0)
         self.register_buffer("scale", torch.tensor(1.0))
         # Fine cells of the halo that the trunk and this head leave; a head that upsamples twice consumes one cell more.
         self.spare = architecture.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
@@ -72,17 +79,17 @@ class ErrorHead(nn.Module):
         scalar = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
         length = correction.square().sum(dim=1, keepdim=True).sqrt()
         unit = variation.clamp_min(SMALLEST)
-        return self.scale * variation * functional.softplus((scalar + self.slope * length) / unit + self.offset)
+        ratios = torch.cat([(4 * scalar / unit).asinh(), (length / unit + 1e-3).log()], dim=1)
+        return self.scale * variation * functional.softplus(self.answer(functional.silu(self.hidden(ratios))))
 
 
 def laplace_loss(predicted: Float[Tensor, "batch 1 z y x"], error: Float[Tensor, "batch 1 z y x"]) -> Float[Tensor, ""]:
     """Mean of error / predicted + log predicted, least where the prediction is the expected error.
 
-    Cells with a prediction of zero, where the field is constant, are left out.
+    Predictions below a thousandth of the mean error, as of a fluid at rest, count as that much.
     """
-    told = predicted > 0
-    scale = predicted[told]
-    return (error[told] / scale + scale.log()).mean()
+    scale = predicted.clamp_min(NEGLIGIBLE * float(error.mean()))
+    return (error / scale + scale.log()).mean()
 
 
 LEVELS = (0.5, 0.9)

@@ -87,6 +87,14 @@ def test_the_best_prediction_is_the_expected_error() -> None:
     assert around[1] < min(around[0], around[2])
 
 
+def test_a_fluid_at_rest_has_no_part_in_what_is_learned() -> None:
+    predicted = torch.tensor([1.0, 1e-20, 0.0]).reshape(1, 1, 1, 1, 3).requires_grad_()
+    laplace_loss(predicted, torch.tensor([1.0, 1e-7, 1e-7]).reshape(1, 1, 1, 1, 3)).backward()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+    assert not predicted.grad[..., 1:].any()
+
+
 def test_calibration_of_a_perfect_prediction() -> None:
     generator = torch.Generator().manual_seed(3)
     predicted = torch.rand(50, 50, 50, generator=generator) + 0.1
