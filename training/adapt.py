@@ -21,7 +21,7 @@ from training.dataset import Slab
 from training.evaluate import read_symmetry, rounded, samples
 from training.recordings import add_reading, open_dataset, reading
 from training.train import require_new
-from training.trainer import Recipe, Trainer, fastest_precision, over_trilinear, provenance
+from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
 
 if TYPE_CHECKING:
     import argparse
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.parent} is as good: nothing was stored")
         return 1
     trained = {**provenance(trainer, runs), "parent_sha256": ancestor.sha256, "gain": gain(before, after)}
-    card = catalogue.save(adapted, dataclasses.replace(card, boundary=runs[0].boundary, trained=trained))
+    card = catalogue.save(adapted, dataclasses.replace(card, boundary=common_boundary(runs), trained=trained))
     card = tell_symmetry(catalogue, card, adapted, (kept or runs)[0])
     print(f"{args.weights / card.name}: {card.parameters} parameters")
     return 0

@@ -18,7 +18,7 @@ from models.networks import FACTORS, FAMILIES, Architecture
 from models.operators import FACTOR
 from training.dataset import require_alike
 from training.recordings import add_reading, open_dataset, reading
-from training.trainer import Recipe, Trainer, fastest_precision, over_trilinear, provenance
+from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
 
 if TYPE_CHECKING:
     import argparse
@@ -101,11 +101,10 @@ def run(args: argparse.Namespace) -> int:
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(args.steps, rate=args.rate, seed=args.seed, augment=args.augment, precision=precision)
     trainer = Trainer(architecture_of(args), recipe, runs, args.out, args.device)
-    boundaries = {run.boundary for run in runs}
     card = describe(
         trainer.model,
         flow=args.name or args.flow or runs[0].flow,
-        boundary=boundaries.pop() if len(boundaries) == 1 else None,
+        boundary=common_boundary(runs),
     )
     if args.weights:
         require_new(Catalogue(args.weights), card.name, overwrite=args.overwrite)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from models.blocks import Boundaries
     from training.dataset import Dataset
 
 CHECKPOINT = "checkpoint.pt"
@@ -240,6 +241,12 @@ def fastest_precision(device: str) -> str:
     else:
         native = any(torch.cpu.get_capabilities().get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
     return "bfloat16" if native else "float32"
+
+
+def common_boundary(runs: Sequence[Dataset]) -> Boundaries | None:
+    """What lies beyond the ends of each axis in all runs, for a card; None if they differ."""
+    boundaries = {run.boundary for run in runs}
+    return boundaries.pop() if len(boundaries) == 1 else None
 
 
 def provenance(trainer: Trainer, runs: Sequence[Dataset]) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def shear_layers(random: np.random.Generator, n: int) -> Field:
     width = random.uniform(0.03, 0.1)
     layers = np.tanh((y - 0.25) / width) - np.tanh((y - 0.75) / width) - 1
     noise: Field = KINDS[0](random, n)
-    return np.stack([layers, np.zeros_like(y), np.zeros_like(y)]) + random.choice([0.01, 0.1]) * noise / noise.std()
+    field: Field = np.stack([layers, np.zeros_like(y), np.zeros_like(y)])
+    field += random.choice([0.01, 0.1]) * noise / noise.std()
+    return field
 
 
 def spikes(random: np.random.Generator, n: int) -> Field:
