@@ -133,6 +133,10 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     z, y, x = (volume.sizes[axis] for axis in AXES)
     dz, dy, dx = (_length(path, axis, volume) for axis in AXES)
     boundaries = parse_boundary(named)
+    for axis, end in enumerate(boundaries):
+        if end == "periodic" and _repeats_its_end(read, (z, y, x), axis):
+            message = f"{path}: {AXES[axis]} is periodic, but its last plane repeats the first; leave out the last"
+            raise ValueError(message)
     return Recording(path, flow, boundaries, (dz, dy, dx), (z, y, x), parts[0].sizes["time"], read)
 
 
@@ -166,6 +170,18 @@ def _valid(part: xr.DataArray) -> NDArray[Any]:
     least, greatest = part.attrs.get("valid_min", least), part.attrs.get("valid_max", greatest)
     values: NDArray[Any] = part.values
     return np.where((values < least) | (values > greatest), np.nan, values)
+
+
+def _repeats_its_end(read: Read, cells: Cells, axis: int) -> bool:
+    """Whether the last plane of an axis is the first one again, though their neighbours differ."""
+
+    def planes(first: int) -> NDArray[Any]:
+        where = [slice(0, n) for n in cells]
+        where[axis] = slice(first, first + 2)
+        return np.moveaxis(read(0, (where[0], where[1], where[2])), axis + 1, 0)
+
+    low, high = planes(0), planes(cells[axis] - 2)
+    return np.array_equal(low[0], high[1]) and not np.array_equal(low[1], high[0])
 
 
 def _length(path: Path, axis: str, volume: xr.Dataset) -> float:

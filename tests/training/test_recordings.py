@@ -252,6 +252,7 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
             edited(lambda d: d.assign_coords(y=d.y + 0.005 * (d.y > 1))),
             "y must be 12 evenly spaced, growing coordinates",
         ),
+        (edited(lambda d: d.pad(x=(0, 1), mode="wrap").assign_coords(x=np.arange(21.0))), "x is periodic, .* repeats"),
         (edited(lambda d: d.astype("int32")), "velocity must be real floating-point numbers, not int32"),
         (jhtdb(replace("Velocity_0002", np.zeros((4, 4, 4, 3)))), "all of one shape"),
         (jhtdb(replace("ycoor", np.zeros(12))), "y must be 12 evenly spaced"),
@@ -263,6 +264,14 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
 def test_what_is_not_clear_is_refused(tmp_path: Path, write: Callable[[Path], Path], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         open_dataset(write(tmp_path), "jet", "periodic")
+
+
+def test_equal_ends_of_uniform_and_symmetric_fields_are_no_plane_too_many(tmp_path: Path) -> None:
+    field = velocity()
+    field[:] = field[..., :1]
+    assert open_dataset(write_components(tmp_path / "uniform.nc", field), "jet", "periodic").cells == CELLS
+    even = np.concatenate((velocity(), velocity()[..., ::-1]), axis=-1)
+    assert open_dataset(write_components(tmp_path / "even.nc", even), "jet", "periodic").cells == (16, 12, 40)
 
 
 @pytest.mark.parametrize(
