@@ -29,6 +29,8 @@ COMPONENTS = ("u", "v", "w")
 TIMES = ("time", *DIMS["time"])
 GROUP_MARKS = ("zarr.json", ".zgroup")
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
+# What libraries raise at a broken file; RuntimeError is numcodecs'.
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
 # First bytes of formats that are not read, and what to do about each.
 FOREIGN = {
     b"\x0e\x03\x13\x01": "HDF4; convert it by h4toh5",
@@ -101,7 +103,7 @@ def own_errors(path: Path | str, done: str) -> Iterator[None]:
         yield
     except InvalidInputError:
         raise
-    except (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         message = f"{path} cannot be {done}: {error}"
         raise InvalidInputError(message) from None
 
@@ -175,6 +177,8 @@ def _name_axes(path: Path, nameless: xr.Dataset) -> xr.Dataset:
             dims = AXES[-variable.ndim :]
         elif name in AXES and variable.ndim == 1:
             dims = (str(name),)
+        elif variable.ndim == 0:
+            dims = ()
         else:
             message = (
                 f"{path} has no names for its axes, so it may hold u, v, w as (z, y, x) or (time, z, y, x), and "

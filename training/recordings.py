@@ -128,7 +128,11 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     parts = [part if "time" in part.dims else part.expand_dims("time") for part in parts]
 
     def read(level: int, where: Slices) -> NDArray[Any]:
-        return np.stack([_valid(part[(level, *where)]) for part in parts])
+        try:
+            return np.stack([_valid(part[(level, *where)]) for part in parts])
+        except (OSError, RuntimeError) as error:  # of h5py, and of numcodecs
+            message = f"{path}: time level {level} cannot be read: {error}"
+            raise ValueError(message) from None
 
     z, y, x = (volume.sizes[axis] for axis in AXES)
     dz, dy, dx = (_length(path, axis, volume) for axis in AXES)

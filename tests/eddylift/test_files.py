@@ -64,6 +64,7 @@ def test_plain_hdf5(tmp_path: Path) -> None:
             file[name] = values
             file[name].attrs["units"] = "m/s"
         file["x"] = np.arange(4.0)
+        file["Re"] = 5000.0
     found = read(tmp_path / "a.h5")
     assert isinstance(found, xr.Dataset)
     for name, values in zip("uvw", cube, strict=True):
@@ -71,6 +72,7 @@ def test_plain_hdf5(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], values)
     assert found["u"].attrs["units"] == "m/s"
     assert found["x"].dims == ("x",)
+    assert float(found["Re"]) == 5000
 
 
 @pytest.mark.parametrize(("name", "shape"), [("velocity", (4, 4, 4, 3)), ("u", (4, 4)), ("x", (4, 4))])
@@ -332,3 +334,11 @@ def test_an_upload_of_a_broken_file_is_refused(tmp_path: Path, dataset: xr.Datas
     path.write_bytes(content)
     with pytest.raises(InvalidInputError, match=r"a\.nc cannot be sent: "), group(path, Preparation()):
         pass
+
+
+def test_a_volume_with_a_broken_chunk_is_refused(tmp_path: Path, dataset: xr.Dataset) -> None:
+    dataset.to_zarr(tmp_path / "a.zarr", consolidated=False)
+    chunk = next(path for path in (tmp_path / "a.zarr" / "v" / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:20])
+    with pytest.raises(InvalidInputError, match=r"a\.zarr cannot be read: "):
+        read(tmp_path / "a.zarr")

@@ -196,6 +196,16 @@ def test_missing_values_are_refused_where_they_are_read(tmp_path: Path, value: f
         found.window(2, everywhere, 1)  # type: ignore[arg-type]
 
 
+def test_chunks_that_do_not_decode_are_told(tmp_path: Path) -> None:
+    path = write_components(tmp_path / "data.zarr", velocity())
+    for chunk in (path / "v" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(chunk.read_bytes()[:20])
+    run = open_dataset(path, "jet", "open")
+    with pytest.raises(ValueError, match=r"data.zarr: time level 1 cannot be read: "):
+        run.window(1, tuple(np.arange(n) for n in CELLS), 1)  # type: ignore[arg-type]
+
+
 def test_numbers_outside_of_the_valid_range_are_missing(tmp_path: Path) -> None:
     path = write_components(tmp_path / "a.zarr", velocity())
     for name, limits in (("u", {"valid_range": [-9.0, 9.0]}), ("w", {"valid_min": -1.0})):
