@@ -50,6 +50,7 @@ def test_until_it_is_warm_it_lives_but_is_not_ready(catalogue: Catalogue, monkey
             "precisions": dict.fromkeys(catalogue.names(), "float32"),
             "warnings": {},
             "jobs": None,
+            "data": None,
         }
         assert "eddylift_ready 1.0" in client.get("/metrics").text
     assert not app.state.services.engine.batcher.alive
