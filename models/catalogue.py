@@ -309,10 +309,15 @@ def read_weights(folder: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def write_weights(folder: Path, model: nn.Module) -> str:
-    """Write the weights of a model into its folder, and return their sha256."""
+    """Write the weights of a model into its folder, and return their sha256; as float16 those that it holds exactly."""
     from safetensors.torch import save  # noqa: PLC0415
 
-    content = save({name: value.contiguous() for name, value in model.state_dict().items()})
+    content = save({name: _smallest(value).contiguous() for name, value in model.state_dict().items()})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _smallest(value: Tensor) -> Tensor:
+    half = value.half()
+    return half if value.is_floating_point() and bool((half == value).all()) else value

@@ -341,6 +341,9 @@ def test_weights_are_stored_in_half_the_bytes(run: StoredRun, tmp_path: Path) ->
         models.append(Catalogue(tmp_path / name).trained("conv-isotropic-x4"))
     sizes = [(tmp_path / name / "conv-isotropic-x4" / WEIGHTS).stat().st_size for name in ("whole", "half")]
     assert sizes[0] / 2 < sizes[1] < 0.6 * sizes[0]
+    catalogue = Catalogue(tmp_path / "half")
+    catalogue.save(models[1], catalogue.card("conv-isotropic-x4"))
+    assert (tmp_path / "half" / "conv-isotropic-x4" / WEIGHTS).stat().st_size == sizes[1]
     whole, half = (dict(model.named_parameters()) for model in models)
     for name, value in whole.items():
         torch.testing.assert_close(half[name], value, rtol=1e-3, atol=1e-6)
