@@ -62,8 +62,8 @@ class Settings(BaseSettings):
     region: Annotated[
         PositiveInt,
         Field(
-            description="Longest edge of neighbouring blocks that a job computes together, in coarse cells: the longer "
-            "it is, the less goes into halos. At a time, two times `region`^2 x `block` cells are held."
+            description="Longest edge of neighbouring blocks that a job or a request computes together, in coarse "
+            "cells: the longer it is, the less goes into halos. A job holds two times `region`^2 x `block` cells."
         ),
     ] = 96
     max_jobs: Annotated[PositiveInt, Field(description="Most jobs that run at a time; others wait.")] = 1

@@ -149,7 +149,7 @@ class Batcher:
         for item in batch:
             item.request.started = item.request.started or start
         blocks = [item.request.read(item) for item in batch]
-        land = self.device.launch(batch[0].request.compute, blocks, key.circular)
+        land = self.device.launch(batch[0].request.compute_of(batch[0]), blocks, key.circular)
         self._in_flight.append(InFlightBatch(key, batch, land))
 
     def _land(self) -> None:

@@ -43,16 +43,25 @@ class Engine:
         batcher: owns the device.
         threads: for loading models and reading volumes.
         block: longest edge of a block, in coarse cells.
+        region: longest edge of a region, in coarse cells; see [`Regions`][service.engine.regions.Regions].
         deadline_s: seconds after which a foreground request that has not begun is given up; None for never.
     """
 
     def __init__(
-        self, registry: ModelRegistry, batcher: Batcher, threads: Threads, *, block: int, deadline_s: float | None
+        self,
+        registry: ModelRegistry,
+        batcher: Batcher,
+        threads: Threads,
+        *,
+        block: int,
+        region: int,
+        deadline_s: float | None,
     ) -> None:
         self.registry = registry
         self.batcher = batcher
         self.threads = threads
         self.block = block
+        self.region = region
         self.deadline_s = deadline_s
 
     async def upscale(
@@ -69,9 +78,17 @@ class Engine:
         Raises:
             Problem: see [`compute`][service.engine.engine.Engine.compute].
         """
-        return await self.compute(
-            card, lambda model: VolumeRequest(card.name, model, samples, boundary, self.block, error=error)
-        )
+
+        def prepare(model: SuperResolution, region: int = self.region) -> InferenceRequest:
+            return VolumeRequest(card.name, model, samples, boundary, self.block, region, error=error)
+
+        try:
+            return await self.compute(card, prepare)
+        except Problem as problem:
+            if problem.kind != "out-of-memory" or self.region <= self.block:
+                raise
+            # The first slab of a region is larger than a block.
+            return await self.compute(card, lambda model: prepare(model, self.block))
 
     async def validate(
         self,
@@ -190,4 +207,5 @@ def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engi
         queue_cells=settings.max_queue_cells,
     )
     batcher = Batcher(device, limits, metrics)
-    return Engine(registry, batcher, threads, block=settings.block, deadline_s=settings.request_deadline_s)
+    block, region, deadline_s = settings.block, settings.region, settings.request_deadline_s
+    return Engine(registry, batcher, threads, block=block, region=region, deadline_s=deadline_s)

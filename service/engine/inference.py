@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from models.blocks import Block, plan
+from models.streaming import Stream
+from service.engine.regions import Regions
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries, Cells, Plan
     from models.convolution import Axes
-    from models.streaming import Stream
     from models.superresolution import SuperResolution
     from service.engine.device import Compute, Device
 
@@ -121,16 +122,17 @@ class InferenceRequest:
         self.future: Future[InferenceResult] = Future()
         self.waiting: dict[BatchKey, deque[QueuedBlock]] = {}
         for sample, part in itertools.product(range(samples), blocks):
-            self.waiting.setdefault(self.key(part), deque()).append(QueuedBlock(self, sample, part))
+            item = QueuedBlock(self, sample, part)
+            self.waiting.setdefault(self.key(item), deque()).append(item)
         self.missing = samples * len(blocks)
         self.begun = False
         self.submitted = self.started = 0.0
         self.compute_seconds = 0.0
 
-    def key(self, block: Block) -> BatchKey:
+    def key(self, item: QueuedBlock) -> BatchKey:
         """The key of a block."""
         halo, circular = self.plan.halo, self.plan.circular
-        z, y, x = (n + (0 if wrap else 2 * halo) for n, wrap in zip(block.shape, circular, strict=True))
+        z, y, x = (n + (0 if wrap else 2 * halo) for n, wrap in zip(item.block.shape, circular, strict=True))
         return BatchKey(self.name, (z, y, x), circular, self.variant)
 
     @property
@@ -155,6 +157,10 @@ class InferenceRequest:
     def room(self, device: Device) -> int | None:  # noqa: ARG002 the same for all
         """Coarse cells that fit a device at a time, halos included; None if that is no limit."""
         return None
+
+    def compute_of(self, item: QueuedBlock) -> Compute:  # noqa: ARG002 the same for all
+        """What computes a block that has been read."""
+        return self.compute
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
         """What is computed from for a block, with its halo, from memory, as this runs on the batcher's thread."""
@@ -200,6 +206,7 @@ class UpscaleRequest(InferenceRequest):
             variant=error,
         )
         self.model = model
+        self.error = error
 
     def room(self, device: Device) -> int | None:
         """See the class above."""
@@ -215,6 +222,8 @@ class VolumeRequest(UpscaleRequest):
         sources: velocity, (sample, frame, 3, z, y, x); each sample is super-resolved by itself.
         boundary: what lies beyond the ends of each axis (z, y, x).
         block: longest edge of a block, in coarse cells.
+        region: longest edge of a region of blocks, which is computed in slabs; see
+            [`Regions`][service.engine.regions.Regions].
         error: whether the error is to be predicted too.
     """
 
@@ -225,16 +234,43 @@ class VolumeRequest(UpscaleRequest):
         sources: NDArray[np.float32],
         boundary: Boundaries,
         block: int,
+        region: int = 1,
         *,
         error: bool = False,
     ) -> None:
         layout = plan(sources.shape[3:], halo=model.halo, boundary=boundary, block=block)
-        super().__init__(name, model, layout, layout.blocks, len(sources), error=error)
+        parts = [*Regions(layout, block, region)]
+        self._regions = {slab: part for part in parts for slab in part.slabs(part.box)}
+        super().__init__(name, model, parts[0].cut, [*self._regions], len(sources), error=error)
         self.sources = sources
+        self._coarse = sources[0]
+        self._stream: Stream | None = None
+
+    def key(self, item: QueuedBlock) -> BatchKey:
+        """See the class above; of one slab alone, if a region has several."""
+        region, key = self._regions[item.block], super().key(item)
+        if region.is_one_slab:
+            return key
+        planes = region.planes(item.block)
+        shape = (planes.stop - planes.start, *key.shape[1:])
+        return key._replace(shape=shape, variant=(id(self), item.sample, item.block.start))
+
+    def compute_of(self, item: QueuedBlock) -> Compute:
+        """See the class above."""
+        if self._stream is None or self._regions[item.block].is_one_slab:
+            return self.compute
+        return self._stream
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
         """See the class above."""
-        return self.plan.gather(self.sources[item.sample], item.block)
+        region = self._regions[item.block]
+        if region.is_one_slab:
+            return self.plan.gather(self.sources[item.sample], item.block)
+        if item.block.start == region.box.start:
+            self._coarse = self.plan.gather(self.sources[item.sample], region.box)
+            self._stream = Stream(self.model, self._coarse, error=self.error)
+        planes: NDArray[np.float32] = self._coarse[:, :, region.planes(item.block)]
+        return planes
 
 
 class BlockRequest(UpscaleRequest):
@@ -291,10 +327,10 @@ class StreamRequest(InferenceRequest):
             variant=id(stream),
         )
 
-    def key(self, block: Block) -> BatchKey:
+    def key(self, item: QueuedBlock) -> BatchKey:
         """See the class above; of one slab alone."""
-        z, y, x = self._slabs[block].shape[-3:]
-        return super().key(block)._replace(shape=(z, y, x), variant=(self.variant, block.start))
+        z, y, x = self._slabs[item.block].shape[-3:]
+        return super().key(item)._replace(shape=(z, y, x), variant=(self.variant, item.block.start))
 
     def room(self, device: Device) -> int | None:
         """See the class above."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from models.streaming import Stream
 from service.engine.inference import BlockRequest, StreamRequest
-from service.volumes.regions import Region
+from service.engine.regions import Region
+from service.volumes.view import BlockIndex
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from service.engine.inference import InferenceRequest
     from service.runtime.threads import Threads
     from service.volumes.regions import Blocks
-    from service.volumes.view import BlockIndex, View
+    from service.volumes.view import View
 
 
 class BlockComputer:
@@ -35,7 +36,7 @@ class BlockComputer:
     async def compute(
         self, view: View, blocks: Blocks, *, background: bool = False
     ) -> AsyncIterator[tuple[BlockIndex, dict[str, bytes]]]:
-        """Read and compute blocks together; see [`Region`][service.volumes.regions.Region].
+        """Read and compute blocks together; see [`Region`][service.engine.regions.Region].
 
         Args:
             view: that the blocks are of.
@@ -49,8 +50,8 @@ class BlockComputer:
             Problem: as [`Engine.compute`][service.engine.engine.Engine.compute] and
                 [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
         """
-        region = Region(view, blocks)
-        layout, span = region.layout, view.span(blocks[0])
+        region = Region(view.layout, view.edge, tuple(index.block for index in blocks))
+        layout, level, span = region.cut, blocks[0].level, view.span(blocks[0])
         coarse = await self._threads.run(lambda: view.source.block(span, layout, region.box))
         stream: Stream | None = None
         for layer, done in region.layers():
@@ -60,10 +61,12 @@ class BlockComputer:
                 if region.is_one_slab:
                     return BlockRequest(view.card.name, model, layout, layer, coarse, error=view.error)
                 stream = stream or Stream(model, coarse, error=view.error)
-                return StreamRequest(view.card.name, stream, layout, region.slabs(layer, coarse))
+                slabs = {slab: coarse[:, :, region.planes(slab)] for slab in region.slabs(layer)}
+                return StreamRequest(view.card.name, stream, layout, slabs)
 
             fine = (await self._engine.compute(view.card, prepare, background=background)).fine[0]
-            for index in done:
-                place = view.layout.at(index.block).within(layer).fine(view.card.factor)
+            for number in done:
+                index = BlockIndex(level, number)
+                place = view.layout.at(number).within(layer).fine(view.card.factor)
                 yield index, await self._threads.run(lambda: view.chunks(index, fine[:, *place]))  # noqa: B023
             del fine  # before the next layer takes as much

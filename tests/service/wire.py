@@ -118,8 +118,11 @@ def send(client: TestClient, name: str, volume: xr.Dataset, **options: Any) -> d
     return sent
 
 
-def post(client: TestClient, array: NDArray[Any], model: str = "trilinear-x4") -> httpx2.Response:
-    return client.post("/v1/upscale", params={"model": model}, content=npy(array), headers={"Content-Type": NPY})
+def post(
+    client: TestClient, array: NDArray[Any], model: str = "trilinear-x4", boundary: str = "periodic"
+) -> httpx2.Response:
+    params = {"model": model, "boundary": boundary}
+    return client.post("/v1/upscale", params=params, content=npy(array), headers={"Content-Type": NPY})
 
 
 class Gate(SuperResolution):

@@ -15,15 +15,16 @@ import xarray as xr
 from models.blocks import PERIODIC, parse_boundary
 from models.streaming import Stream
 from models.superresolution import upscale
+from service.engine.regions import Region
 from service.jobs.checks import open_view
 from service.jobs.dask_worker import Task, Worker, fill_blocks
 from service.jobs.spec import JobSpec
 from service.volumes.blocks import BlockComputer
-from service.volumes.regions import Region, region_of, regions
+from service.volumes.regions import region_of, regions
 from service.volumes.view import BlockIndex, View
 from tests.service.conftest import parts
 from tests.service.orders import DEFAULT, LEARNED, THREE, chunks, fine, finish, order, wanted
-from tests.service.wire import dataset, noise, post, send
+from tests.service.wire import dataset, from_npy, noise, post, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
     from models.catalogue import Catalogue
+    from service.volumes.regions import Blocks
     from tests.service.conftest import Serve
 
 CELLS = (14, 9, 12)
@@ -40,6 +42,10 @@ CELLS = (14, 9, 12)
 def view_of(boundary: str = "periodic") -> View:
     source, card = SimpleNamespace(cells=CELLS, levels=1), SimpleNamespace(frames=1)
     return View(source, card, 4, parse_boundary(boundary), 4)  # type: ignore[arg-type]
+
+
+def region_with(view: View, blocks: Blocks) -> Region:
+    return Region(view.layout, view.edge, tuple(index.block for index in blocks))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,7 @@ def test_each_block_is_in_one_region(edge: int, least: int, expected: int) -> No
     assert len(found) == expected
     blocks = [index for region in found for index in region]
     assert len(blocks) == len(set(blocks)) == math.prod(view.layout.counts)
-    assert all(max(Region(view, region).box.shape) <= max(edge, 4) for region in found)
+    assert all(max(region_with(view, blocks).box.shape) <= max(edge, 4) for blocks in found)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
@@ -61,21 +67,20 @@ def test_slabs_follow_each_other_through_all_layers(boundary: str, edge: int) ->
     """No plane is given twice."""
     view = view_of(boundary)
     for blocks in regions(view, edge):
-        region = Region(view, blocks)
-        planes = region.box.shape[0] + 2 * view.halo
-        coarse = np.broadcast_to(np.arange(planes, dtype=np.float32)[:, None, None], (1, 3, planes, 4, 4))
-        given, reached, done = list[float](), region.box.start[0], list[BlockIndex]()
+        region = region_with(view, blocks)
+        given, reached, done = list[int](), region.box.start[0], list[BlockIndex]()
         for layer, finished in region.layers():
-            for slab, part in region.slabs(layer, coarse).items():
+            for slab in region.slabs(layer):
                 assert (slab.start, slab.stop) == (
                     (reached, *region.box.start[1:]),
                     (slab.stop[0], *region.box.stop[1:]),
                 )
                 reached = slab.stop[0]
-                given += list(part[0, 0, :, 0, 0])
-            done += finished
+                planes = region.planes(slab)
+                given += range(planes.start, planes.stop)
+            done += [BlockIndex(0, number) for number in finished]
             assert all(view.layout.at(index.block).stop[0] <= reached for index in done)
-        assert given == list(range(planes))
+        assert given == list(range(region.box.shape[0] + 2 * view.halo))
         assert (reached, tuple(done)) == (region.box.stop[0], blocks)
 
 
@@ -209,6 +214,44 @@ def test_a_small_volume_is_looked_at_as_a_whole(serve: Serve, catalogue: Catalog
     client.get(f"/v1/views/box/{LEARNED}/v/c/0/0/0")
     assert computed(client) == velocity[0].size
     assert parts(client).chunk_cache.computed == 2
+
+
+def test_a_small_volume_with_ends_is_looked_at_in_slabs(serve: Serve, catalogue: Catalogue, tmp_path: Path) -> None:
+    """It costs more than a block of a large volume, and less than two."""
+    client = serve(data=tmp_path / "data", block=8, region=100)
+    velocity = noise(3, 12, 8, 10)
+    send(client, "box", dataset(velocity).assign_attrs(boundary="open"))
+    content = client.get(f"/v1/views/box/{LEARNED}/u/c/1/0/1").content
+    expected = wanted(catalogue, velocity, "open")
+    agrees(np.frombuffer(content, np.float32).reshape(24, 32, 20), expected[0, 24:, :, 20:], velocity)
+    assert parts(client).chunk_cache.computed == 4
+    assert computed(client) == velocity[0].size
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
+def test_a_request_is_computed_in_regions(serve: Serve, catalogue: Catalogue, boundary: str) -> None:
+    client = serve(block=4, region=12)
+    series = noise(2, 3, *CELLS)
+    answer = from_npy(post(client, series, LEARNED, boundary).content)
+    for found, velocity in zip(answer, series, strict=True):
+        agrees(found, wanted(catalogue, velocity, boundary), velocity)
+
+
+def test_a_request_whose_slabs_do_not_fit_is_computed_block_by_block(
+    serve: Serve, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(block=4, region=100)
+    device = parts(client).engine.batcher.device
+    launch = device.launch
+
+    def cramped(compute: Any, blocks: list[np.ndarray], circular: Any) -> Any:  # noqa: ANN401
+        if isinstance(compute, Stream):
+            raise MemoryError  # noqa: TRY004 not for its type
+        return launch(compute, blocks, circular)
+
+    monkeypatch.setattr(device, "launch", cramped)
+    velocity = noise(3, *CELLS)
+    assert np.array_equal(from_npy(post(client, velocity, LEARNED).content), wanted(catalogue, velocity))
 
 
 def test_a_block_of_a_large_volume_is_looked_at_alone() -> None:
