@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 COLOURS = {"trilinear": "#7f7f7f", "conv": "#E69F00", "equivariant": "#0072B2", "relaxed": "#D55E00"}
 """Colours of the families in all figures: grey, and the colour-blind-safe ones of Okabe & Ito."""
 BASELINE = COLOURS["trilinear"]
-IRREPS = ("#56B4E9", "#009E73", "#F0E442", "#CC79A7")
+IRREPS = ("#56B4E9", "#009E73", "#000000", "#CC79A7")
 """Other colours of Okabe & Ito, for irreps."""
+MARKS = {"conv": "s", "equivariant": "o", "relaxed": "x"}
 ROUND_OFF = 1e-8
-NO_SHARE = 1e-4
-"""Shares of relaxation below this count as zero."""
 TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -36,7 +35,7 @@ class Bar(NamedTuple):
 
 
 def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
-    """MAE over trilinear interpolation's, which is a dashed line; one panel a run, three in a row.
+    """MAE over trilinear interpolation's, which is a dashed line; one panel a run, in full rows of three at most.
 
     Further training seeds are ticks in the row of their model. Other variants stand below, as hollow marks.
 
@@ -46,14 +45,12 @@ def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 training runs on hosts without it
 
-    columns = min(3, len(runs))
-    rows = -(-len(runs) // columns)
+    columns = next(number for number in (3, 2, 1) if len(runs) % number == 0)
+    rows = len(runs) // columns
     longest = max(map(len, runs.values()))
     figure = Figure(figsize=(5.4 * columns, rows * (1.2 + 0.3 * longest)), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes in panels[len(runs) :]:
-        axes.remove()
-    for axes, (title, bars) in zip(panels, runs.items(), strict=False):
+    for axes, (title, bars) in zip(panels, runs.items(), strict=True):
         _draw_entrants(axes, bars)
         axes.set(title=title, xlabel="MAE over that of trilinear interpolation, held-out")
     figure.savefig(path, dpi=110)
@@ -119,20 +116,20 @@ def draw_symmetry(path: Path, catalogue: Catalogue) -> None:
         _draw_elements(errors, mine)
         _draw_shares(shares, next(card for card in mine if card.family == "relaxed"))
     panels[0, 0].set_ylabel("equivariance error of the element")
-    panels[1, 0].set_ylabel("share in the relaxation weights")
+    panels[1, 0].set_ylabel("share of the relaxation weights\nthat breaks symmetry")
     figure.savefig(path, dpi=110)
 
 
 def _draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
     for card in cards:
-        values = [max(error, ROUND_OFF) for error in card.symmetry["equivariance_error"].values()]
-        axes.semilogy(values, "o", ms=3.5, color=COLOURS[card.family], label=card.family)
+        _, *values = (max(error, ROUND_OFF) for error in card.symmetry["equivariance_error"].values())
+        axes.semilogy(range(1, 48), values, MARKS[card.family], ms=4, color=COLOURS[card.family], label=card.family)
         if card.family == "relaxed":
             _name_kept(axes, card.symmetry["equivariance_error"])
     axes.axvline(23.5, color="#bbbbbb", lw=1)
-    axes.set(xticks=[11.5, 35.5], xticklabels=["24 rotations", "24 with reflection"], ylim=(ROUND_OFF / 2, 2))
+    axes.set(xticks=[12, 35.5], xticklabels=["23 rotations", "24 with reflection"], ylim=(ROUND_OFF, 2))
     axes.tick_params(axis="x", length=0)
-    axes.legend(fontsize=8, frameon=False, loc="center right")
+    axes.legend(fontsize=8, frameon=False, loc="lower right")
 
 
 def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:
@@ -156,23 +153,12 @@ def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:
 def _draw_shares(axes: Axes, card: Card) -> None:
     layers = card.symmetry["relaxation"]
     irreps = [irrep for irrep in next(iter(layers.values())) if irrep not in {"A1", "A1g"}]
-    bottom = [0.0] * len(layers)
     names = [
         name.removeprefix("network.").replace("trunk.", "block ").replace("error_head", "error") for name in layers
     ]
     for irrep, colour in zip(irreps, cycle(IRREPS), strict=False):
-        heights = [shares[irrep] for shares in layers.values()]
-        axes.bar(names, heights, bottom=bottom, label=irrep, color=colour)
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+        values = [max(shares[irrep], ROUND_OFF) for shares in layers.values()]
+        axes.semilogy(names, values, "o", ms=5, label=irrep, color=colour)
     axes.tick_params(axis="x", rotation=60, labelsize=8)
-    if max(bottom) < NO_SHARE:
-        axes.text(
-            0.5,
-            0.5,
-            "no bars: the relaxation weights are all A1,\nno rotation is broken",
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-        )
-        return
-    axes.legend(fontsize=8, frameon=False, title="irrep (the rest is A1)", title_fontsize=8, ncols=2)
+    axes.set_ylim(ROUND_OFF / 2, 1)
+    axes.legend(fontsize=8, frameon=False, title="irrep (the rest is A1)", title_fontsize=8, ncols=4, loc="upper left")

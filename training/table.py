@@ -216,8 +216,8 @@ def over_seeds(errors: dict[str, float]) -> list[str]:
 
 
 def size(run: StoredRun) -> str:
-    """Cells of a run, such as 96^3, or 48 x 96 x 48 along (z, y, x)."""
-    return f"{run.cells[0]}^3" if len(set(run.cells)) == 1 else " x ".join(map(str, run.cells))
+    """Cells of a run, such as 96³, or 48 x 96 x 48 along (z, y, x)."""
+    return f"{run.cells[0]}³" if len(set(run.cells)) == 1 else " x ".join(map(str, run.cells))
 
 
 def shown(found: dict[str, float], scale: float = 1) -> str:
@@ -278,8 +278,7 @@ def chapter(flow: str, weights: Path, data: Path, snapshots: int) -> tuple[str, 
     for recipe, there in HELD_OUT[flow]:
         count = min(there, snapshots)
         held_out = simulated(recipe, count, data)
-        title = f"{flow}, {size(held_out)}" + (f", {recipe.frames} frames" if recipe.frames > 1 else "")
-        text, bars[title] = section(held_out, everyone, count)
+        text, bars[f"{flow}, {size(held_out)}"] = section(held_out, everyone, count)
         parts.append(text)
     return "\n".join(parts), bars
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from training.figures import Bar, _draw_entrants, _draw_shares, short
+from training.figures import Bar, _draw_entrants, _draw_shares, draw_errors, short
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -38,9 +41,19 @@ def test_seeds_are_in_the_row_of_their_model_and_variants_below() -> None:
     assert np.array(seed.get_xydata()).tolist() == [[pytest.approx(0.4), 0.0]]
 
 
-@pytest.mark.parametrize(("share", "says"), [(0.0, True), (0.1, False)])
-def test_a_panel_without_bars_says_why(share: float, *, says: bool) -> None:
+def test_small_shares_of_relaxation_are_seen() -> None:
     axes = Figure().subplots()
-    card: Any = SimpleNamespace(symmetry={"relaxation": {"network.lift": {"A1": 1 - share, "E": share}}})
+    relaxation = {"network.lift": {"A1": 1.0, "E": 1e-6}, "error_head.project": {"A1": 0.9, "E": 0.1}}
+    card: Any = SimpleNamespace(symmetry={"relaxation": relaxation})
     _draw_shares(axes, card)
-    assert bool(axes.texts) is says
+    (line,) = axes.lines
+    assert np.asarray(line.get_ydata()).tolist() == [1e-6, 0.1]
+    assert axes.get_ylim()[0] < 1e-6
+
+
+def test_runs_fill_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = list[Figure]()
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    draw_errors(tmp_path / "errors.png", {f"run {n}": [Bar("conv-general-x4", 0.2, 0.01)] for n in range(4)})
+    places = [spec.get_geometry()[:2] for axes in drawn[0].axes if (spec := axes.get_subplotspec())]
+    assert places == [(2, 2)] * 4
