@@ -113,8 +113,10 @@ def models_table(cards: list[Card]) -> Table:
 
 def _purpose(card: Card) -> str:
     """Format what a model is for, such as: channel, wall in y."""
-    flow = card.get("flow")
-    return f"{flow}, {_spell_boundary(card.get('boundary') or [])}" if flow else "any flow"
+    flow, boundary = card.get("flow"), card.get("boundary")
+    if flow in (None, "general"):
+        return "any flow"
+    return f"{flow}, {_spell_boundary(boundary)}" if boundary else str(flow)
 
 
 def _spell_boundary(boundary: list[str]) -> str:
@@ -217,9 +219,15 @@ def _span(seconds: float) -> str:
 
 
 def _gain(card: Card) -> str:
-    """MAE relative to trilinear interpolation, on each held-out run of the card."""
-    ratios = [run.get("mae_over_trilinear") for run in card.get("measured", [])]
-    return ", ".join(f"{ratio['mean']:.2f}" for ratio in ratios if ratio) or "-"
+    """MAE relative to trilinear interpolation, on each held-out run of the card: isotropic 0.12, channel 0.27."""
+    if card.family == "trilinear":
+        return "1"
+    found = []
+    for run in card.get("measured", []):
+        if ratio := run.get("mae_over_trilinear"):
+            flow = run.get("run", "").partition("-")[0]
+            found.append(f"{flow} {ratio['mean']:.2f}".strip())
+    return ", ".join(found) or "-"
 
 
 def report_table(report: Report) -> Table:

@@ -57,7 +57,7 @@ def read(path: Path) -> NDArray[Any] | xr.Dataset:
     Raises:
         InvalidInputError: if there is none, or it cannot be read.
     """
-    _check_exists(path)
+    check_exists(path)
     with own_errors(path, "read"):
         if is_array(path):
             with path.open("rb") as file:
@@ -76,7 +76,7 @@ def open_dataset(path: Path) -> xr.Dataset:
     Raises:
         InvalidInputError: if there is none, or it cannot be read.
     """
-    _check_exists(path)
+    check_exists(path)
     head = _head(path)
     with own_errors(path, "read"):
         if path.is_dir():
@@ -119,7 +119,12 @@ def require_zarr(what: str) -> None:
         raise InvalidInputError(message)
 
 
-def _check_exists(path: Path) -> None:
+def check_exists(path: Path) -> None:
+    """Refuse a path where nothing is.
+
+    Raises:
+        InvalidInputError: naming it.
+    """
     if not path.exists():
         message = f"{path} does not exist"
         raise InvalidInputError(message)

@@ -16,7 +16,7 @@ import numpy as np
 
 from eddylift._codecs import as_dataset
 from eddylift._errors import InvalidInputError
-from eddylift._files import is_array, is_zarr, own_errors, require_zarr
+from eddylift._files import check_exists, is_array, is_zarr, own_errors, require_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +36,9 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
     """Check, before anything is computed, that the answer to a source can be written.
 
     Raises:
-        InvalidInputError: if it cannot, or the path exists already.
+        InvalidInputError: if it cannot, there is no source, or the path exists already.
     """
+    check_exists(source)
     _check_kind(path)
     if _suffix(path) != VTKHDF and is_array(source) != (_suffix(path) == ".npy"):
         message = f"{path} cannot hold the answer: a .npy array has no coordinates, so .npy goes to .npy or {VTKHDF}"

@@ -53,9 +53,18 @@ def test_models(run: Run) -> None:
     lines = run("models").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["model", "trilinear-x4", "relaxed-isotropic-x4"]
     assert [" ".join(line.split()) for line in lines[1:]] == [
-        "trilinear-x4 any flow 1 -",
+        "trilinear-x4 any flow 1 1",
         "relaxed-isotropic-x4 isotropic, wall in y 1 0.25",
     ]
+
+
+def test_models_for_any_flow(run: Run, service: FakeService) -> None:
+    runs = ["isotropic-96-seed101", "channel-96-seed101"]
+    measured = [{"run": run, "mae_over_trilinear": {"mean": 0.25}} for run in runs]
+    general = {**CARDS[1], "name": "conv-general-x4", "flow": "general", "boundary": None, "measured": measured}
+    service.script = [httpx2.Response(200, json={"models": [general]})]
+    (_, line) = run("models").stdout.splitlines()
+    assert " ".join(line.split()) == "conv-general-x4 any flow 1 isotropic 0.25, channel 0.25"
 
 
 def test_models_fit_a_terminal(run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +311,7 @@ def test_mistakes_are_noticed_before_anything_is_sent(run: Run, service: FakeSer
     result = run(*arguments, code=1)
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
+    assert "missing" not in result.stderr or "does not exist" in result.stderr
     assert not service.requests
 
 
