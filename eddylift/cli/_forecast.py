@@ -1,12 +1,12 @@
 """Commands about forecasts of a velocity in a plane."""
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eddylift import _display, _writing
+from eddylift import _display
 from eddylift.cli import _completion, _streams
 from eddylift.cli._session import (
     LOCAL,
@@ -14,6 +14,7 @@ from eddylift.cli._session import (
     Drop,
     Json,
     Names,
+    Overwrite,
     Timeout,
     Token,
     Url,
@@ -43,11 +44,10 @@ def forecast(  # noqa: PLR0913 arguments are options
     ],
     target: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            "-o",
+        typer.Argument(
             metavar="OUT",
-            help="Next frames: .npy, .nc, .h5, .zarr or .zip; - for standard output.",
+            help="Next frames: .npy, .nc, .h5, .zarr or .zip; - for standard output, as .npy if IN is .npy, else as "
+            "NetCDF.",
         ),
     ],
     *,
@@ -80,34 +80,33 @@ def forecast(  # noqa: PLR0913 arguments are options
     nu: Annotated[float, typer.Option("--nu", help="Viscosity, for models that take it.")] = 0.0,
     names: Names = None,
     drop: Drop = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    overwrite: Overwrite = False,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
     """Forecast the next frames of a velocity in a plane."""
-    with (
-        session(url, token, timeout, as_json=as_json) as (client, bars),
-        _streams.source(source) as frames,
-        _streams.target(target, frames, overwrite=overwrite) as written,
-    ):
-        start = time.perf_counter()
-        with bars:
-            following = client.forecast(
-                frames,
-                steps=steps,
-                model=model,
-                boundary=boundary,
-                dx=dx,
-                dt=dt,
-                nu=nu,
-                names=parse_names(names),
-                drop=parse_list(drop),
-                progress=bars,
-            )
-        seconds = time.perf_counter() - start
-        _writing.write(written, following)
-    result = {"model": model, "source": str(source), "target": str(target), "steps": steps, "seconds": seconds}
-    sentence = f"{target}: {steps} frames, by {model or 'the default model'} in {seconds:.1f} s"
-    show(result, sentence, as_json=as_json, err=target == _streams.STREAM)
+    with session(url, token, timeout, as_json=as_json) as (client, bars):
+        ask = partial(
+            client.forecast,
+            steps=steps,
+            model=model,
+            boundary=boundary,
+            dx=dx,
+            dt=dt,
+            nu=nu,
+            names=parse_names(names),
+            drop=parse_list(drop),
+            progress=bars,
+        )
+        _streams.convert(
+            ask,
+            source,
+            target,
+            bars,
+            dims=("time", "component", "y", "x"),
+            model=model,
+            overwrite=overwrite,
+            as_json=as_json,
+        )

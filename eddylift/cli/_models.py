@@ -1,14 +1,12 @@
 """Commands about models, and about volumes in files."""
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from eddylift import _display, _writing
-from eddylift._codecs import AnyVolume
+from eddylift import _display
 from eddylift._errors import InvalidInputError
 from eddylift.cli import _streams
 from eddylift.cli._session import (
@@ -21,6 +19,7 @@ from eddylift.cli._session import (
     Model,
     ModelArgument,
     Names,
+    Overwrite,
     Resample,
     Timeout,
     Token,
@@ -86,38 +85,34 @@ def upscale(  # noqa: PLR0913 arguments are options
     drop: Drop = None,
     resample: Resample = None,
     error: Error = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    overwrite: Overwrite = False,
     url: Url = LOCAL,
     token: Token = None,
     timeout: Timeout = PATIENCE,
     as_json: Json = False,
 ) -> None:
     """Make a coarse volume finer, by the model's factor."""
-    with (
-        session(url, token, timeout, as_json=as_json) as (client, bars),
-        _streams.source(source) as coarse,
-        _streams.target(target, coarse, overwrite=overwrite) as written,
-    ):
-        start = time.perf_counter()
-        with bars:
-            fine = client.upscale(
-                coarse,
-                model=model,
-                boundary=boundary,
-                names=parse_names(names),
-                drop=parse_list(drop),
-                resample=resample,
-                error=error,
-                progress=bars,
-            )
-        seconds = time.perf_counter() - start
-        _writing.write(written, fine)
-    sizes = _sizes(fine)
-    answered_by = model or getattr(fine, "attrs", {}).get("eddylift_model")
-    result = {"model": answered_by, "source": str(source), "target": str(target), "sizes": sizes, "seconds": seconds}
-    extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
-    sentence = f"{target}: {extent}, by {answered_by or 'the default model'} in {seconds:.1f} s"
-    show(result, sentence, as_json=as_json, err=target == _streams.STREAM)
+    with session(url, token, timeout, as_json=as_json) as (client, bars):
+        ask = partial(
+            client.upscale,
+            model=model,
+            boundary=boundary,
+            names=parse_names(names),
+            drop=parse_list(drop),
+            resample=resample,
+            error=error,
+            progress=bars,
+        )
+        _streams.convert(
+            ask,
+            source,
+            target,
+            bars,
+            dims=("time", "component", "z", "y", "x"),
+            model=model,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
 
 
 def validate(  # noqa: PLR0913 arguments are options
@@ -169,10 +164,3 @@ def validate(  # noqa: PLR0913 arguments are options
     show(found, _display.reproduction_sentence(found), as_json=as_json)
     if not found["reproduced"]:
         raise typer.Exit(1)
-
-
-def _sizes(volume: AnyVolume) -> dict[str, int]:
-    names = ("time", "component", "z", "y", "x")
-    if isinstance(volume, np.ndarray):
-        return dict(zip(names[-volume.ndim :], volume.shape, strict=True))
-    return {name: volume.sizes[name] for name in names if name in volume.sizes}

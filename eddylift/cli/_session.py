@@ -27,6 +27,7 @@ __all__ = [
     "Model",
     "ModelArgument",
     "Names",
+    "Overwrite",
     "Resample",
     "Timeout",
     "Token",
@@ -77,6 +78,7 @@ Names = Annotated[
     typer.Option("--names", help="New names of variables and dims by old ones: Ux:u,Uy:v,Uz:w,lev:z."),
 ]
 Drop = Annotated[str | None, typer.Option("--drop", help="Variables to leave out, such as p,rho.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 Resample = Annotated[
     str | None,
     typer.Option("--resample", help="Stretched axes to resample to uniform cells by exact means: y, or z,y."),

@@ -1,21 +1,30 @@
-"""Volumes on standard input or output, which ``-`` stands for."""
+"""Commands that read a volume and write another; ``-`` stands for standard input or output."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import typer
 
+from eddylift import _writing
 from eddylift._errors import InvalidInputError
 from eddylift._files import is_array
-from eddylift._writing import check_target
+from eddylift.cli._session import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from eddylift._display import Bars
 
 STREAM: Final = Path("-")
 
@@ -40,7 +49,7 @@ def target(path: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
         InvalidInputError: if the answer cannot be written.
     """
     if path != STREAM:
-        check_target(path, source, overwrite=overwrite)
+        _writing.check_target(path, source, overwrite=overwrite)
         yield path
         return
     stream = typer.get_binary_stream("stdout")
@@ -52,3 +61,52 @@ def target(path: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
         yield whole
         with whole.open("rb") as content:
             shutil.copyfileobj(content, stream)
+
+
+def convert(
+    ask: Callable[[Path], NDArray[Any] | xr.Dataset],
+    source_path: Path,
+    target_path: Path,
+    bars: Bars,
+    *,
+    dims: Sequence[str],
+    model: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the answer to a volume, and show its sizes, its model and how long it took.
+
+    Args:
+        ask: gets the answer to the volume at a path.
+        source_path: path of the volume.
+        target_path: path of the answer.
+        bars: show the progress.
+        dims: of answers, in the order of an array; the last ones if it has fewer.
+        model: name of the model, if one was named.
+        overwrite: replace the target if it exists.
+        as_json: show it as JSON.
+
+    Raises:
+        InvalidInputError: if the answer cannot be written.
+    """
+    with source(source_path) as given, target(target_path, given, overwrite=overwrite) as written:
+        start = time.perf_counter()
+        with bars:
+            answer = ask(given)
+        seconds = time.perf_counter() - start
+        _writing.write(written, answer)
+    if isinstance(answer, np.ndarray):
+        sizes = dict(zip(dims[-answer.ndim :], answer.shape, strict=True))
+    else:
+        sizes = {name: answer.sizes[name] for name in dims if name in answer.sizes}
+        model = model or answer.attrs.get("eddylift_model")
+    result = {
+        "model": model,
+        "source": str(source_path),
+        "target": str(target_path),
+        "sizes": sizes,
+        "seconds": seconds,
+    }
+    extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
+    sentence = f"{target_path}: {extent}, by {model or 'the default model'} in {seconds:.1f} s"
+    show(result, sentence, as_json=as_json, err=target_path == STREAM)

@@ -165,10 +165,11 @@ def test_command_line(
         return result.stdout
 
     np.save("frames.npy", frames)
-    assert "next.npy: 2 frames, by the default model" in run("forecast", "frames.npy", "-o", "next.npy", "--steps", "2")
+    told = run("forecast", "frames.npy", "next.npy", "--steps", "2")
+    assert "next.npy: time 2 x component 2 x y 4 x x 5, by the default model" in told
     assert np.load("next.npy").shape == (2, 2, 4, 5)
     dataset.to_netcdf("frames.nc", engine="h5netcdf")
-    run("forecast", "frames.nc", "-o", "next.zarr", "--model", "m", "--dx", "0.5", "--boundary", "wall")
+    run("forecast", "frames.nc", "next.zarr", "--model", "m", "--dx", "0.5", "--boundary", "wall")
     options = sent(service)[1]
     assert {name: options[name] for name in ("model", "dx", "dt", "boundary", "steps")} == {
         "model": "m",
