@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from service.engine.inference import InferenceResult
-from service.engine.queue import OutOfMemoryError, RequestQueue, fail
+from service.engine.queue import RequestQueue, fail
+from service.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +141,8 @@ class Batcher:
                 continue
             if short:
                 cells = " x ".join(map(str, key.shape))
-                failure = OutOfMemoryError(f"a block of {cells} coarse cells, halo included, does not fit the device")
+                detail = f"a block of {cells} coarse cells, halo included, does not fit the device"
+                failure = Problem("out-of-memory", detail, retry_after=60)
             fail(part[0].request, failure)
 
     def _forward(self, key: BatchKey, batch: list[QueuedBlock]) -> None:

@@ -10,11 +10,11 @@ from models.catalogue import Catalogue
 from service.engine.batcher import Batcher
 from service.engine.device import open_device
 from service.engine.inference import InferenceRequest, VolumeRequest
-from service.engine.queue import ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError
+from service.engine.queue import Limits
 from service.engine.registry import ModelRegistry, choose
 from service.engine.scores import Expectation, Scores, mean_error, measure
 from service.engine.tracing import record
-from service.problems import Problem, busy, unready
+from service.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,10 +154,9 @@ class Engine:
 
     async def submit(self, name: str, request: InferenceRequest) -> InferenceResult:
         """Compute a request by the model of this name; see ``compute`` for what it raises."""
-        with engine_errors_as_problems():
-            future = asyncio.wrap_future(self.batcher.queue.submit(request))
-            with self._deadline(request):
-                result = (await future).taken()
+        future = asyncio.wrap_future(self.batcher.queue.submit(request))
+        with self._deadline(request):
+            result = (await future).taken()
         record(request, result, model=name)
         return result
 
@@ -178,22 +177,6 @@ class Engine:
             yield
         finally:
             timer.cancel()
-
-
-@contextmanager
-def engine_errors_as_problems() -> Iterator[None]:
-    """Turn the errors of the engine into problems."""
-    try:
-        yield
-    except QueueFullError as error:
-        detail = "more is waiting for the device than may wait"
-        raise busy(detail, error.retry_after) from error
-    except OverdueError as error:
-        raise Problem("overdue", str(error), retry_after=error.retry_after) from error
-    except OutOfMemoryError as error:
-        raise Problem("out-of-memory", str(error), retry_after=60) from error
-    except ClosedError as error:
-        raise unready(str(error), 5) from error
 
 
 def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engine:

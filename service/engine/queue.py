@@ -24,6 +24,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from service.problems import Problem, busy, unready
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
@@ -37,38 +39,6 @@ client: ContextVar[str] = ContextVar("client", default="")
 logger = logging.getLogger("service.engine")
 # Foreground cells that are computed for each background cell, while both queues wait.
 PRECEDENCE: Final = 7
-
-
-class QueueFullError(RuntimeError):
-    """Too much is waiting for one more request.
-
-    Attributes:
-        retry_after: seconds until there may be room.
-    """
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__("too much is waiting for the device")
-        self.retry_after = retry_after
-
-
-class OverdueError(RuntimeError):
-    """A request was not begun before its deadline.
-
-    Attributes:
-        retry_after: seconds until the requests that wait now may be done.
-    """
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__("the device was not free in time")
-        self.retry_after = retry_after
-
-
-class OutOfMemoryError(RuntimeError):
-    """A single block does not fit the device."""
-
-
-class ClosedError(RuntimeError):
-    """The service is shutting down."""
 
 
 @dataclass(frozen=True)
@@ -131,21 +101,20 @@ class RequestQueue:
             left = list(itertools.chain(*self._queues))
             self._changed.notify_all()
         for request in left:
-            fail(request, ClosedError("the service is shutting down"))
+            fail(request, _closed())
 
     def submit(self, request: InferenceRequest) -> Future[InferenceResult]:
         """Put a request in its queue. Cancelling the future takes its waiting blocks out again.
 
         Raises:
-            QueueFullError: if too much waits already.
-            ClosedError: after ``close``.
+            Problem: "busy" if too much waits already, "unready" after ``close``.
         """
         with self._changed:
             if self._closed:
-                message = "the service is shutting down"
-                raise ClosedError(message)
+                raise _closed()
             if self.cells and self.cells + request.cells > self.limits.queue_cells:
-                raise QueueFullError(self.cells * self.seconds_per_cell)
+                detail = "more is waiting for the device than may wait"
+                raise busy(detail, self.cells * self.seconds_per_cell)
             request.submitted = time.monotonic()
             self.cells += request.cells
             request.client = client.get()
@@ -162,7 +131,8 @@ class RequestQueue:
         """Fail a request that is overdue, unless a batch has taken blocks of it."""
         with self._changed:
             if not request.begun:
-                fail(request, OverdueError(self.cells * self.seconds_per_cell))
+                detail = "the device was not free in time"
+                fail(request, Problem("overdue", detail, retry_after=self.cells * self.seconds_per_cell))
 
     def take(self, *, wait: bool) -> Batch | None:
         """The next batch, once it is full or its first block has waited long enough.
@@ -247,6 +217,10 @@ class RequestQueue:
     def _count(self) -> None:
         self._metrics.queue_blocks.set(sum(request.blocks for request in itertools.chain(*self._queues)))
         self._metrics.queue_cells.set(self.cells)
+
+
+def _closed() -> Problem:
+    return unready("the service is shutting down", 5)
 
 
 def fail(request: InferenceRequest, error: BaseException) -> None:

@@ -17,7 +17,8 @@ from models.superresolution import SuperResolution, upscale
 from service.engine.batcher import RECOVERY, Batcher
 from service.engine.device import Device
 from service.engine.inference import VolumeRequest
-from service.engine.queue import PRECEDENCE, ClosedError, Limits, OutOfMemoryError, OverdueError, QueueFullError, client
+from service.engine.queue import PRECEDENCE, Limits, client
+from service.problems import Problem
 from service.runtime.metrics import Metrics
 from tests.service.wire import Cramped, Gate, noise
 from tests.waiting import PATIENCE_S, wait_until
@@ -223,8 +224,9 @@ def test_a_block_that_never_fits_fails_its_request_alone(start: Start) -> None:
     batcher = start(wait_s=0.2, batch_blocks=4)
     requests = [request(model, seed=seed) for seed in (1, 7, 2, 3)]
     futures = [batcher.queue.submit(made) for made in requests]
-    with pytest.raises(OutOfMemoryError, match="4 x 4 x 4"):
+    with pytest.raises(Problem, match="4 x 4 x 4") as refusal:
         futures[1].result(PATIENCE_S)
+    assert refusal.value.kind == "out-of-memory"
     for index in (0, 2, 3):
         check(requests[index], futures[index])
     model.error = ZeroDivisionError("a bug")
@@ -254,8 +256,10 @@ def test_the_queue_has_an_end(start: Start) -> None:
     # One request alone may be larger.
     first = batcher.queue.submit(request(gate, 4, 4, 16))
     assert gate.entered.wait(PATIENCE_S)
-    with pytest.raises(QueueFullError) as refusal:
+    with pytest.raises(Problem) as refusal:
         batcher.queue.submit(request(gate))
+    assert refusal.value.kind == "busy"
+    assert refusal.value.retry_after is not None
     assert refusal.value.retry_after >= 0
     gate.open.set()
     first.result(PATIENCE_S)
@@ -332,8 +336,10 @@ def test_a_work_that_is_overdue_leaves_at_once(start: Start) -> None:
     late = request(gate, 4, 4, 40, seed=2)
     future = batcher.queue.submit(late)
     batcher.queue.expire(late)
-    with pytest.raises(OverdueError) as refusal:
+    with pytest.raises(Problem) as refusal:
         future.result(0)
+    assert refusal.value.kind == "overdue"
+    assert refusal.value.retry_after is not None
     assert refusal.value.retry_after > 0
     assert sample(batcher, "dropped_blocks_total") == 10
     assert sample(batcher, "queue_blocks") == 1
@@ -466,8 +472,9 @@ def test_closing_lets_a_device_finish(start: Start) -> None:
     batcher.close()
     check(requests[0], requests[0].future)
     check(requests[1], requests[1].future)
-    with pytest.raises(ClosedError):
+    with pytest.raises(Problem) as refusal:
         requests[2].future.result(0)
+    assert refusal.value.kind == "unready"
 
 
 def test_closing_fails_what_waits(start: Start) -> None:
@@ -479,6 +486,8 @@ def test_closing_fails_what_waits(start: Start) -> None:
     assert not batcher.alive
     for future in futures[1:]:
         if error := future.exception(PATIENCE_S):
-            assert isinstance(error, ClosedError)
-    with pytest.raises(ClosedError):
+            assert isinstance(error, Problem)
+            assert error.kind == "unready"
+    with pytest.raises(Problem) as refusal:
         batcher.queue.submit(request(gate))
+    assert refusal.value.kind == "unready"
