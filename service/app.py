@@ -49,10 +49,9 @@ from service.runtime.metrics import Metrics, StateCollector
 from service.runtime.threads import Threads
 from service.settings import Settings
 from service.volumes.blocks import BlockComputer
-from service.volumes.boxes import BoxReader
 from service.volumes.chunk_cache import ChunkCache, DiskCache
 from service.volumes.opener import build_opener
-from service.volumes.slices import SliceReader
+from service.volumes.parts import PartReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,8 +127,7 @@ def build(settings: Settings) -> Services:
         uploads=opener.storages.volumes,
         opener=opener,
         chunk_cache=chunk_cache,
-        slices=SliceReader(chunk_cache, view_threads),
-        boxes=BoxReader(chunk_cache, view_threads),
+        parts=PartReader(chunk_cache, view_threads),
         jobs=manager,
         places=Places(settings.max_requests, "requests", metrics.open_requests),
         streams=Places(settings.max_event_streams, "event streams", metrics.event_streams),

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from service.runtime.metrics import Metrics
     from service.runtime.threads import Threads
     from service.settings import Settings
-    from service.volumes.boxes import BoxReader
     from service.volumes.chunk_cache import ChunkCache
     from service.volumes.opener import VolumeOpener
-    from service.volumes.slices import SliceReader
+    from service.volumes.parts import PartReader
     from service.volumes.uploads import UploadStore
 
 
@@ -49,8 +48,7 @@ class Services:
         uploads: stored volumes.
         opener: opens them, and views of them.
         chunk_cache: chunks of views.
-        slices: plane slices of views.
-        boxes: cubes of views.
+        parts: parts of views for pictures.
         jobs: computes in the background.
         places: for requests that hold a volume.
         streams: places for event streams.
@@ -70,8 +68,7 @@ class Services:
     uploads: UploadStore
     opener: VolumeOpener
     chunk_cache: ChunkCache
-    slices: SliceReader
-    boxes: BoxReader
+    parts: PartReader
     jobs: JobManager
     places: Places
     streams: Places

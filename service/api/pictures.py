@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from fastapi import Response
@@ -11,14 +11,13 @@ from fastapi import Response
 from service.api.bodies import unless_gone
 from service.api.responses import unchanged
 from service.api.viewing import answer_from_view
+from service.volumes.parts import check
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from fastapi import Request
-    from numpy.typing import NDArray
 
     from service.api.dependencies import Services
+    from service.volumes.parts import Part
     from service.volumes.view import View
 
 SCALE: Final = "X-Eddylift-Scale"
@@ -34,18 +33,12 @@ PICTURE: Final[dict[int | str, dict[str, Any]]] = {
     },
     304: {"description": "The client has it already."},
 }
-Part = TypeVar("Part")
 FieldName = Literal["u", "v", "w", "speed", "vorticity", "q", "error"]
 ABOUT_FIELDS: Final = "`vorticity` is |curl u|; `q` is positive where rotation prevails over strain."
 
 
 async def answer_with_picture(
-    request: Request,
-    services: Services,
-    path: tuple[str, str],
-    part: Part,
-    check: Callable[[View, Part], None],
-    read: Callable[[View, Part], Awaitable[NDArray[np.float32]]],
+    request: Request, services: Services, path: tuple[str, str], part: Part
 ) -> Response:
     """Answer with a part of a view as float16 and a scale, unless the client has it already.
 
@@ -53,9 +46,7 @@ async def answer_with_picture(
         request: that asks for it.
         services: of the app.
         path: volume and model, as in the path of a view.
-        part: a tile or a box; its representation tells it from others.
-        check: refuses parts that the view does not have.
-        read: gives the values.
+        part: a tile or a box.
     """
 
     async def respond(view: View) -> Response:
@@ -64,7 +55,7 @@ async def answer_with_picture(
         if response := unchanged(request, etag):
             return response
         services.lifecycle.require_ready()
-        values = await unless_gone(request, read(view, part))
+        values = await unless_gone(request, services.parts.read(view, part))
         # A power of two, so that the largest number is at most 1 and only exponents change.
         scale = np.exp2(np.ceil(np.log2(np.abs(values).max() or 1)))
         headers = {

@@ -60,16 +60,6 @@ def _slope(values: NDArray[np.float32], axis: int, spacing: float) -> NDArray[np
     return slope
 
 
-def paste(whole: Values, part: Values, corner: Sequence[int]) -> None:
-    """Copy what of a part lies within a whole, where the part's first cell has the indices ``corner``."""
-    here, there = [], []
-    for start, n, most in zip(corner, part.shape, whole.shape, strict=True):
-        first, last = max(0, start), min(most, start + n)
-        here.append(slice(first, last))
-        there.append(slice(first - start, last - start))
-    whole[tuple(here)] = part[tuple(there)]
-
-
 def mean(values: Values, step: int) -> Values:
     """Means over ``step`` cells along every axis; over those that there are at the ends."""
     if step == 1:

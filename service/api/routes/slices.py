@@ -11,9 +11,7 @@ from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads an
 from service.api.errors import responses
 from service.api.pictures import ABOUT_FIELDS, PICTURE, FieldName, answer_with_picture
 from service.formats.names import AXES
-from service.volumes import boxes, slices
-from service.volumes.boxes import Box
-from service.volumes.slices import Tile
+from service.volumes.parts import Part
 
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 ANSWERS = {**PICTURE, **responses(400, 403, 404, 422, 429, 502, 503, 507)}
@@ -30,8 +28,10 @@ def _tile_of_path(
     x: Annotated[int, Path(description="Column of the tile, in tiles of 256 pixels.", ge=0)],
     field: FieldQuery = "speed",
     time: TimeQuery = 0,
-) -> Tile:
-    return Tile(AXES.index(axis), index, level, y, x, field, time)
+) -> Part:
+    across, number = AXES.index(axis), [y, x]
+    number.insert(across, index)
+    return Part((number[0], number[1], number[2]), level, field, time, across)
 
 
 def _box_of_path(
@@ -41,8 +41,8 @@ def _box_of_path(
     x: Annotated[int, Path(description="The same along x.", ge=0)],
     field: FieldQuery = "speed",
     time: TimeQuery = 0,
-) -> Box:
-    return Box(level, (z, y, x), field, time)
+) -> Part:
+    return Part((z, y, x), level, field, time)
 
 
 @router.get(
@@ -52,7 +52,7 @@ def _box_of_path(
     responses=ANSWERS,
 )
 async def get_slice(
-    request: Request, services: ServicesDep, volume: str, model: str, tile: Annotated[Tile, Depends(_tile_of_path)]
+    request: Request, services: ServicesDep, volume: str, model: str, tile: Annotated[Part, Depends(_tile_of_path)]
 ) -> Response:
     """256^2 pixels of one plane of a view; rows run along z, or along y in a plane across z, columns along x or y.
 
@@ -61,7 +61,7 @@ async def get_slice(
     and the model are named as in a view. Lengths are those of the coordinates; without any, 2 pi is the longest edge.
     `error` takes `<model>;error=true`.
     """
-    return await answer_with_picture(request, services, (volume, model), tile, slices.check, services.slices.read)
+    return await answer_with_picture(request, services, (volume, model), tile)
 
 
 @router.get(
@@ -71,10 +71,10 @@ async def get_slice(
     responses=ANSWERS,
 )
 async def get_box(
-    request: Request, services: ServicesDep, volume: str, model: str, box: Annotated[Box, Depends(_box_of_path)]
+    request: Request, services: ServicesDep, volume: str, model: str, box: Annotated[Part, Depends(_box_of_path)]
 ) -> Response:
     """64^3 cells of a view, along z, y, x, for pictures in three dimensions; see slices for levels and fields.
 
     The last level is log2 of the model's factor: the source's own grid.
     """
-    return await answer_with_picture(request, services, (volume, model), box, boxes.check, services.boxes.read)
+    return await answer_with_picture(request, services, (volume, model), box)
