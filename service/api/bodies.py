@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from service.api.errors import HttpProblem
-from service.formats.containers import Body
+from service.formats.containers import Body, check_media_type
 from service.problems import malformed, too_large, unsupported
 
 if TYPE_CHECKING:
@@ -103,13 +103,15 @@ async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator
 
 async def receive_body(request: Request, settings: Settings) -> Body:
     """Receive a body that is one volume."""
+    media_type = essence(request.headers.get("content-type"))
+    check_media_type(media_type)
     content = bytearray()
     async with aclosing(receive_pieces(request, settings)) as pieces:
         async for piece in pieces:
             content += piece
     if not content:
         raise malformed(field="body", value="empty", expected="a coarse volume")
-    return Body(bytes(content), essence(request.headers.get("content-type")))
+    return Body(bytes(content), media_type)
 
 
 async def receive_parts(request: Request, settings: Settings, names: Sequence[str]) -> dict[str, Body]:

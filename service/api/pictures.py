@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import Response
 
 from service.api.bodies import unless_gone
-from service.api.responses import unchanged
+from service.api.responses import BINARY, unchanged
 from service.api.viewing import answer_from_view
 from service.volumes.parts import check
 
@@ -25,7 +25,7 @@ SHAPE: Final = "X-Eddylift-Shape"
 PICTURE: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The values: float16, little-endian, the last axis running fastest.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/octet-stream": BINARY},
         "headers": {
             SCALE: {"schema": {"type": "number"}, "description": "What each number is to be multiplied by."},
             SHAPE: {"schema": {"type": "string"}, "description": "Of the array: `256,256`; fewer at the ends."},

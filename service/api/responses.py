@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.responses import Response, StreamingResponse
 
 from service.api.errors import HttpProblem
+from service.formats.containers import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 
-# As OpenAPI describes it.
-CONTENT: Final[dict[str, Any]] = {
-    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    "application/json": {},
-}
+# Bodies and answers as OpenAPI describes them: bytes, volumes, and objects of a Zarr group.
+BINARY: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
+VOLUME: Final = dict.fromkeys(MEDIA_TYPES, BINARY)
+_CONTENT: Final[dict[str, Any]] = {"application/octet-stream": BINARY, "application/json": {}}
 OBJECT: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The object.", "content": CONTENT},
-    206: {"description": "A part of the object.", "content": CONTENT},
+    200: {"description": "The object.", "content": _CONTENT},
+    206: {"description": "A part of the object.", "content": _CONTENT},
     304: {"description": "The client has it already."},
 }
 # Bytes of a file that are read at a time.

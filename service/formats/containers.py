@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from service.formats.netcdf import NetcdfBody
-from service.formats.npy import NpyBody
+from service.formats.npy import NPY, NpyBody
 from service.formats.zarr_zip import ZarrBody
 from service.problems import malformed, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from service.settings import Settings
 
@@ -51,7 +54,7 @@ class Container(NamedTuple):
 
 
 CONTAINERS: Final = (
-    Container(("application/x-npy",), (b"\x93NUMPY",), NpyBody, foreign=False),
+    Container((NPY,), (b"\x93NUMPY",), NpyBody, foreign=False),
     Container(("application/netcdf", "application/x-netcdf"), (b"\x89HDF\r\n\x1a\n", b"CDF"), NetcdfBody),
     Container(("application/zip", "application/x-zip-compressed"), (b"PK\x03\x04",), ZarrBody),
 )
@@ -82,6 +85,17 @@ def recognise(body: Body) -> Container:
         actual = found.media_type if found else "no container that is read here"
         raise malformed(field="body", value=actual, expected=f"{body.media_type}, as its Content-Type says")
     return found
+
+
+def read_npy(body: Body, settings: Settings) -> NDArray[np.floating]:
+    """The array in a body that must be .npy.
+
+    Raises:
+        Problem: 415 if it is another container, 400 or 422 if it is no such array.
+    """
+    if recognise(body).media_type != NPY:
+        raise unsupported(field="Content-Type", value=body.media_type or None, expected=NPY)
+    return NpyBody(body.content, settings).content
 
 
 class Body(NamedTuple):

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from models.forecasting import Units
-from service.formats.containers import CONTAINERS, recognise
+from service.formats.containers import read_npy
 from service.formats.decoding import to_float32
-from service.formats.npy import NpyBody
-from service.problems import invalid_field, too_large, unsupported
+from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from service.formats.containers import Body
     from service.settings import Settings
 
-NPY: Final = CONTAINERS[0].media_type
 BOUNDARIES: Final = ("periodic", "wall")
 
 
@@ -35,9 +33,7 @@ def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) 
     Raises:
         Problem: if it is no such array, does not fit the model, has values that are no velocities, or is over a limit.
     """
-    if recognise(body).media_type != NPY:
-        raise unsupported(field="Content-Type", value=body.media_type or None, expected=NPY)
-    values = NpyBody(body.content, settings).content
+    values = read_npy(body, settings)
     if values.ndim != 4 or values.shape[1] != 2 or min(values.shape) < 1:  # noqa: PLR2004 (time, component, y, x)
         raise invalid_field(field="shape", value=list(values.shape), expected="(time, 2, y, x) with components u, v")
     if len(values) < card.frames:

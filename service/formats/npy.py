@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
+NPY: Final = "application/x-npy"
 LONGEST_HEADER: Final = 10_000
 
 

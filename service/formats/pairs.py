@@ -9,10 +9,8 @@ import torch
 from models.discovery_fit import USUAL, operations
 from models.group import group
 from models.pairs import Pairs, UnfitPairsError
-from service.formats.containers import recognise
-from service.formats.frames import NPY
-from service.formats.npy import NpyBody
-from service.problems import invalid_field, too_large, unsupported, within
+from service.formats.containers import read_npy
+from service.problems import invalid_field, too_large, within
 
 if TYPE_CHECKING:
     from models.group import Group
@@ -44,9 +42,7 @@ def read_pairs(x: Body, y: Body, kinds: tuple[Kind, Kind], settings: Settings) -
 
 def _read(name: str, body: Body, settings: Settings) -> torch.Tensor:
     with within(name):
-        if recognise(body).media_type != NPY:
-            raise unsupported(field="Content-Type", value=body.media_type or None, expected=NPY)
-        values = NpyBody(body.content, settings).content
+        values = read_npy(body, settings)
     # A copy in this machine's byte order, as PyTorch takes no other, and none that must not be written to.
     return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
 

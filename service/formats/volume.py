@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 import xarray as xr
 
+from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import load, to_float32
-from service.formats.endpoints import look_at
+from service.formats.endpoints import check_look, look_at
 from service.formats.grid import length_of
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming
@@ -26,10 +27,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.blocks import Boundaries
+    from models.catalogue import Card
     from service.formats.endpoints import Look
     from service.formats.grid import Coordinate
     from service.formats.layout import Layout
     from service.settings import Settings
+
+
+class ModelInput(NamedTuple):
+    """A volume as it is given to a model.
+
+    Attributes:
+        samples: velocity, (sample, frame, 3, z, y, x).
+        boundary: what lies beyond the ends of each axis (z, y, x).
+        look: what was seen of the volume.
+        warnings: for the client.
+    """
+
+    samples: NDArray[np.float32]
+    boundary: Boundaries
+    look: Look
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,22 @@ class Volume:
         """See [`look_at`][service.formats.endpoints.look_at]; of the level in the middle."""
         middle = self.velocity[len(self.velocity) // 2]
         return look_at(lambda z, y, x: middle[:, z, y, x], self.cells)
+
+    def prepare(self, card: Card, asked: Boundaries | None) -> ModelInput:
+        """Choose the boundary, look at the volume, and divide its times into samples for a model.
+
+        Args:
+            card: of the model.
+            asked: boundary that the request names, if any.
+
+        Raises:
+            Problem: 422 if the volume does not fit the model or the boundary.
+        """
+        boundary, warnings = choose_boundary(asked, self.boundary, card)
+        look = self.look
+        warnings += check_look(look, boundary, card)
+        samples = self.samples(card.frames)
+        return ModelInput(samples, boundary, look, [*warnings, *self.unanswered(card.frames)])
 
     def samples(self, frames: int) -> NDArray[np.float32]:
         """What a model of so many frames super-resolves, one after another: (sample, frame, 3, z, y, x).

@@ -5,14 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import essence, receive_body, unless_gone
+from service.api.bodies import receive_body, unless_gone
 from service.api.dependencies import BoundaryDep, NamingDep, PredictingCard, ServicesDep, admit
 from service.api.errors import responses
-from service.api.routes.upscale import BINARY
+from service.api.responses import VOLUME
 from service.api.schemas import Check
-from service.formats.boundaries import choose_boundary
-from service.formats.containers import check_media_type
-from service.formats.endpoints import check_look, is_like_learned
+from service.formats.endpoints import is_like_learned
 from service.formats.volume import ReadOptions
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
@@ -22,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs(
     "/check",
     summary="Tell the expected error of an answer",
     dependencies=[Depends(admit)],
-    openapi_extra={"requestBody": {"required": True, "description": "The coarse volume.", "content": BINARY}},
+    openapi_extra={"requestBody": {"required": True, "description": "The coarse volume.", "content": VOLUME}},
     responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
 )
 async def post_check(
@@ -36,26 +34,22 @@ async def post_check(
 
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' 'http://localhost:8000/v1/check'`
     """
-    check_media_type(essence(request.headers.get("content-type")))
     body = await receive_body(request, services.settings)
     _, _, volume = await services.body_threads.run(lambda: services.sandbox.read(body, ReadOptions(naming=naming)))
-    boundary, warnings = choose_boundary(asked, volume.boundary, card)
-    warnings += check_look(volume.look, boundary, card)
-    samples = volume.samples(card.frames)
-    warnings = (*warnings, *volume.unanswered(card.frames))
+    samples, boundary, look, warnings = volume.prepare(card, asked)
     fitting = [
         each.name
         for each in services.engine.registry.cards()
         if each.learned
         and (each.frames, each.factor) == (card.frames, card.factor)
-        and is_like_learned(volume.look, each)
+        and is_like_learned(look, each)
     ]
     expected = await unless_gone(request, services.engine.check(card, samples, boundary))
     return Check(
         model=card.name,
         boundary=list(boundary),
         levels=len(samples),
-        warnings=list(warnings),
+        warnings=warnings,
         fitting=fitting,
         **expected._asdict(),
     )

@@ -12,13 +12,14 @@ from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_body, unless_gone
 from service.api.dependencies import ServicesDep, admit
 from service.api.errors import responses
+from service.api.responses import BINARY
 from service.api.schemas import ForecastCard, ForecastCards
-from service.formats.frames import NPY, read_frames, read_plane_boundary, read_units
-from service.formats.npy import NpyBody
+from service.formats.frames import read_frames, read_plane_boundary, read_units
+from service.formats.npy import NPY, NpyBody
 
 router = APIRouter(prefix="/v1/forecast", tags=["forecasting"], dependencies=[needs("read")], responses=REFUSALS)
 MOST_STEPS = 200
-CONTENT = {NPY: {"schema": {"type": "string", "format": "binary"}}}
+CONTENT = {NPY: BINARY}
 
 
 @router.get("/models", summary="List the forecasting models")

@@ -10,15 +10,15 @@ from models.catalogue import HELD_OUT
 from service.api.auth import REFUSALS, needs
 from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
-from service.api.responses import answer_file
+from service.api.responses import BINARY, answer_file
 from service.api.schemas import Sample, Samples
 from service.problems import Problem
 
 router = APIRouter(prefix="/v1/samples", tags=["models"], dependencies=[needs("read")], responses=REFUSALS)
-NPY: dict[int | str, dict[str, Any]] = {
+ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The velocity, as .npy.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/octet-stream": BINARY},
     },
     206: {"description": "A part of it."},
     304: {"description": "The client has it already."},
@@ -57,7 +57,7 @@ async def _find_sample(services: ServicesDep, name: str) -> str:
     "/{name}/{part}",
     summary="Fetch a held-out sample",
     response_class=Response,
-    responses={**NPY, **responses(404, 416, 422)},
+    responses={**ANSWERS, **responses(404, 416, 422)},
 )
 async def get_sample(
     request: Request,

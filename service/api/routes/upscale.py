@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
 from models.blocks import format_boundary
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import essence, receive_body, unless_gone
+from service.api.bodies import receive_body, unless_gone
 from service.api.dependencies import BoundaryDep, ErrorQuery, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
-from service.api.responses import WARNING, add_warnings
+from service.api.responses import VOLUME, WARNING, add_warnings
 from service.engine.scores import mean_error
-from service.formats.boundaries import choose_boundary
-from service.formats.containers import MEDIA_TYPES, check_media_type
-from service.formats.endpoints import check_look
 from service.formats.volume import ReadOptions
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 PIECE = 1 << 20
-BINARY: dict[str, Any] = {name: {"schema": {"type": "string", "format": "binary"}} for name in MEDIA_TYPES}
 EXPECTED_MAE = "X-Eddylift-Expected-MAE"
 HEADERS = {
     "Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."},
@@ -57,11 +53,11 @@ def pieces(parts: list[memoryview]) -> Iterator[memoryview]:
     summary="Super-resolve a velocity",
     response_class=StreamingResponse,
     dependencies=[Depends(admit)],
-    openapi_extra={"requestBody": {"required": True, "description": "The coarse volume.", "content": BINARY}},
+    openapi_extra={"requestBody": {"required": True, "description": "The coarse volume.", "content": VOLUME}},
     responses={
         200: {
             "description": "The fine volume, in the container and layout that came.",
-            "content": BINARY,
+            "content": VOLUME,
             "headers": HEADERS,
         },
         **responses(400, 404, 408, 413, 415, 422, 429, 503),
@@ -101,16 +97,12 @@ async def post_upscale(
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' -o fine.npy
     'http://localhost:8000/v1/upscale?model=trilinear-x4&boundary=periodic'`
     """
-    check_media_type(essence(request.headers.get("content-type")))
     times = [time.perf_counter()]
     body = await receive_body(request, services.settings)
     times.append(time.perf_counter())
     options = ReadOptions(naming=naming)
     container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body, options))
-    boundary, warnings = choose_boundary(asked, volume.boundary, card)
-    warnings += check_look(volume.look, boundary, card)
-    samples = volume.samples(card.frames)
-    warnings = (*warnings, *volume.unanswered(card.frames))
+    samples, boundary, _, warnings = volume.prepare(card, asked)
     times.append(time.perf_counter())
     answer = await unless_gone(request, services.engine.upscale(card, samples, boundary, error=error))
     times.append(time.perf_counter())

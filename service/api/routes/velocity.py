@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from models.blocks import format_boundary
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import essence, receive_body
+from service.api.bodies import receive_body
 from service.api.dependencies import NamingDep, ServicesDep, admit
 from service.api.errors import responses
-from service.api.routes.upscale import BINARY
+from service.api.responses import BINARY, VOLUME
 from service.formats.boundaries import read_boundary
-from service.formats.containers import check_media_type
+from service.formats.npy import NPY, NpyBody
 from service.formats.volume import ReadOptions
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
-NPY = "application/x-npy"
 LENGTH = "Eddylift-Length"
 VELOCITY: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The velocity, float32, as .npy.",
-        "content": {NPY: BINARY[NPY]},
+        "content": {NPY: BINARY},
         "headers": {
             "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "The file's, in z, y, x order, if any."},
             LENGTH: {"schema": {"type": "string"}, "description": "Of each axis, in z, y, x order: `1.2,2,2.4`."},
@@ -38,7 +35,7 @@ VELOCITY: dict[int | str, dict[str, Any]] = {
     summary="Read the velocity of a file",
     response_class=Response,
     dependencies=[Depends(admit)],
-    openapi_extra={"requestBody": {"required": True, "description": "A velocity.", "content": BINARY}},
+    openapi_extra={"requestBody": {"required": True, "description": "A velocity.", "content": VOLUME}},
     responses={**VELOCITY, **responses(400, 408, 413, 415, 422, 429, 503)},
 )
 async def post_velocity(
@@ -54,18 +51,16 @@ async def post_velocity(
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
     """
-    check_media_type(essence(request.headers.get("content-type")))
     body = await receive_body(request, services.settings)
     options = ReadOptions(factor, naming)
 
     def read() -> Response:
         _, _, volume = services.sandbox.read(body, options)
         boundary = read_boundary(volume.boundary)
-        content = io.BytesIO()
-        np.save(content, volume.velocity if volume.has_times else volume.velocity[0])
+        parts = NpyBody.write(volume.velocity if volume.has_times else volume.velocity[0])
         headers = {LENGTH: ",".join(f"{length:.9g}" for length in volume.length)}
         if boundary:
             headers["Eddylift-Boundary"] = format_boundary(boundary)
-        return Response(content.getvalue(), headers=headers, media_type=NPY)
+        return Response(b"".join(parts), headers=headers, media_type=NPY)
 
     return await services.body_threads.run(read)
