@@ -57,7 +57,7 @@ class VolumeOpener:
         warnings += check_look(source.look, boundary, card)
         if options.error:
             check_free({*source.dataset.variables, *source.dataset.dims})
-        view = View(source, card, card.halo, boundary, edge, options.naming, precision, warnings, options.error)
+        view = View(source, card, boundary, edge, options.naming, precision, warnings, options.error)
         with self._opening:
             return self._views.setdefault(view.fingerprint, view)
 

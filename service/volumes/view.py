@@ -53,7 +53,6 @@ class View:
     Attributes:
         source: the coarse volume.
         card: card of the model.
-        halo: halo of the model, in coarse cells.
         boundary: what lies beyond the ends of each axis (z, y, x).
         edge: longest edge of a block, in coarse cells.
         naming: see [`ViewOptions`][service.volumes.view.ViewOptions].
@@ -64,7 +63,6 @@ class View:
 
     source: OpenVolume
     card: Card
-    halo: int
     boundary: Boundaries
     edge: int
     naming: Naming = UNCHANGED
@@ -75,7 +73,7 @@ class View:
     @cached_property
     def layout(self) -> Plan:
         """How the source is divided into blocks."""
-        return plan(self.source.cells, halo=self.halo, boundary=self.boundary, block=self.edge)
+        return plan(self.source.cells, halo=self.card.halo, boundary=self.boundary, block=self.edge)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -40,8 +40,8 @@ CELLS = (14, 9, 12)
 
 
 def view_of(boundary: str = "periodic") -> View:
-    source, card = SimpleNamespace(cells=CELLS, levels=1), SimpleNamespace(frames=1)
-    return View(source, card, 4, parse_boundary(boundary), 4)  # type: ignore[arg-type]
+    source, card = SimpleNamespace(cells=CELLS, levels=1), SimpleNamespace(frames=1, halo=4)
+    return View(source, card, parse_boundary(boundary), 4)  # type: ignore[arg-type]
 
 
 def region_with(view: View, blocks: Blocks) -> Region:
@@ -80,7 +80,7 @@ def test_slabs_follow_each_other_through_all_layers(boundary: str, edge: int) ->
                 given += range(planes.start, planes.stop)
             done += [BlockIndex(0, number) for number in finished]
             assert all(view.layout.at(index.block).stop[0] <= reached for index in done)
-        assert given == list(range(region.box.shape[0] + 2 * view.halo))
+        assert given == list(range(region.box.shape[0] + 2 * view.card.halo))
         assert (reached, tuple(done)) == (region.box.stop[0], blocks)
 
 
