@@ -37,9 +37,7 @@ FieldName = Literal["u", "v", "w", "speed", "vorticity", "q", "error"]
 ABOUT_FIELDS: Final = "`vorticity` is |curl u|; `q` is positive where rotation prevails over strain."
 
 
-async def answer_with_picture(
-    request: Request, services: Services, path: tuple[str, str], part: Part
-) -> Response:
+async def answer_with_picture(request: Request, services: Services, path: tuple[str, str], part: Part) -> Response:
     """Answer with a part of a view as float16 and a scale, unless the client has it already.
 
     Args:

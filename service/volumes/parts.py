@@ -112,10 +112,10 @@ class PartReader:
                 slice(max(w.start, start), min(w.stop, start + n))
                 for w, start, n in zip(window, corner, block.shape[1:], strict=True)
             ]
-            found = await self._threads.run(
-                lambda block=block, here=_within(there, corner): _derive(block, here, part.field, spacing)  # type: ignore[misc]
+            here, place = _within(there, corner), _within(there, [along.start for along in window])
+            values[place] = await self._threads.run(
+                lambda block=block, here=here: _derive(block, here, part.field, spacing)  # type: ignore[misc]
             )
-            values[_within(there, [along.start for along in window])] = found
         return values
 
 

@@ -40,9 +40,7 @@ async def post_check(
     fitting = [
         each.name
         for each in services.engine.registry.cards()
-        if each.learned
-        and (each.frames, each.factor) == (card.frames, card.factor)
-        and is_like_learned(look, each)
+        if each.learned and (each.frames, each.factor) == (card.frames, card.factor) and is_like_learned(look, each)
     ]
     expected = await unless_gone(request, services.engine.check(card, samples, boundary))
     return Check(
