@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from models.blocks import CUBE, PERIODIC
-from models.layers import count_parameters
+from models.convolution import count_parameters
 from models.networks import FACTORS, Architecture, Network
 from models.operators import FACTOR
 from models.superresolution import SuperResolution

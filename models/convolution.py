@@ -5,14 +5,16 @@ Fields are ``(batch, channels, y, x)`` or ``(batch, channels, z, y, x)``: two or
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
+Module = TypeVar("Module", bound=nn.Module)
 Axes = tuple[bool, ...]
 # Puts before planes (..., z, y, x) those that came before them, if they are a slab of a block: as many as what follows
 # consumes at both ends. Called with a name for the place in the network, the planes, and how many it consumes at one.
@@ -149,3 +151,30 @@ class KernelLayer(nn.Module):
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the layer, building its kernel from the weights as they are."""
         return spread(convolve(x, self.kernel(), circular), self.factor)
+
+
+def freeze(module: Module, precision: Precision = "float32") -> Module:
+    """A copy of the module for inference, with every kernel built once from the weights as they are now.
+
+    The copy is a snapshot: nothing is cached in the original, so training it further leaves no stale kernel behind.
+
+    Args:
+        module: with layers in it whose kernels are made from free weights.
+        precision: of their convolutions.
+    """
+
+    def replace(inside: nn.Module) -> None:
+        for name, child in inside.named_children():
+            if isinstance(child, KernelLayer):
+                setattr(inside, name, child.frozen(precision))
+            else:
+                replace(child)
+
+    frozen = copy.deepcopy(module)
+    replace(frozen)
+    return frozen.eval().requires_grad_(requires_grad=False)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Free weights of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())

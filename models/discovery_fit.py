@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.activation import Activation
 from models.group import rotate_scalar, rotate_vector
-from models.layers import Activation, Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
+from models.layers import Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DiscoveryNetwork(nn.Module):
-    """Three relaxed layers with [`Activation`][models.layers.Activation] between them.
+    """Three relaxed layers with [`Activation`][models.activation.Activation] between them.
 
     Args:
         over: the group.

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.layers import freeze
+from models.convolution import freeze
 
 if TYPE_CHECKING:
     from typing import Self

@@ -13,7 +13,7 @@ Fields are vectors or scalars: [`Lift`][models.layers.Lift] and [`LiftScalar`][m
 features of them, [`Project`][models.layers.Project] and [`ProjectScalar`][models.layers.ProjectScalar] give them back.
 
 Nothing has a bias, and a vector's lift has a kernel that sums to zero, so that layers are blind to a constant velocity
-and commute with scaling; see [`Activation`][models.layers.Activation] for what is between them.
+and commute with scaling; see [`Activation`][models.activation.Activation] for what is between them.
 
 Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their
 length.
@@ -21,15 +21,13 @@ length.
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.convolution import NOWHERE, SIZE, Axes, Frozen, KernelLayer, Precision
 from models.group import Group, pullback
@@ -37,47 +35,8 @@ from models.group import Group, pullback
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Module = TypeVar("Module", bound=nn.Module)
 # The element whose relaxation weight an entry of a kernel has: of the features that come in, h, or that go out, g.
 Side = Literal["input", "output"]
-# Least divisor: its square, which gradients take, is still a float32.
-SMALLEST = 2.0**-63
-
-
-class Activation(nn.Module):
-    """r silu(x / r + b), with r the rms over all channels of a cell, and b learned for each field.
-
-    Smooth, and positively homogeneous: scaling x scales the answer, cell by cell, so that the network needs
-    to know no amplitude. It commutes with the group, which only permutes channels and gives those of a field one b.
-
-    Args:
-        over: the group.
-        fields: regular fields of its input.
-    """
-
-    def __init__(self, over: Group, fields: int) -> None:
-        super().__init__()
-        self.order = over.order
-        self.offset = nn.Parameter(torch.zeros(fields))
-
-    def forward(self, x: Float[Tensor, "batch channels *cells"]) -> Float[Tensor, "batch channels *cells"]:
-        """Apply it; where all channels are zero, so is the answer."""
-        offset = self.offset.to(x.dtype).repeat_interleave(self.order).reshape(-1, *(x.ndim - 2) * [1])
-        scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) / math.sqrt(x.shape[1])
-        unit = scale.clamp_min(SMALLEST)
-        # Not addcdiv, whose gradient squares the divisor.
-        answer: Tensor = scale * _silu((x / unit).add_(offset))
-        return answer
-
-
-def _silu(x: Tensor) -> Tensor:
-    """SiLU, in place where no gradient is wanted, with the same bits for a block whichever are in the batch with it."""
-    if x.requires_grad or x.device.type != "cpu":
-        return functional.silu(x)
-    # A vectorised loop does its last few values another way, so each block gets a loop of its own.
-    for block in x:
-        functional.silu(block, inplace=True)
-    return x
 
 
 class GroupLayer(KernelLayer):
@@ -346,30 +305,3 @@ def _axes(*sizes: int) -> list[Tensor]:
         torch.arange(n).reshape([-1 if axis == own else 1 for axis in range(len(sizes) + 1)])
         for own, n in enumerate(sizes)
     ]
-
-
-def freeze(module: Module, precision: Precision = "float32") -> Module:
-    """A copy of the module for inference, with every kernel built once from the weights as they are now.
-
-    The copy is a snapshot: nothing is cached in the original, so training it further leaves no stale kernel behind.
-
-    Args:
-        module: with layers in it whose kernels are made from free weights.
-        precision: of their convolutions.
-    """
-
-    def replace(inside: nn.Module) -> None:
-        for name, child in inside.named_children():
-            if isinstance(child, KernelLayer):
-                setattr(inside, name, child.frozen(precision))
-            else:
-                replace(child)
-
-    frozen = copy.deepcopy(module)
-    replace(frozen)
-    return frozen.eval().requires_grad_(requires_grad=False)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Free weights of a module."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.activation import Activation
 from models.convolution import NOWHERE, RADIUS, Axes, Join, crop, whole
 from models.group import GroupName, group
-from models.layers import Activation, Convolve, GroupLayer, Lift, Project
+from models.layers import Convolve, GroupLayer, Lift, Project
 from models.operators import FACTOR
 
 Family = Literal["trilinear", "conv", "equivariant", "relaxed"]

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.blocks import plan
-from models.convolution import NOWHERE, SIZE, Axes, Join, Precision, crop, whole, wrap
-from models.layers import freeze
+from models.convolution import NOWHERE, SIZE, Axes, Join, Precision, crop, freeze, whole, wrap
 from models.operators import FACTOR, coarsen, refine, trilinear
 
 if TYPE_CHECKING:

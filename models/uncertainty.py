@@ -21,9 +21,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.activation import SMALLEST, Activation
 from models.convolution import NOWHERE, RADIUS, Axes, crop
 from models.group import group
-from models.layers import SMALLEST, Activation, ProjectScalar
+from models.layers import ProjectScalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

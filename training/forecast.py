@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from models.convolution import count_parameters
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
-from models.layers import count_parameters
 from models.steerable import field_size
 from training.forecast_training import TESTED, Recipe, rmse, train
 from training.trainer import fastest_precision

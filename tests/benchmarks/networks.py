@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.convolution import EVERYWHERE, Frozen, spread
+from models.convolution import EVERYWHERE, Frozen, freeze, spread
 from models.group import group
-from models.layers import Convolve, Lift, Project, freeze
+from models.layers import Convolve, Lift, Project
 from models.networks import Network
 from tests.benchmarks.timing import Row, alternate, by_voxels
 

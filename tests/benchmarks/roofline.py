@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.convolution import EVERYWHERE
-from models.layers import freeze
+from models.convolution import EVERYWHERE, freeze
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from tests.benchmarks.networks import Published

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.convolution import EVERYWHERE
-from models.layers import Convolve, freeze
+from models.convolution import EVERYWHERE, freeze
+from models.layers import Convolve
 from models.networks import Network
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.networks import Published, multiplications

@@ -12,11 +12,11 @@ import pytest
 import torch
 from escnn import nn
 
+from models.convolution import freeze
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
 from models.group import group, rotate_vector
-from models.layers import freeze
 from models.steerable import SteerableConvolution, penalty
 from training.steerable_bases import representation, space_of, steerable_basis
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.convolution import EVERYWHERE, Frozen, convolve, spread, wrap
+from models.activation import Activation
+from models.convolution import EVERYWHERE, Frozen, convolve, freeze, spread, wrap
 from models.group import group, rotate_regular, rotate_scalar, rotate_vector
-from models.layers import Activation, Convolve, Lift, LiftScalar, Project, ProjectScalar, freeze
+from models.layers import Convolve, Lift, LiftScalar, Project, ProjectScalar
 
 if TYPE_CHECKING:
     from models.convolution import Precision
