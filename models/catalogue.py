@@ -6,7 +6,6 @@ Each has a folder with ``card.json`` and, if it was trained, ``weights.safetenso
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,19 +18,18 @@ from models.networks import FACTORS, Architecture, Network
 from models.operators import FACTOR
 from models.superresolution import SuperResolution
 from models.uncertainty import ErrorHead
+from models.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
 
     from models.blocks import Boundaries
     from models.convolution import Precision
     from models.networks import Family
 
 CARD = "card.json"
-WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out"
 ABOUT = "sample.json"
 FIRST_FLOW = "isotropic"
@@ -53,10 +51,6 @@ class UnknownModelError(KeyError):
     def __str__(self) -> str:
         """Name the models that there are."""
         return f"there is no model {self.name!r}; there are {', '.join(self.known)}"
-
-
-class CorruptWeightsError(ValueError):
-    """Weights are not the ones that the card was written for."""
 
 
 class HeldOut(NamedTuple):
@@ -289,35 +283,3 @@ class Catalogue:
         about = {"run": sample.run, "boundary": sample.boundary, "length": sample.length}
         (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         return folder
-
-
-def read_weights(folder: Path, sha256: str | None) -> dict[str, Tensor]:
-    """The weights in the folder of a model.
-
-    Raises:
-        CorruptWeightsError: if they are not those of the sha256, as hexadecimal digits.
-    """
-    # Not at the top: training on a bare host saves and loads checkpoints without it.
-    from safetensors.torch import load  # noqa: PLC0415
-
-    content = (folder / WEIGHTS).read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        message = f"{folder.name}: sha256 of {WEIGHTS} is {found}, its card says {sha256}"
-        raise CorruptWeightsError(message)
-    return load(content)
-
-
-def write_weights(folder: Path, model: nn.Module) -> str:
-    """Write the weights of a model into its folder, and return their sha256; as float16 those that it holds exactly."""
-    from safetensors.torch import save  # noqa: PLC0415
-
-    content = save({name: _smallest(value).contiguous() for name, value in model.state_dict().items()})
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _smallest(value: Tensor) -> Tensor:
-    half = value.half()
-    return half if value.is_floating_point() and bool((half == value).all()) else value

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.catalogue import CARD, UnknownModelError, read_weights, write_weights
+from models.catalogue import CARD, UnknownModelError
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
+from models.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,17 +8,10 @@ import numpy as np
 import pytest
 
 from models.blocks import PERIODIC
-from models.catalogue import (
-    GENERAL,
-    WEIGHTS,
-    Catalogue,
-    CorruptWeightsError,
-    HeldOut,
-    UnknownModelError,
-    describe,
-)
+from models.catalogue import GENERAL, Catalogue, HeldOut, UnknownModelError, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
+from models.weights import WEIGHTS, CorruptWeightsError
 
 if TYPE_CHECKING:
     from pathlib import Path

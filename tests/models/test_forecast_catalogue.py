@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.catalogue import WEIGHTS, CorruptWeightsError, UnknownModelError
+from models.catalogue import UnknownModelError
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
+from models.weights import WEIGHTS, CorruptWeightsError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from models.blocks import parse_boundary
-from models.catalogue import WEIGHTS, Catalogue
+from models.catalogue import Catalogue
 from models.group import rotate_boundary
 from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
+from models.weights import WEIGHTS
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.samples import Source

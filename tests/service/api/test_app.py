@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from fastapi.testclient import TestClient
 
-from models.catalogue import WEIGHTS, Catalogue, describe
+from models.catalogue import Catalogue, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
+from models.weights import WEIGHTS
 from service import create_app
 from service.__main__ import main, parse, reachable
 from service.engine.registry import choose
