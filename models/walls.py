@@ -1,4 +1,4 @@
-"""Moving walls: the spelling of their velocities.
+"""Walls at the ends of an axis, at rest or moving, and the spelling of their velocities.
 
 ``wall:u=-1..1`` is a pair of walls at the ends of an axis, u = -1 at the low end and u = 1 at the high end. A wall
 moves along itself, by one component or by two in the order u, v, w: ``wall:u=0..1:w=-0.5..0.5``. ``wall`` is at rest.
@@ -53,6 +53,11 @@ class Walls(NamedTuple):
         return ":".join(
             ["wall", *(f"{name}={_spell(low)}..{_spell(high)}" for name, low, high in pairs if low or high)]
         )
+
+
+def is_wall(boundary: str) -> bool:
+    """Whether it is a wall, at rest or moving."""
+    return boundary.startswith("wall")
 
 
 def _spell(value: float) -> str:

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from models.blocks import collect, continue_beyond, continued, driven
+from models.blocks import collect
+from models.continuation import continue_beyond, continued, driven
 from models.convolution import spread
 from models.operators import FACTOR, coarsen, refine, trilinear
 

@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.blocks import EDGE, continue_beyond, continued, is_wall
+from models.blocks import EDGE
+from models.continuation import continue_beyond, continued
 from models.convolution import crop
 from models.group import group, rotate_axes, rotate_vector
 from models.operators import coarsen
+from models.walls import is_wall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from models.blocks import is_wall
 from models.metrics.moments import Moments
 from models.metrics.slabs import Grid
+from models.walls import is_wall
 
 if TYPE_CHECKING:
     from models.blocks import Boundaries

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from models.blocks import BOUNDARIES, PERIODIC, format_boundary, is_wall, parse_boundary
+from models.blocks import BOUNDARIES, PERIODIC, format_boundary, parse_boundary
+from models.walls import is_wall
 from service.formats.names import AXES
 from service.problems import invalid_field
 

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.blocks import PERIODIC, Boundaries, collect, format_boundary, is_wall, parse_boundary, plan
+from models.blocks import PERIODIC, Boundaries, collect, format_boundary, parse_boundary, plan
 from models.group import group, rotate_boundary, rotate_vector
+from models.walls import is_wall
 
 LENGTHS = st.tuples(*[st.integers(1, 15)] * 3)
 
