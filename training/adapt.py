@@ -17,7 +17,7 @@ import torch
 from models.catalogue import Catalogue, describe
 from models.networks import Network
 from models.superresolution import SuperResolution
-from training.dataset import Slab
+from training.derived import Slab
 from training.evaluate import read_symmetry, rounded, samples
 from training.recordings import add_reading, open_dataset, reading
 from training.train import require_new

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.blocks import collect, parse_boundary
-from training.dataset import BlockMeans, StoredRun
+from training.dataset import StoredRun
+from training.derived import BlockMeans
 
 if TYPE_CHECKING:
     import argparse
