@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+import torch
+
 from training import (
     adapt,
     discover,
@@ -53,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = (module.__doc__ or "").partition("\n")[0]
         command = commands.add_parser(name, help=text, description=module.__doc__)
         module.add_arguments(command)
+        command.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     chosen = parser.parse_args(arguments)
+    torch.set_num_threads(chosen.threads)
     try:
         status: int = COMMANDS[chosen.command].run(chosen)
     except ValueError as error:

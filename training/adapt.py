@@ -102,12 +102,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder in which to store the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model of that name")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
 
 
 def run(args: argparse.Namespace) -> int:
     """Adapt, compare with the parent, and store if it is better."""
-    torch.set_num_threads(args.threads)
     catalogue = Catalogue(args.weights)
     ancestor = catalogue.card(args.parent)
     parent = catalogue.trained(args.parent).to(args.device)

@@ -52,13 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--y", type=Path, help=".npy file of Y, on the grid of X or finer by a whole factor")
     parser.add_argument("--x-kind", choices=["scalar", "vector"], default="scalar", help="what the channels of X are")
     parser.add_argument("--y-kind", choices=["scalar", "vector"], default="scalar", help="what the channels of Y are")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/discover"), help="folder for findings and figures")
 
 
 def run(args: argparse.Namespace) -> int:
     """Find the symmetries, print them, and write them to a file and a figure."""
-    torch.set_num_threads(args.threads)
     chosen = [args.experiment, args.run, args.x and args.y]
     if sum(each is not None for each in chosen) != 1:
         message = f"give an experiment ({', '.join(EXPERIMENTS)}), or --run, or --x and --y"

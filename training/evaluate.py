@@ -197,12 +197,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ship", type=Path, help="a run whose last snapshot becomes the sample that comes with the weights"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the cards, print the tables."""
-    torch.set_num_threads(args.threads)
     catalogue = Catalogue(args.weights)
     if args.ship:
         shipped = open_dataset(args.ship, **reading(args))

@@ -12,8 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from models.convolution import count_parameters
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
@@ -47,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
     parser.add_argument("--weights", type=Path, help="folder in which to store the network of the first seed")
 
@@ -68,7 +65,6 @@ def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Wind
 
 def run(args: argparse.Namespace) -> int:
     """Train, compare, and write the results."""
-    torch.set_num_threads(args.threads)
     precision = fastest_precision("cpu") if args.precision == "auto" else args.precision
     data = Windows(args.data)
     found: Errors = {"persistence": {split: [rmse(None, data, split)] for split in SPLITS}}

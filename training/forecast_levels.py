@@ -35,13 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blocks", type=int, default=1, help="residual blocks")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, compare, and write the results."""
-    torch.set_num_threads(args.threads)
     print(f"{'level':>5} {'data':>10} {'network':>10}")
     found = []
     for level in args.levels:

@@ -10,8 +10,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from models.forecast_network import ForecastArchitecture
 from models.steerable import penalty
 from training.flows.plumes import UNEVEN
@@ -35,13 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blocks", type=int, default=1, help="residual blocks")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, compare, and write the results."""
-    torch.set_num_threads(args.threads)
     data = Windows(args.data, args.level)
     architecture = ForecastArchitecture("relaxed-steerable", args.group, args.fields, args.blocks)
     print(f"{'penalty':>8} {'delta^2':>10} {'error':>10} {'RMSE':>8}")

@@ -51,13 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="seeds of the networks that `forecast` trained"
     )
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="the --out of `forecast`")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the results."""
-    torch.set_num_threads(args.threads)
     data = Windows(args.data)
     about = json.loads((args.data / "run.json").read_text())
     sets = {name: planes.decaying(about["n"], about["seed"], **moved) for name, moved in SETS.items()}

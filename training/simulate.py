@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from training.flows import planes
 from training.flows.kinds import FLOWS, OPTIONS, recipe_of
 from training.runs import Run
@@ -54,14 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         usual = {flow: kind.make.usual[name] for flow, kind in FLOWS.items() if name in kind.make.usual}
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"{text} (default: {_by_value(usual)})")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder for runs")
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
     if args.flow in planes.SETS:
         print(planes.simulate(args.flow, args.set, args.n or planes.CELLS, args.seed, args.out))
         return 0

@@ -240,12 +240,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshots", type=int, default=8, help="largest number from each held-out run (default: %(default)s)"
     )
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate what is missing, measure everyone, write the table and its figures."""
-    torch.set_num_threads(args.threads)
     parts = ["# All models on held-out turbulence\n", EXPLANATION]
     bars: dict[str, list[Bar]] = {}
     for flow in args.flows:

@@ -55,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: bfloat16 if the device supports it",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the losses")
     parser.add_argument("--weights", type=Path, help="folder in which to store the model, if any")
     parser.add_argument(
@@ -94,7 +93,6 @@ def require_new(catalogue: Catalogue, name: str, *, overwrite: bool) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, report, and store."""
-    torch.set_num_threads(args.threads)
     runs = [open_dataset(path, **reading(args)) for path in args.data]
     if args.flow is None:
         require_alike(runs)

@@ -22,6 +22,7 @@ from models.convolution import crop
 from models.networks import Architecture, Network
 from models.operators import trilinear
 from models.superresolution import SuperResolution
+from training.runs import Replacing
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
@@ -192,9 +193,8 @@ class Trainer:
             "seconds": self.seconds,
             "losses": self.losses,
         }
-        partial = self.folder / (CHECKPOINT + ".partial")
-        torch.save(state, partial)
-        partial.replace(self.folder / CHECKPOINT)
+        with Replacing(self.folder / CHECKPOINT) as path:
+            torch.save(state, path)
         rows = (f"{step},{loss:.6g}\n" for step, loss in enumerate(self.losses, start=1))
         (self.folder / LOSSES).write_text("step,loss\n" + "".join(rows))
 

@@ -113,12 +113,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train the heads, and store the models with them."""
-    torch.set_num_threads(args.threads)
     catalogue = Catalogue(args.weights)
     runs = [open_dataset(path, **reading(args)) for path in args.data]
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision

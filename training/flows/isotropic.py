@@ -50,13 +50,7 @@ class Forcing:
         self,
         grid: Grid,
         power: float = 1.0,
-        among: Bool[
-            Tensor,
-            (
-                kz  # ky #kx
-            ),
-        ]
-        | None = None,
+        among: Bool[Tensor, "kz ky2 kx2"] | None = None,
     ) -> None:
         self.grid, self.power = grid, power
         self.forced = (grid.k_squared > 0) & (grid.k_squared <= FORCED_WAVENUMBER**2)
