@@ -18,7 +18,7 @@ from eddylift._preparation import Preparation
 from eddylift._reporting import aupload, reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self, Unpack
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StoredVolume,
         Symmetry,
         UpscaleOptions,
+        VolumeOptions,
     )
 
 T = TypeVar("T")
@@ -101,58 +102,22 @@ class AsyncClient:
         self, coarse: str | Path, **options: Unpack[UpscaleOptions]
     ) -> NDArray[np.float32] | xr.Dataset: ...
 
-    async def upscale(
-        self,
-        coarse: AnyVolume | str | Path,
-        *,
-        model: str | None = None,
-        boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
-        drop: Sequence[str] | None = None,
-        resample: str | None = None,
-        error: bool = False,
-        progress: ProgressCallback | bool | None = None,
-    ) -> AnyVolume:
+    async def upscale(self, coarse: AnyVolume | str | Path, **options: Any) -> AnyVolume:
         """See `Client.upscale`."""
-        preparation = Preparation(names, drop, resample)
-        make = partial(_calls.upscale, coarse, model=model, boundary=boundary, error=error, preparation=preparation)
-        call = await to_thread.run_sync(make)
-        return await self._send(call, progress=progress)
+        return await self._make_and_send(_calls.upscale, coarse, **options)
 
-    async def check(
-        self,
-        coarse: AnyVolume | str | Path,
-        *,
-        model: str | None = None,
-        boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
-        drop: Sequence[str] | None = None,
-        resample: str | None = None,
-        progress: ProgressCallback | bool | None = None,
-    ) -> Check:
+    async def check(self, coarse: AnyVolume | str | Path, **options: Unpack[VolumeOptions]) -> Check:
         """See `Client.check`."""
-        preparation = Preparation(names, drop, resample)
-        make = partial(_calls.check, coarse, model=model, boundary=boundary, preparation=preparation)
-        call = await to_thread.run_sync(make)
-        return await self._send(call, progress=progress)
+        return await self._make_and_send(_calls.check, coarse, **options)
 
     async def validate(
         self,
         coarse: AnyVolume | str | Path | None,
         reference: AnyVolume | str | Path,
-        *,
-        model: str | None = None,
-        boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
-        drop: Sequence[str] | None = None,
-        resample: str | None = None,
-        progress: ProgressCallback | bool | None = None,
+        **options: Unpack[VolumeOptions],
     ) -> Report:
         """See `Client.validate`."""
-        preparation = Preparation(names, drop, resample)
-        make = partial(_calls.validate, coarse, reference, model=model, boundary=boundary, preparation=preparation)
-        call = await to_thread.run_sync(make)
-        return await self._send(call, progress=progress)
+        return await self._make_and_send(_calls.validate, coarse, reference, **options)
 
     async def self_validate(self, model: str, *, progress: ProgressCallback | bool | None = None) -> Reproduction:
         """See `Client.self_validate`."""
@@ -169,8 +134,9 @@ class AsyncClient:
         progress: ProgressCallback | bool | None = None,
     ) -> Discovery:
         """See `Client.discover`."""
-        make = partial(_calls.discover, x, y, x_kind=x_kind, y_kind=y_kind, group=group)
-        return await self._send(await to_thread.run_sync(make), progress=progress)
+        return await self._make_and_send(
+            _calls.discover, x, y, x_kind=x_kind, y_kind=y_kind, group=group, progress=progress
+        )
 
     async def forecast_models(self) -> list[ForecastCard]:
         """See `Client.forecast_models`."""
@@ -199,8 +165,7 @@ class AsyncClient:
         progress: ProgressCallback | bool | None = None,
     ) -> AnyVolume:
         """See `Client.forecast`."""
-        preparation = Preparation(names, drop)
-        make = partial(
+        return await self._make_and_send(
             _calls.forecast,
             frames,
             steps=steps,
@@ -209,9 +174,10 @@ class AsyncClient:
             dx=dx,
             dt=dt,
             nu=nu,
-            preparation=preparation,
+            names=names,
+            drop=drop,
+            progress=progress,
         )
-        return await self._send(await to_thread.run_sync(make), progress=progress)
 
     async def volumes(self) -> list[StoredVolume]:
         """See `Client.volumes`."""
@@ -322,6 +288,17 @@ class AsyncClient:
     ) -> None:
         """Close the connections."""
         await self.aclose()
+
+    async def _make_and_send(
+        self,
+        make: Callable[..., Call[T]],
+        *volumes: object,
+        progress: ProgressCallback | bool | None = None,
+        **options: Any,  # noqa: ANN401 as the call takes them
+    ) -> T:
+        """Send a call that takes long to make, as its volumes are encoded."""
+        call = await to_thread.run_sync(partial(make, *volumes, **options))
+        return await self._send(call, progress=progress)
 
     async def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)

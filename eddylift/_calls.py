@@ -14,13 +14,13 @@ from eddylift._codecs import Body, encode, multipart
 from eddylift._discovery import Discovery
 from eddylift._discovery import encode as encode_pairs
 from eddylift._errors import UnexpectedAnswerError
+from eddylift._preparation import Preparation
 from eddylift._types import (
     Card,
     Check,
     ForecastCard,
     Health,
     JobStatus,
-    Record,
     Report,
     Reproduction,
     StoredVolume,
@@ -30,14 +30,15 @@ from eddylift._types import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import Unpack
 
     from eddylift._codecs import Answer, AnyVolume
     from eddylift._discovery import Fields, Kind
-    from eddylift._preparation import Preparation
-    from eddylift._types import Boundary
+    from eddylift._record import Record
+    from eddylift._types import Boundary, Changes
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound="Record")
 
 
 @dataclass(frozen=True)
@@ -84,23 +85,27 @@ def symmetry(model: str) -> Call[Symmetry]:
 def upscale(
     coarse: AnyVolume | str | Path,
     *,
-    model: str | None,
-    boundary: Boundary | None,
-    error: bool,
-    preparation: Preparation,
+    model: str | None = None,
+    boundary: Boundary | None = None,
+    error: bool = False,
+    **changes: Unpack[Changes],
 ) -> Call[AnyVolume]:
     """Ask for the fine volume, as the same kind of object."""
-    (prepared,) = preparation.apply(coarse)
+    (prepared,) = Preparation(**changes).apply(coarse)
     body, read = encode(prepared, error=error)
     options = _options(model, boundary) | ({"error": "true"} if error else {})
     return Call("POST", "/v1/upscale", read, options, body)
 
 
 def check(
-    coarse: AnyVolume | str | Path, *, model: str | None, boundary: Boundary | None, preparation: Preparation
+    coarse: AnyVolume | str | Path,
+    *,
+    model: str | None = None,
+    boundary: Boundary | None = None,
+    **changes: Unpack[Changes],
 ) -> Call[Check]:
     """Ask how good the fine volume is expected to be."""
-    (prepared,) = preparation.apply(coarse)
+    (prepared,) = Preparation(**changes).apply(coarse)
     body, _ = encode(prepared)
     return Call("POST", "/v1/check", _one(Check), _options(model, boundary), body)
 
@@ -109,13 +114,13 @@ def validate(
     coarse: AnyVolume | str | Path | None,
     reference: AnyVolume | str | Path,
     *,
-    model: str | None,
-    boundary: Boundary | None,
-    preparation: Preparation,
+    model: str | None = None,
+    boundary: Boundary | None = None,
+    **changes: Unpack[Changes],
 ) -> Call[Report]:
     """Ask for the errors of a model's answer to `coarse`, compared with `reference`."""
     given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
-    prepared = preparation.apply(*given.values())
+    prepared = Preparation(**changes).apply(*given.values())
     body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
     return Call("POST", "/v1/validate", _one(Report), _options(model, boundary), body)
 
@@ -147,10 +152,10 @@ def forecast(
     dx: float | None,
     dt: float | None,
     nu: float,
-    preparation: Preparation,
+    **changes: Unpack[Changes],
 ) -> Call[AnyVolume]:
     """Ask for the next frames of a velocity in a plane, as the same kind of object."""
-    (prepared,) = preparation.apply(frames)
+    (prepared,) = Preparation(**changes).apply(frames)
     body, read, found = _planes.encode(prepared, dx, dt)
     options = found | {"steps": str(steps), "nu": str(nu)} | _options(model, boundary, _planes.AXES)
     return Call("POST", "/v1/forecast", read, options, body)

@@ -137,8 +137,9 @@ class Client:
                 of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
             progress: called while the volume is sent, computed and received; True shows bars.
         """
-        preparation = Preparation(names, drop, resample)
-        call = _calls.upscale(coarse, model=model, boundary=boundary, error=error, preparation=preparation)
+        call = _calls.upscale(
+            coarse, model=model, boundary=boundary, error=error, names=names, drop=drop, resample=resample
+        )
         return self._send(call, progress=progress)
 
     def check(
@@ -166,10 +167,8 @@ class Client:
             resample: as for `upscale`.
             progress: as for `upscale`.
         """
-        preparation = Preparation(names, drop, resample)
-        return self._send(
-            _calls.check(coarse, model=model, boundary=boundary, preparation=preparation), progress=progress
-        )
+        call = _calls.check(coarse, model=model, boundary=boundary, names=names, drop=drop, resample=resample)
+        return self._send(call, progress=progress)
 
     def validate(
         self,
@@ -197,8 +196,9 @@ class Client:
             resample: as for `upscale`.
             progress: as for `upscale`.
         """
-        preparation = Preparation(names, drop, resample)
-        call = _calls.validate(coarse, reference, model=model, boundary=boundary, preparation=preparation)
+        call = _calls.validate(
+            coarse, reference, model=model, boundary=boundary, names=names, drop=drop, resample=resample
+        )
         return self._send(call, progress=progress)
 
     def self_validate(self, model: str, *, progress: ProgressCallback | bool | None = None) -> Reproduction:
@@ -276,9 +276,8 @@ class Client:
             drop: variables over time to leave out, such as ``["density"]``.
             progress: called while frames are sent, computed and received; True shows bars.
         """
-        preparation = Preparation(names, drop)
         call = _calls.forecast(
-            frames, steps=steps, model=model, boundary=boundary, dx=dx, dt=dt, nu=nu, preparation=preparation
+            frames, steps=steps, model=model, boundary=boundary, dx=dx, dt=dt, nu=nu, names=names, drop=drop
         )
         return self._send(call, progress=progress)
 

@@ -11,7 +11,7 @@ import numpy as np
 from eddylift import _files
 from eddylift._codecs import NPY, Body, multipart, write_npy
 from eddylift._errors import InvalidInputError
-from eddylift._types import Record, spell
+from eddylift._record import Record, spell
 
 if TYPE_CHECKING:
     import xarray as xr

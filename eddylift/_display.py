@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from eddylift._types import spell
+from eddylift._record import spell
 
 if TYPE_CHECKING:
     from typing import Self

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from eddylift._metrics import METRICS, Metric
+from eddylift._record import Record, spell
 
 if TYPE_CHECKING:
     from eddylift._progress import ProgressCallback
@@ -20,16 +20,26 @@ Metrics = dict[str, float | list[float] | None]
 """Errors and statistics by name, which `METRICS` explains; None if one does not apply, as profiles without walls."""
 
 
-class UpscaleOptions(TypedDict, total=False):
-    """Options of `Client.upscale`."""
+class Changes(TypedDict, total=False):
+    """Options that change volumes before they are sent."""
 
-    model: str | None
-    boundary: Boundary | None
     names: Mapping[str, str] | None
     drop: Sequence[str] | None
     resample: str | None
-    error: bool
+
+
+class VolumeOptions(Changes, total=False):
+    """Options of `Client.check` and `Client.validate`."""
+
+    model: str | None
+    boundary: Boundary | None
     progress: ProgressCallback | bool | None
+
+
+class UpscaleOptions(VolumeOptions, total=False):
+    """Options of `Client.upscale`."""
+
+    error: bool
 
 
 class ForecastOptions(TypedDict, total=False):
@@ -44,56 +54,6 @@ class ForecastOptions(TypedDict, total=False):
     names: Mapping[str, str] | None
     drop: Sequence[str] | None
     progress: ProgressCallback | bool | None
-
-
-# Cards are 7 kB long.
-_brief = reprlib.Repr()
-_brief.maxlevel, _brief.maxstring = 2, 60
-
-
-def spell(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
-    """Format a value for people."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(map(spell, value))
-    return str(value)
-
-
-class Record(dict[str, Any]):
-    """A JSON object of the service. Its members are attributes too: ``card.flow`` is ``card["flow"]``."""
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 whatever JSON holds
-        """Return a member."""
-        try:
-            return self[name]
-        except KeyError:
-            message = f"{type(self).__name__} has no {name}; it has {', '.join(self)}"
-            raise AttributeError(message) from None
-
-    def __dir__(self) -> list[str]:
-        """List the members, for completion."""
-        return [*super().__dir__(), *self]
-
-    def __repr__(self) -> str:
-        """Show the members, shortened."""
-        members = ", ".join(f"{name}={_brief.repr(value)}" for name, value in self.items())
-        return f"{type(self).__name__}({members})"
-
-    def _repr_html_(self) -> str:
-        """Show the members as a table in a notebook."""
-        rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(_brief.repr(value))}</td></tr>"
-            for name, value in self.items()
-        )
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
-
-    @classmethod
-    def required(cls) -> frozenset[str]:
-        """Return the members that an answer of the service must have."""
-        return frozenset(cls.__annotations__) - {"warnings"}
 
 
 class Card(Record):
