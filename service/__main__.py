@@ -30,8 +30,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     token = commands.add_parser(
         "token",
         help="make a token",
-        description="Make a token. It is shown on standard error and stored nowhere. On standard output is the line "
-        "that lets it in: append it to the file that EDDYLIFT_TOKENS names, and start the service again.",
+        description="Make a token. It is printed on standard error and stored nowhere. Standard output has the line "
+        "for the file that EDDYLIFT_TOKENS names: append it there, and start the service again.",
     )
     token.add_argument("--name", required=True, help="name of its bearer in logs")
     token.add_argument(
@@ -49,7 +49,7 @@ def reachable(host: str) -> bool:
 
 
 def with_trusted_hosts(settings: Settings, host: str) -> Settings:
-    """The settings of a service that listens on a host: on loopback, it trusts no names but those that are set."""
+    """The settings of a service that listens on a host. On loopback, it allows only the host names that are set."""
     if settings.trusted_hosts is None and not reachable(host):
         return settings.model_copy(update={"trusted_hosts": ()})
     return settings

@@ -36,8 +36,8 @@ class Settings(BaseSettings):
     precision: Annotated[
         Literal["float32", "tf32", "bfloat16"],
         Field(
-            description="Arithmetic of the networks. A model that does not reproduce its card's error in another one "
-            "than float32, or whose card has no error, is served in float32, with a warning."
+            description="Floating-point format of the networks. A model that does not reproduce its card's error in "
+            "it, or whose card has no error, is served in float32, with a warning."
         ),
     ] = "float32"
 
@@ -62,8 +62,8 @@ class Settings(BaseSettings):
     region: Annotated[
         PositiveInt,
         Field(
-            description="Longest edge of neighbouring blocks that a job or a request computes together, in coarse "
-            "cells: the longer it is, the less goes into halos. A job holds two times `region`^2 x `block` cells."
+            description="Longest edge of a group of neighbouring blocks that are computed together, in coarse cells. "
+            "The longer it is, the less is computed twice in halos. A job holds about 2 x `region`^2 x `block` cells."
         ),
     ] = 96
     max_jobs: Annotated[PositiveInt, Field(description="Most jobs that run at a time; others wait.")] = 1
@@ -92,7 +92,8 @@ class Settings(BaseSettings):
         60.0
     )
     s3_fresh_s: Annotated[
-        PositiveFloat, Field(description="How long a volume in an object store is taken to be unchanged.")
+        PositiveFloat,
+        Field(description="How long a listing of a volume in an object store is trusted; changes are seen after that."),
     ] = 30.0
     scheduler: Annotated[
         str | None,
@@ -148,16 +149,16 @@ class Settings(BaseSettings):
         PositiveInt | None,
         Field(
             description="Most coarse cells in a batch, halos included; a single larger block is computed alone. "
-            "On a GPU never more than fits half of the memory that is free at the start, as measured then. If unset, "
-            "that many on a GPU, and 4,096 on a CPU, where larger batches are no faster."
+            "On a GPU, a batch must also fit into half of the memory that is free at the start. If unset, that is the "
+            "only limit on a GPU; on a CPU it is 4,096, as larger batches are no faster there."
         ),
     ] = None
 
     request_deadline_s: Annotated[
         PositiveFloat | None,
         Field(
-            description="A request that the device has not begun after this time leaves the queue, and is answered "
-            "503 with Retry-After. Jobs have no deadline."
+            description="How long a request may wait for the device. After that it leaves the queue, and is answered "
+            "503 with Retry-After. Unlimited if unset; jobs have no deadline."
         ),
     ] = None
 
@@ -187,8 +188,8 @@ class Settings(BaseSettings):
     max_discovery_operations: Annotated[
         PositiveFloat,
         Field(
-            description="Most multiplications of one discovery; a core does some 4e9 in a second. Pairs times cells, "
-            "and the elements of the group squared, count."
+            description="Most multiplications of one discovery; a core does about 4e9 a second. Their number grows "
+            "with pairs times cells, and with the square of the number of group elements."
         ),
     ] = 1e11
     body_idle_s: Annotated[
@@ -214,7 +215,7 @@ class Settings(BaseSettings):
     send_idle_s: Annotated[
         PositiveFloat,
         Field(
-            description="Longest pause in which a client reads nothing of its answer. After this time "
+            description="Longest time for which a client may read nothing of its answer. After it, "
             "`body_bytes_per_s` is also the lowest mean rate at which an answer may be read."
         ),
     ] = 30.0
@@ -222,9 +223,7 @@ class Settings(BaseSettings):
     # The rest.
     readers: Annotated[
         PositiveInt,
-        Field(
-            description="Threads of each kind of work: bodies and answers, stored volumes, views, jobs, and the engine."
-        ),
+        Field(description="Threads for each kind of work: bodies and answers, stored volumes, views, jobs, models."),
     ] = 4
     read_timeout_s: Annotated[
         PositiveFloat, Field(description="Longest time to read a NetCDF or Zarr body; it is refused (400) after that.")
@@ -234,5 +233,5 @@ class Settings(BaseSettings):
         Field(description="After SIGTERM, how long `/health/ready` says 503 before connections are refused."),
     ] = 1.0
     grace_s: Annotated[
-        PositiveFloat, Field(description="How long requests then have to end; those that do not are cut off.")
+        PositiveFloat, Field(description="How long admitted requests may still run after that before they are cut off.")
     ] = 30.0

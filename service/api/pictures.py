@@ -1,4 +1,4 @@
-"""Parts of views as float16, for whoever draws them."""
+"""Parts of views as float16, for pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answering with an object: whole, in part, or with 304 if the client has it."""
+"""Answers with an object: whole, in part, or 304 if the client has it already."""
 
 from __future__ import annotations
 

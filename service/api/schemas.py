@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from models.metrics.meanings import METRICS, Metric
 from service.jobs.spec import JobSpec
 
-WARNINGS = "what was done all the same although it seems doubtful, such as a boundary that is not the model's"
+WARNINGS = "what seems doubtful about the request, such as a boundary that is not the model's"
 EXAMPLE = {"mae": 0.104, "mae_over_rms": 0.124, "relative_l2": 0.161, "skill": 0.0, "skewness": [-0.31, -0.3, -0.33]}
 
 
@@ -31,7 +31,7 @@ class Metrics(RootModel[dict[str, float | list[float] | None]]):
 
 
 class Card(BaseModel):
-    """What a model is, what it was trained on, and how far off it was on data it had not seen."""
+    """What a model is, what it was trained on, and its errors on data that it has not seen."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -80,7 +80,7 @@ class Cards(BaseModel):
 
 
 class ForecastCard(BaseModel):
-    """What a forecasting model is, and how far off it was on data it had not seen."""
+    """What a forecasting model is, and its errors on runs that it has not seen."""
 
     name: str = Field(examples=["relaxed-smoke"])
     family: str = Field(description="conv, equivariant, relaxed or relaxed-translation", examples=["relaxed"])
@@ -91,8 +91,8 @@ class ForecastCard(BaseModel):
     parameters: int = Field(examples=[15000])
     trained: dict[str, Any]
     measured: dict[str, dict[str, float]] = Field(
-        description="error of roll-outs over 20 frames, root mean square over that of what was to be forecast: on "
-        "later times of known runs (`future`) and on other runs (`domain`), beside persistence"
+        description="errors of the model and of persistence in forecasts of 20 frames, root mean square relative to "
+        "that of the truth: at later times of the training runs (`future`) and on other runs (`domain`)"
     )
     sha256: str = Field(description="of its weights")
 
@@ -140,7 +140,7 @@ class Discovery(BaseModel, from_attributes=True):
 
 
 class Report(BaseModel):
-    """How far the answer of a model is from a reference, beside trilinear interpolation."""
+    """A model's answer and trilinear interpolation, compared with a reference."""
 
     model: str = Field(examples=["trilinear-x4"])
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
@@ -161,7 +161,7 @@ class Check(BaseModel):
     model: str = Field(examples=["equivariant-general-x4"])
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
     levels: int = Field(description="answers; the numbers below are means over them", examples=[1])
-    warnings: list[str] = Field(default=[], description="what was done all the same although it seems doubtful")
+    warnings: list[str] = Field(default=[], description=WARNINGS)
     fitting: list[str] = Field(default=[], description="models that have learned from fields like this one")
     expected_mae: float = Field(description="mean absolute error that the model expects, in the units of the velocity")
     correction: float = Field(description="mean of |answer - trilinear interpolation|, in the units of the velocity")
@@ -211,7 +211,7 @@ class Volume(BaseModel):
     variables: list[str] = Field(default=[], description="that hold the velocity", examples=[["u", "v", "w"]])
     cells: list[int] | None = Field(default=None, description="along z, y, x", examples=[[24, 24, 24]])
     levels: int | None = Field(default=None, description="times; null without a time dim", examples=[10])
-    boundary: list[str] | None = Field(default=None, description="in z, y, x order, where the volume says")
+    boundary: list[str] | None = Field(default=None, description="in z, y, x order, if the volume has this attribute")
     problem: str | None = Field(default=None, description="why it cannot be super-resolved, if it cannot")
 
 
@@ -225,7 +225,7 @@ class Rename(BaseModel, extra="forbid"):
     """Another name for a volume."""
 
     to: str = Field(description="its new name", examples=["channel"])
-    replace: bool = Field(default=False, description="drop the volume that is called so, if there is one")
+    replace: bool = Field(default=False, description="replace the volume of this name, if there is one")
 
 
 class Object(BaseModel):
@@ -239,22 +239,22 @@ class Keys(BaseModel):
     """Objects of a stored volume, in order."""
 
     keys: list[Object]
-    more: bool = Field(description="whether there are others after the last of these")
+    more: bool = Field(description="whether there are more after the last of these")
 
 
 class Job(JobSpec, frozen=True):
-    """A job, and how far it is."""
+    """A job and its progress."""
 
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     detail: str | None = Field(description="why it failed")
     created: float = Field(description="seconds since 1970")
-    report: Report | None = Field(description="what the comparison gave")
+    report: Report | None = Field(description="result of the comparison")
     stage: str = Field(description="computing or comparing", examples=["computing"])
-    blocks: int | None = Field(description="of this stage in all; null until they were counted")
+    blocks: int | None = Field(description="blocks (or slabs) of this stage; null until they are counted")
     blocks_done: int
     warnings: list[str] = Field(default=[], description=WARNINGS)
-    voxels_per_second: float | None = Field(description="fine cells, since the job was taken up")
+    voxels_per_second: float | None = Field(description="fine cells per second, since this stage began")
     seconds_left: float | None
 
 
@@ -271,8 +271,10 @@ class Health(BaseModel):
     models: list[str] = Field(default=[], description="models that are served")
     failures: dict[str, str] = Field(default={}, description="models that cannot be served, and why")
     precisions: dict[str, str] = Field(
-        default={}, description="arithmetic of each model", examples=[{"relaxed-isotropic-x4": "bfloat16"}]
+        default={},
+        description="floating-point format in which each model is computed",
+        examples=[{"relaxed-isotropic-x4": "bfloat16"}],
     )
-    warnings: dict[str, str] = Field(default={}, description="what is wrong with models that are served all the same")
+    warnings: dict[str, str] = Field(default={}, description="doubts about models that are served")
     jobs: str | None = Field(default=None, description="why the list of jobs cannot be used, if so")
     data: str | None = Field(default=None, description="why the data folder cannot be written, if so")

@@ -1,4 +1,4 @@
-"""Views by the names that they have in paths."""
+"""Opening the view that a path names, and answering with a part of it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def answer_from_view(
         else:
             add_warnings(response, view.warnings)
             return response
-    detail = f"{volume} is being changed"
+    detail = f"{volume} keeps changing; try again when its upload is complete"
     raise unready(detail)
 
 

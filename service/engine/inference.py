@@ -163,7 +163,7 @@ class InferenceRequest:
         return self.compute
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
-        """What is computed from for a block, with its halo, from memory, as this runs on the batcher's thread."""
+        """The input of a block, with its halo; from memory, as this runs on the batcher's thread."""
         raise NotImplementedError
 
     def write(self, item: QueuedBlock, fine: NDArray[np.float32]) -> None:

@@ -1,4 +1,4 @@
-"""What is seen of a volume before it is computed: its ends, and whether it is like what a model has learned from."""
+"""Looking at a volume before it is computed: do its ends fit together, and has the model learned from such fields?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ first one again. ``broken``: there is a step or a kink between them, as at walls
 """
 Ends = tuple[End, End, End]
 
-# How far planes may differ to be the same, relative to their largest value: what rounding to float32 does.
+# Planes that differ by less, relative to their largest value, are the same: that is rounding to float32.
 ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)
 # Longest edge of the part of a plane that is compared. It begins at a multiple of this, as chunks do.
 EDGE: Final = 32

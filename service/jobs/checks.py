@@ -1,4 +1,4 @@
-"""Whether a job can be done, and the volumes that it reads."""
+"""Checks that a job can be done, and opens the volumes that it reads."""
 
 from __future__ import annotations
 

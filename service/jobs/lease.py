@@ -1,4 +1,4 @@
-"""Replicas: services that share a data folder, and which of them are alive."""
+"""Which of the replicas (services that share a data folder) are alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a job is."""
+"""The progress of a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Progress:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
         stage: "computing" blocks, or "comparing" slabs.

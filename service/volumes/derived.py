@@ -1,4 +1,4 @@
-"""Fields that are looked at, from parts of a velocity."""
+"""Fields for pictures, derived from a part of a velocity."""
 
 from __future__ import annotations
 

@@ -59,10 +59,10 @@ def test_problem_document_is_kept_and_spelled_out() -> None:
 
 
 def test_who_has_no_token_is_told_where_to_put_it() -> None:
-    document = {"title": "A token is asked for", "detail": "Authorization is missing"}
+    document = {"title": "A token is required", "detail": "Authorization is missing"}
     error = from_answer(401, json.dumps(document).encode())
     head, hint = str(error).split("\n")
-    assert head == "A token is asked for (401): Authorization is missing"
+    assert head == "A token is required (401): Authorization is missing"
     assert "token=" in hint
     assert "EDDYLIFT_TOKEN" in hint
     # Who has one is not.

@@ -1,4 +1,4 @@
-"""How good an answer is expected to be, where nobody knows the true one."""
+"""The expected error of an answer, for volumes whose true fine field is not known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs(
 
 @router.post(
     "/check",
-    summary="Tell the expected error of an answer",
+    summary="Predict the error of an answer",
     dependencies=[Depends(admit)],
     openapi_extra={"requestBody": {"required": True, "description": "The coarse volume.", "content": VOLUME}},
     responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs(
 async def post_check(
     request: Request, services: ServicesDep, card: PredictingCard, asked: BoundaryDep, naming: NamingDep
 ) -> Check:
-    """Super-resolve a coarse volume, and tell the error that the model expects beside the correction that it makes.
+    """Super-resolve a coarse volume, and answer the error that the model expects and the correction that it makes.
 
     The volume comes as to `/v1/upscale`; several levels give means over them. Where the error is as large as the
     correction, the answer is not expected to be closer to the truth than it is to trilinear interpolation. `fitting`

@@ -17,21 +17,21 @@ from service.volumes.files import why_unwritable
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health/live", summary="Does the service live?", responses=responses(503))
+@router.get("/health/live", summary="Is the service alive?", responses=responses(503))
 async def get_live(services: ServicesDep) -> Health:
-    """200 for as long as the thread that computes lives; 503 means that a restart is due."""
+    """200 while the thread that computes is alive; 503 means that the service must be restarted."""
     if not services.engine.batcher.alive:
         detail = "the thread that computes has ended"
         raise unready(detail)
     return Health(status="alive")
 
 
-@router.get("/health/ready", summary="Can it compute?", responses=responses(503))
+@router.get("/health/ready", summary="Is the service ready?", responses=responses(503))
 async def get_ready(request: Request, services: ServicesDep) -> Health:
-    """200 once a model is loaded; to those who may read, with the models that can and cannot be served, and why.
+    """200 once a model is loaded. Clients that may read also see which models can be served, and why others cannot.
 
-    Other models are loaded meanwhile, or when they are first asked for. A data folder or a list of jobs that cannot be
-    used is told, too: whatever needs neither is served all the same.
+    The other models are loaded meanwhile, or when they are first asked for. The answer also says whether the data
+    folder or the list of jobs cannot be used; what needs neither is served all the same.
     """
     services.lifecycle.require_ready()
     if bearer(request) is None:

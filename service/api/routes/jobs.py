@@ -38,7 +38,7 @@ KeyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Chosen by the client, new for each job: the same order under the same key gives the same job.",
+        description="Chosen by the client, new for each job: the same request with the same key gives the same job.",
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",
@@ -69,7 +69,7 @@ async def _current(services: Services, job: repository.Job) -> Job:
 @router.post(
     "",
     status_code=202,
-    summary="Order a job",
+    summary="Submit a job",
     responses=responses(400, 403, 404, 409, 422, 502),
 )
 async def post_jobs(
@@ -97,9 +97,9 @@ async def get_jobs(services: ServicesDep) -> Jobs:
     return Jobs(jobs=[_describe(services, job) for job in jobs])
 
 
-@router.get("/{job}", summary="Tell how far a job is", responses=responses(404, 422))
+@router.get("/{job}", summary="Show the progress of a job", responses=responses(404, 422))
 async def get_job(services: ServicesDep, job: JobDep) -> Job:
-    """How far a job is, how fast, and how long it still takes."""
+    """A job, its progress, its speed and the time that is left."""
     return _describe(services, job)
 
 
@@ -111,7 +111,7 @@ async def get_job(services: ServicesDep, job: JobDep) -> Job:
     responses=responses(404, 422),
 )
 async def get_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Job]:
-    """The job twice a second as server-sent events, the last when it has ended."""
+    """The job twice a second as server-sent events; the last one is sent when it has ended."""
     while True:
         now = await _current(services, job)
         yield now

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("re
 
 @router.get("", summary="List the models")
 async def get_models(services: ServicesDep) -> Cards:
-    """The cards of all models: what they are, and how far off they were on data they had not seen."""
+    """The cards of all models: what they are, and their errors on data that they have not seen."""
     cards = await services.threads.run(services.engine.registry.cards)
     linear = await services.threads.run(services.engine.registry.catalogue.linear)
     there = any(card.name == DEFAULT for card in cards)
@@ -32,7 +32,7 @@ async def get_model(services: ServicesDep, name: str) -> Card:
     return Card(**card.to_dict())
 
 
-@router.get("/{name}/symmetry", summary="Tell which symmetries a model keeps", responses=responses(404, 422))
+@router.get("/{name}/symmetry", summary="Show which symmetries a model keeps", responses=responses(404, 422))
 async def get_symmetry(services: ServicesDep, name: str) -> Symmetry:
     """Equivariance errors by group element, and the relaxed weights by irrep, as the card has them."""
     card = await services.threads.run(lambda: services.engine.registry.card(name))

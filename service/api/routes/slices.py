@@ -1,4 +1,4 @@
-"""Plane slices of super-resolved volumes as tiles, and boxes of them, for whoever looks at them."""
+"""Tiles of plane slices through views, and boxes of views, for pictures."""
 
 from __future__ import annotations
 
@@ -47,34 +47,34 @@ def _box_of_path(
 
 @router.get(
     "/{volume}/{model}/slices/{axis}/{index}/{level}/{y}/{x}",
-    summary="Look at a slice of a super-resolved volume",
+    summary="Fetch a tile of a slice through a view",
     response_class=Response,
     responses=ANSWERS,
 )
 async def get_slice(
     request: Request, services: ServicesDep, volume: str, model: str, tile: Annotated[Part, Depends(_tile_of_path)]
 ) -> Response:
-    """256^2 pixels of one plane of a view; rows run along z, or along y in a plane across z, columns along x or y.
+    """256^2 pixels of one plane of a view. Rows run along z (in a plane across z along y), columns along x (or y).
 
-    Levels below log2 of the model's factor are made from blocks of the view, which are computed if they are not there
-    and shared with whoever else reads them; that level is the source's own grid, and two more are coarser. The volume
-    and the model are named as in a view. Lengths are those of the coordinates; without any, 2 pi is the longest edge.
-    `error` takes `<model>;error=true`.
+    Level 0 is the fine grid, level log2 of the model's factor is the source's own grid, and two more are coarser.
+    Levels finer than the source are made from blocks of the view, which are computed if they are missing, and then kept
+    for all readers. The volume and the model are named as in a view. Lengths are those of the coordinates; without any,
+    the longest edge is 2 pi. The field `error` needs `<model>;error=true`.
     """
     return await answer_with_picture(request, services, (volume, model), tile)
 
 
 @router.get(
     "/{volume}/{model}/boxes/{level}/{z}/{y}/{x}",
-    summary="Look at a box of a super-resolved volume",
+    summary="Fetch a box of a view",
     response_class=Response,
     responses=ANSWERS,
 )
 async def get_box(
     request: Request, services: ServicesDep, volume: str, model: str, box: Annotated[Part, Depends(_box_of_path)]
 ) -> Response:
-    """64^3 cells of a view, along z, y, x, for pictures in three dimensions; see slices for levels and fields.
+    """64^3 cells of a view along z, y, x, for pictures in three dimensions; see slices for levels and fields.
 
-    The last level is log2 of the model's factor: the source's own grid.
+    The last level is log2 of the model's factor, which is the source's own grid.
     """
     return await answer_with_picture(request, services, (volume, model), box)

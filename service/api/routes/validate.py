@@ -1,4 +1,4 @@
-"""How far a model is from a reference that the client has."""
+"""Comparing a model with a reference that the client sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Super-resolved volumes as Zarr groups, computed where they are looked at."""
+"""Views: super-resolved volumes as Zarr groups, whose blocks are computed when they are read."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read
 @router.head("/{volume}/{model}/{key:path}", include_in_schema=False)
 @router.get(
     "/{volume}/{model}/{key:path}",
-    summary="Look at a super-resolved volume",
+    summary="Read an object of a view",
     response_class=Response,
     responses={**OBJECT, **responses(400, 403, 404, 416, 422, 429, 502, 503, 507)},
 )
 async def get_view(request: Request, services: ServicesDep, volume: str, model: str, key: str) -> Response:
     """One object of a Zarr v3 group that is a stored volume made finer: a document, coordinates or a block.
 
-    `xarray.open_zarr("http://localhost:8000/v1/views/<volume>/<model>")` opens it at once, whatever its size; a block
-    that is not there is computed, kept and answered. Boundaries are those of the volume's attribute `boundary`, or else
-    of the model's card; `<model>;boundary=periodic,wall,periodic` says otherwise, `;names=ux:u,uy:v,uz:w` gives
-    variables and dims the names that the view has, and `;drop=p,T` leaves variables out. Axes whose coordinates descend
-    are turned round. `;error=true` adds an array `error`, the expected absolute error of each cell. The model `default`
-    is the one that answers where none is named. Header `X-Eddylift-Warning` tells of a boundary that is not the
-    model's. A volume in a bucket that the service may use, `s3://bucket/path`, is `s3:bucket:path` here.
+    `xarray.open_zarr("http://localhost:8000/v1/views/<volume>/<model>")` opens it at once, whatever its size. A block
+    that is missing is computed, kept and answered. Axes whose coordinates descend are reversed.
+
+    Options follow the name of the model: `<model>;boundary=periodic,wall,periodic` sets the boundaries, which otherwise
+    are those of the volume's attribute `boundary` or of the model's card; `;names=ux:u,uy:v,uz:w` renames variables and
+    dims; `;drop=p,T` leaves variables out; `;error=true` adds an array `error`, the expected absolute error of each
+    cell. The model `default` is the one that answers where none is named. A volume in a bucket that the service may
+    use, `s3://bucket/path`, is `s3:bucket:path` here. The header `X-Eddylift-Warning` says if the boundary is not the
+    model's.
     """
     return await answer_from_view(services, volume, model, lambda view: _object(request, services, view, key))
 

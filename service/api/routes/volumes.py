@@ -1,4 +1,4 @@
-"""Stored Zarr volumes, sent and fetched key by key."""
+"""Stored Zarr volumes, uploaded and downloaded key by key."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def require_idle(services: Services, *names: str) -> None:
 
 @router.get("", summary="List the volumes")
 async def get_volumes(services: ServicesDep) -> Volumes:
-    """All stored volumes, and which of them can be super-resolved."""
+    """All stored volumes, and whether each can be super-resolved."""
 
     def describe() -> Volumes:
         found = []
@@ -81,16 +81,16 @@ async def get_volume(services: ServicesDep, name: str) -> Volume:
 
 
 @router.delete(
-    "/{name}", status_code=204, summary="Drop a volume", dependencies=WRITE, responses=responses(404, 409, 422)
+    "/{name}", status_code=204, summary="Delete a volume", dependencies=WRITE, responses=responses(404, 409, 422)
 )
 async def delete_volume(services: ServicesDep, name: str) -> None:
-    """Drop a volume with all its keys."""
+    """Delete a volume with all its objects."""
     await services.threads.run(lambda: services.uploads.delete(name, None, partial(require_idle, services, name)))
 
 
 @router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(400, 404, 409, 422))
 async def rename_volume(services: ServicesDep, name: str, order: Rename) -> Volume:
-    """Give a volume another name, so that what came key by key appears whole, and replaces another one at once."""
+    """Rename a volume: one that was uploaded key by key appears at once, whole, and may replace another one."""
 
     def rename() -> Volume:
         idle = partial(require_idle, services, name, order.to)
@@ -104,7 +104,7 @@ async def rename_volume(services: ServicesDep, name: str, order: Rename) -> Volu
     "/{name}/{key:path}",
     status_code=201,
     response_class=Response,
-    summary="Send a key",
+    summary="Upload an object",
     dependencies=WRITE,
     responses={204: {"description": "There was an object under this key."}, **responses(408, 409, 413, 415, 422, 507)},
 )
@@ -140,7 +140,7 @@ async def get_keys(
 @router.head("/{name}/{key:path}", include_in_schema=False)
 @router.get(
     "/{name}/{key:path}",
-    summary="Fetch a key",
+    summary="Download an object",
     response_class=Response,
     responses={**OBJECT, **responses(404, 416, 422)},
 )
@@ -152,10 +152,10 @@ async def get_key(request: Request, services: ServicesDep, name: str, key: str) 
 @router.delete(
     "/{name}/{key:path}",
     status_code=204,
-    summary="Drop a key",
+    summary="Delete an object",
     dependencies=WRITE,
     responses=responses(404, 409, 422),
 )
 async def delete_key(services: ServicesDep, name: str, key: str) -> None:
-    """Drop one object of a volume."""
+    """Delete one object of a volume."""
     await services.threads.run(lambda: services.uploads.delete(name, key, partial(require_idle, services, name)))
