@@ -18,7 +18,7 @@ from torch import Tensor
 from models.walls import Walls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from models.blocks import Boundaries, Boundary
 
@@ -106,19 +106,6 @@ def _group(name: str, dimension: int) -> Group:
         "O": [matrix for matrix in every if _determinant(matrix) > 0],
     }
     return Group(name, torch.stack(kept.get(name, every)))
-
-
-def subgroup(of: Group, elements: Sequence[int]) -> Group:
-    """The elements of a group with these numbers, if they are a group.
-
-    Raises:
-        ValueError: if they are not, or if the identity, number 0, is not the first of them.
-    """
-    numbers = torch.tensor(elements)
-    if not elements or elements[0] != 0 or not torch.isin(of.products[numbers][:, numbers], numbers).all():
-        message = f"elements must be those of a subgroup of {of.name}, the identity first, not {list(elements)}"
-        raise ValueError(message)
-    return Group(f"{of.name}{list(elements)}", of.matrices[numbers])
 
 
 def _signed_permutations(dimension: int) -> Iterator[Int[Tensor, "n n"]]:

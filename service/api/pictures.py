@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from fastapi import Response
@@ -33,8 +33,6 @@ PICTURE: Final[dict[int | str, dict[str, Any]]] = {
     },
     304: {"description": "The client has it already."},
 }
-FieldName = Literal["u", "v", "w", "speed", "vorticity", "q", "error"]
-ABOUT_FIELDS: Final = "`vorticity` is |curl u|; `q` is positive where rotation prevails over strain."
 
 
 async def answer_with_picture(request: Request, services: Services, path: tuple[str, str], part: Part) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float32]
 
-FIELDS: Final = (*COMPONENTS, "speed", "vorticity", "q", ERROR)
+FieldName = Literal["u", "v", "w", "speed", "vorticity", "q", "error"]
 
 
 def spacing_of(view: View, cells: Sequence[int]) -> list[float]:
@@ -27,17 +27,18 @@ def spacing_of(view: View, cells: Sequence[int]) -> list[float]:
     return [length / n for length, n in zip(length_of(view.source), cells, strict=True)]
 
 
-def derive(velocity: NDArray[np.float32], field: str, spacing: Sequence[float]) -> NDArray[np.float32]:
+def derive(velocity: NDArray[np.float32], field: FieldName, spacing: Sequence[float]) -> NDArray[np.float32]:
     """A field of a velocity (3, z, y, x), with its expected error as a fourth component if that is asked for.
 
     Args:
         velocity: in any unit.
-        field: one of FIELDS. ``vorticity`` is |curl u|; ``q`` is (|W|^2 - |S|^2) / 2 with W and S the antisymmetric and
-            symmetric parts of du_i/dx_j, positive where rotation prevails (Hunt, Wray & Moin 1988).
+        field: ``vorticity`` is |curl u|; ``q`` is (|W|^2 - |S|^2) / 2 with W and S the antisymmetric and symmetric
+            parts of du_i/dx_j, positive where rotation prevails (Hunt, Wray & Moin 1988).
         spacing: of the cells along (z, y, x).
     """
-    if field in (*COMPONENTS, ERROR):
-        component: NDArray[np.float32] = velocity[(*COMPONENTS, ERROR).index(field)]
+    stored = (*COMPONENTS, ERROR)
+    if field in stored:
+        component: NDArray[np.float32] = velocity[stored.index(field)]
         return component
     if field == "speed":
         speed: NDArray[np.float32] = np.sqrt(np.square(velocity[:3]).sum(axis=0))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from service.runtime.threads import Threads
     from service.volumes.chunk_cache import ChunkCache
+    from service.volumes.derived import FieldName
     from service.volumes.view import View
 
     Values = NDArray[np.float32]
@@ -40,14 +41,14 @@ class Part:
     Attributes:
         number: of the part along (z, y, x), in parts; across a slice, that of the plane, in fine cells.
         level: 0 is the fine grid; each further one has cells twice as long, and one of them is the source's grid.
-        field: one of [`FIELDS`][service.volumes.derived.FIELDS].
+        field: see [`derive`][service.volumes.derived.derive].
         time: time level of the answer.
         across: the axis across the slice, 0 to 2 for z, y, x; None for a box.
     """
 
     number: tuple[int, int, int]
     level: int
-    field: str
+    field: FieldName
     time: int = 0
     across: int | None = None
 
@@ -150,7 +151,7 @@ def _from_source(view: View, part: Part, step: int) -> Values:
     return _derive(velocity, here, part.field, spacing_of(view, source.cells))
 
 
-def _derive(velocity: Values, here: Window, field: str, spacing: Sequence[float]) -> Values:
+def _derive(velocity: Values, here: Window, field: FieldName, spacing: Sequence[float]) -> Values:
     """A field on a window of a part of a volume, (3 or 4, z, y, x)."""
     # With as many cells more as differences take.
     reach = [slice(max(0, along.start - 2), along.stop + 2) for along in here]

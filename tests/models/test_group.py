@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from models.group import NAMES, Group, group, pullback, rotate_regular, rotate_scalar, rotate_vector, subgroup
+from models.group import NAMES, Group, group, pullback, rotate_regular, rotate_scalar, rotate_vector
 from models.metrics.gradients import gradients
 
 EVERY = [group(name, dimension) for dimension, names in NAMES.items() for name in names]
@@ -54,15 +54,6 @@ def test_unknown_group() -> None:
         group("O", 2)
     with pytest.raises(ValueError, match="2 or 3, not 4"):
         group("C1", 4)
-
-
-def test_subgroups_are_closed() -> None:
-    over = group("D4", 2)
-    half_turn = next(g for g, matrix in enumerate(over.matrices) if int(matrix.trace()) == -2)
-    assert torch.equal(subgroup(over, [0, half_turn]).matrices, group("C2", 2).matrices)
-    for elements in ([], [half_turn], [half_turn, 0], [0, half_turn, 4]):
-        with pytest.raises(ValueError, match="subgroup of D4"):
-            subgroup(over, elements)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])

@@ -9,13 +9,16 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service.api.auth import REFUSALS, needs
 from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
-from service.api.pictures import ABOUT_FIELDS, PICTURE, FieldName, answer_with_picture
+from service.api.pictures import PICTURE, answer_with_picture
 from service.formats.names import AXES
+from service.volumes.derived import FieldName
 from service.volumes.parts import Part
 
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
 ANSWERS = {**PICTURE, **responses(400, 403, 404, 422, 429, 502, 503, 507)}
-FieldQuery = Annotated[FieldName, Query(description=ABOUT_FIELDS)]
+FieldQuery = Annotated[
+    FieldName, Query(description="`vorticity` is |curl u|; `q` is positive where rotation prevails over strain.")
+]
 TimeQuery = Annotated[int, Query(description="Time level of the answer.", ge=0)]
 LevelPath = Annotated[int, Path(description="0 is the fine grid; each further one has cells twice as long.", ge=0)]
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from service import create_app
 from service.settings import Settings
-from service.volumes.derived import FIELDS, derive
+from service.volumes.derived import derive
 from tests.service.conftest import parts
 from tests.service.volumes.test_views import fetch
 from tests.service.wire import dataset, joined, noise, send
@@ -165,7 +165,3 @@ def test_refusals(client: TestClient, box: str, path: str, status: int, field: s
     refused = client.get(f"/v1/views/{box}/{MODEL}/slices/{path}")
     assert refused.status_code == status
     assert [each["field"] for each in refused.json()["errors"]] == ([field] if field else [])
-
-
-def test_the_route_knows_the_fields() -> None:
-    assert FIELDS == ("u", "v", "w", "speed", "vorticity", "q", "error")
