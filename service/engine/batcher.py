@@ -104,7 +104,7 @@ class Batcher:
         """Measure how much of a model fits the device, which must be idle for that."""
         while self._in_flight:
             self._land()
-        self._room[name] = request.room(self.device)
+        self._room[name] = self.device.room(request.model) if request.model else None
 
     def _capacity(self, key: BatchKey) -> int:
         """Most blocks of a key that may be computed at once."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries, Cells, Plan
     from models.convolution import Axes
     from models.superresolution import SuperResolution
-    from service.engine.device import Compute, Device
+    from service.engine.device import Compute
 
 
 class BatchKey(NamedTuple):
@@ -90,11 +90,13 @@ class InferenceRequest:
         variant: see [`BatchKey`][service.engine.inference.BatchKey].
 
     Attributes:
+        model: limits the cells that fit the device at a time; None if nothing does.
         client: that sent it.
         turn: its place in the queue; see [`RequestQueue`][service.engine.queue.RequestQueue].
         background: whether no client waits for it; see the queue, too.
     """
 
+    model: SuperResolution | None = None
     background = False
     client = ""
     turn = 0
@@ -154,10 +156,6 @@ class InferenceRequest:
             del self.waiting[key]
         return item
 
-    def room(self, device: Device) -> int | None:  # noqa: ARG002 the same for all
-        """Coarse cells that fit a device at a time, halos included; None if that is no limit."""
-        return None
-
     def compute_of(self, item: QueuedBlock) -> Compute:  # noqa: ARG002 the same for all
         """What computes a block that has been read."""
         return self.compute
@@ -185,6 +183,8 @@ class UpscaleRequest(InferenceRequest):
         error: whether the error is to be predicted too.
     """
 
+    model: SuperResolution
+
     def __init__(
         self,
         name: str,
@@ -207,10 +207,6 @@ class UpscaleRequest(InferenceRequest):
         )
         self.model = model
         self.error = error
-
-    def room(self, device: Device) -> int | None:
-        """See the class above."""
-        return device.room(self.model)
 
 
 class VolumeRequest(UpscaleRequest):
@@ -314,7 +310,7 @@ class StreamRequest(InferenceRequest):
     """
 
     def __init__(self, name: str, stream: Stream, layout: Plan, slabs: Mapping[Block, NDArray[np.float32]]) -> None:
-        self._model = stream.model
+        self.model = stream.model
         self._slabs = slabs
         super().__init__(
             name,
@@ -331,10 +327,6 @@ class StreamRequest(InferenceRequest):
         """See the class above; of one slab alone."""
         z, y, x = self._slabs[item.block].shape[-3:]
         return super().key(item)._replace(shape=(z, y, x), variant=(self.variant, item.block.start))
-
-    def room(self, device: Device) -> int | None:
-        """See the class above."""
-        return device.room(self._model)
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
         """See the class above."""
