@@ -14,7 +14,7 @@ import numpy as np
 from eddylift import _usual_names
 from eddylift._codecs import NPY, Body, as_array, as_dataset, read_npy, write_npy
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
-from eddylift._paths import spell_boundary, spell_names
+from eddylift._paths import spell_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -153,14 +153,10 @@ def find(dataset: xr.Dataset) -> Frames:
     """
     frames = _find(dataset)
     if frames is None:
-        held = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items())
         message = (
             "expected variables u, v over (time, y, x), or one variable with a dim component of u, v beside these; "
-            f"got {held or 'no variables'}"
+            f"got {_usual_names.listed(dataset)}{_usual_names.suggestion(dataset, _find, len(COMPONENTS))}"
         )
-        guess = _usual_names.guess(dataset, components=len(COMPONENTS))
-        if guess and _find(dataset.rename(guess)) is not None:
-            message += f"; pass names={guess} (on the command line --names {spell_names(guess)})"
         raise InvalidInputError(message)
     others = [
         str(name)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from eddylift._paths import spell_names
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import xarray as xr
 
@@ -53,6 +55,20 @@ def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
         if name not in dims and len(fitting) == 1:
             renamed[fitting[0]] = name
     return {old: new for old, new in renamed.items() if old != new}
+
+
+def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None], components: int = 3) -> str:
+    """Return the end of a message: the option ``names`` with which `find` finds a velocity; empty if none helps."""
+    names = guess(dataset, components)
+    if not names or find(dataset.rename(names)) is None:
+        return ""
+    return f"; pass names={names} (on the command line --names {spell_names(names)})"
+
+
+def listed(dataset: xr.Dataset) -> str:
+    """Return the variables of a dataset with their dims, for messages."""
+    found = [f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items()]
+    return ", ".join(found) or "no variables"
 
 
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:

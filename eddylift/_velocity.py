@@ -115,14 +115,10 @@ def find(dataset: xr.Dataset) -> Velocity:
     """
     velocity = _find(dataset)
     if velocity is None:
-        guess = _usual_names.guess(dataset)
-        found = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in dataset.data_vars.items())
         message = (
             "expected variables u, v, w over (z, y, x) or (time, z, y, x), or one variable with a dim component of "
-            f"u, v, w beside these; got {found or 'no variables'}"
+            f"u, v, w beside these; got {_usual_names.listed(dataset)}{_usual_names.suggestion(dataset, _find)}"
         )
-        if guess and _find(dataset.rename(guess)) is not None:
-            message += f"; pass names={guess} (on the command line --names {spell_names(guess)})"
         raise InvalidInputError(message)
     others = [
         str(name)
@@ -195,8 +191,7 @@ def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Da
         UnexpectedAnswerError: if the answer does not have u, v, w over the same dims.
     """
     if any(name not in fine or set(fine[name].dims) != _dims(dataset, velocity) for name in COMPONENTS):
-        held = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in fine.data_vars.items())
-        message = f"the answer holds {held or 'no variables'}, expected u, v, w over the dims that were sent"
+        message = f"the answer holds {_usual_names.listed(fine)}, expected u, v, w over the dims that were sent"
         raise UnexpectedAnswerError(message)
     rest = dataset
     if TIME in fine.coords:
