@@ -127,7 +127,10 @@ def as_array(dataset: xr.Dataset, name: Hashable) -> xr.DataArray:
 
 
 def multipart(parts: Mapping[str, Body]) -> Body:
-    """Join bodies into one multipart/form-data body, each as a file under its name."""
+    """Join bodies into one multipart/form-data body, each as a file under its name.
+
+    httpx2 can do that too, but not give the pieces of the body, which show the progress of sending it.
+    """
     boundary = uuid.uuid4().hex
     joined: list[bytes | memoryview] = []
     for name, body in parts.items():

@@ -19,6 +19,9 @@ IPV6_HOST: Final = 64
 class Rates:
     """A bucket of requests for each client, which fills at a steady rate.
 
+    The package `limits` has no buckets. Its windows let twice as many requests through where two of them meet, or keep
+    the time of each request.
+
     Args:
         per_second: requests by which a bucket fills.
         burst: requests that it holds.

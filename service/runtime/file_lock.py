@@ -24,7 +24,8 @@ POLL_S: Final = 0.002
 def locked(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
     """Lock a file, and give it opened.
 
-    The `filelock` package has no shared locks. The system releases a lock when its process ends, in whatever way.
+    Shared locks of the `filelock` package are SQLite databases; this locks the very file that is read or written. The
+    system releases a lock when its process ends, in whatever way.
 
     Args:
         path: of the file; an exclusive lock makes it.

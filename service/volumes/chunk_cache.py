@@ -34,6 +34,9 @@ SLOTS: Final = 16
 class DiskCache:
     """Files in a folder up to a total size; the least recently used are dropped first.
 
+    The package `diskcache` keeps an SQLite index of its own, and trusts pickles in it; here the folder itself says what
+    is kept.
+
     Args:
         root: the folder.
         budget: most bytes of all files.
