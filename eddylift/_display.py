@@ -13,6 +13,7 @@ from rich.text import Text
 from eddylift._record import spell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from rich.console import Console
@@ -100,15 +101,8 @@ def note(console: Console, message: str) -> None:
 
 def models_table(cards: list[Card]) -> Table:
     """List models, one in each row, and what each is for."""
-    table = Table(box=None, pad_edge=False)
-    # Users copy names, so a narrow terminal must not truncate them.
-    table.add_column("model", no_wrap=True, min_width=max((len(card.name) for card in cards), default=0))
-    table.add_column("for")
-    for title in ("frames", "MAE/trilinear"):
-        table.add_column(title, justify="right")
-    for card in cards:
-        table.add_row(card.name, _purpose(card), spell(card.get("frames")), _gain(card))
-    return table
+    rows = [(card.name, _purpose(card), spell(card.get("frames")), _gain(card)) for card in cards]
+    return _table(("model", "for", "frames", "MAE/trilinear"), rows, right=("frames", "MAE/trilinear"))
 
 
 def _purpose(card: Card) -> str:
@@ -126,16 +120,12 @@ def _spell_boundary(boundary: list[str]) -> str:
 
 def forecast_models_table(cards: list[ForecastCard]) -> Table:
     """List forecasting models, one in each row, and their errors relative to persistence."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("for")
-    for title in ("frames", "RMSE/persistence"):
-        table.add_column(title, justify="right")
+    rows = []
     for card in cards:
         errors = card.get("measured", {})
         gains = [f"{split} {each[card.family] / each['persistence']:.2f}" for split, each in errors.items()]
-        table.add_row(card.name, card.flow, spell(card.frames), ", ".join(gains) or "-")
-    return table
+        rows.append((card.name, card.flow, spell(card.frames), ", ".join(gains) or "-"))
+    return _table(("model", "for", "frames", "RMSE/persistence"), rows, right=("frames", "RMSE/persistence"))
 
 
 def card_table(card: Card) -> Table:
@@ -154,24 +144,19 @@ def card_table(card: Card) -> Table:
 
 def symmetry_table(found: Symmetry) -> Table:
     """List the equivariance error of each group element, and the irreps in the weights of each relaxed layer."""
-    table = Table("x,y,z to", box=None, pad_edge=False)
-    table.add_column("equivariance error", justify="right")
-    for element, error in found.equivariance_error.items():
-        table.add_row(element, spell(error))
+    rows = [(element, spell(error)) for element, error in found.equivariance_error.items()]
     for layer, shares in found.relaxation.items():
-        table.add_row(layer, ", ".join(f"{irrep} {spell(share)}" for irrep, share in shares.items()))
-    return table
+        rows.append((layer, ", ".join(f"{irrep} {spell(share)}" for irrep, share in shares.items())))
+    return _table(("x,y,z to", "equivariance error"), rows, right=("equivariance error",))
 
 
 def discovery_summary(found: Discovery) -> Group:
     """List the elements of the group and whether they are kept, and what each layer keeps; the verdict below."""
-    table = Table(*found.titles(), box=None, pad_edge=False)
-    for row in found.rows():
-        table.add_row(*row)
+    rows = found.rows()
     for name, layer in found.layers.items():
         shares = [f"{irrep} {spell(layer['irreps'][irrep])}" for irrep in found.moved]
-        table.add_row(name, layer["symbol"], ", ".join(shares))
-    return Group(table, Text(found.verdict))
+        rows.append((name, layer["symbol"], ", ".join(shares)))
+    return Group(_table(found.titles(), rows), Text(found.verdict))
 
 
 def health_sentence(found: Health) -> str:
@@ -186,28 +171,23 @@ def health_sentence(found: Health) -> str:
 
 def volumes_table(volumes: list[StoredVolume]) -> Table:
     """List stored volumes, one in each row, or why they cannot be super-resolved."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("volume", "cells (z, y, x)", "times", "boundary", "bytes"):
-        table.add_column(title)
+    rows = []
     for each in volumes:
         cells = each["problem"] or " x ".join(map(str, each["cells"] or []))
         boundary = ",".join(each["boundary"] or [])
-        table.add_row(each["name"], cells, spell(each["levels"]), boundary or "-", f"{each['bytes']:,}")
-    return table
+        rows.append((each["name"], cells, spell(each["levels"]), boundary or "-", f"{each['bytes']:,}"))
+    return _table(("volume", "cells (z, y, x)", "times", "boundary", "bytes"), rows)
 
 
 def jobs_table(jobs: list[JobStatus]) -> Table:
     """List jobs, one in each row, and why they failed."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("job", no_wrap=True)
-    for title in ("source", "target", "model", "state", "blocks", "age"):
-        table.add_column(title)
+    rows = []
     for each in jobs:
         blocks = "-" if each.blocks is None else f"{each.blocks_done}/{each.blocks}"
         state = f"{each.state}: {each.detail}" if each.detail else each.state
         age = _span(time.time() - each.created)
-        table.add_row(each.id, each.source, each.target or "-", each.model, state, blocks, age)
-    return table
+        rows.append((each.id, each.source, each.target or "-", each.model, state, blocks, age))
+    return _table(("job", "source", "target", "model", "state", "blocks", "age"), rows)
 
 
 def _span(seconds: float) -> str:
@@ -232,12 +212,24 @@ def _gain(card: Card) -> str:
 
 def report_table(report: Report) -> Table:
     """List the metrics of a model and of trilinear interpolation, with their meanings."""
-    table = Table("metric", box=None, pad_edge=False)
-    for title in (report.model, "trilinear"):
-        table.add_column(title, justify="right")
-    for title in ("unit", "better", "meaning"):
-        table.add_column(title)
-    for row in report.rows():
+    titles = ("metric", report.model, "trilinear", "unit", "better", "meaning")
+    return _table(titles, report.rows(), right=(report.model, "trilinear"))
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> Table:
+    """Make a table.
+
+    Args:
+        titles: of the columns.
+        rows: of cells. Those of the first column are names: users copy them, so a narrow terminal must not cut them.
+        right: titles of the columns that are aligned to the right.
+    """
+    table = Table(box=None, pad_edge=False)
+    first, *others = titles
+    table.add_column(first, no_wrap=True, min_width=max((len(row[0]) for row in rows), default=0))
+    for title in others:
+        table.add_column(title, justify="right" if title in right else "left")
+    for row in rows:
         table.add_row(*row)
     return table
 
