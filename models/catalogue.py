@@ -78,7 +78,7 @@ class HeldOut(NamedTuple):
 
 @dataclass(frozen=True)
 class Card:
-    """What a model is, what it was trained on, and how far off it was on data it had not seen.
+    """What a model is, what it was trained on, and its errors on data that it has not seen.
 
     Attributes:
         name: ``<family>-<flow>-x<factor>``, without the flow for trilinear.

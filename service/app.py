@@ -61,9 +61,9 @@ if TYPE_CHECKING:
     from service.jobs.executor import Executor
 
 
-# That are computed, one after another, or wait.
+# Discoveries that are computed, one at a time, or wait.
 DISCOVERIES: Final = 4
-# Traces alone: metrics are Prometheus's, and logs go to one place.
+# Only traces: Prometheus collects the metrics, and logs go to one place.
 TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "metrics": False, "logs": False}
 
 DESCRIPTION = """

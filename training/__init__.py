@@ -1,1 +1,1 @@
-"""Floor 1: makes what lies in ``weights/`` (the flows, data sets, training, evaluation)."""
+"""Makes what is in ``weights/``: simulated flows, data sets, training, evaluation."""

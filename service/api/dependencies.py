@@ -43,16 +43,16 @@ class Services:
         body_threads: for reading bodies and writing answers.
         discovery_threads: for discoveries, one at a time, as each takes the CPU for long.
         engine: computes.
-        forecasts: computes those, on the engine's device.
+        forecasts: computes forecasts, on the engine's device.
         sandbox: reads bodies.
         uploads: stored volumes.
         opener: opens them, and views of them.
         chunk_cache: chunks of views.
         parts: parts of views for pictures.
         jobs: computes in the background.
-        places: for requests that hold a volume.
+        places: places for requests that hold a volume.
         streams: places for event streams.
-        discoveries: places for those that are computed or wait.
+        discoveries: places for discoveries that are computed or wait.
     """
 
     settings: Settings

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # A client may have so many requests waiting for each that is served.
 WAITING: Final = 16
-# One client leaves one of so many places to others, and at least one.
+# One in so many places, and at least one, is left to other clients.
 RESERVE: Final = 4
 
 

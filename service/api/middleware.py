@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from service.runtime.metrics import Metrics
     from service.settings import Settings
 
-# Answers are data: a browser that opens one as a page loads nothing, and shows it in no frame.
+# Answers are data: opened as a page, they load nothing, and they appear in no frame.
 POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
-# Pages load what this service itself gives them, and run no script and no style that stands within a document.
+# Pages load only what this service serves, and use no inline scripts or styles.
 PAGE_POLICY: Final = (
     "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,7 +41,7 @@ access = logging.getLogger("service.requests")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Probes carry no token and are never refused.
 PROBES: Final = frozenset({"/health/live", "/health/ready"})
-# A browser sends no token for a page: this asks for it, and sends it with all that it asks for.
+# A browser sends no token for a page; the page asks the user for it, and sends it with its own requests.
 PAGE: Final = "/"
 ASSETS: Final = "/assets/"
 # Swagger sends no token for the description, so both are open to the service's own machine alone.
@@ -204,7 +204,7 @@ class TelemetryMiddleware:
             headers["Cache-Control"] = f"private, {kept}"
 
     def _record(self, scope: Scope, status: int, seconds: float, taken: int, sent: int) -> None:
-        # The router's template, as there is no end of paths.
+        # The template of the route, as the number of paths is unlimited.
         route = getattr(scope.get("route"), "path", "unknown")
         # A client may send any word as a method, and each label makes a series for good.
         method = scope["method"] if scope["method"] in METHODS else "other"

@@ -37,7 +37,7 @@ LARGEST: Final = 1.2
 
 
 class Look(NamedTuple):
-    """What is seen of a volume.
+    """What a look at a volume finds.
 
     Attributes:
         ends: of each axis (z, y, x).
@@ -91,7 +91,7 @@ def kinks(planes: NDArray[np.float32]) -> list[float]:
 
 
 def check_ends(ends: Ends, boundary: Boundaries) -> tuple[str, ...]:
-    """What a client should know of the axes that are taken as periodic.
+    """Warnings about axes that are taken as periodic.
 
     Raises:
         Problem: 422 if the last plane of one is the first one again: its period would be one cell too long.
@@ -134,7 +134,7 @@ def is_like_learned(look: Look, card: Card) -> bool:
 
 
 def check_likeness(look: Look, card: Card) -> tuple[str, ...]:
-    """What a client should know of a field that is unlike all that a model has learned from."""
+    """A warning if a field is unlike all that a model has learned from."""
     found = unlike(look.traits, card.learned, look.cells)
     if not found:
         return ()
@@ -147,5 +147,5 @@ def check_likeness(look: Look, card: Card) -> tuple[str, ...]:
 
 
 def check_look(look: Look, boundary: Boundaries, card: Card) -> tuple[str, ...]:
-    """What a client should know of a volume, its boundary and a model; see ``check_ends`` for errors."""
+    """Warnings about a volume, its boundary and a model; see ``check_ends`` for errors."""
     return check_ends(look.ends, boundary) + check_likeness(look, card)

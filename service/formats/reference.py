@@ -48,7 +48,7 @@ def coarsened(reference: Volume, factor: int) -> Volume:
 
 
 def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What answers are held against, (sample, 3, z, y, x): those times of a reference that have an answer.
+    """What answers are compared with, (sample, 3, z, y, x): those times of a reference that have an answer.
 
     Args:
         reference: one time for each answer, or for each time that answers were made from.

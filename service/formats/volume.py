@@ -103,7 +103,7 @@ class Volume:
         return ModelInput(samples, boundary, look, [*warnings, *self.unanswered(card.frames)])
 
     def samples(self, frames: int) -> NDArray[np.float32]:
-        """What a model of so many frames super-resolves, one after another: (sample, frame, 3, z, y, x).
+        """The samples that a model of so many frames super-resolves one by one: (sample, frame, 3, z, y, x).
 
         A model of several frames slides over the times, so that it answers at those that have neighbours on both sides.
 
@@ -125,7 +125,7 @@ class Volume:
         raise invalid_field(field="shape", value=shape, expected=expected)
 
     def unanswered(self, frames: int) -> list[str]:
-        """What whoever sent a series should know of its ends, where a model of several frames has no answer."""
+        """A warning about the ends of a series, where a model of several frames has no answer."""
         times, ends = len(self.velocity), frames // 2
         if not ends or times == frames:
             return []

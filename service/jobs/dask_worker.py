@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """A target volume, as a worker is told of it.
+    """A target volume, as it is described to a worker.
 
     Attributes:
         source: name or address of the coarse volume.
@@ -40,7 +40,7 @@ class Task:
         model: name of the model.
         fingerprint: of the view.
         target: name or address of the place to write to.
-        scratch: whether that is a place which is dropped at the end.
+        scratch: whether that is a temporary volume.
     """
 
     source: str

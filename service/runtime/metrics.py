@@ -110,7 +110,7 @@ class StateCollector(Collector):
             blocks.add_metric([purpose], count)
         yield blocks
         memory = GaugeMetricFamily(
-            "eddylift_device_memory_bytes", "Memory of the GPU, that of other processes with it.", labels=["state"]
+            "eddylift_device_memory_bytes", "Memory of the GPU, including that of other processes.", labels=["state"]
         )
         if self.device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self.device)

@@ -55,7 +55,7 @@ class OpenVolume:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name or address."""
         return self.storage.name
 
     @property
