@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from models.catalogue import Catalogue
 from service.engine.batcher import Batcher
 from service.engine.device import open_device
-from service.engine.inference import InferenceRequest, VolumeRequest
+from service.engine.inference import VolumeRequest
 from service.engine.queue import Limits
 from service.engine.registry import ModelRegistry, choose
 from service.engine.scores import Expectation, Scores, mean_error, measure
@@ -17,7 +17,7 @@ from service.engine.tracing import record
 from service.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries
     from models.catalogue import Card
     from models.superresolution import SuperResolution
-    from service.engine.inference import InferenceResult
+    from service.engine.inference import InferenceRequest, InferenceResult
     from service.runtime.metrics import Metrics
     from service.runtime.threads import Threads
     from service.settings import Settings
@@ -76,19 +76,23 @@ class Engine:
             error: whether to predict the error too.
 
         Raises:
-            Problem: see [`compute`][service.engine.engine.Engine.compute].
+            Problem: as ``load`` and ``submit`` do.
         """
+        model = await self.load(card)
 
-        def prepare(model: SuperResolution, region: int = self.region) -> InferenceRequest:
-            return VolumeRequest(card.name, model, samples, boundary, self.block, region, error=error)
+        async def compute(region: int) -> InferenceResult:
+            request = await self.threads.run(
+                lambda: VolumeRequest(card.name, model, samples, boundary, self.block, region, error=error)
+            )
+            return await self.submit(request)
 
         try:
-            return await self.compute(card, prepare)
+            return await compute(self.region)
         except Problem as problem:
             if problem.kind != "out-of-memory" or self.region <= self.block:
                 raise
             # The first slab of a region is larger than a block.
-            return await self.compute(card, lambda model: prepare(model, self.block))
+            return await compute(self.block)
 
     async def validate(
         self,
@@ -108,7 +112,7 @@ class Engine:
             length: of each axis (z, y, x).
 
         Raises:
-            Problem: see [`compute`][service.engine.engine.Engine.compute].
+            Problem: as ``load`` and ``submit`` do.
         """
         coarse = samples[:, card.frames // 2]
         answer = await self.upscale(card, samples, boundary, error=card.predicts_error)
@@ -133,38 +137,38 @@ class Engine:
         """Trilinear interpolation of samples, (sample, 3, z, y, x), by the factor of a model."""
         return await self.upscale(self.registry.card(f"trilinear-x{card.factor}"), coarse[:, None], boundary)
 
-    async def compute(
-        self, card: Card, prepare: Callable[[SuperResolution], InferenceRequest], *, background: bool = False
-    ) -> InferenceResult:
+    async def load(self, card: Card) -> SuperResolution:
+        """The model of a card, on the device.
+
+        Raises:
+            Problem: "unloadable" if it cannot be loaded.
+        """
+
+        def load() -> SuperResolution:
+            try:
+                return self.registry.get(card.name)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise Problem("unloadable", f"{card.name} cannot be loaded: {error}", retry_after=60) from error
+
+        return await self.threads.run(load)
+
+    async def submit(self, request: InferenceRequest, *, background: bool = False) -> InferenceResult:
         """Compute a request; if this is cancelled, its blocks leave the queue.
 
         Args:
-            card: of the model.
-            prepare: makes the request for the loaded model, in a thread.
+            request: blocks to compute.
             background: whether it gives way to requests that clients wait for.
 
         Raises:
-            Problem: "busy" if too much is waiting, "unloadable", "out-of-memory", "overdue" or "unready" if the model
-                or the device cannot do it, or not in time.
+            Problem: "busy" if too much is waiting, "out-of-memory", "overdue" or "unready" if the device cannot do it,
+                or not in time.
         """
-        model = await self.threads.run(lambda: self._load(card))
-        request = await self.threads.run(lambda: prepare(model))
         request.background = background
-        return await self.submit(card.name, request)
-
-    async def submit(self, name: str, request: InferenceRequest) -> InferenceResult:
-        """Compute a request by the model of this name; see ``compute`` for what it raises."""
         future = asyncio.wrap_future(self.batcher.queue.submit(request))
         with self._deadline(request):
             result = (await future).taken()
-        record(request, result, model=name)
+        record(request, result)
         return result
-
-    def _load(self, card: Card) -> SuperResolution:
-        try:
-            return self.registry.get(card.name)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise Problem("unloadable", f"{card.name} cannot be loaded: {error}", retry_after=60) from error
 
     @contextmanager
     def _deadline(self, request: InferenceRequest) -> Iterator[None]:

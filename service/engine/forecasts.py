@@ -105,11 +105,11 @@ class Forecasts:
         """Forecast the frames that follow, (1, 2, time, y, x); see ``ForecastRequest`` for arguments.
 
         Raises:
-            Problem: see [`compute`][service.engine.engine.Engine.compute].
+            Problem: see [`submit`][service.engine.engine.Engine.submit].
         """
         model = await self._engine.threads.run(lambda: self._model(card.name))
         request = ForecastRequest(card.name, model, frames[-card.frames :], steps, boundary, units)
-        return await self._engine.submit(card.name, request)
+        return await self._engine.submit(request)
 
     def _model(self, name: str) -> Forecaster:
         try:

@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 tracer = trace.get_tracer("eddylift")
 
 
-def record(request: InferenceRequest, answer: InferenceResult, *, model: str) -> None:
+def record(request: InferenceRequest, answer: InferenceResult) -> None:
     """Record two spans of a request that was just answered: until its first batch, and from there to its last.
 
     Args:
         request: that was answered.
         answer: to it.
-        model: name of the model.
     """
     end = time.time_ns()
     start = end - int(1e9 * (time.monotonic() - request.submitted))
     begun = start + int(1e9 * answer.queue_seconds)
-    about: dict[str, str | float] = {"eddylift.model": model, "eddylift.cells": request.cells}
+    about: dict[str, str | float] = {"eddylift.model": request.name, "eddylift.cells": request.cells}
     tracer.start_span("queue", start_time=start, attributes=about).end(begun)
     # Its share of batches that it had with other requests.
     shared = {**about, "eddylift.compute_seconds": answer.compute_seconds}

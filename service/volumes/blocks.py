@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from models.blocks import Block
-    from models.superresolution import SuperResolution
     from service.engine.engine import Engine
     from service.engine.inference import InferenceRequest
     from service.runtime.threads import Threads
@@ -41,30 +40,32 @@ class BlockComputer:
         Args:
             view: that the blocks are of.
             blocks: of one level, x fastest.
-            background: see [`Engine.compute`][service.engine.engine.Engine.compute].
+            background: see [`Engine.submit`][service.engine.engine.Engine.submit].
 
         Yields:
             Each block, and its chunks by their keys.
 
         Raises:
-            Problem: as [`Engine.compute`][service.engine.engine.Engine.compute] and
+            Problem: as [`Engine.submit`][service.engine.engine.Engine.submit] and
                 [`OpenVolume.block`][service.volumes.source.OpenVolume.block] do.
         """
         region = Region(view.layout, view.edge, tuple(index.block for index in blocks))
         layout, level, span = region.cut, blocks[0].level, view.span(blocks[0])
         coarse = await self._threads.run(lambda: view.source.block(span, layout, region.box))
-        stream: Stream | None = None
+        model = await self._engine.load(view.card)
+        stream = None
+        if not region.is_one_slab:
+            stream = await self._threads.run(lambda: Stream(model, coarse, error=view.error))
+
+        def request_of(layer: Block) -> InferenceRequest:
+            if stream is None:
+                return BlockRequest(view.card.name, model, layout, layer, coarse, error=view.error)
+            slabs = {slab: coarse[:, :, region.planes(slab)] for slab in region.slabs(layer)}
+            return StreamRequest(view.card.name, stream, layout, slabs)
+
         for layer, done in region.layers():
-
-            def prepare(model: SuperResolution, layer: Block = layer) -> InferenceRequest:
-                nonlocal stream
-                if region.is_one_slab:
-                    return BlockRequest(view.card.name, model, layout, layer, coarse, error=view.error)
-                stream = stream or Stream(model, coarse, error=view.error)
-                slabs = {slab: coarse[:, :, region.planes(slab)] for slab in region.slabs(layer)}
-                return StreamRequest(view.card.name, stream, layout, slabs)
-
-            fine = (await self._engine.compute(view.card, prepare, background=background)).fine[0]
+            # The request is kept nowhere here, as it holds the answer, too.
+            fine = (await self._engine.submit(request_of(layer), background=background)).fine[0]
             for number in done:
                 index = BlockIndex(level, number)
                 place = view.layout.at(number).within(layer).fine(view.card.factor)
