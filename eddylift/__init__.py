@@ -19,6 +19,7 @@ from eddylift._errors import (
     UnexpectedAnswerError,
     UnreachableError,
 )
+from eddylift._job_status import JobStatus
 from eddylift._jobs import AsyncJob, Job
 from eddylift._metrics import METRICS, Metric
 from eddylift._preparation import open_volume
@@ -29,7 +30,6 @@ from eddylift._types import (
     Check,
     ForecastCard,
     Health,
-    JobStatus,
     Metrics,
     Report,
     Reproduction,

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
-    from eddylift._discovery import Discovery, Fields, Kind
+    from eddylift._discovery import Discovery
+    from eddylift._pairs import Fields, Kind
     from eddylift._progress import ProgressCallback
     from eddylift._types import (
         Boundary,
@@ -266,6 +267,12 @@ class AsyncClient:
             source, target, model=model, boundary=boundary, error=error, reference=reference, names=names
         )
         return AsyncJob(self._send, await self._send(call))
+
+    async def submit_discovery(
+        self, x: str, y: str, *, group: str | None = None, names: Mapping[str, str] | None = None
+    ) -> AsyncJob:
+        """See `Client.submit_discovery`."""
+        return AsyncJob(self._send, await self._send(_calls.submit_discovery(x, y, group=group, names=names)))
 
     async def jobs(self) -> list[AsyncJob]:
         """See `Client.jobs`."""

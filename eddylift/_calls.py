@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from eddylift import _paths, _planes
 from eddylift._codecs import Body, encode, multipart
 from eddylift._discovery import Discovery
-from eddylift._discovery import encode as encode_pairs
 from eddylift._errors import UnexpectedAnswerError
+from eddylift._job_status import JobStatus
+from eddylift._pairs import encode as encode_pairs
 from eddylift._preparation import Preparation
 from eddylift._types import (
     Card,
     Check,
     ForecastCard,
     Health,
-    JobStatus,
     Report,
     Reproduction,
     StoredVolume,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from eddylift._codecs import Answer, AnyVolume
-    from eddylift._discovery import Fields, Kind
+    from eddylift._pairs import Fields, Kind
     from eddylift._record import Record
     from eddylift._types import Boundary, Changes
 
@@ -231,6 +231,12 @@ def submit(
     """Submit a job."""
     order = {"source": source, "target": target, "reference": reference, "names": dict(names or {}), "error": error}
     order |= _options(model, boundary)
+    return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
+
+
+def submit_discovery(x: str, y: str, *, group: str | None, names: Mapping[str, str] | None) -> Call[JobStatus]:
+    """Submit a job that discovers."""
+    order = {"task": "discover", "source": x, "reference": y, "group": group, "names": dict(names or {})}
     return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
-    from eddylift._discovery import Discovery, Fields, Kind
+    from eddylift._discovery import Discovery
+    from eddylift._pairs import Fields, Kind
     from eddylift._progress import ProgressCallback
     from eddylift._types import (
         Boundary,
@@ -430,6 +431,21 @@ class Client:
             source, target, model=model, boundary=boundary, error=error, reference=reference, names=names
         )
         return Job(self._send, self._send(call))
+
+    def submit_discovery(
+        self, x: str, y: str, *, group: str | None = None, names: Mapping[str, str] | None = None
+    ) -> Job:
+        """Submit a job that finds which rotations and reflections the map from a stored volume to another one keeps.
+
+        Each time of the two is a pair of velocities (X, Y). The report of the job is what `discover` returns.
+
+        Args:
+            x: volume with the fields X: the name of a stored one, or ``s3://bucket/path``.
+            y: volume with the fields Y, at as many times, on the grid of X or on one that is finer by a whole factor.
+            group: ``"Oh"`` or ``"O"``; None takes the first.
+            names: as for `upscale`, of both volumes.
+        """
+        return Job(self._send, self._send(_calls.submit_discovery(x, y, group=group, names=names)))
 
     def jobs(self) -> list[Job]:
         """List the jobs of the service, the newest first."""

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from eddylift._discovery import Discovery
 from eddylift._record import spell
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from stamina.instrumentation import RetryDetails
 
-    from eddylift._discovery import Discovery
+    from eddylift._job_status import JobStatus
     from eddylift._progress import Progress, Stage
-    from eddylift._types import Card, ForecastCard, Health, JobStatus, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Card, ForecastCard, Health, Report, Reproduction, StoredVolume, Symmetry
 
 WORDS: dict[Stage, str] = {
     "upload": "sending",
@@ -29,6 +30,7 @@ WORDS: dict[Stage, str] = {
     "download": "receiving",
     "compute": "computing",
     "compare": "comparing",
+    "discover": "discovering",
 }
 
 
@@ -78,13 +80,15 @@ class Bars:
 
 
 class _Bytes(progress.DownloadColumn):
-    """Bytes or blocks done, and their total; nothing while waiting."""
+    """Bytes, blocks or steps done, and their total; nothing while waiting."""
 
     def render(self, task: progress.Task) -> Text:
         if task.description == WORDS["wait"]:
             return Text("")
         if task.description in {WORDS["compute"], WORDS["compare"]}:
             return Text(f"{task.completed:.0f}/{task.total:.0f} blocks")
+        if task.description == WORDS["discover"]:
+            return Text(f"{task.completed:.0f}/{task.total:.0f} steps")
         return super().render(task)
 
 
@@ -186,8 +190,15 @@ def jobs_table(jobs: list[JobStatus]) -> Table:
         blocks = "-" if each.blocks is None else f"{each.blocks_done}/{each.blocks}"
         state = f"{each.state}: {each.detail}" if each.detail else each.state
         age = _span(time.time() - each.created)
-        rows.append((each.id, each.source, each.target or "-", each.model, state, blocks, age))
+        rows.append((each.id, each.source, each.target or "-", each.model or each.task, state, blocks, age))
     return _table(("job", "source", "target", "model", "state", "blocks", "age"), rows)
+
+
+def job_result(status: JobStatus) -> Table | Group:
+    """Show the report of a job, or else its status."""
+    if status.report is None:
+        return jobs_table([status])
+    return discovery_summary(status.report) if isinstance(status.report, Discovery) else report_table(status.report)
 
 
 def _span(seconds: float) -> str:

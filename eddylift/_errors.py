@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eddylift._types import JobStatus
+    from eddylift._job_status import JobStatus
 
 
 class EddyliftError(Exception):

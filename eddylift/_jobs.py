@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from eddylift._calls import Call
+    from eddylift._job_status import JobStatus
     from eddylift._progress import ProgressCallback, Stage
-    from eddylift._types import JobStatus
 
 # Seconds between two requests for a job's status.
 POLL_S = 0.5
-STAGES: dict[str, Stage] = {"computing": "compute", "comparing": "compare"}
+STAGES: dict[str, Stage] = {"computing": "compute", "comparing": "compare", "discovering": "discover"}
 
 
 def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
@@ -41,7 +41,10 @@ def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
 
 def _spell(kind: str, status: JobStatus) -> str:
     blocks = "" if status.blocks is None else f", {status.blocks_done} of {status.blocks} blocks"
-    return f"{kind}({status.id!r}: {status.source} to {status.target} by {status.model}, {status.state}{blocks})"
+    what = f"{status.source} to {status.target} by {status.model}"
+    if status.task == "discover":
+        what = f"symmetries of {status.source} to {status.reference}"
+    return f"{kind}({status.id!r}: {what}, {status.state}{blocks})"
 
 
 class Job:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["upload", "wait", "download", "compute", "compare"]
+Stage = Literal["upload", "wait", "download", "compute", "compare", "discover"]
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Progress:
 
     Attributes:
         stage: ``upload``, then ``wait`` (in the queue or on the device), then ``download``. A repeated call starts
-            again. A job has ``compute``, then ``compare`` if there is a reference.
-        done: bytes sent or received; blocks or slabs of a job.
+            again. A job has ``compute``, then ``compare`` if there is a reference; or ``discover``.
+        done: bytes sent or received; blocks, slabs or steps of a job.
         total: number of them in all; None if unknown.
     """
 

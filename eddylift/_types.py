@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from eddylift._metrics import METRICS, Metric
 from eddylift._record import Record, spell
@@ -280,50 +280,3 @@ class StoredVolume(Record):
     levels: int | None
     boundary: list[str] | None
     problem: str | None
-
-
-class JobStatus(Record):
-    """The status of a job.
-
-    Attributes:
-        id: identifies the job.
-        source: volume that it reads.
-        target: volume that it writes; None if it keeps the report alone.
-        model: name of the model.
-        boundary: in z, y, x order; None takes that of the source.
-        names: new names of variables and dims of the source, by old ones.
-        reference: volume that the answer is compared with.
-        error: whether it also writes the expected error.
-        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
-        detail: why it failed.
-        created: seconds since 1970.
-        report: the result of the comparison, when it is done.
-        stage: ``computing`` blocks, or ``comparing`` slabs.
-        blocks: number of blocks (or slabs) in this stage; None until they are counted.
-        blocks_done: how many of them are done.
-        voxels_per_second: fine cells per second, while it runs.
-        seconds_left: estimate, while it runs.
-    """
-
-    id: str
-    source: str
-    target: str | None
-    model: str
-    boundary: str | None
-    names: dict[str, str]
-    reference: str | None
-    error: bool
-    state: Literal["queued", "running", "done", "failed", "cancelled"]
-    detail: str | None
-    created: float
-    report: Report | None
-    stage: Literal["computing", "comparing"]
-    blocks: int | None
-    blocks_done: int
-    voxels_per_second: float | None
-    seconds_left: float | None
-
-    def __init__(self, members: Mapping[str, Any]) -> None:
-        super().__init__(members)
-        if self.get("report") is not None:
-            self["report"] = Report(self["report"])

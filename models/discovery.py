@@ -14,14 +14,14 @@ each pair's loss with respect to w at the equivariant fit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.discovery_fit import USUAL, Fit, Recipe, rms
+from models.discovery_fit import USUAL, Checkpoints, Fit, Recipe
 from models.irreps import element_names, irrep_shares
 from models.pair_statistics import common_shares, p_values
 from models.pairs import ENOUGH_PAIRS
@@ -40,7 +40,8 @@ ROUNDING = 1e-6
 
 def departures(weights: Float[Tensor, "banks element"], over: Group) -> Float[Tensor, " order"]:
     """How far w is from w(g h) = w(h), for each element g: rms over h, over the rms of w."""
-    return (weights[:, over.products] - weights[:, None]).square().mean(dim=(0, 2)).sqrt() / rms(weights)
+    moved = (weights[:, over.products] - weights[:, None]).square().mean(dim=(0, 2))
+    return (moved / weights.square().mean()).sqrt()
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ class Finding:
         """The smallest one among the others; None if all are kept."""
         return min((self.equivariance_errors[each] for each in self.elements if each not in self.kept), default=None)
 
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as it is stored."""
+        more = {name: getattr(self, name) for name in ("error_inside", "error_outside", "verdict")}
+        return {**asdict(self), **more}
+
     @property
     def verdict(self) -> str:
         """What was found, how sure it is, and whether the network made anything of X."""
@@ -113,7 +119,11 @@ class Finding:
 
 
 def discover(
-    pairs: Pairs, over: Group, recipe: Recipe | None = None, progress: Callable[[], None] = lambda: None
+    pairs: Pairs,
+    over: Group,
+    recipe: Recipe | None = None,
+    progress: Callable[[], None] = lambda: None,
+    checkpoints: Checkpoints = Checkpoints(),  # noqa: B008 it keeps nothing
 ) -> Finding:
     """Fit a relaxed network to pairs and read which symmetries they keep.
 
@@ -121,7 +131,8 @@ def discover(
         pairs: X and Y.
         over: the symmetries that are asked about, a named group of the pairs' dimension.
         recipe: how it is fitted; the usual way if None.
-        progress: called after each step of each fit.
+        progress: called after each batch of cells, which takes seconds at most.
+        checkpoints: keep the state of the fits after each step.
 
     Raises:
         ValueError: if the group is of another dimension.
@@ -131,10 +142,11 @@ def discover(
         message = f"group must be of dimension {pairs.dimension}, as the pairs are, not {over.dimension}"
         raise ValueError(message)
     names, tolerance = element_names(over), EXACT[pairs.x.dtype]
-    fits = [Fit(pairs, over, recipe, seed, progress) for seed in range(recipe.seeds if pairs.many else 1)]
+    seeds = recipe.seeds if pairs.many else 1
+    fits = [Fit(pairs, over, recipe, seed, progress, checkpoints) for seed in range(seeds)]
     before = [fit.gradients() for fit in fits] if pairs.many else []
     fit = fits[0]
-    fit.relax(recipe, progress)
+    fit.relax(recipe)
     weights = {name: each.detach().double() for name, each in fit.network.relaxation.items()}
     kept = {name: (departures(w, over) < tolerance).nonzero().flatten().tolist() for name, w in weights.items()}
     exact = sorted(set.intersection(*map(set, kept.values())))
@@ -166,6 +178,6 @@ def discover(
         common=dict(zip(names, shares.tolist(), strict=pairs.many)),
         equivariance_errors=dict(zip(names, fit.equivariance_errors(), strict=True)),
         mse=fit.error(),
-        mse_zero=float(pairs.y.square().mean()),
-        mse_copy=float((fit.copied - pairs.y).square().mean()),
+        mse_zero=pairs.squares.y,
+        mse_copy=pairs.squares.change,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -13,12 +13,16 @@ from torch import Tensor, nn
 from models.activation import Activation
 from models.group import rotate_scalar, rotate_vector
 from models.layers import Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
+from models.pairs import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from models.group import Group
     from models.pairs import Kind, Pairs
+
+HALO = 3
+"""Cells around X that the answer depends on, one for each layer."""
 
 
 class DiscoveryNetwork(nn.Module):
@@ -32,7 +36,7 @@ class DiscoveryNetwork(nn.Module):
 
     def __init__(self, over: Group, like: Pairs, fields: int) -> None:
         super().__init__()
-        self.circular = over.dimension * (True,)
+        self.dimension = over.dimension
         inputs, outputs = like.x.shape[1], like.y.shape[1]
         lift: GroupLayer
         if like.x_kind == "vector":
@@ -50,11 +54,19 @@ class DiscoveryNetwork(nn.Module):
         )
         self.activations = nn.ModuleList([Activation(over, fields), Activation(over, fields)])
 
-    def forward(self, x: Float[Tensor, "pair channel *cells"]) -> Float[Tensor, "pair channel2 *fine"]:
-        """The part of Y that is no copy of X, in units of its rms."""
+    def forward(
+        self, x: Float[Tensor, "pair channel *cells"], *, whole: bool = True
+    ) -> Float[Tensor, "pair channel2 *fine"]:
+        """The part of Y that is no copy of X, in units of its rms.
+
+        Args:
+            x: in units of its rms.
+            whole: whether its first axis is whole, and so periodic; else it has a halo there.
+        """
         lift, convolve, project = self.layers.values()
         first, second = self.activations
-        answer: Tensor = project(second(convolve(first(lift(x, self.circular)), self.circular)), self.circular)
+        circular = (whole, *(self.dimension - 1) * [True])
+        answer: Tensor = project(second(convolve(first(lift(x, circular)), circular)), circular)
         return answer
 
     @property
@@ -94,36 +106,54 @@ USUAL = {2: Recipe(), 3: Recipe(fields=1, equivariant_steps=20, steps=250, rate=
 """By dimension. In space groups are large, and atoms that move by hundredths of a cell move slow weights too little."""
 
 
+def steps_of(pairs: Pairs, recipe: Recipe) -> int:
+    """How many steps all fits of a discovery take."""
+    return (recipe.seeds if pairs.many else 1) * recipe.equivariant_steps + recipe.steps
+
+
 def operations(pairs: Pairs, over: Group, recipe: Recipe) -> int:
     """About how many products the convolutions of a discovery add up; a step backwards counts as two forwards."""
-    cells = pairs.x[0, 0].numel()
-    channels, outputs = recipe.fields * over.order, pairs.y[0].numel() // cells
+    channels, outputs = recipe.fields * over.order, math.prod(pairs.y.shape[1:]) // pairs.cells
     kernel: int = 3**pairs.dimension
-    forward = len(pairs.x) * cells * kernel * channels * (pairs.x.shape[1] + channels + outputs)
-    extra = (recipe.seeds - 1) * recipe.equivariant_steps if pairs.many else 0
-    return forward * (3 * (recipe.equivariant_steps + recipe.steps + extra) + over.order)
+    forward = pairs.count * pairs.cells * kernel * channels * (pairs.x.shape[1] + channels + outputs)
+    return forward * (3 * steps_of(pairs, recipe) + over.order)
+
+
+class Checkpoints:
+    """Keeps the state of fits, so that a discovery that was stopped can go on; this one keeps nothing."""
+
+    def load(self, name: str) -> dict[str, Any]:  # noqa: ARG002 there is none
+        """The state of a fit as it was last saved; empty if it has not begun."""
+        return {}
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Keep the state of a fit; called after each step."""
 
 
 class Fit:
     """A network fitted to pairs with relaxation weights of one, in their precision.
 
     Args:
-        pairs: all of which make one batch: with some of them a step would break what all keep.
+        pairs: all of which count in each step: with some of them a step would break what all keep.
         over: the group.
         recipe: how.
         seed: of the free weights.
-        progress: called after each step.
+        progress: called after each batch.
+        checkpoints: keep the state.
     """
 
     def __init__(
-        self, pairs: Pairs, over: Group, recipe: Recipe, seed: int, progress: Callable[[], None] = lambda: None
+        self,
+        pairs: Pairs,
+        over: Group,
+        recipe: Recipe,
+        seed: int,
+        progress: Callable[[], None],
+        checkpoints: Checkpoints,
     ) -> None:
         self.pairs, self.over = pairs, over
-        self.x = pairs.x / rms(pairs.x)
-        self.copied = pairs.copied()
-        change = pairs.y - self.copied
-        self.unit = rms(change)
-        self.target = change / self.unit
+        self.scale, self.unit = _root(pairs.squares.x), _root(pairs.squares.change)
+        self._progress, self._checkpoints = progress, checkpoints
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = DiscoveryNetwork(over, pairs, recipe.fields).to(pairs.x.dtype)
@@ -131,62 +161,88 @@ class Fit:
         self.free: list[Tensor] = [
             each for each in self.network.parameters() if not any(each is weight for weight in self.weights)
         ]
-        self._descend([(self.free, recipe.rate)], recipe.equivariant_steps, progress)
+        self._descend(f"equivariant-{seed}", [(self.free, recipe.rate)], recipe.equivariant_steps)
 
-    def relax(self, recipe: Recipe, progress: Callable[[], None] = lambda: None) -> None:
+    def relax(self, recipe: Recipe) -> None:
         """Let all weights learn; in float64, what pairs keep is kept to 1e-15."""
         rates = [(self.free, recipe.rate), (self.weights, recipe.relaxation_rate)]
-        self._descend(rates, recipe.steps, progress)
+        self._descend("relaxed", rates, recipe.steps)
 
-    def _descend(
-        self, rates: Sequence[tuple[Sequence[Tensor], float]], steps: int, progress: Callable[[], None]
-    ) -> None:
+    def _descend(self, name: str, rates: Sequence[tuple[Sequence[Tensor], float]], steps: int) -> None:
         optimizer = torch.optim.Adam([{"params": weights, "lr": rate} for weights, rate in rates])
         # A cosine down to a hundredth, as the last digits of the fit need small steps.
         decay = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: 0.505 + 0.495 * math.cos(math.pi * step / max(1, steps))
         )
-        for _ in range(steps):
+        parts: dict[str, Any] = {"network": self.network, "optimizer": optimizer, "decay": decay}
+        for part, state in self._checkpoints.load(name).items():
+            parts[part].load_state_dict(state)
+        for _ in range(decay.last_epoch, steps):
             optimizer.zero_grad()
-            (self.network(self.x) - self.target).square().mean().backward()
+            for x, target in self._batches():
+                for loss in self._losses(x, target):
+                    (loss / math.prod(self.pairs.y.shape)).backward()
             optimizer.step()
             decay.step()
-            progress()
+            self._checkpoints.save(name, {part: each.state_dict() for part, each in parts.items()})
+
+    def _batches(self, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """X, and the part of Y that is no copy of it, in units of their rms."""
+        for x, y in self.pairs.batches(most):
+            yield x / self.scale, (y - self.pairs.copied(x)) / self.unit
+
+    def _answers(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """What the network makes of X, and where along the first axis of Y that is; a large X is taken in slabs."""
+        rows, factor = x.shape[2], self.pairs.factor
+        thick = max(1, BATCH * rows // x[:, 0].numel())
+        for start in range(0, rows, thick):
+            stop = min(start + thick, rows)
+            whole = stop - start == rows
+            slab = x if whole else x[:, :, torch.arange(start - HALO, stop + HALO) % rows]
+            yield slice(factor * start, factor * stop), self.network(slab, whole=whole)
+            self._progress()
+
+    def _losses(self, x: Tensor, target: Tensor) -> Iterator[Tensor]:
+        """Squared errors, in sum, slab by slab."""
+        for where, answer in self._answers(x):
+            yield (answer - target[:, :, where]).square().sum()
 
     def gradients(self) -> Float[Tensor, "pair layer element"]:
         """Of each pair's loss with respect to the relaxation weights, each layer's in units of its rms."""
         rows = []
-        for x, target in zip(self.x.split(1), self.target.split(1), strict=True):
-            loss = (self.network(x) - target).square().mean()
-            rows.append(torch.cat(torch.autograd.grad(loss, self.weights)))
+        for x, target in self._batches(1):
+            slabs = [torch.autograd.grad(loss / target.numel(), self.weights) for loss in self._losses(x, target)]
+            rows.append(torch.stack([torch.cat(slab) for slab in slabs]).sum(dim=0))
         gradients = torch.stack(rows).double()
         return gradients / gradients.square().mean(dim=(0, 2), keepdim=True).sqrt().clamp_min(1e-300)
 
     @torch.no_grad()
-    def answer(self, x: Tensor | None = None) -> Tensor:
-        """What the network makes of X, or of another x, without the part that is a copy."""
-        answer: Tensor = self.network(self.x if x is None else x) * self.unit
-        return answer
-
     def error(self) -> float:
         """Mean squared error, in the units of Y."""
-        return float((self.answer() + self.copied - self.pairs.y).square().mean())
+        total = sum(float(loss) for x, target in self._batches() for loss in self._losses(x, target))
+        return self.unit**2 * total / math.prod(self.pairs.y.shape)
 
+    @torch.no_grad()
     def equivariance_errors(self) -> list[float]:
-        """||f(g X) - g f(X)|| / ||f(X)|| for each element; the copy that is a part of f commutes with all of them."""
-        answer = self.answer()
-        scale = (answer + self.copied).norm().clamp_min(1e-300)
-        return [
-            float((self.answer(_turned(self.x, self.pairs.x_kind, matrix)) - turned).norm() / scale)
-            for matrix in self.over.matrices
-            for turned in [_turned(answer, self.pairs.y_kind, matrix)]
-        ]
+        """||f(g X) - g f(X)|| / ||f(X)|| for each element g; the copy that is a part of f commutes with all of them."""
+        pairs, size = self.pairs, 0.0
+        squares = torch.zeros(self.over.order, dtype=torch.float64)
+        for x, _ in self._batches():
+            answer = self._answer(x)
+            size += float((self.unit * answer + self.scale * pairs.copied(x)).square().sum())
+            for element, matrix in enumerate(self.over.matrices):
+                gap = self._answer(_turned(x, pairs.x_kind, matrix)) - _turned(answer, pairs.y_kind, matrix)
+                squares[element] += float((self.unit * gap).square().sum())
+        errors: list[float] = (squares / max(size, 1e-300)).sqrt().tolist()
+        return errors
+
+    def _answer(self, x: Tensor) -> Tensor:
+        return torch.cat([answer for _, answer in self._answers(x)], dim=2)
 
 
-def rms(values: Tensor) -> Tensor:
-    """Root mean square, and one for zeros, so that it can be divided by."""
-    rms = values.square().mean().sqrt()
-    return rms if rms > 0 else torch.ones_like(rms)
+def _root(square: float) -> float:
+    """The root of a mean square, and one of zero, so that it can be divided by."""
+    return math.sqrt(square) or 1.0
 
 
 def _turned(field: Tensor, kind: Kind, matrix: Tensor) -> Tensor:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Kind = Literal["scalar", "vector"]
 PRECISIONS = (torch.float64, torch.float32)
 ENOUGH_PAIRS = 10
 """Fewer are too few for a test of which symmetries they keep on average."""
 FEWEST_CELLS = 3
+BATCH = 1 << 18
+"""Cells of X that are computed together: 48 channels of them take 50 MB in float32."""
 
 
 class UnfitPairsError(ValueError):
@@ -32,12 +38,36 @@ class UnfitPairsError(ValueError):
         super().__init__(f"{field}: {self.value}; expected {expected}")
 
 
+@runtime_checkable
+class Fields(Protocol):
+    """Fields of all pairs: a tensor, or what is stored and read in the parts that are taken."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """(pair, channel, y, x) or (pair, channel, z, y, x)."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the values."""
+
+    def __getitem__(self, pairs: slice, /) -> Tensor:
+        """The fields of some pairs."""
+
+
+class Squares(NamedTuple):
+    """Mean squares of X, of Y, and of the part of Y that is no copy of X."""
+
+    x: float
+    y: float
+    change: float
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Fields X and Y in a plane or in space, treated as periodic, in float64 or, for large data, in float32.
 
     Attributes:
-        x, y: (pair, channel, y, x) or (pair, channel, z, y, x); y on the grid of x, or on one finer by a whole factor.
+        x, y: as `Fields`; y on the grid of x, or on one finer by a whole factor.
         x_kind, y_kind: ``scalar``: channels are independent; ``vector``: successive channels are components along x, y
             (and z).
 
@@ -45,35 +75,45 @@ class Pairs:
         UnfitPairsError: if they do not fit together.
     """
 
-    x: Float[Tensor, ...]
-    y: Float[Tensor, ...]
+    x: Fields
+    y: Fields
     x_kind: Kind = "scalar"
     y_kind: Kind = "scalar"
 
     def __post_init__(self) -> None:
         for name, values, kind in (("x", self.x, self.x_kind), ("y", self.y, self.y_kind)):
-            if values.ndim not in (4, 5):
+            if len(values.shape) not in (4, 5):
                 raise UnfitPairsError(name, values.shape, "axes (pair, channel, y, x) or (pair, channel, z, y, x)")
             if 0 in values.shape:
                 raise UnfitPairsError(name, values.shape, "no empty axis")
             if values.dtype not in PRECISIONS or values.dtype != self.x.dtype:
                 raise UnfitPairsError(name, values.dtype, "float64 or float32, the same of x and y")
-            if not values.isfinite().all():
+            if isinstance(values, Tensor) and not values.isfinite().all():
                 raise UnfitPairsError(name, "NaN or inf", "finite values")
             if kind == "vector" and values.shape[1] % self.dimension:
                 raise UnfitPairsError(name, f"{values.shape[1]} channels", f"{self.dimension} for each vector")
         if min(self.x.shape[2:]) < FEWEST_CELLS:
             raise UnfitPairsError("x", self.x.shape, f"at least {FEWEST_CELLS} cells along each axis")
-        if self.y.ndim != self.x.ndim or len(self.y) != len(self.x):
+        if len(self.y.shape) != len(self.x.shape) or self.y.shape[0] != self.count:
             raise UnfitPairsError("y", self.y.shape, f"as many axes and pairs as x, which is {tuple(self.x.shape)}")
         if any(fine != self.factor * coarse for fine, coarse in zip(self.y.shape[2:], self.x.shape[2:], strict=True)):
             expected = f"one whole number of cells for each of x along every axis, {tuple(self.x.shape[2:])}"
             raise UnfitPairsError("y", self.y.shape, expected)
 
     @property
+    def count(self) -> int:
+        """How many pairs there are."""
+        return self.x.shape[0]
+
+    @property
     def dimension(self) -> int:
         """2 or 3."""
-        return self.x.ndim - 2
+        return len(self.x.shape) - 2
+
+    @property
+    def cells(self) -> int:
+        """Cells of an X."""
+        return math.prod(self.x.shape[2:])
 
     @property
     def factor(self) -> int:
@@ -83,13 +123,28 @@ class Pairs:
     @property
     def many(self) -> bool:
         """Whether there are enough for a test of which symmetries they keep on average."""
-        return len(self.x) >= ENOUGH_PAIRS
+        return self.count >= ENOUGH_PAIRS
 
-    def copied(self) -> Tensor:
+    def batches(self, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """X and Y of all pairs in turn, of as many at a time as there are cells in a batch, and of at most so many."""
+        together = min(most or self.count, max(1, BATCH // self.cells))
+        for start in range(0, self.count, together):
+            pairs = slice(start, start + together)
+            yield self.x[pairs], self.y[pairs]
+
+    def copied(self, x: Tensor) -> Tensor | float:
         """X as a prediction of Y: repeated on the finer grid; zero if Y has other fields than X."""
         if self.x_kind != self.y_kind or self.x.shape[1] != self.y.shape[1]:
-            return torch.zeros_like(self.y)
-        copied = self.x
-        for axis in range(2, copied.ndim):
-            copied = copied.repeat_interleave(self.factor, axis)
-        return copied
+            return 0.0
+        for axis in range(2, x.ndim):
+            x = x.repeat_interleave(self.factor, axis)
+        return x
+
+    @cached_property
+    def squares(self) -> Squares:
+        """See the class."""
+        sums = torch.zeros(3, dtype=torch.float64)
+        for x, y in self.batches():
+            sums += torch.stack([each.double().square().sum() for each in (x, y, y - self.copied(x))])
+        size = math.prod(self.y.shape)
+        return Squares(*(sums / torch.tensor([math.prod(self.x.shape), size, size])).tolist())

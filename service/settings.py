@@ -183,7 +183,8 @@ class Settings(BaseSettings):
         PositiveInt, Field(description="Most bytes that a compressed body may hold once decompressed.")
     ] = 1024 * MEBI
     max_cells: Annotated[
-        PositiveInt, Field(description="Most coarse cells in a request, all time levels together.")
+        PositiveInt,
+        Field(description="Most coarse cells in a request, all time levels together, or in one pair of a discovery."),
     ] = 2_097_152
     max_discovery_operations: Annotated[
         PositiveFloat,

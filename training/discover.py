@@ -9,7 +9,6 @@ float32. Findings are written to ``<name>.json`` in ``--out``, with a figure.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             f"{case.name:>12} of {case.group}: {finding.symbol}, {len(finding.kept)} elements: {' '.join(finding.kept)}"
         )
         cases.append((case.name, case.pairs, finding))
-        findings[f"{case.name} of {case.group}"] = asdict(finding)
+        findings[f"{case.name} of {case.group}"] = finding.as_dict()
     args.out.mkdir(parents=True, exist_ok=True)
     about = {"flow": StoredRun(args.run).flow} if args.run else {}
     (args.out / f"{name}.json").write_text(json.dumps({**about, "findings": findings}, indent=1) + "\n")

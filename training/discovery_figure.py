@@ -34,7 +34,8 @@ def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]]) -> No
     for number, (name, pairs, finding) in enumerate(cases):
         row, column = divmod(number, columns)
         image, elements = panels[2 * row : 2 * row + 2, column]
-        field = pairs.y[0].norm(dim=0) if pairs.y_kind == "vector" else pairs.y[0].sum(dim=0)
+        (y,) = pairs.y[:1]
+        field = y.norm(dim=0) if pairs.y_kind == "vector" else y.sum(dim=0)
         seen = field.mean(dim=-1) if pairs.dimension == 3 else field  # noqa: PLR2004
         image.imshow(seen.numpy(), origin="lower", cmap="Blues")
         image.set(xticks=[], yticks=[], title=f"{name}: {finding.symbol}, {len(finding.kept)} of {finding.group}")

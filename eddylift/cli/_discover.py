@@ -1,6 +1,5 @@
 """The command that finds which symmetries pairs of fields keep."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,9 +12,15 @@ CHANNELS = "whether each channel is a field of its own, or they are components a
 
 
 def discover(  # noqa: PLR0913 arguments are options
-    x: Annotated[Path, typer.Argument(metavar="X", help=f"Fields X: {ARRAYS}.")],
-    y: Annotated[Path, typer.Argument(metavar="Y", help="Fields Y, on the grid of X or finer by a whole factor.")],
+    x: Annotated[str, typer.Argument(metavar="X", help=f"Fields X: {ARRAYS}.")],
+    y: Annotated[str, typer.Argument(metavar="Y", help="Fields Y, on the grid of X or finer by a whole factor.")],
     *,
+    job: Annotated[
+        bool,
+        typer.Option(
+            "--job", help="X and Y are stored volumes, with a pair of velocities at each time: submit a job for them."
+        ),
+    ] = False,
     x_kind: Annotated[Literal["scalar", "vector"], typer.Option("--x-kind", help=f"Of X: {CHANNELS}")] = "scalar",
     y_kind: Annotated[Literal["scalar", "vector"], typer.Option("--y-kind", help="Of Y, likewise.")] = "scalar",
     group: Annotated[
@@ -28,6 +33,11 @@ def discover(  # noqa: PLR0913 arguments are options
     as_json: Json = False,
 ) -> None:
     """Find which rotations and reflections the map from X to Y keeps."""
+    if job:
+        with session(url, token, timeout, as_json=as_json) as (client, _):
+            status = client.submit_discovery(x, y, group=group).status
+        show(status, _display.jobs_table([status]), as_json=as_json)
+        return
     with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
         found = client.discover(x, y, x_kind=x_kind, y_kind=y_kind, group=group, progress=bars)
     show(found, _display.discovery_summary(found), as_json=as_json)

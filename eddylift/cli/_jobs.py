@@ -69,9 +69,7 @@ def watch(
     """Wait until a job is done, and show its progress. Exit code 1 if it fails; Ctrl-C leaves it running."""
     with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
         status = client.job(job).wait(progress=bars)
-    report = status["report"]
-    readable = _display.report_table(report) if report else _display.jobs_table([status])
-    show(status, readable, as_json=as_json)
+    show(status, _display.job_result(status), as_json=as_json)
 
 
 def cancel(

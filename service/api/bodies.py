@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
@@ -14,7 +14,7 @@ from service.formats.containers import Body, check_media_type
 from service.problems import malformed, too_large, unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
     from typing import TypeVar
 
     from starlette.requests import Request
@@ -114,22 +114,46 @@ async def receive_body(request: Request, settings: Settings) -> Body:
     return Body(bytes(content), media_type)
 
 
-async def receive_parts(request: Request, settings: Settings, names: Sequence[str]) -> dict[str, Body]:
-    """Receive a multipart body whose parts are volumes, by name."""
-    check_head(request, settings.max_body_bytes)
-    media_type = essence(request.headers.get("content-type"))
-    if media_type != MULTIPART:
-        raise unsupported(field="Content-Type", value=media_type or None, expected=MULTIPART)
-    parts: dict[str, Body] = {}
-    async with request.form(max_files=len(names), max_fields=len(names)) as form:
-        for name, part in form.multi_items():
-            if name not in names or name in parts:
-                found = "there twice" if name in parts else "there"
-                raise malformed(field=name, value=found, expected=f"parts named {' and '.join(names)}, each once")
-            if not isinstance(part, UploadFile):
-                raise malformed(field=name, value="a text field", expected="a file part, with a file name")
-            parts[name] = Body(await part.read(), essence(part.content_type))
-    return parts
+class Form(NamedTuple):
+    """A multipart body of files.
+
+    Attributes:
+        parts: what each holds, by name.
+        required: names of those that must be there.
+    """
+
+    parts: Mapping[str, str]
+    required: Sequence[str]
+
+    @property
+    def openapi(self) -> dict[str, Any]:
+        """As the schema of an operation describes it."""
+        properties = {
+            name: {"type": "string", "format": "binary", "description": holds} for name, holds in self.parts.items()
+        }
+        schema = {"type": "object", "required": list(self.required), "properties": properties}
+        return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema}}}}
+
+    async def receive(self, request: Request, settings: Settings) -> dict[str, Body]:
+        """Receive the parts, by name."""
+        check_head(request, settings.max_body_bytes)
+        media_type = essence(request.headers.get("content-type"))
+        if media_type != MULTIPART:
+            raise unsupported(field="Content-Type", value=media_type or None, expected=MULTIPART)
+        parts: dict[str, Body] = {}
+        async with request.form(max_files=len(self.parts), max_fields=len(self.parts)) as form:
+            for name, part in form.multi_items():
+                if name not in self.parts or name in parts:
+                    found = "there twice" if name in parts else "there"
+                    expected = f"parts named {' and '.join(self.parts)}, each once"
+                    raise malformed(field=name, value=found, expected=expected)
+                if not isinstance(part, UploadFile):
+                    raise malformed(field=name, value="a text field", expected="a file part, with a file name")
+                parts[name] = Body(await part.read(), essence(part.content_type))
+        for name in self.required:
+            if name not in parts:
+                raise malformed(field=name, value=None, expected="a file part of this name")
+        return parts
 
 
 async def unless_gone(request: Request, awaited: Awaitable[Result]) -> Result:

@@ -249,12 +249,14 @@ class Job(JobSpec, frozen=True):
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     detail: str | None = Field(description="why it failed")
     created: float = Field(description="seconds since 1970")
-    report: Report | None = Field(description="result of the comparison")
-    stage: str = Field(description="computing or comparing", examples=["computing"])
-    blocks: int | None = Field(description="blocks (or slabs) of this stage; null until they are counted")
+    report: Report | Discovery | None = Field(description="result of the comparison or the discovery")
+    stage: str = Field(description="computing, comparing or discovering", examples=["computing"])
+    blocks: int | None = Field(description="blocks (or slabs, or steps) of this stage; null until they are counted")
     blocks_done: int
     warnings: list[str] = Field(default=[], description=WARNINGS)
-    voxels_per_second: float | None = Field(description="fine cells per second, since this stage began")
+    voxels_per_second: float | None = Field(
+        description="fine cells (in a discovery those of X) per second, in this stage"
+    )
     seconds_left: float | None
 
 

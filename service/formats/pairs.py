@@ -14,7 +14,7 @@ from service.problems import invalid_field, too_large, within
 
 if TYPE_CHECKING:
     from models.group import Group
-    from models.pairs import Kind
+    from models.pairs import Fields, Kind
     from service.formats.containers import Body
     from service.settings import Settings
 
@@ -34,10 +34,26 @@ def read_pairs(x: Body, y: Body, kinds: tuple[Kind, Kind], settings: Settings) -
     Raises:
         Problem: if they are no such arrays or do not fit together.
     """
+    return fit_pairs(_read("x", x, settings), _read("y", y, settings), kinds)
+
+
+def fit_pairs(x: Fields, y: Fields, kinds: tuple[Kind, Kind], names: tuple[str, str] = ("x", "y")) -> Pairs:
+    """Pairs of fields.
+
+    Args:
+        x: the fields X.
+        y: the fields Y.
+        kinds: what the channels of X and of Y are.
+        names: what X and Y are called in problems.
+
+    Raises:
+        Problem: 422 if they do not fit together.
+    """
     try:
-        return Pairs(_read("x", x, settings), _read("y", y, settings), *kinds)
+        return Pairs(x, y, *kinds)
     except UnfitPairsError as error:
-        raise invalid_field(field=error.field, value=error.value, expected=error.expected) from error
+        field = names["xy".index(error.field)]
+        raise invalid_field(field=field, value=error.value, expected=error.expected) from error
 
 
 def _read(name: str, body: Body, settings: Settings) -> torch.Tensor:
@@ -47,23 +63,26 @@ def _read(name: str, body: Body, settings: Settings) -> torch.Tensor:
     return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
 
 
-def choose_group(name: str | None, pairs: Pairs, settings: Settings) -> Group:
+def find_group(name: str | None, pairs: Pairs) -> Group:
     """The group that is asked about; None takes the largest one.
 
     Raises:
-        Problem: 422 if there is no such group in the dimension of the pairs, 413 if there is too much to compute.
+        Problem: 422 if there is no such group in the dimension of the pairs.
     """
     names = GROUPS[pairs.dimension]
     if name not in (None, *names):
         raise invalid_field(
             field="group", value=name, expected=f"one of {', '.join(names)} for pairs in {pairs.dimension} dimensions"
         )
-    over = group(name or names[0], pairs.dimension)
+    return group(name or names[0], pairs.dimension)
+
+
+def check_cost(pairs: Pairs, over: Group, settings: Settings) -> None:
+    """Refuse (413) more than is computed within a request."""
     count = operations(pairs, over, USUAL[pairs.dimension])
     if count > settings.max_discovery_operations:
         limit = (
-            f"{settings.max_discovery_operations:.1e} operations, by fewer pairs, cells or elements of the group; "
-            "`python -m training discover` in a checkout has no limit"
+            f"{settings.max_discovery_operations:.1e} operations, by fewer pairs, cells or elements of the group; a "
+            "job (`POST /v1/jobs`) takes more pairs of stored volumes, `python -m training discover` of files"
         )
         raise too_large(field="x", value=f"{count:.1e} operations", limit=limit)
-    return over

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.formats.boundaries import read_boundary
 from service.jobs.compare import check_reference
+from service.jobs.discover import check_discovery
 from service.problems import invalid_field, within
 from service.volumes.storage import inside, require_same
 from service.volumes.view import ViewOptions
@@ -27,6 +28,11 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
     Raises:
         Problem: if it cannot.
     """
+    if spec.task == "discover":
+        check_discovery(spec, opener)
+        return ()
+    if spec.group is not None:
+        raise invalid_field(field="group", value=spec.group, expected="none, as the task is not to discover")
     view = open_view(spec, registry, opener)
     if spec.reference is not None:
         check_reference(view, open_reference(spec, view.card.factor, opener))

@@ -12,11 +12,11 @@ class Progress:
     """The progress of a job.
 
     Attributes:
-        stage: "computing" blocks, or "comparing" slabs.
-        total: blocks or slabs of the stage; None until they are counted.
+        stage: "computing" blocks, "comparing" slabs, or "discovering", in steps.
+        total: blocks, slabs or steps of the stage; None until they are counted.
         done: how many are done, by earlier runs too.
         computed: how many this run has computed.
-        cells: fine cells of a block.
+        cells: fine cells of a block, or cells of X in a step.
         began: when the stage began, by the monotonic clock.
         warnings: for the client.
     """

@@ -1,4 +1,4 @@
-"""Doing a job: fill its target, compare it with a reference, and record how it ended."""
+"""Doing a job: fill its target, compare it with a reference, or discover, and record how it ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from service.jobs.checks import check, open_reference, open_view
 from service.jobs.compare import compare
+from service.jobs.discover import discover_stored
 from service.jobs.fill import fill
 from service.problems import Problem, is_out_of_descriptors
 from service.runtime.threads import Threads
@@ -64,7 +65,7 @@ class JobRunner:
         self._lifecycle = lifecycle
         self._threads = threads
         self._metrics = metrics
-        self._comparing = Threads(settings.max_jobs)
+        self._measuring = Threads(settings.max_jobs)
         self._slots = asyncio.Semaphore(settings.max_jobs)
 
     def check(self, spec: JobSpec) -> tuple[str, ...]:
@@ -103,8 +104,17 @@ class JobRunner:
                 await asyncio.sleep(RETRY_S)
 
     async def _do(self, job: Job, progress: Progress) -> dict[str, Any] | None:
-        """Fill the target, and compare it with the reference, if there is one."""
+        """Fill the target, and compare it with the reference, if there is one; or discover."""
         spec, storages = job.spec, self._opener.storages
+
+        def advanced() -> None:
+            self._repository.has_advanced(job.id)
+
+        if spec.task == "discover":
+            scratch = storages.scratch(job.id)
+            return await discover_stored(
+                spec, scratch, progress, opener=self._opener, threads=self._measuring, advanced=advanced
+            )
         view = await self._threads.run(lambda: open_view(spec, self._registry, self._opener))
         progress.warnings = view.warnings
         target = storages.scratch(job.id) if spec.target is None else storages.find(spec.target)
@@ -115,7 +125,7 @@ class JobRunner:
             threads=self._threads,
             progress=progress,
             edge=self._settings.region,
-            advanced=lambda: self._repository.has_advanced(job.id),
+            advanced=advanced,
         )
         if spec.reference is None:
             return None
@@ -127,7 +137,7 @@ class JobRunner:
             progress,
             settings=self._settings,
             scratch=storages.scratch_folder,
-            threads=self._comparing,
+            threads=self._measuring,
         )
         for source in (view.source, reference):
             await self._threads.run(lambda source=source: source.require_unchanged(fresh=True))  # type: ignore[misc]

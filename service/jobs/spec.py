@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from models.catalogue import DEFAULT
@@ -9,8 +11,13 @@ from service.formats.names import Naming
 
 
 class JobSpec(BaseModel, extra="forbid", frozen=True):
-    """What a job is to do: super-resolve a volume and, if there is a reference, compare with it."""
+    """What a job is to do.
 
+    Either it super-resolves a volume and, if there is a reference, compares the answer with it; or it discovers which
+    symmetries the map from the source to the reference keeps, whose times are pairs (X, Y).
+    """
+
+    task: Literal["upscale", "discover"] = "upscale"
     source: str = Field(description="volume to read", examples=["channel", "s3://flows/channel.zarr"])
     target: str | None = Field(
         default=None, description="volume to write; null only beside a reference", examples=["channel-fine"]
@@ -30,7 +37,12 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
         examples=[{"ux": "u", "uy": "v", "uz": "w", "depth": "z"}],
     )
     drop: list[str] = Field(default=[], description="variables that are left out", examples=[["p"]])
-    reference: str | None = Field(default=None, description="true fine volume to compare the answer with")
+    reference: str | None = Field(
+        default=None, description="true fine volume to compare the answer with; of a discovery, the fields Y"
+    )
+    group: str | None = Field(
+        default=None, description="whose elements a discovery asks about, `Oh` or `O`; null takes the first"
+    )
     error: bool = Field(default=False, description="whether to write an array `error`, the expected absolute errors")
 
     @property

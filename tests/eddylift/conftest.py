@@ -101,12 +101,14 @@ HEALTH = {
 }
 JOB = {
     "id": "abc",
+    "task": "upscale",
     "source": "box",
     "target": None,
     "model": "trilinear-x4",
     "boundary": None,
     "names": {},
     "reference": "true",
+    "group": None,
     "error": False,
     "state": "done",
     "detail": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import io
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 import eddylift
 from eddylift import InvalidInputError, cli
 from eddylift.cli import _session
-from tests.eddylift.conftest import DISCOVERY
+from tests.eddylift.conftest import DISCOVERY, JOB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,3 +95,21 @@ def test_command_line(service: FakeService, tmp_path: Path, monkeypatch: pytest.
     assert ["lift", "1", "A", "0.9,", "B", "0.1"] in rows
     assert "1: 1 of the 2 elements of C2 are kept on the average" in " ".join(result.stdout.split())
     assert sent(service)[1] == {"x_kind": "scalar", "y_kind": "vector"}
+
+
+def test_a_job_on_stored_volumes(service: FakeService, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
+    monkeypatch.setattr(_session, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
+    found = {"task": "discover", "model": None, "reference": "fine", "stage": "discovering", "report": DISCOVERY}
+    service.script = [httpx2.Response(202, json={**JOB, **found, "id": "abc"})] * 4
+    submitted = CliRunner().invoke(cli.app, ["discover", "box", "fine", "--job", "--group", "O"])
+    order = json.loads(service.requests[-1].content)
+    assert order == {"task": "discover", "source": "box", "reference": "fine", "group": "O", "names": {}}
+    assert ["abc", "box", "-", "discover", "done", "3/3"] in [
+        line.split()[:6] for line in submitted.stdout.splitlines()
+    ]
+    watched = CliRunner().invoke(cli.app, ["watch", "abc"])
+    assert str(DISCOVERY["verdict"]) in " ".join(watched.stdout.split())
+    job = ask("submit_discovery", "box", "fine")
+    assert job.status.report == DISCOVERY
+    assert isinstance(job.status.report, eddylift.Discovery)
+    assert repr(job).endswith("Job('abc': symmetries of box to fine, done, 3 of 3 blocks)")

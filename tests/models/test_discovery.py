@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from models.discovery import discover
-from models.discovery_fit import Recipe
+from models.discovery_fit import Checkpoints, Recipe, steps_of
 from models.group import Group, group, rotate_scalar, rotate_vector
 from models.pairs import Pairs
 
@@ -23,7 +24,7 @@ SHORT = Recipe(fields=2, equivariant_steps=5, steps=20)
 def turned(pairs: Pairs, matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Both fields of pairs of vectors, or of scalars."""
     move = rotate_vector if pairs.x_kind == "vector" else rotate_scalar
-    return move(pairs.x, matrix), move(pairs.y, matrix)
+    return move(pairs.x[:], matrix), move(pairs.y[:], matrix)
 
 
 def closed(of: Group, dimension: int, kind: str, factor: int) -> Pairs:
@@ -89,6 +90,54 @@ def test_pairs_that_are_not_independent() -> None:
     assert strict.common == wide.common
     assert min(wide.common[element] for element in wide.elements if element not in wide.kept) > 0.4
     assert set(wide.kept) == {"x,y", "-x,-y", "-x,y", "x,-y"}
+
+
+def test_large_fields_are_computed_in_slabs_with_what_is_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    pairs, over = closed(group("C2", 2), 2, "vector", 2), group("C4", 2)
+    recipe = Recipe(fields=1, equivariant_steps=1, steps=2)
+    whole = discover(pairs, over, recipe)
+    for module in ("pairs", "discovery_fit"):
+        monkeypatch.setattr(f"models.{module}.BATCH", 12)  # less than a field of 16 cells
+    batches: list[None] = []
+    found = discover(replace(pairs), over, recipe, progress=lambda: batches.append(None))
+    passes = 3 + 1 + (1 + 4)  # steps, the error of the fit, and that of each turn
+    assert len(batches) == passes * 2 * 2  # two slabs of each pair
+    assert (found.kept, found.exact) == (whole.kept, True)
+    assert found.mse == pytest.approx(whole.mse)
+    assert found.mse_copy == pytest.approx(whole.mse_copy)
+    assert found.equivariance_errors == pytest.approx(whole.equivariance_errors, abs=1e-9)
+
+
+class Stopping(Checkpoints):
+    """Keeps states in memory, and stops the discovery after a number of steps."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, dict[str, Any]] = {}
+        self.steps = 0
+        self.stop: int | None = None
+
+    def load(self, name: str) -> dict[str, Any]:
+        return self.states.get(name, {})
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        self.states[name] = copy.deepcopy(state)
+        self.steps += 1
+        if self.steps == self.stop:
+            raise InterruptedError
+
+
+def test_a_discovery_that_was_stopped_goes_on_where_it_was() -> None:
+    torch.manual_seed(0)
+    pairs = Pairs(torch.randn(10, 1, 4, 4), torch.randn(10, 1, 4, 4))
+    recipe = Recipe(fields=1, equivariant_steps=2, steps=3, seeds=2)
+    whole = discover(pairs, group("C2", 2), recipe)
+    checkpoints = Stopping()
+    for checkpoints.stop in (3, 5):
+        with pytest.raises(InterruptedError):
+            discover(pairs, group("C2", 2), recipe, checkpoints=checkpoints)
+    assert discover(pairs, group("C2", 2), recipe, checkpoints=checkpoints) == whole
+    assert checkpoints.steps == steps_of(pairs, recipe) == 7
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def wait(array: NDArray[np.float64], dataset: xr.Dataset, field: xr.DataArray, b
         assert_type(client.volumes(), list[StoredVolume])
         assert_type(client.open("box", model="trilinear-x4", boundary={"y": "wall"}), xr.Dataset)
         assert_type(client.submit("box", "fine", model="trilinear-x4"), Job)
+        assert_type(client.submit_discovery("box", "fine", group="O"), Job)
         assert_type(client.job("some").wait(progress=show), JobStatus)
         assert_type(client.validate(dataset, field, model="trilinear-x4", boundary="periodic"), Report)
         assert_type(client.upscale(field, error=True), xr.DataArray)

@@ -60,24 +60,25 @@ function useWatch(): void {
 }
 
 function Row({ job }: { job: Job }) {
+  const discovers = job.task === "discover";
   const share = job.state === "done" ? 1 : job.blocks ? job.blocks_done / job.blocks : 0;
   return (
     <li>
       <div class="line">
         <h2>
-          {job.source} → {job.target ?? "report alone"}
+          {job.source} → {discovers ? job.reference : (job.target ?? "report alone")}
         </h2>
         <span class={`state ${job.state}`}>{job.state}</span>
       </div>
       <p>
         <small>
-          {job.model} · {new Date(1000 * job.created).toLocaleString()}
+          {discovers ? "symmetries" : job.model} · {new Date(1000 * job.created).toLocaleString()}
         </small>
       </p>
       <progress max={1} value={share} aria-label={`Progress of ${job.source}`} />
       <p class="line">
         <small>
-          {job.blocks === null ? "counting blocks" : `${job.blocks_done} of ${job.blocks} blocks`}
+          {job.blocks === null ? "counting blocks" : `${job.blocks_done} of ${job.blocks} ${discovers ? "steps" : "blocks"}`}
           {job.state === "running" && `, ${job.stage}`}
           {job.voxels_per_second ? ` · ${format(job.voxels_per_second / 1e6)} million cells a second` : ""}
           {job.seconds_left ? ` · ${duration(job.seconds_left)} left` : ""}
@@ -94,7 +95,8 @@ function Row({ job }: { job: Job }) {
           {warning}
         </p>
       ))}
-      {job.report && (
+      {job.report && "verdict" in job.report && <p class="note">{job.report.verdict}</p>}
+      {job.report && "metrics" in job.report && (
         <details>
           <summary>
             Mean absolute error / rms <b>{format(job.report.metrics.mae_over_rms as number)}</b>, by trilinear {format(job.report.trilinear.mae_over_rms as number)}

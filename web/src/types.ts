@@ -69,8 +69,14 @@ export interface Volume {
   problem: string | null;
 }
 
+/** Which symmetries the map between two volumes keeps. */
+export interface Discovery {
+  verdict: string;
+}
+
 export interface Job {
   id: string;
+  task: "upscale" | "discover";
   state: "queued" | "running" | "done" | "failed" | "cancelled";
   detail: string | null;
   created: number;
@@ -84,5 +90,5 @@ export interface Job {
   voxels_per_second: number | null;
   seconds_left: number | null;
   warnings: string[];
-  report: Report | null;
+  report: Report | Discovery | null;
 }

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from models.discovery import discover
 from models.pairs import Kind  # noqa: TC001 FastAPI reads it
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import receive_parts, unless_gone
+from service.api.bodies import Form, unless_gone
 from service.api.dependencies import ServicesDep, admit
 from service.api.errors import responses
 from service.api.schemas import Discovery
-from service.formats.pairs import GROUPS, choose_group, read_pairs
-from service.problems import StoppedError, malformed
-
-if TYPE_CHECKING:
-    from typing import Any
+from service.formats.pairs import GROUPS, check_cost, find_group, read_pairs
+from service.problems import StoppedError
 
 router = APIRouter(prefix="/v1", tags=["symmetries"], dependencies=[needs("read")], responses=REFUSALS)
 X, Y = "x", "y"
-FORM: dict[str, Any] = {
-    "schema": {
-        "type": "object",
-        "required": [X, Y],
-        "properties": {
-            X: {"type": "string", "format": "binary", "description": "The fields X."},
-            Y: {"type": "string", "format": "binary", "description": "The fields Y."},
-        },
-    }
-}
+FORM = Form({X: "The fields X.", Y: "The fields Y."}, required=(X, Y))
 
 
 @router.post(
     "/discover",
     summary="Find which symmetries pairs of fields keep",
     dependencies=[Depends(admit)],
-    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FORM}}},
+    openapi_extra=FORM.openapi,
     responses=responses(400, 408, 413, 415, 422, 429, 503),
 )
 async def post_discover(
@@ -64,19 +52,17 @@ async def post_discover(
     finer by a whole factor. What exact data keep is kept to rounding, so send float64; what noisy data keep on the
     average is told by p-values, from ten independent pairs on.
 
-    One discovery is computed at a time, on the CPU; others wait. Larger data are refused (413): `python -m training
-    discover` takes them.
+    One discovery is computed at a time, on the CPU; others wait. Larger data are refused (413). Upload them as two
+    volumes and order a job with the task `discover`, for velocities in space; `python -m training discover` takes all.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 
     `curl -F x=@before.npy -F y=@after.npy 'http://localhost:8000/v1/discover?y_kind=vector'`
     """
-    parts = await receive_parts(request, services.settings, (X, Y))
-    for name in (X, Y):
-        if name not in parts:
-            raise malformed(field=name, value=None, expected="a file part of this name")
+    parts = await FORM.receive(request, services.settings)
     pairs = await services.body_threads.run(lambda: read_pairs(parts[X], parts[Y], (x_kind, y_kind), services.settings))
-    over = choose_group(group, pairs, services.settings)
+    over = find_group(group, pairs)
+    check_cost(pairs, over, services.settings)
     stopped = threading.Event()
 
     def stop_if_asked() -> None:

@@ -13,7 +13,7 @@ from service.api.auth import REFUSALS, Token, needs
 from service.api.dependencies import Services, ServicesDep, admit_stream
 from service.api.errors import responses
 from service.api.routing import CheckedRoute
-from service.api.schemas import Job, Jobs, Report
+from service.api.schemas import Discovery, Job, Jobs, Report
 from service.jobs import repository
 from service.jobs.spec import JobSpec  # noqa: TC001 FastAPI reads annotations
 from service.problems import Problem
@@ -50,6 +50,7 @@ def _describe(services: Services, job: repository.Job) -> Job:
     progress = services.jobs.progress_of(job)
     if job.state != "running":
         progress = {**progress, "voxels_per_second": None, "seconds_left": None}
+    kind = Discovery if job.spec.task == "discover" else Report
     return Job(
         **job.spec.model_dump(),
         **progress,
@@ -57,7 +58,7 @@ def _describe(services: Services, job: repository.Job) -> Job:
         state=job.state,
         detail=job.detail,
         created=job.created,
-        report=None if job.report is None else Report(**job.report),
+        report=None if job.report is None else kind(**job.report),
     )
 
 
@@ -81,8 +82,12 @@ async def post_jobs(
     very volume, begun by an earlier job, is completed; nothing else is overwritten. With a `reference`, the answer is
     compared with it block by block, as `POST /v1/validate` does it for volumes that fit into memory; the job's `report`
     has the metrics, and without a `target` nothing else is kept.
+
+    With the task `discover`, the `report` has the symmetries that the map from `source` to `reference` keeps, as
+    `POST /v1/discover` finds them: each time of the two is a pair of velocities (X, Y). A job that was stopped goes on
+    after its last step.
     """
-    if spec.model is None:
+    if spec.model is None and spec.task == "upscale":
         name = await services.threads.run(lambda: services.engine.registry.default_name)
         spec = spec.model_copy(update={"model": name})
     # Each client has keys of its own.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request
 
 from service.api.auth import REFUSALS, needs
-from service.api.bodies import receive_parts, unless_gone
+from service.api.bodies import Form, unless_gone
 from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
@@ -15,7 +15,7 @@ from service.formats.boundaries import choose_boundary
 from service.formats.endpoints import check_ends, check_likeness
 from service.formats.reference import check_pair, coarsened, targets
 from service.formats.volume import ReadOptions
-from service.problems import malformed, within
+from service.problems import within
 
 if TYPE_CHECKING:
     from service.formats.containers import Body
@@ -26,23 +26,14 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 COARSE, REFERENCE = "coarse", "reference"
-FORM: dict[str, Any] = {
-    "schema": {
-        "type": "object",
-        "required": [REFERENCE],
-        "properties": {
-            COARSE: {"type": "string", "format": "binary", "description": "The coarse volume."},
-            REFERENCE: {"type": "string", "format": "binary", "description": "The true fine volume."},
-        },
-    }
-}
+FORM = Form({COARSE: "The coarse volume.", REFERENCE: "The true fine volume."}, required=(REFERENCE,))
 
 
 @router.post(
     "/validate",
     summary="Measure a model against a reference",
     dependencies=[Depends(admit)],
-    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FORM}}},
+    openapi_extra=FORM.openapi,
     responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
 )
 async def post_validate(
@@ -59,9 +50,7 @@ async def post_validate(
 
     `curl -F reference=@fine.npy 'http://localhost:8000/v1/validate?model=trilinear-x4&boundary=periodic'`
     """
-    parts = await receive_parts(request, services.settings, (COARSE, REFERENCE))
-    if REFERENCE not in parts:
-        raise malformed(field=REFERENCE, value=None, expected="a file part of this name")
+    parts = await FORM.receive(request, services.settings)
     coarse, reference = await services.body_threads.run(lambda: _read(parts, services.sandbox, naming, card.factor))
     said = reference.boundary if coarse is None or coarse.boundary is None else coarse.boundary
     boundary, warnings = choose_boundary(asked, said, card)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import Serve
 
 KINDS: tuple[Kind, Kind] = ("scalar", "scalar")
-X, Y = (field.numpy() for field in (square_to("rectangle").x, square_to("rectangle").y))
+X, Y = (field[:].numpy() for field in (square_to("rectangle").x, square_to("rectangle").y))
 
 
 def ask(
@@ -94,9 +94,10 @@ def test_what_does_not_fit_is_refused(
     assert answer.json()["errors"][0]["field"] == field
 
 
-def test_large_data_are_sent_to_the_command(client: TestClient) -> None:
+def test_large_data_are_sent_to_jobs_and_the_command(client: TestClient) -> None:
     answer = ask(client, large := np.zeros((1, 1, 400, 400)), large)
-    assert "python -m training discover" in answer.json()["detail"]
+    assert "`POST /v1/jobs`" in answer.json()["detail"]
+    assert "`python -m training discover`" in answer.json()["detail"]
 
 
 def test_other_containers_are_refused(client: TestClient) -> None:
@@ -107,8 +108,8 @@ def test_other_containers_are_refused(client: TestClient) -> None:
 
 def test_byte_order_and_layout_do_not_matter() -> None:
     read = read_pairs(Body(npy(np.asfortranarray(X)), NPY), Body(npy(Y.astype(">f8")), NPY), KINDS, Settings())
-    assert np.array_equal(read.x, X)
-    assert np.array_equal(read.y, Y)
+    assert np.array_equal(read.x[:], X)
+    assert np.array_equal(read.y[:], Y)
 
 
 def test_others_are_served_meanwhile_and_no_client_takes_all_places(

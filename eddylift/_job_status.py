@@ -1,0 +1,63 @@
+"""The status of a job, as the service tells it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from eddylift._discovery import Discovery
+from eddylift._record import Record
+from eddylift._types import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class JobStatus(Record):
+    """The status of a job.
+
+    Attributes:
+        id: identifies the job.
+        task: ``upscale`` or ``discover``.
+        source: volume that it reads.
+        target: volume that it writes; None if it keeps the report alone.
+        model: name of the model; None of a discovery.
+        boundary: in z, y, x order; None takes that of the source.
+        names: new names of variables and dims of the source, by old ones.
+        reference: volume that the answer is compared with; of a discovery, the fields Y.
+        group: whose elements a discovery asks about; None takes ``Oh``.
+        error: whether it also writes the expected error.
+        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
+        detail: why it failed.
+        created: seconds since 1970.
+        report: the result of the comparison or the discovery, when it is done.
+        stage: ``computing`` blocks, ``comparing`` slabs, or ``discovering``, in steps.
+        blocks: number of blocks (or slabs, or steps) in this stage; None until they are counted.
+        blocks_done: how many of them are done.
+        voxels_per_second: fine cells (of a discovery, cells of X) per second, while it runs.
+        seconds_left: estimate, while it runs.
+    """
+
+    id: str
+    task: Literal["upscale", "discover"]
+    source: str
+    target: str | None
+    model: str | None
+    boundary: str | None
+    names: dict[str, str]
+    reference: str | None
+    group: str | None
+    error: bool
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    detail: str | None
+    created: float
+    report: Report | Discovery | None
+    stage: Literal["computing", "comparing", "discovering"]
+    blocks: int | None
+    blocks_done: int
+    voxels_per_second: float | None
+    seconds_left: float | None
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        super().__init__(members)
+        if self.get("report") is not None:
+            self["report"] = (Discovery if self.get("task") == "discover" else Report)(self["report"])

@@ -1,0 +1,166 @@
+"""Finding which symmetries two stored volumes keep, a few pairs at a time: neither is ever whole in memory."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from models.discovery import discover
+from models.discovery_fit import USUAL, Checkpoints, steps_of
+from service.formats.pairs import find_group, fit_pairs
+from service.formats.reference import check_pair
+from service.problems import StoppedError, invalid_field, too_large, within
+from service.volumes.view import ViewOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from models.pairs import Pairs
+    from service.jobs.progress import Progress
+    from service.jobs.spec import JobSpec
+    from service.runtime.threads import Threads
+    from service.volumes.opener import VolumeOpener
+    from service.volumes.source import OpenVolume
+    from service.volumes.storage import Storage
+
+logger = logging.getLogger("service.jobs")
+# Of a spec: what a discovery has no use for.
+UNUSED: Final = ("target", "model", "boundary", "error")
+
+
+@dataclass(frozen=True)
+class StoredFields:
+    """The velocities of a stored volume, one at each time, as [`Fields`][models.pairs.Fields]."""
+
+    source: OpenVolume
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def shape(self) -> torch.Size:
+        """(time, 3, z, y, x)."""
+        return torch.Size((self.source.levels, 3, *self.source.cells))
+
+    def __getitem__(self, pairs: slice, /) -> torch.Tensor:
+        """The velocities at some times."""
+        levels = range(*pairs.indices(self.source.levels))
+        return torch.from_numpy(self.source.read(levels, *map(slice, self.source.cells)))
+
+
+@dataclass(frozen=True)
+class StoredCheckpoints(Checkpoints):
+    """Checkpoints in a temporary volume, which also keep the progress of a job up to date.
+
+    Attributes:
+        storage: where they are.
+        tag: of the pairs' content; checkpoints of other content are not used.
+        progress: of the job.
+        advanced: called after the first step.
+    """
+
+    storage: Storage
+    tag: str
+    progress: Progress
+    advanced: Callable[[], None]
+
+    def load(self, name: str) -> dict[str, Any]:
+        """See [`Checkpoints`][models.discovery_fit.Checkpoints]."""
+        content = self.storage.get(f"{self.tag}-{name}")
+        if content is None:
+            return {}
+        try:
+            state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+        except Exception:  # whatever torch makes of a file that a power failure cut short
+            logger.warning("a checkpoint of job %s cannot be read: it begins anew", self.storage.name, exc_info=True)
+            return {}
+        self.progress.done += state["decay"]["last_epoch"]
+        return state
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """See [`Checkpoints`][models.discovery_fit.Checkpoints]."""
+        content = io.BytesIO()
+        torch.save(state, content)
+        self.storage.put(f"{self.tag}-{name}", content.getvalue())
+        self.progress.done += 1
+        self.progress.computed += 1
+        if self.progress.computed == 1:
+            self.advanced()
+
+
+def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
+    """Refuse a discovery that cannot be done; reads only what describes the volumes.
+
+    Raises:
+        Problem: 404 if a volume is missing, 422 if the volumes do not fit together or the job is to do something else
+            too, 413 if single fields are too large.
+    """
+    for field in UNUSED:
+        if value := getattr(spec, field):
+            raise invalid_field(field=field, value=value, expected="none, as a discovery does without")
+    if spec.reference is None:
+        raise invalid_field(field="reference", value=None, expected="the volume that has the fields Y")
+    x, y = _open(spec, opener)
+    pairs = _pairs(x, y)
+    check_pair(x, y, pairs.factor)
+    find_group(spec.group, pairs)
+    most = opener.settings.max_cells
+    if pairs.cells > most:
+        limit = f"{most} cells of the source at each time; coarser fields, such as block means, may do"
+        raise too_large(field="source.shape", value=list(x.cells), limit=limit)
+
+
+async def discover_stored(
+    spec: JobSpec,
+    scratch: Storage,
+    progress: Progress,
+    *,
+    opener: VolumeOpener,
+    threads: Threads,
+    advanced: Callable[[], None],
+) -> dict[str, Any]:
+    """What `POST /v1/discover` finds, in volumes of many times.
+
+    Args:
+        spec: has the volumes.
+        scratch: for checkpoints.
+        progress: is kept up to date.
+        opener: opens volumes.
+        threads: for computing.
+        advanced: called after the first step.
+
+    Raises:
+        Problem: as reading does; "changed" if a volume has changed.
+    """
+    stopped = threading.Event()
+
+    def stop_if_asked() -> None:
+        if stopped.is_set():
+            raise StoppedError
+
+    def find() -> dict[str, Any]:
+        x, y = _open(spec, opener)
+        pairs = _pairs(x, y)
+        progress.begin("discovering", steps_of(pairs, USUAL[pairs.dimension]), pairs.count * pairs.cells)
+        checkpoints = StoredCheckpoints(scratch, f"{x.tag}-{y.tag}", progress, advanced)
+        found = discover(pairs, find_group(spec.group, pairs), progress=stop_if_asked, checkpoints=checkpoints)
+        for volume in (x, y):
+            volume.require_unchanged(fresh=True)
+        return found.as_dict()
+
+    return await threads.run(find, stopped)
+
+
+def _open(spec: JobSpec, opener: VolumeOpener) -> tuple[OpenVolume, OpenVolume]:
+    options = ViewOptions(naming=spec.naming)
+    with within("source"):
+        x = opener.source(spec.source, options)
+    with within("reference"):
+        return x, opener.source(str(spec.reference), options)
+
+
+def _pairs(x: OpenVolume, y: OpenVolume) -> Pairs:
+    return fit_pairs(StoredFields(x), StoredFields(y), ("vector", "vector"), ("source", "reference"))

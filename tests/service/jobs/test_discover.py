@@ -1,0 +1,133 @@
+"""A job finds in stored volumes the symmetries that a request finds in arrays."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models.discovery_fit import USUAL, Recipe
+from service import create_app
+from service.jobs.discover import StoredCheckpoints
+from service.jobs.progress import Progress
+from service.settings import Settings
+from service.volumes.local_storage import LocalStorage
+from tests.service.conftest import parts
+from tests.service.orders import LEARNED, finish, look
+from tests.service.wire import dataset, noise, npy, send
+from tests.waiting import PATIENCE_S, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from models.catalogue import Catalogue
+
+RECIPE = Recipe(fields=1, equivariant_steps=2, steps=3)
+X, Y = noise(2, 2, 3, 4, 4, 4)
+ORDER = {"task": "discover", "source": "x", "reference": "y", "group": "O"}
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(USUAL, 3, RECIPE)
+
+
+def order(client: TestClient, **changes: object) -> str:
+    response = client.post("/v1/jobs", json={**ORDER, **changes})
+    assert response.status_code == 202, response.text
+    return str(response.json()["id"])
+
+
+def upload(client: TestClient) -> None:
+    for name, fields in (("x", X), ("y", Y)):
+        send(client, name, dataset(fields).drop_vars(["z", "y", "x"]))
+
+
+def requested(client: TestClient) -> dict[str, Any]:
+    files = {name: (name, npy(fields)) for name, fields in (("x", X), ("y", Y))}
+    query = {"x_kind": "vector", "y_kind": "vector", "group": "O"}
+    found: dict[str, Any] = client.post("/v1/discover", files=files, params=query).json()
+    return found
+
+
+def test_a_service_that_starts_again_goes_on_with_a_discovery(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, reached, save = [], threading.Event(), StoredCheckpoints.save
+    settings = Settings(weights=catalogue.folder, data=tmp_path / "data", device="cpu", threads=1)
+    with TestClient(create_app(settings)) as client:
+        jobs = parts(client).jobs
+
+        def held(self: StoredCheckpoints, name: str, state: dict[str, Any]) -> None:
+            save(self, name, state)
+            steps.append(name)
+            if len(steps) == 3:
+                reached.set()
+                wait_until(lambda: jobs._tasks[self.storage.name].cancelling() > 0)
+
+        monkeypatch.setattr(StoredCheckpoints, "save", held)
+        upload(client)
+        job = order(client)
+        assert reached.wait(PATIENCE_S)
+        running = look(client, job)
+        assert (running["stage"], running["blocks"], running["blocks_done"]) == ("discovering", 5, 3)
+        assert running["voxels_per_second"] > 0
+        assert client.delete("/v1/volumes/y").status_code == 409
+    with TestClient(create_app(settings)) as client:
+        done = finish(client, job)
+        assert done["blocks_done"] == 5
+        assert done["report"] == requested(client)
+        assert client.get("/v1/jobs").json()["jobs"] == [done]
+        assert steps == 2 * ["equivariant-0"] + 3 * ["relaxed"]
+        wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
+
+
+def test_a_checkpoint_that_was_cut_short_is_not_used(tmp_path: Path) -> None:
+    progress = Progress()
+    checkpoints = StoredCheckpoints(LocalStorage("job", tmp_path / "job"), "tag", progress, lambda: None)
+    checkpoints.save("relaxed", {"decay": {"last_epoch": 7}})
+    assert checkpoints.load("relaxed") == {"decay": {"last_epoch": 7}}
+    assert progress.done == 1 + 7
+    file = tmp_path / "job" / "tag-relaxed"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert checkpoints.load("relaxed") == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        ({"reference": None}, 422, "reference"),
+        ({"reference": "nothing"}, 404, None),
+        ({"reference": "one"}, 422, "reference"),
+        ({"reference": "flat"}, 422, "reference"),
+        ({"source": "flat", "reference": "flat"}, 413, "source.shape"),
+        ({"target": "fine"}, 422, "target"),
+        ({"model": LEARNED}, 422, "model"),
+        ({"boundary": "wall"}, 422, "boundary"),
+        ({"error": True}, 422, "error"),
+        ({"group": "D4"}, 422, "group"),
+        ({"task": "upscale", "target": "fine"}, 422, "group"),
+        ({"task": "other"}, 422, "task"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    stored: TestClient, changes: dict[str, object], status: int, field: str | None
+) -> None:
+    answer = stored.post("/v1/jobs", json={**ORDER, "reference": "y", **changes})
+    assert answer.status_code == status, answer.text
+    assert field is None or answer.json()["errors"][0]["field"].endswith(field), answer.text
+
+
+@pytest.fixture(scope="module")
+def stored(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service with volumes that fit together, and others."""
+    data = tmp_path_factory.mktemp("data")
+    settings = Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, max_cells=100)
+    with TestClient(create_app(settings)) as client:
+        upload(client)
+        for name, fields in (("one", Y[:1]), ("flat", noise(2, 3, 4, 4, 8))):
+            send(client, name, dataset(fields).drop_vars(["z", "y", "x"]))
+        yield client
