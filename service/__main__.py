@@ -96,6 +96,7 @@ def serve(host: str, port: int) -> int:
     """
     import uvicorn  # noqa: PLC0415
 
+    from models.catalogue import CARD  # noqa: PLC0415
     from service import create_app  # noqa: PLC0415
     from service.api.auth import OFF, TokensError  # noqa: PLC0415
     from service.api.connections import BACKLOG, Connection, Connections  # noqa: PLC0415
@@ -120,6 +121,9 @@ def serve(host: str, port: int) -> int:
                 "listening on %s without tokens: anyone who can reach this address can use the service", host
             )
     settings = with_trusted_hosts(settings, host)
+    if not any(settings.weights.glob(f"*/{CARD}")):
+        message = f"EDDYLIFT_WEIGHTS is {settings.weights}, where there are no models"
+        raise SettingError(message)
     if reason := why_unwritable(settings.data):
         message = (
             f"EDDYLIFT_DATA is {settings.data}, where volumes and jobs are stored, and cannot be written: {reason}"
