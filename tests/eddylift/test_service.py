@@ -57,7 +57,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     coarse = fine.reshape(3, 4, 4, 4, 4, 4, 4).mean(axis=(2, 4, 6))
     Catalogue(weights).write_held_out("isotropic", HeldOut(coarse[None], fine))
     return Settings(
-        weights=weights, device="cpu", threads=1, max_body_bytes=LIMIT, data=tmp_path_factory.mktemp("data"), block=3
+        weights=weights,
+        device="cpu",
+        threads=1,
+        max_body_bytes=LIMIT,
+        data=tmp_path_factory.mktemp("data"),
+        block=3,
+        region=1,  # one block after another, as `expected` does
     )
 
 
