@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.benchmarks.endurance import Load, endure, same, slope
+from tests.benchmarks.endurance import Load, endure, same
+from tests.benchmarks.endurance_page import slope
 from tests.benchmarks.scale import QUICK
 
 if TYPE_CHECKING:

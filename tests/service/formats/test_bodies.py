@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,70 +14,24 @@ import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
-from service.formats.containers import Body
-from service.formats.names import UNCHANGED, Naming
-from service.formats.sandbox import read_body
-from service.formats.volume import ReadOptions
-from service.problems import Problem
-from service.settings import Settings
+from service.formats.names import Naming
+from tests.service.formats.bodies import (
+    COARSE,
+    CONTAINERS,
+    GROUPS,
+    answered,
+    classic,
+    raw,
+    read,
+    refused,
+    zarr_2,
+    zarr_3,
+)
 from tests.service.wire import dataset, files_of, joined, netcdf, noise, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from service.formats.volume import Volume
-
-COARSE = noise(3, 4, 5, 6)
-SETTINGS = Settings()
-
-
-def read(content: bytes, naming: Naming = UNCHANGED) -> Volume:
-    return read_body(Body(content, ""), SETTINGS, ReadOptions(naming=naming)).volume
-
-
-def refused(content: bytes, naming: Naming = UNCHANGED) -> str:
-    with pytest.raises(Problem) as caught:
-        read(content, naming)
-    assert caught.value.kind == "unfit"
-    return caught.value.detail
-
-
-def answered(content: bytes, naming: Naming = UNCHANGED) -> bytes:
-    """The body of an answer that repeats each cell."""
-    reading = read_body(Body(content, ""), SETTINGS, ReadOptions(naming=naming))
-    fine = reading.volume.velocity.repeat(4, -1).repeat(4, -2).repeat(4, -3)
-    return b"".join(map(bytes, reading.opened.write(reading.volume.layout.answer(fine, {"model": "none"}))))
-
-
-def raw(content: bytes) -> xr.Dataset:
-    """A body as it is stored: nothing decoded."""
-    if content.startswith(b"PK"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            make = zarr.core.buffer.default_buffer_prototype().buffer.from_bytes
-            store = MemoryStore({name: make(archive.read(name)) for name in archive.namelist()})
-        group: xr.Dataset = xr.open_zarr(store, consolidated=False, chunks=None, decode_cf=False)
-        return group.load()
-    engine = "scipy" if content.startswith(b"CDF") else "h5netcdf"
-    return xr.load_dataset(io.BytesIO(content), engine=engine, decode_cf=False)
-
-
-def classic(volume: xr.Dataset, **options: Any) -> bytes:  # noqa: ANN401 passed on
-    return bytes(volume.to_netcdf(engine="scipy", **options))
-
-
-def zarr_2(volume: xr.Dataset, **options: Any) -> bytes:  # noqa: ANN401 passed on
-    return zipped(files_of(volume, version=2, **options))
-
-
-def zarr_3(volume: xr.Dataset, **options: Any) -> bytes:  # noqa: ANN401 passed on
-    return zipped(files_of(volume, **options))
-
-
-CONTAINERS = pytest.mark.parametrize("write", [netcdf, classic, zarr_2, zarr_3])
-GROUPS = pytest.mark.parametrize("write", [netcdf, zarr_2, zarr_3])
 
 
 @CONTAINERS
@@ -117,119 +70,6 @@ def test_components_are_told_by_their_labels() -> None:
     assert "component: up, east, north" in refused(
         netcdf(joined(COARSE, coords={"component": ["up", "east", "north"]}))
     )
-
-
-@pytest.mark.parametrize("fill", [-999.0, -99.99, 1e10, 9.969209968386869e36])
-@GROUPS
-def test_fill_values_are_no_velocity(write: Callable[..., bytes], fill: float) -> None:
-    gappy = COARSE.copy()
-    gappy[1, 1, 2, 3] = np.nan
-    encoding = {name: {"_FillValue": np.float32(fill)} for name in "uvw"}
-    detail = refused(write(dataset(gappy), encoding=encoding))
-    assert f"v: {float(np.float32(fill)):g} at (z, y, x) = (1, 2, 3)" in detail
-    assert "marks missing data" in detail
-
-
-@CONTAINERS
-def test_missing_values_are_no_velocity(write: Callable[..., bytes]) -> None:
-    gappy = COARSE.copy()
-    gappy[2, 0, 1, 4] = -77.5
-    volume = dataset(gappy)
-    for attribute in (np.float32(-77.5), np.array([-1e20, -77.5], np.float32)):
-        volume["w"].attrs["missing_value"] = attribute
-        assert "w: -77.5 at (z, y, x) = (0, 1, 4)" in refused(write(volume))
-
-
-@CONTAINERS
-def test_numbers_outside_of_the_valid_range_are_no_velocity(write: Callable[..., bytes]) -> None:
-    least, greatest = COARSE[1].min(), COARSE[1].max()
-    cell = tuple(map(int, np.unravel_index(COARSE[1].argmax(), COARSE[1].shape)))
-    volume = dataset(COARSE)
-    volume["v"].attrs |= {"valid_range": np.array([least, greatest]), "valid_min": least}
-    np.testing.assert_array_equal(read(write(volume)).velocity[0], COARSE)
-    assert not {"valid_range", "valid_min"} & set(raw(answered(write(volume)))["v"].attrs)
-    for limits in ({"valid_range": np.array([least, greatest - 0.5])}, {"valid_max": greatest - np.float32(0.5)}):
-        volume["v"].attrs = {**volume["u"].attrs, **limits}
-        assert f"v: {greatest:g} at (z, y, x) = {cell}; expected numbers from " in refused(write(volume))
-    volume["v"].attrs["valid_range"] = 1.0
-    assert "v: with valid_range [1.0]; expected least and greatest as valid_range" in refused(write(volume))
-
-
-@CONTAINERS
-def test_the_valid_range_of_packed_integers(write: Callable[..., bytes]) -> None:
-    """In their own type it is packed as they are, in floats it is not (NetCDF Users' Guide, A.1)."""
-    stored = np.arange(-60, 60, dtype="i1").reshape(4, 5, 6)
-    packing = {"scale_factor": -0.5, "add_offset": 1.0}
-    volume = dataset(np.stack([stored] * 3))
-    for name in "uvw":
-        volume[name].attrs = {**packing, "valid_range": np.array([-60, 59], "i1")}
-    np.testing.assert_array_equal(read(write(volume)).velocity[0, 0], 1 - 0.5 * stored)
-    volume["u"].attrs["valid_range"] = np.array([-60, 58], "i1")
-    assert "u: 59 at (z, y, x) = (3, 4, 5); expected numbers from -60 to 58" in refused(write(volume))
-    volume["u"].attrs["valid_range"] = np.array([-28.5, 30.5])
-    assert "u: 31 at (z, y, x) = (0, 0, 0); expected numbers from -28.5 to 30.5" in refused(write(volume))
-
-
-def test_fill_values_of_zarr_itself() -> None:
-    """Those of v3 attributes in plain numbers too, and those of cells that nobody wrote."""
-    files = files_of(dataset(COARSE))
-    document = json.loads(files["v/zarr.json"])
-    document["attributes"]["_FillValue"] = float(COARSE[1, 0, 0, 0])
-    assert "v: " in refused(zipped({**files, "v/zarr.json": json.dumps(document).encode()}))
-    document["attributes"].pop("_FillValue")
-    document["fill_value"] = -5.0
-    assert "-5 marks missing data" in refused(
-        zipped({**{key: data for key, data in files.items() if not key.startswith("v/c")},
-                "v/zarr.json": json.dumps(document).encode()})
-    )  # fmt: skip
-
-
-def test_zeros_of_zarr_2_are_numbers() -> None:
-    coarse = COARSE.copy()
-    coarse[:, :, 0] = 0
-    store = MemoryStore()
-    group = zarr.create_group(store, zarr_format=2)
-    axes = {axis: np.arange(n, dtype=float) for axis, n in zip("zyx", coarse.shape[1:], strict=True)}
-    arrays = [*zip("uvw", coarse, [["z", "y", "x"]] * 3, strict=True), *((axis, axes[axis], [axis]) for axis in axes)]
-    for name, values, dims in arrays:
-        array = group.create_array(name, shape=values.shape, dtype=values.dtype, attributes={"_ARRAY_DIMENSIONS": dims})
-        array[:] = values
-    content = zipped({key: data.to_bytes() for key, data in store._store_dict.items()})
-    np.testing.assert_array_equal(read(content).velocity[0], coarse)
-    assert raw(answered(content))["x"].values[0] == -0.375
-
-
-@CONTAINERS
-def test_packed_integers(write: Callable[..., bytes]) -> None:
-    packing = {"dtype": "int16", "scale_factor": 0.01, "add_offset": 1.0, "_FillValue": -32768}
-    content = write(dataset(COARSE), encoding=dict.fromkeys("uvw", packing))
-    np.testing.assert_allclose(read(content).velocity[0], COARSE, atol=0.0051)
-    after = raw(answered(content))
-    assert after["u"].dtype == np.float32
-    assert not {"scale_factor", "add_offset", "_FillValue"} & set(after["u"].attrs)
-    gappy = COARSE.copy()
-    gappy[0, 0, 0, 1] = np.nan
-    assert "u: -32768 at (z, y, x) = (0, 0, 1)" in refused(
-        write(dataset(gappy), encoding=dict.fromkeys("uvw", packing))
-    )
-
-
-def test_integers_that_are_not_packed() -> None:
-    assert "u: int16" in refused(zarr_3(dataset(np.zeros((3, 4, 4, 4), "i2"))))
-
-
-@GROUPS
-def test_packed_and_descending_coordinates(write: Callable[..., bytes]) -> None:
-    volume = dataset(COARSE)
-    down = volume.isel(y=slice(None, None, -1))
-    packing = {"y": {"dtype": "int16", "scale_factor": 0.25, "add_offset": 2.0}}
-    sent = write(down.transpose("y", ...), encoding=packing)
-    np.testing.assert_array_equal(read(sent).velocity[0], COARSE)
-    np.testing.assert_array_equal(read(sent).coordinates[1], volume["y"])
-    after = raw(answered(sent))
-    np.testing.assert_array_equal(after["v"][::4, ::4, ::4], down["v"].transpose("y", ...))
-    assert after["y"].values[0] > after["y"].values[-1]
-    np.testing.assert_allclose(after["y"].values.reshape(-1, 4).mean(1), down["y"])
 
 
 @pytest.mark.parametrize(
@@ -402,31 +242,6 @@ def test_a_group_in_a_file() -> None:
     with h5py.File(file, "a") as inside:
         inside.move("u", "run/u")
     assert "ncks -G : -g run" in refused(file.getvalue())
-
-
-def uneven(values: NDArray[Any]) -> xr.Dataset:
-    return dataset(COARSE).assign_coords(x=("x", values))
-
-
-@pytest.mark.parametrize("offset", [1000, 8000, 30000])
-@GROUPS
-def test_coordinates_in_float32_far_from_zero(write: Callable[..., bytes], offset: int) -> None:
-    """The product's own answers are read again, and again."""
-    step = 2 * np.pi / 32768
-    coarse = write(uneven(((offset + np.arange(6)) * step).astype("f4")))
-    fine = answered(coarse)
-    for content, spacing in ((coarse, step), (fine, step / 4), (answered(fine), step / 16)):
-        x = read(content).coordinates[2]
-        assert x is not None
-        np.testing.assert_allclose(np.diff(x.astype("f8")).mean(), spacing, rtol=3e-3)
-
-
-def test_rounding_is_no_excuse_for_stretching() -> None:
-    x = 1000 + 0.01 * np.arange(6) ** 1.05
-    assert "x: spaced by" in refused(netcdf(uneven(x.astype("f4"))))
-    assert "drop=x" in refused(netcdf(uneven(np.round(np.arange(6) / 81, 3))))
-    assert "x: spaced by 0" in refused(netcdf(uneven((1e6 + 0.05 * np.arange(6)).astype("f4"))))
-    assert read(netcdf(uneven(np.round(np.arange(6) / 81, 3))), Naming(drop=("x",))).coordinates[2] is None
 
 
 @pytest.mark.parametrize("version", [2, 3])

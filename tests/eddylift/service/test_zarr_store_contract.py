@@ -11,22 +11,10 @@ import pytest
 from zarr.core.buffer import Buffer, cpu
 from zarr.testing.store import StoreTests
 
-from eddylift import Client
 from eddylift._zarr_store import VolumeStore
-from service.app import create_app
-from service.settings import Settings
-from tests.service.servers import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    weights, data = (tmp_path_factory.mktemp(name) for name in ("weights", "data"))
-    settings = Settings(weights=weights, device="cpu", threads=1, data=data)
-    with serving(create_app(settings)) as url, Client(url) as client:
-        yield client
+    from eddylift import Client
 
 
 @pytest.mark.anyio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import anyio
 import httpx2
@@ -14,10 +13,6 @@ from eddylift import AsyncClient, Client, UnauthorizedError, cli
 from service.api.auth import make_token
 from service.app import create_app
 from service.settings import Settings
-from tests.service.servers import serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +26,6 @@ def settings(reader: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "tokens").write_text(reader[1])
     return Settings(weights=folder / "weights", device="cpu", threads=1, data=folder, tokens=folder / "tokens")
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings) -> Iterator[str]:
-    with serving(create_app(settings)) as url:
-        yield url
 
 
 def test_a_token_lets_in(url: str, reader: tuple[str, str]) -> None:

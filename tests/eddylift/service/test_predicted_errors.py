@@ -10,23 +10,21 @@ import torch
 import xarray as xr
 from typer.testing import CliRunner
 
-from eddylift import Client, InvalidInputError, cli
+from eddylift import InvalidInputError, cli
 from models.blocks import PERIODIC
 from models.catalogue import DEFAULT, Catalogue, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
 from models.uncertainty import ErrorHead
-from service.app import create_app
 from service.settings import Settings
 from tests.eddylift.conftest import CHECK
-from tests.service.servers import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from eddylift import Client
     from tests.eddylift.conftest import Ask, FakeService
 
 COARSE = np.random.default_rng(1).standard_normal((3, 4, 5, 6), np.float32)
@@ -52,16 +50,8 @@ def wanted(catalogue: Catalogue) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def url(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    data = tmp_path_factory.mktemp("data")
-    with serving(create_app(Settings(weights=catalogue.folder, device="cpu", threads=1, data=data))) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def client(url: str) -> Iterator[Client]:
-    with Client(url) as client:
-        yield client
+def settings(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(weights=catalogue.folder, device="cpu", threads=1, data=tmp_path_factory.mktemp("data"))
 
 
 def test_the_error_comes_in_every_kind_of_volume(client: Client, wanted: NDArray[np.float32]) -> None:

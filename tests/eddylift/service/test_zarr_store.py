@@ -15,32 +15,15 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.core.buffer import default_buffer_prototype
 
 from eddylift import Client, InvalidInputError, RefusedError, UnexpectedAnswerError, UnreachableError
-from service.app import create_app
-from service.settings import Settings
 from tests.eddylift.conftest import problem
-from tests.eddylift.test_service import TRILINEAR, channel, wanted
-from tests.service.servers import serving
+from tests.eddylift.service.conftest import TRILINEAR, channel, wanted
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastapi import FastAPI
     from zarr.abc.store import ByteRequest, Store
 
     from tests.eddylift.conftest import FakeService
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    weights, data = (tmp_path_factory.mktemp(name) for name in ("weights", "data"))
-    return create_app(Settings(weights=weights, device="cpu", threads=1, data=data, block=3))
-
-
-@pytest.fixture(scope="module")
-def client(app: FastAPI) -> Iterator[Client]:
-    with serving(app) as url, Client(url) as client:
-        yield client
 
 
 def write(volume: xr.Dataset, store: Store, **options: Any) -> None:  # noqa: ANN401 as xarray takes them
