@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +25,8 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fastapi import FastAPI
 
     from service.api.dependencies import Services
 
@@ -59,26 +61,46 @@ def measure(catalogue: Catalogue, model: SuperResolution) -> None:
 
 
 @pytest.fixture
-def serve(catalogue: Catalogue) -> Iterator[Serve]:
+def serve(catalogue: Catalogue, shared: TestClient) -> Iterator[Serve]:
     """Start a service with some settings, and wait until it is ready; blocks are computed one by one unless told."""
     with ExitStack() as running:
 
         def start(weights: Path = catalogue.folder, **settings: Any) -> TestClient:  # noqa: ANN401 passed on to Settings
             app = create_app(Settings(weights=weights, device="cpu", threads=1, **{"region": 1, **settings}))
-            client = running.enter_context(TestClient(app, raise_server_exceptions=False))
-            wait_until(lambda: client.get("/health/ready").is_success and is_loaded(client))
-            return client
+            spare_work(app, shared)
+            return running.enter_context(ready(app))
 
         yield start
 
 
 @pytest.fixture(scope="session")
-def client(catalogue: Catalogue) -> Iterator[TestClient]:
+def shared(catalogue: Catalogue) -> Iterator[TestClient]:
     """A service that all tests share which leave it as it was."""
-    app = create_app(Settings(weights=catalogue.folder, device="cpu", threads=1))
-    with TestClient(app, raise_server_exceptions=False) as shared:
-        wait_until(lambda: shared.get("/health/ready").is_success and is_loaded(shared))
-        yield shared
+    with ready(create_app(Settings(weights=catalogue.folder, device="cpu", threads=1))) as client:
+        yield client
+
+
+@pytest.fixture
+def client(shared: TestClient) -> TestClient:
+    """The shared service; many a test file has another one under this name."""
+    return shared
+
+
+@contextmanager
+def ready(app: FastAPI) -> Iterator[TestClient]:
+    """Run a service; it has loaded its models."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+        wait_until(lambda: client.get("/health/ready").is_success and is_loaded(client))
+        yield client
+
+
+def spare_work(app: FastAPI, like: TestClient) -> None:
+    """Give a service the routes of another one, which FastAPI prepares as they are first asked for, and its models."""
+    app.router.routes[:] = like.app.router.routes  # type: ignore[attr-defined]
+    registry, loaded = app.state.services.engine.registry, parts(like).engine.registry
+    if (registry.catalogue.folder, registry.precision) == (loaded.catalogue.folder, loaded.precision):
+        registry._models |= loaded._models
+        registry.precisions |= loaded.precisions
 
 
 def parts(client: TestClient) -> Services:
