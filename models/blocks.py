@@ -193,13 +193,15 @@ class Plan:
 
 
 def collect(read: Read[Float], where: Window) -> NDArray[Float]:
-    """Read cells of a volume that is not in memory, and no others.
+    """Read cells of a volume that is not in memory, and no more cells than there are numbers.
 
     Args:
         read: gives (..., z, y, x) for ranges of cells.
         where: numbers of cells along (z, y, x), in any order; those in a row are read together.
     """
-    in_z, in_y, in_x = ([*runs(index)] for index in where)
+    # A halo goes round a small volume, which is then read once, not piece by piece.
+    spans = [np.arange(index.min(), index.max() + 1) if np.ptp(index) < len(index) else index for index in where]
+    in_z, in_y, in_x = ([*runs(span)] for span in spans)
 
     def box(z: Run, y: Run, x: Run) -> NDArray[Float]:
         values = read(z.cells, y.cells, x.cells)
@@ -209,7 +211,11 @@ def collect(read: Read[Float], where: Window) -> NDArray[Float]:
     def join(parts: list[NDArray[Float]], axis: int) -> NDArray[Float]:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
-    return join([join([join([box(z, y, x) for x in in_x], -1) for y in in_y], -2) for z in in_z], -3)
+    found = join([join([join([box(z, y, x) for x in in_x], -1) for y in in_y], -2) for z in in_z], -3)
+    for axis, span, index in zip((-3, -2, -1), spans, where, strict=True):
+        if not np.array_equal(span, index):
+            found = found.take(index - span[0], axis)
+    return found
 
 
 class Run(NamedTuple):

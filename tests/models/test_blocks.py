@@ -178,3 +178,18 @@ def test_a_block_reads_no_more_than_it_needs(boundary: str) -> None:
 
     assert np.array_equal(layout.assemble(count, corner), layout.gather(source, corner))
     assert sum(read) <= 9**3
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "wall", "open"])
+def test_a_volume_that_a_halo_goes_round_is_read_once(boundary: str) -> None:
+    source = np.random.default_rng(0).standard_normal((3, 5, 6, 7))
+    layout = plan((5, 6, 7), halo=9, boundary=parse_boundary(boundary), block=4)
+    read = []
+
+    def note(z: slice, y: slice, x: slice) -> np.ndarray:
+        read.append((z, y, x))
+        return source[:, z, y, x]
+
+    for part in layout.blocks:
+        assert np.array_equal(layout.assemble(note, part), layout.gather(source, part))
+    assert read == [(slice(0, 5), slice(0, 6), slice(0, 7))] * len(layout.blocks)
