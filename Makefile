@@ -11,6 +11,8 @@ ROOMS := models training service eddylift tests examples
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Tests of tensor code. Elsewhere array shapes are not checked at run time, which would take a quarter longer.
 NUMERIC := tests/escnn tests/models tests/training
+# The others also wait for disks, sockets and processes, which leaves time for one more worker.
+WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: help install demo test test-all image-check bench docs serve train page page-check lint format clean
 .DEFAULT_GOAL := help
@@ -25,11 +27,12 @@ demo: install  ## super-resolve held-out turbulence over HTTP; print the errors,
 
 test: lint  ## lint, then run the tests
 	$(PYTEST) $(NUMERIC)
-	$(PYTEST) $(addprefix --ignore=,$(NUMERIC)) --jaxtyping-packages=
+	$(PYTEST) --numprocesses $(WORKERS) $(addprefix --ignore=,$(NUMERIC)) --jaxtyping-packages=
 
 test-all: export KILLS = 20
+test-all: export FAULT_SEEDS = 4
 test-all: export PYTEST_ADDOPTS = -m ""
-test-all: test  ## also more kills, the benchmarks and a minute of endurance
+test-all: test  ## also more kills and faults, the benchmarks and a minute of endurance
 
 image-check: install  ## build the image and run it; needs root, buildah and debootstrap (ARGS= for buildah build)
 	$(BIN)/python -m tests.image.check $(ARGS)

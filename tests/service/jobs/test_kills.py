@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from models.catalogue import Catalogue
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "2"))
 
 
 @pytest.mark.slow
