@@ -61,6 +61,7 @@ class Volume:
         has_times: whether it came with an axis of times.
         coordinates: centres of the cells along (z, y, x), where they were sent.
         boundary: the attribute of this name, if there is one.
+        units: attributes of the velocity and of the coordinate x, where there are any.
     """
 
     velocity: NDArray[np.float32]
@@ -68,6 +69,7 @@ class Volume:
     has_times: bool
     coordinates: tuple[Coordinate | None, ...] = (None, None, None)
     boundary: object = None
+    units: tuple[object, object] = (None, None)
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -192,7 +194,9 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
     for name in set(named.variables) - set(found.names):
         load(named[name], str(name))
     layout = DatasetLayout.of(named, found, naming, turned)
-    return Volume(velocity, layout, found.levels is not None, found.coordinates, named.attrs.get("boundary"))
+    units = (named[found.names[0]].attrs.get("units"), named["x"].attrs.get("units"))
+    boundary = named.attrs.get("boundary")
+    return Volume(velocity, layout, found.levels is not None, found.coordinates, boundary, units)
 
 
 def _check_size(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:

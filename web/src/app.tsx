@@ -39,7 +39,7 @@ function Token() {
         }}
       >
         <h2 id="token-title">This service asks for a token</h2>
-        <p>{locked.value === "refused" ? "The token is not known here. Try another one." : "Whoever runs it makes one by python -m service token."}</p>
+        <p>{locked.value === "refused" ? "The token is not known here. Try another one." : "The one who runs it makes tokens with python -m service token."}</p>
         <input name="token" type="password" aria-label="Token" autocomplete="off" placeholder="eddylift_…" />
         <button class="main">Use it in this tab</button>
       </form>
@@ -48,7 +48,8 @@ function Token() {
 }
 
 export function App() {
-  const Here = PAGES[page.value][1];
+  const [title, Here] = PAGES[page.value];
+  useEffect(() => void (document.title = `${title} · eddylift`), [title]);
   return (
     <>
       <header>

@@ -1,14 +1,15 @@
 // What lies around the middle of a picture of a view, in three dimensions.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { Choice } from "./parts";
+import type { Units } from "./field";
+import { Choice, count } from "./parts";
 import { Region, type Place } from "./region";
 import { Three, load } from "./three";
 
 const EDGES = ["64", "128", "256"] as const;
 type Edge = (typeof EDGES)[number];
 
-export function Around({ name, place }: { name: string; place: () => Omit<Place, "edge"> }) {
+export function Around({ name, units, place }: { name: string; units: Units; place: () => Omit<Place, "edge"> }) {
   const edge = useSignal<Edge>("64");
   const region = useSignal<Region | null>(null);
   const show = (next: Region | null) => {
@@ -35,9 +36,9 @@ export function Around({ name, place }: { name: string; place: () => Omit<Place,
           }}
         />
         <button onClick={here}>{shown ? "Move the box here" : "Draw what is in the middle"}</button>
-        <output role="status">{shown && (shown.pending.value ? `${shown.pending.value} cubes to come` : shown.cells.join(" × ") + " cells")}</output>
+        <output role="status">{shown && (shown.pending.value ? `${count(shown.pending.value, "cube")} to come` : shown.cells.join(" × ") + " cells")}</output>
       </div>
-      {shown && <Three solids={{ [name]: shown }} first={name} />}
+      {shown && <Three solids={{ [name]: shown }} first={name} units={units} />}
     </section>
   );
 }

@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { words } from "./api";
-import { NAMES } from "./field";
+import { NAMES, unit, type Units } from "./field";
 import { useGestures } from "./gestures";
 import { Choice } from "./parts";
 import { ColourBar } from "./slice";
@@ -18,7 +18,7 @@ const KEYS: Record<string, [number, number, number]> = {
   "-": [0, 0, 1.1],
 };
 
-export function Box({ solids, first }: { solids: Record<string, Solid>; first: string }) {
+export function Box({ solids, first, units }: { solids: Record<string, Solid>; first: string; units: Units }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const made = useRef<Stage | null>(null);
   const which = useSignal(first);
@@ -57,7 +57,6 @@ export function Box({ solids, first }: { solids: Record<string, Solid>; first: s
     drag: (dx, dy) => made.current?.turn(-dx / 150, dy / 150, 1),
     pinch: (factor) => made.current?.turn(0, 0, 1 / factor),
   });
-  const { label, unit } = NAMES[tint.value];
   return (
     <div class="box" aria-busy={top.value === null}>
       <div class="tools">
@@ -97,7 +96,7 @@ export function Box({ solids, first }: { solids: Record<string, Solid>; first: s
       <canvas
         ref={canvas}
         tabIndex={0}
-        role="img"
+        role="application"
         aria-label={`The ${which.value} field in three dimensions. Arrows turn, plus and minus zoom.`}
         {...gestures}
         onWheel={(event) => {
@@ -110,7 +109,7 @@ export function Box({ solids, first }: { solids: Record<string, Solid>; first: s
           made.current?.turn(...KEYS[event.key]!);
         }}
       />
-      {top.value !== null && <ColourBar range={[0, top.value]} unit={unit} label={label} from={way.value === "surface" ? DARKEST : 0} />}
+      {top.value !== null && <ColourBar range={[0, top.value]} unit={unit(tint.value, units)} label={NAMES[tint.value].label} from={way.value === "surface" ? DARKEST : 0} />}
     </div>
   );
 }

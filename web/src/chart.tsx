@@ -40,7 +40,7 @@ export function LogChart({ lines, x, y, mark, label }: { lines: Line[]; x: strin
         legend: { live: false },
         cursor: { drag: { x: false, y: false }, y: false },
         scales: { x: { time: false, distr: 3, range: (_, low, high) => [low, high] }, y: { distr: 3, range: (_, low, high) => [Math.max(low / 2, top * 1e-8), high * 2] } },
-        axes: [axis(x), { ...axis(y), size: 58, values: (_, places) => places.map((value) => (Math.abs(Math.log10(value) % 1) < 1e-6 ? value.toExponential(0) : "")) }],
+        axes: [{ ...axis(x), size: 32 }, { ...axis(y), size: 58, values: (_, places) => places.map((value) => (Math.abs(Math.log10(value) % 1) < 1e-6 ? value.toExponential(0) : "")) }],
         series: [
           {},
           ...lines.map(({ name, colour, dash }) => ({ label: name, stroke: colour, width: 2, dash, points: { show: false } })),

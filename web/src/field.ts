@@ -14,6 +14,16 @@ export const NAMES: Record<Name, { label: string; unit: string; about: string }>
   error: { label: "expected error", unit: "velocity", about: "what the model expects to be off by" },
 };
 
+/** Of velocity and length, as far as a file says. */
+export interface Units {
+  velocity?: string;
+  length?: string;
+}
+
+export function unit(name: Name, { velocity, length }: Units): string {
+  return NAMES[name].unit.replace("velocity", velocity || "velocity").replace("length", length || "length");
+}
+
 export interface Plane {
   rows: number;
   columns: number;

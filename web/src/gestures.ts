@@ -3,11 +3,13 @@ import { useRef } from "preact/hooks";
 
 type Target = HTMLCanvasElement;
 
+export type Place = Pick<MouseEvent, "clientX" | "clientY">;
+
 interface Gestures {
   /** By how many pixels of the page the pointer went. */
   drag: (dx: number, dy: number) => void;
-  /** By which factor two fingers went apart. */
-  pinch: (factor: number) => void;
+  /** By which factor two fingers went apart, and where their middle is. */
+  pinch: (factor: number, middle: Place) => void;
   /** Where the pointer is while nothing is dragged; null when it leaves. */
   hover?: (event: PointerEvent | null) => void;
 }
@@ -29,7 +31,8 @@ export function useGestures({ drag, pinch, hover }: Gestures) {
       drag(share * (event.clientX - before.clientX), share * (event.clientY - before.clientY));
       if (other) {
         const distance = (one: PointerEvent) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
-        pinch(distance(event) / Math.max(1, distance(before)));
+        const middle = { clientX: (event.clientX + other.clientX) / 2, clientY: (event.clientY + other.clientY) / 2 };
+        pinch(distance(event) / Math.max(1, distance(before)), middle);
       }
       pointers.set(event.pointerId, event);
     },

@@ -62,12 +62,11 @@ function useWatch(): void {
 function Row({ job }: { job: Job }) {
   const discovers = job.task === "discover";
   const share = job.state === "done" ? 1 : job.blocks ? job.blocks_done / job.blocks : 0;
+  const title = `${job.source} → ${discovers ? job.reference : (job.target ?? "report alone")}`;
   return (
     <li>
       <div class="line">
-        <h2>
-          {job.source} → {discovers ? job.reference : (job.target ?? "report alone")}
-        </h2>
+        <h2>{title}</h2>
         <span class={`state ${job.state}`}>{job.state}</span>
       </div>
       <p>
@@ -75,18 +74,24 @@ function Row({ job }: { job: Job }) {
           {discovers ? "symmetries" : job.model} · {new Date(1000 * job.created).toLocaleString()}
         </small>
       </p>
-      <progress max={1} value={share} aria-label={`Progress of ${job.source}`} />
+      <progress max={1} value={share} aria-label={`Progress of ${title}`} />
       <p class="line">
         <small>
           {job.blocks === null ? "counting blocks" : `${job.blocks_done} of ${job.blocks} ${discovers ? "steps" : "blocks"}`}
           {job.state === "running" && `, ${job.stage}`}
-          {job.voxels_per_second ? ` · ${format(job.voxels_per_second / 1e6)} million cells a second` : ""}
+          {job.voxels_per_second ? ` · ${job.voxels_per_second.toLocaleString("en", { maximumSignificantDigits: 3 })} cells a second` : ""}
           {job.seconds_left ? ` · ${duration(job.seconds_left)} left` : ""}
         </small>
         {ENDED.includes(job.state) ? (
-          job.state !== "done" && <button onClick={() => void act(order(`/v1/jobs/${job.id}/resume`))}>Resume</button>
+          job.state !== "done" && (
+            <button aria-label={`Resume ${title}`} onClick={() => void act(order(`/v1/jobs/${job.id}/resume`))}>
+              Resume
+            </button>
+          )
         ) : (
-          <button onClick={() => void act(order(`/v1/jobs/${job.id}/cancel`))}>Cancel</button>
+          <button aria-label={`Cancel ${title}`} onClick={() => void act(order(`/v1/jobs/${job.id}/cancel`))}>
+            Cancel
+          </button>
         )}
       </p>
       {job.detail && <p class="note bad">{job.detail}</p>}

@@ -13,10 +13,10 @@ const failure = signal("");
 function about({ family, group }: Card): string {
   const moved = group === "Oh" ? "rotated or reflected" : "rotated";
   return {
-    trilinear: "interpolation, the yardstick",
+    trilinear: "interpolation, the baseline",
     conv: "a convolutional network that keeps no symmetry",
-    equivariant: `its answer to a ${moved} field is its answer, ${moved}`,
-    relaxed: "equivariant, but where the flow itself breaks a symmetry",
+    equivariant: `equivariant: of a ${moved} field it gives the ${moved} answer`,
+    relaxed: "equivariant, except where the flow breaks a symmetry",
   }[family];
 }
 
@@ -109,7 +109,7 @@ function Irreps({ layers }: { layers: Record<string, Record<string, number>> }) 
                 <b key={irrep} style={{ width: percent(share / top), background: colour(i) }} />
               ))}
             </i>
-            <em>{(100 * sum).toPrecision(2)} %</em>
+            <em>{sum < 1e-4 ? "< 0.01" : (100 * sum).toPrecision(2)} %</em>
           </div>
         ))}
       </div>
@@ -168,8 +168,8 @@ function ModelCard({ card, standard, linear }: { card: Card; standard: boolean; 
         <dd>
           {card.receptive_field}³ coarse cells{card.frames > 1 ? `, ${card.frames} frames` : ""}
         </dd>
-        <dt>trained on</dt>
-        <dd>{card.boundary?.join(", ") ?? (card.flow ? "walls and periodic axes of many kinds" : "nothing")}</dd>
+        <dt>boundary</dt>
+        <dd>{card.boundary?.join(", ") ?? "any: that of the field"}</dd>
       </dl>
       {card.measured.length > 0 && card.family !== "trilinear" && (
         <>
@@ -185,7 +185,7 @@ function ModelCard({ card, standard, linear }: { card: Card; standard: boolean; 
       )}
       {relaxation && Object.keys(relaxation).length > 0 && (
         <>
-          <h3>What its layers break</h3>
+          <h3>Broken symmetry: share of each layer's weights</h3>
           <Irreps layers={relaxation} />
         </>
       )}
@@ -204,8 +204,8 @@ export function Models() {
     <div class="models">
       <h1>Models</h1>
       <p>
-        Errors are mean absolute ones on simulations that nothing was fitted to, over those of trilinear interpolation: shorter is better, 1 is no better. A
-        mark on a bar is where the best linear estimator of that flow is.
+        Bars are mean absolute errors on held-out simulations, divided by those of trilinear interpolation: shorter is better, 1 is no better. The mark on a bar
+        is the best linear estimator of that flow.
       </p>
       {failure.value && <p class="note bad">{failure.value}</p>}
       <ul class="cards tall">

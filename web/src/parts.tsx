@@ -1,5 +1,6 @@
 // Small parts that several pages use.
 import { useSignal } from "@preact/signals";
+import type { TargetedEvent } from "preact";
 import { useId } from "preact/hooks";
 
 /** One of a few, side by side. */
@@ -17,12 +18,22 @@ export function Choice<T extends string>({ label, value, options, onChange }: { 
   );
 }
 
-/** A place to drop a file on, or to choose one. */
-export function Drop({ label, about, small, onFile }: { label: string; about: string; small?: boolean; onFile: (file: File) => void }) {
+interface DropProps {
+  label: string;
+  about: string;
+  kind?: "small" | "wide";
+  accept?: string;
+  webkitdirectory?: boolean;
+  onTransfer: (transfer: DataTransfer) => void;
+  onChange: (event: TargetedEvent<HTMLInputElement>) => void;
+}
+
+/** A place to drop files on, or to choose them. */
+export function Drop({ label, about, kind, onTransfer, ...input }: DropProps) {
   const over = useSignal(false);
   return (
     <label
-      class={`drop${small ? " small" : ""}${over.value ? " over" : ""}`}
+      class={`drop ${kind ?? ""} ${over.value ? "over" : ""}`}
       onDragOver={(event) => {
         event.preventDefault();
         over.value = true;
@@ -31,24 +42,35 @@ export function Drop({ label, about, small, onFile }: { label: string; about: st
       onDrop={(event) => {
         event.preventDefault();
         over.value = false;
-        const file = event.dataTransfer?.files[0];
-        if (file) onFile(file);
+        if (event.dataTransfer) onTransfer(event.dataTransfer);
       }}
     >
-      <input
-        type="file"
-        aria-label={label}
-        accept=".npy,.nc,.nc4,.cdf,.h5,.hdf5,.zip"
-        onChange={(event) => {
-          const file = event.currentTarget.files?.[0];
-          event.currentTarget.value = "";
-          if (file) onFile(file);
-        }}
-      />
+      <input type="file" aria-label={label} {...input} />
       <b>{label}</b>
       <small>{about}</small>
     </label>
   );
+}
+
+/** The same for one file with a velocity. */
+export function DropFile({ onFile, ...place }: Pick<DropProps, "label" | "about" | "kind"> & { onFile: (file: File) => void }) {
+  const take = (files?: FileList | null) => void (files?.[0] && onFile(files[0]));
+  return (
+    <Drop
+      {...place}
+      accept=".npy,.nc,.nc4,.cdf,.h5,.hdf5,.zip"
+      onTransfer={(transfer) => take(transfer.files)}
+      onChange={(event) => {
+        take(event.currentTarget.files);
+        // The same file may be chosen again.
+        event.currentTarget.value = "";
+      }}
+    />
+  );
+}
+
+export function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }
 
 /** A size in words. */

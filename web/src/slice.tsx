@@ -3,7 +3,7 @@ import { useSignalEffect, type Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { paint } from "./colours";
 import type { Plane } from "./field";
-import { useGestures } from "./gestures";
+import { useGestures, type Place } from "./gestures";
 
 /** What part of the plane is seen: its middle, in shares of the plane from the bottom left, and the magnification. */
 export interface Camera {
@@ -30,8 +30,9 @@ export function moved(camera: Camera): Camera {
 
 export function format(value: number): string {
   if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : value.toPrecision(4);
+  return size < 1e-3 || size >= 1e5 ? value.toExponential(2) : value.toPrecision(4);
 }
 
 /** The value of a plane at a place in it. */
@@ -93,21 +94,27 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
     draw();
   });
 
-  const place = (event: { clientX: number; clientY: number }) => {
+  const place = ({ clientX, clientY }: Place) => {
     const box = canvas.current!.getBoundingClientRect();
     const { x, y, zoom } = look.camera.value;
     return {
-      x: x + ((event.clientX - box.left) / box.width - 0.5) / zoom,
-      y: y - ((event.clientY - box.top) / box.height - 0.5) / zoom,
+      x: x + ((clientX - box.left) / box.width - 0.5) / zoom,
+      y: y - ((clientY - box.top) / box.height - 0.5) / zoom,
     };
   };
-  const onWheel = (event: WheelEvent) => {
-    event.preventDefault();
-    const fixed = place(event);
+  /** Zoom, so that what is at a place stays there. */
+  const magnify = (by: number, at: Place) => {
+    const fixed = place(at);
     const { x, y, zoom } = look.camera.value;
-    const next = clamp(zoom * 2 ** (-event.deltaY / 300), 1, 64);
+    const next = clamp(zoom * by, 1, 64);
     const share = zoom / next;
     look.camera.value = moved({ zoom: next, x: fixed.x + (x - fixed.x) * share, y: fixed.y + (y - fixed.y) * share });
+  };
+  const onWheel = (event: WheelEvent) => {
+    // Of the whole plane nothing more can be seen: the wheel scrolls the page.
+    if (look.camera.value.zoom === 1 && event.deltaY > 0) return;
+    event.preventDefault();
+    magnify(2 ** (-event.deltaY / 300), event);
   };
   const gestures = useGestures({
     drag: (dx, dy) => {
@@ -115,9 +122,7 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
       const { x, y, zoom } = look.camera.value;
       look.camera.value = moved({ zoom, x: x - dx / width / zoom, y: y + dy / height / zoom });
     },
-    pinch: (factor) => {
-      look.camera.value = moved({ ...look.camera.value, zoom: look.camera.value.zoom * factor });
-    },
+    pinch: magnify,
     hover: (event) => {
       look.probe.value = event && place(event);
     },
@@ -130,12 +135,12 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
       <figcaption>
         <span class="dot" style={{ background: colour ?? "var(--rule)" }} />
         <b>{name}</b>
-        <output>{probe ? format(at(plane, probe)) : `${plane.columns} × ${plane.rows}`}</output>
+        <span class="value">{probe ? format(at(plane, probe)) : `${plane.columns} × ${plane.rows}`}</span>
       </figcaption>
       <div class="frame">
         <canvas
           ref={canvas}
-          role="img"
+          role="application"
           aria-label={`Slice of the ${name} field, ${plane.columns} by ${plane.rows} cells. Arrows move, plus and minus zoom.`}
           style={{ aspectRatio: `1 / ${aspect}`, touchAction: zoom > 1 ? "none" : "pan-y" }}
           onWheel={onWheel}
@@ -145,8 +150,10 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
             const move = MOVES[event.key];
             if (!move) return;
             event.preventDefault();
-            look.camera.value = moved(move(look.camera.value));
+            const { x, y } = (look.camera.value = moved(move(look.camera.value)));
+            look.probe.value = { x, y };
           }}
+          onBlur={() => (look.probe.value = null)}
           onDblClick={() => (look.camera.value = WHOLE)}
         />
         {mark && <i class="probe" style={mark} />}

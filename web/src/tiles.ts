@@ -60,6 +60,8 @@ export class Tiles {
   private readonly running = new Map<string, AbortController>();
   private queue: Place[] = [];
   private wanted = new Set<string>();
+  /** Those that the service refused, until another slice is shown. */
+  private readonly refused = new Set<string>();
 
   constructor(private readonly changed: () => void) {}
 
@@ -86,6 +88,7 @@ export class Tiles {
     this.slice = slice;
     if (!before || before.field !== slice.field || before.view !== slice.view) this.range = null;
     this.failure = "";
+    this.refused.clear();
   }
 
   /** The tiles of a level that a window touches, those in the middle first. */
@@ -118,7 +121,7 @@ export class Tiles {
         controller.abort();
         this.running.delete(key);
       }
-    this.queue = wanted.filter(({ key }) => !this.kept.has(key) && !this.running.has(key));
+    this.queue = wanted.filter(({ key }) => !this.kept.has(key) && !this.running.has(key) && !this.refused.has(key));
     this.fill();
     const seen: Tile[] = [];
     for (let each = source + BEYOND; each >= level; each--)
@@ -144,6 +147,7 @@ export class Tiles {
     this.running.set(key, controller);
     try {
       const { headers, content } = await bytes(key, { signal: controller.signal });
+      if (controller.signal.aborted) return;
       const [rows, columns] = headers.get("X-Eddylift-Shape")!.split(",").map(Number) as [number, number];
       const data = halves(content, Number(headers.get("X-Eddylift-Scale")));
       this.fetched++;
@@ -151,6 +155,7 @@ export class Tiles {
     } catch (error) {
       if (controller.signal.aborted) return;
       this.failure = words(error);
+      this.refused.add(key);
     }
     this.running.delete(key);
     this.fill();

@@ -1,7 +1,7 @@
 // One trial: a coarse field, what a model makes of it, and the true field where it is known.
 import { computed, effect, signal } from "@preact/signals";
 import { bytes, json, words } from "./api";
-import { Field } from "./field";
+import { Field, type Units } from "./field";
 import { format, parse } from "./npy";
 import type { Spectrum } from "./spectrum";
 import type { Card, Cards, Report, Sample } from "./types";
@@ -17,6 +17,7 @@ export interface Input {
   shape: number[];
   data: Float32Array;
   length: number[];
+  units: Units;
   /** The boundary that the file or the sample says. */
   boundary: string[] | null;
   /** The file itself, for an answer in its own container; none of a sample. */
@@ -107,10 +108,22 @@ async function read(file: File, factor: number): Promise<Omit<Input, "truth">> {
   const { shape, data } = parse(content);
   const said = headers.get("Eddylift-Boundary");
   const length = headers.get("Eddylift-Length")!.split(",").map(Number);
-  return { name: file.name, shape, data, length, boundary: said && said.split(","), file } as Omit<Input, "truth">;
+  const [velocity, along] = (headers.get("Eddylift-Units") ?? "").split(",").map(decodeURIComponent);
+  return { name: file.name, shape, data, length, units: { velocity, length: along }, boundary: said ? said.split(",") : null, file };
 }
 
-function take(found: Input): void {
+/** Refuse a field that the model cannot take, or whose answer a tab cannot hold. */
+function requireFit({ name, shape }: Input, card: Card): void {
+  const cells = shape.slice(-3);
+  if (cells.reduce((product, n) => product * n * card.factor, 1) > MOST)
+    throw new Error(`${cells.join(" × ")} cells are too many for this page: store the field as a volume and look at it there.`);
+  const times = shape.length > 4 ? shape[0]! : 1;
+  if (times < card.frames) throw new Error(`${name} has ${times} times; ${card.name} takes ${card.frames}.`);
+}
+
+async function take(found: Input): Promise<void> {
+  await load();
+  if (chosen.value.card) requireFit(found, chosen.value.card);
   answer.value = report.value = expected.value = null;
   spectra.value = {};
   boundary.value = null;
@@ -121,7 +134,7 @@ function take(found: Input): void {
 /** Take a file as the coarse field. */
 export function drop(file: File): Promise<void> {
   return during(`Reading ${file.name}`, async () => {
-    take({ ...(await read(file, 1)), truth: null });
+    await take({ ...(await read(file, 1)), truth: null });
     await compute();
   });
 }
@@ -145,7 +158,7 @@ export function choose(sample: Sample): Promise<void> {
       ["coarse", "fine"].map(async (part) => parse((await bytes(`/v1/samples/${sample.name}/${part}`)).content)),
     );
     const { name, length, boundary: said } = sample;
-    take({ name, ...coarse!, length, boundary: said, file: null, truth: { name, data: fine!.data } });
+    await take({ name, ...coarse!, length, units: {}, boundary: said, file: null, truth: { name, data: fine!.data } });
     await compute();
   });
 }
@@ -156,18 +169,14 @@ export function recompute(): Promise<void> {
 }
 
 async function compute(): Promise<void> {
-  await load();
   const [given, { card }] = [input.value!, chosen.value];
   const said = ends.value.ends;
   if (!card) throw new Error("The service has no model that answers by default: choose one.");
+  requireFit(given, card);
   const cells = given.shape.slice(-3) as [number, number, number];
   const size = 3 * cells[0] * cells[1] * cells[2];
-  if ((card.factor ** 3 * size) / 3 > MOST)
-    throw new Error(`${cells.join(" × ")} cells are too many for this page: store the field as a volume and look at it there.`);
   // A model takes as many times as it has frames, and answers the one in their middle.
-  const times = given.data.length / size;
-  if (times < card.frames) throw new Error(`${given.name} has ${times} times; ${card.name} takes ${card.frames}.`);
-  const first = Math.min(level.value, times - card.frames);
+  const first = Math.min(level.value, given.data.length / size - card.frames);
   const part = given.data.subarray(first * size, (first + card.frames) * size);
   const body = format([...(card.frames > 1 ? [card.frames] : []), 3, ...cells], part);
   const middle = part.subarray((card.frames >> 1) * size, ((card.frames >> 1) + 1) * size);

@@ -4,8 +4,8 @@ import { useEffect, useMemo } from "preact/hooks";
 import { words } from "./api";
 import { LogChart, type Line } from "./chart";
 import { COARSE, FAMILY, TRUTH } from "./colours";
-import { AXES, NAMES, difference, others, range, type Axis, type Field, type Name, type Plane } from "./field";
-import { Choice, Drop } from "./parts";
+import { AXES, NAMES, difference, others, range, unit, type Axis, type Field, type Name, type Plane } from "./field";
+import { Choice, DropFile } from "./parts";
 import { Metrics } from "./report";
 import { ColourBar, Slice, WHOLE, format, type Look } from "./slice";
 import { kind } from "./spectrum";
@@ -31,7 +31,7 @@ function Inputs() {
     <aside class="inputs">
       <section>
         <h2>Coarse field</h2>
-        <Drop label="Drop or choose a file" about=".npy, NetCDF, HDF5 or zipped Zarr" onFile={(file) => void trial.drop(file)} />
+        <DropFile label="Drop or choose a file" about=".npy, NetCDF, HDF5 or zipped Zarr" onFile={(file) => void trial.drop(file)} />
         <p class="or">or a held-out sample</p>
         <div class="samples">
           {trial.samples.value.map((sample) => (
@@ -51,7 +51,7 @@ function Inputs() {
             <dd>{given.truth?.name ?? "not known"}</dd>
           </dl>
         )}
-        {given && !given.truth && <Drop small label="Add the true fine field" about="for errors and spectra" onFile={(file) => void trial.dropTruth(file)} />}
+        {given && !given.truth && <DropFile kind="small" label="Add the true fine field" about="for errors and spectra" onFile={(file) => void trial.dropTruth(file)} />}
       </section>
       <section>
         <h2>Model</h2>
@@ -142,7 +142,7 @@ export function step(cells: number): void {
 
 function panels(found: Answer, which: Name, along: Axis, at: number): Panel[] {
   const colour = FAMILY[found.model.family];
-  if (which === "error") return [{ name: "expected error", plane: found.fine.plane("error", along, at), colour }];
+  if (which === "error") return [{ name: "expected error", plane: found.fine.plane("error", along, at), colour }, ...errors(found, along, at).slice(1)];
   const plane = (field: Field, i = at) => field.plane(which, along, i);
   return [
     { name: "coarse", plane: plane(found.coarse, Math.floor(at / found.model.factor)), colour: COARSE },
@@ -163,12 +163,12 @@ function errors(found: Answer, along: Axis, at: number): Panel[] {
 function Slices({ found }: { found: Answer }) {
   const predicted = found.fine.components > 3;
   const which = name.value === "error" && !predicted ? "u" : name.value;
-  const { label, unit } = NAMES[which];
+  const { units } = found.input;
   const along = axis.value;
   const at = index.value;
   const limits = useMemo(() => range(sampled(found, which, along)), [found, which, along]);
   const shown = useMemo(() => panels(found, which, along, at), [found, which, along, at]);
-  const wrong = useMemo(() => errors(found, along, at), [found, along, at]);
+  const wrong = useMemo(() => (which === "error" ? [] : errors(found, along, at)), [found, which, along, at]);
   const worst = useMemo(() => (wrong[0] ? range(wrong[0].plane.data)[1] : 1), [wrong]);
   const [down, right] = others(along);
   const aspect = found.fine.length[down]! / found.fine.length[right]!;
@@ -198,7 +198,7 @@ function Slices({ found }: { found: Answer }) {
           <Slice key={panel.name} {...panel} range={limits} aspect={aspect} look={look} />
         ))}
       </div>
-      <ColourBar range={limits} unit={unit} label={label} />
+      <ColourBar range={limits} unit={unit(which, units)} label={NAMES[which].label} />
       {wrong.length > 0 && (
         <>
           <div class="grid errors" style={{ "--columns": shown.length }}>
@@ -206,7 +206,7 @@ function Slices({ found }: { found: Answer }) {
               <Slice key={panel.name} {...panel} range={[0, worst]} aspect={aspect} look={look} />
             ))}
           </div>
-          <ColourBar range={[0, worst]} unit="velocity" label="|answer − truth|, mean over u, v, w" />
+          <ColourBar range={[0, worst]} unit={unit("error", units)} label="|answer − truth|, mean over u, v, w" />
         </>
       )}
       <p class="hint">
@@ -262,6 +262,7 @@ function Results({ found }: { found: Answer }) {
   const kindOfFile = found.input.name.split(".").pop();
   return (
     <>
+      <h1 class="hidden">{found.input.name}, made finer</h1>
       {found.warnings.map((warning) => (
         <p key={warning} class="note warn">
           {warning}
@@ -284,7 +285,7 @@ function Results({ found }: { found: Answer }) {
       </div>
       <section class="three">
         <h2>In three dimensions</h2>
-        <ThreeOnDemand solids={solids} first={found.model.name} />
+        <ThreeOnDemand solids={solids} first={found.model.name} units={found.input.units} />
       </section>
     </>
   );
@@ -330,7 +331,7 @@ export function Try() {
   return (
     <div class="try">
       <Inputs />
-      <div class="results" aria-live="polite" aria-busy={Boolean(trial.busy.value)}>
+      <div class="results" aria-busy={Boolean(trial.busy.value)}>
         {trial.failure.value && (
           <p class="note bad" role="alert">
             {trial.failure.value}

@@ -3,9 +3,9 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { json, words } from "./api";
 import { Around } from "./around";
-import { AXES, NAMES, others, type Axis, type Name } from "./field";
-import { useGestures } from "./gestures";
-import { Choice } from "./parts";
+import { AXES, NAMES, others, unit, type Axis, type Name, type Units } from "./field";
+import { useGestures, type Place } from "./gestures";
+import { Choice, count } from "./parts";
 import { ColourBar, format } from "./slice";
 import { EDGE, Tiles, type Slice } from "./tiles";
 
@@ -15,6 +15,7 @@ interface Head {
   times: number;
   factor: number;
   boundary: string;
+  units: Units;
   error: boolean;
 }
 
@@ -22,10 +23,10 @@ interface Head {
 async function open(view: string): Promise<Head> {
   const { attributes, consolidated_metadata } = await json<{
     attributes: Record<string, unknown>;
-    consolidated_metadata: { metadata: Record<string, { shape: number[]; dimension_names: string[] }> };
+    consolidated_metadata: { metadata: Record<string, { shape: number[]; dimension_names: string[]; attributes: { units?: string } }> };
   }>(`${view}/zarr.json`);
-  const arrays = Object.entries(consolidated_metadata.metadata);
-  const [, velocity] = arrays.find(([, each]) => each.dimension_names?.slice(-3).join() === "z,y,x")!;
+  const { metadata } = consolidated_metadata;
+  const velocity = metadata.u ?? Object.values(metadata).find((each) => each.dimension_names?.includes("component"))!;
   const time = velocity.dimension_names.indexOf("time");
   return {
     cells: velocity.shape.slice(-3) as [number, number, number],
@@ -33,7 +34,8 @@ async function open(view: string): Promise<Head> {
     times: time < 0 ? 1 : velocity.shape[time]!,
     factor: attributes.eddylift_factor as number,
     boundary: attributes.boundary as string,
-    error: arrays.some(([name]) => name === "error"),
+    units: { velocity: velocity.attributes.units, length: metadata.x?.attributes.units },
+    error: "error" in metadata,
   };
 }
 
@@ -42,15 +44,13 @@ export function Viewer({ volume, model }: { volume: string; model: string }) {
   const head = useSignal<Head | null>(null);
   const failure = useSignal("");
   useEffect(() => {
-    head.value = null;
-    failure.value = "";
     open(view).then(
       (found) => (head.value = found),
       (error) => (failure.value = words(error)),
     );
   }, [view]);
   if (failure.value) return <p class="note bad">{failure.value}</p>;
-  return head.value ? <Pane key={view} view={view} model={model.split(";")[0]!} head={head.value} /> : <p class="why">Opening…</p>;
+  return head.value ? <Pane view={view} model={model.split(";")[0]!} head={head.value} /> : <p class="why">Opening…</p>;
 }
 
 function Pane({ view, model, head }: { view: string; model: string; head: Head }) {
@@ -59,7 +59,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
   const index = useSignal(Math.floor(head.cells[0] / 2));
   const field = useSignal<Name>("speed");
   const time = useSignal(0);
-  const status = useSignal({ pending: 0, fetched: 0, failure: "", range: null as [number, number] | null });
+  const status = useSignal({ pending: null as number | null, fetched: 0, failure: "", range: null as [number, number] | null });
   const probe = useSignal<number | null>(null);
   const [down, right] = others(axis.value);
   const [rows, columns] = [head.cells[down], head.cells[right]];
@@ -134,21 +134,24 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     camera.current.y = Math.max(0, Math.min(rows, camera.current.y + dy));
     redraw();
   };
-  const zoom = (by: number, x = camera.current.x, y = camera.current.y) => {
-    const { width, height } = canvas.current!;
-    const smallest = fitting(width, height) / 2;
-    const scale = Math.max(Math.min(smallest, 1), Math.min(32, camera.current.scale * by));
-    const share = camera.current.scale / scale;
-    camera.current = { scale, x: x + (camera.current.x - x) * share, y: y + (camera.current.y - y) * share };
-    redraw();
-  };
-  const place = (event: MouseEvent) => {
+  const place = ({ clientX, clientY }: Place) => {
     const box = canvas.current!.getBoundingClientRect();
     const window = seen();
     return {
-      x: window.left + ((event.clientX - box.left) / box.width) * window.width,
-      y: window.bottom + (1 - (event.clientY - box.top) / box.height) * window.height,
+      x: window.left + ((clientX - box.left) / box.width) * window.width,
+      y: window.bottom + (1 - (clientY - box.top) / box.height) * window.height,
     };
+  };
+  /** Zoom, so that what is at a place stays there. */
+  const zoom = (by: number, at?: Place) => {
+    const { width, height } = canvas.current!;
+    const { x, y, scale: before } = camera.current;
+    const fixed = at ? place(at) : { x, y };
+    const smallest = fitting(width, height) / 2;
+    const scale = Math.max(Math.min(smallest, 1), Math.min(32, before * by));
+    const share = before / scale;
+    camera.current = { scale, x: fixed.x + (x - fixed.x) * share, y: fixed.y + (y - fixed.y) * share };
+    redraw();
   };
   const value = ({ x, y }: { x: number; y: number }) => {
     const found = tiles.look(seen()).reverse();
@@ -163,7 +166,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
       const ratio = devicePixelRatio / camera.current.scale;
       move(-dx * ratio, (dy * ratio) / tall);
     },
-    pinch: (factor) => zoom(factor),
+    pinch: zoom,
     hover: (event) => {
       probe.value = event && value(place(event));
     },
@@ -193,7 +196,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     [middle[axis.value], middle[down], middle[right]] = [index.value, y, x];
     return { view, time: time.value, cells: head.cells, length: head.length, middle, level: Math.min(Tiles.source(slice), Tiles.level(slice, scale)) };
   };
-  const { label, unit } = NAMES[field.value];
+  const { label } = NAMES[field.value];
   const names = (Object.keys(NAMES) as Name[]).filter((each) => each !== "error" || head.error);
   const { pending, failure, range } = status.value;
   return (
@@ -225,13 +228,12 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
       <canvas
         ref={canvas}
         tabIndex={0}
-        role="img"
+        role="application"
         aria-label={`Slice of ${label}, ${columns} by ${rows} fine cells. Arrows move, plus and minus zoom, comma and full stop step.`}
         onKeyDown={onKeyDown}
         onWheel={(event) => {
           event.preventDefault();
-          const { x, y } = place(event);
-          zoom(2 ** (-event.deltaY / 300), x, y);
+          zoom(2 ** (-event.deltaY / 300), event);
         }}
         {...gestures}
       />
@@ -255,15 +257,17 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
         </span>
         <output role="status">
           {probe.value === null ? "" : `${label} = ${format(probe.value)} · `}
-          {pending ? `${pending} tiles to come` : "all tiles are here"}
+          {pending !== null && (pending ? `${count(pending, "tile")} to come` : "all tiles are here")}
         </output>
       </div>
       {failure && <p class="note bad">{failure}</p>}
-      {range && <ColourBar range={range} unit={unit} label={label} />}
+      {range && <ColourBar range={range} unit={unit(field.value, head.units)} label={label} />}
       <p class="hint">
-        {head.cells.join(" × ")} cells, boundary {head.boundary}. The coarse source comes first; fine blocks follow where you look, from the middle outwards.
+        {head.cells.join(" × ")} cells, boundary {head.boundary.split(",").join(", ")}. The coarse source comes first; fine blocks follow where you look, from the
+        middle outwards. Rows run along {AXES[down]} upwards, columns along {AXES[right]}. Scroll or pinch to zoom, drag to move. Keys, on the picture: arrows,{" "}
+        <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd>, <kbd>,</kbd> <kbd>.</kbd> step.
       </p>
-      <Around name={model} place={around} />
+      <Around name={model} units={head.units} place={around} />
     </div>
   );
 }

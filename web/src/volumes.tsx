@@ -2,13 +2,13 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { bytes, json, words } from "./api";
-import { size } from "./parts";
+import { Drop, size } from "./parts";
 import * as trial from "./trial";
 import type { Volume } from "./types";
 import { Viewer } from "./viewer";
 
 const volumes = signal<Volume[] | null>(null);
-const opened = signal<{ volume: string; model: string } | null>(null);
+const opened = signal("");
 const model = signal("");
 const status = signal("");
 const failure = signal("");
@@ -61,40 +61,35 @@ async function walk(entry: FileSystemEntry, path = ""): Promise<{ key: string; f
 /** A name that the service takes. */
 const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(/[^\w.-]+/g, "-");
 
+function take(transfer: DataTransfer): void {
+  const entry = transfer.items[0]?.webkitGetAsEntry();
+  if (entry?.isDirectory) walk(entry).then((files) => send(nameOf(entry.name), files)).catch(report);
+  else failure.value = "Drop the folder of a Zarr group; a single file goes to Try.";
+}
+
 function Upload() {
   return (
-    <label
-      class="drop wide"
-      onDragOver={(event) => event.preventDefault()}
-      onDrop={(event) => {
-        event.preventDefault();
-        const entry = event.dataTransfer?.items[0]?.webkitGetAsEntry();
-        if (entry?.isDirectory) walk(entry).then((files) => send(nameOf(entry.name), files)).catch(report);
-        else failure.value = "Drop the folder of a Zarr group; a single file goes to Try.";
+    <Drop
+      label="Drop the folder of a Zarr group, or choose one"
+      about="variables u, v, w over z, y, x; of any size"
+      kind="wide"
+      onTransfer={take}
+      webkitdirectory
+      onChange={(event) => {
+        const list = [...(event.currentTarget.files ?? [])];
+        if (!list.length) return;
+        const root = list[0]!.webkitRelativePath.split("/")[0]!;
+        send(nameOf(root), list.map((file) => ({ key: file.webkitRelativePath.slice(root.length + 1), file }))).catch(report);
+        event.currentTarget.value = "";
       }}
-    >
-      <input
-        type="file"
-        aria-label="Choose the folder of a Zarr group"
-        {...{ webkitdirectory: true }}
-        onChange={(event) => {
-          const list = [...(event.currentTarget.files ?? [])];
-          if (!list.length) return;
-          const root = list[0]!.webkitRelativePath.split("/")[0]!;
-          send(nameOf(root), list.map((file) => ({ key: file.webkitRelativePath.slice(root.length + 1), file }))).catch(report);
-          event.currentTarget.value = "";
-        }}
-      />
-      <b>Drop the folder of a Zarr group, or choose one</b>
-      <small>variables u, v, w over z, y, x; of any size</small>
-    </label>
+    />
   );
 }
 
 async function drop(name: string): Promise<void> {
   if (!confirm(`Delete the volume ${name} from the service?`)) return;
   await bytes(`/v1/volumes/${encodeURIComponent(name)}`, { method: "DELETE" });
-  if (opened.value?.volume === name) opened.value = null;
+  if (opened.value === name) opened.value = "";
   await refresh();
 }
 
@@ -104,13 +99,14 @@ export function Volumes() {
   }, []);
   const models = trial.cards.value?.models ?? [];
   const chosen = model.value || trial.cards.value?.default || models[0]?.name || "";
-  const predicts = models.find((each) => each.name === chosen)?.uncertainty.quantiles;
+  const card = models.find((each) => each.name === chosen);
+  const viewed = chosen + (card?.uncertainty.quantiles ? ";error=true" : "");
   return (
     <div class="volumes">
       <div class="top">
         <h1>Volumes and views</h1>
         <label>
-          Look at them by{" "}
+          Model{" "}
           <select aria-label="Model of views" value={chosen} onChange={(event) => (model.value = event.currentTarget.value)}>
             {models.map((each) => (
               <option key={each.name}>{each.name}</option>
@@ -128,12 +124,12 @@ export function Volumes() {
           {status.value}
         </p>
       )}
-      {opened.value && <Viewer {...opened.value} />}
+      {opened.value && <Viewer key={`${opened.value}/${viewed}`} volume={opened.value} model={viewed} />}
       <Upload />
       {volumes.value?.length === 0 && <p class="why">No volume is stored here yet.</p>}
       <ul class="cards">
         {volumes.value?.map((volume) => (
-          <li key={volume.name} class={opened.value?.volume === volume.name ? "on" : ""}>
+          <li key={volume.name} class={opened.value === volume.name ? "on" : ""}>
             <h2>{volume.name}</h2>
             {volume.problem ? (
               <p class="note warn">{volume.problem}</p>
@@ -145,10 +141,12 @@ export function Volumes() {
               </p>
             )}
             <div class="actions">
-              <button class="main" disabled={Boolean(volume.problem)} onClick={() => (opened.value = { volume: volume.name, model: chosen + (predicts ? ";error=true" : "") })}>
-                View ×{models.find((each) => each.name === chosen)?.factor}
+              <button class="main" disabled={Boolean(volume.problem)} aria-label={`View ×${card?.factor}: ${volume.name}`} onClick={() => (opened.value = volume.name)}>
+                View ×{card?.factor}
               </button>
-              <button onClick={() => void drop(volume.name).catch(report)}>Delete</button>
+              <button aria-label={`Delete ${volume.name}`} onClick={() => void drop(volume.name).catch(report)}>
+                Delete
+              </button>
             </div>
           </li>
         ))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -18,6 +19,7 @@ from service.formats.volume import ReadOptions
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 LENGTH = "Eddylift-Length"
+UNITS = "Eddylift-Units"
 VELOCITY: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The velocity, float32, as .npy.",
@@ -25,6 +27,10 @@ VELOCITY: dict[int | str, dict[str, Any]] = {
         "headers": {
             "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "The file's, in z, y, x order, if any."},
             LENGTH: {"schema": {"type": "string"}, "description": "Of each axis, in z, y, x order: `1.2,2,2.4`."},
+            UNITS: {
+                "schema": {"type": "string"},
+                "description": "The file's, of velocity and length, each percent-encoded: `m%20s-1,m`.",
+            },
         },
     },
 }
@@ -58,7 +64,10 @@ async def post_velocity(
         _, _, volume = services.sandbox.read(body, options)
         boundary = read_boundary(volume.boundary)
         parts = NpyBody.write(volume.velocity if volume.has_times else volume.velocity[0])
-        headers = {LENGTH: ",".join(f"{length:.9g}" for length in volume.length)}
+        headers = {
+            LENGTH: ",".join(f"{length:.9g}" for length in volume.length),
+            UNITS: ",".join(quote(str(unit or ""), safe="") for unit in volume.units),
+        }
         if boundary:
             headers["Eddylift-Boundary"] = format_boundary(boundary)
         return Response(b"".join(parts), headers=headers, media_type=NPY)

@@ -34,6 +34,10 @@ DROP = """([text, name]) => {
     return transfer;
 }"""
 
+CELLS = "{0} \N{MULTIPLICATION SIGN} {0} \N{MULTIPLICATION SIGN} {0} cells"
+# The page draws once a frame, and asks for tiles when it draws.
+TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 
 def drop(page: Page, content: bytes, name: str = "field.npy") -> None:
     """Drop a file as the coarse field."""
@@ -47,8 +51,8 @@ def put(address: str, name: str, files: Mapping[str, bytes]) -> None:
         httpx2.put(f"{address}/v1/volumes/{name}/{key}", content=content).raise_for_status()
 
 
-# Playwright runs an event loop in this thread, in which other modules' tests could run none of their own.
-@pytest.fixture(scope="module")
+# Playwright runs an event loop in this thread, in which tests of other folders could run none of their own.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
@@ -74,7 +78,7 @@ class Service:
         return int(self.app.state.services.chunk_cache.computed)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def start(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
     """Start a service with some settings."""
     with ExitStack() as running:
@@ -88,15 +92,15 @@ def start(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def service(start: Callable[..., Service]) -> Service:
-    return start(max_cells=8192)
+    return start(max_cells=16**3, max_body_bytes=12 * 24**3)
 
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
     """Open an address; at the end, the page must have been at peace and asked nobody else."""
-    context = browser.new_context(viewport={"width": 1000, "height": 800})
+    context = browser.new_context(viewport={"width": 900, "height": 600})
     context.set_default_timeout(1000 * PATIENCE_S)
     expect.set_options(timeout=1000 * PATIENCE_S)
     complaints: list[str] = []

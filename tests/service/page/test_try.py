@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import httpx2
 import numpy as np
 from playwright.sync_api import expect
 
-from service.settings import CHECKOUT
-from tests.service.page.conftest import drop
-from tests.service.wire import NPY, dataset, from_npy, netcdf, noise, npy
+from tests.service.page.conftest import TWO_FRAMES, drop
+from tests.service.page.pictures import diverging, picture
+from tests.service.wire import NPY, dataset, files_of, from_npy, netcdf, noise, npy, zipped
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     from tests.service.page.conftest import Open, Service
 
-PICTURE = """canvas => {
-    const { width, height } = canvas;
-    return [width, height, [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
-}"""
+
+def slice_of(page: Page, panel: str) -> Locator:
+    return page.locator("figure.slice", has_text=panel).first.locator("canvas")
 
 
-def picture(page: Page, panel: str, cells: int) -> NDArray[np.int64]:
-    """Colours of the cells of a panel, (row, column, 3), row 0 at the bottom, read in the middle of each cell."""
-    canvas = page.locator("figure.slice", has_text=panel).first.locator("canvas")
-    width, height, values = canvas.evaluate(PICTURE)
-    pixels = np.array(values).reshape(height, width, 4)
-    middle = (np.arange(cells) + 0.5) / cells
-    rows, columns = (height * (1 - middle)).astype(int), (width * middle).astype(int)
-    return pixels[np.ix_(rows, columns)][..., :3]
-
-
-def diverging(values: NDArray[np.float32], most: float) -> NDArray[np.float64]:
-    """The colours of the page's map from -most to most."""
-    source = (CHECKOUT / "web/src/colours.ts").read_text()
-    stops = bytes.fromhex(re.findall(r'DIVERGING =\s+"([0-9a-f]+)"', source)[0])
-    table = np.frombuffer(stops, np.uint8).reshape(-1, 3)
-    place = np.clip(np.round((values + most) * 255 / (2 * most)), 0, 255) / 255 * (len(table) - 1)
-    channels = [np.interp(place, np.arange(len(table)), table[:, channel]) for channel in range(3)]
-    return np.stack(channels, axis=-1)
+def pinch(page: Page, x: float, y: float, halves: list[float]) -> None:
+    """Two fingers beside each other, so far from their middle."""
+    touch = page.context.new_cdp_session(page)
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    for kind, half in [("touchStart", halves[0]), *(("touchMove", half) for half in halves)]:
+        points = [{"x": x - half, "y": y, "id": 0}, {"x": x + half, "y": y, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_a_dropped_file_is_drawn_pixel_by_pixel(service: Service, open_page: Open) -> None:
@@ -61,7 +48,14 @@ def test_a_dropped_file_is_drawn_pixel_by_pixel(service: Service, open_page: Ope
     low, high = seen[int(0.005 * len(seen))], seen[int(np.ceil(0.995 * len(seen))) - 1]
     most = float(max(abs(low), abs(high)))
     for panel, plane in (("coarse", coarse[0, 4]), ("equivariant", fine[0, 16])):
-        assert np.abs(picture(page, panel, len(plane)) - diverging(plane, most)).max() <= 1, panel
+        assert np.abs(picture(slice_of(page, panel), len(plane)) - diverging(plane, most)).max() <= 1, panel
+    # Pinched to twice the size around a quarter of both edges, cells 1 to 4 of 8 are left.
+    box = slice_of(page, "coarse").bounding_box()
+    assert box is not None
+    pinch(page, box["x"] + box["width"] / 4, box["y"] + box["height"] * 3 / 4, [16, 24, 32])
+    page.evaluate(TWO_FRAMES)
+    wrong = picture(slice_of(page, "coarse"), 4) - diverging(coarse[0, 4, 1:5, 1:5], most)
+    assert np.abs(wrong).max() <= 1
     # One step by the keyboard, and another axis.
     page.keyboard.press("x")
     page.keyboard.press(".")
@@ -90,10 +84,14 @@ def test_a_sample_is_measured_against_its_truth(service: Service, open_page: Ope
     assert box.evaluate(drawn) > 100
 
 
-def test_a_netcdf_file_says_its_boundary(service: Service, open_page: Open) -> None:
+def test_files_of_other_kinds_say_their_boundary_and_units(service: Service, open_page: Open) -> None:
     page = open_page(service.address)
-    drop(page, netcdf(dataset(noise(3, 4, 4, 4)).assign_attrs(boundary="open,wall,periodic")), "field.nc")
-    expect(page.get_by_label("Boundary along y")).to_have_value("wall")
-    expect(page.get_by_label("Boundary along z")).to_have_value("open")
-    expect(page.get_by_text("as the field itself says")).to_be_visible()
-    expect(page.get_by_role("button", name="Download .nc")).to_be_visible()
+    velocity = noise(3, 4, 4, 4)
+    for kind, middle in (("nc", "wall"), ("h5", "open"), ("zip", "periodic")):
+        volume = dataset(velocity).assign_attrs(boundary=f"open,{middle},periodic")
+        drop(page, zipped(files_of(volume)) if kind == "zip" else netcdf(volume), f"field.{kind}")
+        expect(page.get_by_role("button", name=f"Download .{kind}")).to_be_visible()
+        expect(page.get_by_label("Boundary along z")).to_have_value("open")
+        expect(page.get_by_label("Boundary along y")).to_have_value(middle)
+        expect(page.get_by_text("as the field itself says")).to_be_visible()
+        expect(page.locator(".unit")).to_have_text("u · m s-1")

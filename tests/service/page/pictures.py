@@ -1,0 +1,44 @@
+"""What a canvas shows, and what it should: the colours of cells."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from service.settings import CHECKOUT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from playwright.sync_api import Locator
+
+# The largest square in the middle of a canvas, read in the middle of each of its cells.
+PICTURE = """(canvas, cells) => {
+    const { width, height } = canvas;
+    const side = Math.min(width, height);
+    const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+    const place = (all, cell) => Math.floor((all - side) / 2 + (cell + 0.5) * side / cells);
+    const found = [];
+    for (let row = cells - 1; row >= 0; row--)
+        for (let column = 0; column < cells; column++) {
+            const at = 4 * (place(height, row) * width + place(width, column));
+            found.push(...pixels.slice(at, at + 3));
+        }
+    return found;
+}"""
+
+
+def picture(canvas: Locator, cells: int) -> NDArray[np.int64]:
+    """Colours of the cells of a square plane, (row, column, 3), row 0 at the bottom."""
+    return np.array(canvas.evaluate(PICTURE, cells)).reshape(cells, cells, 3)
+
+
+def diverging(values: NDArray[np.float32], most: float) -> NDArray[np.float64]:
+    """The colours of the page's map from -most to most."""
+    source = (CHECKOUT / "web/src/colours.ts").read_text()
+    stops = bytes.fromhex(re.findall(r'DIVERGING =\s+"([0-9a-f]+)"', source)[0])
+    table = np.frombuffer(stops, np.uint8).reshape(-1, 3)
+    place = np.clip(np.round((values + most) * 255 / (2 * most)), 0, 255) / 255 * (len(table) - 1)
+    channels = [np.interp(place, np.arange(len(table)), table[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1)
