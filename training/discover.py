@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from models.catalogue import Catalogue
 from models.discovery import discover
 from models.group import group
 from models.pairs import Pairs
 from training.dataset import StoredRun
 from training.discovery_figure import draw_findings
+from training.experiments.adaptation import shares_in_adaptation
 from training.experiments.perovskite import PHASES, density, read_structure
 from training.experiments.squares import TARGETS, square_to
 from training.experiments.turbulence import RECIPE, pairs_of
@@ -47,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("experiment", nargs="?", choices=EXPERIMENTS, help="experiment to repeat")
     parser.add_argument("--run", type=Path, help="folder of a simulation")
+    parser.add_argument(
+        "--from",
+        dest="parent",
+        help="model whose relaxation weights, as it is adapted, read the run",
+    )
+    parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder of that model")
     parser.add_argument("--x", type=Path, help=".npy file of X")
     parser.add_argument("--y", type=Path, help=".npy file of Y, on the grid of X or finer by a whole factor")
     parser.add_argument("--x-kind", choices=["scalar", "vector"], default="scalar", help="what the channels of X are")
@@ -60,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if sum(each is not None for each in chosen) != 1:
         message = f"give an experiment ({', '.join(EXPERIMENTS)}), or --run, or --x and --y"
         raise ValueError(message)
+    if args.parent:
+        return read_adaptation(args)
     name = args.experiment or (args.run.name if args.run else args.y.stem)
     cases, findings = [], {}
     for case in of_arguments(args):
@@ -73,6 +83,21 @@ def run(args: argparse.Namespace) -> int:
     about = {"flow": StoredRun(args.run).flow} if args.run else {}
     (args.out / f"{name}.json").write_text(json.dumps({**about, "findings": findings}, indent=1) + "\n")
     draw_findings(args.out / f"{name}.png", cases)
+    return 0
+
+
+def read_adaptation(args: argparse.Namespace) -> int:
+    """Read a run from the relaxation weights of a model, print that, and write it to a file."""
+    if not args.run:
+        message = "--from takes a --run"
+        raise ValueError(message)
+    simulated = StoredRun(args.run)
+    shares = shares_in_adaptation(Catalogue(args.weights).trained(args.parent), simulated)
+    for element, share in sorted(shares.items(), key=lambda each: each[1]):
+        print(f"{element:>9} {share:6.3f}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    about = {"flow": simulated.flow, "parent": args.parent, "adaptation": shares}
+    (args.out / f"{simulated.name}-adaptation.json").write_text(json.dumps(about, indent=1) + "\n")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.forecast_network import FORECAST_FAMILIES
 from models.group import group
+from models.irreps import element_names
 from models.point_groups import symbol
 from training.experiments.turbulence import expected, kept_by_all
 from training.forecast import SPLITS, spread
@@ -137,6 +138,21 @@ python -m training discover --run data/rotating-32-3frames-seed201
 ```
 
 """
+ADAPTATION = """
+## Which symmetries of turbulence do relaxation weights of a trained network see?
+
+An equivariant network, trained on turbulence of many kinds, gets relaxation weights. The gradient of each snapshot's
+loss with respect to them is how they move where an adaptation begins. The table has the part of the departures from an
+element, in squares, that all snapshots have in common: the largest of the rotations that the equations of the flow
+keep, and the smallest of those that they break; *apart*, if the first is below the second. Isotropic turbulence breaks
+none and is the control. The network has rotations alone, so that reflections are not read, and it has learned from
+these runs. Each row is one run.
+
+```sh
+python -m training discover --run data/stratified-64-seed1 --from equivariant-general-x4
+```
+
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +172,8 @@ def run(args: argparse.Namespace) -> int:
     levels = [result for result in results.values() if "rank correlation" in result]
     discoveries = {path.stem: json.loads(path.read_text()) for path in sorted(args.discoveries.glob("*.json"))}
     findings = [each["findings"] for each in discoveries.values() if "flow" not in each]
-    flows = {name: each for name, each in discoveries.items() if "flow" in each}
+    flows = {name: each for name, each in discoveries.items() if "flow" in each and "findings" in each}
+    adaptations = {name: each for name, each in discoveries.items() if "adaptation" in each}
     if not results and not discoveries:
         print(f"nothing to write: no results are in {args.runs} and {args.discoveries}")
         return 1
@@ -175,6 +192,8 @@ def run(args: argparse.Namespace) -> int:
         text += DISCOVERIES + discovery_table(findings) + THEIRS
     if flows:
         text += TURBULENCE + turbulence_table(flows)
+    if adaptations:
+        text += ADAPTATION + adaptation_table(adaptations)
     args.out.write_text(text)
     print(args.out)
     return 0
@@ -258,6 +277,20 @@ def turbulence_table(runs: dict[str, dict[str, Any]]) -> str:
         read = kept_by_all(finding["kept"] for finding in findings.values())
         columns = [_margins(findings[reading]) if reading in findings else "" for reading in ("finer", "later")]
         lines.append(_row(name, "" if known is None else _subgroup(known), _subgroup(read), *columns))
+    return "".join(lines)
+
+
+def adaptation_table(runs: dict[str, dict[str, Any]]) -> str:
+    """Common shares of the elements that the equations of each run's flow keep, and of the others."""
+    lines = [_row("run", "kept by the equations", "kept: at most", "broken: at least", "apart"), _row(*5 * ["---"])]
+    names = element_names(group("Oh"))
+    for name, each in runs.items():
+        shares = {names.index(element): share for element, share in each["adaptation"].items()}
+        known = [element for element in expected(each["flow"]) or [] if element in shares]
+        kept = max(shares[element] for element in known[1:])  # without the identity
+        broken = min((share for element, share in shares.items() if element not in known), default=None)
+        cells = ["", ""] if broken is None else [f"{broken:.3f}", "yes" if kept < broken else "no"]
+        lines.append(_row(name.removesuffix("-adaptation"), _subgroup(known), f"{kept:.3f}", *cells))
     return "".join(lines)
 
 

@@ -109,3 +109,19 @@ def test_what_is_not_better_is_not_stored(tmp_path: Path, weights: Catalogue) ->
     options += ["--steps", "1", "--rate", "0", "--relaxation-rate", "1e-30", "--out", str(tmp_path / "out")]
     assert main(["adapt", *options]) == 1
     assert weights.names() == [PARENT, "trilinear-x4"]
+
+
+def test_what_a_run_breaks_is_read_from_relaxation_weights(tmp_path: Path, weights: Catalogue) -> None:
+    run, out = store(tmp_path / "mine", 8), tmp_path / "found"
+    options = ["--from", PARENT, "--weights", str(weights.folder), "--threads", "1", "--out", str(out)]
+    assert main(["discover", "--run", str(run), *options]) == 0
+    found = json.loads((out / "mine-adaptation.json").read_text())
+    half_turns, others = ["x,-y,-z", "-x,y,-z", "-x,-y,z"], ["y,-x,z", "y,z,x", "z,y,-x"]
+    shares = found["adaptation"]
+    assert max(shares[element] for element in half_turns) < 0.1 < min(shares[element] for element in others)
+    (out / "mine-adaptation.json").write_text(json.dumps({**found, "flow": "stratified"}))
+    table = tmp_path / "SEEDS.md"
+    assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(out), "--out", str(table)]) == 0
+    row = next(line for line in table.read_text().splitlines() if line.startswith("| mine |"))
+    assert row.startswith("| mine | 422, 8 | ")
+    assert row.endswith(" | no |")  # its fields keep fewer elements than those of stratified turbulence
