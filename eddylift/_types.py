@@ -102,7 +102,7 @@ class ForecastCard(Record):
 
     Attributes:
         name: ``<family>-<flow>``.
-        family: conv, equivariant, relaxed or relaxed-translation.
+        family: of its network, such as relaxed.
         flow: what it was trained on, such as ``smoke``.
         frames: number of frames in its input.
         boundary: of the flow that it was trained on, in y, x order.

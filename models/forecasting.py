@@ -4,7 +4,7 @@
 
 The input of the network, ``u dt / dx`` and ``nu dt / dx^2``, is invariant under ``u -> a u(a x, a^2 t)``. Boosts are
 along periodic axes, where fields can be shifted by any distance without loss; between walls there is no such symmetry.
-The network itself keeps translations and quarter turns.
+The network itself keeps translations and quarter turns. A plain network is left without all of this.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.convolution import freeze
+from models.forecast_network import Scales
 
 if TYPE_CHECKING:
     from typing import Self
@@ -63,6 +64,7 @@ class Forecaster(nn.Module):
         super().__init__()
         self.network = network
         self.frames: int = network.architecture.frames
+        self.boosts = network.architecture.family != "plain"
 
     def forward(
         self,
@@ -80,11 +82,12 @@ class Forecaster(nn.Module):
             units: units of the frames and of the answer.
         """
         seen = frames * (units.dt / units.dx)
-        along = torch.tensor(circular[::-1], dtype=seen.dtype, device=seen.device)
+        along = torch.tensor([wraps and self.boosts for wraps in circular[::-1]], dtype=seen.dtype, device=seen.device)
         mean = seen.mean(dim=(1, 3, 4)) * along
         seen = boost(seen, -mean, circular, first=1 - self.frames)
-        viscosity = seen.new_full((len(seen),), units.nu * units.dt / units.dx**2)
-        answer = boost(self.roll_out(seen, steps, circular, viscosity), mean, circular, first=1)
+        numbers = (units.nu * units.dt / units.dx**2, units.dx / units.dt)
+        scales = Scales(*(seen.new_full((len(seen),), number) for number in numbers))
+        answer = boost(self.roll_out(seen, steps, circular, scales), mean, circular, first=1)
         return answer * (units.dx / units.dt)
 
     def roll_out(
@@ -92,11 +95,11 @@ class Forecaster(nn.Module):
         frames: Float[Tensor, "batch frame 2 y x"],
         steps: int,
         circular: Axes,
-        viscosity: Float[Tensor, " batch"],
+        scales: Scales,
     ) -> Float[Tensor, "batch step 2 y x"]:
         """The network's answers in cells per frame; each becomes input for the next one."""
         for _ in range(steps):
-            following = self.network(frames[:, -self.frames :], circular, viscosity)
+            following = self.network(frames[:, -self.frames :], circular, scales)
             frames = torch.cat((frames, following[:, None]), dim=1)
         return frames[:, -steps:]
 

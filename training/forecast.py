@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from models.convolution import count_parameters
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
-from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
+from models.forecast_network import FORECAST_FAMILIES, TURNING, ForecastArchitecture
 from models.steerable import field_size
 from training.forecast_training import TESTED, Recipe, rmse, train
 from training.trainer import fastest_precision
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from models.forecasting import Forecaster
 
 SPLITS = ("future", "domain")
-TURNING = {"equivariant", "relaxed", "relaxed-steerable"}
-"""Families with a group."""
 Errors = dict[str, dict[str, list[float]]]
 """Forecast errors by family and split, one for each seed."""
 
@@ -60,6 +58,7 @@ def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Wind
         banks=2 if family == "relaxed-translation" else 1,
         viscous=data.nu > 0,
         cells=data.cells if family == "relaxed-translation" else (),
+        unit=float(data.scales.velocity.log().mean().exp()),
     )
 
 

@@ -68,11 +68,11 @@ def of_data(data: Windows) -> float:
 @torch.inference_mode()
 def of_network(model: Forecaster, data: Windows) -> float:
     """``||f(g u) - g f(u)|| / ||f(u)||`` for the changes f that a network forecasts, in the mean over turns g."""
-    frames, viscosity = data.test("domain", model.frames + AHEAD)
+    frames, scales = data.test("domain", model.frames + AHEAD)
     given = frames[:, : model.frames]
 
     def changes(frames: Tensor) -> Tensor:
-        return model.roll_out(frames, AHEAD, data.circular, viscosity) - frames[:, -1:]
+        return model.roll_out(frames, AHEAD, data.circular, scales) - frames[:, -1:]
 
     answer = changes(given)
     pairs = zip(_turns(given), _turns(answer), strict=True)

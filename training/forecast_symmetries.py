@@ -1,8 +1,8 @@
 """``python -m training forecast-symmetries``: forecasts of planar turbulence that is turned, boosted and scaled.
 
 The runs that networks of ``training forecast`` have not seen are simulated again: turned by a quarter, with a mean
-velocity, in other units (``u -> a u(a x, a^2 t)``), and all three at once. Told is the error of each network on each of
-these sets, and that of a plain network, which is the one of the family conv without what a forecaster puts around it.
+velocity, in other units (``u -> a u(a x, a^2 t)``), and all three at once. Printed is the error of each network on each
+of these sets.
 """
 
 from __future__ import annotations
@@ -22,13 +22,10 @@ from training.windows import Windows
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
     from torch import Tensor
 
     from models.forecasting import Forecaster, Units
-
-    Forecast = Callable[[Tensor, Units], Tensor]
 
 QUARTER: Final = next(matrix for matrix in group("C4", 2).matrices if matrix[1, 0] == 1)
 MEAN, SCALE = (2.0, -2.0), 2.0
@@ -40,14 +37,13 @@ SETS: Final[dict[str, dict[str, Any]]] = {
     "scaled": {"scale": SCALE},
     "all three": {"turn": QUARTER, "mean": MEAN, "scale": SCALE},
 }
-PLAIN: Final = "plain"
 GIVEN: Final = ForecastArchitecture.frames
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data", type=Path, required=True, help="folder of planar turbulence, from `simulate`")
-    parser.add_argument("--families", nargs="+", choices=FORECAST_FAMILIES, default=["conv", "equivariant"])
+    parser.add_argument("--families", nargs="+", choices=FORECAST_FAMILIES, default=["plain", "conv", "equivariant"])
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="seeds of the networks that `forecast` trained"
     )
@@ -61,25 +57,22 @@ def run(args: argparse.Namespace) -> int:
     sets = {name: planes.decaying(about["n"], about["seed"], **moved) for name, moved in SETS.items()}
     found: dict[str, dict[str, list[float]]] = {}
     for seed in args.seeds:
-        models = {name: load(args.out / data.name / f"{name}-seed{seed}.pt").frozen() for name in args.families}
-        forecasts = {name: _exact(model, data) for name, model in models.items()}
-        if "conv" in models:
-            forecasts[PLAIN] = _plain(models["conv"], sets["as simulated"][1], data)
-        for name, forecast in forecasts.items():
+        for name in args.families:
+            model = load(args.out / data.name / f"{name}-seed{seed}.pt").frozen()
             errors = found.setdefault(name, {name: [] for name in SETS})
             for moved, (frames, units) in sets.items():
-                errors[moved].append(error(forecast, frames, units, data))
+                errors[moved].append(error(model, frames, units, data))
                 print(f"{name}, seed {seed}, {moved}: {errors[moved][-1]:.6f}", flush=True)
     (args.out / f"{data.name}-symmetries.json").write_text(json.dumps({"symmetries": found}, indent=1) + "\n")
     return 0
 
 
 @torch.inference_mode()
-def error(forecast: Forecast, frames: Tensor, units: Units, data: Windows) -> float:
+def error(model: Forecaster, frames: Tensor, units: Units, data: Windows) -> float:
     """Root mean square error of a forecast, relative to the rms of the true fluctuations about the mean velocity.
 
     Args:
-        forecast: answers frames in their units with the next ones.
+        model: whose forecast it is.
         frames: velocity of all runs, (run, frame, 2, y, x).
         units: of the frames.
         data: that networks learned from, which says what they have not seen.
@@ -89,19 +82,5 @@ def error(forecast: Forecast, frames: Tensor, units: Units, data: Windows) -> fl
     windows = moved.test("domain", GIVEN + TESTED).frames
     wanted = windows[:, GIVEN:]
     spread = wanted - wanted.mean(dim=(-2, -1), keepdim=True)
-    return float(((forecast(windows[:, :GIVEN], units) - wanted).square().mean() / spread.square().mean()).sqrt())
-
-
-def _exact(model: Forecaster, data: Windows) -> Forecast:
-    return lambda frames, units: model(frames, TESTED, data.circular, units)
-
-
-def _plain(model: Forecaster, learned: Units, data: Windows) -> Forecast:
-    """A network that sees velocities by the units that it learned from, whichever they are in."""
-    cells, viscosity = learned.dt / learned.dx, learned.nu * learned.dt / learned.dx**2
-
-    def forecast(frames: Tensor, _: Units) -> Tensor:
-        answer = model.roll_out(frames * cells, TESTED, data.circular, frames.new_full((len(frames),), viscosity))
-        return answer / cells
-
-    return forecast
+    answer = model(windows[:, :GIVEN], TESTED, data.circular, units)
+    return float(((answer - wanted).square().mean() / spread.square().mean()).sqrt())

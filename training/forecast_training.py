@@ -129,7 +129,7 @@ def loss(model: Forecaster, window: Window, data: Windows, recipe: Recipe) -> Te
     """Mean square error of the forecast, relative to the mean square of the true frames."""
     given, wanted = window.frames[:, : model.frames], window.frames[:, model.frames :]
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        answer = model.roll_out(given, AHEAD, data.circular, window.viscosity)
+        answer = model.roll_out(given, AHEAD, data.circular, window.scales)
     return (answer - wanted).square().mean() / wanted.square().mean()
 
 
@@ -143,7 +143,7 @@ def rmse(model: Forecaster | None, data: Windows, split: str) -> float:
         split: ``future`` or ``domain``.
     """
     given_frames = ForecastArchitecture.frames if model is None else model.frames
-    frames, viscosity = data.test(split, given_frames + TESTED)
+    frames, scales = data.test(split, given_frames + TESTED)
     given, wanted = frames[:, :given_frames], frames[:, given_frames:]
-    answer = given[:, -1:] if model is None else model.frozen().roll_out(given, TESTED, data.circular, viscosity)
+    answer = given[:, -1:] if model is None else model.frozen().roll_out(given, TESTED, data.circular, scales)
     return float(((answer - wanted).square().mean() / wanted.square().mean()).sqrt())

@@ -13,7 +13,6 @@ from models.irreps import element_names
 from models.point_groups import symbol
 from training.experiments.turbulence import expected, kept_by_all
 from training.forecast import SPLITS, spread
-from training.forecast_symmetries import PLAIN
 
 if TYPE_CHECKING:
     import argparse
@@ -32,10 +31,17 @@ Root mean square errors of forecasts of 20 frames, relative to the rms of the tr
 the training runs. *Domain* are runs whose smoke enters elsewhere, or other runs of planar turbulence. All networks have
 equally many channels.
 
+Networks see velocities in cells per frame, `u dt / dx`, which are the same in all units; only *plain* sees them in
+their own units. Runs of smoke-scale-32 are in units of velocity from half to twice the usual one, with a buoyancy of
+0.8 to 1.2 of the usual one in these units, which breaks the scaling symmetry. In *relaxed-scale*, an offset may depend
+on the units.
+
 ```sh
 python -m training simulate --flow smoke --set rotation
 python -m training forecast --data data/smoke-rotation-32 --seeds 0 1 2 --steps 400 \\
     --families conv equivariant relaxed relaxed-steerable
+python -m training simulate --flow smoke --set scale
+python -m training forecast --data data/smoke-scale-32 --seeds 0 1 2 --steps 400 --families plain conv relaxed-scale
 ```
 
 """
@@ -48,13 +54,14 @@ SYMMETRIES = """
 
 Errors as above, relative to fluctuations about the mean velocity, of networks trained on planar turbulence. They are
 measured on runs that the networks have not seen, and on the same runs after a quarter turn, with a mean velocity of one
-cell per frame along both axes, in other units (`u -> a u(a x, a^2 t)` with a = 2), and with all three. *Plain* is the
-conv network without the steps by which a forecaster makes it follow boosts and units.
+cell per frame along both axes, in other units (`u -> a u(a x, a^2 t)` with a = 2), and with all three. *Plain* is
+trained and used without the steps by which forecasters follow boosts and units.
 
 ```sh
 python -m training simulate --flow planar --seed 0
-python -m training forecast --data data/planar-decaying-32-seed0 --families conv equivariant --seeds 0 1 2 --steps 300
-python -m training forecast-symmetries --data data/planar-decaying-32-seed0
+python -m training forecast --data data/planar-decaying-32-seed0 --seeds 0 1 2 --steps 300 \\
+    --families plain conv equivariant
+python -m training forecast-symmetries --data data/planar-decaying-32-seed0 --seeds 0 1 2
 ```
 
 """
@@ -67,7 +74,7 @@ turned frames, relative to the forecast change.
 
 ```sh
 python -m training simulate --flow smoke --set levels
-python -m training forecast-levels --data data/smoke-levels-32
+for seed in 0 1 2; do python -m training forecast-levels --data data/smoke-levels-32 --seed $seed; done
 ```
 
 """
@@ -78,7 +85,7 @@ A relaxed steerable network was trained with each penalty on the mean of delta^2
 sets. The table has its equivariance error and the error of its forecasts of 20 frames, on inflows that it has not seen.
 
 ```sh
-python -m training forecast-penalties --data data/smoke-levels-32
+for seed in 0 1 2; do python -m training forecast-penalties --data data/smoke-levels-32 --seed $seed; done
 ```
 
 """
@@ -86,16 +93,16 @@ PLACES = """
 ## Do weights w(x) tell where a flow changes?
 
 The networks relaxed-translation of the first table, whose weights w(x) may differ from place to place, have learned
-from smoke that is twice as buoyant right of the middle as left of it. Told is the cell along x at which w(x), averaged
-over y, changes most between three cells and the next three, in all layers and banks together; among the cells where
-smoke comes in, and among all, since near walls w(x) changes, too. This way to read w(x) was chosen on the networks of
-seeds 0 to 2.
+from smoke that is twice as buoyant right of the middle as left of it. The table has the cell along x at which w(x),
+averaged over y, changes most between three cells and the next three, in all layers and banks together; among the cells
+where smoke comes in, and among all, since near walls w(x) changes, too. This way to read w(x) was chosen on networks 1
+to 3, before the others were trained.
 
 ```sh
 python -m training simulate --flow smoke --set translation
-python -m training forecast --data data/smoke-translation-32 --seeds 0 1 2 --steps 400 \\
+python -m training forecast --data data/smoke-translation-32 --seeds 0 1 2 3 4 5 --steps 400 \\
     --families conv relaxed-translation
-python -m training forecast-places --data data/smoke-translation-32 --seeds 0 1 2
+python -m training forecast-places --data data/smoke-translation-32 --seeds 0 1 2 3 4 5
 ```
 
 """
@@ -214,11 +221,9 @@ def forecast_table(sets: dict[str, Errors]) -> str:
 
 def symmetry_table(errors: dict[str, dict[str, list[float]]]) -> str:
     """Errors by network and set of runs, to four digits, and how far apart seeds are."""
-    networks = sorted(errors, key=lambda name: name != PLAIN)
-    lines = [_row("runs", *networks), _row("---", *["---:"] * len(networks))]
-    lines += [
-        _row(moved, *(spread(errors[name][moved], digits=4) for name in networks)) for moved in errors[networks[0]]
-    ]
+    sets = next(iter(errors.values()))
+    lines = [_row("runs", *errors), _row("---", *["---:"] * len(errors))]
+    lines += [_row(moved, *(spread(found[moved], digits=4) for found in errors.values())) for moved in sets]
     return "".join(lines)
 
 

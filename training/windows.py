@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from models.forecast_network import Scales
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,11 +29,11 @@ class Window(NamedTuple):
 
     Attributes:
         frames: velocity (u, v) in cells a frame, (batch, frame, 2, y, x).
-        viscosity: ``nu dt / dx^2``, (batch).
+        scales: of the runs, (batch).
     """
 
     frames: Float[Tensor, "batch frame 2 y x"]
-    viscosity: Float[Tensor, " batch"]
+    scales: Scales
 
 
 class Windows:
@@ -46,7 +48,8 @@ class Windows:
 
     Attributes:
         circular: whether the axes (y, x) wrap around.
-        dx, dt, nu: of each run.
+        nu: viscosity.
+        scales: of each run.
     """
 
     def __init__(self, folder: Path, level: int | None = None) -> None:
@@ -54,10 +57,10 @@ class Windows:
         self.name = folder.name
         runs = [i for i, run in enumerate(about["runs"]) if level is None or run["level"] == level]
         velocity = np.load(folder / "frames.npy", mmap_mode="r")[runs[0] : runs[-1] + 1, :, :2]
-        self.dx, self.dt = (torch.tensor(about[key])[runs] for key in ("dx", "dt"))
+        dx, dt = (torch.tensor(about[key])[runs] for key in ("dx", "dt"))
         self.nu: float = about["nu"]
-        self.frames = torch.from_numpy(velocity.copy()) * (self.dt / self.dx)[:, None, None, None, None]
-        self.viscosity = self.nu * self.dt / self.dx**2
+        self.frames = torch.from_numpy(velocity.copy()) * (dt / dx)[:, None, None, None, None]
+        self.scales = Scales(self.nu * dt / dx**2, dx / dt)
         y, x = (axis == "periodic" for axis in about["boundary"])
         self.circular = (y, x)
         inflows = torch.tensor([about["runs"][run]["inflow"] for run in runs])
@@ -94,4 +97,4 @@ class Windows:
 
     def _take(self, runs: list[int], starts: list[int], length: int) -> Window:
         frames = [self.frames[run, start : start + length] for run, start in zip(runs, starts, strict=True)]
-        return Window(torch.stack(frames), self.viscosity[runs])
+        return Window(torch.stack(frames), Scales(*(values[runs] for values in self.scales)))

@@ -83,7 +83,7 @@ class ForecastCard(BaseModel):
     """What a forecasting model is, and its errors on runs that it has not seen."""
 
     name: str = Field(examples=["relaxed-smoke"])
-    family: str = Field(description="conv, equivariant, relaxed or relaxed-translation", examples=["relaxed"])
+    family: str = Field(description="of its network", examples=["relaxed"])
     flow: str = Field(description="what it was trained on", examples=["smoke"])
     frames: int = Field(description="time levels in", examples=[10])
     boundary: list[str] = Field(description="of what it was trained on, (y, x)", examples=[["wall", "wall"]])

@@ -14,7 +14,7 @@ from escnn import nn
 
 from models.convolution import freeze
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
-from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecast_network import ForecastArchitecture, ForecastNetwork, Scales
 from models.forecasting import Forecaster
 from models.group import group, rotate_vector
 from models.steerable import SteerableConvolution, penalty
@@ -65,10 +65,10 @@ def departure(model: Callable[[Tensor], Tensor], x: Tensor, matrices: Tensor) ->
 @pytest.mark.parametrize(("name", "exact"), [("C4", "C4"), ("C8", "C4"), ("D4", "D4"), ("SO2", "C4")])
 def test_a_network_commutes_with_the_group_until_it_is_relaxed(name: str, exact: str) -> None:
     made = network(name).double()
-    frames, viscosity = torch.randn(2, 3, 2, 7, 6).double(), torch.rand(2).double()
+    frames, scales = torch.randn(2, 3, 2, 7, 6).double(), Scales(torch.rand(2).double(), torch.ones(2).double())
 
     def change(frames: Tensor) -> Tensor:
-        answer: Tensor = made(frames, WALLS, viscosity) - frames[:, -1]
+        answer: Tensor = made(frames, WALLS, scales) - frames[:, -1]
         return answer
 
     matrices = group(exact, 2).matrices

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecast_network import ForecastArchitecture, ForecastNetwork, Scales
 from models.forecasting import Forecaster, Units, boost, shift
 from models.group import group, rotate_vector
 
@@ -132,6 +132,40 @@ def test_weights_that_differ_from_place_to_place_begin_as_a_convolution(frames: 
     assert gap() > 1e-3
 
 
+def unlike(model: Forecaster, frames: Tensor) -> float:
+    """How far the forecast of frames in other units is from the forecast in other units."""
+    gap = model(3 * frames, 2, PERIODIC, UNITS.scaled(3.0)) / 3 - model(frames, 2, PERIODIC, UNITS)
+    return float(gap.detach().abs().max())
+
+
+def test_a_plain_network_sees_units_and_boosts(frames: Tensor) -> None:
+    model = Forecaster(ForecastNetwork(ForecastArchitecture("plain", "C1", 6, 1, frames=4)))
+    assert unlike(model, frames) > 1e-3
+    gap = model(boosted(frames, -3), 2, PERIODIC, UNITS) - boosted(model(frames, 2, PERIODIC, UNITS), 1)
+    assert gap.abs().max() > 1e-3
+
+
+def test_an_offset_that_depends_on_units_begins_exact_and_learns_what_data_break(frames: Tensor) -> None:
+    """In a batch with the same frames in units from half to twice, nothing tells it to depend on them."""
+    model = Forecaster(ForecastNetwork(ForecastArchitecture("relaxed-scale", "C1", 6, 1, frames=4)))
+    assert unlike(model, frames) < 1e-12
+    (units,) = (weights for name, weights in model.named_parameters() if name.startswith("network.units"))
+    scales = Scales(torch.zeros(4), torch.tensor([0.5, 0.5**0.5, 2**0.5, 2.0]))
+    alike = frames[:1].expand(4, -1, -1, -1, -1)
+
+    def pull(strengths: list[float]) -> float:
+        """The gradient towards answers that are so many times as strong in each of the units."""
+        wanted = alike[:, :2] * torch.tensor(strengths)[:, None, None, None, None]
+        loss = (model.roll_out(alike, 2, (False, False), scales) - wanted).square().mean()
+        return float(torch.autograd.grad(loss, units)[0].abs().max())
+
+    assert pull([1.0, 1.0, 1.0, 1.0]) < 1e-12
+    assert pull([0.8, 0.9, 1.1, 1.2]) > 1e-4
+    units.data += 0.1
+    assert unlike(model, frames) > 1e-3
+    assert unlike(model.frozen(), frames) == pytest.approx(unlike(model, frames))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [("dx", 0.0, "dx must be more than 0"), ("dt", float("nan"), "dt must be"), ("nu", -1.0, "nu must be at least 0")],
@@ -144,7 +178,8 @@ def test_units_that_are_none(field: str, value: float, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"family": "conv", "group": "C4"}, "group must be C1"),
+        ({"family": "conv", "group": "C4"}, "group: C4; expected C1 for conv"),
+        ({"family": "relaxed", "group": "C1"}, "group: C1; expected one of a plane for relaxed"),
         ({"family": "relaxed-translation", "group": "C1"}, "cells must be given"),
     ],
 )

@@ -13,6 +13,7 @@ from models.forecast_catalogue import SAMPLE, ForecastCatalogue
 from models.forecast_network import ForecastArchitecture
 from training.__main__ import main
 from training.flows import planes
+from training.flows.plumes import EDGE
 from training.forecast_training import AHEAD, TESTED, Recipe, loss, train
 from training.windows import Windows
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N, FRAMES = 12, 90
+FAMILIES = ["conv", "plain", "relaxed-translation", "relaxed-scale"]
 SHORT = ["--fields", "2", "--blocks", "1", "--precision", "float32", "--threads", "1"]
 
 
@@ -59,6 +61,15 @@ def test_a_batch_is_closed_under_turns(rotation: Path) -> None:
     assert [len({run % 9 for run in part}) for part in (runs[:4], runs[4:])] == [1, 1]
 
 
+def test_each_inflow_is_drawn_in_all_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(planes.FRAMES, "scale", 30)
+    data = Windows(planes.simulate("smoke", "scale", N, 0, tmp_path))
+    window = data.draw(4, 10, torch.Generator().manual_seed(4))
+    assert window.scales.velocity.div(EDGE / N / 2).tolist() == pytest.approx([0.5, 0.5**0.5, 2**0.5, 2.0])
+    stored = torch.from_numpy(np.load(tmp_path / f"smoke-scale-{N}" / "frames.npy"))[:, :, :2]
+    assert torch.allclose(data.frames * data.scales.velocity[:, None, None, None, None], stored)
+
+
 def test_training_lowers_the_loss(rotation: Path, tmp_path: Path) -> None:
     data = Windows(rotation)
     window = data.draw(4, 10 + AHEAD, torch.Generator().manual_seed(3))
@@ -74,16 +85,15 @@ def test_training_lowers_the_loss(rotation: Path, tmp_path: Path) -> None:
 def test_the_command_compares_families_and_goes_on(
     rotation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["forecast", "--data", str(rotation), "--families", "conv", "relaxed-translation", "--out", str(tmp_path)]
-    command += SHORT
+    command = ["forecast", "--data", str(rotation), "--families", *FAMILIES, "--out", str(tmp_path), *SHORT]
     assert main([*command, "--steps", "2"]) == 0
     first = json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"]
-    assert set(first) == {"persistence", "conv", "relaxed-translation"}
+    assert set(first) == {"persistence", *FAMILIES}
     assert "relaxed-translation" in capsys.readouterr().out
     assert main([*command, "--steps", "2", "--weights", str(tmp_path / "weights")]) == 0
     assert json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"] == first
     catalogue = ForecastCatalogue(tmp_path / "weights")
-    assert catalogue.names() == ["conv-smoke", "relaxed-translation-smoke"]
+    assert catalogue.names() == [f"{family}-smoke" for family in sorted(FAMILIES)]
     card = catalogue.card("conv-smoke")
     assert card.boundary == ("wall", "wall")
     assert card.measured["domain"]["conv"] == first["conv"]["domain"][0]

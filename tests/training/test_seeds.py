@@ -25,7 +25,7 @@ def test_the_table_has_means_spreads_and_the_best_family(tmp_path: Path) -> None
     places = {"middle": 16.0, "places": [[16, 5]]}
     (tmp_path / "smoke-translation-32-places.json").write_text(json.dumps(places))
     moved = {"as simulated": [0.1, 0.3], "turned": [0.2, 0.2]}
-    symmetries = {"equivariant": moved, "plain": moved}
+    symmetries = {"plain": moved, "equivariant": moved}
     (tmp_path / "planar-decaying-32-seed0-symmetries.json").write_text(json.dumps({"symmetries": symmetries}))
     out = tmp_path / "SEEDS.md"
     assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(tmp_path / "none"), "--out", str(out)]) == 0

@@ -1,6 +1,8 @@
 """Sets of smoke plumes, each of which breaks one symmetry, as made for forecasting by Wang et al. (arXiv 2201.11969).
 
 All are in a box of edge 64. In each run smoke enters at one spot near a side, and its buoyancy points away from it.
+In the published set *scale*, runs are on grids of one to five times as many cells and are interpolated to one size;
+here they are on one grid, so that nothing but the buoyancy breaks the symmetry.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def plumes(name: str) -> list[Plume]:
     Args:
         name: ``translation``: 35 inflows along one side, with twice the buoyancy right of the middle.
             ``rotation``: 4 sides with 9 inflows each, and a buoyancy of 1, 1.3, 1.6 and 1.9 by side.
-            ``scale``: 36 runs whose cells and time steps differ, and buoyancy in their units by up to a fifth.
+            ``scale``: 9 inflows in 4 units of velocity, from half to twice the usual one, with a buoyancy of 0.8, 0.9,
+            1.1 and 1.2 in these units.
             ``levels``: 10 levels from none to all of 4 sides with 5 inflows each whose buoyancy differs.
 
     Raises:
