@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 HEAD = """# Experiments over seeds
 
-Written by `python -m training seeds`. Numbers are means and standard deviations over training seeds.
+Written by `python -m training seeds`. Numbers are means and standard deviations over training seeds;
+those without a deviation are of one seed.
 """
 FORECASTS = """
 ## Forecasts
@@ -41,7 +42,7 @@ python -m training simulate --flow smoke --set rotation
 python -m training forecast --data data/smoke-rotation-32 --seeds 0 1 2 --steps 400 \\
     --families conv equivariant relaxed relaxed-steerable
 python -m training simulate --flow smoke --set scale
-python -m training forecast --data data/smoke-scale-32 --seeds 0 1 2 --steps 400 --families plain conv relaxed-scale
+python -m training forecast --data data/smoke-scale-32 --seeds 0 --steps 200 --families plain conv relaxed-scale
 ```
 
 """
@@ -55,13 +56,13 @@ SYMMETRIES = """
 Errors as above, relative to fluctuations about the mean velocity, of networks trained on planar turbulence. They are
 measured on runs that the networks have not seen, and on the same runs after a quarter turn, with a mean velocity of one
 cell per frame along both axes, in other units (`u -> a u(a x, a^2 t)` with a = 2), and with all three. *Plain* is
-trained and used without the steps by which forecasters follow boosts and units.
+without the steps by which forecasters follow boosts and units; on runs in one unit it learns as conv does.
 
 ```sh
 python -m training simulate --flow planar --seed 0
 python -m training forecast --data data/planar-decaying-32-seed0 --seeds 0 1 2 --steps 300 \\
     --families plain conv equivariant
-python -m training forecast-symmetries --data data/planar-decaying-32-seed0 --seeds 0 1 2
+python -m training forecast-symmetries --data data/planar-decaying-32-seed0
 ```
 
 """
@@ -85,7 +86,7 @@ A relaxed steerable network was trained with each penalty on the mean of delta^2
 sets. The table has its equivariance error and the error of its forecasts of 20 frames, on inflows that it has not seen.
 
 ```sh
-for seed in 0 1 2; do python -m training forecast-penalties --data data/smoke-levels-32 --seed $seed; done
+python -m training forecast-penalties --data data/smoke-levels-32
 ```
 
 """
@@ -95,14 +96,14 @@ PLACES = """
 The networks relaxed-translation of the first table, whose weights w(x) may differ from place to place, have learned
 from smoke that is twice as buoyant right of the middle as left of it. The table has the cell along x at which w(x),
 averaged over y, changes most between three cells and the next three, in all layers and banks together; among the cells
-where smoke comes in, and among all, since near walls w(x) changes, too. This way to read w(x) was chosen on networks 1
-to 3, before the others were trained.
+where smoke comes in, and among all, since near walls w(x) changes, too. This way to read w(x) was chosen on these
+networks.
 
 ```sh
 python -m training simulate --flow smoke --set translation
-python -m training forecast --data data/smoke-translation-32 --seeds 0 1 2 3 4 5 --steps 400 \\
+python -m training forecast --data data/smoke-translation-32 --seeds 0 1 2 --steps 400 \\
     --families conv relaxed-translation
-python -m training forecast-places --data data/smoke-translation-32 --seeds 0 1 2 3 4 5
+python -m training forecast-places --data data/smoke-translation-32 --seeds 0 1 2
 ```
 
 """
