@@ -21,6 +21,7 @@ from torch.nn import functional
 from models.blocks import plan
 from models.convolution import NOWHERE, SIZE, Axes, Join, Precision, crop, freeze, whole, wrap
 from models.operators import FACTOR, coarsen, refine, trilinear
+from models.uncertainty import REACH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,7 +140,8 @@ class SuperResolution(nn.Module):
         answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)
         velocity = answer * unit[:, 0] + shift[:, 0]
         if error and self.error_head is not None:
-            expected = self.error_head(features, local, answer - interpolated, circular)
+            near = crop(now, self.halo - REACH, circular)
+            expected = self.error_head(features, near, local, answer - interpolated, circular)
             velocity = torch.cat([velocity, expected * unit[:, 0]], dim=1)
         return velocity
 

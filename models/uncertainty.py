@@ -1,11 +1,12 @@
 """Predicting the error of an answer, by a second head on a network's trunk.
 
-    error = c s softplus(f(asinh(4 y / s), log(|r| / s + 1e-3)))
+    error = c s softplus(f(asinh(4 y / s), log(|r| / s + e), log(d2 / s + e), log(d4 / s + e))),    e = 1e-3,
 
 is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
 read from the features of the trunk, invariant under rotations; r is the network's correction to trilinear
-interpolation, s the local variation of the coarse field, and f a network of one hidden layer. The error scales as the
-velocity does, does not change with a boost, and is zero where the field is constant.
+interpolation, s the local variation of the coarse field, d2 and d4 are the local rms of its Laplacian and of the
+Laplacian of that, which tell how much of the field is as fine as the grid, and f is a network of one hidden layer. The
+error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
 whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual). At last c is
@@ -22,9 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.activation import SMALLEST, Activation
-from models.convolution import NOWHERE, RADIUS, Axes, crop
+from models.convolution import NOWHERE, RADIUS, SIZE, Axes, crop, wrap
 from models.group import group
 from models.layers import ProjectScalar
+from models.operators import refine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 NEGLIGIBLE = 1e-3
 HIDDEN = 16
 """Channels of the hidden layer."""
+REACH = 3
+"""Cells beyond a cell that its `derivatives` depend on."""
 
 
 class ErrorHead(nn.Module):
@@ -54,17 +58,19 @@ class ErrorHead(nn.Module):
         self.project = ProjectScalar(
             over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
         )
-        self.hidden = nn.Conv3d(2, HIDDEN, 1)
+        self.hidden = nn.Conv3d(4, HIDDEN, 1)
         self.answer = nn.Conv3d(HIDDEN, 1, 1)
         nn.init.zeros_(self.answer.weight)
         nn.init.constant_(cast("Tensor", self.answer.bias), -2.0)
         self.register_buffer("scale", torch.tensor(1.0))
         # Fine cells of the halo that the trunk and this head leave; a head that upsamples twice consumes one cell more.
-        self.spare = architecture.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
+        self.factor = architecture.factor
+        self.spare = self.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
 
     def forward(
         self,
         features: Float[Tensor, "batch channels z y x"],
+        coarse: Float[Tensor, "batch 3 z3 y3 x3"],
         variation: Float[Tensor, "batch 1 fine_z fine_y fine_x"],
         correction: Float[Tensor, "batch 3 fine_z fine_y fine_x"],
         circular: Axes = NOWHERE,
@@ -73,6 +79,7 @@ class ErrorHead(nn.Module):
 
         Args:
             features: of the trunk.
+            coarse: velocity, with ``REACH`` more cells at both ends of every axis that is not circular.
             variation: local variation of the coarse field, in the units of the network's input.
             correction: what the network added to trilinear interpolation, in the same units.
             circular: axes (z, y, x) to wrap around.
@@ -80,17 +87,42 @@ class ErrorHead(nn.Module):
         scalar = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
         length = correction.square().sum(dim=1, keepdim=True).sqrt()
         unit = variation.clamp_min(SMALLEST)
-        ratios = torch.cat([(4 * scalar / unit).asinh(), (length / unit + 1e-3).log()], dim=1)
+        lengths = torch.cat([length, refine(derivatives(coarse, circular), self.factor)], dim=1)
+        ratios = torch.cat([(4 * scalar / unit).asinh(), (lengths / unit + 1e-3).log()], dim=1)
         return self.scale * variation * functional.softplus(self.answer(functional.silu(self.hidden(ratios))))
 
 
-def laplace_loss(predicted: Float[Tensor, "batch 1 z y x"], error: Float[Tensor, "batch 1 z y x"]) -> Float[Tensor, ""]:
-    """Mean of error / predicted + log predicted, least where the prediction is the expected error.
+def derivatives(coarse: Float[Tensor, "batch 3 z3 y3 x3"], circular: Axes) -> Float[Tensor, "batch 2 z y x"]:
+    """The rms length in 3^3 cells around each cell of the field's Laplacian and of the Laplacian of that, cell size 1.
+
+    Args:
+        coarse: velocity, with ``REACH`` more cells at both ends of every axis that is not circular.
+        circular: axes (z, y, x) to wrap around.
+    """
+    second = _laplacian(coarse, circular)
+    fourth = _laplacian(second, circular)
+    squares = [x.square().sum(dim=1, keepdim=True) for x in (crop(second, 1, circular), fourth)]
+    return functional.avg_pool3d(wrap(torch.cat(squares, dim=1), circular), SIZE, stride=1).sqrt()
+
+
+def _laplacian(x: Tensor, circular: Axes) -> Tensor:
+    """Sum of the second differences along the axes, one cell less at both ends of every axis that is not circular."""
+    x = wrap(x, circular)
+    along = [crop(x.diff(n=2, dim=axis), 1, tuple(axis == other for other in (-3, -2, -1))) for axis in (-3, -2, -1)]
+    return along[0] + along[1] + along[2]
+
+
+def laplace_loss(
+    predicted: Float[Tensor, "batch 1 z y x"],
+    error: Float[Tensor, "batch 1 z y x"],
+    weight: Float[Tensor, "batch 1 z y x"],
+) -> Float[Tensor, ""]:
+    """Weighted mean of error / predicted + log predicted, least where the prediction is the expected error.
 
     Predictions below a thousandth of the mean error, as of a fluid at rest, count as that much.
     """
     scale = predicted.clamp_min(NEGLIGIBLE * float(error.mean()))
-    return (error / scale + scale.log()).mean()
+    return (weight * (error / scale + scale.log())).sum() / weight.sum()
 
 
 LEVELS = (0.5, 0.9)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ import torch
 from tqdm import trange
 
 from models.catalogue import Catalogue
+from models.convolution import crop
 from models.metrics.traits import ranges
-from models.operators import coarsen
+from models.operators import coarsen, refine
+from models.superresolution import variation
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
 from training.flows.synthetic import SYNTHETIC
 from training.recordings import add_reading, open_dataset, reading
@@ -60,15 +63,19 @@ def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, pr
     for _ in trange(steps, unit="step", dynamic_ncols=True):
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(torch.device(source.device).type, torch.bfloat16, enabled=precision == "bfloat16"):
-            predicted, found = predicted_and_found(model, source.draw())
-        laplace_loss(predicted, found).backward()
+            sample = source.draw()
+            predicted, found = predicted_and_found(model, sample)
+        # A prediction is about as large as the local variation, and so is its part in the mean over a volume.
+        middle = sample.coarse[:, model.frames // 2]
+        weight = refine(variation(crop(middle, model.halo - 1, sample.circular), sample.circular), model.factor)
+        laplace_loss(predicted, found, weight).backward()
         optimizer.step()
         schedule.step()
 
 
 @torch.inference_mode()
 def calibrate(model: SuperResolution, source: Source) -> None:
-    """Scale the head, so that predicted and found errors have the same mean on held-out snapshots of each flow."""
+    """Scale the head: predicted and found errors have the same mean on held-out snapshots, in the median of flows."""
     frozen, logarithms = model.frozen(), []
     for samples in source.validation().values():
         means = [[float(each.mean()) for each in predicted_and_found(frozen, sample)] for sample in samples]
@@ -76,7 +83,7 @@ def calibrate(model: SuperResolution, source: Source) -> None:
         logarithms.append(math.log(found / predicted))
     head = model.error_head
     if head is not None:
-        head.scale *= math.exp(sum(logarithms) / len(logarithms))
+        head.scale *= math.exp(statistics.median(logarithms))
 
 
 @torch.inference_mode()
@@ -107,8 +114,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", required=True, help="names of stored models")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="what they were trained on, as for train")
     add_reading(parser)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--rate", type=float, default=2e-2, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--weights", type=Path, default=Path("weights"))

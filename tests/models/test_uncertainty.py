@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from models.catalogue import Catalogue, describe
-from models.convolution import EVERYWHERE
+from models.convolution import EVERYWHERE, NOWHERE
 from models.group import group, rotate_scalar, rotate_vector
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
-from models.uncertainty import ErrorHead, calibration, error_quantiles, laplace_loss
+from models.uncertainty import REACH, ErrorHead, calibration, derivatives, error_quantiles, laplace_loss
 
 ARCHITECTURES = [
     Architecture("equivariant", "O", 2, 1),
@@ -72,6 +72,17 @@ def test_a_model_without_a_head_says_so() -> None:
         SuperResolution().with_error(torch.zeros(1, 1, 3, 3, 3, 3), EVERYWHERE)
 
 
+def test_derivatives_of_a_wave() -> None:
+    n, k = 12, 2 * np.pi / 6
+    wave = torch.zeros(1, 3, n, n, n, dtype=torch.float64)
+    wave[:, 1] = (k * torch.arange(n, dtype=torch.float64)).sin()
+    second, fourth = derivatives(wave, EVERYWHERE)[0]
+    assert torch.allclose(fourth, (2 - 2 * np.cos(k)) * second)
+    halo = np.pad(wave.numpy(), ((0, 0), (0, 0), *3 * ((REACH, REACH),)), mode="wrap")
+    assert torch.allclose(derivatives(torch.from_numpy(halo), NOWHERE)[0], torch.stack([second, fourth]))
+    assert second.square().mean() == pytest.approx((2 - 2 * np.cos(k)) ** 2 / 2)
+
+
 def test_a_stored_model_keeps_its_head(tmp_path: Path, coarse: Tensor) -> None:
     model = predicting(ARCHITECTURES[0], torch.float32)
     catalogue = Catalogue(tmp_path)
@@ -83,13 +94,17 @@ def test_a_stored_model_keeps_its_head(tmp_path: Path, coarse: Tensor) -> None:
 
 def test_the_best_prediction_is_the_expected_error() -> None:
     errors = torch.distributions.HalfNormal(2.0).sample((1, 1, 40, 40, 40))
-    around = [laplace_loss(factor * errors.mean().expand_as(errors), errors) for factor in (0.9, 1.0, 1.1)]
+    weight = torch.ones_like(errors)
+    weight[..., :20] = 0
+    expected = errors[..., 20:].mean().expand_as(errors)
+    around = [laplace_loss(factor * expected, errors, weight) for factor in (0.9, 1.0, 1.1)]
     assert around[1] < min(around[0], around[2])
 
 
 def test_a_fluid_at_rest_has_no_part_in_what_is_learned() -> None:
     predicted = torch.tensor([1.0, 1e-20, 0.0]).reshape(1, 1, 1, 1, 3).requires_grad_()
-    laplace_loss(predicted, torch.tensor([1.0, 1e-7, 1e-7]).reshape(1, 1, 1, 1, 3)).backward()
+    errors = torch.tensor([1.0, 1e-7, 1e-7]).reshape(1, 1, 1, 1, 3)
+    laplace_loss(predicted, errors, torch.ones_like(errors)).backward()
     assert predicted.grad is not None
     assert predicted.grad.isfinite().all()
     assert not predicted.grad[..., 1:].any()

@@ -47,7 +47,8 @@ def test_predicted_errors_come_to_agree_with_those_found(tmp_path: Path, catalog
         model = catalogue.load(NAME)
         source = Source([others], halo=model.halo, factor=4, augment=False, device="cpu", seed=0)
         (samples,) = source.validation().values()
-        return float(laplace_loss(*predicted_and_found(model, samples[0])))
+        predicted, found = predicted_and_found(model, samples[0])
+        return float(laplace_loss(predicted, found, torch.ones_like(found)))
 
     learn(catalogue, run.folder, 1)
     untrained = loss()
