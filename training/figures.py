@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLOURS = {"trilinear": "#7f7f7f", "conv": "#E69F00", "equivariant": "#0072B2", "relaxed": "#D55E00"}
 """Colours of the families in all figures: grey, and the colour-blind-safe ones of Okabe & Ito."""
 BASELINE = COLOURS["trilinear"]
-IRREPS = ("#56B4E9", "#009E73", "#000000", "#CC79A7")
+IRREPS = ("#56B4E9", "#009E73", "#F0E442", "#CC79A7")
 """Other colours of Okabe & Ito, for irreps."""
 MARKS = {"conv": "s", "equivariant": "o", "relaxed": "x"}
 ROUND_OFF = 1e-8

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib.util
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
@@ -18,6 +17,8 @@ from eddylift._transfer import group
 from eddylift._writing import check_target, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 GRIDDED = [".nc", ".h5", ".hdf5", ".zarr", ".zip"]
@@ -128,6 +129,7 @@ def test_kinds_that_are_not_read(tmp_path: Path, content: bytes, message: str) -
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.npz", "a.vti"])
 def test_kinds_that_are_not_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.nc").touch()
     with pytest.raises(InvalidInputError, match=r"of no known kind"):
         check_target(tmp_path / name, tmp_path / "a.nc", overwrite=True)
 
@@ -277,6 +279,7 @@ def test_zarr_is_optional(tmp_path: Path, dataset: xr.Dataset, monkeypatch: pyte
     for name in ("a.zarr", "a.zip"):
         with pytest.raises(InvalidInputError, match=r"needs the zarr package: pip install 'eddylift\[zarr\]'"):
             read(tmp_path / name)
+        (tmp_path / "a.nc").touch()
         with pytest.raises(InvalidInputError, match=r"needs the zarr package: pip install 'eddylift\[zarr\]'"):
             check_target(tmp_path / name, tmp_path / "a.nc", overwrite=True)
 
@@ -290,8 +293,9 @@ def test_targets_of_another_kind(tmp_path: Path, dataset: xr.Dataset, target: st
 
 
 def test_target_without_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.nc").touch()
     with pytest.raises(InvalidInputError, match=r"is not a folder$"):
-        check_target(tmp_path / "b" / "a.nc", Path("a.nc"), overwrite=False)
+        check_target(tmp_path / "b" / "a.nc", tmp_path / "a.nc", overwrite=False)
 
 
 @pytest.mark.parametrize("suffix", GRIDDED)
@@ -310,8 +314,9 @@ def test_folders_that_are_no_zarr_are_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     path.mkdir()
     (path / "precious").touch()
+    (tmp_path / "a.nc").touch()
     with pytest.raises(InvalidInputError, match=r"no Zarr group"):
-        check_target(path, Path("a.nc"), overwrite=True)
+        check_target(path, tmp_path / "a.nc", overwrite=True)
 
 
 @pytest.mark.parametrize("suffix", GRIDDED)

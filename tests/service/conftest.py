@@ -117,4 +117,4 @@ def serve_as_trilinear(client: TestClient, model: SuperResolution) -> None:
 def is_loaded(client: TestClient) -> bool:
     """Whether all models have been loaded; the first of them makes a service ready."""
     registry = parts(client).engine.registry
-    return registry.catalogue.names() == sorted({*registry._models, *registry.failures})
+    return {*registry.catalogue.names()} <= {*registry._models, *registry.failures}

@@ -12,9 +12,7 @@ import dask
 import numpy as np
 import pytest
 from distributed import LocalCluster
-from distributed.utils import get_mp_context
 
-from service.formats import sandbox
 from tests.service.conftest import parts
 from tests.service.orders import chunks, fine, finish, look, order, stored, wanted, whole_blocks
 from tests.service.servers import free_port
@@ -62,12 +60,12 @@ def running(
 @pytest.fixture(scope="module", autouse=True)
 def forked() -> Iterator[None]:
     """Fork workers from a process that has imported their libraries, which takes each of them seconds otherwise."""
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]
-        get_mp_context().set_forkserver_preload(["distributed", "service.jobs.dask_worker"])
+    with_libraries = forkserver.ForkServer()  # beside the one whose children read files; it ends with this process
+    with_libraries.set_forkserver_preload(["distributed", "service.jobs.dask_worker"])
+    settings = {"distributed.worker.multiprocessing-method": "forkserver"}
+    with dask.config.set(settings), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forkserver, "connect_to_new_process", with_libraries.connect_to_new_process)
         yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    sandbox.START.set_forkserver_preload(sandbox.PRELOAD)
 
 
 @pytest.fixture(scope="module")

@@ -290,18 +290,25 @@ def test_room_is_looked_at_while_a_key_comes(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("service.volumes.files.shutil.disk_usage", usage)
     store = UploadStore(tmp_path, spare)
 
-    async def send(count: int) -> int:
+    async def send(together: asyncio.Barrier) -> int:
         async def pieces() -> AsyncIterator[bytes]:
-            for _ in range(count):
+            for _ in range(5):
+                with suppress(asyncio.BrokenBarrierError):  # the other upload was refused
+                    await together.wait()
                 yield piece
 
-        async with store.receive("u/c/0", pieces()) as part:
-            return part.stat().st_size
+        try:
+            async with store.receive("u/c/0", pieces()) as part:
+                return part.stat().st_size
+        except Problem:
+            await together.abort()
+            raise
 
-    async def send_two() -> tuple[int | BaseException, ...]:
-        return await asyncio.gather(send(5), send(5), return_exceptions=True)
+    async def send_some(count: int) -> list[int | BaseException]:
+        together = asyncio.Barrier(count)
+        return await asyncio.gather(*(send(together) for _ in range(count)), return_exceptions=True)
 
-    assert asyncio.run(send(5)) == 5 * len(piece)
-    problems = [each for each in asyncio.run(send_two()) if isinstance(each, Problem)]
+    assert asyncio.run(send_some(1)) == [5 * len(piece)]
+    problems = [each for each in asyncio.run(send_some(2)) if isinstance(each, Problem)]
     assert {problem.kind for problem in problems} == {"no-room"}
     assert not list(tmp_path.rglob(".part-*"))
