@@ -16,10 +16,12 @@ TRIM_THRESHOLD: Final = -1, 512 * MEBI
 # How often to look whether the process is idle, in seconds, and the share of a core below which it is.
 POLL_S: Final = 2.0
 IDLE: Final = 0.1
+# A process that is never idle returns memory so often, in seconds.
+BUSY_S: Final = 30.0
 
 
 def keep_tidy() -> None:
-    """Make glibc reuse freed memory, and return it to the system once the process is idle.
+    """Make glibc reuse freed memory, and return it to the system once the process is idle, or after half a minute.
 
     Other systems are left alone.
 
@@ -38,12 +40,13 @@ def keep_tidy() -> None:
         mallopt(option, value)
 
     def give_back() -> None:
-        before = time.process_time()
+        used, waited = time.process_time(), 0.0
         while True:
             time.sleep(POLL_S)
-            now = time.process_time()
-            if now - before < IDLE * POLL_S:
+            before, used = used, time.process_time()
+            waited += POLL_S
+            if used - before < IDLE * POLL_S or waited >= BUSY_S:
                 trim(0)
-            before = now
+                waited = 0.0
 
     threading.Thread(target=give_back, name="memory", daemon=True).start()
