@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from eddylift import _display
+from eddylift._errors import InvalidInputError
 from eddylift.cli._session import LOCAL, PATIENCE, Json, Timeout, Token, Url, session, show
 
 ARRAYS = ".npy, (pair, channel, y, x) or (pair, channel, z, y, x)"
@@ -21,8 +22,11 @@ def discover(  # noqa: PLR0913 arguments are options
             "--job", help="X and Y are stored volumes, with a pair of velocities at each time: submit a job for them."
         ),
     ] = False,
-    x_kind: Annotated[Literal["scalar", "vector"], typer.Option("--x-kind", help=f"Of X: {CHANNELS}")] = "scalar",
-    y_kind: Annotated[Literal["scalar", "vector"], typer.Option("--y-kind", help="Of Y, likewise.")] = "scalar",
+    x_kind: Annotated[
+        Literal["scalar", "vector"] | None,
+        typer.Option("--x-kind", help=f"Of X: {CHANNELS} Default: scalar; velocities are vectors."),
+    ] = None,
+    y_kind: Annotated[Literal["scalar", "vector"] | None, typer.Option("--y-kind", help="Of Y, likewise.")] = None,
     group: Annotated[
         str | None,
         typer.Option("--group", help="D4, C4 or C2 in a plane, Oh or O in space. Default: D4 or Oh."),
@@ -35,9 +39,12 @@ def discover(  # noqa: PLR0913 arguments are options
     """Find which rotations and reflections the map from X to Y keeps."""
     if job:
         with session(url, token, timeout, as_json=as_json) as (client, _):
+            if "scalar" in (x_kind, y_kind):
+                message = "--x-kind and --y-kind: scalar; expected vector with --job, which reads velocities"
+                raise InvalidInputError(message)
             status = client.submit_discovery(x, y, group=group).status
         show(status, _display.jobs_table([status]), as_json=as_json)
         return
     with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
-        found = client.discover(x, y, x_kind=x_kind, y_kind=y_kind, group=group, progress=bars)
+        found = client.discover(x, y, x_kind=x_kind or "scalar", y_kind=y_kind or "scalar", group=group, progress=bars)
     show(found, _display.discovery_summary(found), as_json=as_json)

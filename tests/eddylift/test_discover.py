@@ -107,6 +107,9 @@ def test_a_job_on_stored_volumes(service: FakeService, monkeypatch: pytest.Monke
     assert ["abc", "box", "-", "discover", "done", "3/3"] in [
         line.split()[:6] for line in submitted.stdout.splitlines()
     ]
+    refused = CliRunner().invoke(cli.app, ["discover", "box", "fine", "--job", "--y-kind", "scalar"])
+    assert refused.exit_code == 1
+    assert "expected vector with --job" in refused.output
     watched = CliRunner().invoke(cli.app, ["watch", "abc"])
     assert str(DISCOVERY["verdict"]) in " ".join(watched.stdout.split())
     job = ask("submit_discovery", "box", "fine")
