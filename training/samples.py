@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Boundary
+    from models.continuation import Continuation
     from models.convolution import Axes
     from training.dataset import Dataset
 
@@ -122,7 +123,7 @@ class Source:
         self.flows = list(self.snapshots)
 
     def draw(self) -> Sample:
-        """A new sample, each with its own shift, so that one snapshot of a periodic box gives many coarse fields."""
+        """A new sample, each with its own shift, so that one snapshot gives many coarse fields."""
         snapshots = self.snapshots[self.flows[self.random.integers(len(self.flows))]]
         run, index = snapshots[self.random.integers(len(snapshots))]
         shift = self.random.integers(self.factor, size=3)
@@ -144,24 +145,30 @@ class Source:
     def _sample(
         self, run: Dataset, index: int, shift: NDArray[np.intp], matrix: Tensor, start: NDArray[np.float64]
     ) -> Sample:
-        beyond, circular = [], []
-        for axis, (n, name) in enumerate(zip(run.cells, run.boundary, strict=True)):
-            whole = self._is_whole(n, name)
-            wraps = whole and name == "periodic"
-            first = -shift[axis] if wraps else 0
-            length = n if whole else self.factor * PATCH
-            if not whole and name == "periodic":
-                first = int(start[axis] * n)
-            elif not whole:  # coarse cells as they are served, so that an end is where one ends
-                first = self.factor * int(start[axis] * ((n - length) // self.factor + 1))
-            halo = 0 if wraps else self.factor * self.halo
-            beyond.append(continued(np.arange(first - halo, first + length + halo), n, name))
-            circular.append(wraps)
+        axes = zip(run.cells, run.boundary, shift.tolist(), start.tolist(), strict=True)
+        beyond, circular = zip(*(self._axis(*axis) for axis in axes), strict=True)
         z, y, x = (axis.cells for axis in beyond)
         values = continue_beyond(run.window(index, (z, y, x), self.frames), beyond)
         fine = rotate_vector(torch.from_numpy(values).to(self.device), matrix)
         turned = rotate_axes((circular[0], circular[1], circular[2]), matrix)
         return Sample.of(fine, turned, self.halo, self.factor)
+
+    def _axis(self, cells: int, boundary: Boundary, shift: int, start: float) -> tuple[Continuation, bool]:
+        """The cells of an axis that a sample reads, and whether they wrap around."""
+        whole = self._is_whole(cells, boundary)
+        if whole and boundary == "periodic":
+            return continued(np.arange(-shift, cells - shift), cells, boundary), True
+        # An open box may begin at any fine cell; the rest of its last coarse cell is then left out.
+        begin = shift if boundary == "open" and cells > self.factor else 0
+        cells -= self.factor if begin else 0
+        length = cells if whole else self.factor * PATCH
+        if boundary == "periodic":
+            first = int(start * cells)
+        else:  # coarse cells as they are served, so that an end is where one ends
+            first = self.factor * int(start * ((cells - length) // self.factor + 1))
+        reach = self.factor * self.halo
+        axis = continued(np.arange(first - reach, first + length + reach), cells, boundary)
+        return axis._replace(cells=axis.cells + begin), False
 
     def _is_whole(self, cells: int, boundary: Boundary) -> bool:
         """Whether samples have the whole axis."""

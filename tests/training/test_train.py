@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,24 @@ def test_a_sample_is_the_block_mean_of_a_shifted_snapshot(run: StoredRun) -> Non
     snapshots = [torch.from_numpy(np.array(run[index])) for index in range(2)]
     shifts = [(z, y, x) for z in range(4) for y in range(4) for x in range(4)]
     assert any(torch.equal(s.roll(shift, (1, 2, 3)), sample.fine[0]) for s in snapshots for shift in shifts)
+
+
+def test_an_open_box_begins_at_any_fine_cell(run: StoredRun) -> None:
+    """The rest of its last coarse cell is then left out; for validation it is whole."""
+    (run.folder / "run.json").write_text(json.dumps({**run.description, "boundary": ["periodic", "open", "open"]}))
+    run = StoredRun(run.folder)
+    source = Source([run], halo=0, factor=4, augment=False, device="cpu", seed=0)
+    snapshots = [torch.from_numpy(np.array(run[index])) for index in range(2)]
+    begins = set()
+    for _ in range(20):
+        fine = source.draw().fine[0]
+        y, x = fine.shape[2:]
+        for z, a, b in itertools.product(range(4), range(17 - y), range(17 - x)):
+            parts = (s.roll(z, 1)[:, :, a : a + y, b : b + x] for s in snapshots)
+            if any(torch.equal(part, fine) for part in parts):
+                begins.add((a, b))
+    assert {a for a, _ in begins} == {b for _, b in begins} == {0, 1, 2, 3}
+    assert source.validation()["isotropic"][0].fine.shape == (1, 3, 16, 16, 16)
 
 
 def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
