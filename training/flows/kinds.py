@@ -11,6 +11,7 @@ from training.flows.decaying import DecayingSimulation, TaylorGreenSimulation
 from training.flows.isotropic import InertialSimulation, IsotropicSimulation
 from training.flows.kolmogorov import KolmogorovSimulation
 from training.flows.rotating import RotatingSimulation
+from training.flows.sheared import ShearedSimulation
 from training.flows.stratified import StratifiedSimulation
 from training.flows.synthetic import SYNTHETIC, SyntheticSimulation
 from training.runs import Recipe
@@ -42,6 +43,7 @@ FLOWS: dict[str, FlowKind] = {
     "taylor-green": FlowKind(TaylorGreenSimulation, "the Taylor-Green vortex through transition", 4.0, 0.0, 3.0, 0.1),
     "rotating": FlowKind(RotatingSimulation, "forced turbulence in a rotating frame", 2.5, 10.0, 5.0, 0.1),
     "stratified": FlowKind(StratifiedSimulation, "forced turbulence under stable stratification", 2.5, 10.0, 5.0, 0.1),
+    "sheared": FlowKind(ShearedSimulation, "turbulence in a uniform shear", 2.5, 10.0, 5.0, 0.1),
     "kolmogorov": FlowKind(KolmogorovSimulation, "Kolmogorov flow, driven by a steady cosine", 2.5, 0.0, 20.0, 0.1),
     "channel": FlowKind(ChannelSimulation, "plane channel flow", 1.2, 0.0, 5.0, 0.01),
     "couette": FlowKind(CouetteSimulation, "plane Couette flow", 20.0, 0.0, 100.0, 0.2),
@@ -54,6 +56,7 @@ OPTIONS = {
     "nx": "points along x, 0 for n times the box",
     "nz": "points along z, 0 for n times the box",
     "rotation": "angular velocity about z",
+    "shear": "gradient of the mean velocity",
     "frequency": "Brunt-Vaisala frequency",
 }
 """All options of all flows."""

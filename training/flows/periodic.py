@@ -119,8 +119,9 @@ class Flow:
         before = self.dissipation()
         if self.budget.start is None:
             self.budget.start = self.energy()
-        decay = torch.exp(-dt * self.viscosity() * self.grid.k_squared)
+        decay = torch.exp(-dt * self.viscosity() * self.mean_square(dt))
         guess = (self.modes + dt * first) * decay
+        self.carry(dt)
         second, _, power_then = self._tendency(guess)
         modes = (self.modes + (dt / 2) * first) * decay + (dt / 2) * second
         # Otherwise forcing would amplify round-off that is not solenoidal or not real.
@@ -138,6 +139,13 @@ class Flow:
             self.step(remaining)
             if until - self.time < 1e-9 * max(1.0, abs(until)):
                 self.time = until
+
+    def mean_square(self, dt: float) -> Tensor:  # noqa: ARG002
+        """The mean of |k|^2 in a time step, which a mean flow may change."""
+        return self.grid.k_squared
+
+    def carry(self, dt: float) -> None:
+        """Move the grid with the mean flow, if there is one."""
 
     def _tendency(self, modes: Tensor) -> tuple[Tensor, float, float]:
         """Everything but viscosity, the largest velocity component, and the work of the terms."""

@@ -44,11 +44,14 @@ class Grid:
         self.kx = full[None, None, : self.cutoff + 1]
         self.ky = full[None, :, None]
         self.kz = full[:, None, None]
+        self._square()
+        self.weight = torch.where(self.kx > 0, 2.0, 1.0).to(dtype)
+        """How often a stored mode counts: twice when its conjugate is left out."""
+
+    def _square(self) -> None:
         self.k_squared = self.kx**2 + self.ky**2 + self.kz**2
         """|k|^2, shape (kz, ky, kx)."""
         self.inverse_k_squared = 1 / self.k_squared.clamp(min=1)
-        self.weight = torch.where(self.kx > 0, 2.0, 1.0).to(dtype)
-        """How often a stored mode counts: twice when its conjugate is left out."""
 
     @property
     def spacing(self) -> float:

@@ -28,8 +28,9 @@ def short(flow: str, n: int = 16, seed: int = 1, interval: float = 0.1, **option
 
 @pytest.mark.parametrize("flow", sorted(FLOWS.keys() - {"synthetic"}))
 def test_a_flow_is_simulated_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str], flow: str) -> None:
-    command = ["simulate", "--flow", flow, "--n", "16", "--seed", "2", "--compact", "--interval", "0.1"]
-    command += ["--spin-up", "0", "--settle", "0.1", "--out", str(tmp_path)]
+    time = 0.5 if flow == "sheared" else 0.1
+    command = ["simulate", "--flow", flow, "--n", "16", "--seed", "2", "--compact", "--interval", f"{time}"]
+    command += ["--spin-up", "0", "--settle", f"{time}", "--out", str(tmp_path)]
     assert main([*command, "--snapshots", "1"]) == 0
     assert main([*command, "--snapshots", "3"]) == 0
     assert "known" in capsys.readouterr().out or flow == "taylor-green"
@@ -38,14 +39,14 @@ def test_a_flow_is_simulated_and_goes_on(tmp_path: Path, capsys: pytest.CaptureF
     between_walls = flow in {"channel", "couette"}
     assert run.cells == ((12, 16, 12) if between_walls else (12, 12, 12))
     assert run.boundary == parse_boundary(",".join(run.boundary))
-    once = dataclasses.replace(short(flow, seed=2), compact=True)
+    once = dataclasses.replace(short(flow, seed=2), compact=True, interval=time, settle=time)
     Run(once, tmp_path / "once", FLOWS[flow].make).advance(3)
     whole = StoredRun(tmp_path / "once")
     for index in range(3):
         assert np.array_equal(run[index], whole[index])
         assert np.isfinite(run[index]).all()
     assert run.description["statistics"] == whole.description["statistics"]
-    assert run.times == pytest.approx([0.1, 0.2, 0.3])
+    assert run.times == pytest.approx([time, 2 * time, 3 * time])
 
 
 def test_options_are_in_the_name_and_in_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +65,25 @@ def test_what_decays_has_no_spin_up(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["simulate", "--flow", "decaying", "--n", "16", "--spin-up", "1", "--out", str(tmp_path)])
     assert "spin-up must be 0, not 1" in capsys.readouterr().err
+
+
+def test_a_sheared_flow_is_taken_where_its_points_are_those_of_the_box(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["simulate", "--flow", "sheared", "--n", "16", "--spin-up", "0", "--out", str(tmp_path)]
+    for more, told in (
+        (["--interval", "0.7"], "interval: 0.7; expected a multiple of 1 / shear = 0.5"),
+        (["--settle", "0.3"], "spin-up + settle: 0.3; expected a multiple"),
+        (["--frames", "3"], "frames: 3; expected 1"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*command, *more])
+        assert told in capsys.readouterr().err
+    assert main([*command, "--settle", "0.5", "--snapshots", "1"]) == 0
+    run = StoredRun(tmp_path / "sheared-16-seed1")
+    assert run.boundary == ("periodic", "open", "periodic")
+    (slope, _) = np.polyfit(np.arange(16) * 2 * np.pi / 16, run[0][0].mean(axis=(0, 2)), 1)
+    assert slope == pytest.approx(2, rel=0.2)  # the mean velocity is there
 
 
 def test_every_option_is_explained() -> None:

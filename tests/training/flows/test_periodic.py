@@ -16,6 +16,7 @@ from training.flows.periodic import Flow, statistics
 from training.flows.periodic_grid import Grid, random_modes, refine
 from training.flows.periodic_simulation import PeriodicSimulation
 from training.flows.rotating import Coriolis
+from training.flows.sheared import ShearedFlow
 from training.flows.stratified import Buoyancy
 
 if TYPE_CHECKING:
@@ -59,6 +60,33 @@ def test_an_internal_wave_has_its_frequency(kz: int) -> None:
     torch.testing.assert_close(flow.modes[:3], modes[:3] * math.cos(omega * flow.time), rtol=0, atol=1e-5)
     buoyancy = -frequency / omega * math.sin(omega * flow.time)
     assert float(flow.modes[3, kz, 0, 1].real) == pytest.approx(buoyancy, rel=1e-5)
+
+
+def test_a_wave_in_a_shear_turns_and_grows_as_theory_says() -> None:
+    """``v |k|^2`` stays but for viscosity (Lord Kelvin, 1887), while the grid is sheared back three times."""
+    shear, nu = 2.0, 0.02
+    modes = torch.zeros(3, 7, 7, 4, dtype=torch.complex128)
+    modes[1, 1, 2, 1], modes[0, 1, 2, 1] = 1.0, -2.0  # k = (1, 2, 1) along x, y, z
+    flow = ShearedFlow(Grid(12, dtype=DOUBLE), modes, shear=shear, nu=nu)
+    while flow.time < 1.5:
+        flow.step(1.5 - flow.time, dt=0.001)
+    strain = shear * flow.time
+    square = 2 * flow.time + (8 - (2 - strain) ** 3) / (3 * shear)
+    found = flow.modes[1, 1, -1, 1]
+    assert found.real == pytest.approx(6 / (2 + (2 - strain) ** 2) * math.exp(-nu * square), rel=1e-5)
+    others = flow.modes.clone()
+    others[:, 1, -1, 1] = 0
+    assert float(others.abs().max()) < 1e-14
+    assert float(flow.grid.divergence(flow.modes).abs().max()) < 1e-14
+
+
+def test_a_sheared_flow_closes_its_budget() -> None:
+    grid = Grid(24, dtype=DOUBLE)
+    flow = ShearedFlow(grid, random_modes(grid, 1), shear=2.0, nu=0.05)
+    while flow.time < 1:
+        flow.step(1 - flow.time, dt=0.005)
+    assert abs(flow.budget.residual(flow.energy())) < 1e-3
+    assert flow.budget.injected > 0.1
 
 
 def test_laminar_kolmogorov_flow_is_in_balance() -> None:
