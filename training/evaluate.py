@@ -23,6 +23,7 @@ from models.operators import FACTOR, coarsen
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
 from models.uncertainty import calibration
+from training.markdown import markdown
 from training.recordings import add_reading, open_dataset, reading
 
 if TYPE_CHECKING:
@@ -164,10 +165,7 @@ def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sampl
 
 def table(cards: Sequence[Card], run: str) -> str:
     """A table of the errors of models on one run, in Markdown."""
-    lines = [
-        "| model | parameters | MAE / rms | MAE / trilinear's | at walls | relative L2 | consistency |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for card in cards:
         entry = next((entry for entry in card.measured if entry["run"] == run), None)
         if entry is None:
@@ -176,13 +174,11 @@ def table(cards: Sequence[Card], run: str) -> str:
         def shown(name: str, entry: dict[str, Any] = entry) -> str:
             return f"{entry[name]['mean']:.3f} ± {entry[name]['std']:.3f}" if name in entry else "-"
 
-        lines.append(
-            f"| {card.name} | {card.parameters:,} | {entry['mae_over_rms']['mean']:.4f} ± "
-            f"{entry['mae_over_rms']['std']:.4f} | {shown('mae_over_trilinear')} | "
-            f"{shown('near_wall_mae_over_trilinear')} | {shown('relative_l2')} | "
-            f"{entry['consistency']['mean']:.1e} |"
-        )
-    return "\n".join(lines)
+        absolute = f"{entry['mae_over_rms']['mean']:.4f} ± {entry['mae_over_rms']['std']:.4f}"
+        relative = map(shown, ("mae_over_trilinear", "near_wall_mae_over_trilinear", "relative_l2"))
+        rows.append([card.name, f"{card.parameters:,}", absolute, *relative, f"{entry['consistency']['mean']:.1e}"])
+    titles = ["model", "parameters", "MAE / rms", "MAE / trilinear's", "at walls", "relative L2", "consistency"]
+    return markdown(titles, rows)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ measured, so its error shows what a linear map from 5^3 coarse cells can reach t
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,22 +17,24 @@ from eddylift import open_volume
 from models.catalogue import GENERAL, Catalogue
 from models.operators import FACTOR
 from training.baselines import LinearEstimator
-from training.evaluate import judge, measure, middle, samples
+from training.evaluate import judge, measure, middle, samples, spread
+from training.markdown import markdown
 from training.recordings import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from models.catalogue import Card, HeldOut
+    from models.catalogue import HeldOut
     from models.metrics.compare import Value
     from training.dataset import Dataset
 
 RATIO = "mae_over_trilinear"
 EXPLANATION = """\
 MAE over trilinear's, mean over the time levels of each file. *Linear* is the least-squares map from 5^3 coarse cells,
-fitted to the file itself; - where it has too few cells for that. Walls that move are given to the models as such.
-"""
+fitted to the file itself; - where it has too few cells for that. Walls that move are given to the models as such."""
+PREDICTIONS = """\
+Predicted over found error, and their rank correlation over cells, for models that predict their errors."""
 
 
 def open_external(path: Path) -> Dataset:
@@ -64,26 +66,35 @@ def chapter(folder: Path, weights: Path) -> str:
     cards = [card for card in cards if card.factor == FACTOR and card.frames == 1 and card.flow]
     cards.sort(key=lambda card: (card.flow != GENERAL, str(card.flow), card.family))
     models = {card.name: catalogue.load(card.name) for card in cards}
-    lines = [
-        f"| file | trilinear's MAE / rms | linear | {' | '.join(map(_title, cards))} |",
-        f"| --- {'| ---: ' * (len(cards) + 2)}|",
-    ]
+    errors, predictions = [], []
     for path in tqdm(sorted(folder.glob("*.nc")), "external"):
         fields = list(samples(open_external(path)))
-        found = {name: [measure(model, each) for each in fields] for name, model in models.items()}
-        plain = _mean([row["trilinear_mae_over_rms"] for row in next(iter(found.values()))])
-        linear = linear_error(fields)
-        errors = [f"{_mean([row[RATIO] for row in rows]):.3f}" for rows in found.values()]
-        lines.append(f"| {path.stem} | {plain:.4f} | {_shown(linear)} | {' | '.join(errors)} |")
-    return "## Turbulence that others simulated\n\n" + EXPLANATION + "\n" + "\n".join(lines) + "\n"
-
-
-def _title(card: Card) -> str:
-    return card.name.removesuffix(f"-x{FACTOR}")
+        found = {
+            card.name: spread([measure(models[card.name], each, card.uncertainty.get("quantiles")) for each in fields])
+            for card in cards
+        }
+        plain = next(iter(found.values()))["trilinear_mae_over_rms"]["mean"]
+        ratios = [f"{each[RATIO]['mean']:.3f}" for each in found.values()]
+        errors.append([path.stem, f"{plain:.4f}", _shown(linear_error(fields)), *ratios])
+        predictions.append([path.stem, *map(_predicted, found.values())])
+    titles = [card.name.removesuffix(f"-x{FACTOR}") for card in cards]
+    parts = [
+        "## Turbulence that others simulated",
+        EXPLANATION,
+        markdown(["file", "trilinear's MAE / rms", "linear", *titles], errors),
+        PREDICTIONS,
+        markdown(["file", *titles], predictions),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _shown(error: float | None) -> str:
     return "-" if error is None else f"{error:.3f}"
+
+
+def _predicted(found: dict[str, Any]) -> str:
+    names = "error_predicted_over_found", "error_rank_correlation"
+    return " / ".join(f"{found[name]['mean']:.2f}" for name in names if name in found) or "-"
 
 
 def _mean(values: Sequence[Value]) -> float:

@@ -24,6 +24,7 @@ from training.dataset import StoredRun
 from training.evaluate import judge, measure, middle, require_unseen, samples, spread
 from training.figures import Bar, draw_errors, draw_symmetry
 from training.flows.kinds import FLOWS, recipe_of
+from training.markdown import markdown
 from training.runs import Run
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ HELD_OUT: dict[str, tuple[tuple[Recipe, int], ...]] = {
     "channel": ((recipe_of("channel", 96, 101, frames=3), 5),),
     "couette": ((_couette(101, 14.0), 4),),
     "decaying": ((recipe_of("decaying", 64, 101), 6),),
+    "sheared": ((recipe_of("sheared", 64, 101), 6),),
+    "taylor-green": ((recipe_of("taylor-green", 64, 101), 6),),
 }
 """Runs that no model has seen, and how many snapshots of each."""
 FITTED: dict[str, tuple[tuple[Recipe, int], ...]] = {
@@ -57,24 +60,33 @@ FITTED: dict[str, tuple[tuple[Recipe, int], ...]] = {
     "channel": ((recipe_of("channel", 96, 3, interval=0.4, box=0.5, frames=3), 12),),
     "couette": ((_couette(1, 7.0), 12),),
     "decaying": ((recipe_of("decaying", 64, 1), 12),),
+    "sheared": ((recipe_of("sheared", 64, 1), 12),),
+    "taylor-green": ((recipe_of("taylor-green", 64, 1), 6),),
 }
 """Runs that the linear estimator of each flow is fitted to, and how many snapshots of each."""
 OTHERS = "others"
 """Folder of models that are in the table but are not served: further training seeds, other widths."""
 LINEAR = "best linear estimator"
 COLUMNS = {
-    "MAE": ("mae", 1),
-    "MAE / rms": ("mae_over_rms", 1),
-    "MAE / trilinear's": ("mae_over_trilinear", 1),
-    "the same at walls": ("near_wall_mae_over_trilinear", 1),
-    "relative L2": ("relative_l2", 1),
-    "skill": ("skill", 1),
-    "spectrum, low k": ("spectrum_error_low", 1),
-    "spectrum, high k": ("spectrum_error_high", 1),
-    "stresses": ("stress_profile_error", 1),
-    "divergence": ("divergence", 1),
-    "consistency": ("consistency", 1),
+    "MAE": "mae",
+    "MAE / rms": "mae_over_rms",
+    "MAE / trilinear's": "mae_over_trilinear",
+    "the same at walls": "near_wall_mae_over_trilinear",
+    "relative L2": "relative_l2",
+    "skill": "skill",
+    "spectrum, low k": "spectrum_error_low",
+    "spectrum, high k": "spectrum_error_high",
+    "stresses": "stress_profile_error",
+    "divergence": "divergence",
+    "consistency": "consistency",
 }
+CALIBRATION = {
+    "predicted / found": "error_predicted_over_found",
+    "below the 50 % bound": "error_coverage_50",
+    "below the 90 % bound": "error_coverage_90",
+    "rank correlation": "error_rank_correlation",
+}
+"""Of models that predict their errors."""
 EXPLANATION = """\
 Written by `python -m training table`; do not edit. Fields made coarse by the mean over 4^3 cells: mean and standard
 deviation over snapshots of runs that nothing was fitted to. Where a run has three frames, models of three see all of
@@ -85,7 +97,9 @@ Nyquist wavenumber (in a channel, of spectra along x and z), *at walls* counts t
 true field, given with each run, *consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear
 estimator is the least-squares map from 5^3 coarse cells to the fine cells of the middle one
 ([training/baselines.py](../training/baselines.py)). *Cost* is multiplications per fine cell, counted; *training* is in
-minutes, on what the card says (one CPU core unless it says more).
+minutes, on what the card says (one CPU core unless it says more). *Predicted errors* are those that models predict for
+their own answers: mean predicted over mean found, the share of fine cells below the bounds for 50 % and 90 % of them,
+and Spearman's rank correlation of predicted and found over cells.
 
 ![MAE over trilinear's](TABLE.png)
 """
@@ -142,7 +156,8 @@ def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
     network = catalogue.trained(card.name).network
     cost = network.multiplications if network else 0.0
     minutes = card.trained.get("minutes", 0.0)
-    return Entrant(lambda sample: measure(model, sample), card.parameters, cost, minutes, card.frames)
+    quantiles = card.uncertainty.get("quantiles")
+    return Entrant(lambda sample: measure(model, sample, quantiles), card.parameters, cost, minutes, card.frames)
 
 
 def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Entrant]:
@@ -174,22 +189,27 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
         for name, each in everyone.items()
     }
     first = next(iter(found.values()))
-    columns = {head: (key, scale) for head, (key, scale) in COLUMNS.items() if key in first}
-    lines = [
-        f"| | weights | cost | training | {' | '.join(heading(title, key) for title, (key, _) in columns.items())} |",
-        f"| --- {'| ---: ' * (len(columns) + 3)}|",
+    columns = {heading(title, key): key for title, key in COLUMNS.items() if key in first}
+    rows = [
+        [name, f"{each.weights:,}", f"{each.cost:,.0f}", f"{each.minutes:.0f}", *cells(found[name], columns)]
+        for name, each in everyone.items()
     ]
-    for name, each in everyone.items():
-        cells = [shown(found[name][key], scale) for key, scale in columns.values()]
-        lines.append(f"| {name} | {each.weights:,} | {each.cost:,.0f} | {each.minutes:.0f} | {' | '.join(cells)} |")
+    predicted = [[name, *cells(each, CALIBRATION)] for name, each in found.items() if "error_rank_correlation" in each]
     frames = f" of {run.frames} frames" if run.frames > 1 else ""
-    head = (
-        f"### {size(run)}, seed {run.seed}, {len(held_out)} snapshots{frames}\n\n"
-        f"Divergence of the true field: {shown(first['divergence_reference'])}."
-    )
     errors = {name: values["mae_over_trilinear"] for name, values in found.items()}
-    text = "\n\n".join([head, "\n".join(lines), *over_seeds({name: each["mean"] for name, each in errors.items()})])
-    return text + "\n", [Bar(name, each["mean"], each["std"]) for name, each in errors.items()]
+    parts = [
+        f"### {size(run)}, seed {run.seed}, {len(held_out)} snapshots{frames}",
+        f"Divergence of the true field: {shown(first['divergence_reference'])}.",
+        markdown(["model", "weights", "cost", "training", *columns], rows),
+        *over_seeds({name: each["mean"] for name, each in errors.items()}),
+        *([markdown(["predicted errors", *CALIBRATION], predicted)] if predicted else []),
+    ]
+    return "\n\n".join(parts) + "\n", [Bar(name, each["mean"], each["std"]) for name, each in errors.items()]
+
+
+def cells(found: dict[str, dict[str, float]], columns: dict[str, str]) -> list[str]:
+    """The cells of a row under these titles."""
+    return [shown(found[key]) for key in columns.values()]
 
 
 def heading(title: str, key: str) -> str:
@@ -220,9 +240,9 @@ def size(run: StoredRun) -> str:
     return f"{run.cells[0]}³" if len(set(run.cells)) == 1 else " x ".join(map(str, run.cells))
 
 
-def shown(found: dict[str, float], scale: float = 1) -> str:
+def shown(found: dict[str, float]) -> str:
     """Mean and standard deviation, to three digits of the mean; a mean below 1e-5 is round-off."""
-    mean, deviation = found["mean"] * scale, found["std"] * scale
+    mean, deviation = found["mean"], found["std"]
     if abs(mean) < 1e-5:  # noqa: PLR2004
         return f"{mean:.0e}" if mean else "0"
     digits = max(0, 2 - int(np.floor(np.log10(abs(mean)))))
@@ -271,7 +291,7 @@ def run(args: argparse.Namespace) -> int:
 def chapter(flow: str, weights: Path, data: Path, snapshots: int) -> tuple[str, dict[str, list[Bar]]]:
     """The tables of a flow, and the bars of their figures by title."""
     everyone = entrants(weights, flow, fitted(flow, data))
-    parts = [f"## {flow.capitalize()} flow\n\n{THEIRS.get(flow, '')}"]
+    parts = [f"## {flow.title()} flow\n\n{THEIRS.get(flow, '')}"]
     bars: dict[str, list[Bar]] = {}
     for recipe, there in HELD_OUT[flow]:
         count = min(there, snapshots)

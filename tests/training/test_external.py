@@ -45,8 +45,10 @@ def test_a_row_a_file_and_a_column_a_model(tmp_path: Path) -> None:
     write(folder / "small.nc", 16, boundary="periodic")
     write(folder / "large.nc", 48, boundary="periodic")
     lines = chapter(folder, catalogue.folder).splitlines()
-    head, _, large, small = (line for line in lines if line.startswith("| "))
+    head, _, large, small, *predictions = (line for line in lines if line.startswith("| "))
     assert head == "| file | trilinear's MAE / rms | linear | equivariant-general |"
     assert small.split(" | ")[2] == "-"  # too few cells to fit the linear map to
     assert 0 < float(large.split(" | ")[2]) < 1
     assert float(small.rstrip(" |").split(" | ")[3]) == pytest.approx(1, abs=0.5)
+    assert predictions[0] == "| file | equivariant-general |"
+    assert predictions[2] == "| large | - |"  # it does not predict its error

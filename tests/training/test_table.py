@@ -64,7 +64,7 @@ def test_one_command_makes_the_table(
         "relaxed-isotropic-x4",
         "relaxed-isotropic-x4, seed 3",
     ]
-    head = next(line for line in text.splitlines() if line.startswith("| |")).split("|")[2:-1]
+    head = next(line for line in text.splitlines() if line.startswith("| model |")).split("|")[2:-1]
     assert "the same at walls" not in text.split("## Isotropic")[1]
     assert all(len(row) == len(head) for row in rows.values())
     ratio = [name.strip() for name in head].index("MAE / trilinear's ↓")
