@@ -84,7 +84,7 @@ def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
     Raises:
         InvalidInputError: if it cannot be written.
     """
-    draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{_suffix(path)}")
+    draft, old = (path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{_suffix(path)}") for _ in range(2))
     try:
         with own_errors(path, "written"):
             if _suffix(path) == VTKHDF:
@@ -100,10 +100,11 @@ def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
             else:
                 write_zarr(draft, volume)
             if path.is_dir():
-                _remove(path)
+                path.rename(old)  # removing it takes long, and may fail half way
             draft.replace(path)
     finally:
         _remove(draft)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_kind(path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import importlib.util
 import zipfile
 from typing import TYPE_CHECKING, Any, Literal
@@ -327,6 +328,24 @@ def test_failing_to_write_leaves_what_was_there(tmp_path: Path, dataset: xr.Data
         write(path, dataset.assign_attrs(broken={1: object()}))
     xr.testing.assert_identical(read(path), dataset)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_removed_is_replaced_all_the_same(
+    tmp_path: Path, dataset: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network file system, where somebody still reads it."""
+
+    def stuck(path: Path, *, ignore_errors: bool = False) -> None:
+        next(path.rglob("zarr.json")).unlink()
+        if not ignore_errors:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    path = tmp_path / "a.zarr"
+    write(path, dataset)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", stuck)
+        write(path, dataset * 2)
+    xr.testing.assert_equal(read(path), dataset * 2)
 
 
 def test_an_upload_of_a_broken_file_is_refused(tmp_path: Path, dataset: xr.Dataset) -> None:

@@ -24,15 +24,19 @@ from eddylift import (
     FailedError,
     Progress,
     RefusedError,
+    StoredVolume,
     TimedOutError,
     UnauthorizedError,
     UnexpectedAnswerError,
     UnreachableError,
 )
+from eddylift._preparation import Preparation
+from eddylift._transfer import group
 from eddylift._transport import LONGEST_PAUSE, pause
 from tests.eddylift.conftest import CARDS, finer, problem
 
 if TYPE_CHECKING:
+    import xarray as xr
     from numpy.typing import NDArray
 
     from tests.eddylift.conftest import Ask, FakeService, Step
@@ -210,3 +214,13 @@ def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:
     service.script = [httpx2.Response(413, text="<html>Too large</html>")]
     with pytest.raises(RefusedError, match=r"^.* \(413\)$"):
         ask("models")
+
+
+def test_an_upload_whose_last_answer_was_lost_is_complete(ask: Ask, service: FakeService, dataset: xr.Dataset) -> None:
+    with group(dataset, Preparation()) as objects:
+        count = len(objects)
+    stored = dict.fromkeys(StoredVolume.required(), None) | {"name": "box"}
+    renamed = [httpx2.ReadError("lost"), problem(404), httpx2.Response(200, json=stored)]
+    service.script = [problem(404), *[httpx2.Response(201)] * count, *renamed]
+    assert ask("upload", dataset, "box") == stored
+    assert [request.method for request in service.requests[-3:]] == ["POST", "POST", "GET"]
