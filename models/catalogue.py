@@ -16,6 +16,7 @@ from models.blocks import CUBE, PERIODIC
 from models.convolution import count_parameters
 from models.networks import FACTORS, Architecture, Network
 from models.operators import FACTOR
+from models.replacing import Replacing
 from models.superresolution import SuperResolution
 from models.uncertainty import ErrorHead
 from models.weights import read_weights, write_weights
@@ -236,7 +237,8 @@ class Catalogue:
     def write(self, card: Card) -> None:
         """Write a card alone, say after measuring."""
         (self.folder / card.name).mkdir(parents=True, exist_ok=True)
-        (self.folder / card.name / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
+        with Replacing(self.folder / card.name / CARD) as path:
+            path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
 
     def _held_out_folder(self, flow: str | None, frames: int, factor: int) -> Path:
         flow = FIRST_FLOW if flow in (None, GENERAL) else flow

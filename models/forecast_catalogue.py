@@ -16,6 +16,7 @@ import numpy as np
 from models.catalogue import CARD, UnknownModelError
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
+from models.replacing import Replacing
 from models.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class ForecastCatalogue:
         folder = self.folder / card.name
         stored = model.frozen() if card.family == "relaxed-steerable" else model
         card = dataclasses.replace(card, sha256=write_weights(folder, stored))
-        (folder / CARD).write_text(json.dumps(card.to_dict(), indent=2) + "\n")
+        with Replacing(folder / CARD) as path:
+            path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
         np.save(folder / SAMPLE, sample)
         return card

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from models.replacing import Replacing
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,8 @@ def write_weights(folder: Path, model: nn.Module) -> str:
 
     content = save({name: _smallest(value).contiguous() for name, value in model.state_dict().items()})
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(content)
+    with Replacing(folder / WEIGHTS) as path:
+        path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 

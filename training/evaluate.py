@@ -120,7 +120,7 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 
 
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
-    """Measure a model on the runs of its flow; write and return its card, with errors on other runs unchanged."""
+    """Measure a model on the runs of its flow; write and return its card, with all else on it unchanged."""
     model = catalogue.load(card.name, device)
     quantiles = card.uncertainty.get("quantiles")
     measured = {entry["run"]: entry for entry in card.measured}
@@ -134,20 +134,22 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
         about = {**run.provenance(), "flow": run.flow, "cells": list(run.cells), "samples": count}
         measured[run.name] = {**about, **spread(rows)}
     held_out = catalogue.held_out(card.flow, card.frames, card.factor)
-    shipped = {name: rounded(value) for name, value in measure(model, held_out, quantiles).items()} if held_out else {}
-    symmetry = read_symmetry(catalogue, card.name, model, held_out) if held_out else {}
-    card = dataclasses.replace(card, measured=list(measured.values()), sample=shipped, symmetry=symmetry)
+    card = dataclasses.replace(card, measured=list(measured.values()))
+    if held_out:
+        shipped = {name: rounded(value) for name, value in measure(model, held_out, quantiles).items()}
+        symmetry = read_symmetry(catalogue, card.name, model, held_out)
+        card = dataclasses.replace(card, sample=shipped, symmetry=symmetry)
     catalogue.write(card)
     return card
 
 
 def require_unseen(card: Card, run: str) -> None:
-    """Refuse to measure a model on a run that it was trained on.
+    """Refuse to measure a model on a run that it was trained on, or on means of it, such as ``isotropic-96-seed1@2``.
 
     Raises:
         ValueError: naming both.
     """
-    if run in {entry["run"] for entry in card.trained.get("data", [])}:
+    if run.partition("@")[0] in {entry["run"].partition("@")[0] for entry in card.trained.get("data", [])}:
         message = f"{card.name} was trained on {run}: held-out runs have seeds of their own"
         raise ValueError(message)
 

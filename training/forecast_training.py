@@ -12,8 +12,8 @@ import torch
 
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
+from models.replacing import Replacing
 from models.steerable import penalty
-from training.runs import Replacing
 from training.steerable_bases import steerable_basis
 
 if TYPE_CHECKING:

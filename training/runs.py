@@ -8,7 +8,6 @@ complete run can be extended.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+
+from models.replacing import Replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,23 +229,3 @@ class Run:
 def landed(time: float, until: float) -> bool:
     """Whether a time is reached, up to round-off."""
     return until - time < 1e-9 * max(1.0, abs(until))
-
-
-class Replacing:
-    """A temporary path that replaces a file once it is complete."""
-
-    def __init__(self, target: Path) -> None:
-        """Name the file that is to be replaced."""
-        self.target = target
-        self.part = target.with_name(f".{target.name}.part")
-
-    def __enter__(self) -> Path:
-        """Give the path to write to."""
-        return self.part
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Put it in place, or delete it if writing failed."""
-        if kind is None:
-            os.replace(self.part, self.target)  # noqa: PTH105
-        else:
-            self.part.unlink(missing_ok=True)

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from models.convolution import crop
 from models.networks import Architecture, Network
 from models.operators import trilinear
+from models.replacing import Replacing
 from models.superresolution import SuperResolution
-from training.runs import Replacing
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.architecture = architecture
         self.recipe = recipe
+        self.names = [run.name for run in runs]
         self.folder = folder
         self.device = device
         self.model = SuperResolution(Network(architecture)).to(device)
@@ -184,6 +185,7 @@ class Trainer:
         state = {
             "architecture": self.architecture.to_dict(),
             "recipe": asdict(self.recipe),
+            "data": self.names,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -204,6 +206,7 @@ class Trainer:
         for name, ours, theirs in (
             ("architecture", self.architecture.to_dict(), state["architecture"]),
             ("recipe", asdict(self.recipe), longer),
+            ("data", self.names, state.get("data", self.names)),  # older checkpoints do not say
         ):
             if theirs != ours:
                 message = f"{self.folder} holds a training with {name} {theirs}, not {ours}; use another --out"

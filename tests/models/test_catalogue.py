@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import pathlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +89,24 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(CorruptWeightsError, match="sha256"):
         catalogue.load(card.name)
+
+
+def test_a_full_disk_leaves_the_stored_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, _: object) -> None:
+        path.open("wb").close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(RELAXED))
+    card = catalogue.save(model, describe(model, flow="isotropic"))
+    with monkeypatch.context() as patch:
+        for way in ("write_bytes", "write_text"):
+            patch.setattr(pathlib.Path, way, fail)
+        for store in (lambda: catalogue.save(model, card), lambda: catalogue.write(card)):
+            with pytest.raises(OSError, match="No space left"):
+                store()
+    assert catalogue.load(card.name).family == "relaxed"
+    assert len(list((tmp_path / card.name).iterdir())) == 2
 
 
 def test_held_out_sample(tmp_path: Path) -> None:

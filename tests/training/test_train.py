@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models.blocks import parse_boundary
-from models.catalogue import Catalogue
+from models.catalogue import Catalogue, describe
 from models.group import rotate_boundary
 from models.networks import Architecture, Network
 from models.operators import coarsen
@@ -19,6 +19,7 @@ from models.superresolution import SuperResolution, upscale
 from models.weights import WEIGHTS
 from training.__main__ import main
 from training.dataset import StoredRun
+from training.evaluate import evaluate
 from training.samples import Source
 from training.trainer import LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
 
@@ -250,6 +251,13 @@ def test_another_recipe_is_refused(run: StoredRun, tmp_path: Path) -> None:
             Trainer(SMALL, other, [run], tmp_path / "out")
 
 
+def test_other_data_is_refused(run: StoredRun, tmp_path: Path) -> None:
+    Trainer(SMALL, Recipe(2), [run], tmp_path / "out").run()
+    other = store(tmp_path / "other", 2)
+    with pytest.raises(ValueError, match=r"data \['isotropic-16-seed1'\], not \['isotropic-16-seed2'\]; use another"):
+        Trainer(SMALL, Recipe(4), [other], tmp_path / "out")
+
+
 def test_more_steps_continue_a_complete_training(run: StoredRun, tmp_path: Path) -> None:
     Trainer(SMALL, Recipe(2), [run], tmp_path / "out").run()
     longer = Trainer(SMALL, Recipe(4), [run], tmp_path / "out")
@@ -347,10 +355,19 @@ def test_evaluating_on_training_data_is_refused(
     weights = tmp_path / "weights"
     options = ["--family", "conv", "--fields", "1", "--blocks", "1", "--steps", "1"]
     main(["train", *options, "--data", str(run.folder), "--weights", str(weights), "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit) as exit_:
-        main(["evaluate", "--data", str(run.folder), "--weights", str(weights)])
-    assert exit_.value.code == 2
-    assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
+    for data in (run.folder, f"{run.folder}@2"):
+        with pytest.raises(SystemExit) as exit_:
+            main(["evaluate", "--data", str(data), "--weights", str(weights)])
+        assert exit_.value.code == 2
+        assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
+
+
+def test_evaluating_without_a_sample_leaves_the_symmetry(tmp_path: Path) -> None:
+    """It was read from other data when the model was adapted."""
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    card = catalogue.save(model, describe(model, flow="mine", symmetry={"equivariance_error": {"x,y,z": 0.0}}))
+    assert evaluate(catalogue, card, [], "cpu") == card
 
 
 def test_weights_are_stored_in_half_the_bytes(run: StoredRun, tmp_path: Path) -> None:

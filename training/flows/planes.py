@@ -14,9 +14,9 @@ import torch
 
 from models.forecasting import Units
 from models.group import rotate_scalar
+from models.replacing import Replacing
 from training.flows import plumes
 from training.flows.planar import Planar, random_vorticity
-from training.runs import Replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
