@@ -146,9 +146,12 @@ class Engine:
 
         def load() -> SuperResolution:
             try:
-                return self.registry.get(card.name)
+                model = self.registry.get(card.name)
             except (OSError, ValueError, RuntimeError) as error:
                 raise Problem("unloadable", f"{card.name} cannot be loaded: {error}", retry_after=60) from error
+            if self.registry.card(card.name).sha256 != card.sha256:
+                raise Problem("unloadable", f"the weights of {card.name} were replaced meanwhile", retry_after=1)
+            return model
 
         return await self.threads.run(load)
 

@@ -153,6 +153,7 @@ class ModelRegistry:
         with self._loading:
             if name not in self._models:
                 self._models[name] = self._load(name)
+                self.failures.pop(name, None)
             return self._models[name]
 
     def warm(self) -> Iterator[str]:
@@ -175,6 +176,7 @@ class ModelRegistry:
 
     def _load(self, name: str) -> SuperResolution:
         """A model in the precision of the settings if it reproduces its card in it, else in float32."""
+        self._cards.pop(name, None)  # it may have been replaced since, together with the weights
         card = self.card(name)
         precision = self.precision if card.architecture else "float32"
         if precision != "float32":

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.formats.grid import Coordinate
     from service.formats.names import Naming
     from service.formats.velocity import DatasetVelocity
 
@@ -107,12 +106,7 @@ class DatasetLayout:
             Problem: 422 if it has the name of the variable of errors already.
         """
         found, error = self.velocity, fine[:, 3:]
-        levels = 1 if found.levels is None else found.levels
-        # Several frames in, one out, the middle one: of the ends there is no answer.
-        first = (levels - len(fine)) // 2
-        answer = on_fine_grid(
-            self.rest, found.coordinates, fine.shape[-1] // found.cells[-1], slice(first, first + len(fine))
-        )
+        answer = on_fine_grid(self.rest, found, fine.shape[-1] // found.cells[-1], len(fine))
         variables: dict[Hashable, xr.Variable] = {}
         for number, (name, dims) in enumerate(self.dims.items()):
             values = fine[:, labelled(found.order)] if found.order is not None else fine[:, number]
@@ -142,20 +136,22 @@ def labelled(order: tuple[int, ...]) -> list[int]:
     return [order.index(place) for place in range(len(order))]
 
 
-def on_fine_grid(rest: xr.Dataset, coordinates: tuple[Coordinate | None, ...], factor: int, times: slice) -> xr.Dataset:
+def on_fine_grid(rest: xr.Dataset, found: DatasetVelocity, factor: int, answers: int) -> xr.Dataset:
     """What came with a velocity, on the fine grid: only coordinates change, and times without an answer are left out.
 
     Args:
         rest: without velocity.
-        coordinates: centres of the coarse cells along (z, y, x), where there are any.
+        found: the coarse velocity.
         factor: fine cells per coarse cell along an axis.
-        times: of the answer.
+        answers: number of times that have one, if the velocity has times.
     """
-    if TIME in rest.dims:
-        rest = rest.isel({TIME: times})
+    if found.levels is not None and TIME in rest.dims:
+        # Several frames in, one out, the middle one: of the ends there is no answer.
+        first = (found.levels - answers) // 2
+        rest = rest.isel({TIME: slice(first, first + answers)})
     fine = {
         axis: xr.Variable((axis,), finer(values, factor), plain_attributes(rest[axis]))
-        for axis, values in zip(AXES, coordinates, strict=True)
+        for axis, values in zip(AXES, found.coordinates, strict=True)
         if values is not None
     }
     return rest.drop_vars(list(fine)).assign_coords(fine)

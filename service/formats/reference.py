@@ -11,6 +11,7 @@ import torch
 from models.operators import coarsen
 from service.formats.grid import finer, rounding, spacing
 from service.formats.names import AXES
+from service.formats.units import same_units
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float
         raise invalid_field(field="reference.levels", value=times, expected=expected)
     first = (times - answers) // 2
     return reference.velocity[first : first + answers]
+
+
+def check_units(coarse: object, reference: object) -> None:
+    """Refuse (422) a reference whose attribute ``units`` names another unit than that of the coarse velocity."""
+    if coarse is not None and reference is not None and not same_units(coarse, reference):
+        expected = f"the units of the coarse velocity, {coarse}"
+        raise invalid_field(field="reference.units", value=str(reference), expected=expected)
 
 
 def check_pair(coarse: Grid, reference: Grid, factor: int) -> None:

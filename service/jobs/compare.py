@@ -15,7 +15,7 @@ from service.engine.scores import mean_of
 from service.formats.error import ERROR
 from service.formats.grid import length_of
 from service.formats.names import Naming
-from service.formats.reference import check_pair
+from service.formats.reference import check_pair, check_units
 from service.jobs.fill import block_indices
 from service.problems import StoppedError, invalid_field, storing, within
 from service.volumes.source import open_source
@@ -41,9 +41,11 @@ def check_reference(view: View, reference: OpenVolume) -> int:
     """Refuse a reference that does not fit; returns which of its levels the first answer is compared with.
 
     Raises:
-        Problem: 422 if its cells are not the fine ones, or its levels neither those of the answer nor of the source.
+        Problem: 422 if its cells are not the fine ones, its units others, or its levels neither those of the answer nor
+            of the source.
     """
     check_pair(view.source, reference, view.card.factor)
+    check_units(view.source.units, reference.units)
     if reference.levels == view.levels:
         return 0
     if reference.levels == view.source.levels:

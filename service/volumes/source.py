@@ -74,6 +74,11 @@ class OpenVolume:
         return 1 if self.found.levels is None else self.found.levels
 
     @property
+    def units(self) -> object:
+        """Attribute of the velocity; None if there is none."""
+        return self.dataset[self.found.names[0]].attrs.get("units")
+
+    @property
     def boundary(self) -> Boundaries | None:
         """What its attribute ``boundary`` says; None if there is none.
 

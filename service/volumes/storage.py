@@ -58,9 +58,14 @@ class Storage(Protocol):
         """Remove partial files, and let all services see the new content. Nobody must be writing."""
 
 
+def is_same(storage: Storage, documents: Mapping[str, bytes]) -> bool:
+    """Whether a place holds the group of these documents."""
+    return fingerprint_of(storage.get(DOCUMENT)) == fingerprint_of(documents[DOCUMENT])
+
+
 def require_same(storage: Storage, documents: Mapping[str, bytes]) -> None:
     """Refuse (409) a place that holds another group than that of these documents."""
-    if fingerprint_of(storage.get(DOCUMENT)) != fingerprint_of(documents[DOCUMENT]):
+    if not is_same(storage, documents):
         raise Problem("taken", f"there is a volume {storage.name} already, and it is something else")
 
 

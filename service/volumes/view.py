@@ -129,8 +129,7 @@ class View:
     @cached_property
     def _documents(self) -> dict[str, bytes]:
         found, factor = self.source.found, self.card.factor
-        first = self.card.frames // 2
-        rest = on_fine_grid(self.source.rest, found.coordinates, factor, slice(first, first + self.levels))
+        rest = on_fine_grid(self.source.rest, found, factor, self.levels)
         objects = write_group(rest.assign_attrs(self._attributes()), 3)
         root = zarr.create_group(store=(store := MemoryStore()))
         timed = found.levels is not None

@@ -68,6 +68,14 @@ def dataset(velocity: NDArray[Any], **changes: object) -> xr.Dataset:
     return xr.Dataset(variables, coordinates, attributes).assign(changes)
 
 
+def in_units(velocity: NDArray[Any], units: str) -> xr.Dataset:
+    """u, v, w over (z, y, x) without coordinates, in these units."""
+    bare = dataset(velocity).drop_vars(["z", "y", "x"])
+    for name in "uvw":
+        bare[name].attrs["units"] = units
+    return bare
+
+
 def joined(
     velocity: NDArray[Any], dims: tuple[str, ...] = ("component", "z", "y", "x"), **rest: Mapping[str, Any]
 ) -> xr.Dataset:

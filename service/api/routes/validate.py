@@ -13,7 +13,7 @@ from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary
 from service.formats.endpoints import check_ends, check_likeness
-from service.formats.reference import check_pair, coarsened, targets
+from service.formats.reference import check_pair, check_units, coarsened, targets
 from service.formats.volume import ReadOptions
 from service.problems import within
 
@@ -62,6 +62,7 @@ async def post_validate(
         coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
     else:
         check_pair(coarse, reference, card.factor)
+        check_units(coarse.units[0], reference.units[0])
     warnings += check_likeness(coarse.look, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)

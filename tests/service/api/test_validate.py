@@ -18,7 +18,7 @@ from models.superresolution import SuperResolution, upscale
 from service.formats.layout import BareLayout
 from service.formats.volume import Volume
 from tests.service.conftest import parts
-from tests.service.wire import NETCDF, NPY, ZIP, Cramped, dataset, files_of, netcdf, noise, npy, zipped
+from tests.service.wire import NETCDF, NPY, ZIP, Cramped, dataset, files_of, in_units, netcdf, noise, npy, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +162,8 @@ def test_what_is_undefined_is_null(client: TestClient) -> None:
 
 
 SHIFTED = dataset(FINE).assign_coords(x=dataset(FINE).x + 1.5)
+
+
 BAD: dict[str, tuple[int, str, dict[str, Part]]] = {
     "nothing": (400, "reference", {"coarse": (npy(noise(3, 4, 4, 4)), NPY)}),
     "another part": (400, "target", {"reference": (npy(FINE), NPY), "target": (npy(FINE), NPY)}),
@@ -186,6 +188,14 @@ BAD: dict[str, tuple[int, str, dict[str, Part]]] = {
         {
             "reference": (netcdf(dataset(noise(2, 3, 16, 16, 16))), NETCDF),
             "coarse": (npy(noise(3, 4, 4, 4)), NPY),
+        },
+    ),
+    "other units": (
+        422,
+        "reference.units",
+        {
+            "reference": (netcdf(in_units(FINE, "cm/s")), NETCDF),
+            "coarse": (netcdf(in_units(means(FINE), "m s-1")), NETCDF),
         },
     ),
     "shifted": (

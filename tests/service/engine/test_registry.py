@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
+import anyio
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,14 @@ from models.blocks import PERIODIC
 from models.catalogue import TRILINEAR, Catalogue
 from models.convolution import EVERYWHERE
 from models.superresolution import SuperResolution, upscale
+from service.engine.batcher import Batcher
 from service.engine.device import Device, Gpu, open_device
+from service.engine.engine import Engine
+from service.engine.queue import Limits
 from service.engine.registry import ModelRegistry, card_mismatch
+from service.problems import Problem
+from service.runtime.metrics import Metrics
+from service.runtime.threads import Threads
 from tests.service.wire import noise
 
 if TYPE_CHECKING:
@@ -131,6 +138,23 @@ def test_models_are_loaded_one_by_one_the_quickest_first(
     ]
     assert f"trilinear-x4 is loaded: 1 of {len(catalogue.names())} models" in caplog.messages
     assert made.failures == {UNMEASURED: UNMEASURED}
+
+
+def test_a_card_is_that_of_the_weights_that_are_loaded(altered: Catalogue) -> None:
+    """Both may be replaced after the card was read."""
+    made = ModelRegistry(altered, CPU)
+    old = made.card(LEARNED)
+    made.failures[LEARNED] = "torn"
+    model = altered.trained(LEARNED)
+    for weights in model.parameters():
+        weights.data *= 2
+    new = altered.save(model, old)
+    engine = Engine(made, Batcher(CPU, Limits(), Metrics()), Threads(1), block=4, region=4, deadline_s=None)
+    with pytest.raises(Problem, match="the weights of relaxed-isotropic-x4 were replaced meanwhile"):
+        anyio.run(engine.load, old)
+    assert made.card(LEARNED) == new != old
+    assert anyio.run(engine.load, new) is made.get(LEARNED)
+    assert not made.failures
 
 
 def test_a_consistency_that_breaks_is_a_fault(catalogue: Catalogue) -> None:

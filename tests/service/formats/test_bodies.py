@@ -53,6 +53,13 @@ def test_what_is_not_velocity_comes_back_as_it_was(write: Callable[..., bytes]) 
         assert after[name].dtype == before[name].dtype
 
 
+@CONTAINERS
+def test_times_of_something_else_stay_all(write: Callable[..., bytes]) -> None:
+    forcing = np.arange(5.0)
+    after = raw(answered(write(dataset(COARSE, forcing=("time", forcing)))))
+    np.testing.assert_array_equal(after["forcing"], forcing)
+
+
 @GROUPS
 def test_labels_come_back_as_they_were(write: Callable[..., bytes]) -> None:
     for labels in (np.array(["w", "v", "u"]), np.array(["ux", "uy", "uz"], object), np.array([1, 2, 3])):

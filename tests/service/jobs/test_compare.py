@@ -14,7 +14,7 @@ from models.operators import coarsen
 from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
 from tests.service.orders import HALF, LEARNED, ORDER, THREE, finish, order, wait_until_cancelled
-from tests.service.wire import dataset, noise, npy, send
+from tests.service.wire import dataset, in_units, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def test_levels_of_a_reference(client: TestClient) -> None:
     [
         ("nothing", 404, "reference: there is no volume nothing"),
         ("small", 422, "expected [16, 16, 16], 4 times the coarse one"),
+        ("slow", 422, "reference.units: cm s-1; expected the units of the coarse velocity, m s-1"),
         ("fine", 422, "expected another volume than the source and the reference"),
     ],
 )
@@ -104,13 +105,15 @@ def test_references_that_do_not_fit(client: TestClient, reference: str, status: 
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     send(client, "small", dataset(noise(3, 16, 16, 20)))
     send(client, "fine", dataset(noise(3, 16, 16, 16)).drop_vars(["z", "y", "x"]))
+    send(client, "slow", in_units(noise(3, 16, 16, 16), "cm s-1"))
     response = client.post("/v1/jobs", json={**ORDER, "reference": reference})
     assert response.status_code == status, response.text
     assert detail in response.json()["detail"]
 
 
+@pytest.mark.parametrize("source_changes", [False, True])
 def test_a_comparison_can_be_cancelled_and_resumed(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, source_changes: bool
 ) -> None:
     monkeypatch.setattr("service.jobs.compare.SLAB", 8000)
     send(client, "box", dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"]))
@@ -132,7 +135,11 @@ def test_a_comparison_can_be_cancelled_and_resumed(
         go_on.set()
         assert cancelling.result().json()["state"] == "cancelled"
     computed = parts(client).jobs.runner.executor.computed
+    if source_changes:
+        client.delete("/v1/volumes/box")
+        send(client, "box", dataset(noise(3, 8, 8, 8, seed=1)).drop_vars(["z", "y", "x"]))
     client.post(f"/v1/jobs/{job}/resume")
     assert finish(client, job)["report"]["metrics"]["mae"] > 0
-    assert parts(client).jobs.runner.executor.computed == computed  # the answer was kept
+    # The answer was kept, unless it is that of another source.
+    assert (parts(client).jobs.runner.executor.computed == computed) != source_changes
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
