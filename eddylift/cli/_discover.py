@@ -6,13 +6,15 @@ import typer
 
 from eddylift import _display
 from eddylift._errors import InvalidInputError
-from eddylift.cli._session import LOCAL, PATIENCE, Json, Timeout, Token, Url, session, show
+from eddylift.cli._session import Session, connected
 
 ARRAYS = ".npy, (pair, channel, y, x) or (pair, channel, z, y, x)"
 CHANNELS = "whether each channel is a field of its own, or they are components along x, y and, in space, z."
 
 
-def discover(  # noqa: PLR0913 arguments are options
+@connected()
+def discover(
+    session: Session,
     x: Annotated[str, typer.Argument(metavar="X", help=f"Fields X: {ARRAYS}.")],
     y: Annotated[str, typer.Argument(metavar="Y", help="Fields Y, on the grid of X or finer by a whole factor.")],
     *,
@@ -31,20 +33,17 @@ def discover(  # noqa: PLR0913 arguments are options
         str | None,
         typer.Option("--group", help="D4, C4 or C2 in a plane, Oh or O in space. Default: D4 or Oh."),
     ] = None,
-    url: Url = LOCAL,
-    token: Token = None,
-    timeout: Timeout = PATIENCE,
-    as_json: Json = False,
 ) -> None:
     """Find which rotations and reflections the map from X to Y keeps."""
     if job:
-        with session(url, token, timeout, as_json=as_json) as (client, _):
-            if "scalar" in (x_kind, y_kind):
-                message = "--x-kind and --y-kind: scalar; expected vector with --job, which reads velocities"
-                raise InvalidInputError(message)
-            status = client.submit_discovery(x, y, group=group).status
-        show(status, _display.jobs_table([status]), as_json=as_json)
+        if "scalar" in (x_kind, y_kind):
+            message = "--x-kind and --y-kind: scalar; expected vector with --job, which reads velocities"
+            raise InvalidInputError(message)
+        status = session.client.submit_discovery(x, y, group=group).status
+        session.show(status, _display.jobs_table([status]))
         return
-    with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
-        found = client.discover(x, y, x_kind=x_kind or "scalar", y_kind=y_kind or "scalar", group=group, progress=bars)
-    show(found, _display.discovery_summary(found), as_json=as_json)
+    with session.bars as bars:
+        found = session.client.discover(
+            x, y, x_kind=x_kind or "scalar", y_kind=y_kind or "scalar", group=group, progress=bars
+        )
+    session.show(found, _display.discovery_summary(found))

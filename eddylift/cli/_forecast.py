@@ -8,33 +8,19 @@ import typer
 
 from eddylift import _display
 from eddylift.cli import _completion, _streams
-from eddylift.cli._session import (
-    LOCAL,
-    PATIENCE,
-    Drop,
-    Json,
-    Names,
-    Overwrite,
-    Timeout,
-    Token,
-    Url,
-    parse_list,
-    parse_names,
-    session,
-    show,
-)
+from eddylift.cli._session import Drop, Names, Overwrite, Session, connected, parse_list, parse_names
 
 
-def forecast_models(
-    *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
-) -> None:
+@connected()
+def forecast_models(session: Session) -> None:
     """List the forecasting models."""
-    with session(url, token, timeout, as_json=as_json) as (client, _):
-        cards = client.forecast_models()
-    show(cards, _display.forecast_models_table(cards), as_json=as_json)
+    cards = session.client.forecast_models()
+    session.show(cards, _display.forecast_models_table(cards))
 
 
+@connected()
 def forecast(  # noqa: PLR0913 arguments are options
+    session: Session,
     source: Annotated[
         Path,
         typer.Argument(
@@ -81,32 +67,19 @@ def forecast(  # noqa: PLR0913 arguments are options
     names: Names = None,
     drop: Drop = None,
     overwrite: Overwrite = False,
-    url: Url = LOCAL,
-    token: Token = None,
-    timeout: Timeout = PATIENCE,
-    as_json: Json = False,
 ) -> None:
     """Forecast the next frames of a velocity in a plane."""
-    with session(url, token, timeout, as_json=as_json) as (client, bars):
-        ask = partial(
-            client.forecast,
-            steps=steps,
-            model=model,
-            boundary=boundary,
-            dx=dx,
-            dt=dt,
-            nu=nu,
-            names=parse_names(names),
-            drop=parse_list(drop),
-            progress=bars,
-        )
-        _streams.convert(
-            ask,
-            source,
-            target,
-            bars,
-            dims=("time", "component", "y", "x"),
-            model=model,
-            overwrite=overwrite,
-            as_json=as_json,
-        )
+    ask = partial(
+        session.client.forecast,
+        steps=steps,
+        model=model,
+        boundary=boundary,
+        dx=dx,
+        dt=dt,
+        nu=nu,
+        names=parse_names(names),
+        drop=parse_list(drop),
+        progress=session.bars,
+    )
+    dims = ("time", "component", "y", "x")
+    _streams.convert(session, ask, source, target, dims=dims, model=model, overwrite=overwrite)

@@ -10,60 +10,52 @@ from eddylift import _display
 from eddylift._errors import InvalidInputError
 from eddylift.cli import _streams
 from eddylift.cli._session import (
-    LOCAL,
-    PATIENCE,
     Boundary,
     Drop,
     Error,
-    Json,
     Model,
     ModelArgument,
     Names,
     Overwrite,
     Resample,
-    Timeout,
-    Token,
-    Url,
+    Session,
+    connected,
     parse_list,
     parse_names,
-    session,
-    show,
 )
 
 
-def models(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+@connected()
+def models(session: Session) -> None:
     """List the models of the service."""
-    with session(url, token, timeout, as_json=as_json) as (client, _):
-        cards = client.models()
-    show(cards, _display.models_table(cards), as_json=as_json)
+    cards = session.client.models()
+    session.show(cards, _display.models_table(cards))
 
 
-def card(
-    model: ModelArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
-) -> None:
+@connected()
+def card(session: Session, model: ModelArgument) -> None:
     """Show a model's card: what it is, what it was trained on, and its measured errors."""
-    with session(url, token, timeout, as_json=as_json) as (client, _):
-        found = client.model(model)
-    show(found, _display.card_table(found), as_json=as_json)
+    found = session.client.model(model)
+    session.show(found, _display.card_table(found))
 
 
-def symmetry(
-    model: ModelArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False
-) -> None:
+@connected()
+def symmetry(session: Session, model: ModelArgument) -> None:
     """Show which symmetries a model keeps."""
-    with session(url, token, timeout, as_json=as_json) as (client, _):
-        found = client.symmetry(model)
-    show(found, _display.symmetry_table(found), as_json=as_json)
+    found = session.client.symmetry(model)
+    session.show(found, _display.symmetry_table(found))
 
 
-def health(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+@connected(attempts=1)
+def health(session: Session) -> None:
     """Say whether the service is ready; exit code 1 if it is not."""
-    with session(url, token, timeout, as_json=as_json, attempts=1) as (client, _):
-        found = client.health()
-    show(found, _display.health_sentence(found), as_json=as_json)
+    found = session.client.health()
+    session.show(found, _display.health_sentence(found))
 
 
+@connected()
 def upscale(  # noqa: PLR0913 arguments are options
+    session: Session,
     source: Annotated[
         Path,
         typer.Argument(
@@ -86,36 +78,25 @@ def upscale(  # noqa: PLR0913 arguments are options
     resample: Resample = None,
     error: Error = False,
     overwrite: Overwrite = False,
-    url: Url = LOCAL,
-    token: Token = None,
-    timeout: Timeout = PATIENCE,
-    as_json: Json = False,
 ) -> None:
     """Make a coarse volume finer, by the model's factor."""
-    with session(url, token, timeout, as_json=as_json) as (client, bars):
-        ask = partial(
-            client.upscale,
-            model=model,
-            boundary=boundary,
-            names=parse_names(names),
-            drop=parse_list(drop),
-            resample=resample,
-            error=error,
-            progress=bars,
-        )
-        _streams.convert(
-            ask,
-            source,
-            target,
-            bars,
-            dims=("time", "component", "z", "y", "x"),
-            model=model,
-            overwrite=overwrite,
-            as_json=as_json,
-        )
+    ask = partial(
+        session.client.upscale,
+        model=model,
+        boundary=boundary,
+        names=parse_names(names),
+        drop=parse_list(drop),
+        resample=resample,
+        error=error,
+        progress=session.bars,
+    )
+    dims = ("time", "component", "z", "y", "x")
+    _streams.convert(session, ask, source, target, dims=dims, model=model, overwrite=overwrite)
 
 
-def validate(  # noqa: PLR0913 arguments are options
+@connected()
+def validate(
+    session: Session,
     reference: Annotated[
         Path | None,
         typer.Argument(help="True fine volume; - for standard input. Default: the sample that comes with the model."),
@@ -129,38 +110,33 @@ def validate(  # noqa: PLR0913 arguments are options
     names: Names = None,
     drop: Drop = None,
     resample: Resample = None,
-    url: Url = LOCAL,
-    token: Token = None,
-    timeout: Timeout = PATIENCE,
-    as_json: Json = False,
 ) -> None:
     """Measure a model against REFERENCE; without it, check that the service reproduces the model's card.
 
     Of each metric it prints the unit, which values are better, and the meaning. The unit velocity is the volume's.
     """
-    with session(url, token, timeout, as_json=as_json) as (client, bars):
-        if reference is not None:
-            with _streams.source(reference) as truth, bars:
-                report = client.validate(
-                    coarse,
-                    truth,
-                    model=model,
-                    boundary=boundary,
-                    names=parse_names(names),
-                    drop=parse_list(drop),
-                    resample=resample,
-                    progress=bars,
-                )
-            show(report, _display.report_table(report), as_json=as_json)
-            return
-        if any(option is not None for option in (coarse, boundary, names, drop, resample)):
-            message = "--coarse, --boundary, --names, --drop and --resample go with a REFERENCE"
-            raise InvalidInputError(message)
-        if model is None:
-            message = "name the --model whose card is to be reproduced, or give a REFERENCE"
-            raise InvalidInputError(message)
-        with bars:
-            found = client.self_validate(model, progress=bars)
-    show(found, _display.reproduction_sentence(found), as_json=as_json)
+    if reference is not None:
+        with _streams.source(reference) as truth, session.bars as bars:
+            report = session.client.validate(
+                coarse,
+                truth,
+                model=model,
+                boundary=boundary,
+                names=parse_names(names),
+                drop=parse_list(drop),
+                resample=resample,
+                progress=bars,
+            )
+        session.show(report, _display.report_table(report))
+        return
+    if any(option is not None for option in (coarse, boundary, names, drop, resample)):
+        message = "--coarse, --boundary, --names, --drop and --resample go with a REFERENCE"
+        raise InvalidInputError(message)
+    if model is None:
+        message = "name the --model whose card is to be reproduced, or give a REFERENCE"
+        raise InvalidInputError(message)
+    with session.bars as bars:
+        found = session.client.self_validate(model, progress=bars)
+    session.show(found, _display.reproduction_sentence(found))
     if not found["reproduced"]:
         raise typer.Exit(1)

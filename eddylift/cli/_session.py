@@ -1,11 +1,12 @@
 """Shared by all commands: options, a client that shows its progress, and results as tables or JSON."""
 
 import contextlib
+import functools
+import inspect
 import json
 import warnings
-from collections.abc import Iterator
-from functools import partial
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, NamedTuple
 
 import stamina
 import typer
@@ -17,27 +18,7 @@ from eddylift._errors import EddyliftError, EddyliftWarning, InvalidInputError, 
 from eddylift._transport import LOCAL
 from eddylift.cli import _completion
 
-__all__ = [
-    "LOCAL",
-    "PATIENCE",
-    "Boundary",
-    "Drop",
-    "Error",
-    "Json",
-    "Model",
-    "ModelArgument",
-    "Names",
-    "Overwrite",
-    "Resample",
-    "Timeout",
-    "Token",
-    "Url",
-    "VolumeArgument",
-    "parse_list",
-    "parse_names",
-    "session",
-    "show",
-]
+Command = Callable[..., None]
 
 Url = Annotated[str, typer.Option("--url", envvar="EDDYLIFT_URL", help="Address of the service.")]
 # A secret: help must not show it as the default.
@@ -83,7 +64,51 @@ Resample = Annotated[
     str | None,
     typer.Option("--resample", help="Stretched axes to resample to uniform cells by exact means: y, or z,y."),
 ]
-PATIENCE = 600.0
+
+
+class Session(NamedTuple):
+    """What a command works with.
+
+    Attributes:
+        client: of the service.
+        bars: show the progress of its calls.
+        as_json: print results and errors as JSON.
+    """
+
+    client: Client
+    bars: _display.Bars
+    as_json: bool
+
+    def show(self, result: object, readable: object, *, err: bool = False) -> None:
+        """Print a result as JSON or as text; with `err` to standard error, as a volume goes to standard output."""
+        if self.as_json:
+            typer.echo(json.dumps(result, indent=2), err=err)
+        else:
+            Console(stderr=err).print(readable, markup=False, highlight=False, soft_wrap=isinstance(readable, str))
+
+
+def connected(attempts: int = 6) -> Callable[[Command], Command]:
+    """Give a command a `Session`, and the options that say how to reach the service.
+
+    Args:
+        attempts: how often a call is tried in all.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command, assigned=("__name__", "__doc__"))
+        def run(
+            *, url: Url = LOCAL, token: Token = None, timeout: Timeout = 600.0, as_json: Json = False, **options: object
+        ) -> None:
+            with _open(url, token, timeout, attempts, as_json=as_json) as session:
+                command(session, **options)
+
+        # Typer reads the options of a command from its signature.
+        _, *own = inspect.signature(command).parameters.values()
+        *shared, _ = inspect.signature(run, follow_wrapped=False).parameters.values()
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        return run
+
+    return decorate
 
 
 def parse_names(names: str | None) -> dict[str, str]:
@@ -105,16 +130,14 @@ def parse_list(names: str | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def session(
-    url: str, token: str | None, timeout: float, *, as_json: bool, attempts: int = 6
-) -> Iterator[tuple[Client, _display.Bars]]:
-    """Give a client and progress bars; an error of the client ends the command with a message and exit code 1."""
+def _open(url: str, token: str | None, timeout: float, attempts: int, *, as_json: bool) -> Iterator[Session]:
+    """Open a session; an error of the client ends the command with a message and exit code 1."""
     console = Console(stderr=True)
     hooks = stamina.instrumentation.get_on_retry_hooks()
-    stamina.instrumentation.set_on_retry_hooks([partial(_display.retry_note, console)])
+    stamina.instrumentation.set_on_retry_hooks([functools.partial(_display.retry_note, console)])
     try:
         with _warnings_shown(console), Client(url, token, timeout=timeout, attempts=attempts) as client:
-            yield client, _display.Bars(console)
+            yield Session(client, _display.Bars(console), as_json)
     except EddyliftError as error:
         _complain(error, console, as_json=as_json)
         raise typer.Exit(1) from error
@@ -143,11 +166,3 @@ def _complain(error: EddyliftError, console: Console, *, as_json: bool) -> None:
         document["status"] = error.status
         document["errors"] = [vars(part) for part in error.errors]
     typer.echo(json.dumps({"error": document}), err=True)
-
-
-def show(result: object, readable: object, *, as_json: bool, err: bool = False) -> None:
-    """Print a result as JSON or as text; with `err` to standard error, as a volume goes to standard output."""
-    if as_json:
-        typer.echo(json.dumps(result, indent=2), err=err)
-    else:
-        Console(stderr=err).print(readable, markup=False, highlight=False, soft_wrap=isinstance(readable, str))

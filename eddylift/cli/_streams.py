@@ -15,7 +15,6 @@ import typer
 from eddylift import _writing
 from eddylift._errors import InvalidInputError
 from eddylift._files import is_array
-from eddylift.cli._session import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from eddylift._display import Bars
+    from eddylift.cli._session import Session
 
 STREAM: Final = Path("-")
 
@@ -64,34 +63,32 @@ def target(path: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def convert(
+    session: Session,
     ask: Callable[[Path], NDArray[Any] | xr.Dataset],
     source_path: Path,
     target_path: Path,
-    bars: Bars,
     *,
     dims: Sequence[str],
     model: str | None,
     overwrite: bool,
-    as_json: bool,
 ) -> None:
     """Write the answer to a volume, and show its sizes, its model and how long it took.
 
     Args:
+        session: of the command.
         ask: gets the answer to the volume at a path.
         source_path: path of the volume.
         target_path: path of the answer.
-        bars: show the progress.
         dims: of answers, in the order of an array; the last ones if it has fewer.
         model: name of the model, if one was named.
         overwrite: replace the target if it exists.
-        as_json: show it as JSON.
 
     Raises:
         InvalidInputError: if the answer cannot be written.
     """
     with source(source_path) as given, target(target_path, given, overwrite=overwrite) as written:
         start = time.perf_counter()
-        with bars:
+        with session.bars:
             answer = ask(given)
         seconds = time.perf_counter() - start
         _writing.write(written, answer)
@@ -109,4 +106,4 @@ def convert(
     }
     extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
     sentence = f"{target_path}: {extent}, by {model or 'the default model'} in {seconds:.1f} s"
-    show(result, sentence, as_json=as_json, err=target_path == STREAM)
+    session.show(result, sentence, err=target_path == STREAM)

@@ -7,31 +7,27 @@ import typer
 
 from eddylift import _display
 from eddylift.cli._session import (
-    LOCAL,
-    PATIENCE,
     Drop,
-    Json,
     Names,
     Resample,
-    Timeout,
-    Token,
-    Url,
+    Session,
     VolumeArgument,
+    connected,
     parse_list,
     parse_names,
-    session,
-    show,
 )
 
 
-def volumes(*, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE, as_json: Json = False) -> None:
+@connected()
+def volumes(session: Session) -> None:
     """List the stored volumes."""
-    with session(url, token, timeout, as_json=as_json) as (client, _):
-        found = client.volumes()
-    show(found, _display.volumes_table(found), as_json=as_json)
+    found = session.client.volumes()
+    session.show(found, _display.volumes_table(found))
 
 
-def upload(  # noqa: PLR0913 arguments are options
+@connected()
+def upload(
+    session: Session,
     source: Annotated[Path, typer.Argument(metavar="IN", help="Coarse volume: Zarr, NetCDF, HDF5 or .npy.")],
     name: VolumeArgument,
     *,
@@ -39,14 +35,10 @@ def upload(  # noqa: PLR0913 arguments are options
     names: Names = None,
     drop: Drop = None,
     resample: Resample = None,
-    url: Url = LOCAL,
-    token: Token = None,
-    timeout: Timeout = PATIENCE,
-    as_json: Json = False,
 ) -> None:
     """Upload a coarse volume. The service stores it, for views and jobs."""
-    with session(url, token, timeout, as_json=as_json) as (client, bars), bars:
-        found = client.upload(
+    with session.bars as bars:
+        found = session.client.upload(
             source,
             name,
             replace=replace,
@@ -55,23 +47,21 @@ def upload(  # noqa: PLR0913 arguments are options
             resample=resample,
             progress=bars,
         )
-    show(found, _display.volumes_table([found]), as_json=as_json)
+    session.show(found, _display.volumes_table([found]))
 
 
+@connected()
 def download(
+    session: Session,
     name: VolumeArgument,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write, as a Zarr group.")],
-    *,
-    url: Url = LOCAL,
-    token: Token = None,
-    timeout: Timeout = PATIENCE,
 ) -> None:
     """Download a stored volume. If it was interrupted, the same command continues."""
-    with session(url, token, timeout, as_json=False) as (client, bars), bars:
-        client.download(name, folder, progress=bars)
+    with session.bars as bars:
+        session.client.download(name, folder, progress=bars)
 
 
-def delete(name: VolumeArgument, *, url: Url = LOCAL, token: Token = None, timeout: Timeout = PATIENCE) -> None:
+@connected()
+def delete(session: Session, name: VolumeArgument) -> None:
     """Delete a stored volume."""
-    with session(url, token, timeout, as_json=False) as (client, _):
-        client.delete_volume(name)
+    session.client.delete_volume(name)
