@@ -151,34 +151,9 @@ class AsyncClient:
         self, frames: str | Path, **options: Unpack[ForecastOptions]
     ) -> NDArray[np.float32] | xr.Dataset: ...
 
-    async def forecast(  # noqa: PLR0913 arguments are options
-        self,
-        frames: AnyVolume | str | Path,
-        *,
-        steps: int = 10,
-        model: str | None = None,
-        boundary: Boundary | None = None,
-        dx: float | None = None,
-        dt: float | None = None,
-        nu: float = 0.0,
-        names: Mapping[str, str] | None = None,
-        drop: Sequence[str] | None = None,
-        progress: ProgressCallback | bool | None = None,
-    ) -> AnyVolume:
+    async def forecast(self, frames: AnyVolume | str | Path, **options: Any) -> AnyVolume:
         """See `Client.forecast`."""
-        return await self._make_and_send(
-            _calls.forecast,
-            frames,
-            steps=steps,
-            model=model,
-            boundary=boundary,
-            dx=dx,
-            dt=dt,
-            nu=nu,
-            names=names,
-            drop=drop,
-            progress=progress,
-        )
+        return await self._make_and_send(_calls.forecast, frames, **options)
 
     async def volumes(self) -> list[StoredVolume]:
         """See `Client.volumes`."""

@@ -146,12 +146,12 @@ def forecast_models() -> Call[list[ForecastCard]]:
 def forecast(
     frames: AnyVolume | str | Path,
     *,
-    steps: int,
-    model: str | None,
-    boundary: Boundary | None,
-    dx: float | None,
-    dt: float | None,
-    nu: float,
+    steps: int = 10,
+    model: str | None = None,
+    boundary: Boundary | None = None,
+    dx: float | None = None,
+    dt: float | None = None,
+    nu: float = 0.0,
     **changes: Unpack[Changes],
 ) -> Call[AnyVolume]:
     """Ask for the next frames of a velocity in a plane, as the same kind of object."""

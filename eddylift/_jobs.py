@@ -39,32 +39,19 @@ def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
     return status.state == "done"
 
 
-def _spell(kind: str, status: JobStatus) -> str:
-    blocks = "" if status.blocks is None else f", {status.blocks_done} of {status.blocks} blocks"
-    what = f"{status.source} to {status.target} by {status.model}"
-    if status.task == "discover":
-        what = f"symmetries of {status.source} to {status.reference}"
-    return f"{kind}({status.id!r}: {what}, {status.state}{blocks})"
+class _Job:
+    """What `Job` and `AsyncJob` share."""
 
-
-class Job:
-    """A job, as `Client.submit` and `Client.job` return it.
-
-    Args:
-        send: sends a call to the service and returns its result.
-        status: status of the job.
-
-    Attributes:
-        status: latest status that the service sent.
-    """
-
-    def __init__(self, send: Callable[[Call[JobStatus]], JobStatus], status: JobStatus) -> None:
-        self._send = send
-        self.status = status
+    status: JobStatus
 
     def __repr__(self) -> str:
         """Show the job and its latest status."""
-        return _spell(type(self).__name__, self.status)
+        status = self.status
+        blocks = "" if status.blocks is None else f", {status.blocks_done} of {status.blocks} blocks"
+        what = f"{status.source} to {status.target} by {status.model}"
+        if status.task == "discover":
+            what = f"symmetries of {status.source} to {status.reference}"
+        return f"{type(self).__name__}({status.id!r}: {what}, {status.state}{blocks})"
 
     def _repr_html_(self) -> str:
         return self.status._repr_html_()
@@ -73,6 +60,23 @@ class Job:
     def id(self) -> str:
         """Id of the job."""
         return self.status.id
+
+
+class Job(_Job):
+    """A job, as `Client.submit` and `Client.job` return it.
+
+    Args:
+        send: sends a call to the service and returns its result.
+        status: status of the job.
+
+    Attributes:
+        id: id of the job.
+        status: latest status that the service sent.
+    """
+
+    def __init__(self, send: Callable[[Call[JobStatus]], JobStatus], status: JobStatus) -> None:
+        self._send = send
+        self.status = status
 
     def refresh(self) -> JobStatus:
         """Ask the service for the status."""
@@ -104,32 +108,17 @@ class Job:
         return self.status
 
 
-class AsyncJob:
+class AsyncJob(_Job):
     """A job, for asynchronous programs; see `Job`.
 
     Args:
         send: as for `Job`, but awaited.
-        status: as for `Job`.
-
-    Attributes:
         status: as for `Job`.
     """
 
     def __init__(self, send: Callable[[Call[JobStatus]], Awaitable[JobStatus]], status: JobStatus) -> None:
         self._send = send
         self.status = status
-
-    def __repr__(self) -> str:
-        """Show the job and its latest status."""
-        return _spell(type(self).__name__, self.status)
-
-    def _repr_html_(self) -> str:
-        return self.status._repr_html_()
-
-    @property
-    def id(self) -> str:
-        """Id of the job."""
-        return self.status.id
 
     async def refresh(self) -> JobStatus:
         """See `Job.refresh`."""
