@@ -270,14 +270,14 @@ class VolumeRequest(UpscaleRequest):
 
 
 class BlockRequest(UpscaleRequest):
-    """A request for one block of a volume that is not in memory.
+    """A request for blocks whose input has been read: one block of a volume, or the next slabs of a stream.
 
     Args:
         name: of the model.
         model: the model, on the batcher's device.
         layout: how the volume is cut.
-        block: the block.
-        coarse: the block with its halo, (frame, 3, z, y, x).
+        inputs: what each block is computed from, (frame, 3, z, y, x), in their order.
+        stream: computes the blocks as slabs, each in a batch of its own; None computes them alone.
         error: whether the error is to be predicted too.
     """
 
@@ -286,48 +286,24 @@ class BlockRequest(UpscaleRequest):
         name: str,
         model: SuperResolution,
         layout: Plan,
-        block: Block,
-        coarse: NDArray[np.float32],
+        inputs: Mapping[Block, NDArray[np.float32]],
         *,
+        stream: Stream | None = None,
         error: bool = False,
     ) -> None:
-        super().__init__(name, model, layout, [block], error=error)
-        self.coarse = coarse
-
-    def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is only one
-        """See the class above."""
-        return self.coarse
-
-
-class StreamRequest(InferenceRequest):
-    """A request for the next slabs of a stream, each in a batch of its own.
-
-    Args:
-        name: of the model.
-        stream: computes the slabs.
-        layout: how the volume is cut into slabs.
-        slabs: what the stream is given of each, (frame, 3, z, y, x), in their order.
-    """
-
-    def __init__(self, name: str, stream: Stream, layout: Plan, slabs: Mapping[Block, NDArray[np.float32]]) -> None:
-        self.model = stream.model
-        self._slabs = slabs
-        super().__init__(
-            name,
-            stream,
-            layout,
-            [*slabs],
-            samples=1,
-            channels=4 if stream.error else 3,
-            factor=stream.model.factor,
-            variant=id(stream),
-        )
+        self._inputs = inputs
+        self._stream = stream
+        super().__init__(name, model, layout, [*inputs], error=error)
+        self.compute = stream or self.compute
 
     def key(self, item: QueuedBlock) -> BatchKey:
         """See the class above; of one slab alone."""
-        z, y, x = self._slabs[item.block].shape[-3:]
-        return super().key(item)._replace(shape=(z, y, x), variant=(self.variant, item.block.start))
+        key = super().key(item)
+        if self._stream is None:
+            return key
+        z, y, x = self._inputs[item.block].shape[-3:]
+        return key._replace(shape=(z, y, x), variant=(id(self._stream), item.block.start))
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:
         """See the class above."""
-        return self._slabs[item.block]
+        return self._inputs[item.block]

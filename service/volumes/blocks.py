@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.streaming import Stream
-from service.engine.inference import BlockRequest, StreamRequest
+from service.engine.inference import BlockRequest
 from service.engine.regions import Region
 from service.volumes.view import BlockIndex
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from models.blocks import Block
     from service.engine.engine import Engine
-    from service.engine.inference import InferenceRequest
     from service.runtime.threads import Threads
     from service.volumes.regions import Blocks
     from service.volumes.view import View
@@ -57,11 +56,9 @@ class BlockComputer:
         if not region.is_one_slab:
             stream = await self._threads.run(lambda: Stream(model, coarse, error=view.error))
 
-        def request_of(layer: Block) -> InferenceRequest:
-            if stream is None:
-                return BlockRequest(view.card.name, model, layout, layer, coarse, error=view.error)
-            slabs = {slab: coarse[:, :, region.planes(slab)] for slab in region.slabs(layer)}
-            return StreamRequest(view.card.name, stream, layout, slabs)
+        def request_of(layer: Block) -> BlockRequest:
+            inputs = {slab: coarse[:, :, region.planes(slab)] for slab in region.slabs(layer)}
+            return BlockRequest(view.card.name, model, layout, inputs, stream=stream, error=view.error)
 
         for layer, done in region.layers():
             # The request is kept nowhere here, as it holds the answer, too.
