@@ -1,1 +1,1 @@
-"""Networks and numerics on tensors, which everything else stands on. Needs torch and numpy, no web and no storage."""
+"""Networks and numerics on tensors, which all other folders build on. Needs torch and numpy, no web or storage."""

@@ -20,8 +20,8 @@ SMALLEST = 2.0**-63
 class Activation(nn.Module):
     """r silu(x / r + b), with r the rms over all channels of a cell, and b learned for each field.
 
-    Smooth, and positively homogeneous: scaling x scales the answer, cell by cell, so that the network needs
-    to know no amplitude. It commutes with the group, which only permutes channels and gives those of a field one b.
+    It is smooth and positively homogeneous: if x is scaled, so is the answer, cell by cell. So the network needs no
+    amplitude. It commutes with the group, which only permutes the channels of a field, as these share one b.
 
     Args:
         over: the group.
@@ -34,7 +34,7 @@ class Activation(nn.Module):
         self.offset = nn.Parameter(torch.zeros(fields))
 
     def forward(self, x: Float[Tensor, "batch channels *cells"]) -> Float[Tensor, "batch channels *cells"]:
-        """Apply it; where all channels are zero, so is the answer."""
+        """Apply the nonlinearity. Where all channels are zero, the answer is zero."""
         offset = self.offset.to(x.dtype).repeat_interleave(self.order).reshape(-1, *(x.ndim - 2) * [1])
         scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) / math.sqrt(x.shape[1])
         unit = scale.clamp_min(SMALLEST)
@@ -44,10 +44,10 @@ class Activation(nn.Module):
 
 
 def _silu(x: Tensor) -> Tensor:
-    """SiLU, in place where no gradient is wanted, with the same bits for a block whichever are in the batch with it."""
+    """SiLU, in place if no gradient is needed. The bits of a block do not depend on the others in its batch."""
     if x.requires_grad or x.device.type != "cpu":
         return functional.silu(x)
-    # A vectorised loop does its last few values another way, so each block gets a loop of its own.
+    # A vectorised loop computes its last few values differently, so each block gets its own loop.
     for block in x:
         functional.silu(block, inplace=True)
     return x

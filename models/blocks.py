@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 Lengths = tuple[float, float, float]
-# Of the edges along (z, y, x).
+# Edges of the usual box.
 CUBE: Lengths = (2 * math.pi,) * 3
 
 Float = TypeVar("Float", bound=np.floating[Any])
@@ -153,7 +153,7 @@ class Plan:
         return z, y, x
 
     def at(self, number: Cells) -> Block:
-        """The block of a number along each axis."""
+        """The block with this number along each axis."""
         return self._block(tuple(n * edge for n, edge in zip(number, self.block_shape, strict=True)))
 
     def _block(self, start: tuple[int, ...]) -> Block:
@@ -193,13 +193,13 @@ class Plan:
 
 
 def collect(read: Read[Float], where: Window) -> NDArray[Float]:
-    """Read cells of a volume that is not in memory, and no more cells than there are numbers.
+    """Read cells of a volume that is not in memory, and at most as many cells as are asked for.
 
     Args:
         read: gives (..., z, y, x) for ranges of cells.
         where: numbers of cells along (z, y, x), in any order; those in a row are read together.
     """
-    # A halo goes round a small volume, which is then read once, not piece by piece.
+    # The halo of a small volume wraps around it: then the volume is read once, not piece by piece.
     spans = [np.arange(index.min(), index.max() + 1) if np.ptp(index) < len(index) else index for index in where]
     in_z, in_y, in_x = ([*runs(span)] for span in spans)
 

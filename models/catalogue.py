@@ -86,9 +86,9 @@ class Card:
         family: trilinear, conv, equivariant or relaxed.
         flow: what it was trained on, ``general`` if on many; None if it was not trained.
         factor: fine cells per coarse cell along an axis.
-        frames: time levels in.
-        target: which frame is answered.
-        group: its group; None for trilinear.
+        frames: number of time levels in its input.
+        target: which of them the answer is at.
+        group: its symmetry group; None for trilinear.
         architecture: see [`Architecture`][models.networks.Architecture]; None for trilinear.
         parameters: free weights.
         halo: coarse cells read around a block.
@@ -97,14 +97,14 @@ class Card:
         boundary: of the fields it was trained on, (z, y, x); None if they were of several kinds.
         consistent: whether the block mean of the answer is the input.
         trained: data, seeds, steps, time and software.
-        measured: errors on held-out simulations, one entry a box.
+        measured: errors on held-out simulations, one entry for each.
         sample: errors on the sample that is shipped with the weights.
         symmetry: on that sample, the equivariance error of each element of the octahedral group, and the share of each
             irrep in the relaxation weights of each layer; see [`models.symmetries`][models.symmetries].
         uncertainty: how its prediction of errors was trained, and ``quantiles``; see
             [`models.uncertainty`][models.uncertainty]. Empty if it predicts none.
         learned: the range of each of the [`traits`][models.metrics.traits.traits] of the coarse fields that it learned
-            from. Empty if they were not looked at.
+            from. Empty if they were not determined.
         sha256: of the weights file; None if there is none.
     """
 
@@ -140,7 +140,7 @@ class Card:
         return bool(self.uncertainty)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The card as JSON data."""
         boundary = None if self.boundary is None else list(self.boundary)
         return {**dataclasses.asdict(self), "boundary": boundary, "receptive_field": self.receptive_field}
 
@@ -178,7 +178,7 @@ def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries |
 
 TRILINEAR = describe(SuperResolution(), flow=None)
 PLAIN = {card.name: card for card in (describe(SuperResolution(factor=factor), flow=None) for factor in FACTORS)}
-"""Trilinear interpolation by factor, which is there without a folder."""
+"""Cards of trilinear interpolation by 2 and by 4, which needs no folder."""
 
 
 class Catalogue:
@@ -235,7 +235,7 @@ class Catalogue:
         return card
 
     def write(self, card: Card) -> None:
-        """Write a card alone, say after measuring."""
+        """Write only a card, for example after measuring."""
         (self.folder / card.name).mkdir(parents=True, exist_ok=True)
         with Replacing(self.folder / card.name / CARD) as path:
             path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
@@ -245,12 +245,12 @@ class Catalogue:
         return self.folder / HELD_OUT / (f"{flow}-x{factor}" + (f"-{frames}frames" if frames > 1 else ""))
 
     def held_out(self, flow: str | None, frames: int = 1, factor: int = FACTOR) -> HeldOut | None:
-        """The shipped sample of a flow; None if there is none. For models of no flow, or of any: the first flow's."""
+        """The shipped sample of a flow, or of ``FIRST_FLOW`` for models of no or any flow; None if there is none."""
         folder = self._held_out_folder(flow, frames, factor)
         return self.sample(folder.name) if folder.exists() else None
 
     def linear(self) -> dict[str, float]:
-        """MAE of the best linear estimator over trilinear interpolation's, by flow, as the table has it."""
+        """MAE of the best linear estimator relative to trilinear interpolation, by flow, as in ``TABLE.md``."""
         path = self.folder / BASELINE
         found: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
         return found

@@ -16,10 +16,10 @@ from torch.nn import functional
 
 Module = TypeVar("Module", bound=nn.Module)
 Axes = tuple[bool, ...]
-# Puts before planes (..., z, y, x) those that came before them, if they are a slab of a block: as many as what follows
-# consumes at both ends. Called with a name for the place in the network, the planes, and how many it consumes at one.
+# If planes (..., z, y, x) are a slab of a block, puts the last planes of the slab before in front of them, as many as
+# the next layer consumes at both ends. Called with the place in the network, the planes, and the number for one end.
 Join = Callable[[Hashable, Tensor, int], Tensor]
-# Of frozen convolutions: as they are; as they are, but multiplied in TensorFloat-32 on a GPU; or rounded to bfloat16.
+# Of frozen convolutions: float32, float32 multiplied in TensorFloat-32 on a GPU, or bfloat16.
 Precision = Literal["float32", "tf32", "bfloat16"]
 NOWHERE: Axes = (False, False, False)
 EVERYWHERE: Axes = (True, True, True)
@@ -38,13 +38,13 @@ def convolve(
 
 
 def wrap(x: Float[Tensor, ...], circular: Axes) -> Float[Tensor, ...]:
-    """Add a halo of one cell from the other end of the axes that are circular, of the last ones."""
+    """Add a halo of one cell along the circular axes, from their other ends; the last axes are those of cells."""
     wrapped: Tensor = _Wrap.apply(x, circular) if any(circular) else x  # type: ignore[no-untyped-call]
     return wrapped
 
 
 def _numbered(circular: Axes) -> Iterator[tuple[int, bool]]:
-    """The axes as they are counted from the last one, and whether each is circular."""
+    """Negative indices of the axes of cells, and whether each is circular."""
     return zip(range(-len(circular), 0), circular, strict=True)
 
 
@@ -73,7 +73,7 @@ class _Wrap(torch.autograd.Function):
 
 
 def crop(x: Float[Tensor, ...], cells: int, circular: Axes = NOWHERE) -> Float[Tensor, ...]:
-    """Drop cells at both ends of the last axes, as many as ``circular`` has, that are not circular."""
+    """Drop cells at both ends of the axes that are not circular; the last axes are those of cells."""
     for axis, wraps in _numbered(circular):
         if not wraps:
             x = x.narrow(axis, cells, x.shape[axis] - 2 * cells)
@@ -86,7 +86,7 @@ def whole(place: Hashable, x: Tensor, radius: int) -> Tensor:  # noqa: ARG001 se
 
 
 def spread(x: Shaped[Tensor, "batch channels *cells"], factor: int) -> Shaped[Tensor, "batch out *finer"]:
-    """Lay channels numbered (channel, sub-voxel) out in space, sub-voxels with x fastest: pixel shuffle."""
+    """Pixel shuffle: lay out channels, numbered (channel, sub-voxel) with x fastest, in space."""
     if factor == 1:
         return x
     batch, channels, *cells = x.shape
@@ -119,10 +119,10 @@ class Frozen(nn.Module):
         self.register_buffer("kernel", kernel.detach().clone().to(dtype))
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
-        """Apply the layer. On a CPU a block's answer has the same bits whichever blocks are in the batch with it."""
+        """Apply the layer. On a CPU, the bits of a block's answer do not depend on the others in its batch."""
         x = x.to(self.kernel.dtype)
         if ONEDNN and x.device.type == "cpu" and x.dtype in ONEDNN_DTYPES:
-            # conv3d takes another way for one small block than for two: other bits, and often slower.
+            # conv3d computes one small block by another method than two, with other bits and often more slowly.
             dimension = self.kernel.ndim - 2
             still, every = dimension * (0,), dimension * (1,)
             answer = torch.mkldnn_convolution(wrap(x, circular), self.kernel, None, still, every, every, 1)
@@ -159,7 +159,7 @@ def freeze(module: Module, precision: Precision = "float32") -> Module:
     The copy is a snapshot: nothing is cached in the original, so training it further leaves no stale kernel behind.
 
     Args:
-        module: with layers in it whose kernels are made from free weights.
+        module: contains layers whose kernels are made from free weights.
         precision: of their convolutions.
     """
 

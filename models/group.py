@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GroupName = Literal["C1", "O", "Oh"]
 NAMES = {2: ("C1", "C2", "C4", "D4"), 3: get_args(GroupName)}
-"""Of the groups of a plane and of space."""
+"""Names of the groups of a plane and of space, by dimension."""
 Each = TypeVar("Each")
 
 
@@ -33,7 +33,7 @@ class Group:
     """A group of rotations and reflections of a square or a cube, its identity first.
 
     Attributes:
-        name: what it is called, see [`group`][models.group.group].
+        name: see [`group`][models.group.group].
         matrices: R_g, acting on vectors (u, v) or (u, v, w).
     """
 
@@ -145,7 +145,7 @@ def rotate_scalar(field: Shaped[Tensor, ...], matrix: Int[Tensor, "n n"]) -> Sha
 
     Args:
         field: values on cell centres, (..., y, x) or (..., z, y, x); leading axes are carried along.
-        matrix: R_g. Axes that it exchanges exchange their lengths.
+        matrix: R_g. If it exchanges axes, the field gets their lengths exchanged.
     """
     on_axes, source = matrix.flip(0, 1), _source(matrix)
     lead = field.ndim - len(source)
@@ -155,7 +155,7 @@ def rotate_scalar(field: Shaped[Tensor, ...], matrix: Int[Tensor, "n n"]) -> Sha
 
 
 def rotate_axes(values: tuple[Each, Each, Each], matrix: Int[Tensor, "3 3"]) -> tuple[Each, Each, Each]:
-    """Move what is known of each axis (z, y, x), such as lengths."""
+    """Move values of the axes (z, y, x), such as lengths."""
     z, y, x = (values[axis] for axis in _source(matrix))
     return z, y, x
 
@@ -178,7 +178,7 @@ def rotate_boundary(boundary: Boundaries, matrix: Int[Tensor, "3 3"]) -> Boundar
 
 def _source(matrix: Int[Tensor, "n n"]) -> list[int]:
     """The array axis that each one comes from."""
-    # Array axes are numbered against directions; g takes direction j to the i with R_ij != 0.
+    # Array axes are in reverse order of directions; g takes direction j to the i with R_ij != 0.
     return [int(row.abs().argmax()) for row in matrix.flip(0, 1)]
 
 

@@ -1,7 +1,7 @@
 """Group convolutions of planes and volumes, plain and relaxed, between fields and regular features, with upsampling.
 
-Every layer is a kernel made from free weights by one gather, then an ordinary convolution in two or three dimensions,
-those of its group. Features are ``(batch, field * order, *cells)``: one channel per field and group element, the
+Every layer makes a kernel from free weights by one gather, and applies it as an ordinary convolution in the dimensions
+of its group. Features are ``(batch, field * order, *cells)``: one channel per field and group element, the
 element running fastest. With ``W(g, h, d)`` the kernel from element h to element g at offset d,
 
     W[o, g, s, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 s, g^-1 h, g^-1 d]
@@ -10,10 +10,10 @@ is equivariant if w is constant and relaxed if it is learned (Wang et al., arXiv
 sub-voxels of an output cell; permuting it with the kernel is what keeps upsampling exact.
 
 Fields are vectors or scalars: [`Lift`][models.layers.Lift] and [`LiftScalar`][models.layers.LiftScalar] make regular
-features of them, [`Project`][models.layers.Project] and [`ProjectScalar`][models.layers.ProjectScalar] give them back.
+features of them, [`Project`][models.layers.Project] and [`ProjectScalar`][models.layers.ProjectScalar] do the reverse.
 
-Nothing has a bias, and a vector's lift has a kernel that sums to zero, so that layers are blind to a constant velocity
-and commute with scaling; see [`Activation`][models.activation.Activation] for what is between them.
+No layer has a bias, and the kernel that lifts vectors sums to zero. So layers ignore a constant velocity and commute
+with scaling, as the [`Activation`][models.activation.Activation] between them does.
 
 Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their
 length.
@@ -47,7 +47,7 @@ class GroupLayer(KernelLayer):
         free: shape of one bank of psi.
         index: where in a bank each entry of the kernel is, (..., cells) with an axis for all that channels stand for.
         element: the group element h whose relaxation weight w_l(h) an entry has; broadcasts with ``index``.
-        signs: of the entries, that a rotated vector's components have; broadcasts with ``index``.
+        signs: of the entries, for components of rotated vectors; broadcasts with ``index``. None if all are 1.
         outputs: output channels.
         banks: L, the number of banks.
         relaxed: learn w_l(h); else it is constant.
@@ -64,12 +64,12 @@ class GroupLayer(KernelLayer):
         free: Sequence[int],
         index: Int[Tensor, "*channels cells"],
         element: Tensor,
-        signs: Tensor,
+        signs: Tensor | None = None,
         *,
         outputs: int,
         banks: int,
         relaxed: bool,
-        factor: int,
+        factor: int = 1,
     ) -> None:
         super().__init__()
         self.over = over
@@ -81,7 +81,8 @@ class GroupLayer(KernelLayer):
         self.relaxation = nn.Parameter(torch.ones(banks, over.order)) if relaxed else None
         self.register_buffer("index", index.int(), persistent=False)
         self.register_buffer("element", element, persistent=False)
-        self.register_buffer("signs", signs.to(torch.get_default_dtype()), persistent=False)
+        signs = torch.ones(1) if signs is None else signs.to(torch.get_default_dtype())
+        self.register_buffer("signs", signs, persistent=False)
 
     def banks(self) -> Tensor:
         """The free weights as kernels are made of them, (banks, ...)."""
@@ -101,9 +102,8 @@ class GroupLayer(KernelLayer):
 class Lift(GroupLayer):
     """Vector fields to regular features: W[o, g, v, c, d] = sum_l w_l(g) sum_c' R_g[c, c'] psi_l[o, v, c', g^-1 d].
 
-    The mean of psi over frames and offsets is taken out, so that the kernel sums to zero: what is added to all
-    velocities around a cell changes nothing there. The convolution is never rounded to less than float32, as velocities
-    differ by little from cell to cell.
+    The mean of psi over frames and offsets is subtracted, so that the kernel sums to zero: a constant velocity changes
+    nothing. The convolution is always in float32 at least, because velocities differ little from cell to cell.
 
     Args:
         over: the group.
@@ -127,7 +127,6 @@ class Lift(GroupLayer):
             outputs=fields * over.order,
             banks=banks,
             relaxed=relaxed,
-            factor=1,
         )
 
     def banks(self) -> Tensor:
@@ -165,11 +164,9 @@ class LiftScalar(GroupLayer):
             (fields, scalars, cells),
             (o * scalars + i) * cells + pullback(over, SIZE)[g[..., 0]],
             g,
-            torch.ones(1),
             outputs=fields * over.order,
             banks=banks,
             relaxed=relaxed,
-            factor=1,
         )
 
 
@@ -178,8 +175,8 @@ class Convolve(GroupLayer):
 
     W[o, g, s, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 s, g^-1 h, g^-1 d].
 
-    Relaxation weights on the input element h are the formula of the paper; its published code puts them on the output
-    element g. Either way the layer commutes with those k alone for which w(k h) = w(h).
+    In the paper's formula, relaxation weights depend on the input element h; in its published code, on the output
+    element g. Either way, the layer commutes with exactly those k for which w(k h) = w(h) for all h.
 
     Args:
         over: the group.
@@ -210,7 +207,6 @@ class Convolve(GroupLayer):
             (fields, fields_in, voxels * order * cells),
             (o * fields_in + i) * voxels * order * cells + moved,
             h if relaxed_side == "input" else g,
-            torch.ones(1),
             outputs=fields * order * voxels,
             banks=banks,
             relaxed=relaxed,
@@ -291,7 +287,6 @@ class ProjectScalar(GroupLayer):
             (scalars * fields_in, voxels * cells),
             (o * fields_in + i) * voxels * cells + moved,
             h,
-            torch.ones(1),
             outputs=scalars * voxels,
             banks=banks,
             relaxed=relaxed,
@@ -300,7 +295,7 @@ class ProjectScalar(GroupLayer):
 
 
 def _axes(*sizes: int) -> list[Tensor]:
-    """A number for each place along each axis of a kernel, which broadcast, with one more axis for its cells."""
+    """Indices along each axis of a kernel, shaped to broadcast, with one more axis for the cells."""
     return [
         torch.arange(n).reshape([-1 if axis == own else 1 for axis in range(len(sizes) + 1)])
         for own, n in enumerate(sizes)

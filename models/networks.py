@@ -38,7 +38,7 @@ class Architecture:
         blocks: residual blocks of two convolutions each.
         banks: L, the weight banks of a relaxed layer.
         head: fields after each upsampling by two but the last. Empty: one head upsamples by the factor at once.
-        frames: time levels in, 1 or 3; the answer is the middle one.
+        frames: number of time levels in the input, 1 or 3; the answer is at the middle one.
         factor: fine cells per coarse cell along an axis, 2 or 4.
     """
 
@@ -69,7 +69,7 @@ class Architecture:
             raise ValueError(message)
 
     def to_dict(self) -> dict[str, object]:
-        """As JSON can hold it."""
+        """The architecture as JSON data."""
         return {**dataclasses.asdict(self), "head": list(self.head)}
 
 
@@ -78,7 +78,7 @@ class Residual(nn.Module):
 
     Args:
         first, second: convolutions of regular features.
-        before, between: what is applied ahead of each.
+        before, between: the activation before each of them.
     """
 
     def __init__(self, before: Activation, first: nn.Module, between: Activation, second: nn.Module) -> None:
@@ -98,7 +98,7 @@ class Residual(nn.Module):
 class Network(nn.Module):
     """Coarse vector fields to a fine one, at ``factor`` times the resolution.
 
-    It depends on differences between cells alone, and scaling them scales its answer.
+    Its answer depends only on differences between cells, and scales with them.
 
     Attributes:
         factor: fine cells per coarse cell along an axis.
@@ -140,7 +140,7 @@ class Network(nn.Module):
 
     @property
     def multiplications(self) -> float:
-        """How many a fine cell takes, all three components of it, once the kernels are built."""
+        """Multiplications for a fine cell, all three components together, once the kernels are built."""
         total, finer = 0.0, 1
         for layer in self.modules():
             if isinstance(layer, GroupLayer):
@@ -163,8 +163,8 @@ class Network(nn.Module):
     def features(
         self, coarse: Float[Tensor, "batch vectors z y x"], circular: Axes = NOWHERE, join: Join = whole
     ) -> Float[Tensor, "batch channels z2 y2 x2"]:
-        """The regular features of the trunk, at the coarse grid, with all that the rest consumes; see ``forward``."""
-        # Channels last: twice as fast on a CPU in bfloat16, where the format of the input is that of all that follows.
+        """The regular features of the trunk, at the coarse grid, with the halo for what follows; see ``forward``."""
+        # Channels last is twice as fast on a CPU in bfloat16; all layers keep the format of the input.
         x = join(self.lift, coarse.contiguous(memory_format=torch.channels_last_3d), RADIUS)
         x = self.lift(x, circular)
         for block in self.trunk:
@@ -174,7 +174,7 @@ class Network(nn.Module):
     def refined(
         self, features: Float[Tensor, "batch channels z y x"], circular: Axes = NOWHERE
     ) -> Float[Tensor, "batch 3 fine_z fine_y fine_x"]:
-        """The fine vector field that the features of the trunk stand for; see ``forward``."""
+        """The fine vector field, from the features of the trunk; see ``forward``."""
         x = features
         for activate, layer in zip(self.activations, (*self.upsampling, self.project), strict=True):
             x = layer(activate(x), circular)

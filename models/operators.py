@@ -10,7 +10,7 @@ from torch.nn import functional
 from models.convolution import NOWHERE, Axes, wrap
 
 FACTOR = 4
-"""Of all models but those that say otherwise."""
+"""The usual factor of a model."""
 
 
 def coarsen(fine: Float[Tensor, "*lead z y x"], factor: int = FACTOR) -> Float[Tensor, "*lead z2 y2 x2"]:

@@ -1,7 +1,7 @@
 """Super-resolution of a large block in slabs, one behind the other along z.
 
-Neighbouring slabs share planes in every layer, as many as its convolution reaches. They are kept from one slab to the
-next, so that nothing is computed twice: a block takes no longer than at once, and the memory of a slab.
+In every layer, neighbouring slabs share planes, as many as its convolution reaches. These are kept from one slab to the
+next, so that nothing is computed twice: a block takes no longer than at once, but only the memory of a slab.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Stream:
     def __call__(
         self, slab: Float[Tensor, "batch frame 3 z y x"], circular: Axes
     ) -> Float[Tensor, "batch channel fine_z fine_y fine_x"]:
-        """Super-resolve the planes whose halo is complete with these.
+        """Super-resolve the planes whose halo becomes complete with this slab.
 
         Args:
-            slab: the next planes; the first are more than two halos, and give as many planes as they are more.
-            circular: axes (z, y, x) to wrap around; z is none.
+            slab: the next planes; the first slab has more planes than two halos, and gives as many as it has more.
+            circular: axes (z, y, x) to wrap around; z must not be one of them.
         """
         scale = Scale(*(part.to(slab.device) for part in self._scale))
         return self.model.compute(slab, circular, scale, error=self.error, join=self._join)

@@ -1,11 +1,10 @@
-"""Super-resolution of a velocity field, exact in every symmetry of Navier-Stokes that a frame can carry.
+"""Super-resolution of a velocity field that keeps every symmetry of Navier-Stokes that a single frame can have.
 
     answer = up(u) + bounded(N(u)), then answer + repeat(u - mean(answer))
 
 up is trilinear interpolation, N the network, and the last step makes the block mean of the answer equal its input.
-All of it is local: N depends on differences between cells alone and scales as they do, so that it commutes with
-Galilean boosts and with changes of amplitude without knowing a mean or an amplitude of the volume. Rotations and
-reflections are N's part.
+All of it is local: N depends only on differences between cells and scales with them. So the answer follows Galilean
+boosts and changes of amplitude, without a mean or an amplitude of the volume. N itself keeps rotations and reflections.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ Real = TypeVar("Real", bound=np.floating[Any])
 LIMIT = 2.0
 """Longest residual that a network may add, in units of the [`variation`][models.superresolution.variation]."""
 BOUND = 2 * LIMIT + 1.02
-"""Farthest that an answer can be from trilinear interpolation, in the same units.
+"""Largest possible distance of an answer from trilinear interpolation, in the same units.
 
-The consistency step takes out the mean of the residual, at most ``LIMIT``, and that of the interpolation's error, at
+The consistency step subtracts the mean of the residual, at most ``LIMIT``, and that of the interpolation's error, at
 most 1.011: it is a sum of differences between neighbours, whose coefficients have a norm of 1.011 / sqrt(18).
 """
 
 
 class Scale(NamedTuple):
-    """What a block is reduced by before it is computed.
+    """What is subtracted from a block, and what it is divided by, before it is computed.
 
     It changes the answer only by round-off, and keeps that small for any boost and amplitude.
     """
@@ -63,11 +62,11 @@ class SuperResolution(nn.Module):
     Args:
         network: the learned part; None is plain trilinear interpolation, which is not consistent with its input.
         factor: of plain interpolation; a network has its own.
-        error_head: what says how far off the answers are; None if nothing does.
+        error_head: predicts the errors of answers; None if nothing does.
 
     Attributes:
         factor: fine cells per coarse cell along an axis.
-        frames: time levels in.
+        frames: number of time levels in the input.
         halo: coarse cells needed at both ends of an axis that is not circular.
     """
 
@@ -147,7 +146,7 @@ class SuperResolution(nn.Module):
 
 
 def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 3 1 1 1"]:
-    """The median velocity of some cells of a block, which a few strange cells do not change."""
+    """The median velocity of some cells of a block, which a few outliers do not change."""
     some = coarse[..., ::4, ::4, ::4].transpose(1, 2).flatten(2)
     return some.median(dim=2).values[:, None, :, None, None, None]
 

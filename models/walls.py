@@ -48,7 +48,7 @@ class Walls(NamedTuple):
         return cls((u[0], v[0], w[0]), (u[1], v[1], w[1]))
 
     def __str__(self) -> str:
-        """The one spelling."""
+        """Spell the boundary as ``of`` reads it."""
         pairs = zip(COMPONENTS, self.low, self.high, strict=True)
         return ":".join(
             ["wall", *(f"{name}={_spell(low)}..{_spell(high)}" for name, low, high in pairs if low or high)]

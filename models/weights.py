@@ -37,7 +37,7 @@ def read_weights(folder: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def write_weights(folder: Path, model: nn.Module) -> str:
-    """Write the weights of a model into its folder, and return their sha256; as float16 those that it holds exactly."""
+    """Write the weights of a model into its folder, as float16 where that is exact, and return their sha256."""
     from safetensors.torch import save  # noqa: PLC0415
 
     content = save({name: _smallest(value).contiguous() for name, value in model.state_dict().items()})

@@ -1,1 +1,1 @@
-"""How far a super-resolved field is from the true one: one definition a metric."""
+"""Measures how far a super-resolved field is from the true one. Each metric has one definition."""

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 Value = float | list[float] | None
-# Cells that are read at a time, ...
+# Cells that are read at a time.
 SLAB = 1 << 24
-# ... and cells that are worked on in double precision at a time: few, so that they stay in the cache.
+# Cells that are processed in double precision at a time: few, so that they stay in the cache.
 PART = 1 << 15
 
 
@@ -49,7 +49,7 @@ class _Field:
         self.profile = Profile(grid.cells[min(uneven)], min(uneven)) if len(uneven) == 1 else None
 
     def add(self, values: Float[Tensor, "3 z2 y2 x2"], box: Box) -> Float[Tensor, "3 z y x"]:
-        """Take in the cells of a box, given with one cell around it, and return them alone."""
+        """Add the cells of a box, which come with one more cell all around; return them without these."""
         inside = values[:, 1:-1, 1:-1, 1:-1]
         self.moments.add(inside.flatten(1))
         if self.profile is not None:
@@ -78,7 +78,7 @@ class _Sums:
         baseline: Float[Tensor, "3 z y x"] | None,
         box: Box,
     ) -> None:
-        """Take in a box; the answer and the reference with one cell around it."""
+        """Add a box; the answer and the reference come with one more cell all around."""
         ours, true = self.answer.add(answer, box), self.reference.add(reference, box)
         self.errors.add(ours - true, near_walls_of(box, self.grid))
         self.coarse.add(coarse.flatten(1))
@@ -87,7 +87,7 @@ class _Sums:
             self.baseline_errors.add(baseline - true)
 
     def metrics(self, spectra: dict[str, Value]) -> dict[str, Value]:
-        """Of all that was taken in, with those of spectra in their place."""
+        """All metrics, in order, with those of spectra in their place."""
         errors, answer, reference = self.errors, self.answer, self.reference
         ours, true = answer.gradient.statistics(), reference.gradient.statistics()
         mean_profile = stress_profile = None
@@ -150,11 +150,11 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
         length: of each axis (z, y, x).
         factor: fine cells per coarse cell along an axis.
         slab: fine cells that are read at a time. Spectra by shells need a whole plane (y, x) and those along lines a
-            whole line, be they larger.
+            whole line, even if these are larger.
         scratch: folder for a file of 8 bytes a fine cell (8.6 GB for 1024^3), for spectra by shells of volumes larger
             than a slab. None holds as much in memory.
-        progress: called with the slabs that are done and their total, after each. What it raises ends the comparison,
-            and leaves nothing behind.
+        progress: called after each slab, with the number of slabs that are done and their total. An exception that it
+            raises ends the comparison, and no file is left.
 
     Returns:
         - ``mae``, ``mae_u``, ``mae_v``, ``mae_w``: mean absolute error, of all components and of each;
@@ -193,7 +193,7 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
 
 
 def _add(sums: _Sums, reads: tuple[Reads, Reads, Reads, Reads | None], box: Box) -> None:
-    """Read a box and take it in, part by part."""
+    """Read a box and add it, part by part."""
     answer, reference, coarse, baseline = reads
     grid = sums.grid
     ours, true = surrounded(answer, box, grid), surrounded(reference, box, grid)

@@ -83,7 +83,7 @@ class GradientSums:
         self.longitudinal = Moments(order=4)
 
     def add(self, gradient: Float[Tensor, "3 3 z y x"]) -> None:
-        """Take in a part."""
+        """Add a part."""
         self.longitudinal.add(gradient.diagonal().movedim(-1, 0).flatten(1))
         self.trace += _squares(gradient.diagonal().sum(dim=-1))
         self.squares += _squares(gradient)

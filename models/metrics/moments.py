@@ -12,8 +12,8 @@ from torch import Tensor
 class Moments:
     """Mean and central moments of rows of samples.
 
-    Parts are put together by their own means (Chan, Golub & LeVeque, Am. Stat. 37, 1983; Pebay, SAND2008-6212), so that
-    a mean much larger than the fluctuations costs no digits, as it would in a sum of squares.
+    Parts are combined by their own means (Chan, Golub & LeVeque, Am. Stat. 37, 1983; Pebay, SAND2008-6212). Unlike a
+    sum of squares, this loses no digits if the mean is much larger than the fluctuations.
 
     Args:
         order: highest moment.
@@ -30,7 +30,7 @@ class Moments:
         self.mean = self.second = self.third = self.fourth = torch.zeros(())
 
     def add(self, samples: Float[Tensor, "row sample"]) -> None:
-        """Take in a part, in its own precision."""
+        """Add a part, in its own precision."""
         old, new = self.count, samples.shape[1]
         if not new:
             return

@@ -33,7 +33,7 @@ class Errors:
         self.near = self.squares = 0.0
 
     def add(self, error: Float[Tensor, "3 z y x"], near: Bool[Tensor, "z y x"] | None = None) -> None:
-        """Take in a part, of which some cells may be near walls."""
+        """Add a part; ``near`` marks its cells near walls."""
         self.cells += error[0].numel()
         self.squares += float(error.square().sum())
         error = error.abs()
@@ -66,7 +66,7 @@ def mae_over_rms(answer: Float[Tensor, "3 z y x"], reference: Float[Tensor, "3 z
 
 
 def near_walls(field: Float[Tensor, "3 z y x"], boundary: Boundaries, cells: int = 4) -> Bool[Tensor, "z y x"]:
-    """Which cells are among the first so many from a wall; by default those of the first coarse cell."""
+    """Which cells are among the first ``cells`` from a wall; by default, those of the first coarse cell."""
     _, nz, ny, nx = field.shape
     whole = slice(0, nz), slice(0, ny), slice(0, nx)
     return near_walls_of(whole, Grid((nz, ny, nx), cells, boundary)).to(field.device)
@@ -84,5 +84,5 @@ def near_walls_of(box: Box, grid: Grid) -> Bool[Tensor, "z y x"]:
 
 
 def ratio(part: Tensor | float, whole: Tensor | float) -> float:
-    """Part / whole, and NaN rather than an error for 0 / 0."""
+    """Part / whole; NaN for 0 / 0."""
     return float(torch.as_tensor(part, dtype=torch.float64) / torch.as_tensor(whole, dtype=torch.float64))

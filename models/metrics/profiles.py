@@ -10,7 +10,7 @@ from torch import Tensor
 class Profile:
     """Mean velocity U_i and Reynolds stresses <u_i' u_j'> as functions of the position along an axis.
 
-    Parts are put together as in [`Moments`][models.metrics.moments.Moments].
+    Parts are combined as in [`Moments`][models.metrics.moments.Moments].
 
     Args:
         positions: cells along the axis.
@@ -27,7 +27,7 @@ class Profile:
         self.products = torch.zeros(3, 3, positions, dtype=torch.float64)
 
     def add(self, field: Float[Tensor, "3 z y x"], start: int = 0) -> None:
-        """Take in a part, whose cells along the axis begin at ``start``."""
+        """Add a part, whose cells along the axis begin at ``start``."""
         samples = field.movedim(self.axis, 1).flatten(2).double().cpu()
         where = slice(start, start + samples.shape[1])
         old, new = self.count[where], samples.shape[2]

@@ -1,8 +1,8 @@
-"""How far a super-resolved field is from the true one: one definition a metric.
+"""All metrics of a super-resolved field, compared with the true one.
 
 Fields are velocity, (3, z, y, x) with components (u, v, w), on uniform cell-centred grids. Everything is computed in
-double precision, whatever the input. Each metric is defined on parts of a volume and takes them one by one, so that a
-volume in memory and one of any size on a disk are measured by the same lines.
+double precision, whatever the input. Each metric takes a volume part by part, so that the same code measures a volume
+in memory and one of any size on a disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from models.blocks import Boundaries, Read
 
 
-# Cells that are worked on at a time.
+# Cells that are processed at a time.
 SLAB = 1 << 18
 
 

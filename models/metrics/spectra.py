@@ -64,7 +64,7 @@ class Shells:
         self.energy = torch.zeros(self.last + 2, dtype=torch.float64)
 
     def add(self, modes: Complex128[Tensor, "z y2 half_x"], start: int = 0) -> None:
-        """Take in modes of one component, whole along z and x, whose y wavenumbers begin at number ``start``."""
+        """Add modes of one component, whole along z and x, whose y wavenumbers begin at number ``start``."""
         power = _power(modes) * self.weight.to(modes.device)
         ky = self.ky[start : start + modes.shape[1], None]
         k = (self.kz[:, None, None].square() + ky.square() + self.kx.square()).sqrt()
@@ -126,7 +126,7 @@ def read_spectrum(
 
 
 def steps(cells: Cells, slab: int) -> int:
-    """How many slabs [`read_spectrum`][models.metrics.spectra.read_spectrum] goes through."""
+    """How many slabs [`read_spectrum`][models.metrics.spectra.read_spectrum] processes."""
     return 3 * sum(map(len, _slabs(cells, slab)))
 
 
@@ -171,7 +171,7 @@ class Lines:
         self.energy = torch.zeros(self.cells // 2 + 1, dtype=torch.float64)
 
     def add(self, component: Float64[Tensor, "z y x"]) -> None:
-        """Take in a part of one component, whole along the axis."""
+        """Add a part of one component, whole along the axis."""
         modes = torch.fft.rfft(component, dim=self.axis, norm="forward")
         others = [axis for axis in (-3, -2, -1) if axis != self.axis]
         self.energy += _power(modes).sum(dim=others).cpu()

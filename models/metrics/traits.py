@@ -1,9 +1,9 @@
-"""What a coarse velocity is like, in three numbers that change neither with its units nor with a boost.
+"""Three numbers that characterise a coarse velocity, whatever its units and its mean.
 
-They tell whether a model has learned from fields of such a kind:
+They show whether a model has learned from such fields:
 
 - ``roughness``: rms second difference over rms first difference along the axes. Near 0 where the grid resolves
-  everything already, sqrt(3) of white noise.
+  everything already, sqrt(3) for white noise.
 - ``skewness``: of differences of a component along its own axis (Monin & Yaglom, Statistical Fluid Mechanics 2, section
   12). Turbulence has it below zero, as it stretches vortices; phases drawn at random have none.
 - ``divergence``: rms of the divergence over the rms of the nine gradients. Small where the flow is incompressible,
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Velocity = Float[np.ndarray[Any, Any], "3 z y x"]
-# Cells of a volume over the independent samples of its differences, about.
+# About how many cells there are to each independent sample of their differences.
 CORRELATED = 4.0
-# How far outside of the range a trait may be, over the end of the range.
+# How far outside of the range a trait may be, relative to the end of the range.
 MARGIN = 0.1
 
 
@@ -58,7 +58,7 @@ def ranges(fields: Iterable[Velocity]) -> dict[str, list[float]]:
 
 
 def unlike(found: Mapping[str, float], learned: Mapping[str, list[float]], cells: int) -> dict[str, str]:
-    """Traits outside of what was learned from, and whether they are ``low`` or ``high``.
+    """Traits outside of the ranges that a model has learned from, and whether they are ``low`` or ``high``.
 
     Args:
         found: of a field.
