@@ -49,7 +49,7 @@ def reachable(host: str) -> bool:
 
 
 def with_trusted_hosts(settings: Settings, host: str) -> Settings:
-    """The settings of a service that listens on a host. On loopback, it allows only the host names that are set."""
+    """Settings for a service that listens on a host. On loopback, it allows only the host names in the settings."""
     if settings.trusted_hosts is None and not reachable(host):
         return settings.model_copy(update={"trusted_hosts": ()})
     return settings

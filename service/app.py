@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from service.jobs.executor import Executor
 
 
-# Discoveries that are computed, one at a time, or wait.
+# Most discoveries at a time; one is computed, the others wait.
 DISCOVERIES: Final = 4
 # Only traces: Prometheus collects the metrics, and logs go to one place.
 TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "metrics": False, "logs": False}
@@ -77,7 +77,7 @@ Send a volume to `/v1/upscale`; see `/v1/models` for what can be done to it, and
 def build(settings: Settings) -> Services:
     """Build all parts; nothing runs yet."""
     metrics = Metrics()
-    # Each kind of work has threads of its own, so that none waits for another's.
+    # Each kind of work has threads of its own, so that no kind waits for another.
     threads, body_threads, view_threads, job_threads, engine_threads = (Threads(settings.readers) for _ in range(5))
     engine = build_engine(settings, metrics, engine_threads)
     lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
@@ -146,7 +146,7 @@ def _build_executor(settings: Settings, blocks: BlockComputer, threads: Threads)
 
 @asynccontextmanager
 async def _running(services: Services) -> AsyncIterator[None]:
-    """Start the parts that run, and stop them. The service is ready with its first model; the others follow."""
+    """Run the service. It is ready as soon as the first model is loaded; the others follow."""
     loop = asyncio.get_running_loop()
     engine, lifecycle, ending = services.engine, services.lifecycle, threading.Event()
 
@@ -214,7 +214,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, as metrics are labelled by the path of a route.
-    for room in (
+    for routes in (
         page,
         models,
         samples,
@@ -230,5 +230,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         jobs,
         health,
     ):
-        app.include_router(room.router)
+        app.include_router(routes.router)
     return app

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-# What velocities may be.
+# Types that a velocity may have.
 FLOATS: Final = "float32 or float64"
 
 
@@ -32,12 +32,12 @@ class FieldError(NamedTuple):
     expected: str
 
     def __str__(self) -> str:
-        """For people: as a label, which reads well for one thing and for several."""
+        """The error as a message for people."""
         return f"{self.field}: {'missing' if self.value is None else self.value}; expected {self.expected}"
 
 
 class StoppedError(Exception):
-    """A thread ends early, as nobody waits for its result any more."""
+    """A thread stops early, because nobody waits for its result any more."""
 
 
 class Problem(Exception):  # noqa: N818 as RFC 9457 calls it

@@ -67,7 +67,7 @@ def bounded(receive: Receive, settings: Settings) -> Receive:
     async def receive_bounded() -> Message:
         nonlocal received, waited, whole
         if whole:
-            # The next message is that the client hangs up, at any time.
+            # The only message after the body is that the client has disconnected, which may take any time.
             return await receive()
         clock = asyncio.get_running_loop().time
         # Only time spent waiting for the client counts.
@@ -127,7 +127,7 @@ class Form(NamedTuple):
 
     @property
     def openapi(self) -> dict[str, Any]:
-        """As the schema of an operation describes it."""
+        """The body, for the description of an operation."""
         properties = {
             name: {"type": "string", "format": "binary", "description": holds} for name, holds in self.parts.items()
         }

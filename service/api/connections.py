@@ -1,4 +1,4 @@
-"""Closing connections that send no request, and those that do not read their answers.
+"""Closes connections that send no request, and those that do not read their answers.
 
 uvicorn closes a connection that is idle between two requests, but waits for ever for the first head, for the rest of a
 head, and for a client that does not read. Its ``limit_concurrency`` refuses requests, but keeps silent connections.

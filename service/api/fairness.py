@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from prometheus_client import Gauge
 
-# A client may have so many requests waiting for each that is served.
+# How many requests of a client may wait for each one that is served.
 WAITING: Final = 16
-# One in so many places, and at least one, is left to other clients.
+# Of all places, 1 / RESERVE, and at least one, are kept for other clients.
 RESERVE: Final = 4
 
 
@@ -25,7 +25,7 @@ class Places:
 
     Args:
         total: number of places.
-        what: takes them, in the plural, for messages.
+        what: what takes them, in the plural, for messages.
         gauge: shows how many are taken.
 
     Attributes:

@@ -27,8 +27,8 @@ PICTURE: Final[dict[int | str, dict[str, Any]]] = {
         "description": "The values: float16, little-endian, the last axis running fastest.",
         "content": {"application/octet-stream": BINARY},
         "headers": {
-            SCALE: {"schema": {"type": "number"}, "description": "What each number is to be multiplied by."},
-            SHAPE: {"schema": {"type": "string"}, "description": "Of the array: `256,256`; fewer at the ends."},
+            SCALE: {"schema": {"type": "number"}, "description": "Factor by which to multiply the values."},
+            SHAPE: {"schema": {"type": "string"}, "description": "Shape of the array, such as `256,256`."},
         },
     },
     304: {"description": "The client has it already."},

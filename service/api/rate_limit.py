@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# Beyond so many clients, those with a full bucket are forgotten.
+# When more clients are known, those with a full bucket are forgotten.
 MAX_CLIENTS: Final = 10_000
 # An IPv6 host has a whole network of addresses: the length of its prefix.
 IPV6_HOST: Final = 64

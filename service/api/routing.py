@@ -20,7 +20,7 @@ MAX_JSON_BYTES: Final = 64 * 1024
 class CheckedRoute(APIRoute):
     """A route that parses a JSON body of at most 64 KiB, after checking the scope of the token.
 
-    FastAPI alone parses a body before it resolves dependencies such as the scope.
+    FastAPI itself parses a body before it resolves dependencies such as the scope.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

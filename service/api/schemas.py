@@ -39,8 +39,8 @@ class Card(BaseModel):
     family: str = Field(description="trilinear, conv, equivariant or relaxed", examples=["relaxed"])
     flow: str | None = Field(description="what it was trained on", examples=["isotropic"])
     factor: int = Field(description="fine cells per coarse cell along an axis", examples=[4])
-    frames: int = Field(description="time levels in", examples=[1])
-    group: str | None = Field(description="its group", examples=["O"])
+    frames: int = Field(description="number of time levels in its input", examples=[1])
+    group: str | None = Field(description="its symmetry group; null for trilinear", examples=["O"])
     parameters: int = Field(examples=[106000])
     halo: int = Field(description="coarse cells read around a block", examples=[11])
     receptive_field: int = Field(description="coarse cells along an axis that an answer depends on", examples=[23])
@@ -50,7 +50,7 @@ class Card(BaseModel):
     )
     measured: list[dict[str, Any]] = Field(description="errors on held-out simulations")
     sample: dict[str, Any] = Field(description="errors on the sample that is shipped with the weights")
-    sha256: str | None = Field(description="of its weights; None if it has none")
+    sha256: str | None = Field(description="hash of its weights; null if there are none")
 
 
 class Symmetry(BaseModel):
@@ -73,9 +73,9 @@ class Cards(BaseModel):
     """All models."""
 
     models: list[Card]
-    default: str | None = Field(description="the one that answers where none is named; null if it is not there")
+    default: str | None = Field(description="model for requests that name none; null if it is missing")
     linear: dict[str, float] = Field(
-        description="mean absolute error of the best linear estimator over that of trilinear interpolation, by flow"
+        description="mean absolute error of the best linear estimator relative to trilinear interpolation, by flow"
     )
 
 
@@ -85,8 +85,8 @@ class ForecastCard(BaseModel):
     name: str = Field(examples=["relaxed-smoke"])
     family: str = Field(description="of its network", examples=["relaxed"])
     flow: str = Field(description="what it was trained on", examples=["smoke"])
-    frames: int = Field(description="time levels in", examples=[10])
-    boundary: list[str] = Field(description="of what it was trained on, (y, x)", examples=[["wall", "wall"]])
+    frames: int = Field(description="number of frames in its input", examples=[10])
+    boundary: list[str] = Field(description="of the flow that it was trained on, (y, x)", examples=[["wall", "wall"]])
     architecture: dict[str, Any]
     parameters: int = Field(examples=[15000])
     trained: dict[str, Any]
@@ -94,7 +94,7 @@ class ForecastCard(BaseModel):
         description="errors of the model and of persistence in forecasts of 20 frames, root mean square relative to "
         "that of the truth: at later times of the training runs (`future`) and on other runs (`domain`)"
     )
-    sha256: str = Field(description="of its weights")
+    sha256: str = Field(description="hash of its weights")
 
 
 class ForecastCards(BaseModel):
@@ -206,9 +206,9 @@ class Volume(BaseModel):
 
     name: str = Field(examples=["channel"])
     tag: str = Field(description="changes with the content")
-    keys: int = Field(description="objects that it is made of", examples=[12])
-    bytes: int = Field(description="all of them together", examples=[1_048_576])
-    variables: list[str] = Field(default=[], description="that hold the velocity", examples=[["u", "v", "w"]])
+    keys: int = Field(description="number of its objects", examples=[12])
+    bytes: int = Field(description="size of all objects together", examples=[1_048_576])
+    variables: list[str] = Field(default=[], description="variables with the velocity", examples=[["u", "v", "w"]])
     cells: list[int] | None = Field(default=None, description="along z, y, x", examples=[[24, 24, 24]])
     levels: int | None = Field(default=None, description="times; null without a time dim", examples=[10])
     boundary: list[str] | None = Field(default=None, description="in z, y, x order, if the volume has this attribute")

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from service.volumes.view import View
 
 OPTIONS: Final = {"boundary", "names", "drop", "error"}
-# In the place of a model's name: the one that answers where none is named.
+# In place of a model's name: the default model.
 DEFAULT: Final = "default"
-# Views of a volume that is changed while it is read.
+# How often a view is opened if its volume changes while it is read.
 TRIES: Final = 5
 
 

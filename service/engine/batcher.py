@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.engine")
-# Batches that must fit before a size that did not is tried again.
+# Number of batches that must fit before a larger size, which did not, is tried again.
 RECOVERY: Final = 64
 
 

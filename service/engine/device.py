@@ -1,9 +1,8 @@
 """The device, to which batches are sent and from which results are fetched.
 
-On a CPU that is one after the other. On a GPU, the next batch is read and sent while one is computed and the one before
-it comes back: three streams and pinned memory, which copies need to run beside the kernels. The class for it,
-[`Gpu`][service.engine.device.Gpu], has not been run on a GPU yet; what the batcher does with a device that works ahead
-is tested without one.
+A CPU computes one batch after the other. On a GPU, the next batch is sent while one is computed and the results of the
+one before are fetched. This takes three streams, and pinned memory so that copies run beside kernels. The class for it,
+[`Gpu`][service.engine.device.Gpu], has not been run on a GPU yet; the tests use a substitute that also works ahead.
 """
 
 from __future__ import annotations

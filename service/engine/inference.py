@@ -68,8 +68,8 @@ class InferenceResult:
     def taken(self) -> InferenceResult:
         """The same result; this one then no longer holds the field.
 
-        Futures and their callbacks keep each other alive until the garbage collector runs, which counts objects, not
-        bytes.
+        Futures and their callbacks refer to each other, so they are freed only by the garbage collector. That runs
+        after so many objects, however large they are.
         """
         answer = replace(self)
         self.fine = np.empty(0, np.float32)

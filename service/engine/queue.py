@@ -2,11 +2,11 @@
 
 Requests take turns: a batch starts with the request at the head of a queue and takes one block of each request in
 turn, so that a large volume never holds up a small one. Requests that gave a block go to the end of the queue. Clients
-take turns, too: however many requests one client has in the queue, another client's request comes after one turn each.
+take turns, too: however many requests one client has in the queue, other clients need not wait for all of them.
 
 There are two queues; a batch is from one of them. Requests in the foreground, which a client waits for, go before those
-in the background. While both wait, one cell in the background is computed for every `PRECEDENCE` in the foreground: a
-background batch goes first once so many times its cells were computed while it waited. So neither queue starves.
+in the background. While both wait, one cell in the background is computed for every `PRECEDENCE` cells in the
+foreground, so that neither queue starves.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class RequestQueue:
             bisect.insort(self._queues[request.background], request, key=lambda other: other.turn)
             self._count()
             self._changed.notify_all()
-        # Weak, for the reason given at InferenceResult.taken; whoever ends the request holds it.
+        # Weak, for the reason given at InferenceResult.taken. The code that ends the request still refers to it.
         weak = weakref.ref(request)
         request.future.add_done_callback(lambda _: self._leave(weak()))
         return request.future

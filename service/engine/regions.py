@@ -1,8 +1,8 @@
 """Neighbouring blocks that are computed together, as most of what a small block costs is its halo.
 
 A block of 24^3 cells with a halo of 10 takes 2.3 times its share of an undivided volume. A region of many blocks is
-computed in slabs, one behind the other along z, by a [`Stream`][models.streaming.Stream]: in little memory, with
-others' turns between slabs, and layer after layer of blocks is done.
+computed in slabs, one behind the other along z, by a [`Stream`][models.streaming.Stream]. This takes little memory,
+other requests have their turns between slabs, and the blocks of a region are done layer by layer.
 """
 
 from __future__ import annotations

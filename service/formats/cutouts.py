@@ -1,7 +1,7 @@
 """HDF5 files without names of dims: u, v, w in the order of bare arrays, and cutouts of the JHTDB.
 
-Cutouts of the Johns Hopkins Turbulence Databases have two spellings: ``Velocity_0001`` (z, y, x, 3) without names for
-its dims beside ``xcoor``, ``ycoor`` and ``zcoor``, and giverny's ``velocity_0001`` over (zcoor, ycoor, xcoor, values).
+Cutouts of the Johns Hopkins Turbulence Databases come in two layouts: ``Velocity_0001`` (z, y, x, 3), whose dims have
+no names, beside ``xcoor``, ``ycoor`` and ``zcoor``; and giverny's ``velocity_0001`` over (zcoor, ycoor, xcoor, values).
 The first is read like the second.
 """
 

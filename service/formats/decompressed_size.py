@@ -1,7 +1,7 @@
 """The decompressed size of chunks, measured without decompressing them into memory.
 
-Decoders trust the size that a stream states; a few kilobytes can ask for all of memory. So every chunk of a body is
-measured first.
+Decoders trust the size that a stream states, so that a few kilobytes could ask for all of memory. Therefore every chunk
+of a body is measured first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Looking at a volume before it is computed: do its ends fit together, and has the model learned from such fields?"""
+"""Looks at a volume before it is computed: do its ends fit together, and has the model learned from such fields?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from models.catalogue import Card
 
 End = Literal["continued", "repeated", "broken"]
-"""What the ends of an axis are, if it is taken as periodic.
+"""How the ends of an axis fit together if it is taken as periodic.
 
 ``continued``: the first plane follows the last one as others follow each other. ``repeated``: the last plane is the
 first one again. ``broken``: there is a step or a kink between them, as at walls and where a part was cut out.
@@ -30,8 +30,8 @@ Ends = tuple[End, End, End]
 ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)
 # Longest edge of the part of a plane that is compared. It begins at a multiple of this, as chunks do.
 EDGE: Final = 32
-# Kinks between planes are measured by their rms. Ends are broken if it is so many times the median inside, and so many
-# times the largest one. Periodic axes of simulated turbulence have up to 1.3 and 1.1 there, walls 6.4 and 1.35 or more.
+# Ends are broken if the rms of the kink between them is more than KINK times the median inside the volume, and LARGEST
+# times the largest inside. Periodic axes of simulated turbulence reach 1.3 and 1.1, walls have 6.4 and 1.35 or more.
 KINK: Final = 3.0
 LARGEST: Final = 1.2
 

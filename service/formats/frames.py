@@ -67,7 +67,7 @@ def read_units(dx: float, dt: float, nu: float) -> Units:
     """Read the units of frames.
 
     Raises:
-        Problem: 422 for one that is not finite, or not more than 0 (nu: less).
+        Problem: 422 if one is not finite, dx or dt is not above 0, or nu is below 0.
     """
     for name, value in (("dx", dx), ("dt", dt), ("nu", nu)):
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Coordinate = NDArray[np.number[Any]]
 
 
-# Rounding moves a coordinate by so many units in the last place: when it is computed, and when it is stored.
+# A coordinate is rounded twice, when it is computed and when it is stored: each time by a unit in the last place.
 ROUNDINGS: Final = 2
 # How far spacings may be from their mean, relative to it.
 TOLERANCE: Final = 1e-3

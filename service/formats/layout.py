@@ -51,7 +51,7 @@ class BareLayout:
     levels: int | None
 
     def answer(self, fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
-        """As many axes as came, but for the frames of a single answer. Bare arrays carry no notes."""
+        """An array with as many axes as were sent, or without times if there is one answer to several frames."""
         is_alone = self.levels is None or len(fine) == 1 < self.levels
         return fine[0] if is_alone else fine
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 GROUPS = {2: ("D4", "C4", "C2"), 3: ("Oh", "O")}
-"""That may be asked about, by dimension; the first unless another one is."""
+"""Groups that may be asked about, by dimension; the first is the default."""
 
 
 def read_pairs(x: Body, y: Body, kinds: tuple[Kind, Kind], settings: Settings) -> Pairs:
@@ -59,7 +59,7 @@ def fit_pairs(x: Fields, y: Fields, kinds: tuple[Kind, Kind], names: tuple[str, 
 def _read(name: str, body: Body, settings: Settings) -> torch.Tensor:
     with within(name):
         values = read_npy(body, settings)
-    # A copy in this machine's byte order, as PyTorch takes no other, and none that must not be written to.
+    # A copy, as PyTorch takes only arrays that are writable and in the byte order of this machine.
     return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
 
 

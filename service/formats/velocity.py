@@ -1,4 +1,4 @@
-"""Finding the velocity in a dataset. Whatever is ambiguous is refused.
+"""Finds the velocity in a dataset. Anything ambiguous is refused.
 
 Velocity is either of these:
 

@@ -60,7 +60,7 @@ class Volume:
         layout: how it came.
         has_times: whether it came with an axis of times.
         coordinates: centres of the cells along (z, y, x), where they were sent.
-        boundary: the attribute of this name, if there is one.
+        boundary: the attribute ``boundary``, if there is one.
         units: attributes of the velocity and of the coordinate x, where there are any.
     """
 

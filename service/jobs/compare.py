@@ -1,4 +1,4 @@
-"""Comparing a stored super-resolved volume with a stored reference, slab by slab: neither is ever whole in memory."""
+"""Compares a stored super-resolved volume with a reference, slab by slab, so that neither must fit into memory."""
 
 from __future__ import annotations
 

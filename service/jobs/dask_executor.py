@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.dask")
-# Seconds that a scheduler has to answer in.
+# Seconds within which a scheduler must answer.
 CONNECT_S: Final = 10
 # Seconds between two tries to reach one that is away, and between two looks at how many workers there are.
 RETRY_S: Final = 0.5
 LOOK_S: Final = 10.0
 # Seconds without a scheduler, or without a worker, after which a job fails, to be resumed.
 PATIENCE_S: Final = 600.0
-# Workers that there are taken to be until the scheduler has been heard.
+# Number of workers that is assumed until the scheduler has answered.
 UNHEARD: Final = 8
-# A region that workers die over is given up after so many rounds; in each, Dask tries several workers.
+# Rounds after which a region is given up because workers die; in each, Dask tries several workers.
 ROUNDS: Final = 5
 
 
@@ -59,7 +59,7 @@ class DaskExecutor:
 
     @property
     def workers(self) -> int:
-        """How many compute, as it was last heard."""
+        """Number of workers, as the scheduler last said."""
         if not self._client or self._client.status != "running":
             return UNHEARD
         return max(1, int(self._client.scheduler_info().get("n_workers", 1)))

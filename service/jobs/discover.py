@@ -1,4 +1,4 @@
-"""Finding which symmetries two stored volumes keep, a few pairs at a time: neither is ever whole in memory."""
+"""Finds which symmetries two stored volumes keep, a few pairs at a time, so that neither must fit into memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from service.volumes.storage import Storage
 
 logger = logging.getLogger("service.jobs")
-# Of a spec: what a discovery has no use for.
+# Fields of a spec that a discovery does not use.
 UNUSED: Final = ("target", "model", "boundary", "error")
 
 

@@ -33,7 +33,7 @@ logger = logging.getLogger("service.jobs")
 # Seconds between two looks at the list of jobs.
 POLL_S: Final = 1.0
 TIDY_S: Final = 3600.0
-# A job fails once so many services in a row have died while they did it.
+# A job fails after this number of services in a row have died while they did it.
 MOST_DEATHS: Final = 3
 
 

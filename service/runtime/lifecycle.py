@@ -20,7 +20,7 @@ class Lifecycle:
         alive: whether the thread that computes is alive.
 
     Attributes:
-        warm: whether a model has been loaded; the others are loaded meanwhile, or when they are first asked for.
+        warm: whether a model is loaded; the others follow, or are loaded when they are first used.
         leaving: whether the service is shutting down, and admits nothing more.
         on_leave: functions that are awaited first when it shuts down.
     """

@@ -16,7 +16,7 @@ TRIM_THRESHOLD: Final = -1, 512 * MEBI
 # How often to look whether the process is idle, in seconds, and the share of a core below which it is.
 POLL_S: Final = 2.0
 IDLE: Final = 0.1
-# A process that is never idle returns memory so often, in seconds.
+# How often a process that is never idle returns memory, in seconds.
 BUSY_S: Final = 30.0
 
 

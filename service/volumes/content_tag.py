@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A segment of a key. Of the names with a leading dot only those of Zarr v2 are allowed: desktops and file systems leave
-# others. Zarr is still writing files that end with .partial.
+# A segment of a key. Only Zarr v2's names may begin with a dot: desktops and file systems leave other such files. Zarr
+# has not finished files that end with .partial.
 MEMBER: Final = re.compile(r"(?!.*\.partial$)(?:\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99})")
 
 

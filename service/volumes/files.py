@@ -18,7 +18,7 @@ PART: Final = ".part"
 # From linux/fcntl.h and linux/fs.h.
 AT_FDCWD: Final = -100
 RENAME_EXCHANGE: Final = 2
-# A partial file that did not change for so many seconds was abandoned; pauses in a body are shorter.
+# Seconds after which an unchanged partial file counts as abandoned; pauses in a body are shorter.
 STALE_AFTER_S: Final = 3600.0
 
 

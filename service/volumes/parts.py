@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Cells along each side of a box, and of a tile.
 BOX: Final = 64
 TILE: Final = 256
-# Levels of tiles beyond that of the source: a tile of the last is read from 1024^2 of its cells.
+# Levels of tiles that are coarser than the source: a tile of the last one is read from 1024^2 of the source's cells.
 BEYOND: Final = 2
 
 

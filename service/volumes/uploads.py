@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEEPEST: Final = 10
-# Changes made without a service are looked for at most this often, and in at most this share of the time.
+# Least time between two looks for changes made without a service, and largest share of the time spent on them.
 TAG_TTL_S: Final = 0.5
 TAG_SHARE: Final = 0.02
 GONE: Final = ".gone"

@@ -49,11 +49,12 @@ async def post_discover(
 
     Parts are files named `x` and `y`: arrays in `application/x-npy`, `(pair, channel, y, x)` or
     `(pair, channel, z, y, x)`, both float64 or both float32, taken to be periodic. Y has the grid of X, or one that is
-    finer by a whole factor. What exact data keep is kept to rounding, so send float64; what noisy data keep on the
-    average is told by p-values, from ten independent pairs on.
+    finer by a whole factor. Symmetries of exact data are kept to rounding, so send float64. Symmetries of noisy data
+    are kept on average, which p-values decide, from ten independent pairs on.
 
-    One discovery is computed at a time, on the CPU; others wait. Larger data are refused (413). Upload them as two
-    volumes and order a job with the task `discover`, for velocities in space; `python -m training discover` takes all.
+    One discovery is computed at a time, on the CPU; others wait. Larger data are refused (413). If they are velocities
+    in space, upload them as two volumes and submit a job with the task `discover`; `python -m training discover` takes
+    all.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 

@@ -63,7 +63,7 @@ async def post_forecast(
 ) -> Response:
     """Answer an array `(time, 2, y, x)` of u, v, evenly spaced in time, with the `steps` frames that follow.
 
-    Velocities are in units of `dx / dt`. Of more frames than the model takes, the last ones count.
+    Velocities are in the units of `dx / dt`. If there are more frames than the model takes, it uses the last ones.
 
     `curl --data-binary @frames.npy -H 'Content-Type: application/x-npy' -o next.npy
     'http://localhost:8000/v1/forecast?steps=20&dx=2&dt=2'`

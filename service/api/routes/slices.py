@@ -20,12 +20,12 @@ FieldQuery = Annotated[
     FieldName, Query(description="`vorticity` is |curl u|; `q` is positive where rotation prevails over strain.")
 ]
 TimeQuery = Annotated[int, Query(description="Time level of the answer.", ge=0)]
-LevelPath = Annotated[int, Path(description="0 is the fine grid; each further one has cells twice as long.", ge=0)]
+LevelPath = Annotated[int, Path(description="0 is the fine grid; at each further level cells are twice as long.", ge=0)]
 
 
 def _tile_of_path(
-    axis: Annotated[Literal["z", "y", "x"], Path(description="Across the slice.")],
-    index: Annotated[int, Path(description="Of the slice along this axis, in fine cells.", ge=0)],
+    axis: Annotated[Literal["z", "y", "x"], Path(description="Axis normal to the slice.")],
+    index: Annotated[int, Path(description="Position of the slice along this axis, in fine cells.", ge=0)],
     level: LevelPath,
     y: Annotated[int, Path(description="Row of the tile, in tiles of 256 pixels.", ge=0)],
     x: Annotated[int, Path(description="Column of the tile, in tiles of 256 pixels.", ge=0)],
@@ -39,9 +39,9 @@ def _tile_of_path(
 
 def _box_of_path(
     level: LevelPath,
-    z: Annotated[int, Path(description="Of the box along z, in boxes of 64 cells.", ge=0)],
-    y: Annotated[int, Path(description="The same along y.", ge=0)],
-    x: Annotated[int, Path(description="The same along x.", ge=0)],
+    z: Annotated[int, Path(description="Position of the box along z, in boxes of 64 cells.", ge=0)],
+    y: Annotated[int, Path(description="Position along y.", ge=0)],
+    x: Annotated[int, Path(description="Position along x.", ge=0)],
     field: FieldQuery = "speed",
     time: TimeQuery = 0,
 ) -> Part:
@@ -59,10 +59,10 @@ async def get_slice(
 ) -> Response:
     """256^2 pixels of one plane of a view. Rows run along z (in a plane across z along y), columns along x (or y).
 
-    Level 0 is the fine grid, level log2 of the model's factor is the source's own grid, and two more are coarser.
-    Levels finer than the source are made from blocks of the view, which are computed if they are missing, and then kept
-    for all readers. The volume and the model are named as in a view. Lengths are those of the coordinates; without any,
-    the longest edge is 2 pi. The field `error` needs `<model>;error=true`.
+    Level 0 is the fine grid, level log2 of the model's factor is the grid of the source, and two more are coarser.
+    Levels finer than the source are made from blocks of the view, which are computed if they are missing, and kept for
+    all readers. Name the volume and the model as in a view. Lengths come from the coordinates; without any, the longest
+    edge is 2 pi. The field `error` needs `<model>;error=true`.
     """
     return await answer_with_picture(request, services, (volume, model), tile)
 
@@ -78,6 +78,6 @@ async def get_box(
 ) -> Response:
     """64^3 cells of a view along z, y, x, for pictures in three dimensions; see slices for levels and fields.
 
-    The last level is log2 of the model's factor, which is the source's own grid.
+    The last level, log2 of the model's factor, is the grid of the source.
     """
     return await answer_with_picture(request, services, (volume, model), box)

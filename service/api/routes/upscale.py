@@ -29,7 +29,7 @@ HEADERS = {
     "Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."},
     "Eddylift-Weights-SHA256": {"schema": {"type": "string"}, "description": "Of its weights; trilinear has none."},
     "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "Boundaries in z, y, x order."},
-    WARNING: {"schema": {"type": "string"}, "description": "What was done all the same although it seems doubtful."},
+    WARNING: {"schema": {"type": "string"}, "description": "What seems doubtful about the request."},
     EXPECTED_MAE: {
         "schema": {"type": "number"},
         "description": "Mean of the expected absolute errors, in the units of the velocity, if they were asked for.",
@@ -76,20 +76,19 @@ async def post_upscale(
 
     - `application/x-npy`: an array `(3, z, y, x)` of u, v, w, or `(time, 3, z, y, x)`.
     - `application/netcdf` (NetCDF-4 or classic) and `application/zip` (a zipped Zarr group, v2 or v3): variables `u`,
-      `v`, `w` over `(z, y, x)` or `(time, z, y, x)`, or one variable with a `component` dim; `names` says so of others.
-      Coordinates become those of the fine cells; all else comes back as it was sent, and attributes `eddylift_*` and
-      `history` say where the field is from.
+      `v`, `w` over `(z, y, x)` or `(time, z, y, x)`, or one variable with a `component` dim; `names` renames others.
+      Coordinates become those of the fine cells. Everything else comes back as it was sent, and the attributes
+      `eddylift_*` and `history` say how the field was made.
 
-    To a model of one frame, times are independent volumes. A model of 3 frames answers the one in the middle and slides
-    over the times: n of them give n - 2 answers, those at the ends being left out, which `X-Eddylift-Warning` tells; an
-    array of just 3 times gives `(3, z, y, x)`.
+    A model of one frame treats each time by itself. A model of 3 frames answers n - 2 of n times, those with neighbours
+    on both sides, with an `X-Eddylift-Warning`; an array of just 3 times gives `(3, z, y, x)`.
 
-    Values are float32, float64 or packed integers, computed and answered in float32; cells are centred and uniform.
-    A periodic axis holds each plane of its period once. `X-Eddylift-Warning` also tells of a boundary that is not the
-    model's, of a periodic axis along which the velocity is not periodic,
-    and of a field unlike all that the model has learned from.
+    Values are float32, float64 or packed integers, computed and answered in float32. Cells are centred and uniform. A
+    periodic axis holds each plane of its period once. `X-Eddylift-Warning` also warns of a boundary that is not the
+    model's, of a periodic axis along which the velocity is not periodic, and of a field unlike those that the model has
+    learned from.
 
-    With `error=true` a dataset has one more variable `error`, over the dims of `u`, and an array is `(4, z, y, x)`: u,
+    With `error=true`, a dataset has one more variable `error`, over the dims of `u`, and an array is `(4, z, y, x)`: u,
     v, w and the expected absolute error of each cell, the mean over the components.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.

@@ -41,10 +41,10 @@ async def post_validate(
 ) -> Report:
     """Super-resolve a coarse volume and compare with a reference that is finer by the model's factor.
 
-    Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`; without `coarse`, the reference
-    is made coarse here, by the mean over blocks of factor^3 cells. Metrics are those of the model and, beside them, of
-    trilinear interpolation; several levels count as samples, and give means over them. Lengths are taken from the
-    coordinates, if there are any: otherwise cells are taken to be cubes, and the longest edge to be 2 pi.
+    Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`. Without `coarse`, the service
+    takes the mean of the reference over blocks of factor^3 cells. The answer has the metrics of the model and of
+    trilinear interpolation, as means over the times. Lengths come from the coordinates; without any, cells are cubes
+    and the longest edge is 2 pi.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 

@@ -52,8 +52,9 @@ async def post_velocity(
 ) -> Response:
     """Answer the velocity in any file that `/v1/upscale` takes, found and checked as there, as a bare array.
 
-    It is `(3, z, y, x)`, or `(time, 3, z, y, x)` if the file has times. For whoever cannot read NetCDF, HDF5
-    or Zarr, such as the page of this service. Lengths are those of the coordinates; without any, 2 pi is the longest.
+    It is `(3, z, y, x)`, or `(time, 3, z, y, x)` if the file has times. This is for clients that cannot read NetCDF,
+    HDF5 or Zarr, such as the page of this service. Lengths come from the coordinates; without any, the longest edge is
+    2 pi.
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
     """
