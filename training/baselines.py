@@ -76,7 +76,7 @@ def _between_ends(cells: int, boundary: Boundary, interpolation: Interpolation) 
 
 
 def _surrounded(coarse: Tensor, cells: int, boundary: Boundaries) -> Tensor:
-    """A field with so many more cells at both ends of each axis."""
+    """A field with more cells at both ends of each axis."""
     beyond = [
         continued(np.arange(-cells, n + cells), n, name) for n, name in zip(coarse.shape[1:], boundary, strict=True)
     ]
@@ -118,8 +118,8 @@ def _fourier(cells: int) -> Float[Tensor, "fine cell"]:
 class LinearEstimator:
     """The linear map from a neighbourhood of coarse cells to the fine cells of its middle with least squared error.
 
-    One kernel for all places, all three components in and out; the mean velocity is taken out before and put back
-    after. As the middle cell is among the inputs, the block mean of the answer is the input, up to round-off.
+    There is one kernel for all places, from all three components to all three. The mean velocity is subtracted before
+    and added after. As the middle cell is among the inputs, the block mean of the answer is the input, up to round-off.
 
     Args:
         fields: fine fields to fit to, by their block means.

@@ -1,7 +1,6 @@
 """Datasets for training and evaluation: snapshots of a flow, and their origin.
 
-Our own simulations are memory-mapped; files of others are in
-[`training.recordings`][training.recordings].
+Runs of our simulations are memory-mapped. [`training.recordings`][training.recordings] opens files from elsewhere.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ class Dataset(Protocol):
         """Fine cells along (z, y, x)."""
 
     def count(self, frames: int) -> int:
-        """Number of snapshots with so many frames.
+        """Number of snapshots with this number of frames.
 
         Raises:
             ValueError: if there can be none.
         """
 
     def shared(self, frames: int) -> int:
-        """Time levels that neighbouring snapshots of so many frames have in common."""
+        """Number of time levels that neighbouring snapshots of several frames have in common."""
 
     def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:
         """Velocity (frame, 3, z, y, x) in some cells of a snapshot."""
@@ -88,12 +87,12 @@ class StoredRun:
 
     @property
     def n(self) -> int:
-        """Points a side."""
+        """Points along each axis."""
         return int(self.description["n"])
 
     @property
     def seed(self) -> int:
-        """Seed of the start."""
+        """Seed of the initial condition."""
         return int(self.description["seed"])
 
     @property
@@ -147,7 +146,7 @@ class StoredRun:
         return (self[index] for index in range(len(self)))
 
     def count(self, frames: int) -> int:
-        """All of them, if they have so many frames.
+        """Number of snapshots with this number of frames.
 
         Raises:
             ValueError: if they do not.
@@ -160,7 +159,7 @@ class StoredRun:
         return len(self)
 
     def shared(self, frames: int) -> int:  # noqa: ARG002
-        """None: each has frames of its own."""
+        """0, as each snapshot has its own frames."""
         return 0
 
     def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:

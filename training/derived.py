@@ -40,11 +40,11 @@ class Derived:
         return self.source.length
 
     def count(self, frames: int) -> int:
-        """As many as in the source."""
+        """That of the source."""
         return self.source.count(frames)
 
     def shared(self, frames: int) -> int:
-        """As many as in the source."""
+        """That of the source."""
         return self.source.shared(frames)
 
 

@@ -41,7 +41,7 @@ DIGITS = 5
 
 
 def measure(model: SuperResolution, sample: HeldOut, quantiles: Mapping[str, float] | None = None) -> dict[str, Value]:
-    """All metrics of a model on a sample; see ``judge``. The model gets as many of its frames as it takes.
+    """All metrics of a model on a sample; see ``judge``. A model of one frame gets the middle one.
 
     Args:
         model: model to measure.

@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 AXES = ("z", "y", "x")
 COMPONENTS = ("u", "v", "w")
 MISSING = (-999.9, -9999.0)
-"""What marks missing values even where no attribute says so; -999.9 is the JHTDB's."""
+"""Values that mark missing data even if no attribute says so; the JHTDB uses -999.9."""
 MAX_SPEED = 1e12
-"""Larger magnitudes are taken for fill values."""
+"""Larger magnitudes are treated as fill values."""
 EVEN = 1e-3
 """Largest relative difference between spacings of an even axis."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A file as a dataset. A snapshot of several frames is as many successive time levels."""
+    """A file as a dataset. The frames of a snapshot are successive time levels."""
 
     path: Path
     flow: str
@@ -64,7 +64,7 @@ class Recording:
         return max(self.times - frames + 1, 0)
 
     def shared(self, frames: int) -> int:
-        """All but one."""
+        """All frames but one."""
         return frames - 1
 
     def window(self, index: int, where: Window, frames: int) -> NDArray[np.float32]:

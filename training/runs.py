@@ -146,7 +146,7 @@ class Run:
         state = self._load(restart) if restart.exists() else None
         self.simulation = make(recipe, device, state)
         if self.records:
-            self._describe()  # the last time there may have been none left for it
+            self._describe()  # the last process may have been stopped before it could
 
     def advance(self, snapshots: int) -> None:
         """Run until there are so many snapshots."""

@@ -213,7 +213,7 @@ def cells(found: dict[str, dict[str, float]], columns: dict[str, str]) -> list[s
 
 
 def heading(title: str, key: str) -> str:
-    """The title of a column, with an arrow to where values are better; what no report has is a ratio of errors."""
+    """The title of a column, with an arrow that shows which values are better; unknown metrics are ratios of errors."""
     better = METRICS[key].better if key in METRICS else "lower"
     return title + {"lower": " ↓", "higher": " ↑"}.get(better, "")
 

@@ -51,11 +51,11 @@ class Recipe:
         steps: in all.
         rate: highest learning rate.
         average: decay of the moving average of the weights.
-        seed: of the first weights and of the samples.
+        seed: of the initial weights and of the samples.
         augment: whether samples are rotated and reflected at random.
         precision: of the convolutions.
         relaxation_rate: highest learning rate of relaxation weights; None for that of the others.
-        relaxation_steps: at the start, in which relaxation weights alone learn.
+        relaxation_steps: number of first steps in which only relaxation weights learn.
         parent: the model whose weights it begins from, if any.
     """
 
@@ -114,7 +114,7 @@ class Trainer:
             kept=kept,
         )
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
-        # All banks of a kernel see one gradient at the start: at the full rate it would move as many times as fast.
+        # All banks of a kernel have the same gradient at the start, so that the kernel moves faster by their number.
         rates = {"psi": recipe.rate / architecture.banks, "relaxation": recipe.relaxation_rate or recipe.rate}
         grouped: dict[str, list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():

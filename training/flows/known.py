@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Known:
-    """A measured and a published number. The tolerance allows for a short average in a small box."""
+    """A measured and a published number, and a tolerance for short averages in small boxes."""
 
     name: str
     found: float

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FEWEST = 12
-"""Points a side that hold wavenumbers up to 3."""
+"""Points along each axis that hold wavenumbers up to 3."""
 
 
 class Grid:
-    """The n^3 points of the box, the modes kept on it, and the way from one to the other."""
+    """The n^3 points of the box, the modes kept on it, and the transforms between them."""
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         """Make the grid.
@@ -60,13 +60,13 @@ class Grid:
 
     @property
     def fewest(self) -> int:
-        """Points a side that just hold the modes, a multiple of 4."""
+        """Points along each axis that just hold the modes, a multiple of 4."""
         return 4 * (self.cutoff // 2 + 1)
 
     def to_physical(
         self, modes: Complex[Tensor, "... kz ky kx"], points: int | None = None
     ) -> Float[Tensor, "... z y x"]:
-        """Values on n points a side, or so many; each axis is padded only when its turn comes."""
+        """Values on n, or another number of, points along each axis, which is padded only when it is transformed."""
         points = points or self.n
         values = torch.fft.ifft(self._pad(modes, -3, points), dim=-3, norm="forward")
         values = torch.fft.ifft(self._pad(values, -2, points), dim=-2, norm="forward")
@@ -93,7 +93,7 @@ class Grid:
         return torch.cat((positive, negative), dim)
 
     def project(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
-        """Take the gradient part of the velocity away; the mean and further components stay."""
+        """Remove the gradient part of the velocity; the mean and further components stay."""
         u, v, w, *scalars = modes
         pressure = (self.kx * u + self.ky * v + self.kz * w) * self.inverse_k_squared
         return torch.stack((u - self.kx * pressure, v - self.ky * pressure, w - self.kz * pressure, *scalars))

@@ -1,6 +1,6 @@
 """A periodic box as a run: spun up on few points, then refined and settled before its snapshots.
 
-A flow that decays has a life: after so much time it is begun anew, from the start of another seed.
+A flow that decays has a limited life: after that it begins again, from the initial condition of another seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPIN_UP_POINTS = 64
 
 
 class PeriodicSimulation(ABC):
-    """See [`Simulation`][training.runs.Simulation]. A flow says what is its own in ``flow`` and what it overrides.
+    """See [`Simulation`][training.runs.Simulation]. Each flow defines ``flow``, and overrides what differs.
 
     Raises:
         ValueError: if another box is asked for than the cube, or a spin-up of a flow that decays.
@@ -39,7 +39,7 @@ class PeriodicSimulation(ABC):
     usual: ClassVar[dict[str, float]] = {}
     """Options and their usual values."""
     life: float = math.inf
-    """Time after which the flow is begun anew."""
+    """Time after which the flow begins again."""
 
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:
         if recipe.box != 1:
@@ -66,29 +66,29 @@ class PeriodicSimulation(ABC):
         """The equations of this flow."""
 
     def start(self, grid: Grid) -> Tensor:
-        """The modes that this life begins with."""
+        """The initial modes of this life."""
         return random_modes(grid, self.seed)
 
     @property
     def seed(self) -> int:
-        """Of this life."""
+        """Seed of this life."""
         return self.recipe.seed + 1000 * self.lives
 
     def more(self, flow: Flow) -> Record:  # noqa: ARG002
-        """What a snapshot of this flow is known by, beside the statistics of all."""
+        """Statistics of a snapshot that only this flow has."""
         return {}
 
     def known(self, records: list[Record]) -> list[Known]:  # noqa: ARG002
-        """What was found, beside what is known."""
+        """Averages of the run, beside known values."""
         return []
 
     @property
     def time(self) -> float:
-        """How far it is."""
+        """Time that it has reached."""
         return self.now.time
 
     def advance(self, until: float) -> None:
-        """Take one step; the spin-up ends with the flow on n^3 points, and a life with another one."""
+        """Take one step. At the end of the spin-up the flow is refined; at the end of its life it begins again."""
         flow, spinning = self.now, self.now.time < self.recipe.spin_up
         ends = self.recipe.spin_up if spinning else (self.lives + 1) * self.life
         until = min(until, ends)
@@ -99,7 +99,7 @@ class PeriodicSimulation(ABC):
                 self._change(spinning=spinning)
 
     def _change(self, *, spinning: bool) -> None:
-        """Refine the flow, or begin it anew."""
+        """Refine the flow, or begin it again."""
         old = self.now
         self.earlier_steps += old.steps
         grid = Grid(self.recipe.n, device=old.grid.device)
@@ -111,7 +111,7 @@ class PeriodicSimulation(ABC):
         self.now = self.flow(grid, modes, old.time)
 
     def velocity(self) -> Tensor:
-        """Velocity on the points, or on the fewest."""
+        """Velocity on all points, or on the fewest that hold the modes."""
         grid = self.now.grid
         return grid.to_physical(self.now.modes[:3], grid.fewest if self.recipe.compact else grid.n)
 
@@ -129,7 +129,7 @@ class PeriodicSimulation(ABC):
         )
 
     def summary(self, records: list[Record]) -> str:
-        """Averages over snapshots, and what is known of some."""
+        """Averages over snapshots, and known values of some."""
         mean = {name: mean_of(records, name) for name in records[0]}
         return "\n".join([f" mean {self.row(mean)}", *map(str, self.known(records))])
 

@@ -38,7 +38,7 @@ class RotatingSimulation(PeriodicSimulation):
     usual: ClassVar = {"rotation": 1.0}
 
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
-        """Forced at a power of one, but for what does not vary along z: rotation would make that ever stronger."""
+        """Forced at a power of one, except for modes that do not vary along z: with rotation they would only grow."""
         terms = Forcing(grid, among=grid.kz != 0), Coriolis(self.options["rotation"])
         return Flow(grid, modes, nu=viscosity(grid.n), terms=terms, time=time)
 

@@ -48,7 +48,7 @@ class StratifiedSimulation(PeriodicSimulation):
         return torch.cat((velocity, torch.zeros_like(velocity[:1])))
 
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
-        """Forced at a power of one, but for what varies along z alone or not along z: that would only grow."""
+        """Forced at a power of one, except for modes that vary only along z or not along z: they would only grow."""
         among = (grid.kz != 0) & (grid.kx**2 + grid.ky**2 > 0)
         terms = Forcing(grid, among=among), Buoyancy(self.options["frequency"])
         return Flow(grid, modes, nu=viscosity(grid.n), terms=terms, time=time)

@@ -1,7 +1,7 @@
 """Fields that no equation of motion gives: random phases, fronts, drops, vortices, foams and bursts.
 
-A network that has seen turbulence alone puts turbulence into everything. Beside these fields it learns to hold back
-where a field is not turbulent. All are periodic, and each is drawn anew from the seed and its number.
+A network that has seen only turbulence adds turbulence to everything. With these fields it also learns not to, where a
+field is not turbulent. All are periodic. Each is drawn from the seed and its number.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 SYNTHETIC = "synthetic"
-"""The flow that is none. What a model learned from it does not make a field like those that the model is for."""
+"""Name of these fields as a flow. They do not count when a card says from which fields a model has learned."""
 
 
 def random_phases(random: Random, n: int) -> Field:
-    """Of a spectrum ``E ~ k^-p exp(-(k / c)^2)`` with random slope p and cutoff c, free of divergence or not."""
+    """Random phases with ``E ~ k^-p exp(-(k / c)^2)`` of random slope p and cutoff c, free of divergence or not."""
     k = _wavenumbers(n)
     squared = np.maximum((k**2).sum(axis=0), 1.0)
     cutoff = n * random.uniform(0.1, 2)
@@ -122,7 +122,7 @@ class SyntheticSimulation:
         return torch.from_numpy(field / np.sqrt(np.square(field).mean())).to(self.device)
 
     def record(self) -> Record:
-        """What the field is like once it is coarse."""
+        """Traits of the coarse field."""
         found = traits(coarsen(self.velocity()[None], FACTOR)[0].cpu().numpy())
         return {"time": self.time, "roughness": found["roughness"], "divergence": found["divergence"]}
 
@@ -132,7 +132,7 @@ class SyntheticSimulation:
         return f"{kind:14} {record['roughness']:9.3f} {record['divergence']:11.3f}"
 
     def summary(self, records: list[Record]) -> str:
-        """How many."""
+        """Number of fields."""
         return f"{len(records)} fields of {len(KINDS)} kinds"
 
     def description(self) -> dict[str, Any]:
@@ -144,24 +144,24 @@ class SyntheticSimulation:
         return {"time": self.time}
 
     def _number(self, time: float) -> int:
-        """Of the field of a time."""
+        """Number of the field at a time."""
         return round((time - self.recipe.moment(0)) / self.recipe.interval)
 
 
 def _positions(n: int) -> Field:
-    """Of cells, in edges of the cube, along z, y, x."""
+    """Positions of cells along z, y, x, in edges of the cube."""
     middles = (np.arange(n) + 0.5) / n
     return np.stack(np.meshgrid(middles, middles, middles, indexing="ij"))
 
 
 def _offsets(n: int, centre: NDArray[np.float64]) -> Field:
-    """From the nearest image of a point, in edges of the cube, along z, y, x."""
+    """Distances from the nearest image of a point along z, y, x, in edges of the cube."""
     offsets: Field = _positions(n) - centre[:, None, None, None]
     return offsets - np.round(offsets)
 
 
 def _wavenumbers(n: int) -> Field:
-    """Of the modes, along x, y, z, as the components are."""
+    """Wavenumbers of the modes, along x, y, z, in the order of components."""
     k = np.fft.fftfreq(n, 1 / n)
     return np.stack(np.meshgrid(k, k, k, indexing="ij"))[::-1]
 
@@ -171,7 +171,7 @@ def _some_velocities(random: Random, count: int) -> NDArray[np.float64]:
 
 
 def _smooth(field: Field, random: Random) -> Field:
-    """Sharp as it is, or with edges some cells wide, by a Gaussian filter."""
+    """The field as it is, or smoothed by a Gaussian filter."""
     width = random.choice([0.0, 0.5, 1.0, 2.0, 4.0])
     if not width:
         return field
