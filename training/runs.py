@@ -81,7 +81,7 @@ class Simulation(Protocol):
         """Time that it has reached."""
 
     def advance(self, until: float) -> None:
-        """Take one step, at most to a given time; a step that comes close to it ends there."""
+        """Take one step, at most to a given time."""
 
     def velocity(self) -> Tensor:
         """Velocity (3, z, y, x) now, on uniform cells."""
@@ -224,8 +224,3 @@ class Run:
         }
         with Replacing(self.folder / "run.json") as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
-
-
-def landed(time: float, until: float) -> bool:
-    """Whether a time is reached, up to round-off."""
-    return until - time < 1e-9 * max(1.0, abs(until))

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from training.flows.channel_grid import from_columns, to_columns
+from training.flows.periodic import ROUND_OFF
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
@@ -135,12 +136,12 @@ class Flow:
         slope = float(relative[0] - relative[-1]) / (2 * float(self.grid.gaps[0]))
         return self.nu * (self.wall + slope)
 
-    def step(self, limit: float = math.inf, *, dt: float | None = None) -> float:
+    def step(self, until: float = math.inf, *, dt: float | None = None) -> float:
         """Advance by one time step and return it.
 
         Args:
-            limit: the step is cut to this at most, to land on a moment; half of it is gone where one step is too
-                short, as round-off in the pressure grows with one over the step.
+            until: the step ends at this time at the latest. If the rest takes less than two steps it is halved, as
+                round-off in the pressure grows with one over the step.
             dt: a fixed step instead of ``1.4 / max(k_max |u - frame|, |v| / dy, k_max |w|)``.
 
         Raises:
@@ -152,10 +153,11 @@ class Flow:
         if not math.isfinite(rate):
             message = f"the flow is no longer finite at t = {self.time:.4f}"
             raise FloatingPointError(message)
+        rest = until - self.time
         if dt is None:
             dt = CFL / max(rate, 1e-12)
-            dt = limit / 2 if dt < limit < 2 * dt else dt
-        dt = min(dt, limit)
+            dt = rest / 2 if dt < rest < 2 * dt else dt
+        dt = dt if dt < (1 - ROUND_OFF) * rest else rest
         self._force = torch.zeros_like(self._force)
         for now, before in STAGES:
             length = (now + before) * dt
@@ -174,17 +176,10 @@ class Flow:
                 self._push(modes, length, length / dt)
             self.modes, potential = grid.project(modes)
             self.pressure = self.pressure + potential / length
-        self.time += dt
+        self.time = until if dt == rest else self.time + dt
         self.steps += 1
         self.offset = (self.offset + self.frame * dt) % grid.length_x
         return dt
-
-    def run(self, until: float) -> None:
-        """Advance exactly to a given time."""
-        while self.time < until:
-            self.step(until - self.time)
-            if until - self.time < 1e-9 * max(1.0, abs(until)):
-                self.time = until
 
     def velocity_uniform(self, cells: int, *, compact: bool = False) -> Float[Tensor, "3 z y x"]:
         """Velocity relative to the channel, on uniform cells along y.

@@ -10,7 +10,6 @@ from training.flows.channel import Flow, bulk_velocity, start
 from training.flows.channel_grid import LENGTH_X, LENGTH_Z, Grid
 from training.flows.channel_statistics import Statistics, compare
 from training.flows.known import Known
-from training.runs import landed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,9 +77,7 @@ class ChannelSimulation:
     def advance(self, until: float) -> None:
         """Take one step."""
         flow = self.flow
-        flow.step(until - flow.time)
-        if landed(flow.time, until):
-            flow.time = until
+        flow.step(until)
         if flow.time >= self.recipe.settle and flow.steps % SAMPLE_EVERY == 0:
             self.averages.add(flow)
 

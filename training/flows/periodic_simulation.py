@@ -16,7 +16,6 @@ import torch
 from models.blocks import CUBE, PERIODIC
 from training.flows.periodic import Budget, Statistics, statistics
 from training.flows.periodic_grid import Grid, random_modes, refine
-from training.runs import landed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,12 +90,9 @@ class PeriodicSimulation(ABC):
         """Take one step. At the end of the spin-up the flow is refined; at the end of its life it begins again."""
         flow, spinning = self.now, self.now.time < self.recipe.spin_up
         ends = self.recipe.spin_up if spinning else (self.lives + 1) * self.life
-        until = min(until, ends)
-        flow.step(until - flow.time)
-        if landed(flow.time, until):
-            flow.time = until
-            if until == ends:
-                self._change(spinning=spinning)
+        flow.step(min(until, ends))
+        if flow.time == ends:
+            self._change(spinning=spinning)
 
     def _change(self, *, spinning: bool) -> None:
         """Refine the flow, or begin it again."""

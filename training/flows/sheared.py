@@ -18,7 +18,6 @@ from training.flows.known import Known
 from training.flows.periodic import Flow
 from training.flows.periodic_grid import Grid
 from training.flows.periodic_simulation import PeriodicSimulation, mean_of
-from training.runs import landed
 
 if TYPE_CHECKING:
     from jaxtyping import Complex
@@ -68,12 +67,11 @@ class ShearedFlow(Flow):
         self.shear = shear
         moving.shear(shear * time - self._turns())
 
-    def step(self, limit: float = math.inf, *, dt: float | None = None) -> float:
+    def step(self, until: float = math.inf, *, dt: float | None = None) -> float:
         """See [`Flow`][training.flows.periodic.Flow]; a step ends where the grid is sheared back."""
-        until = (self._turns() + FURTHEST) / self.shear
-        dt = super().step(min(limit, until - self.time), dt=dt)
-        if landed(self.time, until):
-            self.time = until
+        back = (self._turns() + FURTHEST) / self.shear
+        dt = super().step(min(until, back), dt=dt)
+        if self.time == back:
             before = self.energy()
             self.modes = self.grid.sheared_back(self.modes)
             self.grid.shear(-FURTHEST)

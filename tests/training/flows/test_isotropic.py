@@ -36,6 +36,11 @@ def forced(grid: Grid, modes: Tensor, power: float = 1.0) -> Flow:
     return Flow(grid, modes, nu=viscosity(grid.n), terms=(Forcing(grid, power),))
 
 
+def run(flow: Flow, until: float) -> None:
+    while flow.time < until:
+        flow.step(until)
+
+
 def taylor_green(grid: Grid, time: float, nu: float, drift: tuple[float, float, float]) -> Tensor:
     """Exact decaying vortex, carried along by a uniform flow."""
     x, y, _ = points(grid)
@@ -59,7 +64,7 @@ def test_taylor_green_decays_exactly() -> None:
     """At rest, its nonlinear term is a gradient and its viscous decay is integrated exactly."""
     grid, nu = Grid(16, dtype=DOUBLE), 0.1
     flow = Flow(grid, grid.to_spectral(taylor_green(grid, 0, nu, (0, 0, 0))), nu=nu)
-    flow.run(1.0)
+    run(flow, 1.0)
     assert flow.time == 1.0
     exact = taylor_green(grid, 1.0, nu, (0, 0, 0))
     assert float((flow.velocity() - exact).abs().max()) < 1e-14
@@ -126,7 +131,7 @@ def test_forcing_injects_what_it_should() -> None:
     grid = Grid(24, dtype=DOUBLE)
     for seed, injection in ((1, 1.0), (2, 0.4)):
         flow = forced(grid, random_modes(grid, seed), injection)
-        flow.run(0.3)
+        run(flow, 0.3)
         assert flow.power() == pytest.approx(injection, rel=1e-12)
         velocity, force = flow.velocity(), grid.to_physical(flow.terms[0](flow.modes))
         assert float((velocity * force).sum(0).mean()) == pytest.approx(injection, rel=1e-12)
@@ -137,7 +142,7 @@ def test_energy_budget_closes_and_flow_stays_solenoidal() -> None:
     grid = Grid(32, dtype=DOUBLE)
     flow = forced(grid, random_modes(grid, 5))
     start = flow.energy()
-    flow.run(3.0)
+    run(flow, 3.0)
     found = statistics(flow)
     assert flow.budget.injected == pytest.approx(3, rel=1e-12)
     residual = (flow.energy() - start - flow.budget.injected) / flow.budget.dissipated + 1
@@ -188,10 +193,10 @@ def test_small_box_is_turbulent() -> None:
     grid = Grid(32)
     flow = forced(grid, random_modes(grid, 7))
     assert flow.nu == pytest.approx(viscosity(32))
-    flow.run(5.0)
+    run(flow, 5.0)
     found = []
     for moment in (5.0, 6.0, 7.0, 8.0):
-        flow.run(moment)
+        run(flow, moment)
         found.append(statistics(flow))
     mean = {key: sum(getattr(f, key) for f in found) / 4 for key in vars(found[0])}
     assert -0.6 < mean["skewness"] < -0.35
