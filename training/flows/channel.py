@@ -37,6 +37,8 @@ CFL = 1.4
 """Largest ``dt k_max |u|`` along an axis; RK3 is stable up to sqrt(3)."""
 FRAME = 0.64
 """Speed of the frame over the bulk velocity: it halves the largest speed, and so doubles the time step."""
+DISTURBANCE = 0.15
+"""Rms of the eddies in the initial condition over the bulk velocity."""
 STAGES = ((8 / 15, 0.0), (5 / 12, -17 / 60), (3 / 4, -5 / 12))
 """Weights of the present and the previous convective term; their sum is the length of the stage."""
 
@@ -52,13 +54,11 @@ def reichardt(y: Array, nu: float = NU) -> Array:
     return np.asarray(np.log1p(0.4 * plus) / 0.41 + 7.8 * (1 - np.exp(-plus / 11) - plus / 11 * np.exp(-plus / 3)))
 
 
-def start(
-    grid: Grid, seed: int, *, bulk: float = BULK, nu: float = NU, disturbance: float = 0.15
-) -> Complex[Tensor, "3 y kz kx"]:
-    """Reichardt's profile with large solenoidal eddies, of rms ``disturbance * bulk`` over all components."""
+def start(grid: Grid, seed: int, *, bulk: float = BULK, nu: float = NU) -> Complex[Tensor, "3 y kz kx"]:
+    """Reichardt's profile with large solenoidal eddies, of rms ``0.15 bulk`` over all components."""
     profile = reichardt(grid.centres, nu)
     profile *= 2 * bulk / float(profile @ np.diff(grid.faces))
-    modes = eddies(grid, seed, disturbance * bulk)
+    modes = eddies(grid, seed, DISTURBANCE * bulk)
     modes[0, :, 0, 0] = torch.from_numpy(profile)
     return modes
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from training.flows.channel import Flow, eddies, reichardt
+from training.flows.channel import DISTURBANCE, Flow, eddies, reichardt
 from training.flows.channel_simulation import ChannelSimulation
 from training.flows.known import Known
 
@@ -22,8 +22,7 @@ RE_TAU = {
 }
 """Friction Reynolds numbers that are published, by Reynolds number."""
 SPEED = 17.5
-"""Of a wall over u_tau, for the start."""
-DISTURBANCE = 0.15
+"""Speed of a wall over u_tau, for the initial condition."""
 
 
 class CouetteSimulation(ChannelSimulation):

@@ -19,25 +19,19 @@ if TYPE_CHECKING:
     from training.runs import Record
 
 
-class SteadyForce:
-    """``F cos z`` along x."""
-
-    def __init__(self, force: float = 1.0) -> None:
-        self.force = force
-
-    def __call__(self, modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
-        """Half in the mode kz = 1, half in its conjugate."""
-        force = torch.zeros_like(modes)
-        force[0, 1, 0, 0] = force[0, -1, 0, 0] = self.force / 2
-        return force
+def steady_force(modes: Complex[Tensor, "component kz ky kx"]) -> Complex[Tensor, "component kz ky kx"]:
+    """``cos z`` along x: half in the mode kz = 1, half in its conjugate."""
+    force = torch.zeros_like(modes)
+    force[0, 1, 0, 0] = force[0, -1, 0, 0] = 1 / 2
+    return force
 
 
 class KolmogorovSimulation(PeriodicSimulation):
     """See [`Simulation`][training.runs.Simulation]."""
 
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
-        """Driven by the steady force alone, of one."""
-        return Flow(grid, modes, nu=viscosity(grid.n), terms=(SteadyForce(),), time=time)
+        """Driven by the steady force alone."""
+        return Flow(grid, modes, nu=viscosity(grid.n), terms=(steady_force,), time=time)
 
     def more(self, flow: Flow) -> Record:
         """Amplitudes U of the mean flow and S of its turbulent stress, ``<u w> = S sin z``."""
@@ -47,7 +41,7 @@ class KolmogorovSimulation(PeriodicSimulation):
         return {"amplitude": 2 * float(flow.modes[0, 1, 0, 0].real), "stress": float(stress)}
 
     def known(self, records: list[Record]) -> list[Known]:
-        """The mean balance ``F = S + nu U``, and the friction factor ``F / U^2 = 0.124 + 5.75 nu / U``."""
+        """The mean balance ``1 = S + nu U``, and the friction factor ``1 / U^2 = 0.124 + 5.75 nu / U``."""
         amplitude, nu = mean_of(records, "amplitude"), viscosity(self.recipe.n)
         friction = 0.124 + 5.75 * nu / amplitude
         source = "Musacchio & Boffetta, Phys. Rev. E 89, 2014"

@@ -11,7 +11,7 @@ import torch
 from training.flows.decaying import taylor_green
 from training.flows.isotropic import EddyViscosity, Forcing
 from training.flows.kinds import FLOWS, recipe_of
-from training.flows.kolmogorov import KolmogorovSimulation, SteadyForce
+from training.flows.kolmogorov import KolmogorovSimulation, steady_force
 from training.flows.periodic import Flow, statistics
 from training.flows.periodic_grid import Grid, random_modes, refine
 from training.flows.periodic_simulation import PeriodicSimulation
@@ -94,7 +94,7 @@ def test_laminar_kolmogorov_flow_is_in_balance() -> None:
     grid, nu = Grid(12, dtype=DOUBLE), 0.5
     modes = torch.zeros(3, 7, 7, 4, dtype=torch.complex128)
     modes[0, 1, 0, 0] = modes[0, -1, 0, 0] = 1 / (2 * nu)
-    flow = Flow(grid, modes, nu=nu, terms=(SteadyForce(),))
+    flow = Flow(grid, modes, nu=nu, terms=(steady_force,))
     z = torch.arange(12, dtype=DOUBLE) * grid.spacing
     torch.testing.assert_close(flow.velocity()[0, :, 3, 5], torch.cos(z) / nu)
     for _ in range(20):
