@@ -91,7 +91,7 @@ def open_dataset(path: Path) -> xr.Dataset:
             return _open_classic(path, head[3])
         if zipfile.is_zipfile(path):
             return _open_zip(path)
-    kind = next((kind for mark, kind in FOREIGN.items() if head.startswith(mark)), "of no known kind")
+    kind = next((kind for mark, kind in FOREIGN.items() if head.startswith(mark)), "of an unknown format")
     message = f"{path}: {kind}; expected .npy, NetCDF, HDF5, or Zarr as a folder or zipped"
     raise InvalidInputError(message)
 

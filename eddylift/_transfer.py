@@ -155,7 +155,7 @@ class Arrival:
     def __init__(self, folder: str | Path, volume: StoredVolume, report: ProgressCallback) -> None:
         self.folder = Path(folder)
         if self.folder.exists():
-            message = f"{self.folder} is there already"
+            message = f"{self.folder} exists already"
             raise InvalidInputError(message)
         # Named after the content, so that a download of other content is not continued.
         self.part = self.folder.with_name(f".{self.folder.name}.{volume['tag'][:16]}.part")

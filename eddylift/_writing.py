@@ -52,7 +52,7 @@ def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        message = f"{path} is there already: choose another name, or pass --overwrite"
+        message = f"{path} exists already: choose another name, or pass --overwrite"
         raise InvalidInputError(message)
     if path.is_dir() and not is_zarr(path):
         message = f"{path} is a folder that is no Zarr group: it is not overwritten"
@@ -109,7 +109,7 @@ def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
 
 def _check_kind(path: Path) -> None:
     if _suffix(path) not in SUFFIXES:
-        message = f"{path} is of no known kind: expected a name that ends in {', '.join(SUFFIXES)}"
+        message = f"{path} has an unknown ending: expected a name that ends in {', '.join(SUFFIXES)}"
         raise InvalidInputError(message)
     if _suffix(path) in ZARR:
         require_zarr(str(path))

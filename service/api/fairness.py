@@ -52,10 +52,10 @@ class Places:
             Problem: 429 if all are taken, or all that this client may have.
         """
         if self.taken >= self.total:
-            detail = f"{self.taken} {self._what} are being served, as many as may be"
+            detail = f"{self.taken} {self._what} are being served, which is the limit"
             raise busy(detail, 1)
         if self._taken[client] >= self.share:
-            detail = f"{self.share} {self._what} of this client are being served, as many as one client may have"
+            detail = f"{self.share} {self._what} of this client are being served, which is the limit for one client"
             raise busy(detail, 1)
         self._taken[client] += 1
         self._gauge.set(self.taken)
@@ -87,7 +87,7 @@ class Turns:
             Problem: 429 if too many requests of the client wait.
         """
         if self._requests[client] >= self._most * (1 + WAITING):
-            detail = f"{self._requests[client]} requests of this client are being served or wait, as many as may be"
+            detail = f"{self._requests[client]} requests of this client are being served or wait, which is the limit"
             raise busy(detail, 1)
         self._requests[client] += 1
         try:

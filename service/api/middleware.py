@@ -86,7 +86,7 @@ class AccessMiddleware:
                 if scope["path"] not in PROBES:
                     # Requests with a wrong token count too, so that guessing is slow.
                     if self.rates and (wait := self.rates.take(client)):
-                        detail = f"this client asks more often than {self.settings.rate_per_s:g} times a second"
+                        detail = f"this client sends more than {self.settings.rate_per_s:g} requests a second"
                         raise busy(detail, wait)
                     if token is None and not _is_open(scope["path"], address):
                         raise unauthorized(sent=authorization is not None)

@@ -113,7 +113,7 @@ class RequestQueue:
             if self._closed:
                 raise _closed()
             if self.cells and self.cells + request.cells > self.limits.queue_cells:
-                detail = "more is waiting for the device than may wait"
+                detail = "the queue for the device is full"
                 raise busy(detail, self.cells * self.seconds_per_cell)
             request.submitted = time.monotonic()
             self.cells += request.cells

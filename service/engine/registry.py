@@ -62,7 +62,7 @@ def choose(device: str) -> torch.device:
         if place.type == "cuda":
             torch.cuda.get_device_properties(place)
     except (AssertionError, RuntimeError) as error:  # no such name, no CUDA in PyTorch, no driver, no such GPU
-        message = f"EDDYLIFT_DEVICE is {device}, which is not here: {str(error).splitlines()[0]}"
+        message = f"EDDYLIFT_DEVICE is {device}, which is not available: {str(error).splitlines()[0]}"
         raise SettingError(message) from error
     return place
 

@@ -82,7 +82,7 @@ def recognise(body: Body) -> Container:
             raise unsupported(field="Content-Type", value=body.media_type or None, expected=", ".join(MEDIA_TYPES))
         return found
     if found is None or body.media_type not in found.media_types:
-        actual = found.media_type if found else "no container that is read here"
+        actual = found.media_type if found else "no supported container"
         raise malformed(field="body", value=actual, expected=f"{body.media_type}, as its Content-Type says")
     return found
 

@@ -147,7 +147,7 @@ def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
     names = guess(dataset)
     if names and {*map(str, dataset.data_vars)}.isdisjoint({*names.values()} - {*names}):
         option = spell(names)
-        expected += f". If these are they, names={option} says so"
+        expected += f". If they have other names here, pass names={option}"
     raise invalid_field(field=field, value=value or listed or None, expected=expected)
 
 

@@ -32,7 +32,7 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
         check_discovery(spec, opener)
         return ()
     if spec.group is not None:
-        raise invalid_field(field="group", value=spec.group, expected="none, as the task is not to discover")
+        raise invalid_field(field="group", value=spec.group, expected="none, unless the task is discover")
     view = open_view(spec, registry, opener)
     if spec.reference is not None:
         check_reference(view, open_reference(spec, view.card.factor, opener))

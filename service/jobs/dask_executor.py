@@ -97,7 +97,7 @@ class DaskExecutor:
             if not isinstance(error, KilledWorker):
                 raise error
             logger.warning("workers died while they computed %s: %s", named, error)
-        raise Problem("workers-lost", f"workers die over {named}")
+        raise Problem("workers-lost", f"workers died while they computed {named}")
 
     async def _outcome(self, task: Task, blocks: Blocks) -> BaseException | None:
         """Why a worker could not store a region; None if it has.

@@ -100,7 +100,7 @@ def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
     """
     for field in UNUSED:
         if value := getattr(spec, field):
-            raise invalid_field(field=field, value=value, expected="none, as a discovery does without")
+            raise invalid_field(field=field, value=value, expected="none, as a discovery does not use it")
     if spec.reference is None:
         raise invalid_field(field="reference", value=None, expected="the volume that has the fields Y")
     x, y = _open(spec, opener)

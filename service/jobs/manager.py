@@ -213,7 +213,7 @@ class JobManager:
                 if known := self._keyed(spec, key):
                     return known, False, ()
                 if len(self.repository.unfinished()) >= self._most:
-                    detail = f"{self._most} jobs run or wait, as many as may"
+                    detail = f"{self._most} jobs run or wait, which is the limit"
                     raise busy(detail, 60)
                 with self._claimed(spec):
                     return self.repository.add(spec, self.lease.id, key), True, warnings

@@ -224,7 +224,7 @@ def test_overwrite(run: Run, service: FakeService, array: NDArray[np.float32]) -
     np.save("coarse.npy", array)
     np.save("fine.npy", array)
     result = run("upscale", "coarse.npy", "fine.npy", "-m", "trilinear-x4", code=1)
-    assert result.stderr == "error: fine.npy is there already: choose another name, or pass --overwrite\n"
+    assert result.stderr == "error: fine.npy exists already: choose another name, or pass --overwrite\n"
     assert not service.requests
     run("upscale", "coarse.npy", "fine.npy", "-m", "trilinear-x4", "--overwrite")
     assert np.load("fine.npy").shape == (3, 8, 12, 16)

@@ -115,8 +115,8 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "a.nc: of no known kind"),
-        (b"some text", "a.nc: of no known kind"),
+        (b"", "a.nc: of an unknown format"),
+        (b"some text", "a.nc: of an unknown format"),
         (b"# vtk DataFile Version 3.0", "a.nc: VTK; save it as NetCDF"),
         (b"\x0e\x03\x13\x01", "a.nc: HDF4; convert it by h4toh5"),
         (b"CDF\x05", "in its classic format: pip install netCDF4, or convert it by nccopy -k nc4 a.nc a-4.nc"),
@@ -131,7 +131,7 @@ def test_kinds_that_are_not_read(tmp_path: Path, content: bytes, message: str) -
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.npz", "a.vti"])
 def test_kinds_that_are_not_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.nc").touch()
-    with pytest.raises(InvalidInputError, match=r"of no known kind"):
+    with pytest.raises(InvalidInputError, match=r"has an unknown ending"):
         check_target(tmp_path / name, tmp_path / "a.nc", overwrite=True)
 
 
@@ -303,7 +303,7 @@ def test_target_without_a_folder(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_unasked(tmp_path: Path, dataset: xr.Dataset, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     write(path, dataset)
-    with pytest.raises(InvalidInputError, match=r"is there already"):
+    with pytest.raises(InvalidInputError, match=r"exists already"):
         check_target(path, path, overwrite=False)
     check_target(path, path, overwrite=True)
     write(path, dataset * 2)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("DEVICE", "abacus", "error: EDDYLIFT_DEVICE is abacus, which is not here: "),
-        ("DEVICE", "cuda:99", "error: EDDYLIFT_DEVICE is cuda:99, which is not here: "),
+        ("DEVICE", "abacus", "error: EDDYLIFT_DEVICE is abacus, which is not available: "),
+        ("DEVICE", "cuda:99", "error: EDDYLIFT_DEVICE is cuda:99, which is not available: "),
         ("WEIGHTS", "/nowhere", "error: EDDYLIFT_WEIGHTS is /nowhere, where there are no models"),
         ("MAX_JOBS", "none", "error: EDDYLIFT_MAX_JOBS is 'none': "),
         ("TOKENS", "/nowhere/tokens", "error: EDDYLIFT_TOKENS: "),

@@ -242,6 +242,6 @@ def test_a_volume_is_fetched_and_goes_on_where_it_was_stopped(
     assert told[-1] == Progress("download", stored["bytes"], stored["bytes"])
     assert len(fetched) == stored["keys"] + 1
     xr.testing.assert_identical(xr.load_dataset(tmp_path / "kept.zarr", engine="zarr", consolidated=False), volume)
-    with pytest.raises(InvalidInputError, match="is there already"):
+    with pytest.raises(InvalidInputError, match="exists already"):
         client.download("kept", tmp_path / "kept.zarr")
     client.delete_volume("kept")

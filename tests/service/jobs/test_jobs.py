@@ -133,7 +133,7 @@ def test_jobs_wait_for_each_other_and_are_listed(client: TestClient, monkeypatch
         ({"model": "nothing"}, 404, "there is no model"),
         ({"target": "box"}, 422, "expected another volume than the source"),
         ({"target": "../box"}, 422, "expected up to 100 letters"),
-        ({"target": "taken"}, 409, "there is a volume taken already, and it is something else"),
+        ({"target": "taken"}, 409, "there is a volume taken already, and it has other content"),
         ({"boundary": "slippery"}, 422, "boundary: slippery"),
         ({"model": THREE}, 422, "expected at least 3"),
         ({"kind": "other"}, 422, "kind"),
@@ -368,7 +368,7 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
         service.opener.storages.find("fine"),
     )
     task = Task.of(view, target)
-    with pytest.raises(Problem, match="it is something else"):
+    with pytest.raises(Problem, match="it has other content"):
         portal.call(fill_blocks, task, (place,))
     assert target.is_free()
     target.begin(view.documents)
