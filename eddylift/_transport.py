@@ -86,7 +86,7 @@ def headers(call: Call[Any]) -> dict[str, str]:
 
 
 def pause(error: Exception) -> bool | float:
-    """Return when to repeat a failed call: after so many seconds, after a backoff (True), or never (False)."""
+    """Return when to repeat a failed call: after a number of seconds, after a backoff (True), or never (False)."""
     if isinstance(error, _errors.UnreachableError):
         return error.is_temporary
     if not isinstance(error, _errors.ServiceError) or error.status not in RETRIED:

@@ -17,7 +17,8 @@ Boundary = str | Mapping[str, str] | Sequence[str]
 ``{"y": "wall"}``. Planes have two axes, (y, x)."""
 
 Metrics = dict[str, float | list[float] | None]
-"""Errors and statistics by name, which `METRICS` explains; None if one does not apply, as profiles without walls."""
+"""Errors and statistics by name, which `METRICS` explains; None if one does not apply, such as profiles without
+walls."""
 
 
 class Changes(TypedDict, total=False):

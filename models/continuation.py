@@ -32,7 +32,7 @@ def continued(reached: NDArray[np.intp], cells: int, boundary: str) -> Continuat
     Args:
         reached: cell numbers, also below 0 and beyond the last.
         cells: length of the axis.
-        boundary: how the axis goes on.
+        boundary: of the axis.
     """
     if boundary == "periodic":
         return Continuation(reached % cells, np.ones(len(reached), np.int8), np.zeros((3, len(reached))))

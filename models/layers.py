@@ -85,7 +85,7 @@ class GroupLayer(KernelLayer):
         self.register_buffer("signs", signs, persistent=False)
 
     def banks(self) -> Tensor:
-        """The free weights as kernels are made of them, (banks, ...)."""
+        """The free weights that kernels are made of, (banks, ...)."""
         return self.psi
 
     def kernel(self) -> Float[Tensor, "out channels *k"]:

@@ -60,7 +60,7 @@ class Dataset(Protocol):
         """Velocity (frame, 3, z, y, x) in some cells of a snapshot."""
 
     def provenance(self) -> dict[str, Any]:
-        """What a card says of it."""
+        """The entry for cards."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class StoredRun:
         return np.array(collect(lambda z, y, x: values[..., z, y, x], where))
 
     def provenance(self) -> dict[str, Any]:
-        """What a card says of it."""
+        """The entry for cards."""
         return {"run": self.name, "seed": self.seed, "snapshots": len(self)}
 
 

@@ -87,7 +87,7 @@ class BlockMeans(Derived):
         return means
 
     def provenance(self) -> dict[str, Any]:
-        """What a card says of it."""
+        """The entry for cards."""
         return {**self.source.provenance(), "run": self.name}
 
 
@@ -134,5 +134,5 @@ class Slab(Derived):
         return self.source.window(index, (z, y, x), frames)
 
     def provenance(self) -> dict[str, Any]:
-        """What a card says of it."""
+        """The entry for cards."""
         return {**self.source.provenance(), "part": self.name}

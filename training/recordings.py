@@ -88,7 +88,7 @@ class Recording:
         return np.ascontiguousarray(values, np.float32)
 
     def provenance(self) -> dict[str, Any]:
-        """What a card says of it."""
+        """The entry for cards."""
         return {"run": self.name, "snapshots": self.times}
 
 

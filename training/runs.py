@@ -149,7 +149,7 @@ class Run:
             self._describe()  # the last process may have been stopped before it could
 
     def advance(self, snapshots: int) -> None:
-        """Run until there are so many snapshots."""
+        """Run until there are this many snapshots."""
         while (number := len(self.records)) < snapshots:
             what = f"snapshot {number + 1}/{snapshots}" if number else "settling"
             while (frame := len(self.taken)) < self.recipe.frames:
@@ -206,7 +206,7 @@ class Run:
         if Recipe(**recipe) != self.recipe:
             message = (
                 f"{self.folder} holds another run ({recipe}), not {asdict(self.recipe)}: "
-                "give its settings to go on with it, or another seed or folder"
+                "give its settings to continue it, or another seed or folder"
             )
             raise ValueError(message)
         self.records = json.loads(str(state["records"]))

@@ -132,7 +132,7 @@ class Entrant:
 
 
 def simulated(recipe: Recipe, snapshots: int, data: Path) -> StoredRun:
-    """A run with at least so many snapshots, simulated or extended if necessary."""
+    """A run with at least this many snapshots, simulated or extended if necessary."""
     folder = data / recipe.name
     print(f"{folder}: {snapshots} snapshots", flush=True)
     Run(recipe, folder, FLOWS[recipe.flow].make, live=sys.stderr.isatty()).advance(snapshots)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=[1, 3],
         default=1,
-        help="time levels in the input; the answer is at the middle one",
+        help="number of time levels in the input; the answer is at the middle one",
     )
     parser.add_argument("--factor", type=int, choices=FACTORS, default=FACTOR, help="fine cells per coarse cell")
     parser.add_argument("--steps", type=int, default=2000)
@@ -81,7 +81,7 @@ def architecture_of(args: argparse.Namespace) -> Architecture:
 
 
 def require_new(catalogue: Catalogue, name: str, *, overwrite: bool) -> None:
-    """Refuse to replace a stored model unless told to.
+    """Refuse to replace a stored model, unless ``overwrite``.
 
     Raises:
         ValueError: if there is a model of that name already.

@@ -149,7 +149,7 @@ class Trainer:
         return error / trilinear_error(sample, self.model)
 
     def run(self, every: float = 120.0) -> SuperResolution:
-        """Train to the end of the recipe, with a checkpoint every so many seconds; returns the averaged model."""
+        """Train to the end of the recipe, with a checkpoint after ``every`` seconds; returns the averaged model."""
         began = saved = time.monotonic()
         before = self.seconds
         with tqdm(total=self.recipe.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:

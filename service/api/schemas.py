@@ -115,7 +115,9 @@ class Discovery(BaseModel, from_attributes=True):
     """Which symmetries pairs of fields keep."""
 
     group: str = Field(description="whose elements were asked about", examples=["D4"])
-    elements: list[str] = Field(description="of it, by where they take a point", examples=[["x,y", "-y,x", "-x,y"]])
+    elements: list[str] = Field(
+        description="of this group, named by the image of a point", examples=[["x,y", "-y,x", "-x,y"]]
+    )
     kept: list[str] = Field(description="elements of the largest subgroup that is kept", examples=[["x,y", "-x,y"]])
     symbol: str = Field(description="its Hermann-Mauguin symbol", examples=["m"])
     exact: bool = Field(description="whether it is kept to rounding, in all layers; otherwise on the average")

@@ -1,4 +1,4 @@
-"""Opening the view that a path names, and answering with a part of it."""
+"""Opens the view that a path names, and answers with a part of it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _parse(model: str) -> tuple[str | None, ViewOptions]:
         expected = f"a model, then each once {', '.join(f';{option}=' for option in sorted(OPTIONS))}"
         raise invalid_field(field="model", value=model, expected=expected)
     if said.get("error", "true") != "true":
-        raise invalid_field(field="error", value=said["error"], expected="true, or none of it")
+        raise invalid_field(field="error", value=said["error"], expected="true, or no such option")
     naming = Naming.parse(said.get("names"), said.get("drop"))
     options = ViewOptions(read_boundary(said.get("boundary")), naming, error="error" in said)
     return None if name == DEFAULT else name, options

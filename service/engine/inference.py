@@ -33,7 +33,7 @@ class BatchKey(NamedTuple):
         model: its name.
         shape: coarse cells of a block with its halo, (z, y, x).
         circular: axes that are wrapped inside the network, (z, y, x).
-        variant: what else the model is told, such as whether to predict the error too.
+        variant: further input of the model, such as whether to predict the error too.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""The sandbox: reading foreign containers in processes of their own.
+"""The sandbox: reads foreign containers in processes of their own.
 
 HDF5, Zarr and their codecs are C libraries that are not made for hostile input: a few wrong bytes can hang or crash
 them. A reading process has limits on time and memory; when it fails, only its request fails.
@@ -30,7 +30,7 @@ logger = logging.getLogger("service.sandbox")
 START: Final = multiprocessing.get_context("forkserver")
 PRELOAD: Final = ["service.formats.sandbox"]
 START.set_forkserver_preload(PRELOAD)
-# Most memory of a reading process: so many times the longest body and its decoded content, and spare bytes.
+# Most memory of a reading process: ROOM times the longest body and its decoded content, and SPARE bytes.
 ROOM: Final = 4
 SPARE: Final = 2 << 30
 # The first process waits for imports.

@@ -105,7 +105,7 @@ class Volume:
         return ModelInput(samples, boundary, look, [*warnings, *self.unanswered(card.frames)])
 
     def samples(self, frames: int) -> NDArray[np.float32]:
-        """The samples that a model of so many frames super-resolves one by one: (sample, frame, 3, z, y, x).
+        """The samples for a model of this number of frames: (sample, frame, 3, z, y, x).
 
         A model of several frames slides over the times, so that it answers at those that have neighbours on both sides.
 

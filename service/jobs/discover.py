@@ -75,7 +75,7 @@ class StoredCheckpoints(Checkpoints):
         try:
             state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
         except Exception:  # whatever torch makes of a file that a power failure cut short
-            logger.warning("a checkpoint of job %s cannot be read: it begins anew", self.storage.name, exc_info=True)
+            logger.warning("a checkpoint of job %s cannot be read: it begins again", self.storage.name, exc_info=True)
             return {}
         self.progress.done += state["decay"]["last_epoch"]
         return state

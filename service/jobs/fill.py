@@ -1,6 +1,6 @@
 """Filling a target volume: computing every block that is missing.
 
-A block is done if its chunks are there, as each is written whole. So a stopped job goes on with the missing blocks.
+A block is done if its chunks exist, because each is written whole. So a stopped job continues with the missing blocks.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class JobRunner:
                     await asyncio.sleep(RETRY_S / 10)
                 await self._threads.run(lambda: self._repository.mark(job.id, "running"))
                 report = await self._do_patiently(job, progress)
-            except Exception as error:  # of any kind: the job fails, and the service goes on
+            except Exception as error:  # of any kind: only the job fails
                 problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
                 kind = problem.kind if isinstance(problem, Problem) else "internal"
@@ -93,7 +93,7 @@ class JobRunner:
                 await self._threads.run(self._opener.storages.scratch(job.id).drop)
 
     async def _do_patiently(self, job: Job, progress: Progress) -> dict[str, Any] | None:
-        """Do a job; while the process can open no more files, wait and then go on with the missing blocks."""
+        """Do a job; while the process can open no more files, wait, and then continue with the missing blocks."""
         while True:
             try:
                 return await self._do(job, progress)

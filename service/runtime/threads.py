@@ -29,8 +29,8 @@ class Threads:
     async def run(self, function: Callable[[], Result], stopped: threading.Event | None = None) -> Result:
         """Run a function in a thread.
 
-        A thread cannot be stopped: cancelling this call waits for a function that has begun, so that nothing goes on
-        unseen.
+        A thread cannot be stopped: cancelling this call waits for a function that has begun, so that none runs on
+        unnoticed.
 
         Args:
             function: what to run.

@@ -165,7 +165,7 @@ class ChunkCache:
         return await self._threads.run(lambda: view.block(index, chunks))
 
     def _forget(self, region: tuple[str, Blocks], task: asyncio.Task[dict[str, bytes]]) -> None:
-        """Let the next reader of a region begin anew, if nobody has already."""
+        """Let the next reader of a region start another computation, unless one has."""
         if self._running.get(region) is task:
             del self._running[region]
 

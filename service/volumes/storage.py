@@ -48,7 +48,7 @@ class Storage(Protocol):
         """Store an object."""
 
     def begin(self, documents: Mapping[str, bytes]) -> None:
-        """Begin a group with these objects, or go on with one of the same fingerprint.
+        """Begin a group with these objects, or continue one of the same fingerprint.
 
         Raises:
             Problem: 409 if another group is there.

@@ -64,7 +64,7 @@ class Statistics:
         self.grid, self.nu, self.wall = grid, nu, wall
         self.samples = 0
         self.sums: Array = np.zeros((5, grid.ny))
-        """Of U, uu, vv, ww, uv, each (y,); keep it with ``samples`` to go on later."""
+        """Sums of U, uu, vv, ww, uv, each (y,); with ``samples``, all that is needed to continue later."""
 
     def add(self, flow: Flow) -> None:
         """Add the present state to the averages."""
