@@ -97,9 +97,9 @@ def serve(host: str, port: int) -> int:
     import uvicorn  # noqa: PLC0415
 
     from models.catalogue import CARD  # noqa: PLC0415
-    from service import create_app  # noqa: PLC0415
     from service.api.auth import OFF, TokensError  # noqa: PLC0415
     from service.api.connections import BACKLOG, Connection, Connections  # noqa: PLC0415
+    from service.app import create_app  # noqa: PLC0415
     from service.runtime.logs import configure  # noqa: PLC0415
     from service.runtime.malloc import keep_tidy  # noqa: PLC0415
     from service.runtime.server import Server  # noqa: PLC0415

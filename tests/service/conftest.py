@@ -18,7 +18,7 @@ from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
 from models.uncertainty import ErrorHead
-from service import create_app
+from service.app import create_app
 from service.settings import Settings
 from tests.service.wire import noise
 from tests.waiting import wait_until

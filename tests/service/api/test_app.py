@@ -13,8 +13,8 @@ from models.catalogue import Catalogue, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from models.weights import WEIGHTS
-from service import create_app
 from service.__main__ import main, parse, reachable
+from service.app import create_app
 from service.engine.registry import choose
 from service.settings import CHECKOUT, Settings
 from tests.service.conftest import is_loaded, parts

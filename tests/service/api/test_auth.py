@@ -11,10 +11,10 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.testclient import TestClient
 
-from service import create_app
 from service.__main__ import main
 from service.api.auth import SCOPES, Access, RequireScope, Token, TokensError, digest, make_token, read_tokens
 from service.api.middleware import DOCUMENTATION, PROBES
+from service.app import create_app
 from service.settings import Settings
 from tests.service.wire import NPY, noise, npy
 

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from models.forecast_catalogue import DEFAULT, SAMPLE, ForecastCatalogue
 from models.forecasting import Units
-from service import create_app
+from service.app import create_app
 from service.settings import Settings
 from tests.service.wire import NPY, from_npy, npy
 from tests.waiting import wait_until

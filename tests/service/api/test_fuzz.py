@@ -184,7 +184,7 @@ def fuzzed(catalogue: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A service with a stored volume, whose readers stay within a few megabytes."""
     from fastapi.testclient import TestClient  # noqa: PLC0415
 
-    from service import create_app  # noqa: PLC0415
+    from service.app import create_app  # noqa: PLC0415
     from tests.waiting import wait_until  # noqa: PLC0415
 
     data: Path = tmp_path_factory.mktemp("data")

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models.discovery_fit import USUAL, Recipe
-from service import create_app
+from service.app import create_app
 from service.jobs.discover import StoredCheckpoints
 from service.jobs.progress import Progress
 from service.settings import Settings

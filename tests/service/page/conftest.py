@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from service import create_app
+from service.app import create_app
 from service.settings import Settings
 from tests.service.servers import serving
 from tests.waiting import PATIENCE_S

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models.superresolution import upscale
-from service import create_app
+from service.app import create_app
 from service.settings import Settings
 from tests.service.servers import ServiceProcess, serving
 from tests.service.wire import NPY, from_npy, noise, npy

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service import create_app
+from service.app import create_app
 from service.settings import Settings
 from service.volumes.derived import derive
 from tests.service.conftest import parts

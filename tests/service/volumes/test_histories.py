@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 
 from models.blocks import PERIODIC
 from models.superresolution import upscale
-from service import create_app
+from service.app import create_app
 from service.settings import Settings
 from tests.service.orders import LEARNED
 from tests.service.wire import dataset, files_of, noise
