@@ -1,4 +1,4 @@
-"""The status of a job, as the service tells it."""
+"""The status of a job, as the service sends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a variable's attributes say of missing data and of how its numbers are packed (CF 2.5.1, 8.1)."""
+"""Attributes of a variable on missing data and on packed numbers (CF 2.5.1, 8.1)."""
 
 from __future__ import annotations
 

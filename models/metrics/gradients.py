@@ -1,4 +1,4 @@
-"""The velocity gradient by central differences, and what it says of a field."""
+"""The velocity gradient by central differences, and its statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a fine volume of any size in boxes of a bounded number of cells."""
+"""Reads a fine volume of any size in boxes of a bounded number of cells."""
 
 from __future__ import annotations
 

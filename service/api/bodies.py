@@ -1,4 +1,4 @@
-"""Receiving bodies, piece by piece and within limits."""
+"""Receives bodies, piece by piece and within limits."""
 
 from __future__ import annotations
 

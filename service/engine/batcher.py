@@ -1,4 +1,4 @@
-"""One thread owns the device, and computes blocks of one shape together, from whichever requests they are.
+"""One thread owns the device, and computes blocks of one shape together, whichever requests they belong to.
 
 The blocks of an [`InferenceRequest`][service.engine.inference.InferenceRequest] wait in the
 [`RequestQueue`][service.engine.queue.RequestQueue] until a batch takes them.

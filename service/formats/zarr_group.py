@@ -1,4 +1,4 @@
-"""Reading Zarr groups as datasets, exactly as stored, and writing datasets as Zarr groups."""
+"""Reads Zarr groups as datasets, exactly as stored, and writes datasets as Zarr groups."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs in the background: orders, the list of jobs, filling a volume block by block."""
+"""What runs in the background: specifications of jobs, their list, filling a volume block by block."""

@@ -1,4 +1,4 @@
-"""Blocks computed by the workers of a Dask cluster: each opens the source, computes, and writes what it has made."""
+"""Has the workers of a Dask cluster compute blocks: each opens the source, computes blocks, and writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filling a target volume: computing every block that is missing.
+"""Fills a target volume: computes every block that is missing.
 
 A block is done if its chunks exist, because each is written whole. So a stopped job continues with the missing blocks.
 """

@@ -1,4 +1,4 @@
-"""Managing jobs: submitting, cancelling and resuming them, and taking up those of replicas that died."""
+"""Manages jobs: submits, cancels and resumes them, and takes over those of replicas that died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of jobs and their states. Which blocks of a job are done is seen in its target."""
+"""The list of jobs and their states. The target of a job shows which of its blocks are done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doing a job: fill its target, compare it with a reference, or discover, and record how it ended."""
+"""Runs a job: fills its target, compares it with a reference, or discovers; and records how it ended."""
 
 from __future__ import annotations
 

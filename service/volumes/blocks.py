@@ -1,4 +1,4 @@
-"""Reading and computing blocks of a stored volume."""
+"""Reads and computes blocks of a stored volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks of views, computed when somebody reads them and kept on disk while there is room."""
+"""Chunks of views, which are computed when they are read, and kept on disk while there is room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing files whole, while the disk has room."""
+"""Writes files whole, while the disk has room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening volumes and views of them. It needs no event loop, so that workers of a cluster can use it too."""
+"""Opens volumes and views of them. It needs no event loop, so that workers of a cluster can use it too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding volumes: in the data folder, or in an S3 bucket that the settings allow."""
+"""Finds volumes: in the data folder, or in an S3 bucket that the settings allow."""
 
 from __future__ import annotations
 

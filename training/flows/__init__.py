@@ -1,1 +1,1 @@
-"""The flows: one solver a file, those in periodic boxes on one pseudo-spectral core."""
+"""The flows. Each has a file; those in periodic boxes share one pseudo-spectral solver."""

@@ -1,4 +1,4 @@
-"""Plane Couette flow: turbulence between walls that move at u = -1 and 1; the viscosity is one over Reynolds."""
+"""Plane Couette flow: turbulence between walls that move at u = -1 and 1, with a viscosity of one over Reynolds."""
 
 from __future__ import annotations
 

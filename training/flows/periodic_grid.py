@@ -1,4 +1,4 @@
-"""The grid of a periodic box of side 2 pi: points, the modes kept on them, and fields made of those.
+"""The grid of a periodic box of side 2 pi: points, the modes kept on them, and random fields.
 
 Products are dealiased by the 2/3 rule: modes with ``|k_i| < n / 3`` for every axis are kept, and nothing else is ever
 stored, which makes the transforms pruned ones.

@@ -1,1 +1,1 @@
-"""One router a file."""
+"""One router in each file."""

@@ -1,4 +1,4 @@
-"""Pairs of fields in, the symmetries that they keep out."""
+"""Finds which symmetries pairs of fields keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a velocity in a plane in, the next ones out."""
+"""Forecasts the next frames of a velocity in a plane."""
 
 from __future__ import annotations
 

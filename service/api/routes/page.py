@@ -1,4 +1,4 @@
-"""The page to look at turbulence with, and that of the interface. Both are built from web/ into service/page/."""
+"""The page of the service, and the description of its HTTP interface. Both are built from web/ into service/page/."""
 
 from __future__ import annotations
 

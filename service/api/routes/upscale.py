@@ -1,4 +1,4 @@
-"""Coarse volume in, fine volume out."""
+"""Makes a coarse volume finer."""
 
 from __future__ import annotations
 

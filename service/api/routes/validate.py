@@ -1,4 +1,4 @@
-"""Comparing a model with a reference that the client sends."""
+"""Compares a model's answer with a reference that the client sends."""
 
 from __future__ import annotations
 
