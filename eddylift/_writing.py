@@ -123,7 +123,19 @@ def write_zarr(folder: Path, volume: xr.Dataset) -> None:
         # Zarr v3 has settled neither the type of strings (names of components) nor consolidated metadata.
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
         warnings.simplefilter("ignore", ZarrUserWarning)
-        volume.to_zarr(folder, zarr_format=volume.encoding.get("zarr_format", 3))
+        _plain_fields(volume).to_zarr(folder, zarr_format=volume.encoding.get("zarr_format", 3))
+
+
+def _plain_fields(volume: xr.Dataset) -> xr.Dataset:
+    """Drop packing and chunks of fields: they are those of the file that was read, and may not fit any more."""
+    fields = {}
+    for name, array in volume.data_vars.items():
+        if array.ndim >= 3:  # noqa: PLR2004 z, y, x
+            # Zarr's chunks are of one size.
+            even = {dim: max(sizes) for dim, sizes in array.chunksizes.items()}
+            fields[name] = array.variable.chunk(even) if even else array.variable.copy(deep=False)
+            fields[name].encoding = {"_FillValue": None}
+    return volume.assign(fields)
 
 
 def _write_zip(path: Path, volume: xr.Dataset) -> None:
@@ -149,7 +161,7 @@ def _suffix(path: Path) -> str:
 
 def _fit_netcdf(dataset: xr.Dataset) -> xr.Dataset:
     """Write attributes that NetCDF cannot hold (true, null, mixed or empty lists, objects) as JSON."""
-    fitted = dataset.copy()
+    fitted = _plain_fields(dataset)
     fitted.attrs = _fit_attributes(dataset.attrs)
     for variable in fitted.variables.values():
         variable.attrs = _fit_attributes(variable.attrs)

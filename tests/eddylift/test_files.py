@@ -254,6 +254,18 @@ def test_answers_are_laid_out_as_their_source(tmp_path: Path, dataset: xr.Datase
         assert file["u"].maxshape == (None, 2, 3, 4)
 
 
+@pytest.mark.parametrize("suffix", GRIDDED)
+def test_a_volume_need_not_fit_the_file_that_it_was_read_from(tmp_path: Path, dataset: xr.Dataset, suffix: str) -> None:
+    """As where it was cut out of a lazy one, or was packed and is larger now."""
+    large = (1000 * dataset).chunk(x=(1, 3))
+    for name in "uvw":
+        large[name].encoding = {"dtype": "int16", "scale_factor": 0.01, "chunks": (2, 3, 2)}
+    write(tmp_path / f"a{suffix}", large)
+    xr.testing.assert_equal(read(tmp_path / f"a{suffix}"), large)
+    with group(large, Preparation()) as objects:
+        assert objects
+
+
 def test_attributes_that_netcdf_cannot_hold_are_spelled(tmp_path: Path, dataset: xr.Dataset) -> None:
     attributes = {"params": {"Re": 5000}, "dealiased": True, "doi": None, "tags": [], "mixed": ["a", 1]}
     held = {"names": ["a", "b"], "sizes": [1, 2], "nu": 1e-3, "title": "Kármán"}
