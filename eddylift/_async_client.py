@@ -251,10 +251,18 @@ class AsyncClient:
         return AsyncJob(self._send, await self._send(call))
 
     async def submit_discovery(
-        self, x: str, y: str, *, group: str | None = None, names: Mapping[str, str] | None = None
+        self,
+        x: str,
+        y: str,
+        *,
+        x_kind: Kind = "vector",
+        y_kind: Kind = "vector",
+        group: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> AsyncJob:
         """See `Client.submit_discovery`."""
-        return AsyncJob(self._send, await self._send(_calls.submit_discovery(x, y, group=group, names=names)))
+        call = _calls.submit_discovery(x, y, x_kind=x_kind, y_kind=y_kind, group=group, names=names)
+        return AsyncJob(self._send, await self._send(call))
 
     async def jobs(self) -> list[AsyncJob]:
         """See `Client.jobs`."""

@@ -234,10 +234,12 @@ def submit(
     return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
 
 
-def submit_discovery(x: str, y: str, *, group: str | None, names: Mapping[str, str] | None) -> Call[JobStatus]:
+def submit_discovery(
+    x: str, y: str, *, x_kind: Kind, y_kind: Kind, group: str | None, names: Mapping[str, str] | None
+) -> Call[JobStatus]:
     """Submit a job that discovers."""
-    order = {"task": "discover", "source": x, "reference": y, "group": group, "names": dict(names or {})}
-    return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
+    order = {"task": "discover", "source": x, "reference": y, "x_kind": x_kind, "y_kind": y_kind, "group": group}
+    return Call("POST", "/v1/jobs", _one(JobStatus), body=_json({**order, "names": dict(names or {})}))
 
 
 def jobs() -> Call[list[JobStatus]]:

@@ -440,19 +440,31 @@ class Client:
         return Job(self._send, self._send(call))
 
     def submit_discovery(
-        self, x: str, y: str, *, group: str | None = None, names: Mapping[str, str] | None = None
+        self,
+        x: str,
+        y: str,
+        *,
+        x_kind: Kind = "vector",
+        y_kind: Kind = "vector",
+        group: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> Job:
         """Submit a job that finds which rotations and reflections the map from a stored volume to another one keeps.
 
-        Each time of the two is a pair of velocities (X, Y). The report of the job is what `discover` returns.
+        Each time of the two is a pair (X, Y). It is computed in float32. The report of the job is what `discover`
+        returns.
 
         Args:
             x: volume with the fields X: the name of a stored one, or ``s3://bucket/path``.
             y: volume with the fields Y, at as many times, on the grid of X or on one that is finer by a whole factor.
-            group: ``"Oh"`` or ``"O"``; None takes the first.
+            x_kind: ``"vector"``, a velocity u, v, w over ([time,] z, y, x) or u, v over ([time,] y, x); ``"scalar"``,
+                a field of each variable of X, in the order of their names.
+            y_kind: likewise.
+            group: as for `discover`.
             names: as for `upscale`, of both volumes.
         """
-        return Job(self._send, self._send(_calls.submit_discovery(x, y, group=group, names=names)))
+        call = _calls.submit_discovery(x, y, x_kind=x_kind, y_kind=y_kind, group=group, names=names)
+        return Job(self._send, self._send(call))
 
     def jobs(self) -> list[Job]:
         """List the jobs of the service, the newest first."""

@@ -24,7 +24,9 @@ class JobStatus(Record):
         boundary: in z, y, x order; None takes that of the source.
         names: new names of variables and dims of the source, by old ones.
         reference: volume that the answer is compared with; of a discovery, the fields Y.
-        group: whose elements a discovery asks about; None takes ``Oh``.
+        x_kind: what the source of a discovery has, ``vector`` or ``scalar``; None takes ``vector``.
+        y_kind: what its reference has.
+        group: whose elements a discovery asks about; None takes the largest group.
         error: whether it also writes the expected error.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
         detail: why it failed.
@@ -45,6 +47,8 @@ class JobStatus(Record):
     boundary: str | None
     names: dict[str, str]
     reference: str | None
+    x_kind: Literal["scalar", "vector"] | None
+    y_kind: Literal["scalar", "vector"] | None
     group: str | None
     error: bool
     state: Literal["queued", "running", "done", "failed", "cancelled"]

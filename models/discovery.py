@@ -24,6 +24,7 @@ from torch import Tensor
 from models.discovery_fit import USUAL, Checkpoints, Fit, Recipe
 from models.irreps import element_names, irrep_shares
 from models.pair_statistics import common_shares, p_values
+from models.pair_units import PairUnits
 from models.pairs import ENOUGH_PAIRS
 from models.point_groups import largest_subgroup, symbol
 
@@ -36,12 +37,21 @@ if TYPE_CHECKING:
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative differences of relaxation weights up to this count as round-off, by precision of the fit."""
 ROUNDING = 1e-6
+"""If copying X leaves less of the square of Y than this, there is nothing to fit."""
+BETTER = 0.99
+"""A fit whose mean squared error is more than this part of those of trivial answers has hardly seen how Y follows."""
 
 
 def departures(weights: Float[Tensor, "banks element"], over: Group) -> Float[Tensor, " order"]:
     """How far w is from w(g h) = w(h), for each element g: rms over h, over the rms of w."""
     moved = (weights[:, over.products] - weights[:, None]).square().mean(dim=(0, 2))
     return (moved / weights.square().mean()).sqrt()
+
+
+def kept_to_rounding(weights: Float[Tensor, "banks element"], over: Group, tolerance: float) -> list[int]:
+    """Elements of the largest group of which each leaves w as it is, up to a departure; sorted."""
+    far = departures(weights, over)
+    return largest_subgroup(over, [g for g in far.argsort().tolist() if far[g] < tolerance])
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class Finding:
         p_values: of each element; empty with too few pairs for a test.
         common: share of the departures from each element that pairs have in common; empty likewise.
         equivariance_errors: of the fitted network, for each element.
-        mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X.
+        mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X; constants that
+            are added to scalars do not count.
     """
 
     group: str
@@ -113,8 +124,12 @@ class Finding:
         found = f"{self.symbol}: {len(self.kept)} of the {len(self.elements)} elements of {self.group} are kept {how}"
         if not self.p_values and len(self.kept) == 1 < len(self.elements):
             found += f"; what noisy data keep on the average is seen from {ENOUGH_PAIRS} pairs on"
-        if self.mse > max(min(self.mse_zero, self.mse_copy), ROUNDING * self.mse_zero):
-            found += ". The fit is no better than predicting nothing or copying X"
+        least = min(self.mse_zero, self.mse_copy)
+        if self.mse > BETTER * least > ROUNDING * self.mse_zero:
+            found += (
+                ". The fit is hardly better than predicting nothing or copying X: elements that count as kept may be "
+                "broken"
+            )
         return f"{found}."
 
 
@@ -143,12 +158,13 @@ def discover(
         raise ValueError(message)
     names, tolerance = element_names(over), EXACT[pairs.x.dtype]
     seeds = recipe.seeds if pairs.many else 1
-    fits = [Fit(pairs, over, recipe, seed, progress, checkpoints) for seed in range(seeds)]
+    units = PairUnits.of(pairs)
+    fits = [Fit(pairs, units, over, recipe, seed, progress, checkpoints) for seed in range(seeds)]
     before = [fit.gradients() for fit in fits] if pairs.many else []
     fit = fits[0]
-    fit.relax(recipe)
+    fit.relax()
     weights = {name: each.detach().double() for name, each in fit.network.relaxation.items()}
-    kept = {name: (departures(w, over) < tolerance).nonzero().flatten().tolist() for name, w in weights.items()}
+    kept = {name: kept_to_rounding(w, over, tolerance) for name, w in weights.items()}
     exact = sorted(set.intersection(*map(set, kept.values())))
     largest, p, shares = exact, torch.empty(0), torch.empty(0)
     if pairs.many:
@@ -178,6 +194,6 @@ def discover(
         common=dict(zip(names, shares.tolist(), strict=pairs.many)),
         equivariance_errors=dict(zip(names, fit.equivariance_errors(), strict=True)),
         mse=fit.error(),
-        mse_zero=pairs.squares.y,
-        mse_copy=pairs.squares.change,
+        mse_zero=float(units.y_square.mean()),
+        mse_copy=float(units.change_square.mean()),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from models.group import Group
+    from models.pair_units import PairUnits
     from models.pairs import Kind, Pairs
 
 HALO = 3
@@ -57,10 +58,10 @@ class DiscoveryNetwork(nn.Module):
     def forward(
         self, x: Float[Tensor, "pair channel *cells"], *, whole: bool = True
     ) -> Float[Tensor, "pair channel2 *fine"]:
-        """The part of Y that is no copy of X, in units of its rms.
+        """The part of Y that is no copy of X, in its units.
 
         Args:
-            x: in units of its rms.
+            x: in its units.
             whole: whether its first axis is whole, and so periodic; else it has a halo there.
         """
         lift, convolve, project = self.layers.values()
@@ -122,8 +123,13 @@ def operations(pairs: Pairs, over: Group, recipe: Recipe) -> int:
 class Checkpoints:
     """Keeps the state of fits, so that a discovery that was stopped can go on; this one keeps nothing."""
 
-    def load(self, name: str) -> dict[str, Any]:  # noqa: ARG002 there is none
-        """The state of a fit as it was last saved; empty if it has not begun."""
+    def load(self, name: str, about: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 there is none
+        """The state of a fit as it was last saved; empty if it has not begun, or another one was saved.
+
+        Args:
+            name: of the fit.
+            about: ``state["about"]`` of the state that is wanted: the recipe, and the shape of all weights.
+        """
         return {}
 
     def save(self, name: str, state: dict[str, Any]) -> None:
@@ -135,6 +141,7 @@ class Fit:
 
     Args:
         pairs: all of which count in each step: with some of them a step would break what all keep.
+        units: of the pairs.
         over: the group.
         recipe: how.
         seed: of the free weights.
@@ -145,14 +152,15 @@ class Fit:
     def __init__(
         self,
         pairs: Pairs,
+        units: PairUnits,
         over: Group,
         recipe: Recipe,
         seed: int,
         progress: Callable[[], None],
         checkpoints: Checkpoints,
     ) -> None:
-        self.pairs, self.over = pairs, over
-        self.scale, self.unit = _root(pairs.squares.x), _root(pairs.squares.change)
+        self.pairs, self.over, self.recipe = pairs, over, recipe
+        self.units = units
         self._progress, self._checkpoints = progress, checkpoints
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -163,10 +171,10 @@ class Fit:
         ]
         self._descend(f"equivariant-{seed}", [(self.free, recipe.rate)], recipe.equivariant_steps)
 
-    def relax(self, recipe: Recipe) -> None:
+    def relax(self) -> None:
         """Let all weights learn; in float64, what pairs keep is kept to 1e-15."""
-        rates = [(self.free, recipe.rate), (self.weights, recipe.relaxation_rate)]
-        self._descend("relaxed", rates, recipe.steps)
+        rates = [(self.free, self.recipe.rate), (self.weights, self.recipe.relaxation_rate)]
+        self._descend("relaxed", rates, self.recipe.steps)
 
     def _descend(self, name: str, rates: Sequence[tuple[Sequence[Tensor], float]], steps: int) -> None:
         optimizer = torch.optim.Adam([{"params": weights, "lr": rate} for weights, rate in rates])
@@ -175,8 +183,11 @@ class Fit:
             optimizer, lambda step: 0.505 + 0.495 * math.cos(math.pi * step / max(1, steps))
         )
         parts: dict[str, Any] = {"network": self.network, "optimizer": optimizer, "decay": decay}
-        for part, state in self._checkpoints.load(name).items():
-            parts[part].load_state_dict(state)
+        shapes = {weight: list(values.shape) for weight, values in self.network.state_dict().items()}
+        about = {"recipe": asdict(self.recipe), "shapes": shapes}
+        if state := self._checkpoints.load(name, about):
+            for part, each in parts.items():
+                each.load_state_dict(state[part])
         for _ in range(decay.last_epoch, steps):
             optimizer.zero_grad()
             for x, target in self._batches():
@@ -184,12 +195,13 @@ class Fit:
                     (loss / math.prod(self.pairs.y.shape)).backward()
             optimizer.step()
             decay.step()
-            self._checkpoints.save(name, {part: each.state_dict() for part, each in parts.items()})
+            self._checkpoints.save(name, {"about": about, **{part: each.state_dict() for part, each in parts.items()}})
 
     def _batches(self, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """X, and the part of Y that is no copy of it, in units of their rms."""
+        """X, and the part of Y that is no copy of it, in their units."""
+        units = self.units
         for x, y in self.pairs.batches(most):
-            yield x / self.scale, (y - self.pairs.copied(x)) / self.unit
+            yield (x - units.x_offset) / units.x, (y - self.pairs.copied(x) - units.change_offset) / units.change
 
     def _answers(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """What the network makes of X, and where along the first axis of Y that is; a large X is taken in slabs."""
@@ -219,30 +231,29 @@ class Fit:
     @torch.no_grad()
     def error(self) -> float:
         """Mean squared error, in the units of Y."""
-        total = sum(float(loss) for x, target in self._batches() for loss in self._losses(x, target))
-        return self.unit**2 * total / math.prod(self.pairs.y.shape)
+        unit = self.units.change.double()
+        gaps = (self._answer(x) - target for x, target in self._batches())
+        return sum(float((unit * gap).square().sum()) for gap in gaps) / math.prod(self.pairs.y.shape)
 
     @torch.no_grad()
     def equivariance_errors(self) -> list[float]:
-        """||f(g X) - g f(X)|| / ||f(X)|| for each element g; the copy that is a part of f commutes with all of them."""
-        pairs, size = self.pairs, 0.0
+        """||f(g X) - g f(X)|| / ||f(X)|| for each element g; the copy that is a part of f commutes with all of them.
+
+        Each channel is in its units.
+        """
+        pairs, units, size = self.pairs, self.units, 0.0
         squares = torch.zeros(self.over.order, dtype=torch.float64)
         for x, _ in self._batches():
             answer = self._answer(x)
-            size += float((self.unit * answer + self.scale * pairs.copied(x)).square().sum())
+            size += float((answer + pairs.copied(units.x * x) / units.change).square().sum())
             for element, matrix in enumerate(self.over.matrices):
                 gap = self._answer(_turned(x, pairs.x_kind, matrix)) - _turned(answer, pairs.y_kind, matrix)
-                squares[element] += float((self.unit * gap).square().sum())
+                squares[element] += float(gap.square().sum())
         errors: list[float] = (squares / max(size, 1e-300)).sqrt().tolist()
         return errors
 
     def _answer(self, x: Tensor) -> Tensor:
         return torch.cat([answer for _, answer in self._answers(x)], dim=2)
-
-
-def _root(square: float) -> float:
-    """The root of a mean square, and one of zero, so that it can be divided by."""
-    return math.sqrt(square) or 1.0
 
 
 def _turned(field: Tensor, kind: Kind, matrix: Tensor) -> Tensor:

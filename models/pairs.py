@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +17,8 @@ PRECISIONS = (torch.float64, torch.float32)
 ENOUGH_PAIRS = 10
 """Fewer are too few for a test of which symmetries they keep on average."""
 FEWEST_CELLS = 3
+LARGEST = 1e100
+"""Squares of larger values, and of their inverses, would be no numbers."""
 BATCH = 1 << 18
 """Cells of X that are computed together: 48 channels of them take 50 MB in float32."""
 
@@ -54,14 +55,6 @@ class Fields(Protocol):
         """The fields of some pairs."""
 
 
-class Squares(NamedTuple):
-    """Mean squares of X, of Y, and of the part of Y that is no copy of X."""
-
-    x: float
-    y: float
-    change: float
-
-
 @dataclass(frozen=True)
 class Pairs:
     """Fields X and Y in a plane or in space, treated as periodic, in float64 or, for large data, in float32.
@@ -88,8 +81,8 @@ class Pairs:
                 raise UnfitPairsError(name, values.shape, "no empty axis")
             if values.dtype not in PRECISIONS or values.dtype != self.x.dtype:
                 raise UnfitPairsError(name, values.dtype, "float64 or float32, the same of x and y")
-            if isinstance(values, Tensor) and not values.isfinite().all():
-                raise UnfitPairsError(name, "NaN or inf", "finite values")
+            if isinstance(values, Tensor):
+                _check_values(name, values)
             if kind == "vector" and values.shape[1] % self.dimension:
                 raise UnfitPairsError(name, f"{values.shape[1]} channels", f"{self.dimension} for each vector")
         if min(self.x.shape[2:]) < FEWEST_CELLS:
@@ -140,11 +133,11 @@ class Pairs:
             x = x.repeat_interleave(self.factor, axis)
         return x
 
-    @cached_property
-    def squares(self) -> Squares:
-        """See the class."""
-        sums = torch.zeros(3, dtype=torch.float64)
-        for x, y in self.batches():
-            sums += torch.stack([each.double().square().sum() for each in (x, y, y - self.copied(x))])
-        size = math.prod(self.y.shape)
-        return Squares(*(sums / torch.tensor([math.prod(self.x.shape), size, size])).tolist())
+
+def _check_values(name: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise UnfitPairsError(name, "NaN or inf", "finite values")
+    largest = float(values.abs().max())
+    if largest and not 1 / LARGEST <= largest <= LARGEST:
+        expected = f"values of which the largest is from {1 / LARGEST:g} to {LARGEST:g}, in other units"
+        raise UnfitPairsError(name, f"up to {largest:g}", expected)

@@ -1,12 +1,11 @@
 """``python -m training forecast``: train forecasting networks on a set of runs in a plane, and compare their roll-outs.
 
 Families and seeds in turn, each with a checkpoint that the same command goes on from; then the errors on both splits
-beside persistence, which go into ``<set>.json`` under ``--out``. ``--weights`` stores networks for the service.
+beside persistence, which are added to ``<set>.json`` under ``--out``. ``--weights`` stores networks for the service.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -17,19 +16,20 @@ from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import FORECAST_FAMILIES, TURNING, ForecastArchitecture
 from models.steerable import field_size
 from training.forecast_training import TESTED, Recipe, rmse, train
+from training.results import add_result
 from training.trainer import fastest_precision
 from training.windows import Windows
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from models.forecast_network import ForecastFamily
     from models.forecasting import Forecaster
 
 SPLITS = ("future", "domain")
-Errors = dict[str, dict[str, list[float]]]
-"""Forecast errors by family and split, one for each seed."""
+Errors = dict[str, dict[str, dict[str, float]]]
+"""Forecast errors by family, split and seed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,20 +66,19 @@ def run(args: argparse.Namespace) -> int:
     """Train, compare, and write the results."""
     precision = fastest_precision("cpu") if args.precision == "auto" else args.precision
     data = Windows(args.data)
-    found: Errors = {"persistence": {split: [rmse(None, data, split)] for split in SPLITS}}
+    found: Errors = {"persistence": {split: {"0": rmse(None, data, split)} for split in SPLITS}}
     for seed in args.seeds:
         for family in args.families:
             recipe = Recipe(args.steps, args.rate, seed=seed, precision=precision)
             checkpoint = args.out / data.name / f"{family}-seed{seed}.pt"
             model = train(architecture_of(args, family, data), recipe, data, checkpoint, _say)
-            errors = found.setdefault(family, {split: [] for split in SPLITS})
+            errors = found.setdefault(family, {split: {} for split in SPLITS})
             for split in SPLITS:
-                errors[split].append(rmse(model, data, split))
+                errors[split][str(seed)] = rmse(model, data, split)
             if args.weights and seed == args.seeds[0]:
                 store(model, data, recipe, found, args.weights)
-            _say(f"{family}, seed {seed}: " + ", ".join(f"{split} {errors[split][-1]:.4f}" for split in SPLITS))
-    path = args.out / f"{data.name}.json"
-    path.write_text(json.dumps({"steps": args.steps, "precision": precision, "rmse": found}, indent=1) + "\n")
+            _say(f"{family}, seed {seed}: " + ", ".join(f"{split} {errors[split][str(seed)]:.4f}" for split in SPLITS))
+    add_result(args.out / f"{data.name}.json", {"steps": args.steps, "precision": precision, "rmse": found})
     print(table(found))
     return 0
 
@@ -99,7 +98,8 @@ def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weigh
         parameters=count_parameters(model),
         trained={"data": data.name, **asdict(recipe)},
         measured={
-            split: {name: found[name][split][0] for name in (architecture.family, "persistence")} for split in SPLITS
+            split: {name: next(iter(found[name][split].values())) for name in (architecture.family, "persistence")}
+            for split in SPLITS
         },
     )
     sample = data.test("domain", model.frames + TESTED).frames[0]
@@ -110,16 +110,17 @@ def table(found: Errors) -> str:
     """Mean and standard deviation over seeds, by family and split."""
     lines = [f"{'':20} {'future':>16} {'domain':>16}"]
     lines += [
-        f"{family:20} " + " ".join(f"{spread(errors[split]):>16}" for split in SPLITS)
+        f"{family:20} " + " ".join(f"{spread(errors[split].values()):>16}" for split in SPLITS)
         for family, errors in found.items()
     ]
     return "\n".join(lines)
 
 
-def spread(values: Sequence[float], digits: int = 3) -> str:
+def spread(values: Iterable[float], spelled: str = ".3f") -> str:
     """Mean and, of several, standard deviation."""
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
+    numbers = list(values)
+    deviation = f" ± {statistics.stdev(numbers):{spelled}}" if len(numbers) > 1 else ""
+    return f"{statistics.mean(numbers):{spelled}}{deviation}"
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,7 @@ from models.forecast_layers import Placed
 from training.figures import COLOURS
 from training.flows.plumes import EDGE, MIDDLE
 from training.forecast_training import load
+from training.results import add_result
 
 if TYPE_CHECKING:
     import argparse
@@ -48,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
     inside, middle = (math.floor(min(inflows)), math.ceil(max(inflows))), MIDDLE * about["n"] / EDGE
     folder = args.out / args.data.name
     curves = [weights_along_x(load(folder / f"relaxed-translation-seed{seed}.pt")) for seed in args.seeds]
-    cells = [[change(each, inside), change(each, (0, about["n"]))] for each in curves]
-    for seed, (found, anywhere) in zip(args.seeds, cells, strict=True):
+    cells = {}
+    for seed, each in zip(args.seeds, curves, strict=True):
+        found, anywhere = cells[str(seed)] = [change(each, inside), change(each, (0, about["n"]))]
         print(f"seed {seed}: w(x) changes most at cell {found}, near walls too {anywhere}; the middle is {middle:g}")
-    (args.out / f"{folder.name}-places.json").write_text(json.dumps({"middle": middle, "places": cells}) + "\n")
+    add_result(args.out / f"{folder.name}-places.json", {"middle": middle, "places": cells})
     draw(args.figure, curves, inside, middle)
     return 0
 

@@ -18,6 +18,7 @@ from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
 from models.group import group
 from training.flows import planes
 from training.forecast_training import TESTED, load
+from training.results import add_result
 from training.windows import Windows
 
 if TYPE_CHECKING:
@@ -55,15 +56,15 @@ def run(args: argparse.Namespace) -> int:
     data = Windows(args.data)
     about = json.loads((args.data / "run.json").read_text())
     sets = {name: planes.decaying(about["n"], about["seed"], **moved) for name, moved in SETS.items()}
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for seed in args.seeds:
         for name in args.families:
             model = load(args.out / data.name / f"{name}-seed{seed}.pt").frozen()
-            errors = found.setdefault(name, {name: [] for name in SETS})
+            errors = found.setdefault(name, {moved: {} for moved in SETS})
             for moved, (frames, units) in sets.items():
-                errors[moved].append(error(model, frames, units, data))
-                print(f"{name}, seed {seed}, {moved}: {errors[moved][-1]:.6f}", flush=True)
-    (args.out / f"{data.name}-symmetries.json").write_text(json.dumps({"symmetries": found}, indent=1) + "\n")
+                errors[moved][str(seed)] = error(model, frames, units, data)
+                print(f"{name}, seed {seed}, {moved}: {errors[moved][str(seed)]:.6f}", flush=True)
+    add_result(args.out / f"{data.name}-symmetries.json", {"symmetries": found})
     return 0
 
 

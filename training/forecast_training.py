@@ -14,6 +14,7 @@ from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
 from models.replacing import Replacing
 from models.steerable import penalty
+from training.runs import reading
 from training.steerable_bases import steerable_basis
 
 if TYPE_CHECKING:
@@ -80,14 +81,17 @@ def train(
     begin, about = 0, {"architecture": architecture.to_dict(), "recipe": asdict(recipe)}
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["about"] != about:
-            message = f"{checkpoint} holds {state['about']}, not {about}; use another --out"
+        with reading(checkpoint):
+            state = torch.load(checkpoint, weights_only=True)
+            found = state["about"]
+        if found != about:
+            message = f"{checkpoint} holds {found}, not {about}; use another --out"
             raise ValueError(message)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        random.set_state(state["random"])
-        begin = state["step"]
+        with reading(checkpoint):
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            random.set_state(state["random"])
+            begin = state["step"]
     saved = time.monotonic()
     for step in range(begin, recipe.steps):
         error = loss(model, data.draw(recipe.batch, model.frames + AHEAD, random), data, recipe)
@@ -110,10 +114,11 @@ def train(
 
 def load(checkpoint: Path) -> Forecaster:
     """A network as a checkpoint has it."""
-    state = torch.load(checkpoint, weights_only=True)
-    about = state["about"]["architecture"]
-    model = _new(ForecastArchitecture(**{**about, "cells": tuple(about["cells"])}))
-    model.load_state_dict(state["model"])
+    with reading(checkpoint):
+        state = torch.load(checkpoint, weights_only=True)
+        about = state["about"]["architecture"]
+        model = _new(ForecastArchitecture(**{**about, "cells": tuple(about["cells"])}))
+        model.load_state_dict(state["model"])
     return model
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,7 @@ import torch
 from models.replacing import Replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -200,10 +201,12 @@ class Run:
             np.savez(file, **state)
 
     def _load(self, path: Path) -> dict[str, Any]:
-        with np.load(path, allow_pickle=False) as content:
-            state = dict(content)
-        recipe = json.loads(str(state["recipe"]))
-        if Recipe(**recipe) != self.recipe:
+        with reading(path):
+            with np.load(path, allow_pickle=False) as content:
+                state = dict(content)
+            recipe = json.loads(str(state["recipe"]))
+            found = Recipe(**recipe)
+        if found != self.recipe:
             message = (
                 f"{self.folder} holds another run ({recipe}), not {asdict(self.recipe)}: "
                 "give its settings to continue it, or another seed or folder"
@@ -224,3 +227,17 @@ class Run:
         }
         with Replacing(self.folder / "run.json") as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Refuse a file of an interrupted command that cannot be read, such as one by another version.
+
+    Raises:
+        ValueError: in the place of any exception.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever torch and NumPy make of it
+        message = f"{path}: {type(error).__name__}; expected what this version of eddylift writes. Use another --out"
+        raise ValueError(message) from error

@@ -23,6 +23,7 @@ from models.networks import Architecture, Network
 from models.operators import trilinear
 from models.replacing import Replacing
 from models.superresolution import SuperResolution
+from training.runs import reading
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
@@ -201,22 +202,24 @@ class Trainer:
         (self.folder / LOSSES).write_text("step,loss\n" + "".join(rows))
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
-        longer = {**state["recipe"], "steps": max(self.recipe.steps, state["step"])}
-        for name, ours, theirs in (
-            ("architecture", self.architecture.to_dict(), state["architecture"]),
-            ("recipe", asdict(self.recipe), longer),
-            ("data", self.names, state.get("data", self.names)),  # older checkpoints do not say
-        ):
-            if theirs != ours:
-                message = f"{self.folder} holds a training with {name} {theirs}, not {ours}; use another --out"
+        path = self.folder / CHECKPOINT
+        with reading(path):
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            longer = {**state["recipe"], "steps": max(self.recipe.steps, state["step"])}
+            kept = {"data": self.names, **state, "recipe": longer}  # older checkpoints do not name their data
+            found = {name: kept[name] for name in ("architecture", "recipe", "data")}
+        wanted = {"architecture": self.architecture.to_dict(), "recipe": asdict(self.recipe), "data": self.names}
+        for name, ours in wanted.items():
+            if found[name] != ours:
+                message = f"{self.folder} holds a training with {name} {found[name]}, not {ours}; use another --out"
                 raise ValueError(message)
-        self.model.load_state_dict(state["model"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.source.random.bit_generator.state = json.loads(state["random"])
-        self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
+        with reading(path):
+            self.model.load_state_dict(state["model"])
+            self.averaged.load_state_dict(state["averaged"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.source.random.bit_generator.state = json.loads(state["random"])
+            self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
 
 
 def trilinear_error(sample: Sample, model: SuperResolution) -> Tensor:

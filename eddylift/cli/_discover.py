@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 import typer
 
 from eddylift import _display
-from eddylift._errors import InvalidInputError
 from eddylift.cli._session import Session, connected
 
 ARRAYS = ".npy, (pair, channel, y, x) or (pair, channel, z, y, x)"
@@ -21,12 +20,12 @@ def discover(
     job: Annotated[
         bool,
         typer.Option(
-            "--job", help="X and Y are stored volumes, with a pair of velocities at each time: submit a job for them."
+            "--job", help="X and Y are stored volumes, with a pair of fields at each time: submit a job for them."
         ),
     ] = False,
     x_kind: Annotated[
         Literal["scalar", "vector"] | None,
-        typer.Option("--x-kind", help=f"Of X: {CHANNELS} Default: scalar; velocities are vectors."),
+        typer.Option("--x-kind", help=f"Of X: {CHANNELS} Default: scalar, with --job vector."),
     ] = None,
     y_kind: Annotated[Literal["scalar", "vector"] | None, typer.Option("--y-kind", help="Of Y, likewise.")] = None,
     group: Annotated[
@@ -36,10 +35,8 @@ def discover(
 ) -> None:
     """Find which rotations and reflections the map from X to Y keeps."""
     if job:
-        if "scalar" in (x_kind, y_kind):
-            message = "--x-kind and --y-kind: scalar; expected vector with --job, which reads velocities"
-            raise InvalidInputError(message)
-        status = session.client.submit_discovery(x, y, group=group).status
+        kinds = x_kind or "vector", y_kind or "vector"
+        status = session.client.submit_discovery(x, y, x_kind=kinds[0], y_kind=kinds[1], group=group).status
         session.show(status, _display.jobs_table([status]))
         return
     with session.bars as bars:

@@ -73,7 +73,7 @@ SCHEMA: Final[dict[str, Any]] = {
         "type": {"type": "string", "format": "uri", "example": "urn:eddylift:problem:unfit"},
         "title": {"type": "string", "example": "A field does not fit"},
         "status": {"type": "integer", "example": 422},
-        "detail": {"type": "string", "example": "u: nan at (z, y, x) = (1, 2, 3); expected finite velocities"},
+        "detail": {"type": "string", "example": "u: nan at (z, y, x) = (1, 2, 3); expected finite values"},
         "instance": {"type": "string", "example": "/v1/upscale"},
         "request_id": {"type": "string", "description": "also in the header X-Request-ID and in the log"},
         "errors": {
@@ -84,7 +84,7 @@ SCHEMA: Final[dict[str, Any]] = {
                 "properties": {
                     "field": {"type": "string", "example": "u"},
                     "value": {"example": "nan at (z, y, x) = (1, 2, 3)"},
-                    "expected": {"type": "string", "example": "finite velocities"},
+                    "expected": {"type": "string", "example": "finite values"},
                 },
             },
         },

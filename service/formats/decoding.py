@@ -131,9 +131,9 @@ def to_float32(values: NDArray[Any], component: str, origin: Sequence[int] = STA
     """
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise _bad(values, ~np.isfinite(values), component, "finite velocities", origin)
+        raise _bad(values, ~np.isfinite(values), component, "finite values", origin)
     if max(-low, high) > MAX_SPEED:
-        expected = f"velocities up to {MAX_SPEED:g}"
+        expected = f"values up to {MAX_SPEED:g}"
         raise _bad(values, np.abs(values) > MAX_SPEED, component, expected, origin)
     single: NDArray[np.float32] = values.astype(np.float32)
     for marker in MISSING:
@@ -194,7 +194,7 @@ def _numbers(name: str, key: str, value: object) -> tuple[float, ...]:
 def _missing(
     values: NDArray[Any], where: NDArray[np.bool_], component: str, marker: float, origin: Sequence[int]
 ) -> Problem:
-    expected = f"velocities everywhere; {marker:g} marks missing data. Fill the gaps, or cut out a part without any"
+    expected = f"values everywhere; {marker:g} marks missing data. Fill the gaps, or cut out a part without any"
     return _bad(values, where, component, expected, origin)
 
 
@@ -204,7 +204,7 @@ def _bad(
     place = np.unravel_index(int(where.argmax()), where.shape)
     cell = [int(n) + start for n, start in zip(place, origin, strict=True)]
     first = 0 if len(values) > 1 or cell[0] else 1
-    axes = ", ".join(("level", *AXES)[first:])
+    axes = ", ".join(("level", *AXES[1 - values.ndim :])[first:])
     numbers = ", ".join(str(n) for n in cell[first:])
     return invalid_field(
         field=component, value=f"{float(values[place]):g} at ({axes}) = ({numbers})", expected=expected

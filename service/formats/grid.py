@@ -11,6 +11,8 @@ from service.formats.decoding import unpacked
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import xarray as xr
     from numpy.typing import NDArray
 
@@ -27,12 +29,12 @@ class Grid(Protocol):
     """The cells of a volume."""
 
     @property
-    def cells(self) -> tuple[int, int, int]:
-        """Cells along (z, y, x)."""
+    def cells(self) -> tuple[int, ...]:
+        """Cells along (z, y, x), or (y, x)."""
 
     @property
     def coordinates(self) -> tuple[Coordinate | None, ...]:
-        """Centres of the cells along (z, y, x), where they were sent."""
+        """Centres of the cells along these axes, where they were sent."""
 
 
 def spacing(values: Coordinate) -> float:
@@ -68,6 +70,11 @@ def length_of(grid: Grid) -> tuple[float, float, float]:
     else:
         z, y, x = (spacing(values) * len(values) for values in grid.coordinates if values is not None)
     return z, y, x
+
+
+def read_coordinates(dataset: xr.Dataset, axes: Sequence[str]) -> tuple[Coordinate | None, ...]:
+    """Cell centres along some axes, where there are any; see `read_coordinate`."""
+    return tuple(read_coordinate(dataset[axis], axis) if axis in dataset.coords else None for axis in axes)
 
 
 def read_coordinate(coordinate: xr.DataArray, axis: str) -> Coordinate:

@@ -1,4 +1,4 @@
-"""Pairs of fields (X, Y) whose symmetries are asked about, as ``.npy`` bodies."""
+"""Pairs of fields (X, Y) whose symmetries are asked about, as ``.npy`` bodies or in datasets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from models.discovery_fit import USUAL, operations
 from models.group import group
 from models.pairs import Pairs, UnfitPairsError
 from service.formats.containers import read_npy
+from service.formats.decoding import Decoding
+from service.formats.fields import DatasetFields
+from service.formats.grid import read_coordinates
+from service.formats.names import AXES, COMPONENTS, TIME
+from service.formats.velocity import find_velocity
 from service.problems import invalid_field, too_large, within
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from models.group import Group
     from models.pairs import Fields, Kind
     from service.formats.containers import Body
@@ -35,6 +42,41 @@ def read_pairs(x: Body, y: Body, kinds: tuple[Kind, Kind], settings: Settings) -
         Problem: if they are no such arrays or do not fit together.
     """
     return fit_pairs(_read("x", x, settings), _read("y", y, settings), kinds)
+
+
+def find_fields(dataset: xr.Dataset, kind: Kind) -> DatasetFields:
+    """Find the fields of all pairs, one at each time, and check all but their values.
+
+    Vectors are a velocity: u, v, w as for super-resolution, or u, v in a plane. Scalars are all variables over space or
+    a plane, in the order of their names.
+
+    Args:
+        dataset: as it is stored, along ascending axes.
+        kind: what they are.
+
+    Raises:
+        Problem: 422 if there are none, or they are ambiguous.
+    """
+    found = {str(name): array for name, array in dataset.data_vars.items() if {*AXES} & {*array.dims}}
+    axes = AXES if any(AXES[0] in array.dims for array in found.values()) else AXES[1:]
+    if kind == "vector" and axes == AXES:
+        return find_velocity(dataset)
+    names = sorted(found) if kind == "scalar" else list(COMPONENTS[: len(axes)])
+    dims = {frozenset(array.dims) for array in found.values()}
+    if set(names) != set(found) or dims not in ({frozenset(axes)}, {frozenset((TIME, *axes))}):
+        listed = ", ".join(f"{name}({', '.join(map(str, array.dims))})" for name, array in found.items())
+        what = "variables" if kind == "scalar" else "u and v alone"
+        over = ", ".join(axes)
+        expected = f"{what} over ({over}) or ({TIME}, {over}), all alike, as the kind is {kind}"
+        raise invalid_field(field="variables", value=listed or None, expected=expected)
+    sizes = found[names[0]].sizes
+    return DatasetFields(
+        tuple(names),
+        sizes.get(TIME),
+        tuple(sizes[axis] for axis in axes),
+        read_coordinates(dataset, axes),
+        tuple(Decoding.of(found[name]) for name in names),
+    )
 
 
 def fit_pairs(x: Fields, y: Fields, kinds: tuple[Kind, Kind], names: tuple[str, str] = ("x", "y")) -> Pairs:
@@ -83,6 +125,6 @@ def check_cost(pairs: Pairs, over: Group, settings: Settings) -> None:
     if count > settings.max_discovery_operations:
         limit = (
             f"{settings.max_discovery_operations:.1e} operations, by fewer pairs, cells or elements of the group; a "
-            "job (`POST /v1/jobs`) takes more pairs of stored volumes, `python -m training discover` of files"
+            "job (`POST /v1/jobs`) takes more, in stored volumes"
         )
         raise too_large(field="x", value=f"{count:.1e} operations", limit=limit)

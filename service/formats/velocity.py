@@ -12,19 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from service.formats.decoding import Decoding, load, unpacked
-from service.formats.grid import read_coordinate
+from service.formats.fields import DatasetFields
+from service.formats.grid import read_coordinates
 from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, guess, order_of, spell
 from service.formats.units import same_units
 from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable
 
-    import numpy as np
     import xarray as xr
-    from numpy.typing import NDArray
-
-    from service.formats.grid import Coordinate
 
 
 # Fewest coarse cells along an axis, and most arrays of a dataset.
@@ -33,45 +30,32 @@ MAX_ARRAYS: Final = 64
 
 
 @dataclass(frozen=True)
-class DatasetVelocity:
+class DatasetVelocity(DatasetFields):
     """Where the velocity of a dataset is; its values are not read yet.
 
     Attributes:
         names: of the variables u, v, w, or of the one that holds all.
-        order: places of u, v, w along the component dim of that one; None if there are three.
-        levels: number of times; None without a time dim.
         cells: along (z, y, x).
-        coordinates: centres of the cells along (z, y, x), where there are any.
-        decodings: how the numbers of each of ``names`` are read.
+        order: places of u, v, w along the component dim of that one; None if there are three.
     """
 
-    names: tuple[Hashable, ...]
-    order: tuple[int, ...] | None
-    levels: int | None
     cells: tuple[int, int, int]
-    coordinates: tuple[Coordinate | None, ...]
-    decodings: tuple[Decoding, ...]
+    order: tuple[int, ...] | None
 
     @property
     def joined(self) -> bool:
         """Whether one variable holds all components."""
         return self.order is not None
 
-    def read(self, dataset: xr.Dataset, number: int, where: Mapping[str, slice]) -> NDArray[np.float32]:
-        """One component in a range of cells and times, (level, z, y, x).
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """u, v and w."""
+        return COMPONENTS
 
-        Raises:
-            Problem: 422 for a value that cannot be a velocity, 400 for a chunk that does not decode.
-        """
-        variable = 0 if self.joined else number
-        array = dataset[self.names[variable]].isel(where)
-        if self.order is not None:
-            array = array.isel({COMPONENT: self.order[number]})
-        loaded = array.copy(data=load(array, COMPONENTS[number]))
-        stored = loaded.transpose(*([TIME] if self.levels is not None else []), *AXES).values
-        levels = stored if self.levels is not None else stored[None]
-        origin = [where[axis].start or 0 if axis in where else 0 for axis in (TIME, *AXES)]
-        return self.decodings[variable].to_float32(levels, COMPONENTS[number], origin)
+    def _array(self, dataset: xr.Dataset, number: int) -> tuple[xr.DataArray, Decoding]:
+        if self.order is None:
+            return super()._array(dataset, number)
+        return dataset[self.names[0]].isel({COMPONENT: self.order[number]}), self.decodings[0]
 
 
 def descending(dataset: xr.Dataset) -> dict[str, slice]:
@@ -106,10 +90,10 @@ def find_velocity(dataset: xr.Dataset, factor: int = 1) -> DatasetVelocity:
     z, y, x = (first.sizes[axis] for axis in AXES)
     levels = first.sizes[TIME] if TIME in first.dims else None
     check_cells((z, y, x), 1 if levels is None else levels, factor)
-    coordinates = tuple(read_coordinate(dataset[axis], axis) if axis in dataset.coords else None for axis in AXES)
+    coordinates = read_coordinates(dataset, AXES)
     order = _find_order(dataset) if joined else None
     decodings = tuple(Decoding.of(dataset[name]) for name in names)
-    return DatasetVelocity(tuple(names), order, levels, (z, y, x), coordinates, decodings)
+    return DatasetVelocity(tuple(names), levels, (z, y, x), coordinates, decodings, order)
 
 
 def check_cells(cells: tuple[int, int, int], levels: int, factor: int) -> None:

@@ -31,8 +31,9 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
     if spec.task == "discover":
         check_discovery(spec, opener)
         return ()
-    if spec.group is not None:
-        raise invalid_field(field="group", value=spec.group, expected="none, unless the task is discover")
+    for field in ("x_kind", "y_kind", "group"):
+        if value := getattr(spec, field):
+            raise invalid_field(field=field, value=value, expected="none, unless the task is discover")
     view = open_view(spec, registry, opener)
     if spec.reference is not None:
         check_reference(view, open_reference(spec, view.card.factor, opener))

@@ -15,17 +15,17 @@ from models.discovery_fit import USUAL, Checkpoints, steps_of
 from service.formats.pairs import find_group, fit_pairs
 from service.formats.reference import check_pair
 from service.problems import StoppedError, invalid_field, too_large, within
-from service.volumes.view import ViewOptions
+from service.volumes.fields import open_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from models.pairs import Pairs
+    from models.pairs import Kind, Pairs
     from service.jobs.progress import Progress
     from service.jobs.spec import JobSpec
     from service.runtime.threads import Threads
+    from service.volumes.fields import OpenFields
     from service.volumes.opener import VolumeOpener
-    from service.volumes.source import OpenVolume
     from service.volumes.storage import Storage
 
 logger = logging.getLogger("service.jobs")
@@ -35,18 +35,18 @@ UNUSED: Final = ("target", "model", "boundary", "error")
 
 @dataclass(frozen=True)
 class StoredFields:
-    """The velocities of a stored volume, one at each time, as [`Fields`][models.pairs.Fields]."""
+    """The fields of a stored volume, one at each time, as [`Fields`][models.pairs.Fields]."""
 
-    source: OpenVolume
+    source: OpenFields
     dtype: torch.dtype = torch.float32
 
     @property
     def shape(self) -> torch.Size:
-        """(time, 3, z, y, x)."""
-        return torch.Size((self.source.levels, 3, *self.source.cells))
+        """(time, channel, z, y, x) or (time, channel, y, x)."""
+        return torch.Size((self.source.levels, len(self.source.found.channels), *self.source.cells))
 
     def __getitem__(self, pairs: slice, /) -> torch.Tensor:
-        """The velocities at some times."""
+        """The fields at some times."""
         levels = range(*pairs.indices(self.source.levels))
         return torch.from_numpy(self.source.read(levels, *map(slice, self.source.cells)))
 
@@ -67,7 +67,7 @@ class StoredCheckpoints(Checkpoints):
     progress: Progress
     advanced: Callable[[], None]
 
-    def load(self, name: str) -> dict[str, Any]:
+    def load(self, name: str, about: dict[str, Any]) -> dict[str, Any]:
         """See [`Checkpoints`][models.discovery_fit.Checkpoints]."""
         content = self.storage.get(f"{self.tag}-{name}")
         if content is None:
@@ -76,6 +76,9 @@ class StoredCheckpoints(Checkpoints):
             state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
         except Exception:  # whatever torch makes of a file that a power failure cut short
             logger.warning("a checkpoint of job %s cannot be read: it begins again", self.storage.name, exc_info=True)
+            return {}
+        if state.get("about") != about:
+            logger.warning("a checkpoint of job %s is by another version: it begins anew", self.storage.name)
             return {}
         self.progress.done += state["decay"]["last_epoch"]
         return state
@@ -104,7 +107,7 @@ def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
     if spec.reference is None:
         raise invalid_field(field="reference", value=None, expected="the volume that has the fields Y")
     x, y = _open(spec, opener)
-    pairs = _pairs(x, y)
+    pairs = _pairs(spec, x, y)
     check_pair(x, y, pairs.factor)
     find_group(spec.group, pairs)
     most = opener.settings.max_cells
@@ -143,7 +146,7 @@ async def discover_stored(
 
     def find() -> dict[str, Any]:
         x, y = _open(spec, opener)
-        pairs = _pairs(x, y)
+        pairs = _pairs(spec, x, y)
         progress.begin("discovering", steps_of(pairs, USUAL[pairs.dimension]), pairs.count * pairs.cells)
         checkpoints = StoredCheckpoints(scratch, f"{x.tag}-{y.tag}", progress, advanced)
         found = discover(pairs, find_group(spec.group, pairs), progress=stop_if_asked, checkpoints=checkpoints)
@@ -154,13 +157,18 @@ async def discover_stored(
     return await threads.run(find, stopped)
 
 
-def _open(spec: JobSpec, opener: VolumeOpener) -> tuple[OpenVolume, OpenVolume]:
-    options = ViewOptions(naming=spec.naming)
+def _open(spec: JobSpec, opener: VolumeOpener) -> tuple[OpenFields, OpenFields]:
+    x_kind, y_kind = _kinds(spec)
+    find, settings = opener.storages.find, opener.settings
     with within("source"):
-        x = opener.source(spec.source, options)
+        x = open_fields(find(spec.source), settings, x_kind, spec.naming, partly=False)
     with within("reference"):
-        return x, opener.source(str(spec.reference), options)
+        return x, open_fields(find(str(spec.reference)), settings, y_kind, spec.naming, partly=True)
 
 
-def _pairs(x: OpenVolume, y: OpenVolume) -> Pairs:
-    return fit_pairs(StoredFields(x), StoredFields(y), ("vector", "vector"), ("source", "reference"))
+def _pairs(spec: JobSpec, x: OpenFields, y: OpenFields) -> Pairs:
+    return fit_pairs(StoredFields(x), StoredFields(y), _kinds(spec), ("source", "reference"))
+
+
+def _kinds(spec: JobSpec) -> tuple[Kind, Kind]:
+    return spec.x_kind or "vector", spec.y_kind or "vector"

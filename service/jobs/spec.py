@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from models.catalogue import DEFAULT
+from models.pairs import Kind  # noqa: TC001 pydantic reads it
 from service.formats.names import Naming
 
 
@@ -14,7 +15,7 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     """What a job is to do.
 
     Either it super-resolves a volume and, if there is a reference, compares the answer with it; or it discovers which
-    symmetries the map from the source to the reference keeps, whose times are pairs (X, Y).
+    symmetries the map from the source to the reference keeps, whose times are pairs (X, Y) of velocities or scalars.
     """
 
     task: Literal["upscale", "discover"] = "upscale"
@@ -40,8 +41,16 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     reference: str | None = Field(
         default=None, description="true fine volume to compare the answer with; of a discovery, the fields Y"
     )
+    x_kind: Kind | None = Field(
+        default=None,
+        description="of a discovery, what the source has: `vector`, a velocity, or `scalar`, where each variable is a "
+        "field of its own; null takes `vector`",
+    )
+    y_kind: Kind | None = Field(default=None, description="the same of the reference")
     group: str | None = Field(
-        default=None, description="whose elements a discovery asks about, `Oh` or `O`; null takes the first"
+        default=None,
+        description="whose elements a discovery asks about: `D4`, `C4` or `C2` in a plane, `Oh` or `O` in space; null "
+        "takes the first of these",
     )
     error: bool = Field(default=False, description="whether to write an array `error`, the expected absolute errors")
 

@@ -60,12 +60,12 @@ def _check_sum(parts: Mapping[str, int], unit: str, most: int) -> None:
         raise too_large(field=largest, value=value, limit=f"{most} {unit}")
 
 
-def check_reading(dataset: xr.Dataset, velocity: Iterable[Hashable], settings: Settings) -> None:
+def check_reading(dataset: xr.Dataset, names: Iterable[Hashable], settings: Settings) -> None:
     """Refuse a volume whose blocks are too much to read.
 
     Args:
         dataset: as xarray opened it.
-        velocity: names of the variables that hold it.
+        names: of the variables over space, or a plane, that are read.
         settings: for the size of a block, and the most bytes that are decoded at a time.
 
     Raises:
@@ -73,16 +73,17 @@ def check_reading(dataset: xr.Dataset, velocity: Iterable[Hashable], settings: S
     """
     # Cells of a block with its halo, which is hardly ever longer than half a block on each side.
     reach = 2 * settings.block
-    for name in velocity:
+    for name in names:
         array = dataset[name]
-        for axis in AXES:
+        axes = [axis for axis in AXES if axis in array.dims]
+        for axis in axes:
             if array.sizes[axis] > AXIS_CELLS:
                 raise too_large(field=axis, value=f"{array.sizes[axis]} cells", limit=f"{AXIS_CELLS} cells")
         edges = dict(zip(array.dims, array.encoding["chunks"], strict=True))
-        across = {axis: math.ceil(array.sizes[axis] / edges[axis]) for axis in AXES}
+        across = {axis: math.ceil(array.sizes[axis] / edges[axis]) for axis in axes}
         block = math.prod(min(count, reach // edges[axis] + 2) for axis, count in across.items())
         plane = across["y"] * across["x"]
-        shape = " x ".join(str(edges[axis]) for axis in AXES)
+        shape = " x ".join(str(edges[axis]) for axis in axes)
         if block > BLOCK_CHUNKS:
             value = f"in chunks of {shape} cells, {block} around one block"
             raise too_large(field=str(name), value=value, limit=f"{BLOCK_CHUNKS}; larger chunks are read faster")

@@ -7,25 +7,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from service.formats.boundaries import read_boundary
-from service.formats.cutouts import with_cutout_names
 from service.formats.endpoints import Look, look_at
-from service.formats.names import AXES, COMPONENTS, TIME, UNCHANGED, Naming
-from service.formats.velocity import DatasetVelocity, descending, find_velocity
-from service.formats.zarr_group import open_group
-from service.problems import Problem, malformed, too_large
-from service.volumes.checked_store import CheckedStore
+from service.formats.names import UNCHANGED, Naming
+from service.formats.velocity import DatasetVelocity, find_velocity
+from service.problems import Problem, too_large
 from service.volumes.cost import check_reading
-from service.volumes.s3_storage import reaching
+from service.volumes.fields import OpenFields, open_dataset
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
 
     from models.blocks import Block, Boundaries, Plan
-    from service.formats.grid import Coordinate
     from service.settings import Settings
     from service.volumes.storage import Storage
 
@@ -35,43 +30,18 @@ MOST_BESIDE: Final = 1 << 26
 
 
 @dataclass
-class OpenVolume:
-    """An opened volume. Reads may run side by side.
+class OpenVolume(OpenFields):
+    """An opened volume, whose fields are its velocity."""
 
-    Attributes:
-        storage: where it is.
-        tag: of what was opened.
-        dataset: as it is stored, under the service's names and along ascending axes.
-        found: its velocity.
-    """
-
-    storage: Storage
-    tag: str
-    dataset: xr.Dataset
     found: DatasetVelocity
     # Read when first needed. In Python 3.11 a cached_property locks those of all volumes while it reads one.
     _look: Look | None = None
     _rest: xr.Dataset | None = None
 
     @property
-    def name(self) -> str:
-        """Its name or address."""
-        return self.storage.name
-
-    @property
     def cells(self) -> tuple[int, int, int]:
         """Coarse cells along (z, y, x)."""
         return self.found.cells
-
-    @property
-    def coordinates(self) -> tuple[Coordinate | None, ...]:
-        """Centres of the cells along (z, y, x), where there are any."""
-        return self.found.coordinates
-
-    @property
-    def levels(self) -> int:
-        """Time levels."""
-        return 1 if self.found.levels is None else self.found.levels
 
     @property
     def units(self) -> object:
@@ -108,18 +78,6 @@ class OpenVolume:
             self._rest = rest
         return self._rest
 
-    def read(self, levels: range, z: slice, y: slice, x: slice) -> NDArray[np.float32]:
-        """Velocity (level, 3, z, y, x) in a range of cells.
-
-        Raises:
-            Problem: 422 if there is a value that cannot be a velocity, 400 if a chunk does not decode.
-        """
-        where = dict(zip(AXES, (z, y, x), strict=True))
-        if self.found.levels is not None:
-            where[TIME] = slice(levels.start, levels.stop)
-        parts = [self.found.read(self.dataset, number, where) for number in range(len(COMPONENTS))]
-        return np.stack(parts, axis=1)
-
     def block(self, levels: range, layout: Plan, block: Block) -> NDArray[np.float32]:
         """A block with its halo, (level, 3, z, y, x), of the version that was opened.
 
@@ -129,15 +87,6 @@ class OpenVolume:
         values = layout.assemble(lambda z, y, x: self.read(levels, z, y, x), block)
         self.require_unchanged()
         return values
-
-    def require_unchanged(self, *, fresh: bool = False) -> None:
-        """Refuse (409) a volume that has changed since it was opened.
-
-        Args:
-            fresh: whether to see at once what changed without a service, too.
-        """
-        if self.storage.tag(fresh=fresh).digest != self.tag:
-            raise Problem("changed", f"{self.name} has changed since it was opened")
 
 
 def open_source(
@@ -160,19 +109,7 @@ def open_source(
     Raises:
         Problem: 400 if it is no Zarr group, 422 if it holds no velocity, 502 if it cannot be reached.
     """
-    store = CheckedStore(storage.group())
-    store.name = storage.name
-    try:
-        with reaching(storage.name):
-            store.inspect(settings)
-            dataset = open_group(store)
-    except Problem:
-        raise
-    except Exception as error:  # whatever zarr makes of foreign files
-        value = f"{storage.name}, which cannot be opened"
-        raise malformed(field="volume", value=value, expected="a Zarr group") from error
-    dataset = with_cutout_names(dataset, naming).apply(dataset, partly=factor > 1)
-    dataset = dataset.isel(descending(dataset))
+    dataset = open_dataset(storage, settings, naming, partly=factor > 1)
     found = find_velocity(dataset, factor)
     most = factor**3 * settings.max_volume_cells
     if math.prod(found.cells) > most:

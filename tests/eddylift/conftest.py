@@ -108,6 +108,8 @@ JOB = {
     "boundary": None,
     "names": {},
     "reference": "true",
+    "x_kind": None,
+    "y_kind": None,
     "group": None,
     "error": False,
     "state": "done",

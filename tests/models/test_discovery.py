@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from models.discovery import discover
+from models.discovery import departures, discover, kept_to_rounding
 from models.discovery_fit import Checkpoints, Recipe, steps_of
 from models.group import Group, group, rotate_scalar, rotate_vector
 from models.pairs import Pairs
+from training.experiments.squares import square_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +93,46 @@ def test_pairs_that_are_not_independent() -> None:
     assert set(wide.kept) == {"x,y", "-x,-y", "-x,y", "x,-y"}
 
 
+SQUARE, RECTANGLE = (field[:] for field in (square_to("rectangle").x, square_to("rectangle").y))
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (SQUARE.roll((1, 2), (2, 3)), RECTANGLE.roll((1, 2), (2, 3))),
+        ((SQUARE + 300).float(), (RECTANGLE + 300).float()),
+        ((1e25 * SQUARE).float(), (1e25 * RECTANGLE).float()),
+        (torch.cat([1e9 * SQUARE, SQUARE], 1), torch.cat([SQUARE, RECTANGLE], 1)),
+        (SQUARE, torch.cat([1e9 * SQUARE, RECTANGLE], 1)),
+    ],
+)
+def test_places_units_and_offsets_do_not_matter(x: Tensor, y: Tensor) -> None:
+    finding = discover(Pairs(x, y), group("D4", 2), replace(SHORT, relaxation_rate=0.1))
+    assert (finding.symbol, finding.exact) == ("2mm", True)
+    assert finding.error_outside is not None
+    assert finding.error_inside < 1e-5
+    assert finding.error_outside > 0.1
+
+
+def test_a_copy_up_to_rounding_keeps_all() -> None:
+    noise = torch.randn(SQUARE.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    finding = discover(Pairs(SQUARE + 3, SQUARE + 3 + 1e-15 * noise), group("D4", 2), SHORT)
+    assert finding.verdict == "4mm: 8 of the 8 elements of D4 are kept to rounding."
+
+
+def test_what_cannot_be_fitted_is_told() -> None:
+    finding = discover(Pairs(torch.ones_like(SQUARE), RECTANGLE), group("D4", 2), SHORT)
+    assert "hardly better than predicting nothing or copying X" in finding.verdict
+
+
+def test_what_is_kept_to_rounding_is_a_group() -> None:
+    """The departures of quarter turns are below a tolerance, and that of the half turn above it."""
+    over = group("C4", 2)
+    weights = 1 + 1e-9 * torch.tensor([[0.0, 2.0, 1.0, 1.0]], dtype=torch.float64)
+    assert departures(weights, over).tolist() == pytest.approx([0, 2**0.5 * 1e-9, 1e-9, 1e-9])
+    assert [len(kept_to_rounding(weights, over, tolerance)) for tolerance in (0.9e-9, 1.2e-9, 1.5e-9)] == [1, 1, 4]
+
+
 def test_large_fields_are_computed_in_slabs_with_what_is_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     pairs, over = closed(group("C2", 2), 2, "vector", 2), group("C4", 2)
@@ -117,7 +158,9 @@ class Stopping(Checkpoints):
         self.steps = 0
         self.stop: int | None = None
 
-    def load(self, name: str) -> dict[str, Any]:
+    def load(self, name: str, about: dict[str, Any]) -> dict[str, Any]:
+        state = self.states.get(name, {"about": about})
+        assert state["about"] == about
         return self.states.get(name, {})
 
     def save(self, name: str, state: dict[str, Any]) -> None:
@@ -167,6 +210,11 @@ def test_values_and_groups_that_do_not_fit() -> None:
     x = torch.zeros(1, 1, 4, 4).double()
     with pytest.raises(ValueError, match="y: NaN or inf; expected finite values"):
         Pairs(x, x + torch.nan)
+    for largest in (1e200, 1e-200):
+        with pytest.raises(
+            ValueError, match=re.escape(f"y: up to {largest:g}; expected values of which the largest is")
+        ):
+            Pairs(x, x + largest)
     with pytest.raises(ValueError, match=r"y: torch\.float32; expected float64 or float32, the same of x and y"):
         Pairs(x, x.float())
     with pytest.raises(ValueError, match="group must be of dimension 2, as the pairs are, not 3"):

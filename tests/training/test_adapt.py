@@ -119,9 +119,3 @@ def test_what_a_run_breaks_is_read_from_relaxation_weights(tmp_path: Path, weigh
     half_turns, others = ["x,-y,-z", "-x,y,-z", "-x,-y,z"], ["y,-x,z", "y,z,x", "z,y,-x"]
     shares = found["adaptation"]
     assert max(shares[element] for element in half_turns) < 0.1 < min(shares[element] for element in others)
-    (out / "mine-adaptation.json").write_text(json.dumps({**found, "flow": "stratified"}))
-    table = tmp_path / "SEEDS.md"
-    assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(out), "--out", str(table)]) == 0
-    row = next(line for line in table.read_text().splitlines() if line.startswith("| mine |"))
-    assert row.startswith("| mine | 422, 8 | ")
-    assert row.endswith(" | no |")  # its fields keep fewer elements than those of stratified turbulence

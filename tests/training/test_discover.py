@@ -12,7 +12,6 @@ import torch
 
 from models.discovery import discover
 from models.group import group, rotate_scalar
-from models.irreps import element_names
 from models.operators import coarsen
 from models.point_groups import symbol
 from training.__main__ import main
@@ -20,7 +19,6 @@ from training.dataset import StoredRun
 from training.experiments.perovskite import PHASES, SPECIES, density, read_structure
 from training.experiments.squares import square_to
 from training.experiments.turbulence import expected, pairs_of
-from training.seeds import turbulence_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,20 +50,18 @@ def test_a_phase_has_its_space_group_and_its_density_the_point_group(phase: str)
     assert symbol(torch.stack(kept)) == POINT_GROUPS[phase]
 
 
-def test_arrays_of_ones_own_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_arrays_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Y stretches X along x, whatever X is."""
     pairs = square_to("rectangle")
     np.save(tmp_path / "x.npy", pairs.x[:].numpy())
     np.save(tmp_path / "y.npy", pairs.y[:].numpy())
-    out, table = tmp_path / "found", tmp_path / "SEEDS.md"
+    out = tmp_path / "found"
     arguments = ["--x", str(tmp_path / "x.npy"), "--y", str(tmp_path / "y.npy"), "--out", str(out)]
     assert main(["discover", *arguments]) == 0
     assert "y of D4: 2mm, 4 elements: x,y -x,-y x,-y -x,y" in capsys.readouterr().out
     finding = json.loads((out / "y.json").read_text())["findings"]["y of D4"]
     assert finding["moved"] == ["A1", "B1"]
     assert (out / "y.png").stat().st_size > 0
-    assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(out), "--out", str(table)]) == 0
-    assert "| y of D4 | 4 | 2mm | A1 B1 |" in table.read_text()
 
 
 @pytest.mark.parametrize(
@@ -90,16 +86,6 @@ def test_a_run_has_pairs_of_two_resolutions_and_of_two_times(tmp_path: Path) -> 
     assert torch.equal(pairs["finer"].y[:], fields[:, 1])
     assert torch.equal(pairs["later"].x[:], coarsen(fields[:, 0], 2))
     assert torch.equal(pairs["later"].y[:], coarsen(fields[:, 2], 2))
-
-
-def test_what_is_read_is_what_all_readings_keep() -> None:
-    names = element_names(group("Oh"))
-    common = {name: 0.25 if name == "-x,-y,-z" else 0.05 for name in names}
-    readings = {"finer of Oh": {"symbol": "m-3m", "kept": names, "common": dict.fromkeys(names, 0.01)}}
-    readings["later of Oh"] = {"symbol": "432", "kept": names[:24], "common": common}
-    table = turbulence_table({"rotating-8-seed1": {"flow": "rotating", "findings": readings}})
-    row = "| rotating-8-seed1 | 4/m, 8 | 432, 24 | m-3m, 48 (≤ 0.01) | 432, 24 (≤ 0.05, ≥ 0.05) |"
-    assert table.splitlines()[2] == row
 
 
 @pytest.mark.parametrize("arguments", [[], ["square", "--run", "here"], ["--x", "x.npy"]])

@@ -14,7 +14,7 @@ from models.forecast_network import ForecastArchitecture
 from training.__main__ import main
 from training.flows import planes
 from training.flows.plumes import EDGE
-from training.forecast_training import AHEAD, TESTED, Recipe, loss, train
+from training.forecast_training import AHEAD, TESTED, Recipe, load, loss, train
 from training.windows import Windows
 
 if TYPE_CHECKING:
@@ -91,15 +91,29 @@ def test_the_command_compares_families_and_goes_on(
     assert set(first) == {"persistence", *FAMILIES}
     assert "relaxed-translation" in capsys.readouterr().out
     assert main([*command, "--steps", "2", "--weights", str(tmp_path / "weights")]) == 0
-    assert json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"] == first
+    assert main([*command, "--steps", "2", "--seeds", "1", "--families", "conv"]) == 0
+    more = json.loads((tmp_path / "smoke-rotation-12.json").read_text())["rmse"]
+    assert more["conv"]["domain"].pop("1") != more["conv"]["domain"]["0"]
+    del more["conv"]["future"]["1"]
+    assert more == first
     catalogue = ForecastCatalogue(tmp_path / "weights")
     assert catalogue.names() == [f"{family}-smoke" for family in sorted(FAMILIES)]
     card = catalogue.card("conv-smoke")
     assert card.boundary == ("wall", "wall")
-    assert card.measured["domain"]["conv"] == first["conv"]["domain"][0]
+    assert card.measured["domain"]["conv"] == first["conv"]["domain"]["0"]
     sample = torch.from_numpy(np.load(catalogue.folder / card.name / SAMPLE))[None]
     answer = catalogue.load(card.name)(sample[:, :10], TESTED, (False, False))
     assert answer.shape == sample[:, 10:].shape
     with pytest.raises(SystemExit):
         main([*command, "--steps", "3"])
     assert "use another --out" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_cannot_be_read_is_refused(rotation: Path, tmp_path: Path) -> None:
+    architecture, checkpoint = ForecastArchitecture("conv", "C1", 2, 1), tmp_path / "conv.pt"
+    torch.save({"about": {"architecture": {"other": 1, "cells": ()}}}, checkpoint)
+    with pytest.raises(ValueError, match=r"conv.pt: TypeError; expected what this version of eddylift writes"):
+        load(checkpoint)
+    checkpoint.write_bytes(b"another file")
+    with pytest.raises(ValueError, match=r"conv.pt: \w+; expected what this version of eddylift writes"):
+        train(architecture, Recipe(1), Windows(rotation), checkpoint)

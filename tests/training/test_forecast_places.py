@@ -36,7 +36,7 @@ def test_the_change_of_a_network_is_read_and_drawn(tmp_path: Path) -> None:
     assert main(command) == 0
     assert figure.stat().st_size > 1000
     found = json.loads((tmp_path / "smoke-translation-16-places.json").read_text())
-    assert found == {"middle": 8, "places": [[8, 3]]}
+    assert found == {"middle": 8, "places": {"0": [8, 3]}}
 
 
 @pytest.mark.parametrize("where", [5, 8, 10])

@@ -3,46 +3,72 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from training.__main__ import main
+from training.results import add_result
+from training.seeds import adaptation_table, forecast_table, level_table, penalty_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from training.forecast import Errors
 
-    import pytest
+STORED = Path(__file__).parents[2] / "weights" / "SEEDS.md"
 
 
-def test_the_table_has_means_spreads_and_the_best_family(tmp_path: Path) -> None:
-    errors = {"persistence": [0.8], "conv": [0.5, 0.7], "relaxed": [0.4, 0.6]}
-    forecasts = {family: {"future": found, "domain": found[::-1]} for family, found in errors.items()}
-    (tmp_path / "smoke-rotation-32.json").write_text(json.dumps({"rmse": forecasts}))
-    for seed, top in enumerate((0.1, 0.3)):
-        levels = {"errors": [[0.0, 1e-7], [0.9, top]], "rank correlation": 1 - seed / 10}
-        (tmp_path / f"smoke-levels-32-seed{seed}.json").write_text(json.dumps(levels))
-        penalties = [[0.0, 1e-4, top, 0.5], [1e6, 0.0, 0.0, 0.6]]
-        (tmp_path / f"smoke-levels-32-penalties-seed{seed}.json").write_text(json.dumps({"penalties": penalties}))
-    places = {"middle": 16.0, "places": [[16, 5]]}
-    (tmp_path / "smoke-translation-32-places.json").write_text(json.dumps(places))
-    moved = {"as simulated": [0.1, 0.3], "turned": [0.2, 0.2]}
-    symmetries = {"plain": moved, "equivariant": moved}
-    (tmp_path / "planar-decaying-32-seed0-symmetries.json").write_text(json.dumps({"symmetries": symmetries}))
+def errors(**families: list[float]) -> Errors:
+    """Errors of some seeds on the split *future*, in reverse order on *domain*."""
+    splits = {family: {"future": found, "domain": found[::-1]} for family, found in families.items()}
+    return {
+        family: {split: {str(seed): error for seed, error in enumerate(found)} for split, found in each.items()}
+        for family, each in splits.items()
+    }
+
+
+def test_the_stored_page_is_what_the_command_writes(tmp_path: Path) -> None:
     out = tmp_path / "SEEDS.md"
-    assert main(["seeds", "--runs", str(tmp_path), "--discoveries", str(tmp_path / "none"), "--out", str(out)]) == 0
-    rows = out.read_text().splitlines()
-    assert "| smoke-rotation-32 | future | 0.800 | 0.600 ± 0.141 | **0.500 ± 0.141** |" in rows
-    assert "| 1 | 0.900 | 0.2 ± 0.1 |" in rows
-    assert "| 0 | 0.01 ± 0 | 0.2 ± 0.1 | 0.500 ± 0.000 |" in rows
-    assert "| 1 | 16 | 5 | 16 |" in rows
-    assert "| runs | plain | equivariant |" in rows
-    assert "| as simulated | 0.2000 ± 0.1414 | 0.2000 ± 0.1414 |" in rows
-    assert "Rank correlation of the two, by seed: 1.000, 0.900." in rows
+    assert main(["seeds", "--out", str(out)]) == 0
+    assert out.read_text() == STORED.read_text()
 
 
-def test_without_results_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main(["seeds", "--runs", str(tmp_path), "--discoveries", str(tmp_path), "--out", str(tmp_path / "SEEDS.md")])
-        == 1
-    )
-    assert "no results" in capsys.readouterr().out
-    assert not (tmp_path / "SEEDS.md").exists()
+def test_tables_have_means_spreads_and_the_best_family() -> None:
+    table = forecast_table({"smoke-rotation-32": errors(persistence=[0.8], conv=[0.5, 0.7], relaxed=[0.4, 0.6])})
+    assert "| smoke-rotation-32, future | 0.800 | 0.600 ± 0.141 | **0.500 ± 0.141** |" in table
+    levels = [{"errors": [[0.0, 1e-7], [0.9, top]], "rank correlation": 1 - top} for top in (0.1, 0.3)]
+    assert "| 1 | 0.900 | 0.2 ± 0.14 |" in level_table(levels)
+    assert "Rank correlation of the two, by seed: 0.900, 0.700." in level_table(levels)
+    penalties: list[list[tuple[float, ...]]] = [[(0.0, 1e-4, top, 0.5), (1e6, 0.0, 0.0, 0.6)] for top in (0.1, 0.3)]
+    assert "| 0 | 0.01 ± 0 | 0.2 ± 0.14 | 0.500 ± 0.000 |" in penalty_table(penalties)
+
+
+def test_elements_are_apart_if_all_that_are_kept_have_less_in_common() -> None:
+    shares = {"x,y,z": 0.0, "-x,-y,z": 0.3, "y,-x,z": 0.2, "-y,x,z": 0.1, "x,-y,-z": 0.25}
+    run = {"flow": "rotating", "adaptation": shares}
+    assert adaptation_table({"a-adaptation": run}).splitlines()[2] == "| a | 4, 4 | 0.300 | 0.250 | no |"
+    run["adaptation"] = {**shares, "-x,-y,z": 0.0}
+    assert adaptation_table({"a-adaptation": run}).splitlines()[2] == "| a | 4, 4 | 0.200 | 0.250 | yes |"
+
+
+def test_results_of_further_seeds_are_added_and_those_of_another_recipe_take_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "set.json"
+    add_result(path, {"steps": 1, "rmse": errors(conv=[0.5], relaxed=[0.4])})
+    add_result(path, {"steps": 1, "rmse": {"conv": {"future": {"1": 0.7}}, "plain": {"future": {"0": 0.9}}}})
+    found = json.loads(path.read_text())["rmse"]
+    assert found["conv"] == {"future": {"0": 0.5, "1": 0.7}, "domain": {"0": 0.5}}
+    assert (found["relaxed"]["future"], found["plain"]["future"]) == ({"0": 0.4}, {"0": 0.9})
+    add_result(path, longer := {"steps": 2, "rmse": errors(conv=[0.3])})
+    assert json.loads(path.read_text()) == longer
+
+
+def test_folders_are_added_and_have_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results, run, out = tmp_path / "results", tmp_path / "run", tmp_path / "SEEDS.md"
+    add_result(results / "set.json", {"rmse": errors(persistence=[0.8], conv=[0.5])})
+    options = ["--add", str(run), "--results", str(results), "--out", str(out)]
+    with pytest.raises(SystemExit):
+        main(["seeds", *options])
+    assert "expected a folder with results, *.json" in capsys.readouterr().err
+    add_result(run / "set.json", {"rmse": errors(relaxed=[0.4])})
+    assert main(["seeds", *options]) == 0
+    assert "| set, future | 0.800 | 0.500 | **0.400** |" in out.read_text()

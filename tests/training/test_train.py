@@ -21,7 +21,7 @@ from training.__main__ import main
 from training.dataset import StoredRun
 from training.evaluate import evaluate
 from training.samples import Source
-from training.trainer import LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
+from training.trainer import CHECKPOINT, LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,6 +256,16 @@ def test_other_data_is_refused(run: StoredRun, tmp_path: Path) -> None:
     other = store(tmp_path / "other", 2)
     with pytest.raises(ValueError, match=r"data \['isotropic-16-seed1'\], not \['isotropic-16-seed2'\]; use another"):
         Trainer(SMALL, Recipe(4), [other], tmp_path / "out")
+
+
+def test_a_checkpoint_of_another_layout_is_refused(run: StoredRun, tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, Recipe(1), [run], tmp_path)
+    trainer.save()
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    for changed in ({**state, "model": {"other": torch.ones(1)}}, {"step": 1}):
+        torch.save(changed, tmp_path / CHECKPOINT)
+        with pytest.raises(ValueError, match=r"checkpoint.pt: \w+; expected what this version of eddylift writes"):
+            Trainer(SMALL, Recipe(1), [run], tmp_path)
 
 
 def test_more_steps_continue_a_complete_training(run: StoredRun, tmp_path: Path) -> None:

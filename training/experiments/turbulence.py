@@ -20,8 +20,6 @@ from models.pairs import Pairs
 from models.point_groups import generated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from training.dataset import StoredRun
 
 RECIPE = Recipe(fields=1, equivariant_steps=40, steps=5, seeds=1, common=0.1)
@@ -64,9 +62,3 @@ def expected(flow: str) -> list[int] | None:
     if flow not in GENERATORS:
         return None
     return sorted(generated(over, map(element_names(over).index, GENERATORS[flow])))
-
-
-def kept_by_all(readings: Iterable[Iterable[str]]) -> list[int]:
-    """Elements of Oh, given by their names, that all readings keep."""
-    common = set.intersection(*map(set, readings))
-    return [g for g, name in enumerate(element_names(group("Oh"))) if name in common]

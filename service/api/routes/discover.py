@@ -52,9 +52,8 @@ async def post_discover(
     finer by a whole factor. Symmetries of exact data are kept to rounding, so send float64. Symmetries of noisy data
     are kept on average, which p-values decide, from ten independent pairs on.
 
-    One discovery is computed at a time, on the CPU; others wait. Larger data are refused (413). If they are velocities
-    in space, upload them as two volumes and submit a job with the task `discover`; `python -m training discover` takes
-    all.
+    One discovery is computed at a time, on the CPU; others wait. Larger data are refused (413). Upload them as two
+    volumes, whose times are the pairs, and submit a job with the task `discover`.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 

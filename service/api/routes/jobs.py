@@ -84,8 +84,8 @@ async def post_jobs(
     has the metrics, and without a `target` nothing else is kept.
 
     With the task `discover`, the `report` has the symmetries that the map from `source` to `reference` keeps, as
-    `POST /v1/discover` finds them: each time of the two is a pair of velocities (X, Y). A stopped job continues after
-    its last step.
+    `POST /v1/discover` finds them: each time of the two is a pair (X, Y) of velocities or, by `x_kind` and `y_kind`, of
+    scalars. A stopped job continues after its last step.
     """
     if spec.model is None and spec.task == "upscale":
         name = await services.threads.run(lambda: services.engine.registry.default_name)

@@ -94,10 +94,9 @@ def test_what_does_not_fit_is_refused(
     assert answer.json()["errors"][0]["field"] == field
 
 
-def test_large_data_are_sent_to_jobs_and_the_command(client: TestClient) -> None:
+def test_large_data_are_sent_to_jobs(client: TestClient) -> None:
     answer = ask(client, large := np.zeros((1, 1, 400, 400)), large)
     assert "`POST /v1/jobs`" in answer.json()["detail"]
-    assert "`python -m training discover`" in answer.json()["detail"]
 
 
 def test_other_containers_are_refused(client: TestClient) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import xarray as xr
 from fastapi.testclient import TestClient
 
 from models.discovery_fit import USUAL, Recipe
@@ -22,6 +24,8 @@ from tests.waiting import PATIENCE_S, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from models.catalogue import Catalogue
 
@@ -46,9 +50,9 @@ def upload(client: TestClient) -> None:
         send(client, name, dataset(fields).drop_vars(["z", "y", "x"]))
 
 
-def requested(client: TestClient) -> dict[str, Any]:
-    files = {name: (name, npy(fields)) for name, fields in (("x", X), ("y", Y))}
-    query = {"x_kind": "vector", "y_kind": "vector", "group": "O"}
+def requested(client: TestClient, x: NDArray[Any] = X, y: NDArray[Any] = Y, **query: str) -> dict[str, Any]:
+    files = {name: (name, npy(fields)) for name, fields in (("x", x), ("y", y))}
+    query = {"x_kind": "vector", "y_kind": "vector", "group": "O"} | query
     found: dict[str, Any] = client.post("/v1/discover", files=files, params=query).json()
     return found
 
@@ -85,15 +89,48 @@ def test_a_service_that_starts_again_goes_on_with_a_discovery(
         wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
 
 
-def test_a_checkpoint_that_was_cut_short_is_not_used(tmp_path: Path) -> None:
+PLANE = ("time", "y", "x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "dims", "group"),
+    [
+        ("scalar", ["O", "Ti"], ("time", "z", "y", "x"), "O"),
+        ("scalar", ["density"], PLANE, "C4"),
+        ("vector", ["u", "v"], PLANE, "D4"),
+    ],
+)
+def test_scalars_and_planes_are_read_as_in_a_request(
+    stored: TestClient, monkeypatch: pytest.MonkeyPatch, kind: str, names: list[str], dims: tuple[str, ...], group: str
+) -> None:
+    """From velocities on the grid of X to fields on one that is twice as fine, along an axis that descends."""
+    monkeypatch.setitem(USUAL, 2, RECIPE)
+    space = len(dims) - 1
+    x, y = noise(2, space, *space * [4]), noise(2, len(names), *space * [8], seed=1)
+    volumes = {"source": f"from-{group}", "reference": f"to-{group}"}
+    send(stored, volumes["source"], xr.Dataset({name: (dims, x[:, i]) for i, name in enumerate("uvw"[:space])}))
+    fields = xr.Dataset({name: (dims, y[:, i]) for i, name in enumerate(names)}, {"x": -np.arange(8.0)})
+    send(stored, volumes["reference"], fields)
+    found = finish(stored, order(stored, **volumes, y_kind=kind, group=group))["report"]
+    assert found == requested(stored, x, y[..., ::-1], y_kind=kind, group=group)
+
+
+def test_a_checkpoint_that_was_cut_short_or_is_of_another_fit_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     progress = Progress()
     checkpoints = StoredCheckpoints(LocalStorage("job", tmp_path / "job"), "tag", progress, lambda: None)
-    checkpoints.save("relaxed", {"decay": {"last_epoch": 7}})
-    assert checkpoints.load("relaxed") == {"decay": {"last_epoch": 7}}
+    about = {"recipe": {"fields": 1}}
+    state = {"about": about, "decay": {"last_epoch": 7}}
+    checkpoints.save("relaxed", state)
+    assert checkpoints.load("relaxed", about) == state
     assert progress.done == 1 + 7
+    assert checkpoints.load("relaxed", {"recipe": {"fields": 2}}) == {}
+    assert progress.done == 1 + 7
+    assert "by another version: it begins anew" in caplog.text
     file = tmp_path / "job" / "tag-relaxed"
     file.write_bytes(file.read_bytes()[:-100])
-    assert checkpoints.load("relaxed") == {}
+    assert checkpoints.load("relaxed", about) == {}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +146,12 @@ def test_a_checkpoint_that_was_cut_short_is_not_used(tmp_path: Path) -> None:
         ({"boundary": "wall"}, 422, "boundary"),
         ({"error": True}, 422, "error"),
         ({"group": "D4"}, 422, "group"),
+        ({"y_kind": "tensor"}, 422, "y_kind"),
+        ({"source": "plane"}, 422, "reference"),
+        ({"source": "mixed", "x_kind": "scalar"}, 422, "source.variables"),
+        ({"source": "plane", "reference": "mixed"}, 422, "reference.variables"),
         ({"task": "upscale", "target": "fine"}, 422, "group"),
+        ({"task": "upscale", "target": "fine", "group": None, "y_kind": "scalar"}, 422, "y_kind"),
         ({"task": "other"}, 422, "task"),
     ],
 )
@@ -130,4 +172,7 @@ def stored(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> It
         upload(client)
         for name, fields in (("one", Y[:1]), ("flat", noise(2, 3, 4, 4, 8))):
             send(client, name, dataset(fields).drop_vars(["z", "y", "x"]))
+        plane = xr.Dataset({name: (PLANE, noise(2, 4, 4)) for name in "uv"})
+        send(client, "plane", plane)
+        send(client, "mixed", plane.assign(p=(("time", "y"), noise(2, 4))))
         yield client

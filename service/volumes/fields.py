@@ -1,0 +1,139 @@
+"""Stored volumes, opened: Zarr groups of any size, whose fields are read in the parts that are needed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from service.formats.cutouts import with_cutout_names
+from service.formats.names import TIME
+from service.formats.pairs import find_fields
+from service.formats.velocity import descending
+from service.formats.zarr_group import open_group
+from service.problems import Problem, malformed, too_large
+from service.volumes.checked_store import CheckedStore
+from service.volumes.cost import check_reading
+from service.volumes.s3_storage import reaching
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from models.pairs import Kind
+    from service.formats.fields import DatasetFields
+    from service.formats.grid import Coordinate
+    from service.formats.names import Naming
+    from service.settings import Settings
+    from service.volumes.storage import Storage
+
+
+@dataclass
+class OpenFields:
+    """Fields of an opened volume. Reads may run side by side.
+
+    Attributes:
+        storage: where it is.
+        tag: of what was opened.
+        dataset: as it is stored, under the service's names and along ascending axes.
+        found: its fields.
+    """
+
+    storage: Storage
+    tag: str
+    dataset: xr.Dataset
+    found: DatasetFields
+
+    @property
+    def name(self) -> str:
+        """Its name or address."""
+        return self.storage.name
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """Cells along (z, y, x), or (y, x)."""
+        return self.found.cells
+
+    @property
+    def coordinates(self) -> tuple[Coordinate | None, ...]:
+        """Centres of the cells along these axes, where there are any."""
+        return self.found.coordinates
+
+    @property
+    def levels(self) -> int:
+        """Time levels."""
+        return 1 if self.found.levels is None else self.found.levels
+
+    def read(self, levels: range, *cells: slice) -> NDArray[np.float32]:
+        """Values (level, channel, z, y, x), or without z, in a range of cells.
+
+        Raises:
+            Problem: 422 if there is a value that is missing or not finite, 400 if a chunk does not decode.
+        """
+        where = dict(zip(self.found.axes, cells, strict=True))
+        if self.found.levels is not None:
+            where[TIME] = slice(levels.start, levels.stop)
+        parts = [self.found.read(self.dataset, number, where) for number in range(len(self.found.channels))]
+        return np.stack(parts, axis=1)
+
+    def require_unchanged(self, *, fresh: bool = False) -> None:
+        """Refuse (409) a volume that has changed since it was opened.
+
+        Args:
+            fresh: whether to see at once what changed without a service, too.
+        """
+        if self.storage.tag(fresh=fresh).digest != self.tag:
+            raise Problem("changed", f"{self.name} has changed since it was opened")
+
+
+def open_dataset(storage: Storage, settings: Settings, naming: Naming, *, partly: bool) -> xr.Dataset:
+    """Open a Zarr group, v2 or v3, under the service's names and along ascending axes.
+
+    Args:
+        storage: where it is.
+        settings: for limits.
+        naming: names of its variables and dims.
+        partly: see [`Naming.apply`][service.formats.names.Naming.apply].
+
+    Raises:
+        Problem: 400 if it is no Zarr group, 413 or 422 if it must not be read, 502 if it cannot be reached.
+    """
+    store = CheckedStore(storage.group())
+    store.name = storage.name
+    try:
+        with reaching(storage.name):
+            store.inspect(settings)
+            dataset = open_group(store)
+    except Problem:
+        raise
+    except Exception as error:  # whatever zarr makes of foreign files
+        value = f"{storage.name}, which cannot be opened"
+        raise malformed(field="volume", value=value, expected="a Zarr group") from error
+    dataset = with_cutout_names(dataset, naming).apply(dataset, partly=partly)
+    return dataset.isel(descending(dataset))
+
+
+def open_fields(storage: Storage, settings: Settings, kind: Kind, naming: Naming, *, partly: bool) -> OpenFields:
+    """Open the fields of pairs, one at each time.
+
+    Args:
+        storage: where they are.
+        settings: for limits.
+        kind: what they are.
+        naming: see `open_dataset`.
+        partly: see `open_dataset`.
+
+    Raises:
+        Problem: as `open_dataset` does, 422 if it has no such fields, and 409 if it was changed meanwhile.
+    """
+    tag = storage.tag().digest
+    dataset = open_dataset(storage, settings, naming, partly=partly)
+    found = find_fields(dataset, kind)
+    if math.prod(found.cells) > settings.max_volume_cells:
+        raise too_large(field="shape", value=list(found.cells), limit=f"{settings.max_volume_cells} cells")
+    check_reading(dataset, found.names, settings)
+    fields = OpenFields(storage, tag, dataset, found)
+    fields.require_unchanged()
+    return fields

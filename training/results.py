@@ -1,0 +1,34 @@
+"""Results of experiments: small JSON files, to which those of further seeds and families are added."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def add_result(path: Path, result: dict[str, Any]) -> None:
+    """Add a result to a file.
+
+    What a result has beside dictionaries, such as a number of steps, says how it was obtained. One that was obtained
+    otherwise than that in the file replaces it.
+
+    Args:
+        path: of the file.
+        result: with seeds and families as keys of dictionaries.
+    """
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    same = _recipe(stored) == _recipe(result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_merged(stored, result) if same else result, indent=1) + "\n")
+
+
+def _recipe(result: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if not isinstance(value, dict)}
+
+
+def _merged(stored: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    deeper = [key for key, value in added.items() if key in stored and isinstance(value, dict)]
+    return {**stored, **added, **{key: _merged(stored[key], added[key]) for key in deeper}}
