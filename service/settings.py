@@ -46,18 +46,20 @@ class Settings(BaseSettings):
         CHECKOUT / "data" / "service"
     )
     max_volume_cells: Annotated[
-        PositiveInt, Field(description="Most coarse cells in one time level of a stored volume.")
+        PositiveInt, Field(description="Largest number of coarse cells in one time level of a stored volume.")
     ] = 17_179_869_184
     spare_bytes: Annotated[
         NonNegativeInt,
         Field(
-            description="Bytes that are kept free on the disk of `data`. When less is free, views keep fewer blocks, "
+            description="Bytes to keep free on the disk of `data`. If less is free, views keep fewer blocks, "
             "uploads are refused (507), and jobs fail; resume them when there is room."
         ),
     ] = 1024 * MEBI
     view_bytes: Annotated[
         PositiveInt,
-        Field(description="Bytes of blocks that the views of one service keep; the least recently read go first."),
+        Field(
+            description="Bytes of blocks that the views of one service keep; the least recently read are deleted first."
+        ),
     ] = 16 * 1024 * MEBI
     region: Annotated[
         PositiveInt,
@@ -66,12 +68,13 @@ class Settings(BaseSettings):
             "The longer it is, the less is computed twice in halos. A job holds about 2 x `region`^2 x `block` cells."
         ),
     ] = 96
-    max_jobs: Annotated[PositiveInt, Field(description="Most jobs that run at a time; others wait.")] = 1
+    max_jobs: Annotated[PositiveInt, Field(description="Largest number of jobs that run at a time; others wait.")] = 1
     max_queued_jobs: Annotated[
-        PositiveInt, Field(description="Most jobs that run or wait at a time; another one is refused (429).")
+        PositiveInt, Field(description="Largest number of jobs that run or wait; another one is refused (429).")
     ] = 1000
     max_event_streams: Annotated[
-        PositiveInt, Field(description="Most event streams of jobs at a time; another one is refused (429).")
+        PositiveInt,
+        Field(description="Largest number of event streams of jobs at a time; another one is refused (429)."),
     ] = 64
     keep_days: Annotated[
         PositiveFloat, Field(description="Days for which a job that has ended stays on the list, with its report.")
@@ -127,13 +130,14 @@ class Settings(BaseSettings):
     rate_per_s: Annotated[
         PositiveFloat | None,
         Field(
-            description="Requests a second that each token, or each address without one, may make on average; above "
-            "it the answer is 429 with Retry-After. No limit if unset. Behind a proxy, set FORWARDED_ALLOW_IPS to its "
-            "address."
+            description="Average number of requests a second that each token, or each address without one, may "
+            "make; above it the answer is 429 with Retry-After. No limit if unset. Behind a proxy, set "
+            "FORWARDED_ALLOW_IPS to its address."
         ),
     ] = None
     rate_burst: Annotated[
-        PositiveInt, Field(description="Requests that may come at once; reading a view takes one for each block.")
+        PositiveInt,
+        Field(description="Number of requests that may come at once; reading a view takes one for each block."),
     ] = 100
     log_format: Annotated[
         Literal["text", "json"], Field(description="Format of the log: for people, or JSON for programs.")
@@ -144,11 +148,11 @@ class Settings(BaseSettings):
     batch_wait_ms: Annotated[
         NonNegativeFloat, Field(description="How long the first block of a batch waits for others to join it.")
     ] = 5.0
-    max_batch_blocks: Annotated[PositiveInt, Field(description="Most blocks in a batch.")] = 64
+    max_batch_blocks: Annotated[PositiveInt, Field(description="Largest number of blocks in a batch.")] = 64
     max_batch_cells: Annotated[
         PositiveInt | None,
         Field(
-            description="Most coarse cells in a batch, halos included; a single larger block is computed alone. "
+            description="Largest number of coarse cells in a batch, with halos; a larger block is computed alone. "
             "On a GPU, a batch must also fit into half of the memory that is free at the start. If unset, that is the "
             "only limit on a GPU; on a CPU it is 4,096, as larger batches are no faster there."
         ),
@@ -164,32 +168,36 @@ class Settings(BaseSettings):
 
     # Admission: beyond these the answer is 429 with Retry-After.
     max_requests: Annotated[
-        PositiveInt, Field(description="Most requests that hold a volume at a time, from first byte to last.")
+        PositiveInt,
+        Field(description="Largest number of requests with a volume at a time, each from its first byte to its last."),
     ] = 32
     max_client_requests: Annotated[
         PositiveInt,
         Field(
-            description="Most requests of one token, or of one address where there are no tokens, that are served at "
-            "a time; others wait. One client also never holds more than three quarters of `max_requests`."
+            description="Largest number of requests of one token, or of one address without tokens, that are served "
+            "at a time; others wait. One client also never has more than three quarters of `max_requests`."
         ),
     ] = 24
     max_queue_cells: Annotated[
-        PositiveInt, Field(description="Most coarse cells waiting or being computed; a single request always fits.")
+        PositiveInt,
+        Field(description="Largest number of coarse cells that wait or are computed; a single request always fits."),
     ] = 8_388_608
 
     # Limits of one request: beyond these the answer is 413 or 408.
     max_body_bytes: Annotated[PositiveInt, Field(description="Longest body, all parts together.")] = 256 * MEBI
     max_decoded_bytes: Annotated[
-        PositiveInt, Field(description="Most bytes that a compressed body may hold once decompressed.")
+        PositiveInt, Field(description="Largest number of bytes in a compressed body once it is decompressed.")
     ] = 1024 * MEBI
     max_cells: Annotated[
         PositiveInt,
-        Field(description="Most coarse cells in a request, all time levels together, or in one pair of a discovery."),
+        Field(
+            description="Largest number of coarse cells in a request, all times together, or in a pair of a discovery."
+        ),
     ] = 2_097_152
     max_discovery_operations: Annotated[
         PositiveFloat,
         Field(
-            description="Most multiplications of one discovery; a core does about 4e9 a second. Their number grows "
+            description="Largest number of multiplications of a discovery; a core does about 4e9 a second. It grows "
             "with pairs times cells, and with the square of the number of group elements."
         ),
     ] = 1e11
@@ -205,8 +213,8 @@ class Settings(BaseSettings):
     max_connections: Annotated[
         PositiveInt,
         Field(
-            description="Most connections at a time; never more than half of the file descriptors that the process may "
-            "open (`ulimit -n`). For another one, the connection that has been idle for longest is closed."
+            description="Largest number of connections at a time, and at most half of the file descriptors that the "
+            "process may open (`ulimit -n`). For another one, the one that is idle for longest is closed."
         ),
     ] = 1000
     head_s: Annotated[
@@ -216,7 +224,7 @@ class Settings(BaseSettings):
     send_idle_s: Annotated[
         PositiveFloat,
         Field(
-            description="Longest time for which a client may read nothing of its answer. After it, "
+            description="Longest time in which a client may read nothing of its answer. After that, "
             "`body_bytes_per_s` is also the lowest mean rate at which an answer may be read."
         ),
     ] = 30.0
