@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from service.jobs.executor import Executor
 
 
-# Most discoveries at a time; one is computed, the others wait.
+# Largest number of discoveries at a time; one is computed, the others wait.
 DISCOVERIES: Final = 4
 # Only traces: Prometheus collects the metrics, and logs go to one place.
 TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "metrics": False, "logs": False}

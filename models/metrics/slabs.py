@@ -75,7 +75,7 @@ def cut(cells: Cells, size: int, step: int = 1, whole: tuple[int, ...] = ()) -> 
 
     Args:
         cells: of the volume along (z, y, x).
-        size: most cells of a box; a box of one step along every axis that may be cut may have more.
+        size: largest number of cells of a box; a box of one step along every axis that may be cut may have more.
         step: boxes begin at multiples of this.
         whole: array axes, -3 to -1, that are not cut.
     """

@@ -27,7 +27,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 # The status that nginx uses for a client that hung up; there is no official one.
 GONE: Final = 499
 
-# Most fields of a problem document, and most characters of a text in it.
+# Largest numbers of fields of a problem document, and of characters of a text in it.
 MAX_FIELDS: Final = 20
 MAX_TEXT: Final = 2000
 

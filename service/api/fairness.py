@@ -29,7 +29,7 @@ class Places:
         gauge: shows how many are taken.
 
     Attributes:
-        share: most places of one client.
+        share: largest number of places of one client.
     """
 
     def __init__(self, total: int, what: str, gauge: Gauge) -> None:

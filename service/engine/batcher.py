@@ -107,7 +107,7 @@ class Batcher:
         self._room[name] = self.device.room(request.model) if request.model else None
 
     def _capacity(self, key: BatchKey) -> int:
-        """Most blocks of a key that may be computed at once."""
+        """Largest number of blocks of a key that may be computed at once."""
         blocks = self.limits.batch_blocks
         for cells in (self.limits.batch_cells, self._room.get(key.model)):
             if cells is not None:

@@ -139,7 +139,7 @@ class Gpu(Device):
         return max(1, int((PORTION * self._free - fixed) / (bytes_per_cell + waiting)))
 
     def _peak(self, model: SuperResolution, edge: int) -> int:
-        """Most bytes that a block takes, with the workspace of cuDNN."""
+        """Largest number of bytes that a block takes, with the workspace of cuDNN."""
         coarse = torch.zeros(1, model.frames, 3, edge, edge, edge, device=self.place)
         torch.cuda.synchronize(self.place)
         torch.cuda.reset_peak_memory_stats(self.place)

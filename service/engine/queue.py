@@ -47,10 +47,10 @@ class Limits:
 
     Attributes:
         wait_s: how long the first block of a batch waits for others.
-        batch_blocks: most blocks in a batch.
-        batch_cells: most coarse cells in a batch, halos included, unless a single block has more; None leaves it
-            to the memory.
-        queue_cells: most coarse cells that wait or are being computed, unless a single request has more.
+        batch_blocks: largest number of blocks in a batch.
+        batch_cells: largest number of coarse cells in a batch, halos included, unless a single block has more; None
+            leaves it to the memory.
+        queue_cells: largest number of coarse cells that wait or are being computed, unless a single request has more.
     """
 
     wait_s: float = 0.005
@@ -72,7 +72,7 @@ class RequestQueue:
     Args:
         limits: how much may wait.
         metrics: are kept up to date.
-        capacity: most blocks of a key that may be computed at once.
+        capacity: largest number of blocks of a key that may be computed at once.
 
     Attributes:
         cells: coarse cells that wait or are being computed.

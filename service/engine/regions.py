@@ -117,7 +117,7 @@ class Regions:
 
     @cached_property
     def _most(self) -> Cells:
-        """Most blocks of a region along (z, y, x), so that regions are about as long as each other."""
+        """Largest number of blocks of a region along (z, y, x), so that regions are about as long as each other."""
         layout = self.layout
         z, y, x = (
             count

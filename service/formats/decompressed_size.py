@@ -100,7 +100,7 @@ def decoded_size(codec: str | None, data: bytes, limit: int) -> int:
     Args:
         codec: name of its compressor, one of ``MEASURES``; None if it is not compressed.
         data: the chunk.
-        limit: most bytes allowed; beyond it, any larger number may be returned.
+        limit: largest number of bytes allowed; beyond it, any larger number may be returned.
 
     Raises:
         BrokenChunkError: if it cannot be decoded.

@@ -30,7 +30,7 @@ logger = logging.getLogger("service.sandbox")
 START: Final = multiprocessing.get_context("forkserver")
 PRELOAD: Final = ["service.formats.sandbox"]
 START.set_forkserver_preload(PRELOAD)
-# Most memory of a reading process: ROOM times the longest body and its decoded content, and SPARE bytes.
+# Largest memory of a reading process: ROOM times the longest body and its decoded content, and SPARE bytes.
 ROOM: Final = 4
 SPARE: Final = 2 << 30
 # The first process waits for imports.

@@ -36,7 +36,7 @@ TEXT: Final = "vlen-utf8"
 CHECKSUM: Final = 4
 # The entry of a missing chunk in the index of a shard.
 NOWHERE: Final = 2**64 - 1
-# Most texts in an array. They have any length; here they are labels, which are few and short.
+# Largest number of texts in an array. They have any length; here they are labels, which are few and short.
 TEXTS: Final = 256
 # Chunks of an array in a body, those in shards too.
 MAX_CHUNKS: Final = 100_000

@@ -39,7 +39,7 @@ class DiskCache:
 
     Args:
         root: the folder.
-        budget: most bytes of all files.
+        budget: largest number of bytes of all files.
         spare: see [`require_room`][service.volumes.files.require_room].
     """
 
