@@ -220,7 +220,7 @@ def test_an_upload_whose_last_answer_was_lost_is_complete(ask: Ask, service: Fak
     with group(dataset, Preparation()) as objects:
         count = len(objects)
     stored = dict.fromkeys(StoredVolume.required(), None) | {"name": "box"}
-    renamed = [httpx2.ReadError("lost"), problem(404), httpx2.Response(200, json=stored)]
+    renamed: list[Step] = [httpx2.ReadError("lost"), problem(404), httpx2.Response(200, json=stored)]
     service.script = [problem(404), *[httpx2.Response(201)] * count, *renamed]
     assert ask("upload", dataset, "box") == stored
     assert [request.method for request in service.requests[-3:]] == ["POST", "POST", "GET"]
