@@ -5,7 +5,8 @@ reflections:
 
 - X is in units of its rms. Of a scalar whose mean is larger than its standard deviation, so much is subtracted that it
   is as large: temperatures of 300 K would hide fluctuations of 1 K. A constant scalar stays as it is.
-- The part of Y that is no copy of X is in units of its rms, about its mean if it is scalar.
+- The part of Y that is no copy of X, about its mean if it is scalar, is in units of the field's size, all of which are
+  then scaled alike, so that the rms of all parts together is one. A field that hardly changes counts little.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class PairUnits(NamedTuple):
         rounding = ROUNDING * torch.finfo(pairs.x.dtype).eps
         spread = x_square.sqrt()
         left = torch.where(spread > rounding * x_mean.abs(), x_mean.clamp(-spread, spread), x_mean)
+        size = _divisor(y_square + x_square if pairs.copies else y_square)
         is_change = change_square > rounding**2 * (y_square + y_mean.square())
+        part = torch.where(is_change, change_square / size.square(), 0.0).mean()
 
         def shaped(each: Tensor) -> Tensor:
             return each.reshape(shape).to(pairs.x.dtype)
@@ -74,7 +77,7 @@ class PairUnits(NamedTuple):
             x_offset=shaped(x_mean - left),
             x=shaped(_divisor(x_square + left.square())),
             change_offset=shaped(change_mean),
-            change=shaped(_divisor(torch.where(is_change, change_square, y_square))),
+            change=shaped(size * _divisor(part)),
             y_square=y_square,
             change_square=change_square,
         )
@@ -96,5 +99,5 @@ def _over_components(squares: Tensor, dimension: int) -> Tensor:
 
 
 def _divisor(square: Tensor) -> Tensor:
-    """The root of mean squares, or one."""
+    """The roots of mean squares, or one."""
     return torch.where(square > 0, square, 1.0).sqrt()

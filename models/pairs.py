@@ -125,9 +125,14 @@ class Pairs:
             pairs = slice(start, start + together)
             yield self.x[pairs], self.y[pairs]
 
+    @property
+    def copies(self) -> bool:
+        """Whether X, repeated on the grid of Y, has the same fields."""
+        return self.x_kind == self.y_kind and self.x.shape[1] == self.y.shape[1]
+
     def copied(self, x: Tensor) -> Tensor | float:
         """X as a prediction of Y: repeated on the finer grid; zero if Y has other fields than X."""
-        if self.x_kind != self.y_kind or self.x.shape[1] != self.y.shape[1]:
+        if not self.copies:
             return 0.0
         for axis in range(2, x.ndim):
             x = x.repeat_interleave(self.factor, axis)
