@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
+import shutil
 import tempfile
 import uuid
 import warnings
@@ -204,6 +205,7 @@ class Arrival:
             InvalidInputError: if the volume has changed meanwhile.
         """
         if volume["tag"] != self.tag:
+            shutil.rmtree(self.part)  # nobody can complete it
             message = f"{volume['name']} changed while it was fetched: fetch it again"
             raise InvalidInputError(message)
         self.part.rename(self.folder)

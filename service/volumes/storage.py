@@ -66,7 +66,11 @@ def is_same(storage: Storage, documents: Mapping[str, bytes]) -> bool:
 def require_same(storage: Storage, documents: Mapping[str, bytes]) -> None:
     """Refuse (409) a place that holds another group than that of these documents."""
     if not is_same(storage, documents):
-        raise Problem("taken", f"there is a volume {storage.name} already, and it has other content")
+        detail = (
+            f"there is a volume {storage.name} already, and it has other content: perhaps the answer to a source that "
+            "has changed, by another model or with other options. Delete it, or name another target"
+        )
+        raise Problem("taken", detail)
 
 
 def inside(name: str, outer: str) -> bool:

@@ -216,6 +216,19 @@ def test_volumes_on_the_command_line(url: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_volume_that_changes_while_it_is_fetched_leaves_nothing(client: Client, tmp_path: Path) -> None:
+    client.upload(channel(), "restless")
+
+    def change(progress: Progress) -> None:
+        if progress.done == progress.total:
+            client.upload(2 * channel(), "restless", replace=True)
+
+    with pytest.raises(InvalidInputError, match="restless changed while it was fetched"):
+        client.download("restless", tmp_path / "restless.zarr", progress=change)
+    assert list(tmp_path.iterdir()) == []
+    client.delete_volume("restless")
+
+
 def test_a_volume_is_fetched_and_goes_on_where_it_was_stopped(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
