@@ -127,7 +127,7 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
     for run in runs:
         if card.flow not in (None, GENERAL, run.flow):
             continue
-        require_unseen(card, run.name)
+        require_unseen(catalogue, card, run.name)
         count = run.count(card.frames)
         snapshots = tqdm(samples(run, card.frames, card.factor), f"{card.name} on {run.name}", count)
         rows = [measure(model, each, quantiles) for each in snapshots]
@@ -143,15 +143,28 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
     return card
 
 
-def require_unseen(card: Card, run: str) -> None:
-    """Refuse to measure a model on a run that it was trained on, or on means of it, such as ``isotropic-96-seed1@2``.
+def require_unseen(catalogue: Catalogue, card: Card, run: str) -> None:
+    """Refuse to measure a model on a run that it or its parent was trained on, or on means of such a run.
 
     Raises:
         ValueError: naming both.
     """
-    if run.partition("@")[0] in {entry["run"].partition("@")[0] for entry in card.trained.get("data", [])}:
+    if _original(run) in _learned_from(catalogue, card):
         message = f"{card.name} was trained on {run}: held-out runs have seeds of their own"
         raise ValueError(message)
+
+
+def _learned_from(catalogue: Catalogue, card: Card) -> set[str]:
+    names = {_original(entry["run"]) for entry in card.trained.get("data", [])}
+    parent = card.trained.get("parent")
+    if parent in catalogue.names() and (began := catalogue.card(parent)).sha256 == card.trained.get("parent_sha256"):
+        names |= _learned_from(catalogue, began)
+    return names
+
+
+def _original(run: str) -> str:
+    """The run itself, of its means too: ``isotropic-96-seed1`` of ``isotropic-96-seed1@2``."""
+    return run.partition("@")[0]
 
 
 def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sample: HeldOut) -> dict[str, Any]:

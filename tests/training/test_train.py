@@ -372,6 +372,16 @@ def test_evaluating_on_training_data_is_refused(
         assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
 
 
+def test_evaluating_on_training_data_of_a_parent_is_refused(run: StoredRun, tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    parent = catalogue.save(model, describe(model, flow="isotropic", trained={"data": [{"run": run.name}]}))
+    begun = {"parent": parent.name, "parent_sha256": parent.sha256}
+    card = catalogue.save(model, describe(model, flow="general", trained=begun))
+    with pytest.raises(ValueError, match="equivariant-general-x4 was trained on isotropic-16-seed1"):
+        evaluate(catalogue, card, [run], "cpu")
+
+
 def test_evaluating_without_a_sample_leaves_the_symmetry(tmp_path: Path) -> None:
     """It was read from other data when the model was adapted."""
     catalogue = Catalogue(tmp_path)
