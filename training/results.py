@@ -30,5 +30,5 @@ def _recipe(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(stored: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
-    deeper = [key for key, value in added.items() if key in stored and isinstance(value, dict)]
+    deeper = [key for key in added if isinstance(added[key], dict) and isinstance(stored.get(key), dict)]
     return {**stored, **added, **{key: _merged(stored[key], added[key]) for key in deeper}}

@@ -58,6 +58,9 @@ def test_results_of_further_seeds_are_added_and_those_of_another_recipe_take_the
     found = json.loads(path.read_text())["rmse"]
     assert found["conv"] == {"future": {"0": 0.5, "1": 0.7}, "domain": {"0": 0.5}}
     assert (found["relaxed"]["future"], found["plain"]["future"]) == ({"0": 0.4}, {"0": 0.9})
+    add_result(path, {"steps": 1, "rmse": {"conv": {"future": [0.6]}}})
+    add_result(path, {"steps": 1, "rmse": {"conv": {"future": {"0": 0.5}}}})
+    assert json.loads(path.read_text())["rmse"]["conv"]["future"] == {"0": 0.5}
     add_result(path, longer := {"steps": 2, "rmse": errors(conv=[0.3])})
     assert json.loads(path.read_text()) == longer
 
