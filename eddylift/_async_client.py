@@ -183,18 +183,21 @@ class AsyncClient:
                 for each in _transfer.reported(objects, report):
                     content = await to_thread.run_sync(each.path.read_bytes)
                     await self._send(_calls.put_object(draft, each.key, content))
-                return await self._rename(draft, name, replace=replace)
+                return await self._rename(draft, name, objects, replace=replace)
             except BaseException:
                 with CancelScope(shield=True), suppress(EddyliftError):
                     await self._send(_calls.delete_volume(draft))
                 raise
 
-    async def _rename(self, draft: str, name: str, *, replace: bool) -> StoredVolume:
+    async def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
         try:
             return await self._send(_calls.rename_volume(draft, name, replace=replace))
         except NotFoundError:
-            # An earlier attempt has renamed it, and its answer was lost.
-            return await self._send(_calls.volume(name))
+            # An earlier attempt may have renamed it, and its answer was lost.
+            stored = await self._send(_calls.volume(name))
+            if not _transfer.is_of(stored, objects):
+                raise
+            return stored
 
     async def _check_free(self, name: str) -> None:
         try:

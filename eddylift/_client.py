@@ -322,18 +322,21 @@ class Client:
             try:
                 for each in _transfer.reported(objects, report):
                     self._send(_calls.put_object(draft, each.key, each.path.read_bytes()))
-                return self._rename(draft, name, replace=replace)
+                return self._rename(draft, name, objects, replace=replace)
             except BaseException:
                 with suppress(EddyliftError):
                     self._send(_calls.delete_volume(draft))
                 raise
 
-    def _rename(self, draft: str, name: str, *, replace: bool) -> StoredVolume:
+    def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
         try:
             return self._send(_calls.rename_volume(draft, name, replace=replace))
         except NotFoundError:
-            # An earlier attempt has renamed it, and its answer was lost.
-            return self._send(_calls.volume(name))
+            # An earlier attempt may have renamed it, and its answer was lost.
+            stored = self._send(_calls.volume(name))
+            if not _transfer.is_of(stored, objects):
+                raise
+            return stored
 
     def _check_free(self, name: str) -> None:
         try:

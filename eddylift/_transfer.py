@@ -49,6 +49,11 @@ class Object(NamedTuple):
     size: int
 
 
+def is_of(stored: StoredVolume, objects: list[Object]) -> bool:
+    """Whether a stored volume has the size of these objects."""
+    return stored.bytes == sum(each.size for each in objects)
+
+
 @contextlib.contextmanager
 def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[list[Object]]:
     """Give the objects of a Zarr group, metadata documents last, so that a group that has them is complete.

@@ -22,6 +22,7 @@ from eddylift import (
     BusyError,
     EddyliftError,
     FailedError,
+    NotFoundError,
     Progress,
     RefusedError,
     StoredVolume,
@@ -217,10 +218,17 @@ def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:
 
 
 def test_an_upload_whose_last_answer_was_lost_is_complete(ask: Ask, service: FakeService, dataset: xr.Dataset) -> None:
+    """But not if it is another volume of this name."""
     with group(dataset, Preparation()) as objects:
-        count = len(objects)
-    stored = dict.fromkeys(StoredVolume.required(), None) | {"name": "box"}
-    renamed: list[Step] = [httpx2.ReadError("lost"), problem(404), httpx2.Response(200, json=stored)]
-    service.script = [problem(404), *[httpx2.Response(201)] * count, *renamed]
-    assert ask("upload", dataset, "box") == stored
+        count, size = len(objects), sum(each.size for each in objects)
+    stored = dict.fromkeys(StoredVolume.required(), None) | {"name": "box", "bytes": size}
+
+    def upload(found: dict[str, object]) -> object:
+        renamed: list[Step] = [httpx2.ReadError("lost"), problem(404), httpx2.Response(200, json=found)]
+        service.script = [problem(404), *[httpx2.Response(201)] * count, *renamed]
+        return ask("upload", dataset, "box")
+
+    assert upload(stored) == stored
     assert [request.method for request in service.requests[-3:]] == ["POST", "POST", "GET"]
+    with pytest.raises(NotFoundError):
+        upload({**stored, "bytes": size + 1})
