@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from models.convolution import NOWHERE, Axes, wrap
+from models.convolution import NOWHERE, SIZE, Axes, wrap
 
 FACTOR = 4
 """The usual factor of a model."""
@@ -48,6 +48,23 @@ def trilinear(
     for axis in (-3, -2, -1):
         fine = _linear(fine, axis, factor)
     return fine
+
+
+def variation(coarse: Float[Tensor, "batch 3 z y x"], circular: Axes = NOWHERE) -> Float[Tensor, "batch 1 z2 y2 x2"]:
+    """Local variation: rms length of the differences between neighbours in 3^3 cells around each cell, axes summed.
+
+    Args:
+        coarse: velocity, with one more cell at both ends of every axis that is not circular.
+        circular: axes (z, y, x) to wrap around.
+    """
+    x = wrap(coarse, circular)
+    squares = []
+    for axis in (-3, -2, -1):
+        differences = x.diff(dim=axis).square().sum(dim=1, keepdim=True)
+        faces = [SIZE, SIZE, SIZE]
+        faces[axis] -= 1
+        squares.append(functional.avg_pool3d(differences, faces, stride=1))
+    return (squares[0] + squares[1] + squares[2]).sqrt()
 
 
 def _linear(x: Tensor, axis: int, factor: int) -> Tensor:

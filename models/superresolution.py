@@ -15,12 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.blocks import plan
-from models.convolution import NOWHERE, SIZE, Axes, Join, Precision, crop, freeze, whole, wrap
-from models.operators import FACTOR, coarsen, refine, trilinear
-from models.uncertainty import REACH
+from models.convolution import NOWHERE, Axes, Join, Precision, crop, freeze, whole
+from models.operators import FACTOR, coarsen, refine, trilinear, variation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 Real = TypeVar("Real", bound=np.floating[Any])
 LIMIT = 2.0
-"""Longest residual that a network may add, in units of the [`variation`][models.superresolution.variation]."""
+"""Longest residual that a network may add, in units of the [`variation`][models.operators.variation]."""
 BOUND = 2 * LIMIT + 1.02
 """Largest possible distance of an answer from trilinear interpolation, in the same units.
 
@@ -139,8 +137,7 @@ class SuperResolution(nn.Module):
         answer = answer + refine(crop(now, self.halo, circular) - coarsen(answer, self.factor), self.factor)
         velocity = answer * unit[:, 0] + shift[:, 0]
         if error and self.error_head is not None:
-            near = crop(now, self.halo - REACH, circular)
-            expected = self.error_head(features, near, local, answer - interpolated, circular)
+            expected = self.error_head(features, now, local, answer - interpolated, circular)
             velocity = torch.cat([velocity, expected * unit[:, 0]], dim=1)
         return velocity
 
@@ -155,23 +152,6 @@ def _power_of_two(x: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "bat
     """The power of two next to the largest value of each block."""
     largest = x.abs().amax(dim=(1, 2, 3, 4, 5), keepdim=True)
     return torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-126, 127))
-
-
-def variation(coarse: Float[Tensor, "batch 3 z y x"], circular: Axes = NOWHERE) -> Float[Tensor, "batch 1 z2 y2 x2"]:
-    """Local variation: rms length of the differences between neighbours in 3^3 cells around each cell, axes summed.
-
-    Args:
-        coarse: velocity, with one more cell at both ends of every axis that is not circular.
-        circular: axes (z, y, x) to wrap around.
-    """
-    x = wrap(coarse, circular)
-    squares = []
-    for axis in (-3, -2, -1):
-        differences = x.diff(dim=axis).square().sum(dim=1, keepdim=True)
-        faces = [SIZE, SIZE, SIZE]
-        faces[axis] -= 1
-        squares.append(functional.avg_pool3d(differences, faces, stride=1))
-    return (squares[0] + squares[1] + squares[2]).sqrt()
 
 
 def bounded(

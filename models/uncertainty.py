@@ -1,12 +1,12 @@
 """Predicting the error of an answer, by a second head on a network's trunk.
 
-    error = c s softplus(f(asinh(4 y / s), log(|r| / s + e), log(d2 / s + e), log(d4 / s + e))),    e = 1e-3,
+    error = c s softplus(f(asinh(4 y / s), log(l / s + e) ...)),    e = 1e-3,
 
 is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
-read from the features of the trunk, invariant under rotations; r is the network's correction to trilinear
-interpolation, s the local variation of the coarse field, d2 and d4 are the local rms of its Laplacian and of the
-Laplacian of that, which tell how much of the field is as fine as the grid, and f is a network of one hidden layer. The
-error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
+read from the features of the trunk, invariant under rotations; s is the local variation of the coarse field, and f a
+network of one hidden layer. The l are lengths: of the network's correction to trilinear interpolation, and those of
+[`lengths_of`][models.uncertainty.lengths_of], which tell how much of the field is as fine as the grid. The error scales
+as the velocity does, does not change with a boost, and is zero where the field is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
 whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual). At last c is
@@ -26,7 +26,7 @@ from models.activation import SMALLEST, Activation
 from models.convolution import NOWHERE, RADIUS, SIZE, Axes, crop, wrap
 from models.group import group
 from models.layers import ProjectScalar
-from models.operators import refine
+from models.operators import refine, variation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from models.networks import Architecture
 
 NEGLIGIBLE = 1e-3
-HIDDEN = 16
-"""Channels of the hidden layer."""
-REACH = 3
-"""Cells beyond a cell that its `derivatives` depend on."""
+INPUTS, HIDDEN = 7, 16
+"""Channels that the last layers see, and of the hidden layer."""
+NEAR = 3
+"""Cells beyond a cell that its local lengths depend on."""
 
 
 class ErrorHead(nn.Module):
@@ -58,13 +58,13 @@ class ErrorHead(nn.Module):
         self.project = ProjectScalar(
             over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
         )
-        self.hidden = nn.Conv3d(4, HIDDEN, 1)
+        self.hidden = nn.Conv3d(INPUTS, HIDDEN, 1)
         self.answer = nn.Conv3d(HIDDEN, 1, 1)
         nn.init.zeros_(self.answer.weight)
         nn.init.constant_(cast("Tensor", self.answer.bias), -2.0)
         self.register_buffer("scale", torch.tensor(1.0))
         # Fine cells of the halo that the trunk and this head leave; a head that upsamples twice consumes one cell more.
-        self.factor = architecture.factor
+        self.factor, self.halo = architecture.factor, halo
         self.spare = self.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
 
     def forward(
@@ -79,7 +79,7 @@ class ErrorHead(nn.Module):
 
         Args:
             features: of the trunk.
-            coarse: velocity, with ``REACH`` more cells at both ends of every axis that is not circular.
+            coarse: velocity, with the halo at both ends of every axis that is not circular.
             variation: local variation of the coarse field, in the units of the network's input.
             correction: what the network added to trilinear interpolation, in the same units.
             circular: axes (z, y, x) to wrap around.
@@ -87,22 +87,40 @@ class ErrorHead(nn.Module):
         scalar = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
         length = correction.square().sum(dim=1, keepdim=True).sqrt()
         unit = variation.clamp_min(SMALLEST)
-        lengths = torch.cat([length, refine(derivatives(coarse, circular), self.factor)], dim=1)
+        lengths = torch.cat([length, refine(lengths_of(coarse, self.halo, circular), self.factor)], dim=1)
         ratios = torch.cat([(4 * scalar / unit).asinh(), (lengths / unit + 1e-3).log()], dim=1)
-        return self.scale * variation * functional.softplus(self.answer(functional.silu(self.hidden(ratios))))
+        return self.scale * variation * self.relative(ratios)
+
+    def relative(self, ratios: Float[Tensor, "batch 7 z y x"]) -> Float[Tensor, "batch 1 z y x"]:
+        """The last layers: the error in units of the variation, but for ``scale``."""
+        return functional.softplus(self.answer(functional.silu(self.hidden(ratios))))
 
 
-def derivatives(coarse: Float[Tensor, "batch 3 z3 y3 x3"], circular: Axes) -> Float[Tensor, "batch 2 z y x"]:
-    """The rms length in 3^3 cells around each cell of the field's Laplacian and of the Laplacian of that, cell size 1.
+def lengths_of(coarse: Float[Tensor, "batch 3 z3 y3 x3"], halo: int, circular: Axes) -> Float[Tensor, "batch 5 z y x"]:
+    """The rms lengths of derivatives, cell size 1: what tells how much of a field is as fine as the grid.
+
+    Of the Laplacian and of the Laplacian of that in 3^3 cells around each cell; then of the variation and these two in
+    a wide neighbourhood, an average in 3^3 cells that is taken as often as the halo lasts.
 
     Args:
-        coarse: velocity, with ``REACH`` more cells at both ends of every axis that is not circular.
+        coarse: velocity, with ``halo`` more cells at both ends of every axis that is not circular.
+        halo: at least ``NEAR``.
         circular: axes (z, y, x) to wrap around.
     """
     second = _laplacian(coarse, circular)
     fourth = _laplacian(second, circular)
-    squares = [x.square().sum(dim=1, keepdim=True) for x in (crop(second, 1, circular), fourth)]
-    return functional.avg_pool3d(wrap(torch.cat(squares, dim=1), circular), SIZE, stride=1).sqrt()
+    parts = [x.square().sum(dim=1, keepdim=True) for x in (crop(second, 1, circular), fourth)]
+    squares = _averaged(torch.cat(parts, dim=1), circular)
+    first = crop(variation(coarse, circular).square(), NEAR - 1, circular)
+    wide = torch.cat([first, squares], dim=1)
+    for _ in range(halo - NEAR):
+        wide = _averaged(wide, circular)
+    return torch.cat([crop(squares, halo - NEAR, circular), wide], dim=1).sqrt()
+
+
+def _averaged(x: Tensor, circular: Axes) -> Tensor:
+    """Means over 3^3 cells."""
+    return functional.avg_pool3d(wrap(x, circular), SIZE, stride=1)
 
 
 def _laplacian(x: Tensor, circular: Axes) -> Tensor:
@@ -113,9 +131,7 @@ def _laplacian(x: Tensor, circular: Axes) -> Tensor:
 
 
 def laplace_loss(
-    predicted: Float[Tensor, "batch 1 z y x"],
-    error: Float[Tensor, "batch 1 z y x"],
-    weight: Float[Tensor, "batch 1 z y x"],
+    predicted: Float[Tensor, "*cells"], error: Float[Tensor, "*cells"], weight: Float[Tensor, "*cells"]
 ) -> Float[Tensor, ""]:
     """Weighted mean of error / predicted + log predicted, least where the prediction is the expected error.
 

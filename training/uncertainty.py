@@ -1,8 +1,9 @@
 """``python -m training uncertainty``: train models in ``weights/`` to predict their errors.
 
-The network is not changed. A second head on it learns the expected absolute error, on the data that the network was
-trained on; see [`models.uncertainty`][models.uncertainty]. Run `evaluate` afterwards: it writes onto the cards how well
-predicted errors agree with those found on held-out runs.
+The network is not changed. A second head on it learns the expected absolute error, on flows like those that the
+network was trained on; see [`models.uncertainty`][models.uncertainty]. Its last layers are then fitted anew to cells of
+many samples at once, since single samples, one after the other, left them off by a factor of two on some flows. Run
+`evaluate` afterwards: it writes onto the cards how well predicted errors agree with those found on held-out runs.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import dataclasses
 import math
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from tqdm import trange
 
+from models.activation import SMALLEST
 from models.catalogue import Catalogue
 from models.convolution import crop
 from models.metrics.traits import ranges
-from models.operators import coarsen, refine
-from models.superresolution import variation
+from models.operators import coarsen, refine, variation
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
 from training.flows.synthetic import SYNTHETIC
 from training.recordings import add_reading, open_dataset, reading
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from training.dataset import Dataset
     from training.samples import Sample
 
+CELLS = 20_000
+"""Fine cells of a sample that the last layers are fitted to, and of a round."""
 LOOKED_AT = 8
 """Snapshots of each run from which the traits on the card are taken, at most."""
 
@@ -65,12 +68,66 @@ def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, pr
         with torch.autocast(torch.device(source.device).type, torch.bfloat16, enabled=precision == "bfloat16"):
             sample = source.draw()
             predicted, found = predicted_and_found(model, sample)
-        # A prediction is about as large as the local variation, and so is its part in the mean over a volume.
-        middle = sample.coarse[:, model.frames // 2]
-        weight = refine(variation(crop(middle, model.halo - 1, sample.circular), sample.circular), model.factor)
-        laplace_loss(predicted, found, weight).backward()
+        laplace_loss(predicted, found, local_variation(model, sample)).backward()
         optimizer.step()
         schedule.step()
+
+
+def local_variation(model: SuperResolution, sample: Sample) -> Tensor:
+    """Of each fine cell, (batch, 1, z, y, x): the size of a prediction, and so of its part in a mean over a volume."""
+    middle = sample.coarse[:, model.frames // 2]
+    return refine(variation(crop(middle, model.halo - 1, sample.circular), sample.circular), model.factor)
+
+
+def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, rate: float) -> None:
+    """Fit the last layers of an error head to cells of many samples.
+
+    Args:
+        model: its head has learned already what the last layers see.
+        source: where samples come from.
+        samples: how many.
+        rounds: steps of the optimiser, each on ``CELLS`` of the cells.
+        rate: highest learning rate.
+    """
+    head = cast("ErrorHead", model.error_head)
+    given, errors, weights = _cells(model, source, samples)
+    mean, deviation = given.mean(dim=1, keepdim=True), given.std(dim=1, keepdim=True).clamp_min(1e-6)
+    given = (given - mean) / deviation
+    for layer in (head.hidden, head.answer):
+        layer.reset_parameters()
+    last = [*head.hidden.parameters(), *head.answer.parameters()]
+    optimizer = torch.optim.Adam(last, lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rounds)
+    for _ in trange(rounds, unit="round", dynamic_ncols=True):
+        chosen = torch.randint(len(errors), (CELLS,)).to(errors.device)
+        optimizer.zero_grad(set_to_none=True)
+        predicted = head.relative(given[:, chosen, None, None][None])[0, 0, :, 0, 0]
+        laplace_loss(predicted, errors[chosen], weights[chosen]).backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():  # from standardised inputs to those as they are
+        kernel = head.hidden.weight[:, :, 0, 0, 0] / deviation[:, 0]
+        cast("Tensor", head.hidden.bias).sub_(kernel @ mean[:, 0])
+        head.hidden.weight.copy_(kernel[..., None, None, None])
+        head.scale.fill_(1.0)
+
+
+@torch.no_grad()
+def _cells(model: SuperResolution, source: Source, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of cells of many samples: what the last layers see (input, cell), error over variation, and weight."""
+    frozen, seen, parts = model.frozen(), [], []
+    head = cast("ErrorHead", frozen.error_head)
+    head.hidden.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0]))
+    for _ in trange(samples, unit="sample", dynamic_ncols=True):
+        sample = source.draw()
+        _, found = predicted_and_found(frozen, sample)
+        varies = local_variation(model, sample).flatten()
+        chosen = torch.randint(len(varies), (CELLS,)).to(varies.device)
+        given = seen.pop()[0].flatten(1)[:, chosen]
+        varies, mean = varies[chosen], varies.mean()
+        parts.append((given, found.flatten()[chosen] / varies.clamp_min(SMALLEST), varies / mean.clamp_min(SMALLEST)))
+    given, errors, weights = (torch.cat(each, dim=-1) for each in zip(*parts, strict=True))
+    return given, errors, weights
 
 
 @torch.inference_mode()
@@ -112,9 +169,9 @@ def coarse_fields(runs: Sequence[Dataset], factor: int) -> Iterator[NDArray[np.f
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--models", nargs="+", required=True, help="names of stored models")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="what they were trained on, as for train")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for train")
     add_reading(parser)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--rate", type=float, default=2e-2, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
@@ -146,6 +203,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
         )
         learn(model, source, steps=args.steps, rate=args.rate, precision=precision)
+        fit(model, source, samples=-(-args.steps // 4), rounds=2 * args.steps, rate=args.rate)
         calibrate(model, source)
         found = quantiles(model, source)
         learned = ranges(coarse_fields([each for each in runs if each.flow != SYNTHETIC], card.factor))

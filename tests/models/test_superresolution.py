@@ -16,7 +16,7 @@ from models.convolution import EVERYWHERE, crop
 from models.group import group, rotate_vector
 from models.networks import Architecture, Network
 from models.operators import coarsen, refine, trilinear
-from models.superresolution import BOUND, SuperResolution, upscale, variation
+from models.superresolution import BOUND, SuperResolution, upscale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from models.convolution import EVERYWHERE, NOWHERE
 from models.group import group, rotate_scalar, rotate_vector
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
-from models.uncertainty import REACH, ErrorHead, calibration, derivatives, error_quantiles, laplace_loss
+from models.uncertainty import ErrorHead, calibration, error_quantiles, laplace_loss, lengths_of
 
 ARCHITECTURES = [
     Architecture("equivariant", "O", 2, 1),
@@ -72,15 +72,19 @@ def test_a_model_without_a_head_says_so() -> None:
         SuperResolution().with_error(torch.zeros(1, 1, 3, 3, 3, 3), EVERYWHERE)
 
 
-def test_derivatives_of_a_wave() -> None:
-    n, k = 12, 2 * np.pi / 6
+def test_lengths_of_a_wave() -> None:
+    """Averages over a wide neighbourhood differ less from cell to cell; a halo gives what wrapping around gives."""
+    n, k, halo = 12, 2 * np.pi / 6, 8
     wave = torch.zeros(1, 3, n, n, n, dtype=torch.float64)
     wave[:, 1] = (k * torch.arange(n, dtype=torch.float64)).sin()
-    second, fourth = derivatives(wave, EVERYWHERE)[0]
+    lengths = lengths_of(wave, halo, EVERYWHERE)[0]
+    second, fourth, *wide = lengths
     assert torch.allclose(fourth, (2 - 2 * np.cos(k)) * second)
-    halo = np.pad(wave.numpy(), ((0, 0), (0, 0), *3 * ((REACH, REACH),)), mode="wrap")
-    assert torch.allclose(derivatives(torch.from_numpy(halo), NOWHERE)[0], torch.stack([second, fourth]))
     assert second.square().mean() == pytest.approx((2 - 2 * np.cos(k)) ** 2 / 2)
+    for length, power in zip(wide, (1, 2, 4), strict=True):
+        assert torch.allclose(length, torch.full_like(length, (2 - 2 * np.cos(k)) ** (power / 2) / 2**0.5), rtol=0.1)
+    around = np.pad(wave.numpy(), ((0, 0), (0, 0), *3 * ((halo, halo),)), mode="wrap")
+    assert torch.allclose(lengths_of(torch.from_numpy(around), halo, NOWHERE)[0], lengths)
 
 
 def test_a_stored_model_keeps_its_head(tmp_path: Path, coarse: Tensor) -> None:
