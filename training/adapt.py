@@ -17,6 +17,7 @@ import torch
 from models.catalogue import Catalogue, describe
 from models.networks import Network
 from models.superresolution import SuperResolution
+from models.walls import is_wall
 from training.derived import Slab
 from training.evaluate import read_symmetry, rounded, samples
 from training.recordings import add_reading, open_dataset, reading
@@ -65,7 +66,13 @@ def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Datase
         if run.count(model.frames) - run.shared(model.frames) > 1:
             learned.append(run)
             continue
-        axis = max((axis for axis in range(3) if run.boundary[axis] != "wall"), key=lambda axis: run.cells[axis])
+        axes = [axis for axis in range(3) if not is_wall(run.boundary[axis])]
+        if not axes:
+            message = (
+                f"{run.name} has walls all round, so that no part of it can be kept back; give more snapshots of it"
+            )
+            raise ValueError(message)
+        axis = max(axes, key=lambda axis: run.cells[axis])
         cells = run.cells[axis]
         at = model.factor * round((1 - KEPT) * cells / model.factor)
         if min(at, cells - at) < model.factor * SMALLEST:
@@ -132,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     checked = [sample for each in trainer.source.validation().values() for sample in each]
     before, after = (over_trilinear(each, checked) for each in (parent, adapted))
     print(f"MAE over trilinear's on held-out data: {before:.4f} before, {after:.4f} after")
-    if after >= before:
+    if not after < before:  # also where it is not a number
         print(f"{args.parent} is as good: nothing was stored")
         return 1
     trained = {**provenance(trainer, runs), "parent_sha256": ancestor.sha256, "gain": gain(before, after)}

@@ -155,7 +155,8 @@ def require_unseen(catalogue: Catalogue, card: Card, run: str) -> None:
 
 
 def _learned_from(catalogue: Catalogue, card: Card) -> set[str]:
-    names = {_original(entry["run"]) for entry in card.trained.get("data", [])}
+    learned = [entry["run"] for entry in card.trained.get("data", [])] + card.uncertainty.get("data", [])
+    names = set(map(_original, learned))
     parent = card.trained.get("parent")
     if parent in catalogue.names() and (began := catalogue.card(parent)).sha256 == card.trained.get("parent_sha256"):
         names |= _learned_from(catalogue, began)

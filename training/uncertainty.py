@@ -207,7 +207,13 @@ def run(args: argparse.Namespace) -> int:
         calibrate(model, source)
         found = quantiles(model, source)
         learned = ranges(coarse_fields([each for each in runs if each.flow != SYNTHETIC], card.factor))
-        about = {"steps": args.steps, "rate": args.rate, "seed": args.seed, "quantiles": found}
+        about = {
+            "data": [each.name for each in runs],
+            "steps": args.steps,
+            "rate": args.rate,
+            "seed": args.seed,
+            "quantiles": found,
+        }
         catalogue.save(model, dataclasses.replace(card, uncertainty=about, learned=learned))
         bounds = ", ".join(f"{float(level):.0%} below {bound:.2f}" for level, bound in found.items())
         print(f"{name}: found over predicted errors: {bounds}")

@@ -70,6 +70,16 @@ def test_evaluation_tells_how_good_the_prediction_is(tmp_path: Path, catalogue: 
     assert -1 <= measured["error_rank_correlation"]["mean"] <= 1
 
 
+def test_what_a_head_has_learned_from_is_not_held_out(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = store(tmp_path / "data", 1)
+    learn(catalogue, run.folder, 1)
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--data", str(run.folder), "--weights", str(catalogue.folder), "--models", NAME])
+    assert f"{NAME} was trained on {run.name}" in capsys.readouterr().err
+
+
 def test_interpolation_cannot_learn_its_error(
     tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
