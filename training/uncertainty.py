@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from training.samples import Sample
 
 CELLS = 20_000
-"""Fine cells of a sample that the last layers are fitted to, and of a round."""
+"""Fine cells of a sample that the last layers are fitted to."""
+BATCH = 100_000
+"""Cells of a round."""
 LOOKED_AT = 8
 """Snapshots of each run from which the traits on the card are taken, at most."""
 
@@ -86,7 +88,7 @@ def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, ra
         model: its head has learned already what the last layers see.
         source: where samples come from.
         samples: how many.
-        rounds: steps of the optimiser, each on ``CELLS`` of the cells.
+        rounds: steps of the optimiser, each on ``BATCH`` of the cells.
         rate: highest learning rate.
     """
     head = cast("ErrorHead", model.error_head)
@@ -99,7 +101,7 @@ def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, ra
     optimizer = torch.optim.Adam(last, lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rounds)
     for _ in trange(rounds, unit="round", dynamic_ncols=True):
-        chosen = torch.randint(len(errors), (CELLS,)).to(errors.device)
+        chosen = torch.randint(len(errors), (min(BATCH, len(errors)),)).to(errors.device)
         optimizer.zero_grad(set_to_none=True)
         predicted = head.relative(given[:, chosen, None, None][None])[0, 0, :, 0, 0]
         laplace_loss(predicted, errors[chosen], weights[chosen]).backward()
@@ -122,7 +124,7 @@ def _cells(model: SuperResolution, source: Source, samples: int) -> tuple[Tensor
         sample = source.draw()
         _, found = predicted_and_found(frozen, sample)
         varies = local_variation(model, sample).flatten()
-        chosen = torch.randint(len(varies), (CELLS,)).to(varies.device)
+        chosen = torch.randperm(len(varies))[:CELLS].to(varies.device)
         given = seen.pop()[0].flatten(1)[:, chosen]
         varies, mean = varies[chosen], varies.mean()
         parts.append((given, found.flatten()[chosen] / varies.clamp_min(SMALLEST), varies / mean.clamp_min(SMALLEST)))
