@@ -103,7 +103,7 @@ def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, ra
     for _ in trange(rounds, unit="round", dynamic_ncols=True):
         chosen = torch.randint(len(errors), (min(BATCH, len(errors)),)).to(errors.device)
         optimizer.zero_grad(set_to_none=True)
-        predicted = head.relative(given[:, chosen, None, None][None])[0, 0, :, 0, 0]
+        predicted = head.relative(given[:, chosen][None, :, None, None])[0, 0, 0, 0]
         laplace_loss(predicted, errors[chosen], weights[chosen]).backward()
         optimizer.step()
         schedule.step()
