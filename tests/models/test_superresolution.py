@@ -15,7 +15,7 @@ from models.blocks import BOUNDARIES, PERIODIC
 from models.convolution import EVERYWHERE, crop
 from models.group import group, rotate_vector
 from models.networks import Architecture, Network
-from models.operators import coarsen, refine, trilinear
+from models.operators import coarsen, refine, trilinear, variation
 from models.superresolution import BOUND, SuperResolution, upscale
 
 if TYPE_CHECKING:
