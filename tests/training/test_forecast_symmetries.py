@@ -25,10 +25,10 @@ def test_errors_of_exact_networks_stay_and_those_of_a_plain_one_grow(
     assert main(["forecast", *options, *training]) == 0
     assert main(["forecast-symmetries", *options]) == 0
     found = json.loads((tmp_path / "planar-decaying-12-seed0-symmetries.json").read_text())["symmetries"]
-    (exact,) = found["equivariant"].pop("as simulated")
+    exact = found["equivariant"].pop("as simulated")["0"]
     for errors in found["equivariant"].values():
-        assert errors == [pytest.approx(exact, rel=1e-4)]
-    assert found["conv"]["turned"] != [pytest.approx(exact, rel=1e-4)]
-    assert found["conv"]["boosted"] == [pytest.approx(found["conv"]["as simulated"][0], rel=1e-4)]
-    (plain,) = found["plain"]["as simulated"]
-    assert min(found["plain"][name][0] for name in ("boosted", "scaled")) > 1.05 * plain
+        assert errors == {"0": pytest.approx(exact, rel=1e-4)}
+    assert found["conv"]["turned"] != {"0": pytest.approx(exact, rel=1e-4)}
+    assert found["conv"]["boosted"] == {"0": pytest.approx(found["conv"]["as simulated"]["0"], rel=1e-4)}
+    plain = found["plain"]["as simulated"]["0"]
+    assert min(found["plain"][name]["0"] for name in ("boosted", "scaled")) > 1.05 * plain
