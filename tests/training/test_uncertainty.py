@@ -12,7 +12,7 @@ from models.convolution import EVERYWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from models.uncertainty import laplace_loss
-from tests.training.test_train import store
+from tests.training.stored import store
 from training.__main__ import main
 from training.samples import Source
 from training.uncertainty import predicted_and_found
