@@ -162,8 +162,8 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
         - ``relative_l2``: ||a - b|| / ||b - mean(b)||;
         - ``skill``: 1 - MSE / MSE of the baseline (Murphy 1988), None without one;
         - ``spectrum_error_low``, ``spectrum_error_high``: see
-          [`spectrum_errors`][models.metrics.spectra.spectrum_errors], by shells if all axes are periodic, else the rms
-          of those along each periodic axis;
+          [`spectrum_errors`][models.metrics.spectra.spectrum_errors], by shells if all axes are periodic and cells
+          cubic, else the rms of those along each periodic axis;
         - ``resolved_wavenumber``: see [`resolved_wavenumber`][models.metrics.spectra.resolved_wavenumber], by shells
           only;
         - ``divergence`` and ``divergence_reference``, ``skewness``, ``flatness``: see
@@ -212,7 +212,7 @@ def _add(sums: _Sums, reads: tuple[Reads, Reads, Reads, Reads | None], box: Box)
 
 
 def _spectrum_steps(grid: Grid, slab: int) -> int:
-    if len(grid.periodic) == 3:  # noqa: PLR2004
+    if grid.in_shells:
         return 2 * steps(grid.cells, slab)
     return 2 * sum(len(cut(grid.cells, slab, whole=(axis,))) for axis in grid.periodic)
 
@@ -221,7 +221,7 @@ def _compare_spectra(
     answer: Reads, reference: Reads, grid: Grid, slab: int, scratch: Path | None, work: Steps
 ) -> dict[str, Value]:
     low = high = resolved = None
-    if len(grid.periodic) == 3:  # noqa: PLR2004
+    if grid.in_shells:
         ours, true = (
             read_spectrum(read, grid.cells, slab=slab, scratch=scratch, step=work.step) for read in (answer, reference)
         )

@@ -49,6 +49,11 @@ class Grid(NamedTuple):
         """Array axes, -3 to -1, that are periodic."""
         return [axis for axis in (-3, -2, -1) if self.boundary[axis] == "periodic"]
 
+    @property
+    def in_shells(self) -> bool:
+        """Whether spectra are by shells: all axes are periodic and cells are cubic, to a thousandth."""
+        return len(self.periodic) == 3 and max(self.spacing) < 1.001 * min(self.spacing)  # noqa: PLR2004
+
 
 class Steps:
     """Reports the progress of work.

@@ -43,7 +43,7 @@ class Spectrum(NamedTuple):
 class Shells:
     """E(k) = sum over the shell |k'| in [k - 1/2, k + 1/2) of |u_k'|^2 / 2 (Pope, Turbulent Flows, eq. 6.188).
 
-    For a volume with the same spacing along all axes; shells run to the Nyquist wavenumber of the longest axis.
+    For a volume of cubic cells; shells run to the Nyquist wavenumber of the longest axis.
 
     Args:
         cells: of the volume along (z, y, x).

@@ -43,10 +43,12 @@ class Case:
         self.baseline = reference + 0.5 * noise()
         self.coarse = coarsen(reference) + 0.01
         self.cells, self.boundary = cells, boundary
+        # Cubic cells where there are shells.
+        self.length = (0.2 * cells[0], 0.2 * cells[1], 0.2 * cells[2]) if boundary == PERIODIC else LENGTH
 
     def whole(self) -> dict[str, Value]:
         volumes = self.answer, self.reference, self.coarse
-        return report(*volumes, baseline=self.baseline, boundary=self.boundary, length=LENGTH)
+        return report(*volumes, baseline=self.baseline, boundary=self.boundary, length=self.length)
 
     def slabs(
         self, slab: int, scratch: Path | None = None, progress: Callable[[int, int], None] | None = None
@@ -60,7 +62,7 @@ class Case:
             baseline,
             cells=self.cells,
             boundary=self.boundary,
-            length=LENGTH,
+            length=self.length,
             slab=slab,
             scratch=scratch,
             progress=progress,
@@ -174,6 +176,17 @@ def test_a_loss_of_small_scales_is_seen(tmp_path: Path) -> None:
     assert found == case.whole()["resolved_wavenumber"]
     assert isinstance(found, float)
     assert found < 10
+
+
+def test_cells_that_are_not_cubic_have_spectra_along_each_axis() -> None:
+    """A wavenumber along a stretched axis belongs to another shell than its number says."""
+    case = Case((20, 20, 20), PERIODIC)
+    cubic = case.whole()
+    case.length = LENGTH
+    found = case.slabs(1000)
+    assert cubic["resolved_wavenumber"] == 10
+    assert found["resolved_wavenumber"] is None
+    assert found["spectrum_error_low"] != pytest.approx(cubic["spectrum_error_low"], rel=1e-3)
 
 
 @pytest.mark.parametrize("boundary", [PERIODIC, WALLS])
