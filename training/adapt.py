@@ -1,9 +1,10 @@
 """``python -m training adapt``: adapt a stored model to your own data.
 
 Training begins from the weights of a stored model, the parent. A ``relaxed`` model begins with relaxation weights of
-one, so that it is the same function; these weights learn at a higher rate than the others. Some of the data are held
-out: the last snapshot of each run, or the end of the longest axis of a single snapshot. The model is stored under a new
-name, and only if its error there is below its parent's. Its card has the parent, the gain and the symmetries it breaks.
+one, so that it is the same function; these weights learn at a higher rate than the others. ``--wider`` begins with
+copies of each field, as the same function too. Some of the data are held out: the last snapshot of each run, or the end
+of the longest axis of a single snapshot. The model is stored under a new name, and only if its error there is below its
+parent's. Its card has the parent, the gain and the symmetries it breaks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from training.evaluate import read_symmetry, rounded, samples
 from training.recordings import add_reading, open_dataset, reading
 from training.train import require_new
 from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
+from training.widen import widen
 
 if TYPE_CHECKING:
     import argparse
@@ -38,8 +40,13 @@ SMALLEST = 6
 """Coarse cells along this axis that both parts must have at least."""
 
 
-def descend(parent: SuperResolution, family: Family) -> SuperResolution:
-    """A network for further training that computes the parent's function; relaxation weights, if any, are one.
+def descend(parent: SuperResolution, family: Family, wider: int = 1) -> SuperResolution:
+    """A network for further training that computes the parent's function.
+
+    Args:
+        parent: with a network.
+        family: that of the parent, or ``relaxed`` for an equivariant parent; relaxation weights are one.
+        wider: how many times as many fields; see [`widen`][training.widen.widen].
 
     Raises:
         ValueError: if the parent has no weights, or the family cannot begin from that of the parent.
@@ -55,7 +62,7 @@ def descend(parent: SuperResolution, family: Family) -> SuperResolution:
     weights = {key: value for key, value in parent.state_dict().items() if not key.startswith("error_head.")}
     # The parent has no relaxation weights; new layers have ones.
     model.load_state_dict(weights, strict=False)
-    return model
+    return model if wider == 1 else SuperResolution(widen(cast("Network", model.network), wider))
 
 
 def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Dataset], list[Dataset]]:
@@ -94,6 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["conv", "equivariant", "relaxed"],
         help="default: relaxed if the parent is equivariant, else that of the parent",
     )
+    parser.add_argument(
+        "--wider", type=int, choices=range(1, 5), default=1, help="how many times as many fields as the parent"
+    )
     parser.add_argument("--steps", type=int, default=600, help="number of steps in all (default: %(default)s)")
     parser.add_argument(
         "--relaxation-steps", type=int, default=0, help="first steps, in which only relaxation weights learn"
@@ -117,7 +127,8 @@ def run(args: argparse.Namespace) -> int:
     ancestor = catalogue.card(args.parent)
     parent = catalogue.trained(args.parent).to(args.device)
     family = args.family or ("relaxed" if ancestor.family == "equivariant" else ancestor.family)
-    model = descend(parent, family)
+    torch.manual_seed(args.seed)
+    model = descend(parent, family, args.wider)
     card = describe(model, flow=args.name)
     require_new(catalogue, card.name, overwrite=args.overwrite)
     runs = [open_dataset(path, **{**reading(args), "flow": args.flow or args.name}) for path in args.data]

@@ -1,0 +1,60 @@
+"""A wider network that computes the same function, so that training can go on with more fields."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.activation import Activation
+from models.layers import Convolve, Lift
+from models.networks import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SPREAD = 0.5
+"""Standard deviation of the shares by which the copies of a field count, around their mean."""
+
+
+def widen(network: Network, times: int) -> Network:
+    """Copy every field of a network, and share out its outgoing weights between the copies.
+
+    The shares are random, so that the copies learn different things, and add up to one. The rms over channels, by which
+    activations divide, does not change. This is Net2Wider (Chen, Goodfellow & Shlens, arXiv 1511.05641) for regular
+    fields.
+
+    Args:
+        network: of any family.
+        times: copies of each field.
+    """
+    old = network.architecture
+    wider = Network(
+        dataclasses.replace(old, fields=times * old.fields, head=tuple(times * fields for fields in old.head))
+    )
+    for layer, copy in zip(network.modules(), wider.modules(), strict=True):
+        if isinstance(layer, Activation):
+            copy.offset.data = _copied(layer.offset.data, 0, times)
+        elif isinstance(layer, Lift):
+            copy.psi.data = _copied(layer.psi.data, 1, times)
+        elif isinstance(layer, Convolve):
+            copy.psi.data = _shared(_copied(layer.psi.data, 1, times), 2, times)
+        elif hasattr(layer, "psi"):
+            copy.psi.data = _shared(layer.psi.data, 1, times)
+        if getattr(layer, "relaxation", None) is not None:
+            copy.relaxation.data = layer.relaxation.data.clone()
+    return wider
+
+
+def _copied(weights: Tensor, axis: int, times: int) -> Tensor:
+    """Weights of fields that go out, one block of copies after the other."""
+    return torch.cat(times * [weights], dim=axis)
+
+
+def _shared(weights: Tensor, axis: int, times: int) -> Tensor:
+    """Weights of fields that come in, in the same order, shared between the copies."""
+    shape = [times, *weights.shape[: axis + 1], *(weights.ndim - axis - 1) * [1]]
+    shares = (SPREAD * torch.randn(shape)).to(weights)
+    shares += 1 / times - shares.mean(dim=0)
+    return torch.cat([weights * share for share in shares], dim=axis)
