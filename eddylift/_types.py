@@ -207,7 +207,7 @@ class Check(Record):
         correction: mean of |answer - trilinear interpolation|, in the units of the velocity.
         expected_mae_over_correction: the ratio of the two; None if there is no correction.
         warnings: what seems doubtful about the request.
-        fitting: models that learned from fields like this one.
+        fitting: models that were trained on fields like this one.
     """
 
     model: str

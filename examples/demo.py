@@ -1,7 +1,7 @@
-"""The main job, end to end: a coarse turbulent volume goes over HTTP into the networks and comes back four times finer.
+"""Super-resolve a held-out turbulent volume over HTTP, with one model of each family.
 
-Starts the service on a free port, upscales a volume that no network has seen with every model, prints the errors and
-draws what came back. ``make demo`` runs it.
+Starts the service on a free port, makes the volume four times finer, prints the errors and draws the answers.
+``make demo`` runs it.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def draw_spectra(axes: Axes, fine: NDArray[np.float32], answers: dict[str, NDArr
 def main() -> None:
     """Run the demonstration."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="where the picture goes")
+    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="file to write")
     args = parser.parse_args()
     held_out = Catalogue(ROOT / "weights").held_out("isotropic")
     if held_out is None:

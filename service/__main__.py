@@ -31,11 +31,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "token",
         help="make a token",
         description="Make a token. It is printed on standard error and stored nowhere. Standard output has the line "
-        "for the file that EDDYLIFT_TOKENS names: append it there, and start the service again.",
+        "for the file that EDDYLIFT_TOKENS names: append it there, and restart the service.",
     )
-    token.add_argument("--name", required=True, help="name of its bearer in logs")
+    token.add_argument("--name", required=True, help="name of the token's owner, for the log")
     token.add_argument(
-        "--scope", required=True, choices=("read", "write", "admin"), help="each includes the ones before"
+        "--scope", required=True, choices=("read", "write", "admin"), help="each includes those before it"
     )
     return parser.parse_args(arguments)
 
@@ -112,8 +112,8 @@ def serve(host: str, port: int) -> int:
     if reachable(host):
         if settings.tokens is None:
             message = (
-                f"others can reach {host}, and no tokens are set. EDDYLIFT_TOKENS=<file> lets in those who have one "
-                "(`python -m service token --help` tells how to make it); EDDYLIFT_TOKENS=off lets in everyone"
+                f"other machines can reach {host}, and EDDYLIFT_TOKENS is not set. Set it to a file of tokens "
+                "(`python -m service token --help` says how to make one), or to off to let in everyone"
             )
             raise TokensError(message)
         if settings.tokens == OFF:

@@ -36,8 +36,8 @@ class Settings(BaseSettings):
     precision: Annotated[
         Literal["float32", "tf32", "bfloat16"],
         Field(
-            description="Floating-point format of the networks. A model that does not reproduce its card's error in "
-            "it, or whose card has no error, is served in float32, with a warning."
+            description="Format of the networks: `float32`, `tf32` or `bfloat16`. A model that does not reproduce its "
+            "card's error in it, or whose card has no error, is served in float32, with a warning."
         ),
     ] = "float32"
 
@@ -137,10 +137,10 @@ class Settings(BaseSettings):
     ] = None
     rate_burst: Annotated[
         PositiveInt,
-        Field(description="Number of requests that may come at once; reading a view takes one for each block."),
+        Field(description="Requests beyond `rate_per_s` that may come at once; a view takes one for each block."),
     ] = 100
     log_format: Annotated[
-        Literal["text", "json"], Field(description="Format of the log: for people, or JSON for programs.")
+        Literal["text", "json"], Field(description="Format of the log: `text` for people, `json` for programs.")
     ] = "text"
 
     # Batching.
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     ] = 8_388_608
 
     # Limits of one request: beyond these the answer is 413 or 408.
-    max_body_bytes: Annotated[PositiveInt, Field(description="Longest body, all parts together.")] = 256 * MEBI
+    max_body_bytes: Annotated[PositiveInt, Field(description="Largest body in bytes, all parts together.")] = 256 * MEBI
     max_decoded_bytes: Annotated[
         PositiveInt, Field(description="Largest number of bytes in a compressed body once it is decompressed.")
     ] = 1024 * MEBI
@@ -202,11 +202,11 @@ class Settings(BaseSettings):
         ),
     ] = 1e11
     body_idle_s: Annotated[
-        PositiveFloat, Field(description="Longest pause between two pieces of a body before 408.")
+        PositiveFloat, Field(description="Longest pause between two pieces of a body; after it the answer is 408.")
     ] = 30.0
     body_bytes_per_s: Annotated[
         PositiveFloat,
-        Field(description="Lowest mean rate of a body, once `body_idle_s` are over, before 408."),
+        Field(description="Lowest mean rate of a body after `body_idle_s`; for a slower one the answer is 408."),
     ] = 16_384.0
 
     # Connections: beyond these they are closed.
@@ -214,7 +214,7 @@ class Settings(BaseSettings):
         PositiveInt,
         Field(
             description="Largest number of connections at a time, and at most half of the file descriptors that the "
-            "process may open (`ulimit -n`). For another one, the one that is idle for longest is closed."
+            "process may open (`ulimit -n`). Beyond it, the connection that has been idle longest is closed."
         ),
     ] = 1000
     head_s: Annotated[
@@ -242,5 +242,5 @@ class Settings(BaseSettings):
         Field(description="After SIGTERM, how long `/health/ready` says 503 before connections are refused."),
     ] = 1.0
     grace_s: Annotated[
-        PositiveFloat, Field(description="How long admitted requests may still run after that before they are cut off.")
+        PositiveFloat, Field(description="How long requests may still run after `drain_s`; then they are cut off.")
     ] = 30.0

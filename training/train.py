@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--family", choices=[name for name in FAMILIES if name != "trilinear"], default="relaxed")
     parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="folders of runs, or Zarr, NetCDF and HDF5 files"
+        "--data", type=Path, nargs="+", required=True, help="folders of runs, or .npy, Zarr, NetCDF and HDF5 files"
     )
     add_reading(parser)
     parser.add_argument(

@@ -8,7 +8,7 @@ from eddylift import _display
 from eddylift.cli._session import Session, connected
 
 ARRAYS = ".npy, (pair, channel, y, x) or (pair, channel, z, y, x)"
-CHANNELS = "whether each channel is a field of its own, or they are components along x, y and, in space, z."
+CHANNELS = "scalar if each channel is a field of its own, vector if channels are components along x, y (and z)."
 
 
 @connected()

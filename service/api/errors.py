@@ -95,7 +95,7 @@ _MEANINGS: Final = {
     400: "The body is not what it says it is.",
     401: "A token is required, and none or an unknown one was sent.",
     403: "The token, or this service itself, may not do this.",
-    404: "There is no such model.",
+    404: "There is no such model, volume, key, job or sample.",
     408: "The body stopped coming, or came too slowly.",
     409: "The name is taken, or the volume is in use.",
     413: "Over a limit of this service.",

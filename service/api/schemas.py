@@ -35,15 +35,15 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = Field(examples=["relaxed-isotropic-x4"])
+    name: str = Field(examples=["relaxed-channel-x4"])
     family: str = Field(description="trilinear, conv, equivariant or relaxed", examples=["relaxed"])
-    flow: str | None = Field(description="what it was trained on", examples=["isotropic"])
+    flow: str | None = Field(description="what it was trained on", examples=["channel"])
     factor: int = Field(description="fine cells per coarse cell along an axis", examples=[4])
     frames: int = Field(description="number of time levels in its input", examples=[1])
     group: str | None = Field(description="its symmetry group; null for trilinear", examples=["O"])
-    parameters: int = Field(examples=[106000])
-    halo: int = Field(description="coarse cells read around a block", examples=[11])
-    receptive_field: int = Field(description="coarse cells along an axis that an answer depends on", examples=[23])
+    parameters: int = Field(examples=[104280])
+    halo: int = Field(description="coarse cells read around a block", examples=[10])
+    receptive_field: int = Field(description="coarse cells along an axis that an answer depends on", examples=[21])
     sampling: str = Field(description="how fine fields were made coarse", examples=["block mean"])
     boundary: list[str] | None = Field(
         description="of the fields it was trained on, (z, y, x); null if they were of several kinds"
@@ -56,7 +56,7 @@ class Card(BaseModel):
 class Symmetry(BaseModel):
     """Which symmetries of the octahedral group a model keeps."""
 
-    model: str = Field(examples=["relaxed-isotropic-x4"])
+    model: str = Field(examples=["relaxed-channel-x4"])
     equivariance_error: dict[str, float] = Field(
         description="||f(g u) - g f(u)|| / ||f(u) - its mean|| on the sample that is shipped with the weights, for "
         "each element g, named by where it takes the point x,y,z",
@@ -164,7 +164,7 @@ class Check(BaseModel):
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
     levels: int = Field(description="answers; the numbers below are means over them", examples=[1])
     warnings: list[str] = Field(default=[], description=WARNINGS)
-    fitting: list[str] = Field(default=[], description="models that have learned from fields like this one")
+    fitting: list[str] = Field(default=[], description="models that were trained on fields like this one")
     expected_mae: float = Field(description="mean absolute error that the model expects, in the units of the velocity")
     correction: float = Field(description="mean of |answer - trilinear interpolation|, in the units of the velocity")
     expected_mae_over_correction: float | None = Field(
@@ -277,7 +277,7 @@ class Health(BaseModel):
     precisions: dict[str, str] = Field(
         default={},
         description="floating-point format in which each model is computed",
-        examples=[{"relaxed-isotropic-x4": "bfloat16"}],
+        examples=[{"relaxed-channel-x4": "bfloat16"}],
     )
     warnings: dict[str, str] = Field(default={}, description="doubts about models that are served")
     jobs: str | None = Field(default=None, description="why the list of jobs cannot be used, if so")

@@ -64,7 +64,7 @@ def _parse(model: str) -> tuple[str | None, ViewOptions]:
     name, *parts = model.split(";")
     said = dict(part.partition("=")[::2] for part in parts)
     if len(said) < len(parts) or not said.keys() <= OPTIONS:
-        expected = f"a model, then each once {', '.join(f';{option}=' for option in sorted(OPTIONS))}"
+        expected = f"a model, then, each at most once, {', '.join(f';{option}=' for option in sorted(OPTIONS))}"
         raise invalid_field(field="model", value=model, expected=expected)
     if said.get("error", "true") != "true":
         raise invalid_field(field="error", value=said["error"], expected="true, or no such option")

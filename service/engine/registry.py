@@ -125,7 +125,7 @@ class ModelRegistry:
         """
         names = self.catalogue.names()
         if DEFAULT not in names:
-            expected = f"one of {', '.join(names)}, as {DEFAULT} is not there"
+            expected = f"one of {', '.join(names)}, as the default {DEFAULT} is missing"
             raise invalid_field(field="model", value=None, expected=expected)
         return DEFAULT
 

@@ -102,7 +102,7 @@ def check_ends(ends: Ends, boundary: Boundaries) -> tuple[str, ...]:
         last = ", ".join(f"{axis}=slice(None, -1)" for axis in repeated)
         raise invalid_field(
             field=repeated[0],
-            value=f"periodic, but with its first plane again as the last one (along {', '.join(repeated)})",
+            value=f"periodic, but the last plane repeats the first one (along {', '.join(repeated)})",
             expected="each plane of a period once: leave out the last plane, as xarray's "
             f".isel({last}) does, or name another boundary",
         )
@@ -112,8 +112,8 @@ def check_ends(ends: Ends, boundary: Boundaries) -> tuple[str, ...]:
     walls = ",".join("wall" if axis in broken else kind for axis, kind in zip(AXES, boundary, strict=True))
     axes = ", ".join(sorted(broken))
     warning = (
-        f"{axes} is taken as periodic, but the velocity breaks off there between the last plane and the first one: "
-        f"near these ends the answer is wrong. If there are walls, give boundary={walls}; at ends that were cut, open"
+        f"the velocity jumps between the last plane and the first one along {axes}, which is taken as periodic: near "
+        f"these ends the answer is wrong. At walls, give boundary={walls}; where a part was cut out, give open"
     )
     return (warning,)
 
@@ -139,11 +139,12 @@ def check_likeness(look: Look, card: Card) -> tuple[str, ...]:
     if not found:
         return ()
     told = "; ".join(
-        f"{MEANINGS[name, side]} ({name} {look.traits[name]:.2f}, learned {low:.2f} to {high:.2f})"
+        f"{MEANINGS[name, side]} ({name} {look.traits[name]:.2f}, in training {low:.2f} to {high:.2f})"
         for name, side in found.items()
         for low, high in [card.learned[name]]
     )
-    return (f"{card.name} has not learned from fields like this one: {told}. Its answer may be worse than trilinear",)
+    warning = f"the model {card.name} was not trained on fields like this one: {told}. Trilinear may be better"
+    return (warning,)
 
 
 def check_look(look: Look, boundary: Boundaries, card: Card) -> tuple[str, ...]:

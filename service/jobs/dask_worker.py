@@ -94,7 +94,7 @@ async def fill_blocks(task: Task, blocks: Blocks) -> None:
 def _open_view(task: Task, worker: Worker) -> View:
     view = worker.opener.view(task.source, worker.engine.registry.card(task.model), task.options)
     if view.fingerprint != task.fingerprint:
-        detail = f"a worker sees another {task.source}, has other weights of {task.model}, or other settings"
+        detail = f"a Dask worker differs from the service: in {task.source}, the weights of {task.model}, or settings"
         raise Problem("changed", detail)
     return view
 

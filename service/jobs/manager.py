@@ -159,7 +159,7 @@ class JobManager:
                         continue
                     deaths = job.deaths + (job.owner is not None and job.state == "running")
                     if deaths >= MOST_DEATHS:
-                        detail = f"the service has died {deaths} times while it did this job, before any block was done"
+                        detail = f"the service stopped {deaths} times during this job, before any block was done"
                         self.repository.mark(job.id, "failed", detail)
                         continue
                     self.repository.take_up(job.id, self.lease.id, deaths)
@@ -229,7 +229,7 @@ class JobManager:
         """The job that was submitted under a key; refuses (422) another spec under it."""
         job = None if key is None else self.repository.keyed(key)
         if job and job.spec != spec:
-            expected = f"another key than that of job {job.id}, which was another spec"
+            expected = f"a new key, as job {job.id} used this one with other options"
             raise invalid_field(field="Idempotency-Key", value="used", expected=expected)
         return job
 

@@ -131,7 +131,7 @@ def check(view: View, part: Part) -> None:
         if not 0 <= value <= most:
             raise invalid_field(field=name, value=value, expected=f"0 to {most}")
     if part.field == ERROR and (not view.error or part.level >= finest):
-        expected = f"levels below {finest}, and a model that predicts it followed by ;error=true"
+        expected = f"a level below {finest}, and ;error=true after the name of a model that predicts errors"
         raise invalid_field(field="field", value=ERROR, expected=expected)
     for axis, along in enumerate(part.window(view.fine_cells, 1 << part.level)):
         if along.start >= along.stop:

@@ -146,7 +146,7 @@ class UploadStore:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 part.replace(path)
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-                expected = "a key that no other one lies below or above"
+                expected = "a key that is not a folder of another key, nor inside one"
                 raise invalid_field(field="key", value=key, expected=expected) from error
             return new
 

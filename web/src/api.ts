@@ -95,7 +95,7 @@ async function refusal(response: Response): Promise<Problem> {
     const { title, detail, errors } = await response.json();
     return new Problem(response.status, title, detail, errors);
   } catch {
-    return new Problem(response.status, response.statusText || `Status ${response.status}`, "The answer says no more.");
+    return new Problem(response.status, response.statusText || `Status ${response.status}`, "The service gave no reason.");
   }
 }
 

@@ -38,8 +38,8 @@ function Token() {
           field.value = "";
         }}
       >
-        <h2 id="token-title">This service asks for a token</h2>
-        <p>{locked.value === "refused" ? "The token is not known here. Try another one." : "The one who runs it makes tokens with python -m service token."}</p>
+        <h2 id="token-title">This service requires a token</h2>
+        <p>{locked.value === "refused" ? "The service does not know this token. Try another one." : "Ask the operator of the service for one (python -m service token makes it)."}</p>
         <input name="token" type="password" aria-label="Token" autocomplete="off" placeholder="eddylift_…" />
         <button class="main">Use it in this tab</button>
       </form>

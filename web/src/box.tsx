@@ -31,7 +31,7 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
     try {
       made.current = stage(canvas.current!);
     } catch {
-      failure.value = "This browser draws no WebGL 2, which the box needs.";
+      failure.value = "The 3D view needs WebGL 2, which this browser does not support.";
     }
     return () => made.current?.close();
   }, []);

@@ -59,7 +59,7 @@ export function LogChart({ lines, x, y, mark, label }: { lines: Line[]; x: strin
               ctx.stroke();
               ctx.font = `${11 * devicePixelRatio}px system-ui`;
               ctx.textAlign = "right";
-              ctx.fillText("coarse grid ends", place - 5 * devicePixelRatio, bbox.top + bbox.height - 8 * devicePixelRatio);
+              ctx.fillText("coarse Nyquist", place - 5 * devicePixelRatio, bbox.top + bbox.height - 8 * devicePixelRatio);
               ctx.restore();
             },
           ],

@@ -11,7 +11,7 @@ export const NAMES: Record<Name, { label: string; unit: string; about: string }>
   speed: { label: "speed", unit: "velocity", about: "|u|" },
   vorticity: { label: "vorticity", unit: "velocity / length", about: "|curl u|" },
   q: { label: "Q", unit: "(velocity / length)²", about: "positive where rotation prevails over strain" },
-  error: { label: "expected error", unit: "velocity", about: "what the model expects to be off by" },
+  error: { label: "expected error", unit: "velocity", about: "absolute error that the model expects" },
 };
 
 /** Of velocity and length, as far as a file says. */

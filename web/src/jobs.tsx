@@ -62,7 +62,7 @@ function useWatch(): void {
 function Row({ job }: { job: Job }) {
   const discovers = job.task === "discover";
   const share = job.state === "done" ? 1 : job.blocks ? job.blocks_done / job.blocks : 0;
-  const title = `${job.source} → ${discovers ? job.reference : (job.target ?? "report alone")}`;
+  const title = `${job.source} → ${discovers ? job.reference : (job.target ?? "report only")}`;
   return (
     <li>
       <div class="line">
@@ -104,7 +104,7 @@ function Row({ job }: { job: Job }) {
       {job.report && "metrics" in job.report && (
         <details>
           <summary>
-            Mean absolute error / rms <b>{format(job.report.metrics.mae_over_rms as number)}</b>, by trilinear {format(job.report.trilinear.mae_over_rms as number)}
+            Mean absolute error / rms <b>{format(job.report.metrics.mae_over_rms as number)}</b>, trilinear {format(job.report.trilinear.mae_over_rms as number)}
           </summary>
           <Metrics report={job.report} />
         </details>
@@ -141,7 +141,7 @@ function Order() {
         </select>
       </label>
       <label>
-        Into
+        Target
         <input name="target" placeholder="name of the fine volume" required />
       </label>
       <label>
@@ -172,14 +172,14 @@ export function Jobs() {
   return (
     <div class="jobs">
       <h1>Jobs</h1>
-      <p>Super-resolve a stored volume whole, into another one. A job can be cancelled and resumed; nothing is computed twice.</p>
+      <p>Super-resolve a whole stored volume into another one. You can cancel and resume a job; no block is computed twice.</p>
       {failure.value && (
         <p class="note bad" role="alert">
           {failure.value}
         </p>
       )}
       <Order />
-      {jobs.value?.length === 0 && <p class="why">No job has been ordered here yet.</p>}
+      {jobs.value?.length === 0 && <p class="why">There are no jobs yet.</p>}
       <ul class="list">
         {jobs.value?.map((job) => (
           <Row key={job.id} job={job} />

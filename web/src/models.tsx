@@ -14,8 +14,8 @@ function about({ family, group }: Card): string {
   const moved = group === "Oh" ? "rotated or reflected" : "rotated";
   return {
     trilinear: "interpolation, the baseline",
-    conv: "a convolutional network that keeps no symmetry",
-    equivariant: `equivariant: of a ${moved} field it gives the ${moved} answer`,
+    conv: "a convolutional network, not equivariant under rotations",
+    equivariant: `equivariant: for a ${moved} field it gives the ${moved} answer`,
     relaxed: "equivariant, except where the flow breaks a symmetry",
   }[family];
 }
@@ -160,7 +160,7 @@ function ModelCard({ card, standard, linear }: { card: Card; standard: boolean; 
         {card.flow && `; for ${card.flow === "general" ? "any flow" : `${card.flow} flow`}`}
       </p>
       <dl class="facts">
-        <dt>finer by</dt>
+        <dt>factor</dt>
         <dd>{card.factor} along each axis</dd>
         <dt>parameters</dt>
         <dd>{card.parameters.toLocaleString("en")}</dd>
@@ -173,7 +173,7 @@ function ModelCard({ card, standard, linear }: { card: Card; standard: boolean; 
       </dl>
       {card.measured.length > 0 && card.family !== "trilinear" && (
         <>
-          <h3>Error over trilinear's, held-out runs</h3>
+          <h3>Error relative to trilinear interpolation, held-out runs</h3>
           <Errors card={card} linear={linear} />
         </>
       )}
@@ -204,7 +204,7 @@ export function Models() {
     <div class="models">
       <h1>Models</h1>
       <p>
-        Bars are mean absolute errors on held-out simulations, divided by those of trilinear interpolation: shorter is better, 1 is no better. The mark on a bar
+        Bars are mean absolute errors on held-out simulations, divided by those of trilinear interpolation: shorter bars are better; 1 is as good as interpolation. The mark on a bar
         is the best linear estimator of that flow.
       </p>
       {failure.value && <p class="note bad">{failure.value}</p>}

@@ -55,7 +55,7 @@ export const chosen = computed(() => {
   const list = cards.value?.models ?? [];
   const card = list.find((each) => each.name === (model.value || cards.value?.default)) ?? null;
   if (!card) return { card, why: "" };
-  const why = model.value ? "chosen by you" : "the service's default: it answers where no model is named";
+  const why = model.value ? "chosen by you" : "the service's default";
   return { card, why };
 });
 
@@ -63,9 +63,9 @@ export const chosen = computed(() => {
 export const ends = computed(() => {
   const card = chosen.value.card;
   if (boundary.value) return { ends: boundary.value, why: "chosen by you" };
-  if (input.value?.boundary) return { ends: input.value.boundary, why: "as the field itself says" };
+  if (input.value?.boundary) return { ends: input.value.boundary, why: "given by the field" };
   if (card?.boundary) return { ends: card.boundary, why: `${card.name} was trained on it` };
-  return { ends: ["periodic", "periodic", "periodic"], why: "nothing says otherwise" };
+  return { ends: ["periodic", "periodic", "periodic"], why: "neither the field nor the model gives one" };
 });
 
 let loading: Promise<void> | null = null;
@@ -171,7 +171,7 @@ export function recompute(): Promise<void> {
 async function compute(): Promise<void> {
   const [given, { card }] = [input.value!, chosen.value];
   const said = ends.value.ends;
-  if (!card) throw new Error("The service has no model that answers by default: choose one.");
+  if (!card) throw new Error("The service has no default model: choose one.");
   requireFit(given, card);
   const cells = given.shape.slice(-3) as [number, number, number];
   const size = 3 * cells[0] * cells[1] * cells[2];

@@ -178,7 +178,7 @@ function Slices({ found }: { found: Answer }) {
     <section class="slices" aria-label="Slices">
       <div class="tools">
         <Choice label="Field" value={which} options={names.map((each) => [each, NAMES[each].label, NAMES[each].about])} onChange={(next) => (name.value = next)} />
-        <Choice label="Axis" value={String(along)} options={AXES.map((each, i) => [String(i), each, `planes across ${each}`])} onChange={(next) => (axis.value = Number(next) as Axis)} />
+        <Choice label="Axis" value={String(along)} options={AXES.map((each, i) => [String(i), each, `planes normal to ${each}`])} onChange={(next) => (axis.value = Number(next) as Axis)} />
         <label class="slider">
           <span>
             {AXES[along]} = {at}
@@ -295,9 +295,9 @@ function Welcome() {
   const loaded = useComputed(() => trial.cards.value !== null);
   return (
     <div class="welcome">
-      <h1>See turbulence sharpen.</h1>
+      <h1>Super-resolve a turbulent velocity field</h1>
       <p>
-        Give a coarse velocity field, block means of a finer one: a network that keeps the symmetries of the flow makes it {trial.chosen.value.card?.factor ?? 4} times
+        Give a coarse velocity field, block means of a finer one. A network that respects the symmetries of the flow makes it {trial.chosen.value.card?.factor ?? 4} times
         as fine along every axis. Drop a file, or begin with a sample that no model was trained on.
       </p>
       {loaded.value && trial.samples.value[0] && (

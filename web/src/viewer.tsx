@@ -206,7 +206,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
         <Choice
           label="Axis"
           value={String(axis.value)}
-          options={AXES.map((each, i) => [String(i), each, `planes across ${each}`])}
+          options={AXES.map((each, i) => [String(i), each, `planes normal to ${each}`])}
           onChange={(next) => {
             axis.value = Number(next) as Axis;
             index.value = Math.floor(head.cells[axis.value] / 2);

@@ -25,7 +25,7 @@ function report(error: unknown): void {
 /** Send the files of a Zarr group; what describes it goes last, so that the volume is seen when it is whole. */
 async function send(name: string, files: { key: string; file: File }[]): Promise<void> {
   failure.value = "";
-  if (!files.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`${name} is no Zarr group: it has no zarr.json and no .zgroup.`);
+  if (!files.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`${name} is not a Zarr group: it has neither zarr.json nor .zgroup.`);
   const last = (key: string) => Number(/^(zarr\.json|\.z.*)$/.test(key));
   files.sort((a, b) => last(a.key) - last(b.key));
   let done = 0;
@@ -64,7 +64,7 @@ const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(/[^\w.-
 function take(transfer: DataTransfer): void {
   const entry = transfer.items[0]?.webkitGetAsEntry();
   if (entry?.isDirectory) walk(entry).then((files) => send(nameOf(entry.name), files)).catch(report);
-  else failure.value = "Drop the folder of a Zarr group; a single file goes to Try.";
+  else failure.value = "Drop the folder of a Zarr group. For a single file, use Try.";
 }
 
 function Upload() {
@@ -137,7 +137,7 @@ export function Volumes() {
               <p>
                 {volume.cells?.join(" × ")} cells{volume.levels ? `, ${volume.levels} times` : ""} · {size(volume.bytes)}
                 <br />
-                <small>{volume.boundary ? `boundary ${volume.boundary.join(", ")}` : "says no boundary"}</small>
+                <small>{volume.boundary ? `boundary ${volume.boundary.join(", ")}` : "no boundary given"}</small>
               </p>
             )}
             <div class="actions">

@@ -30,7 +30,7 @@ async def post_check(
 
     The volume comes as to `/v1/upscale`; several levels give means over them. Where the error is as large as the
     correction, the answer is not expected to be closer to the truth than it is to trilinear interpolation. `fitting`
-    names the models that have learned from fields like this one.
+    names the models that were trained on fields like this one.
 
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' 'http://localhost:8000/v1/check'`
     """

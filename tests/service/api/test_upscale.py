@@ -308,7 +308,7 @@ def test_a_periodic_axis_that_is_not(client: TestClient) -> None:
     sheared = noise(3, 8, 8, 8)
     sheared[0] += 20 * np.arange(8, dtype=np.float32)[:, None]
     warning = post(client, npy(sheared)).headers["X-Eddylift-Warning"]
-    assert warning.startswith("y is taken as periodic")
+    assert warning.startswith("the velocity jumps between the last plane and the first one along y")
     assert "boundary=periodic,wall,periodic" in warning
     assert "X-Eddylift-Warning" not in post(client, npy(sheared), boundary="periodic,wall,periodic").headers
 

@@ -87,7 +87,7 @@ def test_ends_that_break_off() -> None:
 
 def test_what_is_told_of_ends_that_break_off() -> None:
     (warning,) = check_ends(("continued", "broken", "continued"), ("periodic", "periodic", "open"))
-    assert warning.startswith("y is taken as periodic")
+    assert warning.startswith("the velocity jumps between the last plane and the first one along y")
     assert "boundary=periodic,wall,open" in warning
     assert not check_ends(("continued", "broken", "continued"), ("periodic", "wall", "periodic"))
 
@@ -103,8 +103,8 @@ def test_what_is_told_of_a_field_unlike_those_learned() -> None:
     assert is_like_learned(Look(traits={"roughness": 1.0, "skewness": -0.3, "divergence": 9.0}, cells=4096), card)
     noise = Look(traits={"roughness": 1.73, "skewness": 0.0}, cells=4096)
     (warning,) = check_likeness(noise, card)
-    assert "learned has not learned from fields like this one" in warning
-    assert "as noise does (roughness 1.73, learned 0.80 to 1.40)" in warning
+    assert "the model learned was not trained on fields like this one" in warning
+    assert "as noise does (roughness 1.73, in training 0.80 to 1.40)" in warning
     assert "as if its phases were random" in warning
     assert not is_like_learned(noise, card)
     assert check_likeness(noise, TRILINEAR) == ()

@@ -125,7 +125,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(
     guarded = start(tokens=tmp_path / "tokens")
     page = open_page(guarded.address)
     dialog = page.get_by_role("dialog")
-    for token, words in (("guessed", "not known"), (secret, "")):
+    for token, words in (("guessed", "does not know"), (secret, "")):
         expect(dialog).to_be_visible()
         page.get_by_role("textbox", name="Token").fill(token)
         page.get_by_role("button", name="Use it").click()

@@ -93,5 +93,5 @@ def test_files_of_other_kinds_say_their_boundary_and_units(service: Service, ope
         expect(page.get_by_role("button", name=f"Download .{kind}")).to_be_visible()
         expect(page.get_by_label("Boundary along z")).to_have_value("open")
         expect(page.get_by_label("Boundary along y")).to_have_value(middle)
-        expect(page.get_by_text("as the field itself says")).to_be_visible()
+        expect(page.get_by_text("given by the field")).to_be_visible()
         expect(page.locator(".unit")).to_have_text("u · m s-1")

@@ -37,7 +37,7 @@ def test_a_job_is_watched_to_its_end(service: Service, open_page: Open) -> None:
     page = open_page(f"{service.address}/#/jobs")
     page.locator("select[name=source]").select_option("small")
     page.locator("select[name=model]").select_option("relaxed-isotropic-x4")
-    page.get_by_label("Into").fill("small-fine")
+    page.get_by_label("Target").fill("small-fine")
     page.get_by_label("Compare with").select_option("true")
     page.get_by_role("button", name="Start").click()
     job = page.locator(".list li", has_text="small-fine")
