@@ -206,21 +206,24 @@ class Catalogue:
         path = self.folder / name / CARD
         return Card.from_dict(json.loads(path.read_text())) if path.exists() else PLAIN[name]
 
-    def load(self, name: str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
-        """A model ready for inference: weights checked, kernels built; see ``trained`` for errors."""
-        return self.trained(name).frozen(precision).to(device)
+    def load(self, card: Card | str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
+        """A model ready for inference: weights checked, kernels built; see ``trained`` for the card and errors."""
+        return self.trained(card).frozen(precision).to(device)
 
-    def trained(self, name: str) -> SuperResolution:
+    def trained(self, card: Card | str) -> SuperResolution:
         """A model with its weights as they were learned, checked.
+
+        Args:
+            card: of the model, or the name that it is stored under.
 
         Raises:
             UnknownModelError: if there is no such model.
             CorruptWeightsError: if the weights are not those of the card.
         """
-        card = self.card(name)
+        card = self.card(card) if isinstance(card, str) else card
         if card.architecture is None:
             return SuperResolution(factor=card.factor).eval()
-        values = read_weights(self.folder / name, card.sha256)
+        values = read_weights(self.folder / card.name, card.sha256)
         architecture = Architecture(**{**card.architecture, "head": tuple(card.architecture["head"])})
         network = Network(architecture)
         predicts = any(key.startswith("error_head.") for key in values)

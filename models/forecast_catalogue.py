@@ -90,17 +90,20 @@ class ForecastCatalogue:
         y, x = content["boundary"]
         return ForecastCard(**{**content, "boundary": (y, x)})
 
-    def load(self, name: str) -> Forecaster:
+    def load(self, card: ForecastCard | str) -> Forecaster:
         """A model ready for inference: weights checked, kernels built.
+
+        Args:
+            card: of the model, or the name that it is stored under.
 
         Raises:
             UnknownModelError: if there is no such model.
             CorruptWeightsError: if the weights are not those of the card.
         """
-        card = self.card(name)
+        card = self.card(card) if isinstance(card, str) else card
         cells = tuple(card.architecture["cells"])
         model = Forecaster(ForecastNetwork(ForecastArchitecture(**{**card.architecture, "cells": cells})))
-        model.load_state_dict(read_weights(self.folder / name, card.sha256))
+        model.load_state_dict(read_weights(self.folder / card.name, card.sha256))
         return model.frozen()
 
     def save(self, model: Forecaster, card: ForecastCard, sample: NDArray[np.float32]) -> ForecastCard:

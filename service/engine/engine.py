@@ -11,7 +11,7 @@ from service.engine.batcher import Batcher
 from service.engine.device import open_device
 from service.engine.inference import VolumeRequest
 from service.engine.queue import Limits
-from service.engine.registry import ModelRegistry, choose
+from service.engine.registry import ModelRegistry, choose, unloadable
 from service.engine.scores import Expectation, Scores, mean_error, measure
 from service.engine.tracing import record
 from service.problems import Problem
@@ -145,10 +145,8 @@ class Engine:
         """
 
         def load() -> SuperResolution:
-            try:
+            with unloadable(f"{card.name} cannot be loaded"):
                 model = self.registry.get(card.name)
-            except (OSError, ValueError, RuntimeError) as error:
-                raise Problem("unloadable", f"{card.name} cannot be loaded: {error}", retry_after=60) from error
             if self.registry.card(card.name).sha256 != card.sha256:
                 raise Problem("unloadable", f"the weights of {card.name} were replaced meanwhile", retry_after=1)
             return model

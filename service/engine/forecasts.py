@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from models.blocks import Plan
-from models.catalogue import UnknownModelError
 from models.forecast_catalogue import DEFAULT
 from service.engine.inference import InferenceRequest
-from service.problems import Problem, unknown_model
+from service.engine.registry import unloadable
+from service.problems import Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ class ForecastRequest(InferenceRequest):
     """A request for the frames that follow: one block, whose first axis is the time ahead in the place of z.
 
     Args:
-        name: of the model.
+        card: of the model.
         model: on the batcher's device.
         frames: velocity (u, v), (time, 2, y, x).
         steps: how many frames to forecast.
@@ -38,7 +38,7 @@ class ForecastRequest(InferenceRequest):
 
     def __init__(
         self,
-        name: str,
+        card: ForecastCard,
         model: Forecaster,
         frames: NDArray[np.float32],
         steps: int,
@@ -52,9 +52,8 @@ class ForecastRequest(InferenceRequest):
             answer: Tensor = model(blocks, steps, circular[1:], units)
             return answer.transpose(1, 2)
 
-        super().__init__(
-            name, compute, layout, layout.blocks, samples=1, channels=2, factor=1, variant=(len(frames), units)
-        )
+        variant = (card.sha256, len(frames), units)
+        super().__init__(card.name, compute, layout, layout.blocks, samples=1, channels=2, factor=1, variant=variant)
         self.frames = frames
 
     def read(self, item: QueuedBlock) -> NDArray[np.float32]:  # noqa: ARG002 there is only one
@@ -66,7 +65,7 @@ class Forecasts:
     """Computes forecasts.
 
     Args:
-        catalogue: of the models; each is loaded when it is first asked for.
+        catalogue: of the models; each is loaded when it is asked for, and again once its weights are others.
         engine: owns the device.
     """
 
@@ -74,11 +73,15 @@ class Forecasts:
         self.catalogue = catalogue
         self._engine = engine
         self._loading = threading.Lock()
-        self._load = functools.cache(self._load_once)
+        self._models: dict[str, tuple[str, Forecaster]] = {}
 
     def cards(self) -> list[ForecastCard]:
-        """The cards of all models."""
-        return [self.find(name) for name in self.catalogue.names()]
+        """The cards of all models, without those that cannot be read."""
+        found = []
+        for name in self.catalogue.names():
+            with suppress(Problem):
+                found.append(self.find(name))
+        return found
 
     def find(self, name: str | None) -> ForecastCard:
         """The card of the model for a request; None takes the default.
@@ -87,12 +90,8 @@ class Forecasts:
             Problem: if there is no such model, or its card cannot be read.
         """
         name = DEFAULT if name is None else name
-        try:
+        with unloadable(f"{name} cannot be served: its card cannot be read"):
             return self.catalogue.card(name)
-        except UnknownModelError as error:
-            raise unknown_model(error.name, error.known) from error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # of any content of the file
-            raise Problem("unloadable", f"{name} cannot be served: its card cannot be read: {error}") from error
 
     async def forecast(
         self,
@@ -107,16 +106,14 @@ class Forecasts:
         Raises:
             Problem: see [`submit`][service.engine.engine.Engine.submit].
         """
-        model = await self._engine.threads.run(lambda: self._model(card.name))
-        request = ForecastRequest(card.name, model, frames[-card.frames :], steps, boundary, units)
+        model = await self._engine.threads.run(lambda: self._model(card))
+        request = ForecastRequest(card, model, frames[-card.frames :], steps, boundary, units)
         return await self._engine.submit(request)
 
-    def _model(self, name: str) -> Forecaster:
-        try:
-            with self._loading:
-                return self._load(name)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise Problem("unloadable", f"{name} cannot be loaded: {error}", retry_after=60) from error
-
-    def _load_once(self, name: str) -> Forecaster:
-        return self.catalogue.load(name).to(str(self._engine.registry.device))
+    def _model(self, card: ForecastCard) -> Forecaster:
+        with unloadable(f"{card.name} cannot be loaded"), self._loading:
+            sha256, model = self._models.get(card.name, (None, None))
+            if model is None or sha256 != card.sha256:
+                model = self.catalogue.load(card).to(str(self._engine.registry.device))
+                self._models[card.name] = (card.sha256, model)
+            return model

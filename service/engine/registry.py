@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -67,6 +67,17 @@ def choose(device: str) -> torch.device:
     return place
 
 
+@contextmanager
+def unloadable(why: str) -> Iterator[None]:
+    """Turn errors of reading the files of a model, whatever they hold, into problems."""
+    try:
+        yield
+    except UnknownModelError as error:
+        raise unknown_model(error.name, error.known) from error
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        raise Problem("unloadable", f"{why}: {error}", retry_after=60) from error
+
+
 class ModelRegistry:
     """Loaded models and their cards.
 
@@ -88,25 +99,19 @@ class ModelRegistry:
         self.failures: dict[str, str] = {}
         self.precisions: dict[str, Precision] = {}
         self.warnings: dict[str, str] = {}
-        self._cards: dict[str, Card] = {}
-        self._models: dict[str, SuperResolution] = {}
+        self._models: dict[str, tuple[Card, SuperResolution]] = {}
         self._loading = threading.Lock()
 
     def card(self, name: str) -> Card:
-        """The card of a model, read once.
+        """The card of a model: once that is loaded, the one that it was loaded with.
 
         Raises:
             Problem: if there is no such model, or its card cannot be read.
         """
-        if name not in self._cards:
-            try:
-                self._cards[name] = self.catalogue.card(name)
-            except UnknownModelError as error:
-                raise unknown_model(error.name, error.known) from error
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # of any content of the file
-                self.failures[name] = f"its card cannot be read: {error}"
-                raise Problem("unloadable", f"{name} cannot be served: {self.failures[name]}") from error
-        return self._cards[name]
+        if name in self._models:
+            return self._models[name][0]
+        with unloadable(f"{name} cannot be served: its card cannot be read"):
+            return self.catalogue.card(name)
 
     def cards(self) -> list[Card]:
         """The cards of all models, without those that cannot be read."""
@@ -148,13 +153,12 @@ class ModelRegistry:
 
     def get(self, name: str) -> SuperResolution:
         """A model on the device; the first call loads it, and raises what ``Catalogue.load`` does."""
-        if name in self._models:
-            return self._models[name]
-        with self._loading:
-            if name not in self._models:
-                self._models[name] = self._load(name)
-                self.failures.pop(name, None)
-            return self._models[name]
+        if name not in self._models:
+            with self._loading:
+                if name not in self._models:
+                    self._models[name] = self._load(self.card(name))
+                    self.failures.pop(name, None)
+        return self._models[name][1]
 
     def warm(self) -> Iterator[str]:
         """Load all models; those that cannot be loaded become ``failures``.
@@ -174,26 +178,24 @@ class ModelRegistry:
                 logger.info("%s is loaded: %d of %d models", name, done, len(names))
                 yield name
 
-    def _load(self, name: str) -> SuperResolution:
-        """A model in the precision of the settings if it reproduces its card in it, else in float32."""
-        self._cards.pop(name, None)  # it may have been replaced since, together with the weights
-        card = self.card(name)
-        precision = self.precision if card.architecture else "float32"
+    def _load(self, card: Card) -> tuple[Card, SuperResolution]:
+        """The model of a card in the precision of the settings if it reproduces the card in it, else in float32."""
+        name, precision = card.name, self.precision if card.architecture else "float32"
         if precision != "float32":
             try:
-                model = self.catalogue.load(name, str(self.device), precision)
+                model = self.catalogue.load(card, str(self.device), precision)
                 wrong = self._mismatch(model, card, precision)
             except RuntimeError as error:  # the device cannot compute in it
                 wrong = str(error)
             if wrong is None:
                 self.precisions[name] = precision
-                return model
+                return card, model
             self._warn(name, f"not served in {precision} but in float32: {wrong}")
-        model = self.catalogue.load(name, str(self.device))
+        model = self.catalogue.load(card, str(self.device))
         if wrong := self._mismatch(model, card, "float32"):
             self._warn(name, f"not what its card says, in float32 on {self.device}: {wrong}")
         self.precisions[name] = "float32"
-        return model
+        return card, model
 
     def _mismatch(self, model: SuperResolution, card: Card, precision: Precision) -> str | None:
         """Why a model may not be served in a precision; None if it may."""

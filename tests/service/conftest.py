@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -109,9 +110,13 @@ def parts(client: TestClient) -> Services:
     return services
 
 
-def serve_as_trilinear(client: TestClient, model: SuperResolution) -> None:
-    """Serve another model under the name ``trilinear-x4``."""
-    parts(client).engine.registry._models["trilinear-x4"] = model
+def serve_as(name: str, client: TestClient, model: SuperResolution) -> None:
+    """Serve another model under the name, and with the card, of one."""
+    registry = parts(client).engine.registry
+    registry._models[name] = (registry.card(name), model)
+
+
+serve_as_trilinear = partial(serve_as, "trilinear-x4")
 
 
 def is_loaded(client: TestClient) -> bool:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from service.api.auth import make_token
 from service.api.fairness import WAITING, Places, Turns
 from service.problems import Problem
-from tests.service.conftest import parts
+from tests.service.conftest import parts, serve_as_trilinear
 from tests.service.wire import NPY, Gate, noise, npy
 from tests.waiting import wait_until
 
@@ -78,7 +78,7 @@ def test_one_token_does_not_take_the_places_of_another(serve: Serve, tmp_path: P
     (greedy, line), (other, more) = make_token("greedy", "read"), make_token("other", "read")
     (tmp_path / "tokens").write_text(f"{line}\n{more}\n")
     client, gate = serve(tokens=tmp_path / "tokens", data=tmp_path / "data", max_requests=4), Gate()
-    parts(client).engine.registry._models["trilinear-x4"] = gate
+    serve_as_trilinear(client, gate)
 
     def ask(secret: str) -> httpx2.Response:
         return client.post(

@@ -11,8 +11,9 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from models.forecast_catalogue import DEFAULT, SAMPLE, ForecastCatalogue
-from models.forecasting import Units
+from models.forecast_catalogue import DEFAULT, SAMPLE, ForecastCard, ForecastCatalogue
+from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecasting import Forecaster, Units
 from service.app import create_app
 from service.settings import Settings
 from tests.service.wire import NPY, from_npy, npy
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from tests.service.conftest import Serve
 
 WEIGHTS = Path(__file__).parents[3] / "weights"
 CATALOGUE = ForecastCatalogue(WEIGHTS)
@@ -82,6 +85,21 @@ def test_cards_say_how_good_models_are(client: TestClient) -> None:
     (card,) = client.get("/v1/forecast/models").json()["models"]
     assert card == CATALOGUE.card(DEFAULT).to_dict()
     assert card["measured"]["domain"]["relaxed"] < card["measured"]["domain"]["persistence"]
+
+
+def test_replaced_weights_answer_under_their_own_card(serve: Serve, tmp_path: Path) -> None:
+    """A model whose card is broken costs the list nothing."""
+    catalogue, client, given = ForecastCatalogue(tmp_path), serve(weights=tmp_path), torch.randn(1, 3, 2, 8, 8)
+    architecture = ForecastArchitecture("relaxed", "C4", 1, 1, frames=3)
+    card = ForecastCard(DEFAULT, "relaxed", "smoke", 3, ("wall", "wall"), architecture.to_dict(), 1, {}, {})
+    for _ in range(2):
+        model = Forecaster(ForecastNetwork(architecture))
+        saved = catalogue.save(model, card, np.zeros((4, 2, 8, 8), np.float32))
+        found = post(client, given[0].numpy(), steps=2)
+        assert np.allclose(found, model.frozen()(given, 2, (False, False))[0].numpy(), atol=1e-6)
+        assert client.get("/v1/forecast/models").json()["models"] == [saved.to_dict()]
+        (catalogue.folder / "broken").mkdir(exist_ok=True)
+        (catalogue.folder / "broken" / "card.json").write_text("{")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
 from service.formats.layout import BareLayout
 from service.formats.volume import Volume
-from tests.service.conftest import parts
+from tests.service.conftest import serve_as
 from tests.service.wire import NETCDF, NPY, ZIP, Cramped, dataset, files_of, in_units, netcdf, noise, npy, zipped
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def test_a_device_that_computes_otherwise_is_found_out(serve: Callable[..., Test
             return 2 * super().forward(coarse, circular)
 
     client = serve()
-    parts(client).engine.registry._models[LEARNED] = Coarser(99, MemoryError())
+    serve_as(LEARNED, client, Coarser(99, MemoryError()))
     answer = client.post(f"/v1/models/{LEARNED}/validate").json()
     assert answer["reproduced"] is False
     assert answer["card_mae_over_rms"] == catalogue.card(LEARNED).sample["mae_over_rms"]

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from models.blocks import PERIODIC
-from models.catalogue import TRILINEAR, Catalogue
+from models.catalogue import TRILINEAR, Card, Catalogue
 from models.convolution import EVERYWHERE
+from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
+from models.weights import CorruptWeightsError
 from service.engine.batcher import Batcher
 from service.engine.device import Device, Gpu, open_device
 from service.engine.engine import Engine
@@ -102,8 +104,8 @@ def test_a_precision_that_the_device_lacks_is_not_served(catalogue: Catalogue, m
     assert "cpu has no tf32" in registry(catalogue, "tf32").warnings[LEARNED]
     load = catalogue.load
 
-    def without(name: str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
-        model = load(name, device, precision)
+    def without(card: Card, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
+        model = load(card, device, precision)
         if precision == "bfloat16":
             model.register_forward_pre_hook(lambda *_: lacks())
         return model
@@ -125,10 +127,10 @@ def test_models_are_loaded_one_by_one_the_quickest_first(
     made = ModelRegistry(catalogue, CPU)
     load = made._load
 
-    def fail(name: str) -> SuperResolution:
-        if name == UNMEASURED:
-            raise RuntimeError(name)
-        return load(name)
+    def fail(card: Card) -> tuple[Card, SuperResolution]:
+        if card.name == UNMEASURED:
+            raise RuntimeError(card.name)
+        return load(card)
 
     monkeypatch.setattr(made, "_load", fail)
     caplog.set_level("INFO", "service.engine")
@@ -155,6 +157,24 @@ def test_a_card_is_that_of_the_weights_that_are_loaded(altered: Catalogue) -> No
     assert made.card(LEARNED) == new != old
     assert anyio.run(engine.load, new) is made.get(LEARNED)
     assert not made.failures
+
+
+def test_weights_are_those_of_the_card_that_was_read(altered: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are replaced between the reading of one and of the other."""
+    read, made = altered.card, ModelRegistry(altered, CPU)
+    new = dataclasses.replace(read(LEARNED), boundary=("wall", "wall", "wall"))
+
+    def replaced(name: str) -> Card:
+        card = read(name)
+        altered.save(SuperResolution(Network(Architecture("relaxed", "O", 1, 1))), new)
+        return card
+
+    with monkeypatch.context() as patch:
+        patch.setattr(altered, "card", replaced)
+        with pytest.raises(CorruptWeightsError):
+            made.get(LEARNED)
+    made.get(LEARNED)
+    assert made.card(LEARNED) == altered.card(LEARNED) != new
 
 
 def test_a_consistency_that_breaks_is_a_fault(catalogue: Catalogue) -> None:

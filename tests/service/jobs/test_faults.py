@@ -24,7 +24,7 @@ import xarray as xr
 from models.blocks import PERIODIC
 from models.convolution import NOWHERE
 from models.superresolution import SuperResolution, upscale
-from tests.service.conftest import parts, serve_as_trilinear
+from tests.service.conftest import parts, serve_as, serve_as_trilinear
 from tests.service.orders import LEARNED
 from tests.service.wire import dataset, from_npy, noise, npy, post, send
 from tests.waiting import PATIENCE_S, wait_until
@@ -114,7 +114,7 @@ def test_batches_fail_at_random(serve: Serve, catalogue: Catalogue, seed: int, e
     sent = volumes(draw, 24)
     wanted = [upscale(model, volume, PERIODIC, block=4) for volume in sent]
     faulty = Faulty(model, draw, 0.3, error)
-    parts(client).engine.registry._models[LEARNED] = faulty
+    serve_as(LEARNED, client, faulty)
     with ThreadPoolExecutor(8) as clients:
         responses = list(clients.map(lambda volume: post(client, volume, LEARNED), sent))
     answered = sum(map(right, responses, wanted))
@@ -123,7 +123,7 @@ def test_batches_fail_at_random(serve: Serve, catalogue: Catalogue, seed: int, e
     expected = 500 if error is ValueError else 503
     assert {response.status_code for response in responses} <= {200, expected}
     idle(client)
-    parts(client).engine.registry._models[LEARNED] = model
+    serve_as(LEARNED, client, model)
     assert all(right(post(client, volume, LEARNED), fine) for volume, fine in zip(sent[:4], wanted[:4], strict=True))
 
 
@@ -214,7 +214,7 @@ def test_jobs_are_resumed_until_they_are_right(
         if isinstance(fault, str):
             fill_disk(patched, draw, 0.1)
         else:
-            parts(client).engine.registry._models[LEARNED] = Faulty(model, draw, 0.3, fault)
+            serve_as(LEARNED, client, Faulty(model, draw, 0.3, fault))
         order = {"source": "box", "target": "fine", "model": LEARNED}
         job: dict[str, Any] = {}
         for _ in range(200):
@@ -232,7 +232,7 @@ def test_jobs_are_resumed_until_they_are_right(
     found = xr.open_zarr(tmp_path / "data" / "volumes" / "fine", chunks=None)
     fine = np.stack([found[name].values for name in "uvw"])
     assert fine.tobytes() == upscale(model, source, PERIODIC, block=4).tobytes()
-    parts(client).engine.registry._models[LEARNED] = model
+    serve_as(LEARNED, client, model)
     idle(client)
 
 

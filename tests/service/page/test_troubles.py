@@ -99,7 +99,8 @@ def test_a_job_is_watched_on_after_its_stream_ended_early(
     service: Service, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, gate = service.app.state.services, Gate()
-    monkeypatch.setitem(services.engine.registry._models, "trilinear-x4", gate)
+    registry, name = services.engine.registry, "trilinear-x4"
+    monkeypatch.setitem(registry._models, name, (registry.card(name), gate))
     put(service.address, "gated", files_of(dataset(noise(3, 8, 8, 8))))
     spec = {"source": "gated", "target": "gated-fine", "model": "trilinear-x4"}
     httpx2.post(f"{service.address}/v1/jobs", json=spec).raise_for_status()
