@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from models.activation import Activation
 from models.group import rotate_scalar, rotate_vector
 from models.layers import Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
-from models.pairs import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -206,7 +205,7 @@ class Fit:
     def _answers(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """What the network makes of X, and where along the first axis of Y that is; a large X is taken in slabs."""
         rows, factor = x.shape[2], self.pairs.factor
-        thick = max(1, BATCH * rows // x[:, 0].numel())
+        thick = max(1, self.pairs.batch * rows // x[:, 0].numel())
         for start in range(0, rows, thick):
             stop = min(start + thick, rows)
             whole = stop - start == rows

@@ -20,7 +20,9 @@ FEWEST_CELLS = 3
 LARGEST = 1e100
 """Squares of larger values, and of their inverses, would be no numbers."""
 BATCH = 1 << 18
-"""Cells of X that are computed together: 48 channels of them take 50 MB in float32."""
+"""Most cells of X that are computed together: 48 channels of them take 50 MB in float32."""
+BATCH_VALUES = 1 << 25
+"""Most values of Y that are computed together: they take 130 MB in float32."""
 
 
 class UnfitPairsError(ValueError):
@@ -114,13 +116,18 @@ class Pairs:
         return max(1, self.y.shape[2] // self.x.shape[2])
 
     @property
+    def batch(self) -> int:
+        """Cells of X that are computed together."""
+        return max(1, min(BATCH, BATCH_VALUES * self.cells // math.prod(self.y.shape[1:])))
+
+    @property
     def many(self) -> bool:
         """Whether there are enough for a test of which symmetries they keep on average."""
         return self.count >= ENOUGH_PAIRS
 
     def batches(self, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """X and Y of all pairs in turn, of as many at a time as there are cells in a batch, and of at most so many."""
-        together = min(most or self.count, max(1, BATCH // self.cells))
+        together = min(most or self.count, max(1, self.batch // self.cells))
         for start in range(0, self.count, together):
             pairs = slice(start, start + together)
             yield self.x[pairs], self.y[pairs]

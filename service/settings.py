@@ -191,7 +191,8 @@ class Settings(BaseSettings):
     max_cells: Annotated[
         PositiveInt,
         Field(
-            description="Largest number of coarse cells in a request, all times together, or in a pair of a discovery."
+            description="Largest number of coarse cells in a request, all times together. In a discovery, X may have "
+            "three values for each of so many cells at each time, Y eight times as many."
         ),
     ] = 2_097_152
     max_discovery_operations: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ import torch
 
 from models.discovery import discover
 from models.discovery_fit import USUAL, Checkpoints, steps_of
+from service.formats.names import COMPONENTS
 from service.formats.pairs import find_group, fit_pairs
 from service.formats.reference import check_pair
 from service.problems import StoppedError, invalid_field, too_large, within
@@ -31,24 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("service.jobs")
 # Fields of a spec that a discovery does not use.
 UNUSED: Final = ("target", "model", "boundary", "error")
-
-
-@dataclass(frozen=True)
-class StoredFields:
-    """The fields of a stored volume, one at each time, as [`Fields`][models.pairs.Fields]."""
-
-    source: OpenFields
-    dtype: torch.dtype = torch.float32
-
-    @property
-    def shape(self) -> torch.Size:
-        """(time, channel, z, y, x) or (time, channel, y, x)."""
-        return torch.Size((self.source.levels, len(self.source.found.channels), *self.source.cells))
-
-    def __getitem__(self, pairs: slice, /) -> torch.Tensor:
-        """The fields at some times."""
-        levels = range(*pairs.indices(self.source.levels))
-        return torch.from_numpy(self.source.read(levels, *map(slice, self.source.cells)))
+# The most values of Y at each time, over those of X: as a grid twice as fine has.
+FINER: Final = 8
 
 
 @dataclass(frozen=True)
@@ -110,10 +96,11 @@ def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
     pairs = _pairs(spec, x, y)
     check_pair(x, y, pairs.factor)
     find_group(spec.group, pairs)
-    most = opener.settings.max_cells
-    if pairs.cells > most:
-        limit = f"{most} cells of the source at each time; coarser fields, such as block means, may do"
-        raise too_large(field="source.shape", value=list(x.cells), limit=limit)
+    most = len(COMPONENTS) * opener.settings.max_cells
+    for field, fields, values in (("source", x, most), ("reference", y, FINER * most)):
+        if math.prod(fields.shape[1:]) > values:
+            limit = f"{values} values of all channels at each time; coarser fields, such as block means, may do"
+            raise too_large(field=f"{field}.shape", value=list(fields.shape[1:]), limit=limit)
 
 
 async def discover_stored(
@@ -167,7 +154,7 @@ def _open(spec: JobSpec, opener: VolumeOpener) -> tuple[OpenFields, OpenFields]:
 
 
 def _pairs(spec: JobSpec, x: OpenFields, y: OpenFields) -> Pairs:
-    return fit_pairs(StoredFields(x), StoredFields(y), _kinds(spec), ("source", "reference"))
+    return fit_pairs(x, y, _kinds(spec), ("source", "reference"))
 
 
 def _kinds(spec: JobSpec) -> tuple[Kind, Kind]:

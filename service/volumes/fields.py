@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from service.formats.cutouts import with_cutout_names
 from service.formats.names import TIME
@@ -46,10 +47,17 @@ class OpenFields:
     dataset: xr.Dataset
     found: DatasetFields
 
+    dtype = torch.float32
+
     @property
     def name(self) -> str:
         """Its name or address."""
         return self.storage.name
+
+    @property
+    def shape(self) -> torch.Size:
+        """(time, channel, z, y, x) or (time, channel, y, x)."""
+        return torch.Size((self.levels, len(self.found.channels), *self.cells))
 
     @property
     def cells(self) -> tuple[int, ...]:
@@ -65,6 +73,10 @@ class OpenFields:
     def levels(self) -> int:
         """Time levels."""
         return 1 if self.found.levels is None else self.found.levels
+
+    def __getitem__(self, levels: slice, /) -> torch.Tensor:
+        """The fields at some times, as those of [`Pairs`][models.pairs.Pairs]."""
+        return torch.from_numpy(self.read(range(*levels.indices(self.levels)), *map(slice, self.cells)))
 
     def read(self, levels: range, *cells: slice) -> NDArray[np.float32]:
         """Values (level, channel, z, y, x), or without z, in a range of cells.

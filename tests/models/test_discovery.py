@@ -134,13 +134,17 @@ def test_what_is_kept_to_rounding_is_a_group() -> None:
     assert [len(kept_to_rounding(weights, over, tolerance)) for tolerance in (0.9e-9, 1.2e-9, 1.5e-9)] == [1, 1, 4]
 
 
-def test_large_fields_are_computed_in_slabs_with_what_is_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "most"), [("BATCH", 12), ("BATCH_VALUES", 96)])
+def test_large_fields_are_computed_in_slabs_with_what_is_around_them(
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    """No more than 12 of the 16 cells of X, with 8 values of Y for each, are computed together."""
     torch.manual_seed(0)
     pairs, over = closed(group("C2", 2), 2, "vector", 2), group("C4", 2)
     recipe = Recipe(fields=1, equivariant_steps=1, steps=2)
     whole = discover(pairs, over, recipe)
-    for module in ("pairs", "discovery_fit"):
-        monkeypatch.setattr(f"models.{module}.BATCH", 12)  # less than a field of 16 cells
+    monkeypatch.setattr(f"models.pairs.{limit}", most)
+    assert [len(x) for x, _ in pairs.batches()] == [1, 1]
     batches: list[None] = []
     found = discover(replace(pairs), over, recipe, progress=lambda: batches.append(None))
     passes = 3 + 1 + (1 + 4)  # steps, the error of the fit, and that of each turn

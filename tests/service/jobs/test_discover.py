@@ -141,6 +141,7 @@ def test_a_checkpoint_that_was_cut_short_or_is_of_another_fit_is_not_used(
         ({"reference": "one"}, 422, "reference"),
         ({"reference": "flat"}, 422, "reference"),
         ({"source": "flat", "reference": "flat"}, 413, "source.shape"),
+        ({"reference": "fine"}, 413, "reference.shape"),
         ({"target": "fine"}, 422, "target"),
         ({"model": LEARNED}, 422, "model"),
         ({"boundary": "wall"}, 422, "boundary"),
@@ -170,7 +171,7 @@ def stored(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> It
     settings = Settings(weights=catalogue.folder, data=data, device="cpu", threads=1, max_cells=100)
     with TestClient(create_app(settings)) as client:
         upload(client)
-        for name, fields in (("one", Y[:1]), ("flat", noise(2, 3, 4, 4, 8))):
+        for name, fields in (("one", Y[:1]), ("flat", noise(2, 3, 4, 4, 8)), ("fine", noise(2, 3, 12, 12, 12))):
             send(client, name, dataset(fields).drop_vars(["z", "y", "x"]))
         plane = xr.Dataset({name: (PLANE, noise(2, 4, 4)) for name in "uv"})
         send(client, "plane", plane)
