@@ -8,13 +8,13 @@ import torch
 
 from models.discovery_fit import USUAL, operations
 from models.group import group
-from models.pairs import Pairs, UnfitPairsError
+from models.pairs import FEWEST_CELLS, Pairs, UnfitPairsError
 from service.formats.containers import read_npy
 from service.formats.decoding import Decoding
 from service.formats.fields import DatasetFields
-from service.formats.grid import read_coordinates
+from service.formats.grid import read_coordinates, spacing
 from service.formats.names import AXES, COMPONENTS, TIME
-from service.formats.velocity import find_velocity
+from service.formats.velocity import check_component_units, find_velocity
 from service.problems import invalid_field, too_large, within
 
 if TYPE_CHECKING:
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from models.group import Group
     from models.pairs import Fields, Kind
     from service.formats.containers import Body
+    from service.formats.grid import Grid
     from service.settings import Settings
 
 GROUPS = {2: ("D4", "C4", "C2"), 3: ("Oh", "O")}
 """Groups that may be asked about, by dimension; the first is the default."""
+UNEQUAL = 0.01
+"""Edges of a cell may differ by so much, relative to the shortest."""
 
 
 def read_pairs(x: Body, y: Body, kinds: tuple[Kind, Kind], settings: Settings) -> Pairs:
@@ -70,6 +73,12 @@ def find_fields(dataset: xr.Dataset, kind: Kind) -> DatasetFields:
         expected = f"{what} over ({over}) or ({TIME}, {over}), all alike, as the kind is {kind}"
         raise invalid_field(field="variables", value=listed or None, expected=expected)
     sizes = found[names[0]].sizes
+    for axis in axes:
+        if sizes[axis] < FEWEST_CELLS:
+            expected = f"at least {FEWEST_CELLS} cells along {axis}; squeeze an axis of one cell to send a plane"
+            raise invalid_field(field="shape", value=[sizes[each] for each in axes], expected=expected)
+    if kind == "vector":
+        check_component_units(dataset, names)
     return DatasetFields(
         tuple(names),
         sizes.get(TIME),
@@ -117,6 +126,21 @@ def find_group(name: str | None, pairs: Pairs) -> Group:
             field="group", value=name, expected=f"one of {', '.join(names)} for pairs in {pairs.dimension} dimensions"
         )
     return group(name or names[0], pairs.dimension)
+
+
+def check_cells(grid: Grid, over: Group) -> None:
+    """Refuse (422) cells that are longer along one axis than along another, unless no element swaps axes."""
+    if (over.components[0] == torch.arange(over.dimension)).all():
+        return
+    axes = AXES[-over.dimension :]
+    edges = {axis: spacing(at) for axis, at in zip(axes, grid.coordinates, strict=True) if at is not None}
+    if edges and max(edges.values()) > (1 + UNEQUAL) * min(edges.values()):
+        value = ", ".join(f"{edge:.4g} along {axis}" for axis, edge in edges.items())
+        expected = (
+            f"cells as long along each axis, as {over.name} swaps axes: resample to such cells, or leave out "
+            f"coordinates of other units by drop={','.join(edges)}"
+        )
+        raise invalid_field(field="spacing", value=value, expected=expected)
 
 
 def check_cost(pairs: Pairs, over: Group, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from service.formats.units import same_units
 from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     import xarray as xr
 
@@ -106,6 +106,14 @@ def check_cells(cells: tuple[int, int, int], levels: int, factor: int) -> None:
             raise invalid_field(field="shape", value=list(cells), expected=f"at least {fewest} cells along {axis}")
 
 
+def check_component_units(dataset: xr.Dataset, names: Sequence[Hashable]) -> None:
+    """Refuse (422) components of one vector in different units."""
+    first, *others = ((name, dataset[name].attrs.get("units")) for name in names)
+    for name, units in others:
+        if not same_units(first[1], units):
+            raise invalid_field(field=str(name), value=f"in {units}", expected=f"the units of {first[0]}, {first[1]}")
+
+
 def check_array_count(field: str, count: int) -> None:
     """Refuse (413) a dataset of too many arrays."""
     if count > MAX_ARRAYS:
@@ -164,11 +172,7 @@ def _check_variables(dataset: xr.Dataset, names: list[Hashable]) -> None:
                 value=f"over ({', '.join(map(str, array.dims))})",
                 expected=f"dims {', '.join(dims)}, and {TIME} or not, alike in all",
             )
-        units = [dataset[each].attrs.get("units") for each in (names[0], name)]
-        if not same_units(*units):
-            raise invalid_field(
-                field=str(name), value=f"in {units[1]}", expected=f"the units of {names[0]}, {units[0]}"
-            )
+    check_component_units(dataset, names)
 
 
 def _find_order(dataset: xr.Dataset) -> tuple[int, ...]:

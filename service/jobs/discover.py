@@ -14,7 +14,7 @@ import torch
 from models.discovery import discover
 from models.discovery_fit import USUAL, Checkpoints, steps_of
 from service.formats.names import COMPONENTS
-from service.formats.pairs import find_group, fit_pairs
+from service.formats.pairs import check_cells, find_group, fit_pairs
 from service.formats.reference import check_pair
 from service.problems import StoppedError, invalid_field, too_large, within
 from service.volumes.fields import open_fields
@@ -95,12 +95,14 @@ def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
     x, y = _open(spec, opener)
     pairs = _pairs(spec, x, y)
     check_pair(x, y, pairs.factor)
-    find_group(spec.group, pairs)
+    over = find_group(spec.group, pairs)
     most = len(COMPONENTS) * opener.settings.max_cells
     for field, fields, values in (("source", x, most), ("reference", y, FINER * most)):
-        if math.prod(fields.shape[1:]) > values:
-            limit = f"{values} values of all channels at each time; coarser fields, such as block means, may do"
-            raise too_large(field=f"{field}.shape", value=list(fields.shape[1:]), limit=limit)
+        with within(field):
+            check_cells(fields, over)
+            if math.prod(fields.shape[1:]) > values:
+                limit = f"{values} values of all channels at each time; coarser fields, such as block means, may do"
+                raise too_large(field="shape", value=list(fields.shape[1:]), limit=limit)
 
 
 async def discover_stored(

@@ -90,6 +90,7 @@ def test_a_service_that_starts_again_goes_on_with_a_discovery(
 
 
 PLANE = ("time", "y", "x")
+UNITS = {"u": "m/s", "v": "cm/s"}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +150,11 @@ def test_a_checkpoint_that_was_cut_short_or_is_of_another_fit_is_not_used(
         ({"group": "D4"}, 422, "group"),
         ({"y_kind": "tensor"}, 422, "y_kind"),
         ({"source": "plane"}, 422, "reference"),
+        ({"source": "units"}, 422, "source.v"),
+        ({"source": "stretched", "reference": "stretched", "group": "C4"}, 422, "source.spacing"),
+        ({"source": "plane", "reference": "stretched", "group": None}, 422, "reference.spacing"),
+        ({"source": "layer", "x_kind": "scalar"}, 422, "source.shape"),
+        ({"source": "empty", "x_kind": "scalar"}, 422, "source.shape"),
         ({"source": "mixed", "x_kind": "scalar"}, 422, "source.variables"),
         ({"source": "plane", "reference": "mixed"}, 422, "reference.variables"),
         ({"task": "upscale", "target": "fine"}, 422, "group"),
@@ -164,6 +170,12 @@ def test_what_does_not_fit_is_refused(
     assert field is None or answer.json()["errors"][0]["field"].endswith(field), answer.text
 
 
+def test_a_half_turn_does_not_swap_axes(stored: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(USUAL, 2, RECIPE)
+    found = finish(stored, order(stored, source="stretched", reference="stretched", group="C2"))["report"]
+    assert found["elements"] == ["x,y", "-x,-y"]
+
+
 @pytest.fixture(scope="module")
 def stored(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service with volumes that fit together, and others."""
@@ -175,5 +187,12 @@ def stored(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> It
             send(client, name, dataset(fields).drop_vars(["z", "y", "x"]))
         plane = xr.Dataset({name: (PLANE, noise(2, 4, 4)) for name in "uv"})
         send(client, "plane", plane)
+        send(
+            client, "units", plane.assign({name: plane[name].assign_attrs(units=unit) for name, unit in UNITS.items()})
+        )
+        send(client, "stretched", plane.assign_coords(y=2 * np.arange(4.0), x=np.arange(4.0)))
+        for name, layers in (("layer", 1), ("empty", 0)):
+            density = (("time", "z", "y", "x"), noise(2, layers, 4, 4))
+            send(client, name, xr.Dataset({"density": density}, {"z": np.arange(1.0 * layers)}))
         send(client, "mixed", plane.assign(p=(("time", "y"), noise(2, 4))))
         yield client
