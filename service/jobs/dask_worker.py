@@ -21,7 +21,6 @@ from service.settings import Settings
 from service.volumes.blocks import BlockComputer
 from service.volumes.local_storage import LocalStorage
 from service.volumes.opener import VolumeOpener, build_opener
-from service.volumes.storage import require_same
 from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
@@ -82,13 +81,9 @@ async def fill_blocks(task: Task, blocks: Blocks) -> None:
     if not missing:
         return
 
-    def store(chunks: dict[str, bytes]) -> None:
-        # A job that was cancelled leaves workers behind, and its target may be gone by now.
-        require_same(target, view.documents)
-        store_block(target, chunks)
-
+    # A job that was cancelled leaves workers behind, and its target may be gone by now.
     async for _, chunks in worker.blocks.compute(view, missing):
-        await worker.threads.run(lambda chunks=chunks: store(chunks))  # type: ignore[misc]
+        await worker.threads.run(lambda chunks=chunks: store_block(view, target, chunks))  # type: ignore[misc]
 
 
 def _open_view(task: Task, worker: Worker) -> View:

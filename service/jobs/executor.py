@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from service.volumes.storage import require_same
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -68,15 +70,16 @@ class LocalExecutor:
         """See [`Executor`][service.jobs.executor.Executor]."""
         async for index, chunks in self._blocks.compute(view, blocks, background=True):
             self.computed += 1
-            await self._threads.run(lambda chunks=chunks: store_block(target, chunks))  # type: ignore[misc]
+            await self._threads.run(lambda chunks=chunks: store_block(view, target, chunks))  # type: ignore[misc]
             yield index
 
     async def close(self) -> None:
         """It holds nothing."""
 
 
-def store_block(target: Storage, chunks: dict[str, bytes]) -> None:
-    """Store a block."""
+def store_block(view: View, target: Storage, chunks: dict[str, bytes]) -> None:
+    """Store a block; refuses (409) a target that was replaced since the job began."""
+    require_same(target, view.documents)
     for key, content in chunks.items():
         target.put(key, content)
 

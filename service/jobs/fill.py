@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from service.jobs.executor import missing_blocks
 from service.problems import Problem
 from service.volumes.regions import regions
+from service.volumes.storage import require_same
 from service.volumes.view import BlockIndex
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ async def fill(
         advanced: called when the first block is done.
 
     Raises:
-        Problem: as computing, reading and writing do; "changed" if the source has changed.
+        Problem: as computing, reading and writing do; "changed" if the source has changed, "taken" if the target was
+            replaced.
     """
     progress.begin("computing", view.levels * math.prod(view.layout.counts), math.prod(view.chunk))
     await threads.run(lambda: target.begin(view.documents))
@@ -81,8 +83,13 @@ async def fill(
                 task = group.create_task(compute(blocks))
                 running.add(task)
                 task.add_done_callback(running.discard)
-    await threads.run(lambda: view.source.require_unchanged(fresh=True))
-    await threads.run(target.finish)
+
+    def finish() -> None:
+        view.source.require_unchanged(fresh=True)
+        require_same(target, view.documents)
+        target.finish()
+
+    await threads.run(finish)
 
 
 async def _fill_region(executor: Executor, view: View, target: Storage, blocks: Blocks) -> AsyncIterator[BlockIndex]:

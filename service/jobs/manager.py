@@ -188,11 +188,16 @@ class JobManager:
     def uses(self, volume: str) -> bool:
         """Whether a job reads or writes a volume, or another one inside or around it.
 
-        While the list of jobs cannot be read, no job runs, and none uses anything.
+        A file that is no list of jobs counts as an empty one, unless jobs run here.
+
+        Raises:
+            sqlite3.Error: if the list cannot be read at the moment.
         """
         try:
             jobs = self.repository.unfinished()
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            if self._tasks or isinstance(error, sqlite3.OperationalError):  # such as a lock
+                raise
             logger.exception("the list of jobs cannot be read")
             return False
         used = (name for job in jobs for name in job.spec.volumes)

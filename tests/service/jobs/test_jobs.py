@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections import Counter
@@ -304,6 +305,36 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
     assert begun == ended
     client.delete("/v1/volumes/fine")
     assert client.get("/v1/volumes/fine").status_code == 404
+
+
+def test_a_target_that_is_replaced_meanwhile_stays_as_it_is(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    gate, job = Gate(client, monkeypatch, 0), order(client)
+    box, target = (tmp_path / "data" / "volumes" / name for name in ("box", "fine"))
+    wait_until((target / "zarr.json").exists)
+    shutil.rmtree(target)
+    shutil.copytree(box, target)
+    gate.open.set()
+    assert "it has other content" in finish(client, job, "failed")["detail"]
+    assert len([*target.rglob("*")]) == len([*box.rglob("*")])
+
+
+def test_while_the_list_of_jobs_is_locked_no_volume_changes(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+
+    def locked() -> None:
+        message = "database is locked"
+        raise sqlite3.OperationalError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts(client).jobs.repository, "unfinished", locked)
+        refused = client.delete("/v1/volumes/box")
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:eddylift:problem:jobs-unavailable")
+    assert client.delete("/v1/volumes/box").is_success
 
 
 def test_a_service_that_is_stopped_goes_on_at_the_next_start(
