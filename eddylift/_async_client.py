@@ -129,8 +129,8 @@ class AsyncClient:
         x: Fields,
         y: Fields,
         *,
-        x_kind: Kind = "scalar",
-        y_kind: Kind = "scalar",
+        x_kind: Kind | None = None,
+        y_kind: Kind | None = None,
         group: str | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> Discovery:
@@ -258,8 +258,8 @@ class AsyncClient:
         x: str,
         y: str,
         *,
-        x_kind: Kind = "vector",
-        y_kind: Kind = "vector",
+        x_kind: Kind | None = None,
+        y_kind: Kind | None = None,
         group: str | None = None,
         names: Mapping[str, str] | None = None,
     ) -> AsyncJob:

@@ -130,11 +130,10 @@ def self_validate(model: str) -> Call[Reproduction]:
     return Call("POST", f"{_paths.model_path(model)}/validate", _one(Reproduction))
 
 
-def discover(x: Fields, y: Fields, *, x_kind: Kind, y_kind: Kind, group: str | None) -> Call[Discovery]:
+def discover(x: Fields, y: Fields, *, x_kind: Kind | None, y_kind: Kind | None, group: str | None) -> Call[Discovery]:
     """Ask which symmetries pairs of fields keep."""
-    options: dict[str, str] = {"x_kind": x_kind, "y_kind": y_kind}
-    if group is not None:
-        options["group"] = group
+    given = {"x_kind": x_kind, "y_kind": y_kind, "group": group}
+    options = {name: value for name, value in given.items() if value is not None}
     return Call("POST", "/v1/discover", _one(Discovery), options, encode_pairs(x, y))
 
 
@@ -235,7 +234,7 @@ def submit(
 
 
 def submit_discovery(
-    x: str, y: str, *, x_kind: Kind, y_kind: Kind, group: str | None, names: Mapping[str, str] | None
+    x: str, y: str, *, x_kind: Kind | None, y_kind: Kind | None, group: str | None, names: Mapping[str, str] | None
 ) -> Call[JobStatus]:
     """Submit a job that discovers."""
     order = {"task": "discover", "source": x, "reference": y, "x_kind": x_kind, "y_kind": y_kind, "group": group}

@@ -216,8 +216,8 @@ class Client:
         x: Fields,
         y: Fields,
         *,
-        x_kind: Kind = "scalar",
-        y_kind: Kind = "scalar",
+        x_kind: Kind | None = None,
+        y_kind: Kind | None = None,
         group: str | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> Discovery:
@@ -227,7 +227,8 @@ class Client:
             x: arrays (pair, channel, y, x) or (pair, channel, z, y, x), or the path of a .npy file with them, taken to
                 be periodic. Exact symmetries are best seen in float64.
             y: likewise, on the grid of X or on one that is finer by a whole factor.
-            x_kind: ``"scalar"``, each channel of X a field of its own, or ``"vector"``, its components along x, y(, z).
+            x_kind: ``"scalar"``, each channel of X a field of its own, or ``"vector"``, its components along x, y(, z);
+                None takes scalars.
             y_kind: likewise.
             group: ``"D4"``, ``"C4"`` or ``"C2"`` in a plane, ``"Oh"`` or ``"O"`` in space; None takes the first of
                 these.
@@ -447,8 +448,8 @@ class Client:
         x: str,
         y: str,
         *,
-        x_kind: Kind = "vector",
-        y_kind: Kind = "vector",
+        x_kind: Kind | None = None,
+        y_kind: Kind | None = None,
         group: str | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Job:
@@ -461,7 +462,7 @@ class Client:
             x: volume with the fields X: the name of a stored one, or ``s3://bucket/path``.
             y: volume with the fields Y, at as many times, on the grid of X or on one that is finer by a whole factor.
             x_kind: ``"vector"``, a velocity u, v, w over ([time,] z, y, x) or u, v over ([time,] y, x); ``"scalar"``,
-                a field of each variable of X, in the order of their names.
+                a field of each variable of X, in the order of their names; None takes a velocity.
             y_kind: likewise.
             group: as for `discover`.
             names: as for `upscale`, of both volumes.

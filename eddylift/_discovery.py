@@ -25,7 +25,7 @@ class Discovery(Record):
         equivariance_errors: ||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g.
         error_inside: the largest of them among the elements that are kept.
         error_outside: the smallest among the others; None if there are none.
-        mse: mean squared error of the fit.
+        mse: mean squared error of the fit, over all channels in the units of Y.
         mse_zero: the same of predicting nothing.
         mse_copy: the same of copying X.
         verdict: what was found, in words.

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative differences of relaxation weights up to this count as round-off, by precision of the fit."""
 ROUNDING = 1e-6
-"""If copying X leaves less of the square of Y than this, there is nothing to fit."""
+"""If copying X leaves less of the square of a channel of Y than this, there is nothing to fit."""
 BETTER = 0.99
-"""A fit whose mean squared error is more than this part of those of trivial answers has hardly seen how Y follows."""
+"""A channel's fit with more than this part of the squared error of trivial answers has hardly seen how Y follows."""
 
 
 def departures(weights: Float[Tensor, "banks element"], over: Group) -> Float[Tensor, " order"]:
@@ -84,8 +84,9 @@ class Finding:
         p_values: of each element; empty with too few pairs for a test.
         common: share of the departures from each element that pairs have in common; empty likewise.
         equivariance_errors: of the fitted network, for each element.
-        mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X; constants that
-            are added to scalars do not count.
+        mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X, over all
+            channels in the units of Y; constants that are added to scalars do not count.
+        unfitted: channels of Y in which the fit is hardly better than predicting nothing or copying X.
     """
 
     group: str
@@ -101,6 +102,7 @@ class Finding:
     mse: float
     mse_zero: float
     mse_copy: float
+    unfitted: list[int]
 
     @property
     def error_inside(self) -> float:
@@ -124,11 +126,10 @@ class Finding:
         found = f"{self.symbol}: {len(self.kept)} of the {len(self.elements)} elements of {self.group} are kept {how}"
         if not self.p_values and len(self.kept) == 1 < len(self.elements):
             found += f"; what noisy data keep on the average is seen from {ENOUGH_PAIRS} pairs on"
-        least = min(self.mse_zero, self.mse_copy)
-        if self.mse > BETTER * least > ROUNDING * self.mse_zero:
+        if self.unfitted:
             found += (
-                ". The fit is hardly better than predicting nothing or copying X: elements that count as kept may be "
-                "broken"
+                f". In channels {self.unfitted} of Y, counted from 0, the fit is hardly better than predicting nothing "
+                "or copying X: elements that count as kept may be broken"
             )
         return f"{found}."
 
@@ -158,7 +159,7 @@ def discover(
         raise ValueError(message)
     names, tolerance = element_names(over), EXACT[pairs.x.dtype]
     seeds = recipe.seeds if pairs.many else 1
-    units = PairUnits.of(pairs)
+    units = PairUnits.of(pairs, progress)
     fits = [Fit(pairs, units, over, recipe, seed, progress, checkpoints) for seed in range(seeds)]
     before = [fit.gradients() for fit in fits] if pairs.many else []
     fit = fits[0]
@@ -176,6 +177,8 @@ def discover(
         else:
             plausible = [g for g in shares.argsort().tolist() if shares[g] <= recipe.common]
         largest = largest_subgroup(over, [*exact, *plausible])
+    errors, trivial = fit.errors(), torch.minimum(units.y_square, units.change_square)
+    unfitted = (errors > BETTER * trivial) & (BETTER * trivial > ROUNDING * units.y_square)
     averages = [irrep_shares(w[:, over.products[largest]].mean(dim=1), over) for w in weights.values()]
     return Finding(
         group=over.name,
@@ -193,7 +196,8 @@ def discover(
         p_values=dict(zip(names, p.tolist(), strict=pairs.many)),
         common=dict(zip(names, shares.tolist(), strict=pairs.many)),
         equivariance_errors=dict(zip(names, fit.equivariance_errors(), strict=True)),
-        mse=fit.error(),
+        mse=float(errors.mean()),
         mse_zero=float(units.y_square.mean()),
         mse_copy=float(units.change_square.mean()),
+        unfitted=unfitted.nonzero().flatten().tolist(),
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.activation import Activation
 from models.group import rotate_scalar, rotate_vector
 from models.layers import Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
+from models.pair_units import over_components
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -228,11 +229,13 @@ class Fit:
         return gradients / gradients.square().mean(dim=(0, 2), keepdim=True).sqrt().clamp_min(1e-300)
 
     @torch.no_grad()
-    def error(self) -> float:
-        """Mean squared error, in the units of Y."""
-        unit = self.units.change.double()
+    def errors(self) -> Float[Tensor, " channel"]:
+        """Mean squared errors, in the units of Y; that of a vector is the mean over its components."""
+        unit, pairs = self.units.change.double(), self.pairs
         gaps = (self._answer(x) - target for x, target in self._batches())
-        return sum(float((unit * gap).square().sum()) for gap in gaps) / math.prod(self.pairs.y.shape)
+        sums = [(unit * gap).square().transpose(0, 1).flatten(1).sum(dim=1) for gap in gaps]
+        errors = torch.stack(sums).sum(dim=0) * pairs.y.shape[1] / math.prod(pairs.y.shape)
+        return over_components(errors, pairs.dimension) if pairs.y_kind == "vector" else errors
 
     @torch.no_grad()
     def equivariance_errors(self) -> list[float]:

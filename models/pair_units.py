@@ -43,24 +43,24 @@ class PairUnits(NamedTuple):
     change_square: Float[Tensor, " channel"]
 
     @classmethod
-    def of(cls, pairs: Pairs) -> PairUnits:
-        """Those of pairs, all of which are read twice."""
+    def of(cls, pairs: Pairs, progress: Callable[[], None]) -> PairUnits:
+        """Those of pairs, all of which are read twice; progress is called after each batch."""
         vectors = [kind == "vector" for kind in (pairs.x_kind, pairs.y_kind, pairs.y_kind)]
         shape = (-1, *pairs.dimension * [1])
 
         def fields(x: Tensor, y: Tensor) -> list[Tensor]:
             return [x.double(), y.double(), y.double() - pairs.copied(x.double())]
 
-        found = zip(_means(pairs, fields), vectors, strict=True)
+        found = zip(_means(pairs, fields, progress), vectors, strict=True)
         means = [torch.zeros_like(mean) if vector else mean for mean, vector in found]
 
         def squares(x: Tensor, y: Tensor) -> list[Tensor]:
             about = zip(fields(x, y), means, strict=True)
             return [(field - mean.reshape(shape)).square() for field, mean in about]
 
-        squared = zip(_means(pairs, squares), vectors, strict=True)
+        squared = zip(_means(pairs, squares, progress), vectors, strict=True)
         x_square, y_square, change_square = (
-            _over_components(square, pairs.dimension) if vector else square for square, vector in squared
+            over_components(square, pairs.dimension) if vector else square for square, vector in squared
         )
         x_mean, y_mean, change_mean = means
         rounding = ROUNDING * torch.finfo(pairs.x.dtype).eps
@@ -83,16 +83,18 @@ class PairUnits(NamedTuple):
         )
 
 
-def _means(pairs: Pairs, of: Callable[[Tensor, Tensor], Sequence[Tensor]]) -> list[Tensor]:
+def _means(
+    pairs: Pairs, of: Callable[[Tensor, Tensor], Sequence[Tensor]], progress: Callable[[], None]
+) -> list[Tensor]:
     """Means over pairs and cells, for each channel, of what is made of X and Y."""
-    rows = [
-        [field.mean(dim=(0, *range(2, field.ndim))) * len(field) / pairs.count for field in of(x, y)]
-        for x, y in pairs.batches()
-    ]
+    rows = []
+    for x, y in pairs.batches():
+        rows.append([field.mean(dim=(0, *range(2, field.ndim))) * len(field) / pairs.count for field in of(x, y)])
+        progress()
     return [torch.stack(each).sum(dim=0) for each in zip(*rows, strict=True)]
 
 
-def _over_components(squares: Tensor, dimension: int) -> Tensor:
+def over_components(squares: Tensor, dimension: int) -> Tensor:
     """Mean squares of channels, averaged over the components of each vector."""
     average: Tensor = squares.unflatten(0, (-1, dimension)).mean(dim=1)
     return average.repeat_interleave(dimension)

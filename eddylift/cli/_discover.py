@@ -35,12 +35,9 @@ def discover(
 ) -> None:
     """Find which rotations and reflections the map from X to Y keeps."""
     if job:
-        kinds = x_kind or "vector", y_kind or "vector"
-        status = session.client.submit_discovery(x, y, x_kind=kinds[0], y_kind=kinds[1], group=group).status
+        status = session.client.submit_discovery(x, y, x_kind=x_kind, y_kind=y_kind, group=group).status
         session.show(status, _display.jobs_table([status]))
         return
     with session.bars as bars:
-        found = session.client.discover(
-            x, y, x_kind=x_kind or "scalar", y_kind=y_kind or "scalar", group=group, progress=bars
-        )
+        found = session.client.discover(x, y, x_kind=x_kind, y_kind=y_kind, group=group, progress=bars)
     session.show(found, _display.discovery_summary(found))

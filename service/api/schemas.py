@@ -135,7 +135,7 @@ class Discovery(BaseModel, from_attributes=True):
     )
     error_inside: float = Field(description="the largest of them among the elements that are kept", examples=[4e-16])
     error_outside: float | None = Field(description="the smallest among the others; null if there are none")
-    mse: float = Field(description="mean squared error of the fit")
+    mse: float = Field(description="mean squared error of the fit, over all channels in the units of Y")
     mse_zero: float = Field(description="the same of predicting nothing")
     mse_copy: float = Field(description="the same of copying X; of predicting nothing where Y is another kind of field")
     verdict: str = Field(description="in words", examples=["m: 2 of the 8 elements of D4 are kept to rounding."])

@@ -47,7 +47,7 @@ def test_what_is_found(ask: Ask, service: FakeService) -> None:
     arrays, options = sent(service)
     assert np.array_equal(arrays["x"], X)
     assert np.array_equal(arrays["y"], Y)
-    assert options == {"x_kind": "scalar", "y_kind": "vector", "group": "C2"}
+    assert options == {"y_kind": "vector", "group": "C2"}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_command_line(service: FakeService, tmp_path: Path, monkeypatch: pytest.
     assert ["-x,-y", "no", "0.25", "0.0005", "0.75"] in rows
     assert ["lift", "1", "A", "0.9,", "B", "0.1"] in rows
     assert "1: 1 of the 2 elements of C2 are kept on the average" in " ".join(result.stdout.split())
-    assert sent(service)[1] == {"x_kind": "scalar", "y_kind": "vector"}
+    assert sent(service)[1] == {"y_kind": "vector"}
 
 
 def test_a_job_on_stored_volumes(service: FakeService, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
@@ -104,7 +104,7 @@ def test_a_job_on_stored_volumes(service: FakeService, monkeypatch: pytest.Monke
     options = ["--job", "--group", "O", "--x-kind", "scalar"]
     submitted = CliRunner().invoke(cli.app, ["discover", "box", "fine", *options])
     order = json.loads(service.requests[-1].content)
-    kinds = {"x_kind": "scalar", "y_kind": "vector"}
+    kinds = {"x_kind": "scalar", "y_kind": None}
     assert order == {"task": "discover", "source": "box", "reference": "fine", **kinds, "group": "O", "names": {}}
     assert ["abc", "box", "-", "discover", "done", "3/3"] in [
         line.split()[:6] for line in submitted.stdout.splitlines()

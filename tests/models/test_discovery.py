@@ -123,7 +123,16 @@ def test_a_copy_up_to_rounding_keeps_all() -> None:
 
 def test_what_cannot_be_fitted_is_told() -> None:
     finding = discover(Pairs(torch.ones_like(SQUARE), RECTANGLE), group("D4", 2), SHORT)
-    assert "hardly better than predicting nothing or copying X" in finding.verdict
+    assert "In channels [0] of Y, counted from 0, the fit is hardly better" in finding.verdict
+
+
+def test_a_channel_that_cannot_be_fitted_is_told_beside_one_of_large_values() -> None:
+    torch.manual_seed(0)
+    x, noise = torch.randn(2, 8, 1, 16, 16, dtype=torch.float64)
+    pairs = Pairs(x, torch.cat([1e5 * x.roll(1, 3), noise], 1))
+    finding = discover(pairs, group("C2", 2), Recipe(fields=1, equivariant_steps=5, steps=30))
+    assert finding.unfitted == [1]
+    assert finding.mse < 0.9 * finding.mse_zero
 
 
 def test_what_is_kept_to_rounding_is_a_group() -> None:
@@ -148,7 +157,7 @@ def test_large_fields_are_computed_in_slabs_with_what_is_around_them(
     batches: list[None] = []
     found = discover(replace(pairs), over, recipe, progress=lambda: batches.append(None))
     passes = 3 + 1 + (1 + 4)  # steps, the error of the fit, and that of each turn
-    assert len(batches) == passes * 2 * 2  # two slabs of each pair
+    assert len(batches) == (passes * 2 + 2) * 2  # two slabs of each pair, which is read twice for its units
     assert (found.kept, found.exact) == (whole.kept, True)
     assert found.mse == pytest.approx(whole.mse)
     assert found.mse_copy == pytest.approx(whole.mse_copy)
