@@ -9,6 +9,7 @@ import tempfile
 import uuid
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,12 +100,16 @@ def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
                 _write_zip(draft, volume)
             else:
                 write_zarr(draft, volume)
-            if path.is_dir():
-                path.rename(old)  # removing it takes long, and may fail half way
+            if path.is_dir() or draft.is_dir():  # neither replaces a folder, nor a file by a folder
+                with suppress(FileNotFoundError):
+                    path.rename(old)
             draft.replace(path)
     finally:
+        if not path.exists():
+            with suppress(FileNotFoundError):
+                old.rename(path)
         _remove(draft)
-    shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
 
 
 def _check_kind(path: Path) -> None:
@@ -149,8 +154,8 @@ def _write_zip(path: Path, volume: xr.Dataset) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 

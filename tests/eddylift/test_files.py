@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
@@ -18,8 +19,6 @@ from eddylift._transfer import group
 from eddylift._writing import check_target, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 GRIDDED = [".nc", ".h5", ".hdf5", ".zarr", ".zip"]
@@ -323,6 +322,16 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, dataset: xr.Dataset, suf
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(("first", "second"), [(".zip", ".zarr"), (".zarr", ".zip")])
+def test_a_file_and_a_folder_replace_each_other(tmp_path: Path, dataset: xr.Dataset, first: str, second: str) -> None:
+    old, path = tmp_path / f"a{first}", tmp_path / f"a{second}"
+    write(old, dataset)
+    old.rename(path)
+    write(path, dataset * 2)
+    xr.testing.assert_equal(read(path), dataset * 2)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_folders_that_are_no_zarr_are_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     path.mkdir()
@@ -333,11 +342,23 @@ def test_folders_that_are_no_zarr_are_never_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", GRIDDED)
-def test_failing_to_write_leaves_what_was_there(tmp_path: Path, dataset: xr.Dataset, suffix: str) -> None:
-    path = tmp_path / f"a{suffix}"
+def test_failing_to_write_leaves_what_was_there(
+    tmp_path: Path, dataset: xr.Dataset, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace = tmp_path / f"a{suffix}", Path.replace
+
+    def interrupted(draft: Path, target: Path) -> Path:
+        if target == path:
+            raise KeyboardInterrupt
+        return replace(draft, target)
+
     write(path, dataset)
     with pytest.raises(InvalidInputError, match=r"cannot be written"):
         write(path, dataset.assign_attrs(broken={1: object()}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(path, dataset * 2)
     xr.testing.assert_identical(read(path), dataset)
     assert list(tmp_path.iterdir()) == [path]
 
