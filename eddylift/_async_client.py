@@ -176,8 +176,8 @@ class AsyncClient:
             objects = await to_thread.run_sync(manager.__enter__)
             kept.push(manager.__exit__)
             report = kept.enter_context(reporting(progress))
-            if not replace:
-                await self._check_free(name)
+            if not replace and await self._find(name):
+                raise _transfer.taken(name)
             draft = _transfer.draft_name(name)
             try:
                 for each in _transfer.reported(objects, report):
@@ -190,21 +190,21 @@ class AsyncClient:
                 raise
 
     async def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
+        before = await self._find(name) if replace else None
         try:
             return await self._send(_calls.rename_volume(draft, name, replace=replace))
         except NotFoundError:
             # An earlier attempt may have renamed it, and its answer was lost.
-            stored = await self._send(_calls.volume(name))
-            if not _transfer.is_of(stored, objects):
+            stored = await self._find(name)
+            if stored is None or stored == before or not _transfer.is_of(stored, objects):
                 raise
             return stored
 
-    async def _check_free(self, name: str) -> None:
+    async def _find(self, name: str) -> StoredVolume | None:
         try:
-            await self._send(_calls.volume(name))
+            return await self._send(_calls.volume(name))
         except NotFoundError:
-            return
-        raise _transfer.taken(name)
+            return None
 
     async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """See `Client.download`."""

@@ -317,8 +317,8 @@ class Client:
             InvalidInputError: if the name is taken, or the volume cannot be sent.
         """
         with _transfer.group(volume, Preparation(names, drop, resample)) as objects, reporting(progress) as report:
-            if not replace:
-                self._check_free(name)
+            if not replace and self._find(name):
+                raise _transfer.taken(name)
             draft = _transfer.draft_name(name)
             try:
                 for each in _transfer.reported(objects, report):
@@ -330,21 +330,21 @@ class Client:
                 raise
 
     def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
+        before = self._find(name) if replace else None
         try:
             return self._send(_calls.rename_volume(draft, name, replace=replace))
         except NotFoundError:
             # An earlier attempt may have renamed it, and its answer was lost.
-            stored = self._send(_calls.volume(name))
-            if not _transfer.is_of(stored, objects):
+            stored = self._find(name)
+            if stored is None or stored == before or not _transfer.is_of(stored, objects):
                 raise
             return stored
 
-    def _check_free(self, name: str) -> None:
+    def _find(self, name: str) -> StoredVolume | None:
         try:
-            self._send(_calls.volume(name))
+            return self._send(_calls.volume(name))
         except NotFoundError:
-            return
-        raise _transfer.taken(name)
+            return None
 
     def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """Download a stored volume, object by object, into a folder with a Zarr group.

@@ -218,17 +218,23 @@ def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:
 
 
 def test_an_upload_whose_last_answer_was_lost_is_complete(ask: Ask, service: FakeService, dataset: xr.Dataset) -> None:
-    """But not if it is another volume of this name."""
+    """But not if it is another volume of this name, such as the one that it was to replace."""
     with group(dataset, Preparation()) as objects:
         count, size = len(objects), sum(each.size for each in objects)
     stored = dict.fromkeys(StoredVolume.required(), None) | {"name": "box", "bytes": size}
 
-    def upload(found: dict[str, object]) -> object:
+    def upload(found: dict[str, object], before: dict[str, object] | None = None) -> object:
+        sent: list[Step] = [httpx2.Response(201)] * count
         renamed: list[Step] = [httpx2.ReadError("lost"), problem(404), httpx2.Response(200, json=found)]
-        service.script = [problem(404), *[httpx2.Response(201)] * count, *renamed]
-        return ask("upload", dataset, "box")
+        there = httpx2.Response(200, json=before) if before else problem(404)
+        service.script = [*sent, there, *renamed] if before else [there, *sent, *renamed]
+        return ask("upload", dataset, "box", replace=before is not None)
 
     assert upload(stored) == stored
     assert [request.method for request in service.requests[-3:]] == ["POST", "POST", "GET"]
     with pytest.raises(NotFoundError):
         upload({**stored, "bytes": size + 1})
+    new = {**stored, "tag": "new"}
+    assert upload(new, before=stored) == new
+    with pytest.raises(NotFoundError):
+        upload(stored, before=stored)
