@@ -16,7 +16,7 @@ from models.blocks import CUBE, PERIODIC
 from models.convolution import count_parameters
 from models.networks import FACTORS, Architecture, Network
 from models.operators import FACTOR
-from models.replacing import Replacing
+from models.replacing import replacing
 from models.superresolution import SuperResolution
 from models.uncertainty import ErrorHead
 from models.weights import read_weights, write_weights
@@ -240,7 +240,7 @@ class Catalogue:
     def write(self, card: Card) -> None:
         """Write only a card, for example after measuring."""
         (self.folder / card.name).mkdir(parents=True, exist_ok=True)
-        with Replacing(self.folder / card.name / CARD) as path:
+        with replacing(self.folder / card.name / CARD) as path:
             path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
 
     def _held_out_folder(self, flow: str | None, frames: int, factor: int) -> Path:

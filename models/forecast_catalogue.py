@@ -16,7 +16,7 @@ import numpy as np
 from models.catalogue import CARD, UnknownModelError
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
-from models.replacing import Replacing
+from models.replacing import replacing
 from models.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class ForecastCatalogue:
         folder = self.folder / card.name
         stored = model.frozen() if card.family == "relaxed-steerable" else model
         card = dataclasses.replace(card, sha256=write_weights(folder, stored))
-        with Replacing(folder / CARD) as path:
+        with replacing(folder / CARD) as path:
             path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
         np.save(folder / SAMPLE, sample)
         return card

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+import uuid
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+PART: Final = ".part"
 
-class Replacing:
-    """A temporary path that replaces a file once it is complete."""
 
-    def __init__(self, target: Path) -> None:
-        """Name the file that is to be replaced."""
-        self.target = target
-        self.part = target.with_name(f".{target.name}.part")
-
-    def __enter__(self) -> Path:
-        """Give the path to write to."""
-        return self.part
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Put it in place, or delete it if writing failed."""
-        if kind is None:
-            os.replace(self.part, self.target)  # noqa: PTH105
-        else:
-            self.part.unlink(missing_ok=True)
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path that replaces a file once it is complete; atomicwrites, which does it, is not maintained."""
+    part = target.with_name(f"{PART}-{uuid.uuid4().hex}{target.suffix}")  # which libraries want
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        with suppress(OSError):
+            part.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from models.replacing import Replacing
+from models.replacing import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def write_weights(folder: Path, model: nn.Module) -> str:
 
     content = save({name: _smallest(value).contiguous() for name, value in model.state_dict().items()})
     folder.mkdir(parents=True, exist_ok=True)
-    with Replacing(folder / WEIGHTS) as path:
+    with replacing(folder / WEIGHTS) as path:
         path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 

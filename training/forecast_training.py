@@ -12,7 +12,7 @@ import torch
 
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
-from models.replacing import Replacing
+from models.replacing import replacing
 from models.steerable import penalty
 from training.runs import reading
 from training.steerable_bases import steerable_basis
@@ -107,7 +107,7 @@ def train(
             say(f"{checkpoint.stem}: step {step + 1} of {recipe.steps}, loss {error.item():.5f}")
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             state = {name: part.state_dict() for name, part in parts.items()}
-            with Replacing(checkpoint) as path:
+            with replacing(checkpoint) as path:
                 torch.save({**state, "about": about, "random": random.get_state(), "step": step + 1}, path)
     return model
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from models.replacing import Replacing
+from models.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,7 +183,7 @@ class Run:
         frames, records = zip(*self.taken, strict=True)
         self.records.append(records[len(records) // 2])
         self.taken = []
-        with Replacing(self.folder / f"snapshot-{number:04d}.npy") as path, path.open("wb") as file:
+        with replacing(self.folder / f"snapshot-{number:04d}.npy") as path, path.open("wb") as file:
             np.save(file, frames[0] if len(frames) == 1 else np.stack(frames))
         self._save()
         self._describe()
@@ -197,7 +197,7 @@ class Run:
             "taken_records": json.dumps([record for _, record in self.taken]),
             **self.simulation.state(),
         }
-        with Replacing(self.folder / "restart.npz") as path, path.open("wb") as file:
+        with replacing(self.folder / "restart.npz") as path, path.open("wb") as file:
             np.savez(file, **state)
 
     def _load(self, path: Path) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class Run:
             "times": [record["time"] for record in self.records],
             "statistics": self.records,
         }
-        with Replacing(self.folder / "run.json") as path:
+        with replacing(self.folder / "run.json") as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
 
 

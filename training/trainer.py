@@ -21,7 +21,7 @@ from tqdm import tqdm
 from models.convolution import crop
 from models.networks import Architecture, Network
 from models.operators import trilinear
-from models.replacing import Replacing
+from models.replacing import replacing
 from models.superresolution import SuperResolution
 from training.runs import reading
 from training.samples import Sample, Source
@@ -196,7 +196,7 @@ class Trainer:
             "seconds": self.seconds,
             "losses": self.losses,
         }
-        with Replacing(self.folder / CHECKPOINT) as path:
+        with replacing(self.folder / CHECKPOINT) as path:
             torch.save(state, path)
         rows = (f"{step},{loss:.6g}\n" for step, loss in enumerate(self.losses, start=1))
         (self.folder / LOSSES).write_text("step,loss\n" + "".join(rows))

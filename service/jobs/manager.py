@@ -11,10 +11,11 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from models.replacing import PART
 from service.jobs.progress import Progress
 from service.jobs.repository import State
 from service.problems import Problem, busy, invalid_field
-from service.volumes.files import PART, is_stale
+from service.volumes.files import is_stale
 from service.volumes.storage import inside
 
 if TYPE_CHECKING:

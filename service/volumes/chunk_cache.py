@@ -11,8 +11,9 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from models.replacing import PART
 from service.problems import storing
-from service.volumes.files import PART, is_stale, write_whole
+from service.volumes.files import is_stale, write_whole
 from service.volumes.regions import region_of
 
 if TYPE_CHECKING:

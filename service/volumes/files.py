@@ -8,13 +8,13 @@ import shutil
 import tempfile
 import time
 import uuid
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+from models.replacing import PART, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PART: Final = ".part"
 # From linux/fcntl.h and linux/fs.h.
 AT_FDCWD: Final = -100
 RENAME_EXCHANGE: Final = 2
@@ -48,7 +48,7 @@ def require_room(folder: Path, spare: int, size: int = 0) -> None:
 
 
 def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
-    """Write a file, whole or not at all; the package for it, atomicwrites, is no longer maintained.
+    """Write a file, whole or not at all.
 
     Args:
         path: of the file.
@@ -60,13 +60,8 @@ def write_whole(path: Path, content: bytes, spare: int = 0) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     require_room(path.parent, spare)
-    part = path.with_name(f"{PART}-{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from zarr.storage import LocalStore
 
+from models.replacing import PART
 from service.problems import storing
 from service.volumes.content_tag import ContentTag
-from service.volumes.files import PART, write_whole
-from service.volumes.storage import DOCUMENT, is_same, require_same
+from service.volumes.files import write_whole
+from service.volumes.storage import DOCUMENT, is_same, taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,9 +75,10 @@ class LocalStorage:
     def begin(self, documents: Mapping[str, bytes]) -> None:
         """See [`Storage`][service.volumes.storage.Storage]."""
         if not self.is_free():
-            if self.volumes or is_same(self, documents):
-                require_same(self, documents)
+            if is_same(self, documents):
                 return
+            if self.volumes:
+                raise taken(self)
             self.drop()  # temporary, and made from what has changed since
         digest = hashlib.sha256(documents[DOCUMENT]).hexdigest()[:16]
         part = self.path.with_name(f"{PART}-{self.path.name}-{digest}")

@@ -66,11 +66,16 @@ def is_same(storage: Storage, documents: Mapping[str, bytes]) -> bool:
 def require_same(storage: Storage, documents: Mapping[str, bytes]) -> None:
     """Refuse (409) a place that holds another group than that of these documents."""
     if not is_same(storage, documents):
-        detail = (
-            f"there is a volume {storage.name} already, and it has other content: perhaps the answer to a source that "
-            "has changed, by another model or with other options. Delete it, or name another target"
-        )
-        raise Problem("taken", detail)
+        raise taken(storage)
+
+
+def taken(storage: Storage) -> Problem:
+    """A place holds another group than the one that is to be written."""
+    detail = (
+        f"there is a volume {storage.name} already, and it has other content: perhaps the answer to a source that "
+        "has changed, by another model or with other options. Delete it, or name another target"
+    )
+    return Problem("taken", detail)
 
 
 def inside(name: str, outer: str) -> bool:

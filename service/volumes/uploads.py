@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 
+from models.replacing import PART
 from service.problems import Problem, invalid_field, storing
 from service.volumes.content_tag import MEMBER, ContentTag, members, tag_of
-from service.volumes.files import PART, exchange, is_stale, require_room
+from service.volumes.files import exchange, is_stale, require_room
 from service.volumes.generations import Generations
 
 if TYPE_CHECKING:

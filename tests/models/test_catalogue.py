@@ -12,6 +12,7 @@ import pytest
 from models.blocks import PERIODIC
 from models.catalogue import GENERAL, Catalogue, HeldOut, UnknownModelError, describe
 from models.networks import Architecture, Network
+from models.replacing import replacing
 from models.superresolution import SuperResolution, upscale
 from models.weights import WEIGHTS, CorruptWeightsError
 
@@ -107,6 +108,15 @@ def test_a_full_disk_leaves_the_stored_model(tmp_path: Path, monkeypatch: pytest
                 store()
     assert catalogue.load(card.name).family == "relaxed"
     assert len(list((tmp_path / card.name).iterdir())) == 2
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "card.json"
+    with replacing(path) as one, replacing(path) as other:
+        for part, content in ((one, "first"), (other, "second")):
+            part.write_text(content)
+    assert path.read_text() == "first"
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_held_out_sample(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from models.blocks import parse_boundary
+from models.replacing import PART
 from models.superresolution import upscale
-from service.volumes.files import PART
 from tests.service.conftest import parts
 from tests.waiting import wait_until
 

@@ -14,7 +14,7 @@ import torch
 
 from models.forecasting import Units
 from models.group import rotate_scalar
-from models.replacing import Replacing
+from models.replacing import replacing
 from training.flows import plumes
 from training.flows.planar import Planar, random_vorticity
 
@@ -57,9 +57,9 @@ def simulate(flow: str, name: str | None, n: int, seed: int, out: Path) -> Path:
         return folder
     frames, about = _smoke(name, n) if flow == "smoke" else _planar(n, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with Replacing(folder / "frames.npy") as path, path.open("wb") as file:
+    with replacing(folder / "frames.npy") as path, path.open("wb") as file:
         np.save(file, frames.float().numpy())
-    with Replacing(folder / "run.json") as path:
+    with replacing(folder / "run.json") as path:
         path.write_text(json.dumps({"flow": flow, "set": name, "n": n, **about}, indent=1) + "\n")
     return folder
 
