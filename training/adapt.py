@@ -95,7 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="parent", default="equivariant-general-x4", help="a model in the catalogue")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for train")
     add_reading(parser)
-    parser.add_argument("--name", required=True, help="name of the flow: the model is called FAMILY-NAME-x4")
+    parser.add_argument(
+        "--name",
+        required=True,
+        help="name of the flow: the model is called FAMILY-NAME-x4, or with --wider FAMILY-NAME-wide-x4",
+    )
     parser.add_argument(
         "--family",
         choices=["conv", "equivariant", "relaxed"],
@@ -130,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)
     model = descend(parent, family, args.wider)
     card = describe(model, flow=args.name)
+    if args.wider > 1:
+        card = dataclasses.replace(card, name=card.name.replace(f"-{args.name}-", f"-{args.name}-wide-"))
     require_new(catalogue, card.name, overwrite=args.overwrite)
     runs = [open_dataset(path, **{**reading(args), "flow": args.flow or args.name}) for path in args.data]
     learned, kept = parted(runs, model)

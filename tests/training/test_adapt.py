@@ -96,16 +96,21 @@ def test_a_single_snapshot_is_never_cut_along_walls_that_move(tmp_path: Path, we
             assert learned[0].cells.index(72) == axis
 
 
-def test_what_is_better_is_stored_with_its_parent_and_gain(tmp_path: Path, weights: Catalogue) -> None:
+@pytest.mark.parametrize(("wider", "name"), [(1, "relaxed-mine-x4"), (2, "relaxed-mine-wide-x4")])
+def test_what_is_better_is_stored_with_its_parent_and_gain(
+    tmp_path: Path, weights: Catalogue, wider: int, name: str
+) -> None:
     options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine", "--weights", str(weights.folder)]
     options += ["--steps", "60", "--relaxation-steps", "10", "--threads", "1", "--out", str(tmp_path / "out")]
-    assert main(["adapt", *options]) == 0
-    card = weights.card("relaxed-mine-x4")
+    assert main(["adapt", *options, "--wider", str(wider)]) == 0
+    card = weights.card(name)
+    assert card.architecture is not None
+    assert (card.flow, card.architecture["fields"]) == ("mine", wider)
     assert card.trained["parent"] == PARENT
     assert card.trained["parent_sha256"] == weights.card(PARENT).sha256
     assert card.trained["gain"]["adapted"] < card.trained["gain"]["parent"]
     assert card.symmetry["equivariance_error"]["x,y,z"] < 1e-5 < card.symmetry["equivariance_error"]["y,-x,z"]
-    assert weights.trained("relaxed-mine-x4").network is not None
+    assert weights.trained(name).network is not None
 
 
 def test_a_model_is_not_replaced_unless_told(
