@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 REACH = 3
 """Cells on each side of a change that are compared, as many as a kernel has."""
+WIDE = 3
+"""Panels in a row of the figure."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,17 +90,23 @@ def draw(path: Path, curves: Sequence[Tensor], inside: tuple[int, int], middle: 
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 training runs on hosts without it
 
-    figure = Figure(figsize=(3.6 * len(curves), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
-    for seed, (axes, along) in enumerate(zip(panels, curves, strict=True)):
+    rows, columns = -(-len(curves) // WIDE), min(WIDE, len(curves))
+    figure = Figure(figsize=(3.6 * columns, 3.0 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for seed, (axes, along) in enumerate(zip(panels.flat, curves, strict=False)):
         axes.axvspan(*inside, color="0.93", label="where smoke comes in")
         axes.plot(torch.arange(along.shape[1]) + 0.5, along.T, color=COLOURS["relaxed"], lw=1, alpha=0.6)
         axes.axvline(
             change(along, inside), color=COLOURS["equivariant"], lw=4, alpha=0.6, label="where w(x) changes most"
         )
         axes.axvline(middle, color="black", ls="--", label="the middle, where buoyancy doubles")
-        axes.set(title=f"network {seed + 1}", xlabel="x, in cells", xlim=(0, along.shape[1]))
-    panels[0].set_ylabel("w(x), less its mean")
-    lines, labels = panels[0].get_legend_handles_labels()
+        axes.set(title=f"network {seed + 1}", xlim=(0, along.shape[1]))
+    for axes in panels.flat[len(curves) :]:
+        axes.set_axis_off()
+    for axes in panels[-1]:
+        axes.set_xlabel("x, in cells")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("w(x), less its mean")
+    lines, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=110)
