@@ -196,7 +196,7 @@ class Catalogue:
         return sorted({TRILINEAR.name, *(path.parent.name for path in self.folder.glob(f"*/{CARD}"))})
 
     def card(self, name: str) -> Card:
-        """The card of a model.
+        """The card of a model; its folder gives the name, as it may have been copied.
 
         Raises:
             UnknownModelError: if there is no such model.
@@ -204,7 +204,7 @@ class Catalogue:
         if name not in (*PLAIN, *self.names()):
             raise UnknownModelError(name, self.names())
         path = self.folder / name / CARD
-        return Card.from_dict(json.loads(path.read_text())) if path.exists() else PLAIN[name]
+        return Card.from_dict({**json.loads(path.read_text()), "name": name}) if path.exists() else PLAIN[name]
 
     def load(self, card: Card | str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
         """A model ready for inference: weights checked, kernels built; see ``trained`` for the card and errors."""

@@ -79,7 +79,7 @@ class ForecastCatalogue:
         return sorted(path.parent.name for path in self.folder.glob(f"*/{CARD}"))
 
     def card(self, name: str) -> ForecastCard:
-        """The card of a model.
+        """The card of a model; its folder gives the name, as it may have been copied.
 
         Raises:
             UnknownModelError: if there is no such model.
@@ -88,7 +88,7 @@ class ForecastCatalogue:
             raise UnknownModelError(name, self.names())
         content = json.loads((self.folder / name / CARD).read_text())
         y, x = content["boundary"]
-        return ForecastCard(**{**content, "boundary": (y, x)})
+        return ForecastCard(**{**content, "name": name, "boundary": (y, x)})
 
     def load(self, card: ForecastCard | str) -> Forecaster:
         """A model ready for inference: weights checked, kernels built.

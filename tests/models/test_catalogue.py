@@ -35,6 +35,9 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     assert np.array_equal(upscale(loaded, u, PERIODIC), upscale(model.frozen(), u, PERIODIC))
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    (tmp_path / card.name).rename(tmp_path / "mine")
+    assert catalogue.card("mine").name == "mine"
+    assert catalogue.load("mine").family == "relaxed"
 
 
 def test_three_frames_are_named(tmp_path: Path) -> None:

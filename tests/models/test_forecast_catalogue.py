@@ -29,6 +29,9 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     assert torch.equal(catalogue.load(saved.name)(frames, 2, (False, False)), model.frozen()(frames, 2, (False, False)))
     with pytest.raises(UnknownModelError, match="relaxed-smoke"):
         catalogue.card("other")
-    (catalogue.folder / saved.name / WEIGHTS).write_bytes(b"other")
+    (catalogue.folder / saved.name).rename(catalogue.folder / "mine")
+    assert catalogue.card("mine").name == "mine"
+    assert catalogue.load("mine").frames == saved.frames
+    (catalogue.folder / "mine" / WEIGHTS).write_bytes(b"other")
     with pytest.raises(CorruptWeightsError, match="sha256"):
-        catalogue.load(saved.name)
+        catalogue.load("mine")
