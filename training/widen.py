@@ -6,9 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from models.activation import Activation
-from models.layers import Convolve, Lift
+from models.layers import Convolve, GroupLayer, Lift
 from models.networks import Network
 
 if TYPE_CHECKING:
@@ -34,17 +35,23 @@ def widen(network: Network, times: int) -> Network:
         dataclasses.replace(old, fields=times * old.fields, head=tuple(times * fields for fields in old.head))
     )
     for layer, copy in zip(network.modules(), wider.modules(), strict=True):
-        if isinstance(layer, Activation):
+        if isinstance(layer, Activation) and isinstance(copy, Activation):
             copy.offset.data = _copied(layer.offset.data, 0, times)
-        elif isinstance(layer, Lift):
-            copy.psi.data = _copied(layer.psi.data, 1, times)
-        elif isinstance(layer, Convolve):
-            copy.psi.data = _shared(_copied(layer.psi.data, 1, times), 2, times)
-        elif hasattr(layer, "psi"):
-            copy.psi.data = _shared(layer.psi.data, 1, times)
-        if getattr(layer, "relaxation", None) is not None:
-            copy.relaxation.data = layer.relaxation.data.clone()
+        if isinstance(layer, GroupLayer) and isinstance(copy, GroupLayer):
+            copy.psi.data = _widened(layer, times)
+            if layer.relaxation is not None:
+                copy.relaxation = nn.Parameter(layer.relaxation.detach().clone())
     return wider
+
+
+def _widened(layer: GroupLayer, times: int) -> Tensor:
+    """The free weights of a layer of the wider network."""
+    psi = layer.psi.data
+    if isinstance(layer, Lift):
+        return _copied(psi, 1, times)
+    if isinstance(layer, Convolve):
+        return _shared(_copied(psi, 1, times), 2, times)
+    return _shared(psi, 1, times)
 
 
 def _copied(weights: Tensor, axis: int, times: int) -> Tensor:
