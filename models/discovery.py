@@ -23,7 +23,7 @@ from torch import Tensor
 
 from models.discovery_fit import USUAL, Checkpoints, Fit, Recipe
 from models.irreps import element_names, irrep_shares
-from models.pair_statistics import common_shares, p_values
+from models.pair_statistics import common_shares, p_values, standard_errors
 from models.pair_units import PairUnits
 from models.pairs import ENOUGH_PAIRS
 from models.point_groups import largest_subgroup, symbol
@@ -83,6 +83,7 @@ class Finding:
         moved: irreps in which the relaxation weights of any layer, averaged over the elements that are kept, moved.
         p_values: of each element; empty with too few pairs for a test.
         common: share of the departures from each element that pairs have in common; empty likewise.
+        common_errors: standard errors of these shares; empty likewise.
         equivariance_errors: of the fitted network, for each element.
         mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X, over all
             channels in the units of Y; constants that are added to scalars do not count.
@@ -98,6 +99,7 @@ class Finding:
     moved: list[str]
     p_values: dict[str, float]
     common: dict[str, float]
+    common_errors: dict[str, float]
     equivariance_errors: dict[str, float]
     mse: float
     mse_zero: float
@@ -167,15 +169,16 @@ def discover(
     weights = {name: each.detach().double() for name, each in fit.network.relaxation.items()}
     kept = {name: kept_to_rounding(w, over, tolerance) for name, w in weights.items()}
     exact = sorted(set.intersection(*map(set, kept.values())))
-    largest, p, shares = exact, torch.empty(0), torch.empty(0)
+    largest, p, shares, spread = exact, torch.empty(0), torch.empty(0), torch.empty(0)
     if pairs.many:
-        tests = torch.tensor([p_values(gradients, over, seed) for seed, gradients in enumerate(before)])
+        tests = torch.tensor([p_values(each, over, seed) for seed, each in enumerate(before)])
         p = tests.median(dim=0).values
-        shares = torch.tensor(common_shares(torch.cat(before, dim=1), over))
-        if recipe.common is None:
+        gradients = torch.cat(before, dim=1)
+        shares, spread = torch.tensor(common_shares(gradients, over)), standard_errors(gradients, over)
+        if recipe.sigmas is None:
             plausible = [g for g in p.argsort(descending=True).tolist() if p[g] >= recipe.level]
         else:
-            plausible = [g for g in shares.argsort().tolist() if shares[g] <= recipe.common]
+            plausible = [g for g in shares.argsort().tolist() if shares[g] <= recipe.sigmas * spread[g]]
         largest = largest_subgroup(over, [*exact, *plausible])
     errors, trivial = fit.errors(), torch.minimum(units.y_square, units.change_square)
     unfitted = (errors > BETTER * trivial) & (BETTER * trivial > ROUNDING * units.y_square)
@@ -195,6 +198,7 @@ def discover(
         moved=[irrep for irrep in averages[0] if max(each[irrep] for each in averages) > tolerance**2],
         p_values=dict(zip(names, p.tolist(), strict=pairs.many)),
         common=dict(zip(names, shares.tolist(), strict=pairs.many)),
+        common_errors=dict(zip(names, spread.tolist(), strict=pairs.many)),
         equivariance_errors=dict(zip(names, fit.equivariance_errors(), strict=True)),
         mse=float(errors.mean()),
         mse_zero=float(units.y_square.mean()),

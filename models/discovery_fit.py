@@ -89,8 +89,8 @@ class Recipe:
         seeds: equivariant fits with weights of their own, if there are pairs enough for p-values, which are medians
             over them; all else is of the first.
         level: p-value below which an element is taken to be broken.
-        common: where pairs are not independent, share of the departures that pairs have in common above which an
-            element is taken to be broken, in the place of its p-value.
+        sigmas: where pairs are not independent, standard errors by which the share of the departures that pairs have
+            in common is above zero where an element is taken to be broken, in the place of its p-value.
     """
 
     fields: int = 4
@@ -100,7 +100,7 @@ class Recipe:
     relaxation_rate: float = 0.02
     seeds: int = 3
     level: float = 0.02
-    common: float | None = None
+    sigmas: float | None = None
 
 
 USUAL = {2: Recipe(), 3: Recipe(fields=1, equivariant_steps=20, steps=250, rate=0.003, relaxation_rate=0.1)}

@@ -8,7 +8,9 @@ gradient less that of the turned pair. If the pairs keep g on average, departure
   under g. The p-value is the share of random turns after which it is at least as far as for the pairs themselves.
 - If they are not, such as snapshots of one run, p-values are too low, as pairs share a slow drift. Then the size of the
   effect tells more: the part of the squared departures that two pairs have in common, an intraclass correlation
-  (Shrout & Fleiss, Psychol. Bull. 86, 1979). It is small for small grids too, where single pairs are noisy.
+  (Shrout & Fleiss, Psychol. Bull. 86, 1979). It is small for small grids too, where single pairs are noisy. How far it
+  is off by chance is seen by leaving out some pairs, neighbours in time together: a jackknife, which overestimates it
+  (Efron & Stein, Ann. Stat. 9, 1981).
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from models.group import Group
 
 TURNS = 2000
+PARTS = 8
+"""Of the pairs, in their order, of which each is left out in turn."""
 ROUNDING = 1e-6
 
 
@@ -59,3 +63,11 @@ def common_shares(gradients: Float[Tensor, "pair layer element"], over: Group) -
         common = (products.sum() - square) / (len(products) - 1)
         shares.append(float(common / square.clamp_min(1e-300)))
     return shares
+
+
+def standard_errors(gradients: Float[Tensor, "pair layer element"], over: Group) -> Float[Tensor, " order"]:
+    """Of the common share of each element, from those that are found without an eighth of the pairs."""
+    parts = gradients.tensor_split(PARTS)
+    without = [torch.cat([*parts[:left], *parts[left + 1 :]]) for left in range(PARTS)]
+    shares = torch.tensor([common_shares(rest, over) for rest in without])
+    return ((PARTS - 1) * shares.var(dim=0, correction=0)).sqrt()

@@ -13,6 +13,7 @@ import torch
 from models.discovery import departures, discover, kept_to_rounding
 from models.discovery_fit import Checkpoints, Recipe, steps_of
 from models.group import Group, group, rotate_scalar, rotate_vector
+from models.pair_statistics import common_shares, standard_errors
 from models.pairs import Pairs
 from training.experiments.squares import square_to
 
@@ -80,17 +81,27 @@ def test_a_symmetry_that_noisy_pairs_keep_on_the_average() -> None:
 
 
 def test_pairs_that_are_not_independent() -> None:
-    """What eight pairs break by chance is significant once each is there five times, but is no more common to all."""
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(8, 1, 8, 8, dtype=torch.float64, generator=generator).repeat(5, 1, 1, 1)
-    noise = torch.randn(8, 1, 8, 8, dtype=torch.float64, generator=generator).repeat(5, 1, 1, 1)
+    """What eight pairs break by chance is significant once each is there five times, but not against their spread."""
+    generator = torch.Generator().manual_seed(2)
+    x, noise = (torch.randn(8, 1, 8, 8, dtype=torch.float64, generator=generator) for _ in range(2))
+    x, noise = (each.repeat_interleave(5, dim=0) for each in (x, noise))
     pairs = Pairs(x, 0.5 * (x.roll(-1, 3) + x.roll(1, 3)) + noise)
     recipe = Recipe(fields=2, equivariant_steps=30, steps=2, seeds=1)
-    strict, wide = (discover(pairs, group("D4", 2), replace(recipe, common=each)) for each in (None, 0.4))
+    strict, wide = (discover(pairs, group("D4", 2), replace(recipe, sigmas=each)) for each in (None, 2.0))
     assert len(strict.kept) < 4
     assert strict.common == wide.common
-    assert min(wide.common[element] for element in wide.elements if element not in wide.kept) > 0.4
     assert set(wide.kept) == {"x,y", "-x,-y", "-x,y", "x,-y"}
+
+
+@pytest.mark.parametrize("together", [0.0, 1.0])
+def test_standard_errors_are_about_the_spread_of_common_shares(together: float) -> None:
+    """Over many sets of independent gradients, from a half turn that is kept, and one that is broken."""
+    over, generator = group("C2", 2), torch.Generator().manual_seed(0)
+    sets = torch.randn(300, 16, 1, 2, generator=generator) + torch.tensor([together, 0.0])
+    shares = torch.tensor([common_shares(each, over) for each in sets])[:, 1]
+    errors = torch.stack([standard_errors(each, over) for each in sets])[:, 1]
+    assert float(errors.mean() / shares.std()) == pytest.approx(1, abs=0.3)
+    assert together or (shares > 2 * errors).float().mean() < 0.02
 
 
 SQUARE, RECTANGLE = (field[:] for field in (square_to("rectangle").x, square_to("rectangle").y))

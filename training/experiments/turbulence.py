@@ -22,7 +22,7 @@ from models.point_groups import generated
 if TYPE_CHECKING:
     from training.dataset import StoredRun
 
-RECIPE = Recipe(fields=1, equivariant_steps=40, steps=5, seeds=1, common=0.1)
+RECIPE = Recipe(fields=1, equivariant_steps=40, steps=5, seeds=1, sigmas=2.0)
 SNAPSHOTS = 16
 LARGE = 64
 """Runs with so many cells along an axis are made coarse fourfold, smaller ones twofold."""
