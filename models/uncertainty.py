@@ -1,12 +1,12 @@
 """Predicting the error of an answer, by a second head on a network's trunk.
 
-    error = c s softplus(f(asinh(4 y / s), log(l / s + e) ...)),    e = 1e-3,
+    error = c s softplus(f(asinh(4 y / s) ..., log(l / s + e) ...)),    e = 1e-3,
 
-is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. y is a scalar
-read from the features of the trunk, invariant under rotations; s is the local variation of the coarse field, and f a
-network of one hidden layer. The l are lengths: of the network's correction to trilinear interpolation, and those of
-[`lengths_of`][models.uncertainty.lengths_of], which tell how much of the field is as fine as the grid. The error scales
-as the velocity does, does not change with a boost, and is zero where the field is constant.
+is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. The y are
+four scalars read from the features of the trunk, invariant under rotations; s is the local variation of the coarse
+field, and f a network of one hidden layer. The l are lengths: of the network's correction to trilinear interpolation,
+and those of [`lengths_of`][models.uncertainty.lengths_of], which tell how much of the field is as fine as the grid. The
+error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
 whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual). At last c is
@@ -34,10 +34,20 @@ if TYPE_CHECKING:
     from models.networks import Architecture
 
 NEGLIGIBLE = 1e-3
-INPUTS, HIDDEN = 7, 16
-"""Channels that the last layers see, and of the hidden layer."""
+SCALARS, LENGTHS, HIDDEN = 4, 6, 32
+"""Channels that the last layers see: scalars of the features, and lengths; and of the hidden layer."""
 NEAR = 3
 """Cells beyond a cell that its local lengths depend on."""
+
+
+class Pointwise(nn.Conv3d):
+    """A convolution of kernel size 1, as a matrix product: with few channels, it spares copies in other layouts."""
+
+    def forward(self, x: Float[Tensor, "batch channels z y x"]) -> Float[Tensor, "batch outputs z y x"]:
+        """Apply the layer."""
+        weight = self.weight.flatten(1).expand(len(x), -1, -1)
+        answer = torch.baddbmm(cast("Tensor", self.bias)[:, None], weight, x.flatten(2))
+        return answer.reshape(len(x), -1, *x.shape[2:])
 
 
 class ErrorHead(nn.Module):
@@ -56,10 +66,10 @@ class ErrorHead(nn.Module):
         relaxed = architecture.family == "relaxed"
         self.activation = Activation(over, architecture.fields)
         self.project = ProjectScalar(
-            over, architecture.fields, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
+            over, architecture.fields, SCALARS, banks=architecture.banks, relaxed=relaxed, factor=architecture.factor
         )
-        self.hidden = nn.Conv3d(INPUTS, HIDDEN, 1)
-        self.answer = nn.Conv3d(HIDDEN, 1, 1)
+        self.hidden = Pointwise(SCALARS + LENGTHS, HIDDEN, 1)
+        self.answer = Pointwise(HIDDEN, 1, 1)
         nn.init.zeros_(self.answer.weight)
         nn.init.constant_(cast("Tensor", self.answer.bias), -2.0)
         self.register_buffer("scale", torch.tensor(1.0))
@@ -84,14 +94,14 @@ class ErrorHead(nn.Module):
             correction: what the network added to trilinear interpolation, in the same units.
             circular: axes (z, y, x) to wrap around.
         """
-        scalar = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
+        scalars = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
         length = correction.square().sum(dim=1, keepdim=True).sqrt()
         unit = variation.clamp_min(SMALLEST)
         lengths = torch.cat([length, refine(lengths_of(coarse, self.halo, circular), self.factor)], dim=1)
-        ratios = torch.cat([(4 * scalar / unit).asinh(), (lengths / unit + 1e-3).log()], dim=1)
+        ratios = torch.cat([(4 * scalars / unit).asinh(), (lengths / unit + 1e-3).log()], dim=1)
         return self.scale * variation * self.relative(ratios)
 
-    def relative(self, ratios: Float[Tensor, "batch 7 z y x"]) -> Float[Tensor, "batch 1 z y x"]:
+    def relative(self, ratios: Float[Tensor, "batch inputs z y x"]) -> Float[Tensor, "batch 1 z y x"]:
         """The last layers: the error in units of the variation, but for ``scale``."""
         return functional.softplus(self.answer(functional.silu(self.hidden(ratios))))
 

@@ -84,6 +84,9 @@ def local_variation(model: SuperResolution, sample: Sample) -> Tensor:
 def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, rate: float) -> None:
     """Fit the last layers of an error head to cells of many samples.
 
+    To the likelihood of each cell is added the squared logarithm of predicted over found mean error of each sample, so
+    that no kind of flow is expected too good or too bad as a whole.
+
     Args:
         model: its head has learned already what the last layers see.
         source: where samples come from.
@@ -92,7 +95,7 @@ def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, ra
         rate: highest learning rate.
     """
     head = cast("ErrorHead", model.error_head)
-    given, errors, weights = _cells(model, source, samples)
+    given, errors, weights, origin = _cells(model, source, samples)
     mean, deviation = given.mean(dim=1, keepdim=True), given.std(dim=1, keepdim=True).clamp_min(1e-6)
     given = (given - mean) / deviation
     for layer in (head.hidden, head.answer):
@@ -104,7 +107,8 @@ def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, ra
         chosen = torch.randint(len(errors), (min(BATCH, len(errors)),)).to(errors.device)
         optimizer.zero_grad(set_to_none=True)
         predicted = head.relative(given[:, chosen][None, :, None, None])[0, 0, 0, 0]
-        laplace_loss(predicted, errors[chosen], weights[chosen]).backward()
+        cells = predicted, errors[chosen], weights[chosen]
+        (laplace_loss(*cells) + mean_ratios(*cells, origin[chosen]).log().square().mean()).backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():  # from standardised inputs to those as they are
@@ -114,22 +118,32 @@ def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, ra
         head.scale.fill_(1.0)
 
 
+def mean_ratios(predicted: Tensor, errors: Tensor, weights: Tensor, origin: Tensor) -> Tensor:
+    """Mean predicted over mean found error of each sample that has errors."""
+    told, found = (
+        torch.zeros(int(origin.max()) + 1, device=errors.device).index_add(0, origin, weights * each)
+        for each in (predicted, errors)
+    )
+    return told[found > 0] / found[found > 0]
+
+
 @torch.no_grad()
-def _cells(model: SuperResolution, source: Source, samples: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of cells of many samples: what the last layers see (input, cell), error over variation, and weight."""
+def _cells(model: SuperResolution, source: Source, samples: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of cells of many samples: inputs of the last layers (input, cell), error over variation, weight, sample."""
     frozen, seen, parts = model.frozen(), [], []
     head = cast("ErrorHead", frozen.error_head)
     head.hidden.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0]))
-    for _ in trange(samples, unit="sample", dynamic_ncols=True):
+    for number in trange(samples, unit="sample", dynamic_ncols=True):
         sample = source.draw()
         _, found = predicted_and_found(frozen, sample)
         varies = local_variation(model, sample).flatten()
         chosen = torch.randperm(len(varies))[:CELLS].to(varies.device)
         given = seen.pop()[0].flatten(1)[:, chosen]
         varies, mean = varies[chosen], varies.mean()
-        parts.append((given, found.flatten()[chosen] / varies.clamp_min(SMALLEST), varies / mean.clamp_min(SMALLEST)))
-    given, errors, weights = (torch.cat(each, dim=-1) for each in zip(*parts, strict=True))
-    return given, errors, weights
+        relative, weight = found.flatten()[chosen] / varies.clamp_min(SMALLEST), varies / mean.clamp_min(SMALLEST)
+        parts.append((given, relative, weight, torch.full_like(chosen, number)))
+    given, errors, weights, origin = (torch.cat(each, dim=-1) for each in zip(*parts, strict=True))
+    return given, errors, weights, origin
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from models.uncertainty import laplace_loss
 from tests.training.stored import store
 from training.__main__ import main
 from training.samples import Source
-from training.uncertainty import predicted_and_found
+from training.uncertainty import mean_ratios, predicted_and_found
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +57,12 @@ def test_predicted_errors_come_to_agree_with_those_found(tmp_path: Path, catalog
     assert torch.equal(catalogue.load(NAME)(coarse, EVERYWHERE), before)
     quantiles = catalogue.card(NAME).uncertainty["quantiles"]
     assert 0 < quantiles["0.5"] < 1 < quantiles["0.9"] < 5
+
+
+def test_mean_ratios_are_of_each_sample_that_has_errors() -> None:
+    predicted, errors = torch.tensor([1.0, 3.0, 2.0, 5.0]), torch.tensor([2.0, 2.0, 4.0, 0.0])
+    weights, origin = torch.tensor([3.0, 1.0, 1.0, 1.0]), torch.tensor([0, 0, 2, 1])
+    torch.testing.assert_close(mean_ratios(predicted, errors, weights, origin), torch.tensor([6 / 8, 2 / 4]))
 
 
 def test_evaluation_tells_how_good_the_prediction_is(tmp_path: Path, catalogue: Catalogue) -> None:
