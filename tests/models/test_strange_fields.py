@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.models.strange import Draw
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
-MODELS = ["equivariant-general-x4", "relaxed-general-x4"]
+MODELS = ["equivariant-general-x4", "equivariant-general-wide-x4", "relaxed-general-x4"]
 EDGE = 32
 FEW = 10
 MANY = pytest.param(75, marks=pytest.mark.long)
