@@ -112,8 +112,8 @@ def serve(host: str, port: int) -> int:
     if reachable(host):
         if settings.tokens is None:
             message = (
-                f"other machines can reach {host}, and no tokens are set. EDDYLIFT_TOKENS=<file> lets in those who have "
-                "one (`python -m service token --help` says how to make it); EDDYLIFT_TOKENS=off lets in everyone"
+                f"other machines can reach {host}, and no tokens are set. EDDYLIFT_TOKENS=<file> lets in those who "
+                "have one (`python -m service token --help` says how to make it); EDDYLIFT_TOKENS=off lets in everyone"
             )
             raise TokensError(message)
         if settings.tokens == OFF:
