@@ -16,7 +16,7 @@ PART: Final = ".part"
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path that replaces a file once it is complete; atomicwrites, which does it, is not maintained."""
-    part = target.with_name(f"{PART}-{uuid.uuid4().hex}{target.suffix}")  # which libraries want
+    part = target.with_name(f"{PART}-{uuid.uuid4().hex}{target.suffix}")  # numpy adds a missing suffix
     try:
         yield part
         part.replace(target)

@@ -40,13 +40,8 @@ SMALLEST = 6
 """Coarse cells along this axis that both parts must have at least."""
 
 
-def descend(parent: SuperResolution, family: Family, wider: int = 1) -> SuperResolution:
-    """A network for further training that computes the parent's function.
-
-    Args:
-        parent: with a network.
-        family: that of the parent, or ``relaxed`` for an equivariant parent; relaxation weights are one.
-        wider: how many times as many fields; see [`widen`][training.widen.widen].
+def descend(parent: SuperResolution, family: Family) -> SuperResolution:
+    """A network for further training that computes the parent's function; relaxation weights, if any, are one.
 
     Raises:
         ValueError: if the parent has no weights, or the family cannot begin from that of the parent.
@@ -62,7 +57,7 @@ def descend(parent: SuperResolution, family: Family, wider: int = 1) -> SuperRes
     weights = {key: value for key, value in parent.state_dict().items() if not key.startswith("error_head.")}
     # The parent has no relaxation weights; new layers have ones.
     model.load_state_dict(weights, strict=False)
-    return model if wider == 1 else SuperResolution(widen(cast("Network", model.network), wider))
+    return model
 
 
 def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Dataset], list[Dataset]]:
@@ -131,8 +126,10 @@ def run(args: argparse.Namespace) -> int:
     ancestor = catalogue.card(args.parent)
     parent = catalogue.trained(args.parent).to(args.device)
     family = args.family or ("relaxed" if ancestor.family == "equivariant" else ancestor.family)
-    torch.manual_seed(args.seed)
-    model = descend(parent, family, args.wider)
+    model = descend(parent, family)
+    if args.wider > 1:
+        torch.manual_seed(args.seed)
+        model = SuperResolution(widen(cast("Network", model.network), args.wider))
     card = describe(model, flow=args.name)
     if args.wider > 1:
         card = dataclasses.replace(card, name=card.name.replace(f"-{args.name}-", f"-{args.name}-wide-"))

@@ -13,6 +13,7 @@ from models.catalogue import Catalogue, describe
 from models.convolution import EVERYWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
+from tests.training.stored import write
 from training.__main__ import main
 from training.adapt import descend, parted
 from training.dataset import StoredRun
@@ -26,17 +27,7 @@ PARENT = "equivariant-general-x4"
 
 def store(folder: Path, snapshots: int, n: int = 16) -> Path:
     """A run of smooth random fields that are strong along x, which no rotation keeps."""
-    random = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    k = np.fft.fftfreq(n, 1 / n)
-    size = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
-    for index in range(snapshots):
-        modes = np.fft.fftn(random.standard_normal((3, n, n, n)), axes=(1, 2, 3)) * np.exp(-size)
-        field = np.fft.ifftn(modes, axes=(1, 2, 3)).real * np.array([3.0, 1.0, 0.3])[:, None, None, None]
-        np.save(folder / f"snapshot-{index:04d}.npy", field.astype(np.float32))
-    description = {"flow": "mine", "n": n, "seed": 0, "times": list(range(snapshots))}
-    (folder / "run.json").write_text(json.dumps(description))
-    return folder
+    return write(folder, 0, snapshots, n, flow="mine", scale=(3.0, 1.0, 0.3))
 
 
 @pytest.fixture
