@@ -3,8 +3,9 @@
 Training begins from the weights of a stored model, the parent. A ``relaxed`` model begins with relaxation weights of
 one, so that it is the same function; these weights learn at a higher rate than the others. ``--wider`` begins with
 copies of each field, as the same function too. Some of the data are held out: the last snapshot of each run, or the end
-of the longest axis of a single snapshot. The model is stored under a new name, and only if its error there is below its
-parent's. Its card has the parent, the gain and the symmetries it breaks.
+of the longest axis of a single snapshot. The error there is measured ``--checks`` times, and the best weights are kept,
+as a network can learn a single snapshot by heart. The model is stored under a new name, and only if its error there is
+below its parent's. Its card has the parent, the gain and the symmetries it breaks.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         required=True,
-        help="name of the flow: the model is called FAMILY-NAME-x4, or with --wider FAMILY-NAME-wide-x4",
+        help="name of the flow: the model is called FAMILY-NAME-x4, or FAMILY-NAME-wide-x4 if it is or begins wide",
     )
     parser.add_argument(
         "--family",
@@ -110,6 +111,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate of all weights")
     parser.add_argument(
         "--relaxation-rate", type=float, default=1e-2, help="highest learning rate of the relaxation weights"
+    )
+    parser.add_argument(
+        "--checks",
+        type=int,
+        default=12,
+        help="measure the error on held-out data that many times and keep the best weights (default: %(default)s); "
+        "0 keeps the last ones",
     )
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
     parser.add_argument("--seed", type=int, default=0)
@@ -131,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
         torch.manual_seed(args.seed)
         model = SuperResolution(widen(cast("Network", model.network), args.wider))
     card = describe(model, flow=args.name)
-    if args.wider > 1:
+    if args.wider > 1 or "-wide-" in args.parent:
         card = dataclasses.replace(card, name=card.name.replace(f"-{args.name}-", f"-{args.name}-wide-"))
     require_new(catalogue, card.name, overwrite=args.overwrite)
     runs = [open_dataset(path, **{**reading(args), "flow": args.flow or args.name}) for path in args.data]
@@ -145,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
         precision=precision,
         relaxation_rate=args.relaxation_rate,
         relaxation_steps=args.relaxation_steps if family == "relaxed" else 0,
+        checks=args.checks,
         parent=args.parent,
     )
     architecture = cast("Network", model.network).architecture
@@ -152,11 +161,14 @@ def run(args: argparse.Namespace) -> int:
     adapted = trainer.run()
     checked = [sample for each in trainer.source.validation().values() for sample in each]
     before, after = (over_trilinear(each, checked) for each in (parent, adapted))
-    print(f"MAE over trilinear's on held-out data: {before:.4f} before, {after:.4f} after")
+    where = f" {trainer.best.step} steps" if trainer.best else ""
+    print(f"MAE over trilinear's on held-out data: {before:.4f} before, {after:.4f} after{where}")
     if not after < before:  # also where it is not a number
         print(f"{args.parent} is as good: nothing was stored")
         return 1
     trained = {**provenance(trainer, runs), "parent_sha256": ancestor.sha256, "gain": gain(before, after)}
+    if trainer.best:
+        trained["best_step"] = trainer.best.step
     card = catalogue.save(adapted, dataclasses.replace(card, boundary=common_boundary(runs), trained=trained))
     card = tell_symmetry(catalogue, card, adapted, (kept or runs)[0])
     print(f"{args.weights / card.name}: {card.parameters} parameters")

@@ -57,6 +57,8 @@ class Recipe:
         precision: of the convolutions.
         relaxation_rate: highest learning rate of relaxation weights; None for that of the others.
         relaxation_steps: number of first steps in which only relaxation weights learn.
+        checks: how many times the error on held-out data is measured; the result has the weights with the least one.
+            With 0 it has the last ones.
         parent: the model whose weights it begins from, if any.
     """
 
@@ -68,7 +70,23 @@ class Recipe:
     precision: str = "float32"
     relaxation_rate: float | None = None
     relaxation_steps: int = 0
+    checks: int = 0
     parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Weights, and their error on held-out data.
+
+    Attributes:
+        step: after which they were taken.
+        error: mean absolute error relative to trilinear interpolation.
+        weights: as a state dictionary.
+    """
+
+    step: int
+    error: float
+    weights: dict[str, Tensor]
 
 
 class Trainer:
@@ -127,6 +145,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.losses: list[float] = []
+        self.best: Checked | None = None
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             self._resume()
@@ -150,13 +169,20 @@ class Trainer:
         return error / trilinear_error(sample, self.model)
 
     def run(self, every: float = 120.0) -> SuperResolution:
-        """Train to the end of the recipe, with a checkpoint after ``every`` seconds; returns the averaged model."""
+        """Train to the end of the recipe, with a checkpoint after ``every`` seconds.
+
+        Returns:
+            The model with averaged weights: those that were best on held-out data if the recipe has ``checks``, or else
+            the last ones.
+        """
         began = saved = time.monotonic()
         before = self.seconds
         with tqdm(total=self.recipe.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:
             try:
                 while self.step < self.recipe.steps:
                     self.losses.append(self._advance())
+                    if self.step in self._checked_steps():
+                        self._check()
                     self.seconds = before + time.monotonic() - began
                     bar.update()
                     bar.set_postfix(loss=f"{sum(self.losses[-50:]) / len(self.losses[-50:]):.4f}")
@@ -165,7 +191,20 @@ class Trainer:
                         saved = time.monotonic()
             finally:
                 self.save()
+        if self.best:
+            self.averaged.module.load_state_dict(self.best.weights)
         return cast("SuperResolution", self.averaged.module)
+
+    def _checked_steps(self) -> list[int]:
+        """Steps after which the error on held-out data is measured, the last one among them."""
+        checks = self.recipe.checks
+        return [self.recipe.steps * check // checks for check in range(1, checks + 1)]
+
+    def _check(self) -> None:
+        model = cast("SuperResolution", self.averaged.module)
+        error = over_trilinear(model, [sample for each in self.source.validation().values() for sample in each])
+        if math.isfinite(error) and (self.best is None or error < self.best.error):
+            self.best = Checked(self.step, error, {key: value.clone() for key, value in model.state_dict().items()})
 
     def _advance(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)
@@ -195,6 +234,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "losses": self.losses,
+            "best": vars(self.best) if self.best else None,
         }
         with replacing(self.folder / CHECKPOINT) as path:
             torch.save(state, path)
@@ -220,6 +260,7 @@ class Trainer:
             self.schedule.load_state_dict(state["schedule"])
             self.source.random.bit_generator.state = json.loads(state["random"])
             self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
+            self.best = Checked(**state["best"]) if state["best"] else None
 
 
 def trilinear_error(sample: Sample, model: SuperResolution) -> Tensor:

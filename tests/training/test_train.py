@@ -21,7 +21,7 @@ from training.samples import Source
 from training.trainer import CHECKPOINT, LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from models.blocks import Boundaries
@@ -104,6 +104,28 @@ def test_training_beats_interpolation(run: StoredRun, tmp_path: Path) -> None:
     assert after < 0.8
 
 
+def test_the_best_weights_on_held_out_data_are_kept(
+    run: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(SMALL, Recipe(8, rate=1e-2, average=0.5, checks=4), [run], tmp_path / "out")
+    errors = iter([0.9, 0.5, float("nan"), 0.7])
+    seen = []
+
+    def error(model: SuperResolution, samples: Sequence[Sample]) -> float:
+        assert samples
+        seen.append([parameter.clone() for parameter in model.parameters()])
+        return next(errors)
+
+    monkeypatch.setattr("training.trainer.over_trilinear", error)
+    model = trainer.run()
+    assert trainer.best is not None
+    assert (trainer.best.step, trainer.best.error) == (4, 0.5)
+    assert len(seen) == 4
+    for found, second, last in zip(model.parameters(), seen[1], seen[3], strict=True):
+        assert torch.equal(found, second)
+        assert not torch.equal(second, last)
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Several threads add up gradients in an order of their own."""
@@ -115,7 +137,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path) -> None:
-    recipe = Recipe(6, augment=True)
+    recipe = Recipe(6, augment=True, checks=3)
     straight = Trainer(SMALL, recipe, [run], tmp_path / "straight")
     straight.run()
     halved = Trainer(SMALL, recipe, [run], tmp_path / "halved")
@@ -127,6 +149,9 @@ def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path
     again.run()
     assert again.losses == straight.losses
     assert (tmp_path / "halved" / LOSSES).read_text() == (tmp_path / "straight" / LOSSES).read_text()
+    assert again.best is not None
+    assert straight.best is not None
+    assert (again.best.step, again.best.error) == (straight.best.step, straight.best.error)
     for ours, theirs in zip(again.averaged.parameters(), straight.averaged.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
