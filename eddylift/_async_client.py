@@ -233,8 +233,8 @@ class AsyncClient:
     ) -> xr.Dataset:
         """See `Client.open`."""
         path = _paths.view_path(volume, model, boundary, names, error=error)
-        await self._send(_calls.view(path))
-        return await to_thread.run_sync(_transfer.open_view, self._http, path)
+        fixed = await self._send(_calls.view(path))
+        return await to_thread.run_sync(_transfer.open_view, self._http, fixed)
 
     async def submit(
         self,

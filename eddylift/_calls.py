@@ -170,9 +170,14 @@ def volume(name: str) -> Call[StoredVolume]:
     return Call("GET", _paths.volume_path(name), _one(StoredVolume))
 
 
-def view(path: str) -> Call[None]:
-    """Ask whether a view exists."""
-    return Call("GET", f"{path}/zarr.json", lambda _: None)
+def view(path: str) -> Call[str]:
+    """Ask for the path of a view that is refused once its content has changed."""
+
+    def fixed(answer: Answer) -> str:
+        attributes = _read_object(answer, "attributes")["attributes"]
+        return f"{path};fingerprint={attributes['eddylift_fingerprint']}"
+
+    return Call("GET", f"{path}/zarr.json", fixed)
 
 
 def put_object(name: str, key: str, content: bytes) -> Call[None]:

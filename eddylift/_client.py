@@ -402,6 +402,7 @@ class Client:
     ) -> xr.Dataset:
         """Open a view: a stored volume made finer by a model. Each part is computed when you read it.
 
+        Reading fails once the volume or the model has been replaced; open the view again then.
         Times are numbers, as stored; ``xarray.decode_cf`` converts them to dates. Needs ``eddylift[zarr]``.
 
         Args:
@@ -412,8 +413,7 @@ class Client:
             error: whether to add a variable ``error``, the expected absolute error of each cell.
         """
         path = _paths.view_path(volume, model, boundary, names, error=error)
-        self._send(_calls.view(path))
-        return _transfer.open_view(self._http, path)
+        return _transfer.open_view(self._http, self._send(_calls.view(path)))
 
     def submit(
         self,

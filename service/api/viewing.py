@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from service.api.dependencies import Services
     from service.volumes.view import View
 
-OPTIONS: Final = {"boundary", "names", "drop", "error"}
+OPTIONS: Final = {"boundary", "names", "drop", "error", "fingerprint"}
 # In place of a model's name: the default model.
 DEFAULT: Final = "default"
 # How often a view is opened if its volume changes while it is read.
@@ -33,13 +33,15 @@ async def answer_from_view(
     Args:
         services: of the app.
         volume: its name, or ``s3:bucket:path``.
-        model: its name or ``default``, with options: ``relaxed-channel-x4;boundary=wall;error=true``.
+        model: its name or ``default``, with options: ``relaxed-channel-x4;boundary=wall;error=true``. With
+            ``fingerprint=...`` only the view that has this one answers.
         respond: reads the part; repeated if the volume was changed meanwhile.
 
     Raises:
-        Problem: 422 for what is no model with options, 503 if the volume keeps changing, and what ``respond`` raises.
+        Problem: 422 for what is no model with options, 409 if the view has another fingerprint than the one asked for,
+            503 if the volume keeps changing, and what ``respond`` raises.
     """
-    name, options = _parse(model)
+    name, options, fingerprint = _parse(model)
 
     def open_view() -> View:
         card = services.engine.registry.find(name, error=options.error)
@@ -48,9 +50,10 @@ async def answer_from_view(
     for _ in range(TRIES):
         try:
             view = await services.view_threads.run(open_view)
+            _require_unchanged(view, fingerprint)
             response = await respond(view)
         except Problem as problem:
-            if problem.kind != "changed":
+            if problem.kind != "changed" or fingerprint:
                 raise
         else:
             add_warnings(response, view.warnings)
@@ -59,8 +62,14 @@ async def answer_from_view(
     raise unready(detail)
 
 
-def _parse(model: str) -> tuple[str | None, ViewOptions]:
-    """The model and the options of ``relaxed-channel-x4;boundary=wall;names=ux:u,uy:v,uz:w;error=true``."""
+def _require_unchanged(view: View, fingerprint: str | None) -> None:
+    if fingerprint not in {None, view.fingerprint}:
+        detail = f"{view.source.name} or the model has changed since this view was opened; open it again"
+        raise Problem("changed", detail)
+
+
+def _parse(model: str) -> tuple[str | None, ViewOptions, str | None]:
+    """Model, options and fingerprint of ``relaxed-channel-x4;boundary=wall;names=ux:u,uy:v,uz:w;error=true``."""
     name, *parts = model.split(";")
     said = dict(part.partition("=")[::2] for part in parts)
     if len(said) < len(parts) or not said.keys() <= OPTIONS:
@@ -70,7 +79,7 @@ def _parse(model: str) -> tuple[str | None, ViewOptions]:
         raise invalid_field(field="error", value=said["error"], expected="true, or no such option")
     naming = Naming.parse(said.get("names"), said.get("drop"))
     options = ViewOptions(read_boundary(said.get("boundary")), naming, error="error" in said)
-    return None if name == DEFAULT else name, options
+    return None if name == DEFAULT else name, options, said.get("fingerprint")
 
 
 def _address(volume: str) -> str:

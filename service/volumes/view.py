@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -77,9 +78,17 @@ class View:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all that the answer depends on."""
+        """Hash of all that the answer depends on, the version of eddylift too."""
         source, card = self.source, self.card
-        parts: list[object] = [source.name, source.tag, card.name, card.sha256, self.boundary, self.edge]
+        parts: list[object] = [
+            version("eddylift"),
+            source.name,
+            source.tag,
+            card.name,
+            card.sha256,
+            self.boundary,
+            self.edge,
+        ]
         parts += [self.naming.names, *([self.naming.drop] if self.naming.drop else [])]
         parts += [self.precision] if self.precision != "float32" else []
         parts += [ERROR] if self.error else []

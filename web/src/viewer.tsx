@@ -10,6 +10,7 @@ import { ColourBar, format } from "./slice";
 import { EDGE, Tiles, type Slice } from "./tiles";
 
 interface Head {
+  fingerprint: string;
   cells: [number, number, number];
   length: [number, number, number];
   times: number;
@@ -29,6 +30,7 @@ async function open(view: string): Promise<Head> {
   const velocity = metadata.u ?? Object.values(metadata).find((each) => each.dimension_names?.includes("component"))!;
   const time = velocity.dimension_names.indexOf("time");
   return {
+    fingerprint: attributes.eddylift_fingerprint as string,
     cells: velocity.shape.slice(-3) as [number, number, number],
     length: attributes.eddylift_length as [number, number, number],
     times: time < 0 ? 1 : velocity.shape[time]!,
@@ -50,7 +52,7 @@ export function Viewer({ volume, model }: { volume: string; model: string }) {
     );
   }, [view]);
   if (failure.value) return <p class="note bad">{failure.value}</p>;
-  return head.value ? <Pane view={view} model={model.split(";")[0]!} head={head.value} /> : <p class="why">Opening…</p>;
+  return head.value ? <Pane view={`${view};fingerprint=${head.value.fingerprint}`} model={model.split(";")[0]!} head={head.value} /> : <p class="why">Opening…</p>;
 }
 
 function Pane({ view, model, head }: { view: string; model: string; head: Head }) {

@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read
     "/{volume}/{model}/{key:path}",
     summary="Read an object of a view",
     response_class=Response,
-    responses={**OBJECT, **responses(400, 403, 404, 416, 422, 429, 502, 503, 507)},
+    responses={**OBJECT, **responses(400, 403, 404, 409, 416, 422, 429, 502, 503, 507)},
 )
 async def get_view(request: Request, services: ServicesDep, volume: str, model: str, key: str) -> Response:
     """One object of a Zarr v3 group that is a stored volume made finer: a document, coordinates or a block.
@@ -39,8 +39,12 @@ async def get_view(request: Request, services: ServicesDep, volume: str, model: 
     are those of the volume's attribute `boundary` or of the model's card; `;names=ux:u,uy:v,uz:w` renames variables and
     dims; `;drop=p,T` leaves variables out; `;error=true` adds an array `error`, the expected absolute error of each
     cell. The model `default` is the one that answers where none is named. A volume in a bucket that the service may
-    use, `s3://bucket/path`, is `s3:bucket:path` here. The header `X-Eddylift-Warning` says if the boundary is not the
-    model's.
+    use, `s3://bucket/path`, is `s3:bucket:path` here.
+
+    If the volume or the model is replaced, the same path answers with the new content. `;fingerprint=` and the view's
+    attribute `eddylift_fingerprint` give 409 instead, so that a reader never mixes the two.
+
+    The header `X-Eddylift-Warning` says if the boundary is not the model's.
     """
     return await answer_from_view(services, volume, model, lambda view: _object(request, services, view, key))
 

@@ -55,6 +55,8 @@ def test_a_volume_is_sent_and_looked_at(client: Client, tmp_path: Path) -> None:
     other = 2 * volume.assign_attrs(boundary="open")
     other.to_zarr(tmp_path / "other.zarr", zarr_format=2)
     assert client.upload(tmp_path / "other.zarr", "channel", replace=True)["tag"] != stored["tag"]
+    with pytest.raises(Exception, match="has changed since this view was opened"):
+        opened["w"].load()
     client.delete_volume("channel")
     assert client.volumes() == []
     with pytest.raises(NotFoundError, match="there is no volume channel"):

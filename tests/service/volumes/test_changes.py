@@ -69,6 +69,19 @@ def test_what_one_service_is_sent_the_other_looks_at_at_once(
         assert np.array_equal(got, wanted(catalogue, velocity, block=6)[0])
 
 
+def test_a_view_with_a_fingerprint_is_of_one_content(replicas: tuple[TestClient, TestClient]) -> None:
+    one, other = replicas
+    send(one, "box", dataset(OLD))
+    path = f"/v1/views/box/{LEARNED}"
+    opened = other.get(f"{path}/zarr.json").json()["attributes"]["eddylift_fingerprint"]
+    assert other.get(f"{path};fingerprint={opened}/u/c/0/0/0").status_code == 200
+    replace(one, NEW)
+    for part in ("u/c/0/0/0", "v/c/0/0/0", "zarr.json"):
+        response = other.get(f"{path};fingerprint={opened}/{part}")
+        assert (response.status_code, response.json()["type"]) == (409, "urn:eddylift:problem:changed")
+    chunk(other)
+
+
 def test_a_block_that_is_read_while_the_volume_changes_is_read_again(
     replicas: tuple[TestClient, TestClient], catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
