@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import InvalidStateError
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
@@ -86,9 +87,10 @@ class Batcher:
         prepare()
         with torch.inference_mode():
             for key, batch in self._batches():
-                if key.model not in self._room:
-                    self._measure(key.model, batch[0].request)
-                self._compute(key, batch)
+                with _failing_alone(key, batch):
+                    if key.model not in self._room:
+                        self._measure(key, batch[0].request)
+                    self._compute(key, batch)
 
     def _batches(self) -> Iterator[Batch]:
         """Batches to compute, until closed. While there is none, fetches results from the device."""
@@ -100,11 +102,22 @@ class Batcher:
             else:
                 return
 
-    def _measure(self, name: str, request: InferenceRequest) -> None:
+    def _measure(self, key: BatchKey, request: InferenceRequest) -> None:
         """Measure how much of a model fits the device, which must be idle for that."""
         while self._in_flight:
             self._land()
-        self._room[name] = self.device.room(request.model) if request.model else None
+        try:
+            self._room[key.model] = self.device.room(request.model) if request.model else None
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        else:
+            return
+        # Begin with single blocks; once memory is free again, larger batches are tried.
+        logger.warning("%s has no memory free to measure how much of %s fits", self.device, key.model)
+        self._room[key.model] = None
+        self._ceilings[key] = 1, 0
+        self.device.release()
 
     def _capacity(self, key: BatchKey) -> int:
         """Largest number of blocks of a key that may be computed at once."""
@@ -157,7 +170,7 @@ class Batcher:
     def _land(self) -> None:
         """Fetch the results of the oldest batch on the device, and hand its blocks to their requests."""
         key, batch, land = self._in_flight.popleft()
-        try:
+        with _failing_alone(key, batch):  # a device may raise late
             fine, seconds = land()
             self._observe(key, batch, seconds)
             for item, part in zip(batch, fine, strict=True):
@@ -165,10 +178,6 @@ class Batcher:
                 item.request.write(item, part)
                 if not item.request.missing:
                     self._finish(item.request)
-        except Exception as error:  # raised late by a device: it fails the requests of this batch alone
-            logger.exception("%s failed on blocks of %s", key.model, key.shape)
-            for item in batch:
-                fail(item.request, error.with_traceback(None))
 
     def _observe(self, key: BatchKey, batch: list[QueuedBlock], seconds: float) -> None:
         self.metrics.batch_blocks.labels(key.model).observe(len(batch))
@@ -207,6 +216,17 @@ class Batcher:
             request.future.set_result(answer)
         except InvalidStateError:
             logger.info("an answer came after its client had left")
+
+
+@contextmanager
+def _failing_alone(key: BatchKey, batch: list[QueuedBlock]) -> Iterator[None]:
+    """Let an error, of any kind, fail the requests of a batch alone: the thread lives on."""
+    try:
+        yield
+    except Exception as error:
+        logger.exception("%s failed on blocks of %s", key.model, key.shape)
+        for item in batch:
+            fail(item.request, error.with_traceback(None))
 
 
 def out_of_memory(error: BaseException) -> bool:

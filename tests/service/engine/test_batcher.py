@@ -159,6 +159,39 @@ def test_a_batch_takes_no_more_than_the_memory_holds(start: Start) -> None:
     assert gate.batches == [5]
 
 
+def test_a_model_that_does_not_fit_to_be_measured_is_computed_block_by_block(start: Start) -> None:
+    class Full(Device):
+        def room(self, model: SuperResolution) -> int | None:  # noqa: ARG002 as of a device
+            message = "CUDA out of memory"
+            raise torch.OutOfMemoryError(message)
+
+    gate = Gate()
+    gate.open.set()
+    made = request(gate, 4, 4, 4 * (RECOVERY + 3))
+    start(made, device=Full(torch.device("cpu")))
+    check(made, made.future)
+    assert gate.batches == [*[1] * RECOVERY, 2, 1]  # more once that has gone well for long
+
+
+def test_an_error_while_measuring_fails_its_request_alone(start: Start) -> None:
+    errors = [RuntimeError("an illegal instruction")]
+
+    class Broken(Device):
+        def room(self, model: SuperResolution) -> int | None:  # noqa: ARG002 as of a device
+            if errors:
+                raise errors.pop()
+            return None
+
+    gate = Gate()
+    gate.open.set()
+    batcher = start(device=Broken(torch.device("cpu")))
+    with pytest.raises(RuntimeError, match="illegal"):
+        batcher.queue.submit(request(gate)).result(PATIENCE_S)
+    made = request(gate)
+    check(made, batcher.queue.submit(made))
+    assert sample(batcher, "queue_cells") == 0
+
+
 def test_a_device_that_works_ahead_has_the_next_batch_while_it_computes_one(start: Start) -> None:
     gate, device = Gate(), Watched(depth=2)
     gate.open.set()
