@@ -137,7 +137,7 @@ def find(dataset: xr.Dataset) -> Velocity:
 
 
 def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
-    """Return the dataset to send: u, v, w in float32 along ascending axes, and coordinates.
+    """Return the dataset to send: u, v, w in float32, and coordinates, in the order of the dataset.
 
     Times are replaced by their indices, so that the answer says which of them it has.
     """
@@ -154,7 +154,7 @@ def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
         sent = sent.assign_coords({TIME: np.arange(sent.sizes[TIME], dtype=np.float64)})
     if (boundary := dataset.attrs.get("boundary")) is not None:
         sent.attrs["boundary"] = spell_attribute(boundary)
-    return sent.isel(_backwards(dataset))
+    return sent
 
 
 def split(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
@@ -167,10 +167,10 @@ def split(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
 
 
 def standard(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
-    """Return a dataset in the form to upload: along ascending axes, and with components labelled u, v, w."""
+    """Return a dataset in the form to upload: with components labelled u, v, w."""
     if velocity.is_joined and COMPONENT in dataset.coords:
         dataset = dataset.isel({COMPONENT: list(velocity.order)}).assign_coords({COMPONENT: list(COMPONENTS)})
-    return dataset.isel(_backwards(dataset))
+    return dataset
 
 
 def check_free(dataset: xr.Dataset) -> None:
@@ -197,7 +197,6 @@ def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Da
     if TIME in fine.coords:
         # A model of several frames answers fewer times.
         rest = dataset.isel({TIME: fine[TIME].values.astype(int)})
-    fine = fine.isel(_backwards(dataset))
     variables: dict[Hashable, xr.Variable] = {}
     if velocity.is_joined:
         # The component at each place of the dataset's component dim.

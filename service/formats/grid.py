@@ -11,7 +11,7 @@ from service.formats.decoding import unpacked
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -35,6 +35,10 @@ class Grid(Protocol):
     @property
     def coordinates(self) -> tuple[Coordinate | None, ...]:
         """Centres of the cells along these axes, where they were sent."""
+
+    @property
+    def turned(self) -> Collection[str]:
+        """Axes that were reversed, as their coordinates descend."""
 
 
 def spacing(values: Coordinate) -> float:

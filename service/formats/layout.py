@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import xarray as xr
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 class Layout(Protocol):
     """The layout of a velocity, and everything that came with it."""
+
+    @property
+    def turned(self) -> Mapping[str, slice]:
+        """The selection that makes axes descend again."""
 
     def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> Any:  # noqa: ANN401 what came
         """The same with a fine velocity, and a note on its origin.
@@ -49,6 +53,7 @@ class BareLayout:
     """
 
     levels: int | None
+    turned: ClassVar[dict[str, slice]] = {}
 
     def answer(self, fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
         """An array with as many axes as were sent, or without times if there is one answer to several frames."""

@@ -88,6 +88,10 @@ def check_pair(coarse: Grid, reference: Grid, factor: int) -> None:
     axes = AXES[-len(coarse.cells) :]
     for axis, coarser, finest in zip(axes, coarse.coordinates, reference.coordinates, strict=True):
         if coarser is None or finest is None:
+            if axis in (*coarse.turned, *reference.turned):
+                missing, given = ("coarse", "reference") if coarser is None else ("reference", "coarse")
+                expected = f"coordinates, as those of {given}.{axis} descend: without them, the ends may be swapped"
+                raise invalid_field(field=f"{missing}.{axis}", value=None, expected=expected)
             continue
         off = float(np.abs(finer(coarser, factor) - finest).max())
         if off > TOLERANCE * spacing(finest) + rounding(coarser) + rounding(finest):

@@ -23,7 +23,7 @@ from service.formats.velocity import check_cells, descending, find_velocity
 from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,6 +76,11 @@ class Volume:
         """Cells along (z, y, x)."""
         z, y, x = self.velocity.shape[2:]
         return z, y, x
+
+    @property
+    def turned(self) -> Collection[str]:
+        """Axes that were reversed, as their coordinates descend."""
+        return self.layout.turned
 
     @property
     def length(self) -> tuple[float, float, float]:

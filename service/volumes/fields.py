@@ -20,6 +20,8 @@ from service.volumes.cost import check_reading
 from service.volumes.s3_storage import reaching
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import xarray as xr
     from numpy.typing import NDArray
 
@@ -39,12 +41,14 @@ class OpenFields:
         storage: where it is.
         tag: of what was opened.
         dataset: as it is stored, under the service's names and along ascending axes.
+        turned: axes that were reversed, as their coordinates descend.
         found: its fields.
     """
 
     storage: Storage
     tag: str
     dataset: xr.Dataset
+    turned: Collection[str]
     found: DatasetFields
 
     dtype = torch.float32
@@ -100,8 +104,10 @@ class OpenFields:
             raise Problem("changed", f"{self.name} has changed since it was opened")
 
 
-def open_dataset(storage: Storage, settings: Settings, naming: Naming, *, partly: bool) -> xr.Dataset:
-    """Open a Zarr group, v2 or v3, under the service's names and along ascending axes.
+def open_dataset(
+    storage: Storage, settings: Settings, naming: Naming, *, partly: bool
+) -> tuple[xr.Dataset, Collection[str]]:
+    """Open a Zarr group, v2 or v3, under the service's names and along ascending axes; the second are those reversed.
 
     Args:
         storage: where it is.
@@ -124,7 +130,8 @@ def open_dataset(storage: Storage, settings: Settings, naming: Naming, *, partly
         value = f"{storage.name}, which cannot be opened"
         raise malformed(field="volume", value=value, expected="a Zarr group") from error
     dataset = with_cutout_names(dataset, naming).apply(dataset, partly=partly)
-    return dataset.isel(descending(dataset))
+    turned = descending(dataset)
+    return dataset.isel(turned), turned
 
 
 def open_fields(storage: Storage, settings: Settings, kind: Kind, naming: Naming, *, partly: bool) -> OpenFields:
@@ -141,11 +148,11 @@ def open_fields(storage: Storage, settings: Settings, kind: Kind, naming: Naming
         Problem: as `open_dataset` does, 422 if it has no such fields, and 409 if it was changed meanwhile.
     """
     tag = storage.tag().digest
-    dataset = open_dataset(storage, settings, naming, partly=partly)
+    dataset, turned = open_dataset(storage, settings, naming, partly=partly)
     found = find_fields(dataset, kind)
     if math.prod(found.cells) > settings.max_volume_cells:
         raise too_large(field="shape", value=list(found.cells), limit=f"{settings.max_volume_cells} cells")
     check_reading(dataset, found.names, settings)
-    fields = OpenFields(storage, tag, dataset, found)
+    fields = OpenFields(storage, tag, dataset, turned, found)
     fields.require_unchanged()
     return fields

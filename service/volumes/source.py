@@ -109,7 +109,7 @@ def open_source(
     Raises:
         Problem: 400 if it is no Zarr group, 422 if it holds no velocity, 502 if it cannot be reached.
     """
-    dataset = open_dataset(storage, settings, naming, partly=factor > 1)
+    dataset, turned = open_dataset(storage, settings, naming, partly=factor > 1)
     found = find_velocity(dataset, factor)
     most = factor**3 * settings.max_volume_cells
     if math.prod(found.cells) > most:
@@ -122,4 +122,4 @@ def open_source(
         limit = f"{MOST_BESIDE} bytes beside the velocity; drop={name} leaves it out"
         raise too_large(field=name, value=f"{size} bytes", limit=limit)
     check_reading(dataset, found.names, settings)
-    return OpenVolume(storage, tag, dataset, found)
+    return OpenVolume(storage, tag, dataset, turned, found)

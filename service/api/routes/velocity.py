@@ -14,10 +14,12 @@ from service.api.dependencies import NamingDep, ServicesDep, admit
 from service.api.errors import responses
 from service.api.responses import BINARY, VOLUME
 from service.formats.boundaries import read_boundary
+from service.formats.names import AXES
 from service.formats.npy import NPY, NpyBody
 from service.formats.volume import ReadOptions
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
+COORDINATES = "Eddylift-Coordinates"
 LENGTH = "Eddylift-Length"
 UNITS = "Eddylift-Units"
 VELOCITY: dict[int | str, dict[str, Any]] = {
@@ -26,6 +28,11 @@ VELOCITY: dict[int | str, dict[str, Any]] = {
         "content": {NPY: BINARY},
         "headers": {
             "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "The file's, in z, y, x order, if any."},
+            COORDINATES: {
+                "schema": {"type": "string"},
+                "description": "Of the file, in z, y, x order: `ascending`, `descending` (the axis was reversed) or "
+                "`none`, in which case the file may hold the axis either way round.",
+            },
             LENGTH: {"schema": {"type": "string"}, "description": "Of each axis, in z, y, x order: `1.2,2,2.4`."},
             UNITS: {
                 "schema": {"type": "string"},
@@ -53,8 +60,8 @@ async def post_velocity(
     """Answer the velocity in any file that `/v1/upscale` takes, found and checked as there, as a bare array.
 
     It is `(3, z, y, x)`, or `(time, 3, z, y, x)` if the file has times. This is for clients that cannot read NetCDF,
-    HDF5 or Zarr, such as the page of this service. Lengths come from the coordinates; without any, the longest edge is
-    2 pi.
+    HDF5 or Zarr, such as the page of this service. Axes whose coordinates descend are reversed. Lengths come from the
+    coordinates; without any, the longest edge is 2 pi.
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
     """
@@ -65,7 +72,12 @@ async def post_velocity(
         _, _, volume = services.sandbox.read(body, options)
         boundary = read_boundary(volume.boundary)
         parts = NpyBody.write(volume.velocity if volume.has_times else volume.velocity[0])
+        kinds = (
+            "none" if values is None else "descending" if axis in volume.turned else "ascending"
+            for axis, values in zip(AXES, volume.coordinates, strict=True)
+        )
         headers = {
+            COORDINATES: ",".join(kinds),
             LENGTH: ",".join(f"{length:.9g}" for length in volume.length),
             UNITS: ",".join(quote(str(unit or ""), safe="") for unit in volume.units),
         }

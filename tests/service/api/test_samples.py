@@ -44,6 +44,11 @@ def test_the_velocity_of_any_file(client: TestClient) -> None:
         assert answer.headers["Eddylift-Boundary"] == "periodic,wall,open"
         assert answer.headers["Eddylift-Length"] == "1,2.5,6"
         assert answer.headers["Eddylift-Units"] == "m%20s-1,m"
+        assert answer.headers["Eddylift-Coordinates"] == "ascending,ascending,ascending"
+    falling = netcdf(volume.isel(y=slice(None, None, -1)).drop_vars("x"))
+    answer = client.post("/v1/velocity", content=falling, headers={"Content-Type": NETCDF})
+    np.testing.assert_array_equal(from_npy(answer.content), velocity)
+    assert answer.headers["Eddylift-Coordinates"] == "ascending,descending,none"
     levels = noise(2, 3, 16, 16, 16)
     answer = client.post("/v1/velocity?factor=4", content=npy(levels.astype(np.float64)), headers={"Content-Type": NPY})
     np.testing.assert_array_equal(from_npy(answer.content), levels)

@@ -229,6 +229,23 @@ def test_what_does_not_fit(client: TestClient, name: str) -> None:
     assert post(client, reference=(npy(FINE), NPY)).status_code == 200
 
 
+def test_ends_that_may_be_swapped(client: TestClient) -> None:
+    """Of an axis that descends in one file, the other one without coordinates may hold either end first."""
+    down = {"y": slice(None, None, -1)}
+    fine = dataset(FINE)
+    coarse = fine.coarsen(z=4, y=4, x=4).mean()
+    bare = (npy(FINE), NPY)
+    refused = post(client, coarse=(netcdf(coarse.isel(down)), NETCDF), reference=bare)
+    assert refused.json()["detail"].startswith("reference.y: missing; expected coordinates, as those of coarse.y desc")
+    refused = post(client, coarse=(npy(means(FINE)), NPY), reference=(netcdf(fine.isel(down)), NETCDF))
+    assert refused.json()["detail"].startswith("coarse.y: missing; expected coordinates, as those of reference.y desc")
+    both = [
+        post(client, coarse=(netcdf(one), NETCDF), reference=(netcdf(other), NETCDF)).json()
+        for one, other in ((coarse.isel(down), fine), (coarse, fine.isel(down)), (coarse, fine))
+    ]
+    assert both[0] == both[1] == both[2]
+
+
 def test_bodies_that_are_no_forms(client: TestClient) -> None:
     url = f"/v1/validate?model={LEARNED}"
     response = client.post(url, content=npy(FINE), headers={"Content-Type": NPY})
