@@ -155,6 +155,8 @@ def forecast(
 ) -> Call[AnyVolume]:
     """Ask for the next frames of a velocity in a plane, as the same kind of object."""
     (prepared,) = Preparation(**changes).apply(frames)
+    if boundary is not None and "boundary" in getattr(prepared, "attrs", {}):
+        prepared = prepared.assign_attrs(boundary=_paths.spell_boundary(boundary, _planes.AXES))
     body, read, found = _planes.encode(prepared, dx, dt)
     options = found | {"steps": str(steps), "nu": str(nu)} | _options(model, boundary, _planes.AXES)
     return Call("POST", "/v1/forecast", read, options, body)

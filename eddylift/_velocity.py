@@ -272,7 +272,8 @@ def _descends(positions: NDArray[Any]) -> bool:
 
 def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:
     """Return the attributes that say how the answer was made; its history is appended to that of the dataset."""
-    notes = {str(key): value for key, value in fine.attrs.items() if str(key).startswith("eddylift_")}
+    # The service answers with the boundary that it used if the dataset has this attribute.
+    notes = {key: value for key, value in fine.attrs.items() if key == "boundary" or key.startswith("eddylift_")}
     if "history" in fine.attrs:
         earlier = dataset.attrs.get("history")
         notes["history"] = f"{earlier}\n{fine.attrs['history']}" if earlier else fine.attrs["history"]

@@ -128,6 +128,8 @@ class DatasetLayout:
             variables[ERROR] = xr.Variable(dims, full.transpose(*dims).data, error_attributes(self.attributes[name]))
         answer = answer.assign(variables)[[*self.order, *(name for name in variables if name == ERROR)]]
         answer.attrs = {**self.rest.attrs, **_note(self.rest.attrs, provenance)}
+        if "boundary" in answer.attrs:
+            answer.attrs["boundary"] = provenance["boundary"]
         return self.naming.undo(answer.isel(self.turned))
 
     def dry_run(self) -> xr.Dataset:

@@ -77,6 +77,8 @@ def test_datasets_go_on_in_time(ask: Ask, service: FakeService, dataset: xr.Data
     for name in ("u", "v"):
         wanted[name] = (wanted[name] + later).assign_attrs(dataset[name].attrs)
     xr.testing.assert_identical(found, wanted)
+    other = ask("forecast", dataset, steps=2, boundary={"x": "wall"})
+    xr.testing.assert_identical(other, wanted.assign_attrs(boundary="periodic,wall"))
 
 
 def test_arrays_with_names_keep_the_order_of_dims_components_and_cells(

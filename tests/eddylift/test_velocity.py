@@ -95,6 +95,8 @@ def test_labels_that_are_numbers(array: NDArray[np.float32]) -> None:
 def test_the_attribute_boundary(array: NDArray[np.float32], said: object, sent: str) -> None:
     volume = named(array, ("u", "v", "w")).assign_attrs(boundary=said)
     assert take(volume, find(volume)).attrs == {"boundary": sent}
+    answer = take(volume, find(volume)).assign_attrs(boundary="open,open,open")
+    assert put_back(volume, find(volume), answer).attrs == {"boundary": "open,open,open"}
 
 
 def test_times_called_t(array: NDArray[np.float32]) -> None:

@@ -299,8 +299,10 @@ def test_boundaries_of_the_data_and_warnings(client: TestClient) -> None:
     np.testing.assert_array_equal(
         from_netcdf(response.content).u, answered(client, coarse, model=LEARNED, boundary="open,wall,open")[0]
     )
+    assert from_netcdf(response.content).attrs["boundary"] == "open,wall,open"
     other = post(client, said, NETCDF, model=LEARNED, boundary="periodic")
     assert other.headers["Eddylift-Boundary"] == "periodic,periodic,periodic"
+    assert from_netcdf(other.content).attrs["boundary"] == "periodic,periodic,periodic"
     assert "X-Eddylift-Warning" not in other.headers
 
 
