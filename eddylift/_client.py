@@ -128,7 +128,8 @@ class Client:
             model: name of the model, such as ``relaxed-channel-x4``; None takes the service's default, for any flow.
             boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes; or three of them in z, y, x order
                 (``"periodic,wall,periodic"`` or a list); or by axis (``{"y": "wall"}``, the others periodic). None
-                takes the attribute ``boundary`` of the volume, else the boundary on the model's card.
+                takes the attribute ``boundary`` of the volume, else the boundary on the model's card, else periodic.
+                Walls that move have velocities: ``"periodic,wall:u=-1..1,periodic"``.
             names: new names of variables and dims by old ones, such as ``{"Ux": "u", "lev": "z"}``; the answer has the
                 new names.
             drop: variables over space to leave out, such as ``["p"]``.

@@ -51,7 +51,7 @@ Boundary = Annotated[
         "--boundary",
         "-b",
         help="periodic, wall or open; or three of them for z, y, x, such as periodic,wall,periodic. "
-        "Default: the volume's attribute boundary, else the model's.",
+        "Default: the volume's attribute boundary, else the model's, else periodic.",
     ),
 ]
 Names = Annotated[
