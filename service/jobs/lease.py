@@ -52,10 +52,8 @@ class ReplicaLease:
             self._held = None
 
     def is_alive(self, name: str) -> bool:
-        """Whether a replica is alive."""
+        """Whether another replica is alive."""
         path = self.folder / name
-        if name == self.id:
-            return self._held is not None
         try:
             with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

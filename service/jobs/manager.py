@@ -8,7 +8,7 @@ import math
 import sqlite3
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from models.replacing import PART
@@ -19,7 +19,7 @@ from service.volumes.files import is_stale
 from service.volumes.storage import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from service.jobs.lease import ReplicaLease
     from service.jobs.repository import Job, JobRepository
@@ -34,6 +34,7 @@ logger = logging.getLogger("service.jobs")
 # Seconds between two looks at the list of jobs.
 POLL_S: Final = 1.0
 TIDY_S: Final = 3600.0
+RESUMABLE: Final = frozenset({"failed", "cancelled"})
 # A job fails after this number of services in a row have died while they did it.
 MOST_DEATHS: Final = 3
 
@@ -122,7 +123,7 @@ class JobManager:
                 if time.monotonic() - tidied > TIDY_S:
                     tidied = time.monotonic()
                     await self._threads.run(self._tidy)
-                self._act_on(await self._threads.run(self._poll))
+                await self._look()
             except Exception as error:  # of any kind: the next round may succeed
                 if str(error) != self.failure:
                     logger.exception("the list of jobs cannot be used")
@@ -130,6 +131,11 @@ class JobManager:
             else:
                 self.failure = None
             await asyncio.sleep(POLL_S)
+
+    async def _look(self) -> None:
+        async with self._claiming:  # a job that is being added is not taken for a lost one
+            running = dict(self._progress)
+            self._act_on(await self._threads.run(lambda: self._poll(running)))
 
     def _tidy(self) -> None:
         """Forget jobs that ended long ago, and drop temporary answers that killed services left."""
@@ -143,18 +149,18 @@ class JobManager:
                 if unknown or (job and job.state == "done"):
                     self._storages.scratch(path.name).drop()
 
-    def _poll(self) -> list[Job]:
-        """Own jobs that are to be cancelled, and jobs that this replica takes up."""
+    def _poll(self, running: Mapping[str, Progress]) -> list[Job]:
+        """Jobs running here that are to be cancelled, and jobs that this replica takes up."""
         if not self.repository.path.exists():
             return []
         found = []
         with self.lease.exclusive():
             for job in self.repository.unfinished():
-                if mine := self._progress.get(job.id):
+                if mine := running.get(job.id):
                     if (progress := mine.as_dict()) != job.progress:
                         self.repository.save_progress(job.id, progress)
                     found += [job] if job.stopping else []
-                elif not self._is_alive(job):
+                elif not self._is_alive(job.owner):
                     if job.stopping:
                         self.repository.mark(job.id, "cancelled")
                         continue
@@ -167,9 +173,12 @@ class JobManager:
                     found.append(job)
         return found
 
-    def _is_alive(self, job: Job) -> bool:
-        """Whether the owner of a job is alive."""
-        return job.owner is not None and self.lease.is_alive(job.owner)
+    def _is_alive(self, owner: str | None) -> bool:
+        """Whether the owner of a job that does not run here is another replica that is alive.
+
+        One that this replica owns but does not run was lost when the list could not be written.
+        """
+        return owner is not None and owner != self.lease.id and self.lease.is_alive(owner)
 
     def _act_on(self, jobs: list[Job]) -> None:
         """Start the jobs that were taken up, and cancel the others."""
@@ -212,21 +221,21 @@ class JobManager:
                 422 if the key is that of another spec, 429 if too many jobs wait, 503 during shutdown.
         """
 
-        def prepare() -> tuple[Job, bool, tuple[str, ...]]:
-            # Outside of the lease, as it may take long.
-            warnings = () if self._keyed(spec, key) else self.runner.check(spec)
+        def add() -> tuple[Job, bool]:
             with self.lease.exclusive():
                 if known := self._keyed(spec, key):
-                    return known, False, ()
+                    return known, False
                 if len(self.repository.unfinished()) >= self._most:
                     detail = f"{self._most} jobs run or wait, which is the limit"
                     raise busy(detail, 60)
                 with self._claimed(spec):
-                    return self.repository.add(spec, self.lease.id, key), True, warnings
+                    return self.repository.add(spec, self.lease.id, key), True
 
         self._lifecycle.require_staying()
+        # Before others are kept waiting, as it may take long.
+        warnings = await self._threads.run(lambda: () if self._keyed(spec, key) else self.runner.check(spec))
         async with self._claiming:
-            job, new, warnings = await self._threads.run(prepare)
+            job, new = await self._threads.run(add)
             if new:
                 self._launch(job, warnings)
         return job
@@ -242,12 +251,10 @@ class JobManager:
     async def resume(self, job: Job) -> None:
         """Queue a job again that failed or was cancelled; see ``submit`` for errors."""
 
-        def prepare() -> bool:
-            if not self._can_resume(job):
-                return False
-            self.runner.check(job.spec)
+        def queue() -> bool:
             with self.lease.exclusive():
-                if not self._can_resume(job):
+                now = self.repository.get(job.id)
+                if now is None or now.state not in RESUMABLE:
                     return False
                 with self._claimed(job.spec):
                     self.repository.mark(job.id, "queued")
@@ -255,43 +262,40 @@ class JobManager:
                     return True
 
         self._lifecycle.require_staying()
+        if job.state not in RESUMABLE:
+            return
+        await self._threads.run(lambda: self.runner.check(job.spec))
         async with self._claiming:
-            if await self._threads.run(prepare):
+            if await self._threads.run(queue):
                 self._launch(job)
-
-    def _can_resume(self, job: Job) -> bool:
-        now = self.repository.get(job.id)
-        return now is not None and now.state in {"failed", "cancelled"}
 
     async def cancel(self, job: Job) -> None:
         """Stop a job; blocks that are done stay."""
-        if task := self._tasks.get(job.id):
-            progress = self._progress[job.id].as_dict()
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            await self._threads.run(lambda: self.repository.save_progress(job.id, progress))
-            await self._threads.run(lambda: self._cancelled(job.id))
-            return
         await self._threads.run(lambda: self.repository.stop(job.id))
-        # The job is another replica's, which cancels it soon, unless it has died.
-        while not await self._threads.run(lambda: self._has_stopped(job)):  # noqa: ASYNC110 no event tells
+        if task := self._tasks.get(job.id):
+            progress = self._progress[job.id]
+            task.cancel()
+            await asyncio.wait({task})
+            await self._threads.run(lambda: self.repository.save_progress(job.id, progress.as_dict()))
+        # Another replica cancels a job of its own soon, unless it has died.
+        while not await self._has_stopped(job):  # noqa: ASYNC110 no event tells
             await asyncio.sleep(POLL_S / 4)
 
-    def _has_stopped(self, job: Job) -> bool:
-        """Whether a job has ended; one whose owner died is cancelled here."""
-        with self.lease.exclusive():  # no replica takes it up meanwhile
-            now = self.repository.get(job.id)
-            if now and not now.ended:
-                if self._is_alive(now):
-                    return False
-                self.repository.mark(job.id, "cancelled")
-        return True
+    async def _has_stopped(self, job: Job) -> bool:
+        """Whether a job has ended; one that nobody does is cancelled here."""
 
-    def _cancelled(self, name: str) -> None:
-        now = self.repository.get(name)
-        if now and not now.ended:
-            self.repository.mark(name, "cancelled")
+        def stop() -> bool:
+            with self.lease.exclusive():  # no replica takes it up meanwhile
+                now = self.repository.get(job.id)
+                if now and not now.ended:
+                    if running or self._is_alive(now.owner):
+                        return False
+                    self.repository.mark(job.id, "cancelled")
+            return True
+
+        async with self._claiming:
+            running = job.id in self._tasks
+            return await self._threads.run(stop)
 
     @contextmanager
     def _claimed(self, spec: JobSpec) -> Iterator[None]:

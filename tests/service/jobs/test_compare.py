@@ -18,18 +18,10 @@ from tests.service.wire import dataset, in_units, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from fastapi.testclient import TestClient
     from numpy.typing import NDArray
-
-    Serve = Callable[..., TestClient]
-
-
-@pytest.fixture
-def client(serve: Serve, tmp_path: Path) -> TestClient:
-    return serve(data=tmp_path / "data", block=4)
 
 
 def smooth(*cells: int) -> NDArray[np.float32]:
