@@ -145,10 +145,12 @@ def laplace_loss(
 ) -> Float[Tensor, ""]:
     """Weighted mean of error / predicted + log predicted, least where the prediction is the expected error.
 
-    Predictions below a thousandth of the mean error, as of a fluid at rest, count as that much.
+    Predictions below a thousandth of the weighted mean error count as that much.
     """
-    scale = predicted.clamp_min(NEGLIGIBLE * float(error.mean()))
-    return (weight * (error / scale + scale.log())).sum() / weight.sum()
+    total = weight.sum().clamp_min(SMALLEST)  # zero in a fluid at rest, of which nothing can be learned
+    least = NEGLIGIBLE * float((weight * error).sum() / total)
+    scale = predicted.clamp_min(max(least, SMALLEST))
+    return (weight * (error / scale + scale.log())).sum() / total
 
 
 LEVELS = (0.5, 0.9)

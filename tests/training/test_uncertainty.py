@@ -59,6 +59,16 @@ def test_predicted_errors_come_to_agree_with_those_found(tmp_path: Path, catalog
     assert 0 < quantiles["0.5"] < 1 < quantiles["0.9"] < 5
 
 
+def test_cells_at_rest_do_not_stop_the_others_from_learning() -> None:
+    """Their errors over their variation, both round-off, are huge, and they have no weight."""
+    predicted = torch.full((3,), 0.1, requires_grad=True)
+    laplace_loss(predicted, torch.tensor([0.5, 0.5, 1e13]), torch.tensor([1.0, 1.0, 0.0])).backward()
+    assert predicted.grad is not None
+    assert (predicted.grad[:2] < 0).all()
+    nothing = laplace_loss(predicted, torch.zeros(3), torch.zeros(3))
+    assert float(nothing.detach()) == 0
+
+
 def test_mean_ratios_are_of_each_sample_that_has_errors() -> None:
     predicted, errors = torch.tensor([1.0, 3.0, 2.0, 5.0]), torch.tensor([2.0, 2.0, 4.0, 0.0])
     weights, origin = torch.tensor([3.0, 1.0, 1.0, 1.0]), torch.tensor([0, 0, 2, 1])
