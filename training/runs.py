@@ -56,6 +56,18 @@ class Recipe:
     options: dict[str, float] = field(default_factory=dict)
     """Options of the flow that differ from their defaults."""
 
+    def __post_init__(self) -> None:
+        """Check the times: no frame is before the start, nor before one of the last snapshot."""
+        apart = self.spacing if self.frames > 1 else 0.0
+        for name, value, fits, wanted in (
+            ("interval", self.interval, self.interval > 0, "more than 0"),
+            ("interval", self.interval, self.interval >= 2 * apart, f"at least {2 * apart:g}, twice the spacing"),
+            ("settle", self.settle, self.settle >= apart, f"at least {apart:g}, the spacing"),
+        ):
+            if not fits:
+                message = f"{name}: {value:g}; expected {wanted}"
+                raise ValueError(message)
+
     @property
     def name(self) -> str:
         """Folder of the run."""
@@ -80,6 +92,10 @@ class Simulation(Protocol):
     @property
     def time(self) -> float:
         """Time that it has reached."""
+
+    @property
+    def life(self) -> float:
+        """Time after which the flow begins again."""
 
     def advance(self, until: float) -> None:
         """Take one step, at most to a given time."""
@@ -150,7 +166,19 @@ class Run:
             self._describe()  # the last process may have been stopped before it could
 
     def advance(self, snapshots: int) -> None:
-        """Run until there are this many snapshots."""
+        """Run until there are this many snapshots.
+
+        Raises:
+            ValueError: if the flow would begin again between the frames of one of them.
+        """
+        for number in range(len(self.records), snapshots):
+            ages = [self.recipe.moment(number, frame) // self.simulation.life for frame in range(self.recipe.frames)]
+            if ages[0] != ages[-1]:
+                message = (
+                    f"settle, interval: {self.recipe.settle:g}, {self.recipe.interval:g}; expected no snapshot near "
+                    f"t = {ages[-1] * self.simulation.life:g}, where the flow begins again"
+                )
+                raise ValueError(message)
         while (number := len(self.records)) < snapshots:
             what = f"snapshot {number + 1}/{snapshots}" if number else "settling"
             while (frame := len(self.taken)) < self.recipe.frames:

@@ -79,12 +79,15 @@ def recipe_of(  # noqa: PLR0913 they are what a person may say
     """The recipe of a run; what is None has the default of the flow.
 
     Raises:
-        ValueError: for an option that the flow does not have.
+        ValueError: for an option that the flow does not have, and for values that no run can have.
     """
     kind, options = FLOWS[flow], options or {}
-    for name in options:
+    for name, value in options.items():
         if name not in kind.make.usual:
             message = f"{flow} flow has no option {name}; it has {', '.join(kind.make.usual) or 'none'}"
+            raise ValueError(message)
+        if not (value > 0 or value == kind.make.usual[name]):
+            message = f"{name}: {value:g}; expected more than 0"
             raise ValueError(message)
     return Recipe(
         flow,

@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from training.runs import Recipe, Record
 
 SPIN_UP_POINTS = 64
+SEEDS = 1000
+"""Seeds of a life, so that each run and each life has its own."""
 
 
 class PeriodicSimulation(ABC):
     """See [`Simulation`][training.runs.Simulation]. Each flow defines ``flow``, and overrides what differs.
 
     Raises:
-        ValueError: if another box is asked for than the cube, or a spin-up of a flow that decays.
+        ValueError: if another box is asked for than the cube, or of a flow that decays, a spin-up or a seed that may be
+            one of a later life of another run.
     """
 
     columns = "    #      time  energy     eps  Re_lam  k_eta    skew   flat  divergence   budget"
@@ -46,6 +49,9 @@ class PeriodicSimulation(ABC):
             raise ValueError(message)
         if recipe.spin_up and self.life < math.inf:
             message = f"{recipe.flow} flow has no spin-up on fewer points: spin-up must be 0, not {recipe.spin_up:g}"
+            raise ValueError(message)
+        if recipe.seed >= SEEDS and self.life < math.inf:
+            message = f"seed: {recipe.seed}; expected less than {SEEDS}, as later lives have seeds from there on"
             raise ValueError(message)
         self.recipe, self.options = recipe, {**self.usual, **recipe.options}
         points = min(SPIN_UP_POINTS, recipe.n) if state is None and recipe.spin_up else recipe.n
@@ -71,7 +77,7 @@ class PeriodicSimulation(ABC):
     @property
     def seed(self) -> int:
         """Seed of this life."""
-        return self.recipe.seed + 1000 * self.lives
+        return self.recipe.seed + SEEDS * self.lives
 
     def more(self, flow: Flow) -> Record:  # noqa: ARG002
         """Statistics of a snapshot that only this flow has."""

@@ -6,6 +6,7 @@ field is not turbulent. All are periodic. Each is drawn from the seed and its nu
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -99,6 +100,7 @@ class SyntheticSimulation:
     """
 
     columns = "    #  kind           roughness  divergence"
+    life = math.inf
     usual: ClassVar[dict[str, float]] = {}
 
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:

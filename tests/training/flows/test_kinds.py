@@ -67,6 +67,23 @@ def test_what_decays_has_no_spin_up(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "spin-up must be 0, not 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--interval", "0.1", "--spacing", "0.1"], "interval: 0.1; expected at least 0.2, twice the spacing"),
+        (["--settle", "0"], "settle: 0; expected at least 0.1, the spacing"),
+        (["--settle", "2"], "settle, interval: 2, 2; expected no snapshot near t = 6, where the flow begins again"),
+        (["--seed", "1001"], "seed: 1001; expected less than 1000"),
+    ],
+)
+def test_frames_of_a_snapshot_and_seeds_of_lives_are_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate", "--flow", "decaying", "--n", "16", "--frames", "3", *options, "--out", str(tmp_path)])
+    assert told in capsys.readouterr().err
+
+
 def test_a_sheared_flow_is_taken_where_its_points_are_those_of_the_box(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
