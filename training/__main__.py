@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from models.catalogue import UnknownModelError
 from training import (
     adapt,
     discover,
@@ -45,6 +46,8 @@ COMMANDS = {
     "forecast-animation": forecast_animation,
     "seeds": seeds,
 }
+COUNTS = ("n", "snapshots", "fields", "steps", "threads")
+"""Options of which none may be zero."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,10 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     chosen = parser.parse_args(arguments)
+    for name in COUNTS:
+        if (value := getattr(chosen, name, None)) is not None and value < 1:
+            parser.exit(2, f"{parser.prog} {chosen.command}: --{name}: {value}; expected at least 1\n")
     torch.set_num_threads(chosen.threads)
     try:
         status: int = COMMANDS[chosen.command].run(chosen)
-    except ValueError as error:
+    except (ValueError, OSError, FloatingPointError, UnknownModelError) as error:
         parser.exit(2, f"{parser.prog} {chosen.command}: {error}\n")
     return status
 

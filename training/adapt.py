@@ -21,8 +21,9 @@ from models.networks import Network
 from models.superresolution import SuperResolution
 from models.walls import is_wall
 from training.derived import Slab
-from training.evaluate import read_symmetry, rounded, samples
-from training.recordings import add_reading, open_dataset, reading
+from training.evaluate import learned_from, read_symmetry, rounded, snapshot
+from training.recordings import add_reading, open_datasets, reading
+from training.samples import PATCH
 from training.train import require_new
 from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
 from training.widen import widen
@@ -142,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     if args.wider > 1 or "-wide-" in args.parent:
         card = dataclasses.replace(card, name=card.name.replace(f"-{args.name}-", f"-{args.name}-wide-"))
     require_new(catalogue, card.name, overwrite=args.overwrite)
-    runs = [open_dataset(path, **{**reading(args), "flow": args.flow or args.name}) for path in args.data]
+    runs = open_datasets(args.data, **{**reading(args), "flow": args.flow or args.name})
     learned, kept = parted(runs, model)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(
@@ -166,7 +167,12 @@ def run(args: argparse.Namespace) -> int:
     if not after < before:  # also where it is not a number
         print(f"{args.parent} is as good: nothing was stored")
         return 1
-    trained = {**provenance(trainer, runs), "parent_sha256": ancestor.sha256, "gain": gain(before, after)}
+    trained = {
+        **provenance(trainer, runs),
+        "parent_sha256": ancestor.sha256,
+        "parent_data": sorted(learned_from(ancestor)),
+        "gain": gain(before, after),
+    }
     if trainer.best:
         trained["best_step"] = trainer.best.step
     card = catalogue.save(adapted, dataclasses.replace(card, boundary=common_boundary(runs), trained=trained))
@@ -181,8 +187,12 @@ def gain(before: float, after: float) -> dict[str, Any]:
 
 
 def tell_symmetry(catalogue: Catalogue, card: Card, model: SuperResolution, run: Dataset) -> Card:
-    """Write onto a card which symmetries the model breaks on the last snapshot of a run."""
-    *_, sample = samples(run, card.frames, card.factor)
+    """Write onto a card which symmetries the model breaks on the last snapshot of a run, or on a patch of it."""
+    size = card.factor * PATCH
+    for axis in range(3):
+        if run.cells[axis] > size and not is_wall(run.boundary[axis]):
+            run = Slab(run, axis, slice(0, size))
+    sample = snapshot(run, run.count(card.frames) - 1, card.frames, card.factor)
     card = dataclasses.replace(card, symmetry=read_symmetry(catalogue, card.name, model.frozen(), sample))
     catalogue.write(card)
     return card

@@ -6,6 +6,7 @@ Runs of our simulations are memory-mapped. [`training.recordings`][training.reco
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -170,6 +171,13 @@ class StoredRun:
     def provenance(self) -> dict[str, Any]:
         """The entry for cards."""
         return {"run": self.name, "seed": self.seed, "snapshots": len(self)}
+
+
+def identity(run: Dataset) -> str:
+    """Name, flow, grid and checksum of a plane of a dataset, as another file may have the same name."""
+    z, y, x = (np.arange(n) for n in run.cells)
+    plane = run.window(0, (z[len(z) // 2 :][:1], y, x), 1)
+    return f"{run.name}: {run.flow}, {run.cells} cells, {','.join(run.boundary)}, {zlib.crc32(plane.tobytes()):08x}"
 
 
 def require_alike(runs: Sequence[Dataset]) -> None:

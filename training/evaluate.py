@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.catalogue import GENERAL, Card, Catalogue, HeldOut
+from models.catalogue import GENERAL, PLAIN, Card, Catalogue, HeldOut
 from models.metrics.pointwise import mae_over_rms, near_walls
 from models.metrics.report import report
 from models.networks import FACTORS
@@ -24,7 +24,7 @@ from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
 from models.uncertainty import calibration
 from training.markdown import markdown
-from training.recordings import add_reading, open_dataset, reading
+from training.recordings import add_reading, open_dataset, open_datasets, reading
 
 if TYPE_CHECKING:
     import argparse
@@ -93,11 +93,15 @@ def middle(sample: HeldOut) -> NDArray[np.float32]:
 
 def samples(run: Dataset, frames: int = 1, factor: int = FACTOR) -> Iterator[HeldOut]:
     """The snapshots of a run, made coarse."""
+    return (snapshot(run, index, frames, factor) for index in range(run.count(frames)))
+
+
+def snapshot(run: Dataset, index: int, frames: int, factor: int) -> HeldOut:
+    """A snapshot of a run, made coarse."""
     z, y, x = (np.arange(n) for n in run.cells)
-    for index in range(run.count(frames)):
-        fine = run.window(index, (z, y, x), frames)
-        coarse = coarsen(torch.from_numpy(fine), factor).numpy()
-        yield HeldOut(coarse, fine[frames // 2], run.boundary, run.length, run.name)
+    fine = run.window(index, (z, y, x), frames)
+    coarse = coarsen(torch.from_numpy(fine), factor).numpy()
+    return HeldOut(coarse, fine[frames // 2], run.boundary, run.length, run.name)
 
 
 def rounded(value: Value) -> Value:
@@ -120,14 +124,12 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 
 
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
-    """Measure a model on the runs of its flow; write and return its card, with all else on it unchanged."""
+    """Measure a model on runs; write and return its card, with all else on it unchanged."""
     model = catalogue.load(card.name, device)
     quantiles = card.uncertainty.get("quantiles")
     measured = {entry["run"]: entry for entry in card.measured}
     for run in runs:
-        if card.flow not in (None, GENERAL, run.flow):
-            continue
-        require_unseen(catalogue, card, run.name)
+        require_unseen(card, run.name)
         count = run.count(card.frames)
         snapshots = tqdm(samples(run, card.frames, card.factor), f"{card.name} on {run.name}", count)
         rows = [measure(model, each, quantiles) for each in snapshots]
@@ -143,24 +145,21 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
     return card
 
 
-def require_unseen(catalogue: Catalogue, card: Card, run: str) -> None:
-    """Refuse to measure a model on a run that it or its parent was trained on, or on means of such a run.
+def require_unseen(card: Card, run: str) -> None:
+    """Refuse to measure a model on a run that it or an ancestor was trained on, or on means of such a run.
 
     Raises:
         ValueError: naming both.
     """
-    if _original(run) in _learned_from(catalogue, card):
-        message = f"{card.name} was trained on {run}: held-out runs have seeds of their own"
+    if _original(run) in learned_from(card):
+        message = f"{card.name} was trained on {run}: held-out runs have seeds, and held-out files names, of their own"
         raise ValueError(message)
 
 
-def _learned_from(catalogue: Catalogue, card: Card) -> set[str]:
-    learned = [entry["run"] for entry in card.trained.get("data", [])] + card.uncertainty.get("data", [])
-    names = set(map(_original, learned))
-    parent = card.trained.get("parent")
-    if parent in catalogue.names() and (began := catalogue.card(parent)).sha256 == card.trained.get("parent_sha256"):
-        names |= _learned_from(catalogue, began)
-    return names
+def learned_from(card: Card) -> set[str]:
+    """The runs that a model, its ancestors and its prediction of errors learned from; of means, the run itself."""
+    runs = [entry["run"] for entry in card.trained.get("data", [])]
+    return set(map(_original, runs + card.trained.get("parent_data", []) + card.uncertainty.get("data", [])))
 
 
 def _original(run: str) -> str:
@@ -204,7 +203,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, choices=[1, 3], default=1, help="measure models of this number of frames")
     parser.add_argument("--factor", type=int, choices=FACTORS, default=FACTOR, help="measure models of this factor")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
-    parser.add_argument("--models", nargs="*", help="only these (default: all)")
+    parser.add_argument("--models", nargs="*", help="only these (default: all, on runs of the flow in their name)")
     parser.add_argument(
         "--ship", type=Path, help="a run whose last snapshot becomes the sample that comes with the weights"
     )
@@ -216,11 +215,20 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.weights)
     if args.ship:
         shipped = open_dataset(args.ship, **reading(args))
-        print(catalogue.write_held_out(shipped.flow, list(samples(shipped, args.frames, args.factor))[-1]))
-    runs = [open_dataset(path, **reading(args)) for path in args.data]
-    cards = [catalogue.card(name) for name in args.models or catalogue.names()]
-    kind = args.frames, args.factor
-    cards = [evaluate(catalogue, card, runs, args.device) for card in cards if (card.frames, card.factor) == kind]
+        last = snapshot(shipped, shipped.count(args.frames) - 1, args.frames, args.factor)
+        print(catalogue.write_held_out(shipped.flow, last))
+    runs = open_datasets(args.data, **reading(args))
+    cards = []
+    for card in map(catalogue.card, args.models or sorted({*PLAIN, *catalogue.names()})):
+        if (card.frames, card.factor) == (args.frames, args.factor):
+            fitting = [run for run in runs if args.models or card.flow in (None, GENERAL, run.flow)]
+            cards.append(evaluate(catalogue, card, fitting, args.device))
+        elif args.models:
+            message = (
+                f"--models: {card.name}, of {card.frames} frames and factor {card.factor}; expected {args.frames} and "
+                f"{args.factor}, as --frames and --factor say"
+            )
+            raise ValueError(message)
     for held_out in runs:
         print(f"\n{held_out.name}, {held_out.count(args.frames)} samples\n\n{table(cards, held_out.name)}")
     return 0

@@ -6,14 +6,16 @@ measured, so its error shows what a linear map from 5^3 coarse cells can reach t
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from eddylift import open_volume
+from models.blocks import parse_boundary
 from models.catalogue import GENERAL, Catalogue
 from models.operators import FACTOR
 from training.baselines import LinearEstimator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from models.catalogue import HeldOut
     from models.metrics.compare import Value
     from training.dataset import Dataset
+    from training.recordings import Recording
 
 RATIO = "mae_over_trilinear"
 EXPLANATION = """\
@@ -39,13 +42,13 @@ Predicted over found error, and their rank correlation over cells, for models th
 
 def open_external(path: Path) -> Dataset:
     """Open a file; its attribute ``wall_velocity`` says, in words, how walls along y move along x."""
-    plain = open_dataset(path, "external")
+    plain = cast("Recording", open_dataset(path, "external"))
     speeds = re.findall(r"u = ([-+]?[\d.]+)", open_volume(path).attrs.get("wall_velocity", ""))
     if not speeds:
         return plain
     low, high = map(float, speeds)
     z, _, x = plain.boundary
-    return open_dataset(path, "external", f"{z},wall:u={low:g}..{high:g},{x}")
+    return dataclasses.replace(plain, boundary=parse_boundary(f"{z},wall:u={low:g}..{high:g},{x}"))
 
 
 def linear_error(fields: Sequence[HeldOut]) -> float | None:

@@ -18,7 +18,7 @@ from training.derived import BlockMeans
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import xarray as xr
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     # Velocity (3, z, y, x) of a time level in a range of cells.
     Read = Callable[[int, Slices], NDArray[Any]]
 
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""Names of flows."""
 AXES = ("z", "y", "x")
 COMPONENTS = ("u", "v", "w")
 MISSING = (-999.9, -9999.0)
@@ -103,7 +105,7 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
         reading: options of [`open_volume`][eddylift.open_volume], such as names.
 
     Raises:
-        ValueError: if it is none of these, or has no velocity on an evenly spaced grid.
+        ValueError: if it is none of these, has another boundary, or no velocity on an evenly spaced grid.
     """
     if (path / "run.json").exists():
         return StoredRun(path)
@@ -114,14 +116,7 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     from eddylift import open_volume  # noqa: PLC0415
 
     volume = open_volume(path, **reading)
-    flow = flow or volume.attrs.get("flow")
-    if flow is None or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", flow):
-        message = f"{path}: the flow needs a name of small letters, digits and hyphens, got {flow!r}; give --flow"
-        raise ValueError(message)
-    named = boundary or volume.attrs.get("boundary")
-    if named is None:
-        message = f"{path} does not say what lies beyond the ends of its axes; give --boundary, for z, y, x"
-        raise ValueError(message)
+    flow, boundaries = _kind(path, volume.attrs, flow, boundary)
     parts = [volume[name] for name in COMPONENTS]
     if kinds := {part.dtype for part in parts if part.dtype.kind != "f"}:
         message = f"{path}: velocity must be real floating-point numbers, not {', '.join(map(str, kinds))}"
@@ -137,12 +132,26 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
 
     z, y, x = (volume.sizes[axis] for axis in AXES)
     dz, dy, dx = (_length(path, axis, volume) for axis in AXES)
-    boundaries = parse_boundary(named)
     for axis, end in enumerate(boundaries):
         if end == "periodic" and _repeats_its_end(read, (z, y, x), axis):
             message = f"{path}: {AXES[axis]} is periodic, but its last plane repeats the first; leave out the last"
             raise ValueError(message)
     return Recording(path, flow, boundaries, (dz, dy, dx), (z, y, x), parts[0].sizes["time"], read)
+
+
+def open_datasets(paths: Sequence[Path], **reading: Any) -> list[Dataset]:  # noqa: ANN401 passed on
+    """Open datasets, which are told apart by their names; see [`open_dataset`][training.recordings.open_dataset].
+
+    Raises:
+        ValueError: if two have the same name, or one cannot be opened.
+    """
+    runs = [open_dataset(path, **reading) for path in paths]
+    seen: dict[str, Path] = {}
+    for run, path in zip(runs, paths, strict=True):
+        if (other := seen.setdefault(run.name, path)) is not path:
+            message = f"--data: {other} and {path} are both called {run.name}; expected names that differ"
+            raise ValueError(message)
+    return runs
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +176,24 @@ def _pairs(text: str) -> dict[str, str]:
 
 def _listed(text: str) -> list[str]:
     return text.split(",")
+
+
+def _kind(path: Path, said: dict[str, Any], flow: str | None, boundary: str | None) -> tuple[str, Boundaries]:
+    """Flow and boundaries, by the attributes of a file or else by options."""
+    own = str(said.get("flow", ""))
+    flow = own if NAME.fullmatch(own) else flow or own or None
+    if flow is None or not NAME.fullmatch(flow):
+        message = f"{path}: the flow needs a name of small letters, digits and hyphens, got {flow!r}; give --flow"
+        raise ValueError(message)
+    named = said.get("boundary", boundary)
+    if named is None:
+        message = f"{path} does not say what lies beyond the ends of its axes; give --boundary, for z, y, x"
+        raise ValueError(message)
+    boundaries = parse_boundary(named)
+    if boundary is not None and parse_boundary(boundary) != boundaries:
+        message = f"--boundary: {boundary}; expected {','.join(boundaries)}, which {path} has as an attribute"
+        raise ValueError(message)
+    return flow, boundaries
 
 
 def _valid(part: xr.DataArray) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from models.convolution import crop
 from models.group import group, rotate_axes, rotate_vector
 from models.operators import coarsen
 from models.walls import is_wall
+from training.derived import Slab
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,8 @@ class Source:
         device: where samples are put together.
         seed: of the draws.
         keep: snapshots at the end of each run that are never drawn, for validation.
-        kept: further runs for validation alone; runs of a single snapshot are then learned from whole.
+        kept: further runs for validation alone, such as the rest of each [`Slab`][training.derived.Slab] in ``runs``,
+            all snapshots of which are then learned from.
 
     Raises:
         ValueError: if there are too few snapshots, or their axes are no whole number of coarse cells.
@@ -108,10 +110,8 @@ class Source:
                 message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {factor}"
                 raise ValueError(message)
             count = run.count(frames)
-            last = 0 if kept and count == 1 else keep
-            self.snapshots.setdefault(run.flow, []).extend(
-                (run, index) for index in range(count - last - run.shared(frames))
-            )
+            last, shared = (0, 0) if kept and isinstance(run, Slab) else (keep, run.shared(frames))
+            self.snapshots.setdefault(run.flow, []).extend((run, index) for index in range(count - last - shared))
             self.kept.setdefault(run.flow, []).extend((run, index) for index in range(max(count - last, 0), count))
         for run in kept:
             self.kept.setdefault(run.flow, []).extend((run, index) for index in range(run.count(frames)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +152,7 @@ def baseline(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -
 def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
     """A model, which must not have seen the held-out runs."""
     for recipe, _ in HELD_OUT[flow]:
-        require_unseen(catalogue, card, recipe.name)
+        require_unseen(card, recipe.name)
     model = catalogue.load(card.name)
     network = catalogue.trained(card.name).network
     cost = network.multiplications if network else 0.0
@@ -182,7 +183,7 @@ def entrants(weights: Path, flow: str, linear: LinearEstimator) -> dict[str, Ent
 
 def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tuple[str, list[Bar]]:
     """The table of one run, and the bars of its figure."""
-    held_out = list(samples(run, run.frames))[:snapshots]
+    held_out = list(islice(samples(run, run.frames), snapshots))
     everyone = {name: each for name, each in everyone.items() if each.frames <= run.frames}
     found = {
         name: spread([each.judge(sample) for sample in tqdm(held_out, f"{name} on {run.name}")])

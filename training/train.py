@@ -17,7 +17,7 @@ from models.group import group
 from models.networks import FACTORS, FAMILIES, Architecture
 from models.operators import FACTOR
 from training.dataset import require_alike
-from training.recordings import add_reading, open_dataset, reading
+from training.recordings import add_reading, open_datasets, reading
 from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def require_new(catalogue: Catalogue, name: str, *, overwrite: bool) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, report, and store."""
-    runs = [open_dataset(path, **reading(args)) for path in args.data]
+    runs = open_datasets(args.data, **reading(args))
     if args.flow is None:
         require_alike(runs)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision

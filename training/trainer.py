@@ -23,6 +23,7 @@ from models.networks import Architecture, Network
 from models.operators import trilinear
 from models.replacing import replacing
 from models.superresolution import SuperResolution
+from training.dataset import identity
 from training.runs import reading
 from training.samples import Sample, Source
 
@@ -116,7 +117,6 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.architecture = architecture
         self.recipe = recipe
-        self.names = [run.name for run in runs]
         self.folder = folder
         self.device = device
         self.model = SuperResolution(Network(architecture)).to(device)
@@ -132,9 +132,13 @@ class Trainer:
             seed=recipe.seed,
             kept=kept,
         )
+        self.data = list(map(identity, runs))
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
         # All banks of a kernel have the same gradient at the start, so that the kernel moves faster by their number.
-        rates = {"psi": recipe.rate / architecture.banks, "relaxation": recipe.relaxation_rate or recipe.rate}
+        rates = {
+            "psi": recipe.rate / architecture.banks,
+            "relaxation": recipe.rate if recipe.relaxation_rate is None else recipe.relaxation_rate,
+        }
         grouped: dict[str, list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             grouped.setdefault(name.rpartition(".")[2], []).append(parameter)
@@ -225,7 +229,7 @@ class Trainer:
         state = {
             "architecture": self.architecture.to_dict(),
             "recipe": asdict(self.recipe),
-            "data": self.names,
+            "data": self.data,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -246,9 +250,8 @@ class Trainer:
         with reading(path):
             state = torch.load(path, map_location=self.device, weights_only=True)
             longer = {**state["recipe"], "steps": max(self.recipe.steps, state["step"])}
-            kept = {"data": self.names, **state, "recipe": longer}  # older checkpoints do not name their data
-            found = {name: kept[name] for name in ("architecture", "recipe", "data")}
-        wanted = {"architecture": self.architecture.to_dict(), "recipe": asdict(self.recipe), "data": self.names}
+            found = {"architecture": state["architecture"], "recipe": longer, "data": state["data"]}
+        wanted = {"architecture": self.architecture.to_dict(), "recipe": asdict(self.recipe), "data": self.data}
         for name, ours in wanted.items():
             if found[name] != ours:
                 message = f"{self.folder} holds a training with {name} {found[name]}, not {ours}; use another --out"

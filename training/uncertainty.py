@@ -25,7 +25,7 @@ from models.metrics.traits import ranges
 from models.operators import coarsen, refine, variation
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
 from training.flows.synthetic import SYNTHETIC
-from training.recordings import add_reading, open_dataset, reading
+from training.recordings import add_reading, open_datasets, reading
 from training.samples import Source
 from training.trainer import fastest_precision
 
@@ -198,7 +198,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train the heads, and store the models with them."""
     catalogue = Catalogue(args.weights)
-    runs = [open_dataset(path, **reading(args)) for path in args.data]
+    runs = open_datasets(args.data, **reading(args))
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     for name in args.models:
         card = catalogue.card(name)

@@ -9,18 +9,25 @@ import numpy as np
 import pytest
 import torch
 
+from models.blocks import PERIODIC
 from models.catalogue import Catalogue, describe
 from models.convolution import EVERYWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from tests.training.stored import write
 from training.__main__ import main
-from training.adapt import descend, parted
+from training.adapt import descend, parted, tell_symmetry
 from training.dataset import StoredRun
+from training.recordings import Recording
 from training.samples import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from models.catalogue import HeldOut
 
 PARENT = "equivariant-general-x4"
 
@@ -35,7 +42,8 @@ def weights(tmp_path: Path) -> Catalogue:
     torch.manual_seed(0)
     catalogue = Catalogue(tmp_path / "weights")
     model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1)))
-    catalogue.save(model, describe(model, flow="general"))
+    trained = {"data": [{"run": "a@2"}], "parent_data": ["b"]}
+    catalogue.save(model, describe(model, flow="general", trained=trained, uncertainty={"data": ["c"]}))
     return catalogue
 
 
@@ -66,6 +74,37 @@ def test_a_single_snapshot_is_cut_and_its_end_kept_back(tmp_path: Path, weights:
     assert sample.circular == (False, True, True)
     shapes = {source.draw().coarse.shape for _ in range(4)}
     assert shapes <= {(1, 1, 3, cells + 2 * model.halo, 24, 24) for cells in (17, 18)}  # begun at any fine cell
+
+
+def test_all_levels_of_one_sample_of_three_frames_are_learned_from(tmp_path: Path) -> None:
+    """Of four levels, no two samples of three are apart."""
+
+    def read(level: int, where: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+        return np.full((3, 96, 8, 8), level, np.float32)[:, *where]
+
+    run = Recording(tmp_path / "mine.nc", "mine", PERIODIC, (1.0, 1.0, 1.0), (96, 8, 8), 4, read)
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1, frames=3)))
+    learned, kept = parted([run], model)
+    source = Source(learned, halo=0, factor=4, frames=3, augment=False, device="cpu", seed=0, kept=kept)
+    assert {float(source.draw().fine.mean()) for _ in range(20)} == {1.0, 2.0}
+    assert len(source.validation()["mine"]) == 2
+
+
+def test_the_symmetry_is_that_of_a_patch_of_the_last_snapshot(
+    tmp_path: Path, weights: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.adapt.PATCH", 2)
+    run = StoredRun(store(tmp_path / "mine", 3))
+    seen = []
+
+    def look(_catalogue: Catalogue, _name: str, _model: SuperResolution, sample: HeldOut) -> dict[str, Any]:
+        seen.append(sample)
+        return {}
+
+    monkeypatch.setattr("training.adapt.read_symmetry", look)
+    tell_symmetry(weights, weights.card(PARENT), weights.trained(PARENT), run)
+    assert np.array_equal(seen[0].fine, run[-1][:, :8, :8, :8])
+    assert seen[0].boundary == ("open", "open", "open")
 
 
 def test_what_is_too_small_to_be_cut_is_refused(tmp_path: Path, weights: Catalogue) -> None:
@@ -99,6 +138,7 @@ def test_what_is_better_is_stored_with_its_parent_and_gain(
     assert (card.flow, card.architecture["fields"]) == ("mine", wider)
     assert card.trained["parent"] == PARENT
     assert card.trained["parent_sha256"] == weights.card(PARENT).sha256
+    assert card.trained["parent_data"] == ["a", "b", "c"]
     assert card.trained["gain"]["adapted"] < card.trained["gain"]["parent"]
     assert card.symmetry["equivariance_error"]["x,y,z"] < 1e-5 < card.symmetry["equivariance_error"]["y,-x,z"]
     assert weights.trained(name).network is not None
@@ -122,11 +162,16 @@ def test_what_is_not_better_is_not_stored(tmp_path: Path, weights: Catalogue) ->
     assert weights.names() == [PARENT, "trilinear-x4"]
 
 
-def test_what_a_run_breaks_is_read_from_relaxation_weights(tmp_path: Path, weights: Catalogue) -> None:
+def test_what_a_run_breaks_is_read_from_relaxation_weights(
+    tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, out = store(tmp_path / "mine", 8), tmp_path / "found"
     options = ["--from", PARENT, "--weights", str(weights.folder), "--threads", "1", "--out", str(out)]
     assert main(["discover", "--run", str(run), *options]) == 0
     found = json.loads((out / "mine-adaptation.json").read_text())
+    with pytest.raises(SystemExit):
+        main(["discover", "--run", str(run), "--from", "trilinear-x4", "--weights", str(weights.folder)])
+    assert "--from: a model that is trilinear; expected one that is equivariant" in capsys.readouterr().err
     half_turns, others = ["x,-y,-z", "-x,y,-z", "-x,-y,z"], ["y,-x,z", "y,z,x", "z,y,-x"]
     shares = found["adaptation"]
     assert max(shares[element] for element in half_turns) < 0.1 < min(shares[element] for element in others)

@@ -19,7 +19,7 @@ from models.operators import coarsen
 from models.superresolution import SuperResolution
 from training import samples
 from training.__main__ import main
-from training.recordings import open_dataset
+from training.recordings import open_dataset, open_datasets
 from training.samples import Source
 from training.trainer import Recipe, Trainer
 
@@ -123,7 +123,15 @@ def test_files_may_say_themselves_what_they_are(tmp_path: Path) -> None:
     path = write_components(tmp_path / "a.nc", velocity(), flow="plane-jet", boundary="open,open,periodic")
     found = open_dataset(path)
     assert (found.flow, found.boundary) == ("plane-jet", ("open", "open", "periodic"))
-    assert open_dataset(path, "other", "periodic").flow == "other"
+    assert open_dataset(path, "other").flow == "plane-jet"
+    with pytest.raises(ValueError, match=r"--boundary: periodic; expected open,open,periodic, which .*a.nc has"):
+        open_dataset(path, boundary="periodic")
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    paths = [write_components(tmp_path / name, velocity(), flow="jet", boundary="open") for name in ("a.nc", "a.zarr")]
+    with pytest.raises(ValueError, match=r"a.nc and .*a.zarr are both called a; expected names that differ"):
+        open_datasets(paths)
 
 
 def test_a_file_is_trained_on_measured_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from models.weights import WEIGHTS
 from tests.training.stored import store
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.evaluate import evaluate
+from training.evaluate import evaluate, learned_from
 from training.samples import Source
 from training.trainer import CHECKPOINT, LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
 
@@ -167,8 +168,22 @@ def test_another_recipe_is_refused(run: StoredRun, tmp_path: Path) -> None:
 def test_other_data_is_refused(run: StoredRun, tmp_path: Path) -> None:
     Trainer(SMALL, Recipe(2), [run], tmp_path / "out").run()
     other = store(tmp_path / "other", 2)
-    with pytest.raises(ValueError, match=r"data \['isotropic-16-seed1'\], not \['isotropic-16-seed2'\]; use another"):
+    with pytest.raises(ValueError, match=r"data \['isotropic-16-seed1: .*\['isotropic-16-seed2: .*; use another"):
         Trainer(SMALL, Recipe(4), [other], tmp_path / "out")
+    namesake = store(tmp_path / "namesake", 3)
+    namesake.folder.rename(tmp_path / "namesake" / run.name)
+    with pytest.raises(ValueError, match=rf"data \['{run.name}: .*\], not \['{run.name}: .*; use another"):
+        Trainer(SMALL, Recipe(4), [StoredRun(tmp_path / "namesake" / run.name)], tmp_path / "out")
+
+
+def test_relaxation_weights_learn_at_no_rate(run: StoredRun, tmp_path: Path) -> None:
+    relaxed = Architecture("relaxed", "O", 1, 1)
+    trainer = Trainer(relaxed, Recipe(1, relaxation_rate=0.0), [run], tmp_path)
+    before = {name: each.clone() for name, each in trainer.model.named_parameters()}
+    trainer.run()
+    moved = {name.rpartition(".")[2] for name, each in trainer.model.named_parameters() if (each != before[name]).any()}
+    assert "psi" in moved
+    assert "relaxation" not in moved
 
 
 def test_a_checkpoint_of_another_layout_is_refused(run: StoredRun, tmp_path: Path) -> None:
@@ -288,11 +303,51 @@ def test_evaluating_on_training_data_is_refused(
 def test_evaluating_on_training_data_of_a_parent_is_refused(run: StoredRun, tmp_path: Path) -> None:
     catalogue = Catalogue(tmp_path)
     model = SuperResolution(Network(SMALL))
-    parent = catalogue.save(model, describe(model, flow="isotropic", trained={"data": [{"run": run.name}]}))
-    begun = {"parent": parent.name, "parent_sha256": parent.sha256}
-    card = catalogue.save(model, describe(model, flow="general", trained=begun))
+    trained = {"parent_data": sorted(learned_from(describe(model, flow=None, trained={"data": [{"run": run.name}]})))}
+    card = catalogue.save(model, describe(model, flow="general", trained=trained))
     with pytest.raises(ValueError, match="equivariant-general-x4 was trained on isotropic-16-seed1"):
         evaluate(catalogue, card, [run], "cpu")
+
+
+def test_a_model_that_is_named_is_measured_or_refused(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever flow it was named after, as that of a run is what was simulated."""
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    name = catalogue.save(model, describe(model, flow="mine")).name
+    command = ["evaluate", "--models", name, "--data", str(run.folder), "--weights", str(tmp_path)]
+    assert main(command) == 0
+    assert [entry["run"] for entry in catalogue.card(name).measured] == [run.name]
+    assert f"| {name} |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*command, "--factor", "2"])
+    assert f"--models: {name}, of 1 frames and factor 4; expected 1 and 2" in capsys.readouterr().err
+
+
+def test_interpolation_by_two_is_measured(run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--factor", "2", "--data", str(run.folder), "--weights", str(tmp_path)]) == 0
+    assert "| trilinear-x2 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["evaluate", "--models", "typo", "--data", "{data}"], "there is no model 'typo'; there are trilinear-x4"),
+        (["forecast", "--data", "none"], "No such file or directory: 'none/run.json'"),
+        (["discover", "--x", "none.npy", "--y", "none.npy"], "No such file or directory: 'none.npy'"),
+        (["train", "--steps", "0", "--data", "{data}", "--out", "out"], "--steps: 0; expected at least 1"),
+        (["simulate", "--flow", "rotating", "--rotation", "0"], "rotation: 0; expected more than 0"),
+        (["simulate", "--interval", "0"], "interval: 0; expected more than 0"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    with contextlib.chdir(tmp_path), pytest.raises(SystemExit) as exit_:
+        main([option.format(data=run.folder) for option in options])
+    assert exit_.value.code == 2
+    assert told in capsys.readouterr().err
 
 
 def test_evaluating_without_a_sample_leaves_the_symmetry(tmp_path: Path) -> None:

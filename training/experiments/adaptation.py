@@ -72,7 +72,13 @@ def shares_in_adaptation(parent: SuperResolution, run: StoredRun) -> dict[str, f
     Args:
         parent: an equivariant model.
         run: snapshots all over it are read.
+
+    Raises:
+        ValueError: if the parent is of another family.
     """
+    if parent.family != "equivariant":
+        message = f"--from: a model that is {parent.family}; expected one that is equivariant"
+        raise ValueError(message)
     model = descend(parent, "relaxed")
     layers = [layer for layer in model.modules() if isinstance(layer, GroupLayer)]
     gradients = relaxation_gradients(model, layers, run)
@@ -84,15 +90,22 @@ def relaxation_gradients(
     model: SuperResolution, layers: list[GroupLayer], run: StoredRun
 ) -> Float[Tensor, "snapshot layer element"]:
     """Of each snapshot's loss with respect to relaxation weights, each layer's in units of its rms."""
-    shape = {"halo": model.halo, "factor": model.factor, "frames": model.frames}
     chosen = np.linspace(0, len(run) - 1, min(SNAPSHOTS, len(run))).round().astype(int)
     weights = [layer.relaxation for layer in layers if layer.relaxation is not None]
     rows = []
-    shape = {"halo": model.halo, "factor": model.factor, "frames": model.frames}
     for index in chosen.tolist():
         one = Snapshot(run, index)
         # Drawn at random places, as large structures that last would else lie alike in the coarse cells of all.
-        sample = Source([one], **shape, augment=False, device="cpu", seed=index, kept=[one]).draw()
+        sample = Source(
+            [one],
+            halo=model.halo,
+            factor=model.factor,
+            frames=model.frames,
+            augment=False,
+            device="cpu",
+            seed=index,
+            keep=0,
+        ).draw()
         error = (model(sample.coarse, sample.circular) - sample.fine).abs().mean()
         rows.append(torch.cat(torch.autograd.grad(error / trilinear_error(sample, model), weights)))
     gradients = torch.stack(rows).double()
