@@ -134,7 +134,9 @@ def discover(x: Fields, y: Fields, *, x_kind: Kind | None, y_kind: Kind | None, 
     """Ask which symmetries pairs of fields keep."""
     given = {"x_kind": x_kind, "y_kind": y_kind, "group": group}
     options = {name: value for name, value in given.items() if value is not None}
-    return Call("POST", "/v1/discover", _one(Discovery), options, encode_pairs(x, y))
+    return Call(
+        "POST", "/v1/discover", _one(Discovery), options, encode_pairs(x, y, x_kind=x_kind, y_kind=y_kind, group=group)
+    )
 
 
 def forecast_models() -> Call[list[ForecastCard]]:

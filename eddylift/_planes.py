@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from eddylift import _usual_names
+from eddylift._axes import TIME, backwards, edge, step
 from eddylift._codecs import NPY, Body, as_array, as_dataset, read_npy, write_npy
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_boundary
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
     from eddylift._codecs import Answer, AnyVolume
 
 AXES: Final = ("y", "x")
-TIME: Final = "time"
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v")
-# Steps that differ by more than this fraction of their mean are not even.
-UNEVEN: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,16 @@ class Frames:
             arrays = [self.dataset[self.variables[0]].isel({COMPONENT: place}) for place in self.order]
         else:
             arrays = [self.dataset[name] for name in self.variables]
-        return np.stack([array.transpose(TIME, *AXES).isel(self._backwards()).values for array in arrays], axis=1)
+        return np.stack(
+            [array.transpose(TIME, *AXES).isel(backwards(self.dataset, AXES)).values for array in arrays], axis=1
+        )
 
     def options(self, dx: float | None, dt: float | None) -> dict[str, str]:
         """Return the query parameters that describe the frames; see `encode`."""
-        options = {"dx": str(self._edge() if dx is None else dx), "dt": str(self._interval() if dt is None else dt)}
+        if dx is None:
+            dx = edge(self.dataset, AXES, ", or dx to be given") or 1.0
+        even = step(self.dataset, TIME, f"; drop={TIME} leaves the times out")
+        options = {"dx": str(dx), "dt": str(dt or even or 1.0)}
         if (boundary := self.dataset.attrs.get("boundary")) is not None:
             boundary = boundary.tolist() if isinstance(boundary, np.ndarray) else boundary
             options["boundary"] = spell_boundary(boundary, AXES)
@@ -81,27 +84,12 @@ class Frames:
             found = {name: xr.Variable((TIME, *AXES), values[:, i]) for i, name in enumerate(self.variables)}
         for name, variable in found.items():
             array = self.dataset[name]
-            ordered = variable.isel(self._backwards()).transpose(*array.dims)
+            ordered = variable.isel(backwards(self.dataset, AXES)).transpose(*array.dims)
             found[name] = xr.Variable(array.dims, ordered.values, array.attrs)
         rest = self.dataset.drop_vars([TIME, *found], errors="ignore")
         following = rest.assign(found).assign_coords(self._later(len(values)))
         following.encoding = {key: value for key, value in self.dataset.encoding.items() if key != "source"}
         return following
-
-    def _backwards(self) -> dict[str, slice]:
-        """Return the selection that reverses descending axes."""
-        positions = {axis: self.dataset[axis].values for axis in AXES if axis in self.dataset.coords}
-        return {axis: slice(None, None, -1) for axis, x in positions.items() if x[0] > x[-1]}
-
-    def _edge(self) -> float:
-        edges = {axis: step for axis in AXES if (step := _step(self.dataset, axis)) is not None}
-        if len(edges) > 1 and abs(edges["y"] - edges["x"]) > UNEVEN * edges["x"]:
-            message = f"dx: {edges['y']:.4g} along y and {edges['x']:.4g} along x; expected cells as wide as high"
-            raise InvalidInputError(message)
-        return next(iter(edges.values()), 1.0)
-
-    def _interval(self) -> float:
-        return _step(self.dataset, TIME) or 1.0
 
     def _later(self, steps: int) -> dict[str, xr.Variable]:
         """Return the coordinate of time, continued."""
@@ -185,31 +173,3 @@ def _find(dataset: xr.Dataset) -> Frames | None:
     labels = dataset[COMPONENT].values.tolist() if COMPONENT in dataset.coords else range(len(COMPONENTS))
     order = _usual_names.order_of(labels)
     return None if order is None else Frames(dataset, (joined[0],), order)
-
-
-def _step(dataset: xr.Dataset, axis: str) -> float | None:
-    """Return the step between positions along an axis, in seconds if they are dates; None if unknown.
-
-    Raises:
-        InvalidInputError: if they are not even.
-    """
-    import xarray as xr  # noqa: PLC0415 slow
-
-    if axis not in dataset.coords or dataset.sizes[axis] < 2:  # noqa: PLR2004 a step
-        return None
-    # Times in files are not decoded, such as hours since a day.
-    positions = xr.decode_cf(dataset[[axis]])[axis].values
-    if positions.dtype.kind not in "fiuM":
-        message = f"{axis}: {positions.dtype}; expected numbers{' or dates' if axis == TIME else ''}"
-        raise InvalidInputError(message)
-    steps = np.diff(positions.astype(np.float64) if positions.dtype.kind in "fiu" else positions)
-    if steps.dtype.kind == "m":
-        steps = steps / np.timedelta64(1, "s")
-    steps = np.abs(steps)
-    if np.ptp(steps) > UNEVEN * steps.mean():
-        name = "dt" if axis == TIME else "dx"
-        message = (
-            f"{axis}: spaced by {steps.min():.4g} to {steps.max():.4g}; expected even steps, or {name} to be given"
-        )
-        raise InvalidInputError(message)
-    return float(steps.mean())

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from eddylift import _missing, _usual_names
+from eddylift._axes import TIME, backwards
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_attribute, spell_names
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AXES: Final = ("z", "y", "x")
-TIME: Final = "time"
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v", "w")
 # An axis is stretched if its spacings differ by more than this fraction of their mean. Of less, the service decides.
@@ -162,7 +162,7 @@ def split(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     parts = {name: velocity.component(dataset, number) for number, name in enumerate(COMPONENTS)}
     rest = dataset.drop_vars([*velocity.variables, COMPONENT], errors="ignore")
     return rest.assign({name: array.drop_vars(COMPONENT, errors="ignore") for name, array in parts.items()}).isel(
-        _backwards(dataset)
+        backwards(dataset, AXES)
     )
 
 
@@ -258,16 +258,6 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
             f"line --resample {axis}) puts it on uniform cells"
         )
         raise InvalidInputError(message)
-
-
-def _backwards(dataset: xr.Dataset) -> dict[str, slice]:
-    """Return the selection that reverses descending axes."""
-    descending = [axis for axis in AXES if axis in dataset.coords and _descends(dataset[axis].values)]
-    return dict.fromkeys(descending, slice(None, None, -1))
-
-
-def _descends(positions: NDArray[Any]) -> bool:
-    return bool(len(positions) > 1 and (positions[1:] < positions[:-1]).all())
 
 
 def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from eddylift._axes import TIME
 from eddylift._codecs import as_dataset
-from eddylift._velocity import AXES, COMPONENTS, ERROR, TIME, find, split
+from eddylift._velocity import AXES, COMPONENTS, ERROR, find, split
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -69,6 +69,56 @@ def test_data_arrays_and_files(ask: Ask, service: FakeService, tmp_path: Path) -
     assert np.array_equal(arrays["y"], Y)
 
 
+def on_grid(fields: NDArray[Any], labels: list[str], refined: int = 1) -> xr.DataArray:
+    """Fields with positions along y and x, on cells that are finer by a factor."""
+    axes = {axis: (np.arange(refined * 4) + 0.5) / refined for axis in "yx"}
+    fine = fields.repeat(refined, axis=-1).repeat(refined, axis=-2)
+    return xr.DataArray(fine, dims=("pair", "channel", "y", "x"), coords={"pair": [7], "channel": labels, **axes})
+
+
+def test_data_arrays_are_put_in_order(ask: Ask, service: FakeService) -> None:
+    """Channels by their labels, dims by name, and axes ascending."""
+    vectors = np.random.default_rng(1).standard_normal((1, 2, 4, 4))
+    x, y = on_grid(X, ["p"]), on_grid(vectors, ["u", "v"], refined=2)
+    turned = y.isel(channel=[1, 0], y=slice(None, None, -1)).transpose("channel", "x", "pair", "y")
+    ask("discover", x.isel(x=slice(None, None, -1)).rename(channel="component"), turned, y_kind="vector")
+    arrays = sent(service)[0]
+    assert np.array_equal(arrays["x"], X)
+    assert np.array_equal(arrays["y"], y.values)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (on_grid(Y, ["p"]).rename(y="lat"), r"y: dims \(pair, channel, lat, x\); expected pair or time, channel"),
+        (on_grid(np.concatenate([Y, Y], 1), ["p", "q"]), r"y: channel \['p', 'q'\]; expected labels such as u, v"),
+        (on_grid(Y, ["p"]).assign_coords(y=[0, 1, 3, 4]), "y: spaced by 1 to 2; expected even steps, as D4 swaps axes"),
+        (on_grid(Y, ["p"]).assign_coords(y=[0, 2, 4, 6]), "cells: 2 along y, 1 along x; expected the same length"),
+        (on_grid(Y, ["p"]).assign_coords(x=[1, 2, 3, 4]), "y: x from 1 to 4, that of x from 0.5 to 3.5; expected the"),
+        (
+            on_grid(Y, ["p"]).assign_coords(pair=[8]),
+            "y: pair from 8 to 8, that of x from 7 to 7; expected the same pairs",
+        ),
+    ],
+)
+def test_coordinates_that_do_not_fit(ask: Ask, changed: xr.DataArray, message: str) -> None:
+    kind = "scalar" if changed.sizes["channel"] == 1 else "vector"
+    with pytest.raises(InvalidInputError, match=message):
+        ask("discover", on_grid(X, ["p"]), changed, y_kind=kind, group="D4")
+
+
+def test_the_order_of_cells_is_known_of_both_or_none(ask: Ask) -> None:
+    for y in (Y, on_grid(Y, ["p"]).drop_vars("y")):
+        ask("discover", on_grid(X, ["p"]), y)
+        with pytest.raises(InvalidInputError, match="y: no coordinate y; expected one, as that of x descends"):
+            ask("discover", on_grid(X, ["p"])[..., ::-1, :], y)
+
+
+def test_cells_may_differ_if_no_axes_are_swapped(ask: Ask) -> None:
+    x, y = (on_grid(fields, ["p"]).assign_coords(y=[0, 2, 4, 6]) for fields in (X, Y))
+    ask("discover", x, y, group="C2")
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -1,0 +1,74 @@
+"""Axes of xarray objects: their direction, and the distance between their positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from eddylift._errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import xarray as xr
+
+TIME: Final = "time"
+# Steps that differ by more than this fraction of their mean are not even.
+UNEVEN: Final = 0.01
+
+
+def backwards(volume: xr.Dataset | xr.DataArray, axes: Iterable[str]) -> dict[str, slice]:
+    """Return the selection that reverses descending axes."""
+    positions = {axis: volume[axis].values for axis in axes if axis in volume.coords}
+    descending = [axis for axis, at in positions.items() if len(at) > 1 and (at[1:] < at[:-1]).all()]
+    return dict.fromkeys(descending, slice(None, None, -1))
+
+
+def edge(volume: xr.Dataset | xr.DataArray, axes: Iterable[str], way_round: str) -> float | None:
+    """Return the edge of a cell by the coordinates of the axes; None if there are none.
+
+    Args:
+        volume: with these axes.
+        axes: some of z, y, x.
+        way_round: what else the user can do, for messages.
+
+    Raises:
+        InvalidInputError: if steps are not even, or not the same along all axes.
+    """
+    edges = {axis: length for axis in axes if (length := step(volume, axis, way_round)) is not None}
+    if edges and max(edges.values()) > (1 + UNEVEN) * min(edges.values()):
+        told = ", ".join(f"{length:.4g} along {axis}" for axis, length in edges.items())
+        message = f"cells: {told}; expected the same length along each axis{way_round}"
+        raise InvalidInputError(message)
+    return next(iter(edges.values()), None)
+
+
+def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float | None:
+    """Return the step between positions along an axis, in seconds if they are dates; None if unknown.
+
+    Args:
+        volume: with this axis.
+        axis: its name.
+        way_round: what else the user can do, for messages.
+
+    Raises:
+        InvalidInputError: if positions are no numbers, or not even.
+    """
+    import xarray as xr  # noqa: PLC0415 slow
+
+    if axis not in volume.coords or volume.sizes[axis] < 2:  # noqa: PLR2004 a step
+        return None
+    # Times in files are not decoded, such as hours since a day.
+    positions = xr.decode_cf(xr.Dataset(coords={axis: volume[axis].variable}), decode_timedelta=True)[axis].values
+    if positions.dtype.kind not in ("fiumM" if axis == TIME else "fiu"):
+        message = f"{axis}: {positions.dtype}; expected numbers{' or dates' if axis == TIME else ''}{way_round}"
+        raise InvalidInputError(message)
+    steps = np.diff(positions.astype(np.float64) if positions.dtype.kind in "fiu" else positions)
+    if steps.dtype.kind == "m":
+        steps = steps / np.timedelta64(1, "s")
+    mean = abs(float(steps.mean()))
+    if not np.ptp(steps) <= UNEVEN * mean:
+        message = f"{axis}: spaced by {steps.min():.4g} to {steps.max():.4g}; expected even steps{way_round}"
+        raise InvalidInputError(message)
+    return mean
