@@ -18,7 +18,7 @@ from eddylift._preparation import Preparation
 from eddylift._reporting import aupload, reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self, Unpack
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         ForecastCard,
         ForecastOptions,
         Health,
+        Names,
         Report,
         Reproduction,
         StoredVolume,
@@ -165,9 +166,9 @@ class AsyncClient:
         name: str,
         *,
         replace: bool = False,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
         drop: Sequence[str] | None = None,
-        resample: str | None = None,
+        resample: Sequence[str] | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> StoredVolume:
         """See `Client.upload`."""
@@ -228,11 +229,12 @@ class AsyncClient:
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
+        drop: Sequence[str] | None = None,
         error: bool = False,
     ) -> xr.Dataset:
         """See `Client.open`."""
-        path = _paths.view_path(volume, model, boundary, names, error=error)
+        path = _paths.view_path(volume, model, boundary, names, drop, error=error)
         fixed = await self._send(_calls.view(path))
         return await to_thread.run_sync(_transfer.open_view, self._http, fixed)
 
@@ -244,12 +246,13 @@ class AsyncClient:
         model: str | None = None,
         boundary: Boundary | None = None,
         reference: str | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
+        drop: Sequence[str] | None = None,
         error: bool = False,
     ) -> AsyncJob:
         """See `Client.submit`."""
         call = _calls.submit(
-            source, target, model=model, boundary=boundary, error=error, reference=reference, names=names
+            source, target, model=model, boundary=boundary, error=error, reference=reference, names=names, drop=drop
         )
         return AsyncJob(self._send, await self._send(call))
 
@@ -261,10 +264,11 @@ class AsyncClient:
         x_kind: Kind | None = None,
         y_kind: Kind | None = None,
         group: str | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
+        drop: Sequence[str] | None = None,
     ) -> AsyncJob:
         """See `Client.submit_discovery`."""
-        call = _calls.submit_discovery(x, y, x_kind=x_kind, y_kind=y_kind, group=group, names=names)
+        call = _calls.submit_discovery(x, y, x_kind=x_kind, y_kind=y_kind, group=group, names=names, drop=drop)
         return AsyncJob(self._send, await self._send(call))
 
     async def jobs(self) -> list[AsyncJob]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from eddylift._codecs import Answer, AnyVolume
     from eddylift._pairs import Fields, Kind
     from eddylift._record import Record
-    from eddylift._types import Boundary, Changes
+    from eddylift._types import Boundary, Changes, Names
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Record")
@@ -234,20 +234,27 @@ def submit(
     boundary: Boundary | None,
     error: bool,
     reference: str | None,
-    names: Mapping[str, str] | None,
+    names: Names | None,
+    drop: Sequence[str] | None,
 ) -> Call[JobStatus]:
     """Submit a job."""
-    order = {"source": source, "target": target, "reference": reference, "names": dict(names or {}), "error": error}
-    order |= _options(model, boundary)
-    return Call("POST", "/v1/jobs", _one(JobStatus), body=_json(order))
+    order = {"source": source, "target": target, "reference": reference, "error": error, **_options(model, boundary)}
+    return _job(order, names, drop)
 
 
 def submit_discovery(
-    x: str, y: str, *, x_kind: Kind | None, y_kind: Kind | None, group: str | None, names: Mapping[str, str] | None
+    x: str,
+    y: str,
+    *,
+    x_kind: Kind | None,
+    y_kind: Kind | None,
+    group: str | None,
+    names: Names | None,
+    drop: Sequence[str] | None,
 ) -> Call[JobStatus]:
     """Submit a job that discovers."""
     order = {"task": "discover", "source": x, "reference": y, "x_kind": x_kind, "y_kind": y_kind, "group": group}
-    return Call("POST", "/v1/jobs", _one(JobStatus), body=_json({**order, "names": dict(names or {})}))
+    return _job(order, names, drop)
 
 
 def jobs() -> Call[list[JobStatus]]:
@@ -268,6 +275,11 @@ def cancel(name: str) -> Call[JobStatus]:
 def resume(name: str) -> Call[JobStatus]:
     """Resume a job."""
     return Call("POST", f"{_paths.job_path(name)}/resume", _one(JobStatus))
+
+
+def _job(order: Mapping[str, object], names: Names | None, drop: Sequence[str] | None) -> Call[JobStatus]:
+    changes = {"names": _paths.read_names(names), "drop": _paths.read_list("drop", drop)}
+    return Call("POST", "/v1/jobs", _one(JobStatus), body=_json({**order, **changes}))
 
 
 def _json(document: Mapping[str, object]) -> Body:

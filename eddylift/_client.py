@@ -18,7 +18,7 @@ from eddylift._preparation import Preparation
 from eddylift._reporting import reporting, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self, Unpack
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ForecastCard,
         ForecastOptions,
         Health,
+        Names,
         Report,
         Reproduction,
         StoredVolume,
@@ -112,9 +113,9 @@ class Client:
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
         drop: Sequence[str] | None = None,
-        resample: str | None = None,
+        resample: Sequence[str] | None = None,
         error: bool = False,
         progress: ProgressCallback | bool | None = None,
     ) -> AnyVolume:
@@ -130,11 +131,12 @@ class Client:
                 (``"periodic,wall,periodic"`` or a list); or by axis (``{"y": "wall"}``, the others periodic). None
                 takes the attribute ``boundary`` of the volume, else the boundary on the model's card, else periodic.
                 Walls that move have velocities: ``"periodic,wall:u=-1..1,periodic"``.
-            names: new names of variables and dims by old ones, such as ``{"Ux": "u", "lev": "z"}``; the answer has the
-                new names.
-            drop: variables over space to leave out, such as ``["p"]``.
-            resample: axes to resample to uniform cells, such as ``y`` of a channel. Each cell gets the exact mean of
-                the field, taken as linear between its points. The answer has a note in ``eddylift_resampled``.
+            names: new names of variables and dims by old ones, such as ``{"Ux": "u", "lev": "z"}``, or as text
+                ``"Ux:u,lev:z"``; the answer has the new names.
+            drop: variables over space to leave out, such as ``["p", "rho"]`` or ``"p,rho"``.
+            resample: axes to resample to uniform cells, such as ``"y"`` of a channel, or ``["z", "y"]``. Each cell gets
+                the exact mean of the field, taken as linear between its points. The answer has a note in
+                ``eddylift_resampled``.
             error: whether to add the expected absolute error of each cell, the mean over u, v, w: a variable ``error``
                 of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
             progress: called while the volume is sent, computed and received; True shows bars.
@@ -150,9 +152,9 @@ class Client:
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
         drop: Sequence[str] | None = None,
-        resample: str | None = None,
+        resample: Sequence[str] | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> Check:
         """Return the error that a model expects, and how large its correction to trilinear interpolation is.
@@ -179,9 +181,9 @@ class Client:
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
         drop: Sequence[str] | None = None,
-        resample: str | None = None,
+        resample: Sequence[str] | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> Report:
         """Compare a model's answer, and trilinear interpolation, with the true fine volume.
@@ -258,7 +260,7 @@ class Client:
         dx: float | None = None,
         dt: float | None = None,
         nu: float = 0.0,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
         drop: Sequence[str] | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> AnyVolume:
@@ -295,9 +297,9 @@ class Client:
         name: str,
         *,
         replace: bool = False,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
         drop: Sequence[str] | None = None,
-        resample: str | None = None,
+        resample: Sequence[str] | None = None,
         progress: ProgressCallback | bool | None = None,
     ) -> StoredVolume:
         """Upload a coarse volume, object by object. The service stores it.
@@ -399,7 +401,8 @@ class Client:
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
+        drop: Sequence[str] | None = None,
         error: bool = False,
     ) -> xr.Dataset:
         """Open a view: a stored volume made finer by a model. Each part is computed when you read it.
@@ -412,9 +415,10 @@ class Client:
             model: as for `upscale`.
             boundary: as for `upscale`.
             names: as for `upscale`.
+            drop: as for `upscale`.
             error: whether to add a variable ``error``, the expected absolute error of each cell.
         """
-        path = _paths.view_path(volume, model, boundary, names, error=error)
+        path = _paths.view_path(volume, model, boundary, names, drop, error=error)
         return _transfer.open_view(self._http, self._send(_calls.view(path)))
 
     def submit(
@@ -425,7 +429,8 @@ class Client:
         model: str | None = None,
         boundary: Boundary | None = None,
         reference: str | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
+        drop: Sequence[str] | None = None,
         error: bool = False,
     ) -> Job:
         """Submit a job: make a whole volume finer in the background, or compare the answer with the true volume.
@@ -437,11 +442,12 @@ class Client:
             model: as for `upscale`.
             boundary: as for `upscale`.
             reference: the true fine volume with which the answer is compared.
-            names: as for `upscale`, of the source.
+            names: as for `upscale`, of the source and the reference.
+            drop: likewise.
             error: whether to write a variable ``error`` too, the expected absolute error of each cell.
         """
         call = _calls.submit(
-            source, target, model=model, boundary=boundary, error=error, reference=reference, names=names
+            source, target, model=model, boundary=boundary, error=error, reference=reference, names=names, drop=drop
         )
         return Job(self._send, self._send(call))
 
@@ -453,7 +459,8 @@ class Client:
         x_kind: Kind | None = None,
         y_kind: Kind | None = None,
         group: str | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Names | None = None,
+        drop: Sequence[str] | None = None,
     ) -> Job:
         """Submit a job that finds which rotations and reflections the map from a stored volume to another one keeps.
 
@@ -468,8 +475,9 @@ class Client:
             y_kind: likewise.
             group: as for `discover`.
             names: as for `upscale`, of both volumes.
+            drop: likewise.
         """
-        call = _calls.submit_discovery(x, y, x_kind=x_kind, y_kind=y_kind, group=group, names=names)
+        call = _calls.submit_discovery(x, y, x_kind=x_kind, y_kind=y_kind, group=group, names=names, drop=drop)
         return Job(self._send, self._send(call))
 
     def jobs(self) -> list[Job]:

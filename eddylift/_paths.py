@@ -13,7 +13,7 @@ from eddylift._errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eddylift._types import Boundary
+    from eddylift._types import Boundary, Names
 
 
 def spell_boundary(boundary: object, axes: Sequence[str] = ("z", "y", "x")) -> str:
@@ -49,6 +49,33 @@ def spell_attribute(boundary: object) -> str:
     return str(boundary)
 
 
+def read_list(option: str, names: object) -> list[str]:
+    """Read a list of names; text has commas between them.
+
+    Raises:
+        InvalidInputError: for anything else, which names the option.
+    """
+    if not isinstance(names, Iterable | None):
+        message = f"{option}: {names!r}; expected text or a list"
+        raise InvalidInputError(message)
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names or ())
+
+
+def read_names(names: Names | None) -> dict[str, str]:
+    """Read new names by old ones.
+
+    Raises:
+        InvalidInputError: for text with anything but pairs between commas.
+    """
+    if isinstance(names, Mapping):
+        return dict(names)
+    pairs = [str(pair).split(":") for pair in read_list("names", names)]
+    if bad := [pair for pair in pairs if len(pair) != 2 or not all(pair)]:  # noqa: PLR2004 a pair
+        message = f"names: {':'.join(bad[0])}; expected pairs such as ux:u,uy:v,uz:w"
+        raise InvalidInputError(message)
+    return dict(pairs)
+
+
 def spell_names(names: Mapping[str, str]) -> str:
     """Spell names as the service and the command line read them: ``Ux:u,Uy:v,Uz:w``.
 
@@ -63,12 +90,19 @@ def spell_names(names: Mapping[str, str]) -> str:
 
 
 def view_path(
-    volume: str, model: str | None, boundary: Boundary | None, names: Mapping[str, str] | None, *, error: bool
+    volume: str,
+    model: str | None,
+    boundary: Boundary | None,
+    names: Names | None,
+    drop: Sequence[str] | None,
+    *,
+    error: bool,
 ) -> str:
     """Spell where a view is; an address in a bucket is one segment, ``s3:bucket:path``."""
     segment = volume.replace("://", ":", 1).replace("/", ":") if volume.startswith("s3://") else volume
     options = "" if boundary is None else f";boundary={spell_boundary(boundary)}"
-    options += f";names={quote(spell_names(names), safe=',:')}" if names else ""
+    options += f";names={quote(spell_names(read_names(names)), safe=',:')}" if names else ""
+    options += f";drop={quote(','.join(read_list('drop', drop)), safe=',')}" if drop else ""
     options += ";error=true" if error else ""
     return f"/v1/views/{quote(segment, safe=':')}/{quote(model or 'default', safe='')}{options}"
 

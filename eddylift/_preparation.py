@@ -10,12 +10,14 @@ import numpy as np
 from eddylift._codecs import as_array, as_dataset
 from eddylift._errors import InvalidInputError
 from eddylift._files import open_dataset, read
-from eddylift._paths import spell_attribute
+from eddylift._paths import read_list, read_names, spell_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     import xarray as xr
+
+    from eddylift._types import Names
 
 
 class Preparation(NamedTuple):
@@ -27,15 +29,16 @@ class Preparation(NamedTuple):
         resample: axes to resample to uniform cells, such as ``y``.
     """
 
-    names: Mapping[str, str] | None = None
-    drop: Iterable[str] | None = None
-    resample: str | None = None
+    names: Names | None = None
+    drop: Sequence[str] | None = None
+    resample: Sequence[str] | None = None
 
     def apply(self, *volumes: Any) -> Sequence[Any]:  # noqa: ANN401 each comes back as the kind that it is
         """Return prepared volumes: one, or a pair with the same names. If a volume is a path, it is read.
 
         Raises:
-            InvalidInputError: for a name that no volume has, an axis that cannot be resampled, or a bare array.
+            InvalidInputError: for an option that cannot be read, a name that no volume has, an axis that cannot be
+                resampled, or a bare array.
         """
         volumes = tuple(read(Path(volume)) if isinstance(volume, str | Path) else volume for volume in volumes)
         if not any(self):
@@ -45,18 +48,19 @@ class Preparation(NamedTuple):
             raise InvalidInputError(message)
         from eddylift import _resample, _velocity  # noqa: PLC0415 need xarray, which is slow
 
-        datasets = _velocity.rename([as_dataset(volume) for volume in volumes], self.names, self.drop)
-        if self.resample:
-            datasets = [_resample.to_uniform(dataset, self.resample) for dataset in datasets]
+        names, drop, axes = read_names(self.names), read_list("drop", self.drop), read_list("resample", self.resample)
+        datasets = _velocity.rename([as_dataset(volume) for volume in volumes], names, drop)
+        if axes:
+            datasets = [_resample.to_uniform(dataset, ",".join(axes)) for dataset in datasets]
         return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
 
 
 def open_volume(
     path: str | Path,
     *,
-    names: Mapping[str, str] | None = None,
+    names: Names | None = None,
     drop: Sequence[str] | None = None,
-    resample: str | None = None,
+    resample: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Open a volume in a file: .npy, NetCDF, HDF5, a cutout of JHTDB, Zarr or zipped Zarr.
 

@@ -16,6 +16,9 @@ Boundary = str | Mapping[str, str] | Sequence[str]
 """What lies beyond a volume's ends: ``"periodic"``, ``"periodic,wall,periodic"`` or a list of three (z, y, x), or
 ``{"y": "wall"}``. Planes have two axes, (y, x)."""
 
+Names = Mapping[str, str] | Sequence[str]
+"""New names by old ones: ``{"Ux": "u", "lev": "z"}`` or ``"Ux:u,lev:z"``."""
+
 Metrics = dict[str, float | list[float] | None]
 """Errors and statistics by name, which `METRICS` explains; None if one does not apply, such as profiles without
 walls."""
@@ -24,9 +27,9 @@ walls."""
 class Changes(TypedDict, total=False):
     """Options that change volumes before they are sent."""
 
-    names: Mapping[str, str] | None
+    names: Names | None
     drop: Sequence[str] | None
-    resample: str | None
+    resample: Sequence[str] | None
 
 
 class VolumeOptions(Changes, total=False):
@@ -52,7 +55,7 @@ class ForecastOptions(TypedDict, total=False):
     dx: float | None
     dt: float | None
     nu: float
-    names: Mapping[str, str] | None
+    names: Names | None
     drop: Sequence[str] | None
     progress: ProgressCallback | bool | None
 

@@ -18,7 +18,7 @@ from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_attribute, spell_names
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,9 +75,7 @@ def from_array(array: NDArray[Any]) -> xr.Dataset:
     return xr.Dataset({name: (dims, array[..., number, :, :, :]) for number, name in enumerate(names)})
 
 
-def rename(
-    datasets: Sequence[xr.Dataset], names: Mapping[str, str] | None, drop: Iterable[str] | None
-) -> list[xr.Dataset]:
+def rename(datasets: Sequence[xr.Dataset], names: Mapping[str, str], drop: Sequence[str]) -> list[xr.Dataset]:
     """Leave out variables, and rename others and dims.
 
     Args:
@@ -88,7 +86,6 @@ def rename(
     Raises:
         InvalidInputError: for a name that none of the datasets has, or that would occur twice.
     """
-    names, drop = dict(names or {}), set(drop or ())
     present = {name for dataset in datasets for name in (*dataset.variables, *dataset.dims)}
     for option, wanted in (("names", names), ("drop", drop)):
         if missing := sorted(set(wanted) - present):

@@ -8,7 +8,7 @@ import typer
 
 from eddylift import _display
 from eddylift.cli import _completion, _streams
-from eddylift.cli._session import Drop, Names, Overwrite, Session, connected, parse_list, parse_names
+from eddylift.cli._session import Drop, Names, Overwrite, Session, connected
 
 
 @connected()
@@ -77,8 +77,8 @@ def forecast(  # noqa: PLR0913 arguments are options
         dx=dx,
         dt=dt,
         nu=nu,
-        names=parse_names(names),
-        drop=parse_list(drop),
+        names=names,
+        drop=drop,
         progress=session.bars,
     )
     dims = ("time", "component", "y", "x")

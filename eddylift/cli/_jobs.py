@@ -6,11 +6,11 @@ import typer
 
 from eddylift import _display
 from eddylift.cli import _completion
-from eddylift.cli._session import Boundary, Error, Model, Names, Session, connected, parse_names
+from eddylift.cli._session import Boundary, Drop, Error, Model, Names, Session, connected
 
 
 @connected()
-def submit(
+def submit(  # noqa: PLR0913 arguments are options
     session: Session,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Volume to read: a stored one, or s3://bucket/path.")],
     target: Annotated[
@@ -23,12 +23,12 @@ def submit(
         str | None, typer.Option("--reference", "-r", help="True fine volume, to compare the answer with.")
     ] = None,
     names: Names = None,
+    drop: Drop = None,
     error: Error = False,
 ) -> None:
     """Submit a job: make a whole volume finer in the background, or compare the answer with the true volume."""
-    called = parse_names(names)
     job = session.client.submit(
-        source, target, model=model, boundary=boundary, reference=reference, names=called, error=error
+        source, target, model=model, boundary=boundary, reference=reference, names=names, drop=drop, error=error
     )
     session.show(job.status, _display.jobs_table([job.status]))
 

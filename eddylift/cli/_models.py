@@ -20,8 +20,6 @@ from eddylift.cli._session import (
     Resample,
     Session,
     connected,
-    parse_list,
-    parse_names,
 )
 
 
@@ -84,8 +82,8 @@ def upscale(  # noqa: PLR0913 arguments are options
         session.client.upscale,
         model=model,
         boundary=boundary,
-        names=parse_names(names),
-        drop=parse_list(drop),
+        names=names,
+        drop=drop,
         resample=resample,
         error=error,
         progress=session.bars,
@@ -122,8 +120,8 @@ def validate(
                 truth,
                 model=model,
                 boundary=boundary,
-                names=parse_names(names),
-                drop=parse_list(drop),
+                names=names,
+                drop=drop,
                 resample=resample,
                 progress=bars,
             )

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from eddylift import _display
 from eddylift._client import Client
-from eddylift._errors import EddyliftError, EddyliftWarning, InvalidInputError, ServiceError
+from eddylift._errors import EddyliftError, EddyliftWarning, ServiceError
 from eddylift._transport import LOCAL
 from eddylift.cli import _completion
 
@@ -109,24 +109,6 @@ def connected(attempts: int = 6) -> Callable[[Command], Command]:
         return run
 
     return decorate
-
-
-def parse_names(names: str | None) -> dict[str, str]:
-    """Read new names by old ones, such as ``Ux:u,Uy:v``.
-
-    Raises:
-        InvalidInputError: if there is anything but pairs between commas.
-    """
-    pairs = [pair.split(":") for pair in (names or "").split(",") if pair]
-    if bad := [pair for pair in pairs if len(pair) != 2 or not all(pair)]:  # noqa: PLR2004 a pair
-        message = f"--names has {':'.join(bad[0])}, expected pairs such as ux:u,uy:v,uz:w"
-        raise InvalidInputError(message)
-    return dict(pairs)
-
-
-def parse_list(names: str | None) -> list[str]:
-    """Read names between commas."""
-    return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 @contextlib.contextmanager

@@ -13,8 +13,6 @@ from eddylift.cli._session import (
     Session,
     VolumeArgument,
     connected,
-    parse_list,
-    parse_names,
 )
 
 
@@ -42,8 +40,8 @@ def upload(
             source,
             name,
             replace=replace,
-            names=parse_names(names),
-            drop=parse_list(drop),
+            names=names,
+            drop=drop,
             resample=resample,
             progress=bars,
         )

@@ -147,7 +147,7 @@ def test_names_drop_and_resample(run: Run, dataset: xr.Dataset) -> None:
     with xr.open_dataset("fine.nc") as fine:
         assert dict(fine.sizes) == {"z": 8, "y": 12, "x": 16}
         assert fine.attrs["eddylift_resampled"].startswith("y: 3 uniform cells from 0 to 3")
-    assert "--names has Ux, expected pairs" in run("submit", "box", "fine", "-m", "x", "--names", "Ux", code=1).stderr
+    assert "names: Ux; expected pairs" in run("submit", "box", "fine", "-m", "x", "--names", "Ux", code=1).stderr
 
 
 def test_names_of_models_are_whole_on_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 
 import eddylift
 from eddylift import InvalidInputError, NotFoundError, Progress, _display
-from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, SYMMETRY, finer
+from tests.eddylift.conftest import CARDS, JOB, REPORT, REPRODUCTION, SYMMETRY, finer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +80,24 @@ def test_names_cannot_lead_elsewhere(ask: Ask, service: FakeService, name: str) 
         ask("model", name)
     assert service.requests[0].url.path == f"/v1/models/{name}"
     assert service.requests[0].url.raw_path.count(b"/") == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "drop"),
+    [({"Ux": "u", "lev": "z"}, ["p", "rho"]), ("Ux:u, lev:z", "p, rho"), (["Ux:u", "lev:z"], ("p", "rho"))],
+)
+def test_stored_volumes_are_read_with_names_and_without_variables(
+    ask: Ask, service: FakeService, names: object, drop: object
+) -> None:
+    service.script = [httpx2.Response(200, json=JOB)] * 2
+    ask("submit", "box", "fine", names=names, drop=drop)
+    ask("submit_discovery", "box", "fine", names=names, drop=drop)
+    for request in service.requests:
+        order = json.loads(request.content)
+        assert (order["names"], order["drop"]) == ({"Ux": "u", "lev": "z"}, ["p", "rho"])
+    with pytest.raises(NotFoundError):
+        ask("open", "box", names=names, drop=drop)
+    assert service.requests[-1].url.path == "/v1/views/box/default;names=Ux:u,lev:z;drop=p,rho/zarr.json"
 
 
 def test_upscale_array(ask: Ask, service: FakeService, array: NDArray[np.float32]) -> None:

@@ -174,6 +174,17 @@ def test_names_and_variables_that_are_not_there(array: NDArray[np.float32]) -> N
         Preparation(drop=["p"]).apply(array)
 
 
+def test_options_may_be_text_or_lists(array: NDArray[np.float32]) -> None:
+    volume = named(array, ("Ux", "v", "w")).assign(p=3.0)
+    (as_text,) = Preparation("Ux:u", "p", "y, z").apply(volume)
+    (as_lists,) = Preparation({"Ux": "u"}, ["p"], ["y", "z"]).apply(volume)
+    xr.testing.assert_identical(as_text, as_lists)
+    assert set(as_text.data_vars) == {"u", "v", "w"}
+    for option in ("names", "drop", "resample"):
+        with pytest.raises(InvalidInputError, match=rf"^{option}: 5; expected text or a list$"):
+            Preparation(**{option: 5}).apply(volume)  # type: ignore[arg-type]
+
+
 def test_a_pair_may_be_named_differently(array: NDArray[np.float32]) -> None:
     coarse, reference = named(array, ("u", "v", "w")), named(array, ("U", "v", "w"))
     prepared = Preparation(names={"U": "u"}).apply(coarse, reference)

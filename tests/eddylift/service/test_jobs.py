@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from eddylift import AsyncClient, JobError, NotFoundError, Progress, RefusedError, cli
+from eddylift import AsyncClient, EddyliftWarning, JobError, NotFoundError, Progress, RefusedError, cli
 from tests.eddylift.service.conftest import TRILINEAR, channel
 
 if TYPE_CHECKING:
@@ -89,9 +89,12 @@ def test_jobs_of_the_asynchronous_client(url: str) -> None:
 
 
 def test_jobs_on_the_command_line(client: Client, url: str) -> None:
-    client.upload(channel(), "ordered")
+    with pytest.warns(EddyliftWarning, match="drop="):
+        client.upload(channel().assign(p=channel()["u"]), "ordered")
     runner, where = CliRunner(), ["--url", url]
-    ordered = runner.invoke(cli.app, ["submit", "ordered", "ordered-fine", "-m", TRILINEAR, "--json", *where])
+    ordered = runner.invoke(
+        cli.app, ["submit", "ordered", "ordered-fine", "-m", TRILINEAR, "--drop", "p", "--json", *where]
+    )
     assert ordered.exit_code == 0, ordered.output
     job = json.loads(ordered.output)["id"]
     watched = runner.invoke(cli.app, ["watch", job, *where])

@@ -113,8 +113,10 @@ def test_files_with_other_names_are_uploaded_and_opened(client: Client, tmp_path
     assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
     client.delete_volume("renamed")
     with pytest.warns(EddyliftWarning, match=r"--names Ux:u,Uy:v,Uz:w,lev:z\)$"):
-        assert client.upload(path, "as-it-is", drop=["p"])["problem"]
-    view = client.open("as-it-is", model=TRILINEAR, names=names)
+        assert client.upload(path, "as-it-is")["problem"]
+    with pytest.raises(RefusedError, match="drop=p leaves out"):
+        client.open("as-it-is", model=TRILINEAR, names=names)
+    view = client.open("as-it-is", model=TRILINEAR, names=names, drop=["p"])
     assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
     client.delete_volume("as-it-is")
 
