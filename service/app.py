@@ -108,7 +108,7 @@ def build(settings: Settings) -> Services:
     )
     lifecycle.on_leave.append(manager.close)
     collector = StateCollector(
-        jobs=manager.count,
+        jobs=repository.count,
         blocks=lambda: {"view": chunk_cache.computed, "job": executor.computed},
         device=engine.registry.device.place,
     )

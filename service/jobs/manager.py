@@ -7,13 +7,11 @@ import logging
 import math
 import sqlite3
 import time
-from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from models.replacing import PART
 from service.jobs.progress import Progress
-from service.jobs.repository import State
 from service.problems import Problem, busy, invalid_field
 from service.volumes.files import is_stale
 from service.volumes.storage import inside
@@ -112,8 +110,10 @@ class JobManager:
 
     def progress_of(self, job: Job) -> dict[str, Any]:
         """How far a job is."""
-        mine = self._progress.get(job.id)
-        return mine.as_dict() if mine else job.progress or Progress().as_dict()
+        if mine := self._progress.get(job.id):
+            return mine.as_dict()
+        saved = job.progress or {}  # perhaps by a service of another version
+        return {name: saved.get(name, value) for name, value in Progress().as_dict().items()}
 
     async def _watch(self) -> None:
         """Again and again, save progress, cancel jobs on request, and take up jobs without an owner."""
@@ -143,11 +143,14 @@ class JobManager:
             return
         with self.lease.exclusive():
             self.repository.forget(time.time() - self.keep_s)
-            for path in self._storages.scratch_folder.glob("*"):
-                job = self.repository.get(path.name)
-                unknown = is_stale(path) if path.name.startswith(PART) else job is None
-                if unknown or (job and job.state == "done"):
-                    self._storages.scratch(path.name).drop()
+            used = self.repository.not_done()
+            left = [
+                path.name
+                for path in self._storages.scratch_folder.glob("*")
+                if (is_stale(path) if path.name.startswith(PART) else path.name not in used)
+            ]
+        for name in left:  # this may take long, and nobody else needs them
+            self._storages.scratch(name).drop()
 
     def _poll(self, running: Mapping[str, Progress]) -> list[Job]:
         """Jobs running here that are to be cancelled, and jobs that this replica takes up."""
@@ -189,11 +192,6 @@ class JobManager:
                 stopping = asyncio.create_task(self.cancel(job))
                 self._stopping[job.id] = stopping
                 stopping.add_done_callback(lambda _, name=job.id: self._stopping.pop(name))  # type: ignore[misc]
-
-    def count(self) -> dict[str, int]:
-        """Jobs on the list, by state."""
-        states = Counter(job.state for job in self.repository.all())
-        return {state: states[state] for state in get_args(State)}
 
     def uses(self, volume: str) -> bool:
         """Whether a job reads or writes a volume, or another one inside or around it.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
 import uuid
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from pydantic.dataclasses import dataclass
 
 from service.jobs.spec import JobSpec
 
@@ -17,11 +19,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+logger = logging.getLogger("service.jobs")
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
 COLUMNS: Final = "id, asked, state, detail, created, report, owner, progress, stopping, deaths"
-# Columns that older lists lack.
-LATER: Final = {"ended": "REAL", "deaths": "INTEGER"}
+TABLES: Final = """
+CREATE TABLE IF NOT EXISTS orders (
+    id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, owner TEXT, progress TEXT,
+    stopping INTEGER, deaths INTEGER, ended REAL
+);
+CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, id TEXT);
+"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class JobRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writing = threading.Lock()
+        self._unreadable: set[str] = set()
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,25 +84,27 @@ class JobRepository:
         connection.row_factory = sqlite3.Row
         # WAL needs all readers and writers on one machine.
         connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS orders "
-            "(id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, owner TEXT, "
-            "progress TEXT, stopping INTEGER)"
-        )
-        known = {column["name"] for column in connection.execute("PRAGMA table_info(orders)")}
-        for name in LATER.keys() - known:
-            with suppress(sqlite3.OperationalError):  # another replica was faster
-                connection.execute(f"ALTER TABLE orders ADD COLUMN {name} {LATER[name]}")
-        connection.execute("CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, id TEXT)")
+        connection.executescript(TABLES)
         return connection
 
-    def _query(self, statement: str, values: tuple[object, ...] = ()) -> list[Job]:
+    def _query(self, statement: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Rows of a statement; none before the first job is added."""
+        if not self.path.exists():
+            return []
         with self._writing, closing(self._connect()) as connection:
-            return [_job(row) for row in connection.execute(statement, values)]
+            return connection.execute(statement, values).fetchall()
 
     def _select(self, rest: str, values: tuple[object, ...] = ()) -> list[Job]:
-        """Jobs by the rest of a query; none before the first job is added."""
-        return self._query(f"SELECT {COLUMNS} FROM orders {rest}", values) if self.path.exists() else []  # noqa: S608 our own
+        """Jobs by the rest of a query, without those that a service of another version wrote and this cannot read."""
+        jobs = []
+        for row in self._query(f"SELECT {COLUMNS} FROM orders {rest}", values):  # noqa: S608 our own
+            try:
+                jobs.append(_job(row))
+            except ValueError as error:
+                if row["id"] not in self._unreadable:
+                    self._unreadable.add(row["id"])
+                    logger.warning("job %s is left out, as it cannot be read: %s", row["id"], error)
+        return jobs
 
     def add(self, spec: JobSpec, owner: str, key: str | None = None) -> Job:
         """Put a new job on the list.
@@ -107,7 +118,7 @@ class JobRepository:
             sqlite3.IntegrityError: if the key has a job already.
         """
         job = Job(uuid.uuid4().hex[:12], spec, created=time.time(), owner=owner)
-        asked = spec.model_dump_json()
+        asked = spec.model_dump_json(exclude_defaults=True)  # for services that lack some of the fields
         values = (job.id, asked, job.state, job.detail, job.created, None, owner, None, False, 0)
         with self._writing, closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")  # both rows or none
@@ -132,6 +143,15 @@ class JobRepository:
     def unfinished(self) -> list[Job]:
         """Jobs that have not ended, the oldest first."""
         return self._select("WHERE state IN ('queued', 'running') ORDER BY created")
+
+    def not_done(self) -> set[str]:
+        """Ids of jobs that may go on: those that failed or were cancelled can be resumed."""
+        return {row["id"] for row in self._query("SELECT id FROM orders WHERE state != 'done'")}
+
+    def count(self) -> dict[str, int]:
+        """Jobs on the list, by state."""
+        rows = self._query("SELECT state, COUNT(*) AS jobs FROM orders GROUP BY state")
+        return dict.fromkeys(get_args(State), 0) | {row["state"]: row["jobs"] for row in rows}
 
     def mark(self, name: str, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
         """Set the state of a job; one that is to be cancelled stays so until it ends."""
@@ -162,11 +182,10 @@ class JobRepository:
 
     def forget(self, before: float) -> None:
         """Delete jobs that ended before a time, in seconds since 1970, and their keys."""
-        if self.path.exists():
-            states = ", ".join(f"'{state}'" for state in sorted(ENDED))
-            old = f"state IN ({states}) AND coalesce(ended, created) < ?"
-            self._query(f"DELETE FROM keys WHERE id IN (SELECT id FROM orders WHERE {old})", (before,))  # noqa: S608
-            self._query(f"DELETE FROM orders WHERE {old}", (before,))  # noqa: S608 our own names
+        states = ", ".join(f"'{state}'" for state in sorted(ENDED))
+        old = f"state IN ({states}) AND ended < ?"
+        self._query(f"DELETE FROM keys WHERE id IN (SELECT id FROM orders WHERE {old})", (before,))  # noqa: S608
+        self._query(f"DELETE FROM orders WHERE {old}", (before,))  # noqa: S608 our own names
 
 
 def _text(content: dict[str, Any] | None) -> str | None:
@@ -182,7 +201,5 @@ def _job(row: sqlite3.Row) -> Job:
         spec=JobSpec.model_validate_json(row["asked"]),
         report=_content(row["report"]),
         progress=_content(row["progress"]),
-        stopping=bool(row["stopping"]),
-        deaths=row["deaths"] or 0,
-        **{name: row[name] for name in ("id", "state", "detail", "created", "owner")},
+        **{name: row[name] for name in ("id", "state", "detail", "created", "owner", "stopping", "deaths")},
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator  # noqa: TC003 FastAPI reads annotations
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse
+from pydantic import ValidationError
 
 from service.api.auth import REFUSALS, Token, needs
 from service.api.dependencies import Services, ServicesDep, admit_stream
@@ -50,7 +52,6 @@ def _describe(services: Services, job: repository.Job) -> Job:
     progress = services.jobs.progress_of(job)
     if job.state != "running":
         progress = {**progress, "voxels_per_second": None, "seconds_left": None}
-    kind = Discovery if job.spec.task == "discover" else Report
     return Job(
         **job.spec.model_dump(),
         **progress,
@@ -58,8 +59,16 @@ def _describe(services: Services, job: repository.Job) -> Job:
         state=job.state,
         detail=job.detail,
         created=job.created,
-        report=None if job.report is None else kind(**job.report),
+        report=_report(job),
     )
+
+
+def _report(job: repository.Job) -> Report | Discovery | None:
+    """The report of a job; None before it has one, or if a service of another version wrote it."""
+    kind = Discovery if job.spec.task == "discover" else Report
+    with suppress(ValidationError):
+        return kind.model_validate(job.report)
+    return None
 
 
 async def _current(services: Services, job: repository.Job) -> Job:

@@ -10,7 +10,6 @@ import torch
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.jobs.repository import Job
 from service.jobs.spec import JobSpec
 from service.runtime.metrics import StateCollector
 from service.settings import CHECKOUT
@@ -150,14 +149,15 @@ def samples(client: TestClient, name: str) -> dict[str, float]:
     }
 
 
-def test_jobs_and_blocks_are_looked_up(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_and_blocks_are_looked_up(serve: Serve, tmp_path: Path) -> None:
     client = serve(data=tmp_path)
     states = {"queued": 0, "running": 0, "done": 0, "failed": 0, "cancelled": 0}
     assert samples(client, "eddylift_jobs") == states
-    jobs = [
-        Job("", JobSpec(source="a", target="b", model="trilinear-x4"), state) for state in ("failed", "failed", "done")
-    ]
-    monkeypatch.setattr(parts(client).jobs.repository, "all", lambda: jobs)
+    jobs = parts(client).jobs
+    with jobs.lease.exclusive():  # so that no job is taken up
+        for state in ("failed", "failed", "done"):
+            job = jobs.repository.add(JobSpec(source="a", target="b", model="trilinear-x4"), "me")
+            jobs.repository.mark(job.id, state)
     assert samples(client, "eddylift_jobs") == {**states, "failed": 2, "done": 1}
     parts(client).chunk_cache.computed += 3
     assert samples(client, "eddylift_volume_blocks_total") == {"view": 3, "job": 0}

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from service.jobs.repository import Job, JobRepository
+from service.jobs.repository import JobRepository
 from service.jobs.spec import JobSpec
-from tests.service.orders import LEARNED
+from service.runtime.file_lock import locked
+from service.volumes.local_storage import LocalStorage
+from tests.service.orders import LEARNED, ORDER, finish, order
+from tests.service.wire import dataset, noise, send
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from tests.service.conftest import Serve
 
 
-def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(serve: Serve, tmp_path: Path) -> None:
+def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may take long: other services can change the list of jobs meanwhile."""
+    drop = LocalStorage.drop
+
+    def dropped(self: LocalStorage) -> None:
+        with locked(tmp_path / "replicas" / "alone"):
+            drop(self)
+
+    monkeypatch.setattr(LocalStorage, "drop", dropped)
     repository, scratch = JobRepository(tmp_path / "jobs.sqlite"), tmp_path / "scratch"
     done, failed = (
         repository.add(JobSpec(source="box", target=None, model=LEARNED, reference="true"), "me") for _ in range(2)
@@ -55,22 +71,38 @@ def test_jobs_that_ended_long_ago_are_forgotten_with_their_keys(serve: Serve, tm
     assert (scratch / ".part-new").exists()
 
 
-def test_a_list_of_an_older_service_is_read(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "jobs.sqlite") as connection:
-        connection.execute(
-            "CREATE TABLE orders (id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, "
-            "owner TEXT, progress TEXT, stopping INTEGER)"
-        )
-        connection.execute(
-            "INSERT INTO orders VALUES ('a', ?, 'running', NULL, 1, NULL, NULL, NULL, 0)",
-            (JobSpec(source="box", target="fine", model=LEARNED).model_dump_json(),),
-        )
+def test_what_a_service_of_another_version_wrote_is_left_out(serve: Serve, tmp_path: Path) -> None:
     repository = JobRepository(tmp_path / "jobs.sqlite")
-    assert repository.unfinished() == [
-        Job("a", JobSpec(source="box", target="fine", model=LEARNED), "running", created=1)
-    ]
-    repository.mark("a", "done")
-    repository.forget(time.time() - 60)
-    assert [job.state for job in repository.all()] == ["done"]
-    repository.forget(time.time() + 60)
-    assert repository.all() == []
+    spec = JobSpec(source="box", target="fine", model=LEARNED)
+    done, paused, newer = (repository.add(spec, "me").id for _ in range(3))
+    changes = {
+        "state": ("paused", paused),
+        "asked": (json.dumps({**spec.model_dump(exclude_defaults=True), "tiles": 3}), newer),
+        "progress": (json.dumps({"stage": "computing", "tiles": 3}), done),
+    }
+    with sqlite3.connect(repository.path) as connection:
+        for column, values in changes.items():
+            connection.execute(f"UPDATE orders SET {column} = ? WHERE id = ?", values)  # noqa: S608 our own names
+    repository.mark(done, "done", report={"tiles": 3})
+    scratch = tmp_path / "scratch"
+    for job in (done, paused, newer):
+        (scratch / job).mkdir(parents=True)
+    client = serve(data=tmp_path)
+    (found,) = client.get("/v1/jobs").json()["jobs"]
+    assert (found["id"], found["stage"], found["blocks_done"], found["report"]) == (done, "computing", 0, None)
+    assert client.get(f"/v1/jobs/{newer}").status_code == 404
+    metrics = client.get("/metrics").text
+    assert 'eddylift_jobs{state="queued"} 1.0' in metrics
+    assert 'eddylift_jobs{state="done"} 1.0' in metrics
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    finish(client, order(client))
+    wait_until(lambda: not (scratch / done).exists())
+    assert {path.name for path in scratch.iterdir()} == {paused, newer}
+
+
+def test_a_job_is_stored_so_that_a_service_of_an_older_version_can_read_it(tmp_path: Path) -> None:
+    repository = JobRepository(tmp_path / "jobs.sqlite")
+    repository.add(JobSpec(source="box", target="fine", model=LEARNED), "me")
+    with sqlite3.connect(repository.path) as connection:
+        ((asked,),) = connection.execute("SELECT asked FROM orders")
+    assert json.loads(asked) == ORDER
