@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from eddylift import _units
 from eddylift._errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ def edge(volume: xr.Dataset | xr.DataArray, axes: Iterable[str], way_round: str)
         way_round: what else the user can do, for messages.
 
     Raises:
-        InvalidInputError: if steps are not even, or not the same along all axes.
+        InvalidInputError: if steps are not even, or steps or units are not the same along all axes.
     """
+    units = {axis: each for axis in axes if (each := unit(volume, axis))}
+    if len({*units.values()}) > 1:
+        told = ", ".join(f"{each} along {axis}" for axis, each in units.items())
+        message = f"cells: in {told}; expected one unit along all axes{way_round}"
+        raise InvalidInputError(message)
     edges = {axis: length for axis in axes if (length := step(volume, axis, way_round)) is not None}
     if edges and max(edges.values()) > (1 + UNEVEN) * min(edges.values()):
         told = ", ".join(f"{length:.4g} along {axis}" for axis, length in edges.items())
@@ -55,12 +61,9 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
     Raises:
         InvalidInputError: if positions are no numbers, or not even.
     """
-    import xarray as xr  # noqa: PLC0415 slow
-
     if axis not in volume.coords or volume.sizes[axis] < 2:  # noqa: PLR2004 a step
         return None
-    # Times in files are not decoded, such as hours since a day.
-    positions = xr.decode_cf(xr.Dataset(coords={axis: volume[axis].variable}), decode_timedelta=True)[axis].values
+    positions = _decoded(volume, axis).values
     if positions.dtype.kind not in ("fiumM" if axis == TIME else "fiu"):
         message = f"{axis}: {positions.dtype}; expected numbers{' or dates' if axis == TIME else ''}{way_round}"
         raise InvalidInputError(message)
@@ -72,3 +75,20 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
         message = f"{axis}: spaced by {steps.min():.4g} to {steps.max():.4g}; expected even steps{way_round}"
         raise InvalidInputError(message)
     return mean
+
+
+def unit(volume: xr.Dataset | xr.DataArray, axis: str) -> str | None:
+    """Return the unit in which `step` measures, such as m; None if unknown."""
+    if axis not in volume.coords:
+        return None
+    positions = _decoded(volume, axis)
+    return "s" if positions.dtype.kind in "mM" else _units.symbol(positions.attrs.get("units"))
+
+
+def _decoded(volume: xr.Dataset | xr.DataArray, axis: str) -> xr.Variable:
+    """Return a coordinate as dates or durations if its units say so, which is not decoded in files."""
+    import xarray as xr  # noqa: PLC0415 slow
+
+    # A copy, as xarray decodes durations in place.
+    stored = xr.Variable(axis, volume[axis].values.copy(), volume[axis].attrs)
+    return xr.conventions.decode_cf_variable(axis, stored, decode_timedelta=True)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from eddylift import _usual_names
-from eddylift._axes import TIME, backwards, edge, step
+from eddylift._axes import TIME, backwards, edge, step, unit
 from eddylift._codecs import NPY, Body, as_array, as_dataset, read_npy, write_npy
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_boundary
+from eddylift._units import of_speed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -56,10 +57,11 @@ class Frames:
 
     def options(self, dx: float | None, dt: float | None) -> dict[str, str]:
         """Return the query parameters that describe the frames; see `encode`."""
+        self._check_units(dx, dt)
         if dx is None:
             dx = edge(self.dataset, AXES, ", or dx to be given") or 1.0
-        even = step(self.dataset, TIME, f"; drop={TIME} leaves the times out")
-        options = {"dx": str(dx), "dt": str(dt or even or 1.0)}
+        even = step(self.dataset, TIME, f"; drop={TIME} leaves the times out") or 1.0
+        options = {"dx": str(dx), "dt": str(even if dt is None else dt)}
         if (boundary := self.dataset.attrs.get("boundary")) is not None:
             boundary = boundary.tolist() if isinstance(boundary, np.ndarray) else boundary
             options["boundary"] = spell_boundary(boundary, AXES)
@@ -90,6 +92,20 @@ class Frames:
         following = rest.assign(found).assign_coords(self._later(len(values)))
         following.encoding = {key: value for key, value in self.dataset.encoding.items() if key != "source"}
         return following
+
+    def _check_units(self, dx: float | None, dt: float | None) -> None:
+        velocity = [units for name in self.variables if (units := self.dataset[name].attrs.get("units"))]
+        speeds = [of_speed(units) for units in velocity]
+        if len({*speeds}) > 1:
+            message = f"units: {' and '.join(map(str, velocity))}; expected the same of u and v"
+            raise InvalidInputError(message)
+        for length, time in speeds[:1]:
+            for axis, name, given, wanted in (("y", "dx", dx, length), ("x", "dx", dx, length), (TIME, "dt", dt, time)):
+                found = unit(self.dataset, axis)
+                if given is None and None not in (found, wanted) and found != wanted:
+                    expected = f"{wanted}, as the velocity is in {velocity[0]}, or {name} to be given"
+                    message = f"{axis}: in {found}; expected {expected}"
+                    raise InvalidInputError(message)
 
     def _later(self, steps: int) -> dict[str, xr.Variable]:
         """Return the coordinate of time, continued."""

@@ -69,6 +69,11 @@ def test_data_arrays_and_files(ask: Ask, service: FakeService, tmp_path: Path) -
     assert np.array_equal(arrays["y"], Y)
 
 
+def in_units(fields: xr.DataArray, **units: str) -> xr.DataArray:
+    """Fields whose axes have units."""
+    return fields.assign_coords({axis: (axis, fields[axis].values, {"units": each}) for axis, each in units.items()})
+
+
 def on_grid(fields: NDArray[Any], labels: list[str], refined: int = 1) -> xr.DataArray:
     """Fields with positions along y and x, on cells that are finer by a factor."""
     axes = {axis: (np.arange(refined * 4) + 0.5) / refined for axis in "yx"}
@@ -94,6 +99,7 @@ def test_data_arrays_are_put_in_order(ask: Ask, service: FakeService) -> None:
         (on_grid(np.concatenate([Y, Y], 1), ["p", "q"]), r"y: channel \['p', 'q'\]; expected labels such as u, v"),
         (on_grid(Y, ["p"]).assign_coords(y=[0, 1, 3, 4]), "y: spaced by 1 to 2; expected even steps, as D4 swaps axes"),
         (on_grid(Y, ["p"]).assign_coords(y=[0, 2, 4, 6]), "cells: 2 along y, 1 along x; expected the same length"),
+        (in_units(on_grid(Y, ["p"]), y="km", x="metres"), "cells: in km along y, m along x; expected one unit"),
         (on_grid(Y, ["p"]).assign_coords(x=[1, 2, 3, 4]), "y: x from 1 to 4, that of x from 0.5 to 3.5; expected the"),
         (
             on_grid(Y, ["p"]).assign_coords(pair=[8]),

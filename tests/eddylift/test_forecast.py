@@ -98,8 +98,10 @@ def test_arrays_with_names_keep_the_order_of_dims_components_and_cells(
     [
         (DAY + HOUR * np.arange(3), DAY + HOUR * np.arange(3, 5)),
         (xr.Variable("time", [0, 1, 2], {"units": "hours since 2026-11-29"}), [3, 4]),
+        (HOUR * np.arange(3), HOUR * np.arange(3, 5)),
+        (xr.Variable("time", [0, 1, 2], {"units": "hours"}), [3, 4]),
     ],
-    ids=["dates", "not decoded"],
+    ids=["dates", "not decoded", "durations", "durations not decoded"],
 )
 def test_between_dates_are_seconds(
     ask: Ask, service: FakeService, dataset: xr.Dataset, times: object, later: NDArray[Any]
@@ -136,6 +138,35 @@ def test_what_the_coordinates_do_not_tell_is_refused(
     with pytest.raises(InvalidInputError, match=message):
         ask("forecast", uneven, **options)
     ask("forecast", uneven.drop_vars("time"), dx=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "message", "option"),
+    [
+        ("x", "km", "x: in km; expected m, as the velocity is in m/s, or dx to be given", "dx"),
+        ("y", "kilometres", "y: in km; expected m, as the velocity is in m/s, or dx to be given", "dx"),
+        ("time", "ms", "time: in ms; expected s, as the velocity is in m/s, or dt to be given", "dt"),
+        ("u", "cm s-1", "y: in m; expected cm, as the velocity is in cm s-1", "dx"),
+        ("u", "m/h", "time: in s; expected h, as the velocity is in m/h", "dt"),
+        ("v", "km/s", "units: m/s and km/s; expected the same of u and v", None),
+    ],
+)
+def test_units_that_do_not_fit(
+    ask: Ask, dataset: xr.Dataset, name: str, units: str, message: str, option: str | None
+) -> None:
+    dataset.time.attrs["units"] = "seconds"
+    ask("forecast", dataset)
+    dataset[name].attrs["units"] = units
+    with pytest.raises(InvalidInputError, match=message):
+        ask("forecast", dataset)
+    if option is not None:
+        ask("forecast", dataset, **{option: 1.0})
+
+
+@pytest.mark.parametrize("units", ["m s-1", "m s^-1", "m*s**-1", "metres / second", "m⋅s⁻¹", "1", "knots"])
+def test_units_that_fit_or_say_nothing(ask: Ask, dataset: xr.Dataset, units: str) -> None:
+    dataset.u.attrs["units"] = units
+    ask("forecast", dataset)
 
 
 def test_volumes_are_no_planes(ask: Ask) -> None:
