@@ -161,7 +161,8 @@ def test_a_job_on_stored_volumes(service: FakeService, monkeypatch: pytest.Monke
     submitted = CliRunner().invoke(cli.app, ["discover", "box", "fine", *options])
     order = json.loads(service.requests[-1].content)
     kinds = {"x_kind": "scalar", "y_kind": None}
-    assert order == {"task": "discover", "source": "box", "reference": "fine", **kinds, "group": "O", "names": {}}
+    volumes = {"source": "box", "reference": "fine", "names": {}, "drop": []}
+    assert order == {"task": "discover", **volumes, **kinds, "group": "O"}
     assert ["abc", "box", "-", "discover", "done", "3/3"] in [
         line.split()[:6] for line in submitted.stdout.splitlines()
     ]
