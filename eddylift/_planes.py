@@ -153,7 +153,7 @@ def find(dataset: xr.Dataset) -> Frames:
     """Find the velocity.
 
     Raises:
-        InvalidInputError: if there is none, or another variable changes with time.
+        InvalidInputError: if there is none, another variable changes with time, or times descend.
     """
     frames = _find(dataset)
     if frames is None:
@@ -172,6 +172,10 @@ def find(dataset: xr.Dataset) -> Frames:
             f"{', '.join(others)}: a variable over time that is not velocity cannot be forecast; leave it out by "
             f"drop={others} (on the command line --drop {','.join(others)})"
         )
+        raise InvalidInputError(message)
+    times = dataset[TIME].values
+    if (times[:1] > times[-1:]).any():
+        message = f"time: from {times[0]} to {times[-1]}; expected times that grow, as sortby('time') makes them"
         raise InvalidInputError(message)
     return frames
 

@@ -136,7 +136,7 @@ def find(dataset: xr.Dataset) -> Velocity:
 def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     """Return the dataset to send: u, v, w in float32, and coordinates, in the order of the dataset.
 
-    Times are replaced by their indices, so that the answer says which of them it has.
+    Dates become seconds since the first one; times that are no numbers become 0, 1, 2.
     """
     parts = {}
     for number, name in enumerate(COMPONENTS):
@@ -148,7 +148,7 @@ def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     coordinates = {axis: xr.Variable(axis, dataset[axis].values) for axis in AXES if axis in dataset.coords}
     sent = xr.Dataset(parts, coordinates)
     if TIME in sent.dims:
-        sent = sent.assign_coords({TIME: np.arange(sent.sizes[TIME], dtype=np.float64)})
+        sent = sent.assign_coords({TIME: _times(dataset)})
     if (boundary := dataset.attrs.get("boundary")) is not None:
         sent.attrs["boundary"] = spell_attribute(boundary)
     return sent
@@ -191,9 +191,10 @@ def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Da
         message = f"the answer holds {_usual_names.listed(fine)}, expected u, v, w over the dims that were sent"
         raise UnexpectedAnswerError(message)
     rest = dataset
-    if TIME in fine.coords:
-        # A model of several frames answers fewer times.
-        rest = dataset.isel({TIME: fine[TIME].values.astype(int)})
+    if TIME in fine.dims:
+        # A model of several frames answers fewer times, those in the middle.
+        first = (dataset.sizes[TIME] - fine.sizes[TIME]) // 2
+        rest = dataset.isel({TIME: slice(first, first + fine.sizes[TIME])})
     variables: dict[Hashable, xr.Variable] = {}
     if velocity.is_joined:
         # The component at each place of the dataset's component dim.
@@ -255,6 +256,13 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
             f"line --resample {axis}) puts it on uniform cells"
         )
         raise InvalidInputError(message)
+
+
+def _times(dataset: xr.Dataset) -> NDArray[np.float64]:
+    times = dataset[TIME].values
+    if times.dtype.kind in "mM":
+        times = (times - times[:1]) / np.timedelta64(1, "s")
+    return times.astype(np.float64) if times.dtype.kind in "fiu" else np.arange(len(times), dtype=np.float64)
 
 
 def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     if kinds := {part.dtype for part in parts if part.dtype.kind != "f"}:
         message = f"{path}: velocity must be real floating-point numbers, not {', '.join(map(str, kinds))}"
         raise ValueError(message)
+    _check_times(path, volume)
     parts = [part if "time" in part.dims else part.expand_dims("time") for part in parts]
 
     def read(level: int, where: Slices) -> NDArray[Any]:
@@ -214,6 +215,14 @@ def _repeats_its_end(read: Read, cells: Cells, axis: int) -> bool:
 
     low, high = planes(0), planes(cells[axis] - 2)
     return np.array_equal(low[0], high[1]) and not np.array_equal(low[1], high[0])
+
+
+def _check_times(path: Path, volume: xr.Dataset) -> None:
+    """Refuse times that descend: the frames of a snapshot follow each other."""
+    times = volume["time"].values if "time" in volume.dims else np.zeros(1)
+    if (times[:1] > times[-1:]).any():
+        message = f"{path}: time: from {times[0]} to {times[-1]}; expected times that grow"
+        raise ValueError(message)
 
 
 def _length(path: Path, axis: str, volume: xr.Dataset) -> float:

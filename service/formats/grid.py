@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from service.formats.decoding import unpacked
+from service.formats.names import TIME
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ROUNDINGS: Final = 2
 # How far spacings may be from their mean, relative to it.
 TOLERANCE: Final = 1e-3
+UNEVEN_TIMES: Final = 0.05
 
 
 class Grid(Protocol):
@@ -74,6 +76,24 @@ def length_of(grid: Grid) -> tuple[float, float, float]:
     else:
         z, y, x = (spacing(values) * len(values) for values in grid.coordinates if values is not None)
     return z, y, x
+
+
+def check_times(dataset: xr.Dataset) -> tuple[str, ...]:
+    """Warnings about the times of a dataset, as a model takes several at once.
+
+    Raises:
+        Problem: 422 if they do not grow.
+    """
+    if TIME not in dataset.coords or dataset[TIME].dtype.kind not in "fiu":
+        return ()
+    steps = np.diff(unpacked(dataset[TIME]).astype(np.float64))
+    if not (steps > 0).all():
+        expected = "times that grow, as this model takes several; xarray's sortby('time') puts them in order"
+        raise invalid_field(field=TIME, value=f"steps from {steps.min():g} to {steps.max():g}", expected=expected)
+    if np.ptp(steps) <= UNEVEN_TIMES * steps.mean():
+        return ()
+    told = f"{steps.min():g} to {steps.max():g}"
+    return (f"the times are spaced by {told}, but the model was trained on several times at even steps",)
 
 
 def read_coordinates(dataset: xr.Dataset, axes: Sequence[str]) -> tuple[Coordinate | None, ...]:

@@ -16,7 +16,7 @@ from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import load, to_float32
 from service.formats.endpoints import check_look, look_at
-from service.formats.grid import length_of
+from service.formats.grid import check_times, length_of
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming
 from service.formats.velocity import check_cells, descending, find_velocity
@@ -107,7 +107,7 @@ class Volume:
         look = self.look
         warnings += check_look(look, boundary, card)
         samples = self.samples(card.frames)
-        return ModelInput(samples, boundary, look, [*warnings, *self.unanswered(card.frames)])
+        return ModelInput(samples, boundary, look, [*warnings, *self.check_times(card.frames)])
 
     def samples(self, frames: int) -> NDArray[np.float32]:
         """The samples for a model of this number of frames: (sample, frame, 3, z, y, x).
@@ -131,12 +131,18 @@ class Volume:
         expected = f"(time, 3, z, y, x) of at least {frames} times, as this model takes"
         raise invalid_field(field="shape", value=shape, expected=expected)
 
-    def unanswered(self, frames: int) -> list[str]:
-        """A warning about the ends of a series, where a model of several frames has no answer."""
+    def check_times(self, frames: int) -> list[str]:
+        """Warnings about uneven times, and the ends of a series, where a model of several frames has no answer.
+
+        Raises:
+            Problem: 422 if its times do not grow.
+        """
         times, ends = len(self.velocity), frames // 2
-        if not ends or times == frames:
+        if not ends:
             return []
-        return [f"the model takes {frames} times: the first {ends} and the last {ends} of {times} have no answer"]
+        warnings = check_times(self.layout.rest) if isinstance(self.layout, DatasetLayout) else ()
+        told = f"the model takes {frames} times: the first {ends} and the last {ends} of {times} have no answer"
+        return [*warnings, *([told] if times > frames else [])]
 
 
 class ReadOptions(NamedTuple):

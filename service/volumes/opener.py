@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from service.formats.boundaries import choose_boundary
 from service.formats.endpoints import check_look
 from service.formats.error import check_free
+from service.formats.grid import check_times
 from service.problems import invalid_field
 from service.volumes.source import open_source
 from service.volumes.storages import Storages
@@ -54,6 +55,7 @@ class VolumeOpener:
             expected = f"at least {card.frames} for {card.name}"
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
         edge, precision = self.settings.block, self.settings.precision
+        warnings += check_times(source.rest) if card.frames > 1 else ()
         warnings += check_look(source.look, boundary, card)
         if options.error:
             check_free({*source.dataset.variables, *source.dataset.dims})

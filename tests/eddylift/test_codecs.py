@@ -109,6 +109,19 @@ def test_an_answer_at_one_of_several_times_has_what_belongs_to_it(dataset: xr.Da
     xr.testing.assert_identical(read(Answer(NETCDF, io.BytesIO(middle))), series.isel(time=[1]))
 
 
+@pytest.mark.parametrize(
+    ("times", "travelled"),
+    [
+        ([2.5, 1.5, 0.5], [2.5, 1.5, 0.5]),
+        (np.array(["2024-01-02", "2024-01-01", "2024-01-01"], "M8[D]").astype("M8[ns]"), [0, -86400, -86400]),
+        (list("cab"), [0, 1, 2]),
+    ],
+)
+def test_the_service_sees_whether_times_grow(dataset: xr.Dataset, times: object, travelled: list[float]) -> None:
+    body, _ = encode(dataset.expand_dims(time=times))
+    np.testing.assert_array_equal(read_netcdf(sent(body))["time"], travelled)
+
+
 def test_notes_of_the_service_go_below_an_earlier_history(dataset: xr.Dataset) -> None:
     for volume in (dataset, dataset.to_dataarray("component")):
         body, read = encode(volume.assign_attrs(history="made", title="box"))

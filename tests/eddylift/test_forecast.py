@@ -169,6 +169,11 @@ def test_units_that_fit_or_say_nothing(ask: Ask, dataset: xr.Dataset, units: str
     ask("forecast", dataset)
 
 
+def test_times_that_descend_are_refused(ask: Ask, dataset: xr.Dataset) -> None:
+    with pytest.raises(InvalidInputError, match=r"time: from 1.0 to 0.0; expected times that grow"):
+        ask("forecast", dataset.isel(time=slice(None, None, -1)), dt=0.5)
+
+
 def test_volumes_are_no_planes(ask: Ask) -> None:
     with pytest.raises(InvalidInputError, match=r"u, v over \(time, y, x\).* got u\(z, y, x\)"):
         ask("forecast", xr.Dataset({"u": (("z", "y", "x"), np.zeros((2, 2, 2)))}))

@@ -66,7 +66,7 @@ async def post_validate(
     warnings += check_likeness(coarse.look, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
-    warnings = (*warnings, *coarse.unanswered(card.frames))
+        warnings = (*warnings, *coarse.check_times(card.frames))
     references = targets(reference, samples)
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, reference.length))
     return Report(

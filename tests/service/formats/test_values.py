@@ -11,8 +11,9 @@ import zarr
 from zarr.storage import MemoryStore
 
 from service.formats.names import Naming
+from service.problems import Problem
 from tests.service.formats.bodies import COARSE, CONTAINERS, GROUPS, answered, raw, read, refused, zarr_3
-from tests.service.wire import dataset, files_of, netcdf, zipped
+from tests.service.wire import dataset, files_of, netcdf, noise, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +133,21 @@ def test_packed_and_descending_coordinates(write: Callable[..., bytes]) -> None:
     np.testing.assert_array_equal(after["v"][::4, ::4, ::4], down["v"].transpose("y", ...))
     assert after["y"].values[0] > after["y"].values[-1]
     np.testing.assert_allclose(after["y"].values.reshape(-1, 4).mean(1), down["y"])
+
+
+def test_times_of_models_that_take_several() -> None:
+    series = dataset(noise(4, 3, 4, 4, 4))
+
+    def warnings(times: list[float]) -> list[str]:
+        return read(netcdf(series.assign_coords(time=times))).check_times(3)
+
+    (ends,) = warnings([0, 1, 2, 3])
+    assert ends.endswith("of 4 have no answer")
+    assert warnings([0, 1, 2, 4])[0].startswith("the times are spaced by 1 to 2")
+    for times in ([3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 1.0, 2.0]):
+        with pytest.raises(Problem, match=r"time: steps from .*; expected times that grow"):
+            warnings(times)
+    assert read(netcdf(series.isel(time=slice(None, None, -1)))).check_times(1) == []
 
 
 def uneven(values: NDArray[Any]) -> xr.Dataset:

@@ -115,6 +115,10 @@ def test_three_frames_give_the_middle_one(client: TestClient, catalogue: Catalog
     refused = client.get(f"/v1/views/short/{THREE}/zarr.json")
     assert refused.status_code == 422
     assert "time: 2 levels; expected at least 3" in refused.json()["detail"]
+    send(client, "back", dataset(velocity).isel(time=slice(None, None, -1)))
+    refused = client.get(f"/v1/views/back/{THREE}/zarr.json")
+    assert "time: steps from -10 to -10; expected times that grow" in refused.json()["detail"]
+    assert client.get(f"/v1/views/back/{LEARNED}/zarr.json").status_code == 200
 
 
 def test_one_array_for_all_components(client: TestClient, catalogue: Catalogue) -> None:
