@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Types that a velocity may have.
 FLOATS: Final = "float32 or float64"
+# Errors of a disk, or a share of it, that has no room left.
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class FieldError(NamedTuple):
@@ -138,6 +140,6 @@ def storing(what: str) -> Iterator[None]:
             detail = f"{what} cannot be written: too many files are open"
             raise unready(detail) from error
         detail = f"{what} cannot be written: {error.strerror}"
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in FULL:
             raise Problem("no-room", detail) from error
         raise Problem("not-stored", detail) from error

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import logging
 import os
 import stat
 import threading
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from models.replacing import PART
-from service.problems import storing
+from service.problems import FULL
 from service.volumes.files import is_stale, write_whole
 from service.volumes.regions import region_of
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from service.volumes.view import BlockIndex, View
 
 
+logger = logging.getLogger("service.volumes")
 # Regions that are read and computed at a time.
 SLOTS: Final = 16
 
@@ -51,18 +53,18 @@ class DiskCache:
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._total = 0
         self._changing = threading.Lock()
-        if root.exists():
-            found: list[tuple[float, int, str]] = []
-            for path in root.rglob("*"):
-                with suppress(FileNotFoundError):  # services that share the folder write and drop
-                    if not path.name.startswith(PART):
-                        status = path.stat()
-                        if stat.S_ISREG(status.st_mode):
-                            found.append((status.st_mtime, status.st_size, str(path.relative_to(root))))
-                    elif is_stale(path):
-                        path.unlink()
-            for _, size, name in sorted(found):
-                self._note(name, size)
+        found: list[tuple[float, int, str]] = []
+        for path in sorted(root.rglob("*"), reverse=True):  # files before their folders
+            with suppress(OSError):  # a folder is not empty, or services that share it write and drop
+                status = path.stat()
+                if stat.S_ISDIR(status.st_mode):
+                    path.rmdir()
+                elif not path.name.startswith(PART):
+                    found.append((status.st_mtime, status.st_size, str(path.relative_to(root))))
+                elif is_stale(path):
+                    path.unlink()
+        for _, size, name in sorted(found):
+            self._note(name, size)
 
     def _note(self, name: str, size: int) -> None:
         self._total += size - self._sizes.pop(name, 0)
@@ -96,7 +98,7 @@ class DiskCache:
                 break
             except OSError as error:
                 with self._changing:
-                    if error.errno != errno.ENOSPC or not self._sizes:
+                    if error.errno not in FULL or not self._sizes:
                         raise
                     self._drop_oldest()
         with self._changing:
@@ -108,6 +110,14 @@ class DiskCache:
         oldest, size = self._sizes.popitem(last=False)
         self._total -= size
         (self.root / oldest).unlink(missing_ok=True)
+
+
+@dataclass
+class _Computation:
+    """A region that is being computed, and how many wait for it."""
+
+    task: asyncio.Task[dict[str, bytes]]
+    readers: int = 0
 
 
 class ChunkCache:
@@ -130,33 +140,29 @@ class ChunkCache:
         self._blocks = blocks
         self._threads = threads
         self._slots = asyncio.Semaphore(SLOTS)
-        self._running: dict[tuple[str, Blocks], asyncio.Task[dict[str, bytes]]] = {}
-        self._waiting: dict[tuple[str, Blocks], int] = {}
+        self._running: dict[tuple[str, Blocks], _Computation] = {}
 
     async def chunk(self, view: View, key: str, index: BlockIndex) -> bytes:
         """A chunk, stored or computed now. Readers of one region share a computation, which ends with the last of them.
 
         Raises:
-            Problem: as [`BlockComputer.compute`][service.volumes.blocks.BlockComputer.compute] does, and if the disk
-                has no room.
+            Problem: as [`BlockComputer.compute`][service.volumes.blocks.BlockComputer.compute] does.
         """
         stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}", view.chunk_bytes(key)))
         if stored is not None:
             return stored
         region = view.fingerprint, region_of(view, index, self._region)
         if region not in self._running:
-            self._running[region] = asyncio.create_task(self._fill(view, region[1]))
-            self._running[region].add_done_callback(lambda task: self._forget(region, task))
-        task = self._running[region]
-        self._waiting[region] = self._waiting.get(region, 0) + 1
+            self._running[region] = _Computation(asyncio.create_task(self._fill(view, region[1])))
+        computation = self._running[region]
+        computation.readers += 1
         try:
-            chunks = await asyncio.shield(task)
+            chunks = await asyncio.shield(computation.task)
         finally:
-            self._waiting[region] -= 1
-            if not self._waiting[region]:
-                del self._waiting[region]
-                task.cancel()
-                self._forget(region, task)
+            computation.readers -= 1
+            if not computation.readers:
+                computation.task.cancel()
+                del self._running[region]
         return chunks[key]
 
     async def block(self, view: View, index: BlockIndex) -> NDArray[np.float32]:
@@ -164,11 +170,6 @@ class ChunkCache:
         # One after the other: the first computes the block, and the others find theirs stored.
         chunks = [await self.chunk(view, key, index) for key in view.keys(index)]
         return await self._threads.run(lambda: view.block(index, chunks))
-
-    def _forget(self, region: tuple[str, Blocks], task: asyncio.Task[dict[str, bytes]]) -> None:
-        """Let the next reader of a region start another computation, unless one has."""
-        if self._running.get(region) is task:
-            del self._running[region]
 
     async def _fill(self, view: View, blocks: Blocks) -> dict[str, bytes]:
         async with self._slots:
@@ -178,9 +179,11 @@ class ChunkCache:
                 chunks |= found
 
             def keep() -> None:
-                with storing("a block"):
+                try:
                     for key, content in chunks.items():
                         self.store.put(f"{view.fingerprint}/{key}", content)
+                except OSError:
+                    logger.exception("blocks of a view cannot be kept, and will be computed again")
 
             await self._threads.run(keep)
             return chunks

@@ -78,7 +78,6 @@ def idle(client: TestClient) -> None:
         )
     )
     wait_until(lambda: not any(service.engine.batcher.queue._queues))
-    assert not service.chunk_cache._waiting
     assert client.get("/health/ready").is_success
     assert not left(service.settings.data)
 

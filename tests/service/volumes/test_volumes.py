@@ -272,7 +272,9 @@ def test_what_others_write_among_blocks_of_views_is_left_alone(tmp_path: Path) -
     for name in ("new", "left"):
         (tmp_path / "view" / name).rename(tmp_path / "view" / f".part-{name}")
     os.utime(tmp_path / "view" / ".part-left", (0, 0))
+    (tmp_path / "older" / "u" / "c").mkdir(parents=True)
     assert DiskCache(tmp_path, 10).get("view/u", 5) == b"12345"
+    assert [path.name for path in tmp_path.iterdir()] == ["view"]
     assert sorted(path.name for path in (tmp_path / "view").iterdir()) == [".part-new", "u"]
 
 
