@@ -80,7 +80,6 @@ class JobManager:
         self._claiming = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, Progress] = {}
-        self._stopping: dict[str, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -135,7 +134,11 @@ class JobManager:
     async def _look(self) -> None:
         async with self._claiming:  # a job that is being added is not taken for a lost one
             running = dict(self._progress)
-            self._act_on(await self._threads.run(lambda: self._poll(running)))
+            for job in await self._threads.run(lambda: self._poll(running)):
+                if not job.stopping:
+                    self._launch(job)
+                elif (task := self._tasks.get(job.id)) and not task.cancelling():
+                    task.cancel()  # once it has ended, the next look finds a job that nobody does
 
     def _tidy(self) -> None:
         """Forget jobs that ended long ago, and drop temporary answers that killed services left."""
@@ -182,16 +185,6 @@ class JobManager:
         One that this replica owns but does not run was lost when the list could not be written.
         """
         return owner is not None and owner != self.lease.id and self.lease.is_alive(owner)
-
-    def _act_on(self, jobs: list[Job]) -> None:
-        """Start the jobs that were taken up, and cancel the others."""
-        for job in jobs:
-            if not job.stopping:
-                self._launch(job)
-            elif job.id in self._tasks and job.id not in self._stopping:
-                stopping = asyncio.create_task(self.cancel(job))
-                self._stopping[job.id] = stopping
-                stopping.add_done_callback(lambda _, name=job.id: self._stopping.pop(name))  # type: ignore[misc]
 
     def uses(self, volume: str) -> bool:
         """Whether a job reads or writes a volume, or another one inside or around it.
@@ -271,10 +264,8 @@ class JobManager:
         """Stop a job; blocks that are done stay."""
         await self._threads.run(lambda: self.repository.stop(job.id))
         if task := self._tasks.get(job.id):
-            progress = self._progress[job.id]
             task.cancel()
             await asyncio.wait({task})
-            await self._threads.run(lambda: self.repository.save_progress(job.id, progress.as_dict()))
         # Another replica cancels a job of its own soon, unless it has died.
         while not await self._has_stopped(job):  # noqa: ASYNC110 no event tells
             await asyncio.sleep(POLL_S / 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from service.jobs.checks import check, open_reference, open_view
@@ -80,6 +81,10 @@ class JobRunner:
                     await asyncio.sleep(RETRY_S / 10)
                 await self._threads.run(lambda: self._repository.mark(job.id, "running"))
                 report = await self._do_patiently(job, progress)
+            except asyncio.CancelledError:
+                with suppress(OSError, sqlite3.Error):
+                    await self._threads.run(lambda: self._repository.save_progress(job.id, progress.as_dict()))
+                raise
             except Exception as error:  # of any kind: only the job fails
                 problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
