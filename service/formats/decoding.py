@@ -43,7 +43,7 @@ class Decoding:
         name: of the variable, for messages.
         scale: factor of packed numbers; None if they are not packed.
         offset: added to packed numbers.
-        unsigned: whether integers are read as unsigned ones.
+        kind: of integers, ``i`` or ``u``, that theirs are read as, see `as_kind`.
         markers: numbers that mark missing data, before unpacking.
         valid: the least and the greatest number that is valid; others mark missing data.
         valid_is_unpacked: whether these are numbers after unpacking.
@@ -52,7 +52,7 @@ class Decoding:
     name: str
     scale: float | None
     offset: float
-    unsigned: bool
+    kind: str | None
     markers: tuple[float, ...]
     valid: tuple[float, float]
     valid_is_unpacked: bool
@@ -81,7 +81,7 @@ class Decoding:
             name,
             (scale or (1.0,))[0] if packed else None,
             (offset or (0.0,))[0],
-            unsigned=str(attributes.get("_Unsigned", "false")).lower() == "true",
+            kind=_kind(attributes),
             markers=tuple(dict.fromkeys(marker for marker in markers if not math.isnan(marker))),
             valid=_valid(name, attributes),
             # Of packed integers, the type of the limits says which numbers they are of (NetCDF Users' Guide, A.1).
@@ -94,20 +94,18 @@ class Decoding:
         Raises:
             Problem: 422 naming the first cell that is marked as missing, or cannot be a velocity.
         """
-        wraps = 0
-        if self.unsigned and stored.dtype.kind == "i":
-            wraps = 256**stored.dtype.itemsize
-            stored = stored.view(stored.dtype.str.replace("i", "u"))
+        numbers = as_kind(stored, self.kind)
         for marker in self.markers:
             with np.errstate(over="ignore"):
-                missing = stored == (marker + wraps if marker < 0 else marker)
+                missing = (stored == marker) | (numbers == marker)
             if missing.any():
-                raise _missing(stored, missing, component, marker, origin)
-        values = stored if self.scale is None else stored * self.scale + self.offset
+                raise _missing(numbers, missing, component, marker, origin)
+        values = numbers if self.scale is None else numbers * self.scale + self.offset
         if self.valid_is_unpacked:
             self._check_valid(values, 0, component, origin)
         else:
-            self._check_valid(stored, wraps, component, origin)
+            wraps = 256**stored.dtype.itemsize if (stored.dtype.kind, numbers.dtype.kind) == ("i", "u") else 0
+            self._check_valid(numbers, wraps, component, origin)
         return to_float32(values, component, origin)
 
     def _check_valid(self, numbers: NDArray[Any], wraps: int, component: str, origin: Sequence[int]) -> None:
@@ -163,9 +161,21 @@ def unpacked(variable: xr.DataArray) -> NDArray[Any]:
         Problem: 422 if its attributes are no numbers, 400 if a chunk does not decode.
     """
     name = str(variable.name)
-    values = load(variable, name)
+    values = as_kind(load(variable, name), _kind(variable.attrs))
     scale, offset = (_numbers(name, key, variable.attrs.get(key)) for key in ("scale_factor", "add_offset"))
     return values * (scale or (1.0,))[0] + (offset or (0.0,))[0] if scale or offset else values
+
+
+def as_kind(stored: NDArray[Any], kind: str | None) -> NDArray[Any]:
+    """The same bits as signed (``i``) or unsigned (``u``) integers; other numbers, and all if it is None, stay."""
+    if kind is None or stored.dtype.kind not in "iu":
+        return stored
+    return stored.view(stored.dtype.str.replace(stored.dtype.kind, kind))
+
+
+def _kind(attributes: Mapping[Any, Any]) -> str | None:
+    """What ``_Unsigned`` says of integers, for formats that lack one kind (NetCDF Users' Guide, A.1)."""
+    return {"true": "u", "false": "i"}.get(str(attributes.get("_Unsigned")).lower())
 
 
 def _valid(name: str, attributes: Mapping[Any, Any]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.metrics.traits import traits, unlike
 from service.formats.names import AXES
-from service.problems import invalid_field
+from service.problems import Problem, invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,8 @@ def look_at(read: Read[np.float32], cells: Cells) -> Look:
     """Look at parts of a volume: its middle, and planes at the ends of each axis.
 
     Planes are compared that vary, and only equal ends whose neighbours differ are repeated ones: a field that is
-    uniform along an axis, or symmetric about its middle, has equal ends without a plane too many.
+    uniform along an axis, or symmetric about its middle, has equal ends without a plane too many. Parts with values
+    that cannot be velocities are left out; these are refused with their block.
 
     Args:
         read: gives velocity, (..., z, y, x), in ranges of cells; planes are read in part.
@@ -62,26 +63,39 @@ def look_at(read: Read[np.float32], cells: Cells) -> Look:
     """
     starts = (n // 2 // EDGE * EDGE for n in cells)
     middle = tuple(slice(start, min(n, start + EDGE)) for start, n in zip(starts, cells, strict=True))
-    inside = np.asarray(read(*middle))
+
+    def part(*where: slice) -> NDArray[np.float32] | None:
+        try:
+            return np.asarray(read(*where))
+        except Problem as problem:
+            if problem.kind not in {"unfit", "malformed"}:
+                raise
+            return None
+
+    inside = part(*middle)
 
     def at_end(axis: int) -> End:
-        where = list(middle)
-
-        def planes(first: int) -> list[NDArray[np.float32]]:
-            where[axis] = slice(first, first + 2)
-            return list(np.moveaxis(np.asarray(read(*where)), axis - len(cells), 0))
-
-        low, high = planes(0), planes(cells[axis] - 2)
+        first, last = ([*middle], [*middle])
+        first[axis], last[axis] = slice(0, 2), slice(cells[axis] - 2, cells[axis])
+        begin, end = part(*first), part(*last)
+        if begin is None or end is None:
+            return "continued"
+        low, high = (list(np.moveaxis(planes, axis - len(cells), 0)) for planes in (begin, end))
         tolerance = ROUNDING * float(np.abs(low[0]).max())
         if np.abs(low[0] - high[1]).max() <= tolerance and np.ptp(low[0], axis=(-2, -1)).max() > tolerance:
             return "repeated" if np.abs(low[1] - high[0]).max() > tolerance else "continued"
+        if inside is None:
+            return "continued"
         kink = max(kinks(np.stack([*high, *low])))
         usual = kinks(np.moveaxis(inside, axis - len(cells), 0))
         broken = kink > max(KINK * float(np.median(usual)), LARGEST * max(usual), tolerance)
         return "broken" if broken else "continued"
 
+    ends = at_end(0), at_end(1), at_end(2)
+    if inside is None:
+        return Look(ends)
     components = inside.reshape(-1, *inside.shape[-3:])
-    return Look((at_end(0), at_end(1), at_end(2)), traits(components), components[0].size)
+    return Look(ends, traits(components), components[0].size)
 
 
 def kinks(planes: NDArray[np.float32]) -> list[float]:

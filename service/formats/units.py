@@ -10,7 +10,7 @@ NAMES: Final = {
     **dict.fromkeys(("meter", "meters", "metre", "metres"), "m"),
     **dict.fromkeys(("second", "seconds", "sec", "secs"), "s"),
 }
-FACTOR: Final = re.compile(r"([/*.·⋅ ]*)([^\W\d]+|1)(?:\^|\*\*)?([-+]?\d+|[⁺⁻⁰¹²³⁴-⁹]+)?")
+FACTOR: Final = re.compile(r"([/*.·⋅ ]*)([^\W\d]+|1(?!\d))(?:\^|\*\*)?([-+]?\d+|[⁺⁻⁰¹²³⁴-⁹]+)?")
 SUPERSCRIPTS: Final = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
 

@@ -82,7 +82,7 @@ async def compare(
 
     def measure() -> dict[str, Any]:
         with within("answer"):
-            naming = Naming(drop=(ERROR,))
+            naming = Naming(drop=(ERROR,) if view.error else ())
             answer = open_source(target, target.tag().digest, settings, naming=naming, factor=view.card.factor)
         report = _measure(view, answer, reference, progress, scratch, stopped)
         return {**report, "expected_mae": stored_mean_error(view, target, stopped) if view.error else None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ from service.formats.boundaries import read_boundary
 from service.formats.endpoints import Look, look_at
 from service.formats.names import UNCHANGED, Naming
 from service.formats.velocity import DatasetVelocity, find_velocity
-from service.problems import Problem, too_large
+from service.problems import too_large
 from service.volumes.cost import check_reading
 from service.volumes.fields import OpenFields, open_dataset
 
@@ -62,9 +61,7 @@ class OpenVolume(OpenFields):
         """See [`look_at`][service.formats.endpoints.look_at]; of the time in the middle."""
         if self._look is None:
             middle = self.levels // 2
-            look = Look()
-            with suppress(Problem):  # values that cannot be velocities are refused with their block
-                look = look_at(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
+            look = look_at(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
             self.require_unchanged()
             self._look = look
         return self._look

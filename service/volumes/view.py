@@ -123,7 +123,7 @@ class View:
 
     def components(self, name: str) -> list[int]:
         """Length of an array's component dim, as a list; empty if it has none."""
-        return [3] if self.source.found.joined and name != ERROR else []
+        return [3] if self.source.found.joined and name in map(str, self.source.found.names) else []
 
     def chunk_bytes(self, key: str) -> int:
         """Size in bytes of a key's chunk."""

@@ -11,7 +11,7 @@ import pytest
 
 from models.catalogue import HELD_OUT, TRILINEAR
 from service.formats.endpoints import Ends, Look, check_ends, check_likeness, is_like_learned, look_at
-from service.problems import Problem
+from service.problems import Problem, invalid_field
 from tests.service.wire import noise
 
 SAMPLES = Path(__file__).parents[3] / "weights" / HELD_OUT
@@ -53,6 +53,35 @@ def test_what_is_no_evidence() -> None:
     assert not any(repeated(planar))
     mirrored = np.concatenate([noise(3, 4, 5, 3), noise(3, 4, 5, 3)[..., ::-1]], -1)
     assert not any(repeated(mirrored))
+
+
+def test_parts_with_bad_values_are_left_out() -> None:
+    velocity = closed(noise(3, 70, 70, 70), 3)
+    velocity[0, 40, 40, [0, 40]] = np.nan
+
+    def read(*where: slice) -> np.ndarray[Any, Any]:
+        part = velocity[:, *where]
+        if np.isnan(part).any():
+            raise invalid_field(field="u", value="nan", expected="finite values")
+        return part
+
+    velocity[0, 40, 40, 0] = velocity[0, 40, 40, -1]
+    assert look_at(read, (70, 70, 71)) == Look(("continued", "continued", "repeated"))
+    velocity[0, 40, 40, 0] = np.nan
+    assert look_at(read, (70, 70, 71)) == Look()
+    velocity[:, 40, 40, [0, 40]] = velocity[:, 40, 40, [-1, 41]]
+    velocity[:, 0] = np.nan
+    look = look_at(read, (70, 70, 71))
+    assert look.ends == ("continued", "continued", "repeated")
+    assert look.traits
+
+
+def test_what_cannot_be_reached_is_not_passed_over() -> None:
+    def read(*_: slice) -> np.ndarray[Any, Any]:
+        raise Problem("storage", "no answer")
+
+    with pytest.raises(Problem, match="no answer"):
+        look_at(read, (4, 4, 4))
 
 
 def test_only_periodic_axes_are_refused() -> None:

@@ -16,7 +16,9 @@ def test_one_unit(one: str, other: str) -> None:
     assert same_units(one, other)
 
 
-@pytest.mark.parametrize("other", ["cm/s", "m", "m s", "m/s2", "km s-1", "", None, "U_b", "m/s @ 20 C", 1])
+@pytest.mark.parametrize(
+    "other", ["cm/s", "m", "m s", "m/s2", "km s-1", "10 m/s", "1000 m s-1", "", None, "U_b", "m/s @ 20 C", 1]
+)
 def test_other_units(other: object) -> None:
     assert not same_units("m/s", other)
     assert same_units(other, other)

@@ -73,6 +73,23 @@ def test_the_valid_range_of_packed_integers(write: Callable[..., bytes]) -> None
     assert "u: 31 at (z, y, x) = (0, 0, 0); expected numbers from -28.5 to 30.5" in refused(write(volume))
 
 
+@pytest.mark.parametrize(("stored", "meant", "said"), [("i1", "u1", "true"), ("u1", "i1", "false")])
+@GROUPS
+def test_integers_of_the_other_kind(write: Callable[..., bytes], stored: str, meant: str, said: str) -> None:
+    """Velocities, what marks missing ones, and coordinates."""
+    numbers = np.arange(3 * 4 * 5 * 4).reshape(3, 4, 5, 4).astype("u1")
+    x = np.array([126, 127, 128, 129] if meant == "u1" else [254, 255, 0, 1], "u1")
+    volume = dataset(numbers.view(stored)).assign_coords(x=x.view(stored))
+    for name in "uvw":
+        volume[name].attrs |= {"scale_factor": 0.5, "_Unsigned": said}
+    volume["x"].attrs = {"_Unsigned": said, "scale_factor": 1.0}
+    found = read(write(volume))
+    np.testing.assert_array_equal(found.coordinates[2], x.view(meant).astype(float))
+    np.testing.assert_array_equal(found.velocity[0], 0.5 * numbers.view(meant).astype("f4"))
+    volume["w"].attrs["_FillValue"] = np.array(239, "u1").view(stored)[()]
+    assert "w: " in refused(write(volume))
+
+
 def test_fill_values_of_zarr_itself() -> None:
     """Those of v3 attributes in plain numbers too, and those of cells that nobody wrote."""
     files = files_of(dataset(COARSE))

@@ -124,11 +124,12 @@ def test_three_frames_give_the_middle_one(client: TestClient, catalogue: Catalog
 
 def test_one_array_for_all_components(client: TestClient, catalogue: Catalogue) -> None:
     velocity = noise(3, 4, 5, 6)
-    joined = dataset(velocity)[["u", "v", "w"]].to_dataarray("component", "velocity").transpose("z", "component", ...)
-    send(client, "box", joined.drop_vars("component").to_dataset())
-    found = fetch(client, f"box/{LEARNED}")
-    assert found["velocity"].dims == ("component", "z", "y", "x")
-    assert np.array_equal(found["velocity"].values, wanted(catalogue, LEARNED, velocity, "periodic"))
+    joined = dataset(velocity)[["u", "v", "w"]].to_dataarray("component").transpose("z", "component", ...)
+    for name in ("velocity", "error"):
+        send(client, name, joined.drop_vars("component").to_dataset(name=name))
+        found = fetch(client, f"{name}/{LEARNED}")
+        assert found[name].dims == ("component", "z", "y", "x")
+        assert np.array_equal(found[name].values, wanted(catalogue, LEARNED, velocity, "periodic"))
 
 
 def test_only_what_is_looked_at_is_computed_and_once(client: TestClient) -> None:
