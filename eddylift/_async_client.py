@@ -11,7 +11,7 @@ import stamina
 from anyio import CancelScope, to_thread
 
 from eddylift import _calls, _paths, _transfer, _transport
-from eddylift._codecs import PIECE
+from eddylift._client import Client
 from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
@@ -72,6 +72,7 @@ class AsyncClient:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         base_url, token = _transport.address(base_url, token)
+        self._reader = partial(Client, base_url, token, timeout=timeout, attempts=attempts)
         self._http = httpx2.AsyncClient(**_transport.settings(base_url, token, timeout), transport=transport)
         self._retry = stamina.AsyncRetryingCaller(attempts=attempts, **_transport.BACKOFF)
         self._has_answered = False
@@ -180,14 +181,15 @@ class AsyncClient:
             if not replace and await self._find(name):
                 raise _transfer.taken(name)
             draft = _transfer.draft_name(name)
+            draft_path = _paths.volume_path(draft)
             try:
                 for each in _transfer.reported(objects, report):
                     content = await to_thread.run_sync(each.path.read_bytes)
-                    await self._send(_calls.put_object(draft, each.key, content))
+                    await self._send(_calls.put_object(draft_path, each.key, content))
                 return await self._rename(draft, name, objects, replace=replace)
             except BaseException:
                 with CancelScope(shield=True), suppress(EddyliftError):
-                    await self._send(_calls.delete_volume(draft))
+                    await self._send(_calls.delete(draft_path))
                 raise
 
     async def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
@@ -209,19 +211,19 @@ class AsyncClient:
 
     async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """See `Client.download`."""
-        volume = await self._send(_calls.volume(name))
+        path, volume = _paths.volume_path(name), await self._send(_calls.volume(name))
         with reporting(progress) as report:
             arrival = await to_thread.run_sync(_transfer.Arrival, folder, volume, report)
             more = True
             while more:
-                sizes, more = await self._send(_calls.objects(name, arrival.last))
+                sizes, more = await self._send(_calls.objects(path, arrival.last))
                 for key in await to_thread.run_sync(arrival.missing, sizes):
-                    await to_thread.run_sync(arrival.take, key, await self._send(_calls.get_object(name, key)))
+                    await to_thread.run_sync(arrival.take, key, await self._send(_calls.get_object(path, key)))
         return await to_thread.run_sync(arrival.finish, await self._send(_calls.volume(name)))
 
     async def delete_volume(self, name: str) -> None:
         """See `Client.delete_volume`."""
-        await self._send(_calls.delete_volume(name))
+        await self._send(_calls.delete(_paths.volume_path(name)))
 
     async def open(
         self,
@@ -234,9 +236,9 @@ class AsyncClient:
         error: bool = False,
     ) -> xr.Dataset:
         """See `Client.open`."""
-        path = _paths.view_path(volume, model, boundary, names, drop, error=error)
-        fixed = await self._send(_calls.view(path))
-        return await to_thread.run_sync(_transfer.open_view, self._http, fixed)
+        with self._reader() as reader:
+            ask = partial(reader.open, volume, model=model, boundary=boundary, names=names, drop=drop, error=error)
+            return await to_thread.run_sync(ask)
 
     async def submit(
         self,
@@ -323,6 +325,6 @@ class AsyncClient:
             ) as response:
                 self._has_answered = True
                 download = _transport.Download(response, report)
-                async for piece in response.aiter_bytes(PIECE):
+                async for piece in response.aiter_bytes():
                     download.take(piece)
         return download.finish()

@@ -184,14 +184,14 @@ def view(path: str) -> Call[str]:
     return Call("GET", f"{path}/zarr.json", fixed)
 
 
-def put_object(name: str, key: str, content: bytes) -> Call[None]:
-    """Send one object of a stored volume."""
-    return Call("PUT", _paths.object_path(name, key), lambda _: None, body=Body("application/octet-stream", (content,)))
+def put_object(path: str, key: str, content: bytes) -> Call[None]:
+    """Send one object of the stored volume at a path."""
+    return Call("PUT", _paths.object_path(path, key), lambda _: None, body=Body("application/octet-stream", (content,)))
 
 
-def delete_volume(name: str) -> Call[None]:
-    """Delete a stored volume."""
-    return Call("DELETE", _paths.volume_path(name), lambda _: None)
+def delete(path: str) -> Call[None]:
+    """Delete the stored volume, or the object of one, at a path."""
+    return Call("DELETE", path, lambda _: None)
 
 
 def rename_volume(name: str, to: str, *, replace: bool) -> Call[StoredVolume]:
@@ -200,30 +200,25 @@ def rename_volume(name: str, to: str, *, replace: bool) -> Call[StoredVolume]:
     return Call("POST", f"{_paths.volume_path(name)}/rename", _one(StoredVolume), body=_json(order))
 
 
-def objects(name: str, after: str) -> Call[tuple[dict[str, int], bool]]:
-    """Ask for the objects of a stored volume after a key, with their sizes, and whether there are more."""
+def objects(path: str, after: str) -> Call[tuple[dict[str, int], bool]]:
+    """Ask for the objects of the stored volume at a path after a key, with their sizes, and whether there are more."""
 
     def read(answer: Answer) -> tuple[dict[str, int], bool]:
         found = _read_object(answer, "keys", "more")
         return {each["key"]: each["bytes"] for each in found["keys"]}, found["more"]
 
-    return Call("GET", f"{_paths.volume_path(name)}/", read, params={"after": after})
+    return Call("GET", f"{path}/", read, params={"after": after})
 
 
-def get_object(name: str, key: str, span: str | None = None) -> Call[bytes]:
-    """Fetch one object of a stored volume, or a range of it, such as ``bytes=0-99``."""
+def get_object(path: str, key: str, span: str | None = None) -> Call[bytes]:
+    """Fetch one object of the stored volume or the view at a path, or a range of it, such as ``bytes=0-99``."""
     headers = {} if span is None else {"Range": span}
-    return Call("GET", _paths.object_path(name, key), lambda answer: answer.content.getvalue(), headers=headers)
+    return Call("GET", _paths.object_path(path, key), lambda answer: answer.content.getvalue(), headers=headers)
 
 
-def has_object(name: str, key: str) -> Call[None]:
-    """Ask whether an object of a stored volume exists."""
-    return Call("HEAD", _paths.object_path(name, key), lambda _: None)
-
-
-def delete_object(name: str, key: str) -> Call[None]:
-    """Delete one object of a stored volume."""
-    return Call("DELETE", _paths.object_path(name, key), lambda _: None)
+def has_object(path: str, key: str) -> Call[None]:
+    """Ask whether an object of the stored volume or the view at a path exists."""
+    return Call("HEAD", _paths.object_path(path, key), lambda _: None)
 
 
 def submit(

@@ -10,7 +10,6 @@ import httpx2
 import stamina
 
 from eddylift import _calls, _paths, _transfer, _transport
-from eddylift._codecs import PIECE
 from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
@@ -324,13 +323,14 @@ class Client:
             if not replace and self._find(name):
                 raise _transfer.taken(name)
             draft = _transfer.draft_name(name)
+            draft_path = _paths.volume_path(draft)
             try:
                 for each in _transfer.reported(objects, report):
-                    self._send(_calls.put_object(draft, each.key, each.path.read_bytes()))
+                    self._send(_calls.put_object(draft_path, each.key, each.path.read_bytes()))
                 return self._rename(draft, name, objects, replace=replace)
             except BaseException:
                 with suppress(EddyliftError):
-                    self._send(_calls.delete_volume(draft))
+                    self._send(_calls.delete(draft_path))
                 raise
 
     def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
@@ -363,13 +363,14 @@ class Client:
         Raises:
             InvalidInputError: if the folder exists, or the volume changed meanwhile.
         """
+        path = _paths.volume_path(name)
         with reporting(progress) as report:
             arrival = _transfer.Arrival(folder, self._send(_calls.volume(name)), report)
             more = True
             while more:
-                sizes, more = self._send(_calls.objects(name, arrival.last))
+                sizes, more = self._send(_calls.objects(path, arrival.last))
                 for key in arrival.missing(sizes):
-                    arrival.take(key, self._send(_calls.get_object(name, key)))
+                    arrival.take(key, self._send(_calls.get_object(path, key)))
         return arrival.finish(self._send(_calls.volume(name)))
 
     def store(self, name: str, *, read_only: bool = False) -> Store:
@@ -389,11 +390,11 @@ class Client:
         require_zarr("a store")
         from eddylift._zarr_store import VolumeStore  # noqa: PLC0415 not in the base install
 
-        return VolumeStore(self._send, str(self._http.base_url), name, read_only=read_only)
+        return VolumeStore(self._send, str(self._http.base_url), _paths.volume_path(name), read_only=read_only)
 
     def delete_volume(self, name: str) -> None:
         """Delete a stored volume."""
-        self._send(_calls.delete_volume(name))
+        self._send(_calls.delete(_paths.volume_path(name)))
 
     def open(
         self,
@@ -419,7 +420,8 @@ class Client:
             error: whether to add a variable ``error``, the expected absolute error of each cell.
         """
         path = _paths.view_path(volume, model, boundary, names, drop, error=error)
-        return _transfer.open_view(self._http, self._send(_calls.view(path)))
+        fixed, reader = self._send(_calls.view(path)), self._again()  # a view may outlive this client
+        return _transfer.open_view(reader._send, reader.close, str(self._http.base_url), fixed)  # noqa: SLF001 our own
 
     def submit(
         self,
@@ -526,6 +528,6 @@ class Client:
         ):
             self._has_answered = True
             download = _transport.Download(response, report)
-            for piece in response.iter_bytes(PIECE):
+            for piece in response.iter_bytes():
                 download.take(piece)
         return download.finish()

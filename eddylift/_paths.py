@@ -121,13 +121,13 @@ def volume_path(name: str) -> str:
     return f"/v1/volumes/{_undotted('name', quote(name, safe=''))}"
 
 
-def object_path(name: str, key: str) -> str:
-    """Spell where an object of a stored volume is.
+def object_path(path: str, key: str) -> str:
+    """Spell where an object of the stored volume or the view at a path is.
 
     Raises:
-        InvalidInputError: if the name or the key would lead elsewhere.
+        InvalidInputError: if the key would lead elsewhere.
     """
-    return f"{volume_path(name)}/{_undotted('key', quote(key))}"
+    return f"{path}/{_undotted('key', quote(key))}"
 
 
 def job_path(name: str) -> str:

@@ -9,22 +9,22 @@ import shutil
 import tempfile
 import uuid
 import warnings
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eddylift import _files
 from eddylift._codecs import as_dataset
 from eddylift._errors import EddyliftWarning, InvalidInputError, UnexpectedAnswerError
 from eddylift._progress import Progress
-from eddylift._transport import credentials
 from eddylift._writing import write_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    import httpx2
     import xarray as xr
 
+    from eddylift._calls import Call
     from eddylift._codecs import AnyVolume
     from eddylift._preparation import Preparation
     from eddylift._progress import ProgressCallback
@@ -126,20 +126,26 @@ def _is_of_group(key: str) -> bool:
     return not is_hidden and (name in DOCUMENTS or CHUNK.fullmatch(key) is not None)
 
 
-def open_view(http: httpx2.Client | httpx2.AsyncClient, path: str) -> xr.Dataset:
-    """Open a view at a path of the service; reads no velocity.
+def open_view(send: Callable[[Call[Any]], Any], close: Callable[[], None], address: str, path: str) -> xr.Dataset:
+    """Open a view; reads no velocity.
+
+    Args:
+        send: sends a call and returns its result, from several threads at a time.
+        close: called when nothing needs the view any more.
+        address: address of the service.
+        path: where the view is.
 
     Raises:
         InvalidInputError: if the zarr package is missing.
     """
     _files.require_zarr("opening a view")
     import xarray as xr  # noqa: PLC0415 slow
-    from obstore.store import HTTPStore  # noqa: PLC0415 not in the base install
-    from zarr.storage import ObjectStore  # noqa: PLC0415
 
-    address = str(http.base_url).rstrip("/") + path
-    store = HTTPStore.from_url(address, client_options={"allow_http": True, "default_headers": credentials(http)})
-    view: xr.Dataset = xr.open_zarr(ObjectStore(store, read_only=True), chunks=None, consolidated=True, **_files.RAW)
+    from eddylift._zarr_store import ViewStore  # noqa: PLC0415 not in the base install
+
+    store = ViewStore(send, address, path, read_only=True)
+    weakref.finalize(store, close)
+    view: xr.Dataset = xr.open_zarr(store, chunks=None, consolidated=True, **_files.RAW)
     return view
 
 

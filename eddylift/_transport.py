@@ -70,11 +70,6 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
     return {"base_url": url, "headers": headers, "timeout": httpx2.Timeout(timeout, connect=connect)}
 
 
-def credentials(client: httpx2.Client | httpx2.AsyncClient) -> dict[str, str]:
-    """Return the headers by which another HTTP client gets this client's rights."""
-    return {name: client.headers[name] for name in ("Authorization",) if name in client.headers}
-
-
 def headers(call: Call[Any]) -> dict[str, str]:
     """Build the headers of a call; its attempts share them, so that the service can recognise a repetition."""
     own = dict(call.headers)
@@ -129,6 +124,8 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
 
 def warn(answer: Answer, result: object) -> None:
     """Issue the service's warnings, from headers or a report, at the line that called the client's method."""
+    if isinstance(result, bytes):  # a part of what was opened with these warnings
+        return
     reported = result.get("warnings") if isinstance(result, dict) else None
     for message in dict.fromkeys([*answer.warnings, *(reported if isinstance(reported, list) else ())]):
         warnings.warn(str(message), _errors.EddyliftWarning, stacklevel=4)

@@ -1,14 +1,15 @@
-"""A stored volume as a Zarr store, which xarray and zarr read and write key by key. Needs zarr."""
+"""Stored volumes and views as Zarr stores, which xarray and zarr read and write key by key. Needs zarr."""
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
-from eddylift import _calls
+from eddylift import _calls, _paths
 from eddylift._errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
 
 T = TypeVar("T")
+# For calls that wait; zarr itself limits how many there are, by its setting async.concurrency.
+THREADS = ThreadPoolExecutor(32, "eddylift")
 
 
 class VolumeStore(Store):
@@ -29,7 +32,7 @@ class VolumeStore(Store):
     Args:
         send: sends a call and returns its result; called from several threads at a time.
         address: address of the service.
-        name: name of the volume.
+        path: where the volume is.
         read_only: whether writing is refused.
     """
 
@@ -37,19 +40,19 @@ class VolumeStore(Store):
     supports_deletes: bool = True
     supports_listing: bool = True
 
-    def __init__(self, send: Callable[[Call[Any]], Any], address: str, name: str, *, read_only: bool = False) -> None:
+    def __init__(self, send: Callable[[Call[Any]], Any], address: str, path: str, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
         self._send = send
         self.address = address
-        self.name = name
+        self.path = path
 
     def __str__(self) -> str:
         """Return its address."""
-        return f"{self.address.rstrip('/')}/v1/volumes/{self.name}"
+        return f"{self.address.rstrip('/')}{self.path}"
 
     def __repr__(self) -> str:
         """Show the address."""
-        return f"VolumeStore({str(self)!r})"
+        return f"{type(self).__name__}({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
         """Return whether both are the same volume, read-only or not."""
@@ -61,11 +64,14 @@ class VolumeStore(Store):
 
     def with_read_only(self, read_only: bool = False) -> Self:  # noqa: FBT001 FBT002 as zarr calls it
         """Return a store of the same volume, read-only or not."""
-        return type(self)(self._send, self.address, self.name, read_only=read_only)
+        return type(self)(self._send, self.address, self.path, read_only=read_only)
+
+    def _has(self, key: str) -> bool:  # noqa: ARG002 of any volume
+        """Return whether an object exists for sure; chunks of a volume read as zeros until they are written."""
+        return False
 
     async def _call(self, call: Call[T]) -> T:
-        # zarr's setting threading.max_workers limits how many calls run at a time.
-        found: T = await asyncio.to_thread(self._send, call)
+        found: T = await asyncio.get_running_loop().run_in_executor(THREADS, self._send, call)
         return found
 
     async def get(
@@ -73,8 +79,10 @@ class VolumeStore(Store):
     ) -> Buffer | None:
         """Fetch an object, or a range of it; None if it does not exist."""
         try:
-            content = await self._call(_calls.get_object(self.name, key, _spelled(byte_range)))
+            content = await self._call(_calls.get_object(self.path, key, _spelled(byte_range)))
         except NotFoundError:
+            if self._has(key):
+                raise
             return None
         return (prototype or default_buffer_prototype()).buffer.from_bytes(content)
 
@@ -87,7 +95,7 @@ class VolumeStore(Store):
     async def exists(self, key: str) -> bool:
         """Return whether an object exists."""
         try:
-            await self._call(_calls.has_object(self.name, key))
+            await self._call(_calls.has_object(self.path, key))
         except NotFoundError:
             return False
         return True
@@ -95,13 +103,13 @@ class VolumeStore(Store):
     async def set(self, key: str, value: Buffer) -> None:
         """Send an object."""
         self._check_writable()
-        await self._call(_calls.put_object(self.name, key, value.to_bytes()))
+        await self._call(_calls.put_object(self.path, key, value.to_bytes()))
 
     async def delete(self, key: str) -> None:
         """Delete an object, if it exists."""
         self._check_writable()
         try:
-            await self._call(_calls.delete_object(self.name, key))
+            await self._call(_calls.delete(_paths.object_path(self.path, key)))
         except NotFoundError:
             return
 
@@ -112,7 +120,7 @@ class VolumeStore(Store):
             return
         self._check_writable()
         try:
-            await self._call(_calls.delete_volume(self.name))
+            await self._call(_calls.delete(self.path))
         except NotFoundError:
             return
 
@@ -144,7 +152,7 @@ class VolumeStore(Store):
         last, more = prefix[: prefix.rfind("/") + 1], True
         while more:
             try:
-                sizes, more = await self._call(_calls.objects(self.name, last))
+                sizes, more = await self._call(_calls.objects(self.path, last))
             except NotFoundError:
                 return
             for key, size in sizes.items():
@@ -157,6 +165,15 @@ class VolumeStore(Store):
             if shallow and deeper:
                 # There may be millions of chunks. A tilde sorts after all characters of keys.
                 last = f"{prefix}{child}/~"
+
+
+class ViewStore(VolumeStore):
+    """A view as a Zarr store. It has all its chunks, and does not list them."""
+
+    supports_writes = supports_deletes = supports_listing = False
+
+    def _has(self, key: str) -> bool:
+        return "/c/" in key
 
 
 def _folder(prefix: str) -> str:

@@ -95,8 +95,11 @@ def test_stored_volumes_are_read_with_names_and_without_variables(
     for request in service.requests:
         order = json.loads(request.content)
         assert (order["names"], order["drop"]) == ({"Ux": "u", "lev": "z"}, ["p", "rho"])
-    with pytest.raises(NotFoundError):
-        ask("open", "box", names=names, drop=drop)
+    with (
+        eddylift.Client("http://fake", transport=httpx2.MockTransport(service)) as client,
+        pytest.raises(NotFoundError),
+    ):
+        client.open("box", names=names, drop=drop)  # type: ignore[arg-type]
     assert service.requests[-1].url.path == "/v1/views/box/default;names=Ux:u,lev:z;drop=p,rho/zarr.json"
 
 

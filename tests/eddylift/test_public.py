@@ -66,7 +66,7 @@ def test_types_are_shipped() -> None:
 
 
 def test_imports_no_other_room_and_no_torch() -> None:
-    allowed = {"anyio", "eddylift", "h5py", "httpx2", "numpy", "obstore", "rich", "stamina", "typer", "xarray", "zarr"}
+    allowed = {"anyio", "eddylift", "h5py", "httpx2", "numpy", "rich", "stamina", "typer", "xarray", "zarr"}
     for file in ROOM.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-def test_a_volume_is_sent_and_looked_at(client: Client, tmp_path: Path) -> None:
+def test_a_volume_is_sent_and_looked_at(client: Client, url: str, tmp_path: Path) -> None:
     volume = channel()
     told: list[Progress] = []
     stored = client.upload(volume, "channel", progress=told.append)
@@ -48,16 +48,19 @@ def test_a_volume_is_sent_and_looked_at(client: Client, tmp_path: Path) -> None:
     assert view.sizes == {"z": 20, "y": 24, "x": 16}
     assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(volume))
     np.testing.assert_allclose(view["x"][:2], [0.25, 0.75])
-    opened = client.open("channel", model=TRILINEAR, boundary={"y": "open"})
+    with Client(url) as other_client:
+        opened = other_client.open("channel", model=TRILINEAR, boundary={"y": "open"})
     assert np.array_equal(opened["v"][:, :3].values, wanted(volume, "periodic,open,periodic")[1, :, :3])
     with pytest.raises(InvalidInputError, match="there is a volume channel already"):
         client.upload(volume, "channel")
     other = 2 * volume.assign_attrs(boundary="open")
     other.to_zarr(tmp_path / "other.zarr", zarr_format=2)
     assert client.upload(tmp_path / "other.zarr", "channel", replace=True)["tag"] != stored["tag"]
-    with pytest.raises(Exception, match="has changed since this view was opened"):
+    with pytest.raises(RefusedError, match="has changed since this view was opened"):
         opened["w"].load()
     client.delete_volume("channel")
+    with pytest.raises(NotFoundError, match="there is no volume channel"):
+        opened["w"].load()
     assert client.volumes() == []
     with pytest.raises(NotFoundError, match="there is no volume channel"):
         client.open("channel", model=TRILINEAR)

@@ -188,7 +188,8 @@ def test_what_a_job_uses_is_not_changed(client: Client, app: FastAPI, monkeypatc
 
 
 def test_a_full_queue_is_waited_for_and_a_whole_is_no_part(service: FakeService) -> None:
-    service.script = [problem(429, {"Retry-After": "0"}), problem(503), httpx2.Response(206, content=b"ab")]
+    answer = httpx2.Response(206, content=b"ab", headers={"X-Eddylift-Warning": "heard when it was opened"})
+    service.script = [problem(429, {"Retry-After": "0"}), problem(503), answer]
     with Client("http://fake", transport=httpx2.MockTransport(service)) as client:
         assert read(client.store("box"), "u/c/0", RangeByteRequest(2, 4)) == b"ab"
         assert [request.headers["Range"] for request in service.requests] == ["bytes=2-3"] * 3

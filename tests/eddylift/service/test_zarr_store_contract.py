@@ -31,7 +31,7 @@ class TestVolumeStore(StoreTests[VolumeStore, cpu.Buffer]):
     def store_kwargs(self, client: Client) -> dict[str, Any]:
         new = client.store(f"volume{next(self.names)}")
         assert isinstance(new, VolumeStore)
-        return {"send": new._send, "address": new.address, "name": new.name}
+        return {"send": new._send, "address": new.address, "path": new.path}
 
     @pytest.fixture
     def store(self, open_kwargs: dict[str, Any]) -> VolumeStore:
@@ -52,7 +52,7 @@ class TestVolumeStore(StoreTests[VolumeStore, cpu.Buffer]):
         return cpu.Buffer.from_bytes(httpx2.get(f"{store}/{key}").raise_for_status().content)
 
     def test_store_repr(self, store: VolumeStore) -> None:
-        assert repr(store) == f"VolumeStore('{store.address.rstrip('/')}/v1/volumes/{store.name}')"
+        assert repr(store) == f"VolumeStore('{store.address.rstrip('/')}{store.path}')"
 
     def test_store_supports_writes(self, store: VolumeStore) -> None:
         assert store.supports_writes
