@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from models.replacing import PART
 from service.jobs.progress import Progress
+from service.jobs.repository import ENDED
 from service.problems import Problem, busy, invalid_field
 from service.volumes.files import is_stale
 from service.volumes.storage import inside
@@ -32,7 +33,7 @@ logger = logging.getLogger("service.jobs")
 # Seconds between two looks at the list of jobs.
 POLL_S: Final = 1.0
 TIDY_S: Final = 3600.0
-RESUMABLE: Final = frozenset({"failed", "cancelled"})
+RESUMABLE: Final = ENDED - {"done"}
 # A job fails after this number of services in a row have died while they did it.
 MOST_DEATHS: Final = 3
 
@@ -276,7 +277,7 @@ class JobManager:
         def stop() -> bool:
             with self.lease.exclusive():  # no replica takes it up meanwhile
                 now = self.repository.get(job.id)
-                if now and not now.ended:
+                if now and now.state not in ENDED:
                     if running or self._is_alive(now.owner):
                         return False
                     self.repository.mark(job.id, "cancelled")

@@ -60,11 +60,6 @@ class Job:
     stopping: bool = False
     deaths: int = 0
 
-    @property
-    def ended(self) -> bool:
-        """Whether it is over, unless it is resumed."""
-        return self.state in ENDED
-
 
 class JobRepository:
     """The list of jobs, in an SQLite file.
@@ -156,7 +151,7 @@ class JobRepository:
     def mark(self, name: str, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
         """Set the state of a job; one that is to be cancelled stays so until it ends."""
         ended = time.time() if state in ENDED else None
-        values = (state, detail, _text(report), state == "running", ended, name)
+        values = (state, detail, json.dumps(report), state == "running", ended, name)
         changes = "state = ?, detail = ?, report = ?, stopping = stopping AND ?, ended = ?"
         self._query(f"UPDATE orders SET {changes} WHERE id = ?", values)  # noqa: S608 our own names
 
@@ -174,7 +169,7 @@ class JobRepository:
 
     def save_progress(self, name: str, progress: dict[str, Any]) -> None:
         """Save the progress of a job."""
-        self._query("UPDATE orders SET progress = ? WHERE id = ?", (_text(progress), name))
+        self._query("UPDATE orders SET progress = ? WHERE id = ?", (json.dumps(progress), name))
 
     def stop(self, name: str) -> None:
         """Ask the owner of a job to cancel it."""
@@ -182,24 +177,14 @@ class JobRepository:
 
     def forget(self, before: float) -> None:
         """Delete jobs that ended before a time, in seconds since 1970, and their keys."""
-        states = ", ".join(f"'{state}'" for state in sorted(ENDED))
-        old = f"state IN ({states}) AND ended < ?"
-        self._query(f"DELETE FROM keys WHERE id IN (SELECT id FROM orders WHERE {old})", (before,))  # noqa: S608
-        self._query(f"DELETE FROM orders WHERE {old}", (before,))  # noqa: S608 our own names
-
-
-def _text(content: dict[str, Any] | None) -> str | None:
-    return None if content is None else json.dumps(content)
-
-
-def _content(text: str | None) -> dict[str, Any] | None:
-    return None if text is None else json.loads(text)
+        self._query("DELETE FROM keys WHERE id IN (SELECT id FROM orders WHERE ended < ?)", (before,))
+        self._query("DELETE FROM orders WHERE ended < ?", (before,))
 
 
 def _job(row: sqlite3.Row) -> Job:
     return Job(
         spec=JobSpec.model_validate_json(row["asked"]),
-        report=_content(row["report"]),
-        progress=_content(row["progress"]),
+        report=json.loads(row["report"] or "null"),
+        progress=json.loads(row["progress"] or "null"),
         **{name: row[name] for name in ("id", "state", "detail", "created", "owner", "stopping", "deaths")},
     )

@@ -58,7 +58,7 @@ def test_jobs_that_ended_long_ago_are_forgotten_with_their_keys(serve: Serve, tm
     assert len(repository.all()) == 3
     with sqlite3.connect(tmp_path / "jobs.sqlite") as connection:
         connection.execute("UPDATE orders SET created = created - 1e6")
-        connection.execute("UPDATE orders SET ended = created + 1")
+        connection.execute("UPDATE orders SET ended = created + 1 WHERE ended")
     repository.mark(new.id, "cancelled")
     for job in (old, new):
         (scratch / job.id / "u").mkdir(parents=True)
