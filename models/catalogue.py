@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +40,8 @@ GENERAL = "general"
 """The flow in the name of models that were trained on many flows."""
 DEFAULT = "equivariant-general-x4"
 """The model for requests that name none."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names of models, which URLs and headers hold."""
 
 
 class UnknownModelError(KeyError):
@@ -153,14 +156,35 @@ class Card:
         return cls(**{**values, "boundary": None if boundary is None else tuple(boundary)})
 
 
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of the card in a folder, which gives the name, as it may have been copied.
+
+    Raises:
+        ValueError: if it is no name for a model.
+    """
+    return {**json.loads((folder / CARD).read_text()), "name": checked_name(folder.name)}
+
+
+def checked_name(name: str) -> str:
+    """The name of a model.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not NAME.fullmatch(name):
+        message = f"name: {name}; expected letters, digits, dots, hyphens and underscores"
+        raise ValueError(message)
+    return name
+
+
 def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries | None = PERIODIC, **rest: Any) -> Card:  # noqa: ANN401 passed on to Card
-    """The card of a model, before anything was measured."""
+    """The card of a model, before anything was measured; refuses (ValueError) a flow that is no part of a name."""
     architecture = model.network.architecture if model.network else None
     parts = (model.family, flow, f"x{model.factor}") if flow else (model.family, f"x{model.factor}")
     if model.frames > 1:
         parts = (*parts, f"{model.frames}frames")
     return Card(
-        name="-".join(parts),
+        name=checked_name("-".join(parts)),
         family=model.family,
         flow=flow,
         frames=model.frames,
@@ -196,15 +220,15 @@ class Catalogue:
         return sorted({TRILINEAR.name, *(path.parent.name for path in self.folder.glob(f"*/{CARD}"))})
 
     def card(self, name: str) -> Card:
-        """The card of a model; its folder gives the name, as it may have been copied.
+        """The card of a model; see `read_card`.
 
         Raises:
             UnknownModelError: if there is no such model.
         """
         if name not in (*PLAIN, *self.names()):
             raise UnknownModelError(name, self.names())
-        path = self.folder / name / CARD
-        return Card.from_dict({**json.loads(path.read_text()), "name": name}) if path.exists() else PLAIN[name]
+        folder = self.folder / name
+        return Card.from_dict(read_card(folder)) if (folder / CARD).exists() else PLAIN[name]
 
     def load(self, card: Card | str, device: str = "cpu", precision: Precision = "float32") -> SuperResolution:
         """A model ready for inference: weights checked, kernels built; see ``trained`` for the card and errors."""

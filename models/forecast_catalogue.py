@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.catalogue import CARD, UnknownModelError
+from models.catalogue import CARD, UnknownModelError, read_card
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
 from models.replacing import replacing
@@ -79,16 +79,16 @@ class ForecastCatalogue:
         return sorted(path.parent.name for path in self.folder.glob(f"*/{CARD}"))
 
     def card(self, name: str) -> ForecastCard:
-        """The card of a model; its folder gives the name, as it may have been copied.
+        """The card of a model; see [`read_card`][models.catalogue.read_card].
 
         Raises:
             UnknownModelError: if there is no such model.
         """
         if name not in self.names():
             raise UnknownModelError(name, self.names())
-        content = json.loads((self.folder / name / CARD).read_text())
+        content = read_card(self.folder / name)
         y, x = content["boundary"]
-        return ForecastCard(**{**content, "name": name, "boundary": (y, x)})
+        return ForecastCard(**{**content, "boundary": (y, x)})
 
     def load(self, card: ForecastCard | str) -> Forecaster:
         """A model ready for inference: weights checked, kernels built.

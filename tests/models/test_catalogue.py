@@ -38,6 +38,11 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     (tmp_path / card.name).rename(tmp_path / "mine")
     assert catalogue.card("mine").name == "mine"
     assert catalogue.load("mine").family == "relaxed"
+    (tmp_path / "mine").rename(tmp_path / "größer")
+    with pytest.raises(ValueError, match="name: größer; expected letters"):
+        catalogue.card("größer")
+    with pytest.raises(ValueError, match="name: relaxed-größer-x4; expected letters"):
+        describe(model, flow="größer")
 
 
 def test_three_frames_are_named(tmp_path: Path) -> None:

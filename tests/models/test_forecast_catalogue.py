@@ -32,6 +32,10 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     (catalogue.folder / saved.name).rename(catalogue.folder / "mine")
     assert catalogue.card("mine").name == "mine"
     assert catalogue.load("mine").frames == saved.frames
+    (catalogue.folder / "mine").rename(catalogue.folder / "größer")
+    with pytest.raises(ValueError, match="name: größer; expected letters"):
+        catalogue.card("größer")
+    (catalogue.folder / "größer").rename(catalogue.folder / "mine")
     (catalogue.folder / "mine" / WEIGHTS).write_bytes(b"other")
     with pytest.raises(CorruptWeightsError, match="sha256"):
         catalogue.load("mine")

@@ -159,6 +159,13 @@ def test_a_card_is_that_of_the_weights_that_are_loaded(altered: Catalogue) -> No
     assert not made.failures
 
 
+def test_what_no_header_can_name_is_not_served(altered: Catalogue) -> None:
+    (altered.folder / LEARNED).rename(altered.folder / "größer")
+    made = ModelRegistry(altered, CPU)
+    assert [*made.warm()] == [card.name for card in made.cards()] == [TRILINEAR.name]
+    assert "name: größer; expected letters, digits" in made.failures["größer"]
+
+
 def test_weights_are_those_of_the_card_that_was_read(altered: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are replaced between the reading of one and of the other."""
     read, made = altered.card, ModelRegistry(altered, CPU)
