@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class ForecastCard:
         trained: set of runs, steps, seed and precision.
         measured: errors of the model and of persistence in forecasts of 20 frames, as rms error relative to the rms of
             the truth, at later times of the training runs and on other runs.
+        units: of the sample, see [`Units`][models.forecasting.Units]; empty if it is in cells and frames.
         sha256: hash of the weights file.
     """
 
@@ -57,6 +58,7 @@ class ForecastCard:
     parameters: int
     trained: dict[str, Any]
     measured: dict[str, dict[str, float]]
+    units: dict[str, float] = field(default_factory=dict)
     sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:

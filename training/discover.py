@@ -92,6 +92,9 @@ def read_adaptation(args: argparse.Namespace) -> int:
         message = "--from takes a --run"
         raise ValueError(message)
     simulated = StoredRun(args.run)
+    if len(simulated) < 2:  # noqa: PLR2004
+        message = f"--run: {args.run} has {len(simulated)} snapshots; expected at least 2, to have something in common"
+        raise ValueError(message)
     shares = shares_in_adaptation(Catalogue(args.weights).trained(args.parent), simulated)
     for element, share in sorted(shares.items(), key=lambda each: each[1]):
         print(f"{element:>9} {share:6.3f}")

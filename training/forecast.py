@@ -15,8 +15,9 @@ from models.convolution import count_parameters
 from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import FORECAST_FAMILIES, TURNING, ForecastArchitecture
 from models.steerable import field_size
-from training.forecast_training import TESTED, Recipe, rmse, train
+from training.forecast_training import TESTED, Recipe, conditions, rmse, train
 from training.results import add_result
+from training.train import require_new
 from training.trainer import fastest_precision
 from training.windows import Windows
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
     parser.add_argument("--weights", type=Path, help="folder in which to store the network of the first seed")
+    parser.add_argument("--overwrite", action="store_true", help="replace stored networks of the same family and flow")
 
 
 def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Windows) -> ForecastArchitecture:
@@ -66,19 +68,23 @@ def run(args: argparse.Namespace) -> int:
     """Train, compare, and write the results."""
     precision = fastest_precision("cpu") if args.precision == "auto" else args.precision
     data = Windows(args.data)
+    if args.weights:
+        for family in args.families:
+            require_new(ForecastCatalogue(args.weights), stored_name(family, data), overwrite=args.overwrite)
     found: Errors = {"persistence": {split: {"0": rmse(None, data, split)} for split in SPLITS}}
     for seed in args.seeds:
         for family in args.families:
             recipe = Recipe(args.steps, args.rate, seed=seed, precision=precision)
             checkpoint = args.out / data.name / f"{family}-seed{seed}.pt"
-            model = train(architecture_of(args, family, data), recipe, data, checkpoint, _say)
+            architecture = architecture_of(args, family, data)
+            model = train(architecture, recipe, data, checkpoint, _say)
             errors = found.setdefault(family, {split: {} for split in SPLITS})
             for split in SPLITS:
                 errors[split][str(seed)] = rmse(model, data, split)
             if args.weights and seed == args.seeds[0]:
                 store(model, data, recipe, found, args.weights)
             _say(f"{family}, seed {seed}: " + ", ".join(f"{split} {errors[split][str(seed)]:.4f}" for split in SPLITS))
-    add_result(args.out / f"{data.name}.json", {"steps": args.steps, "precision": precision, "rmse": found})
+    add_result(args.out / f"{data.name}.json", {**conditions(architecture, recipe), "rmse": found})
     print(table(found))
     return 0
 
@@ -86,12 +92,12 @@ def run(args: argparse.Namespace) -> int:
 def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weights: Path) -> None:
     """Store a network for the service, with its card, and the first window of the split *domain* as its sample."""
     architecture = model.network.architecture
-    flow = data.name.partition("-")[0]
+    run = int(data.kept.nonzero()[0])
     y, x = ("periodic" if wraps else "wall" for wraps in data.circular)
     card = ForecastCard(
-        name=f"{architecture.family}-{flow}",
+        name=stored_name(architecture.family, data),
         family=architecture.family,
-        flow=flow,
+        flow=data.flow,
         frames=model.frames,
         boundary=(y, x),
         architecture=architecture.to_dict(),
@@ -101,9 +107,15 @@ def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weigh
             split: {name: next(iter(found[name][split].values())) for name in (architecture.family, "persistence")}
             for split in SPLITS
         },
+        units=asdict(data.units[run]),
     )
-    sample = data.test("domain", model.frames + TESTED).frames[0]
+    sample = data.test("domain", model.frames + TESTED).frames[0] * data.scales.velocity[run]
     ForecastCatalogue(weights).save(model, card, sample.numpy())
+
+
+def stored_name(family: str, data: Windows) -> str:
+    """Name of a network in ``weights/forecast``."""
+    return f"{family}-{data.flow}"
 
 
 def table(found: Errors) -> str:

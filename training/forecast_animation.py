@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from models.forecast_catalogue import DEFAULT, SAMPLE, ForecastCatalogue
+from models.forecasting import Units
 from training.figures import BASELINE, COLOURS
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     truth = np.load(catalogue.folder / card.name / SAMPLE)
     given = torch.from_numpy(truth[: card.frames])[None]
     y, x = (axis == "periodic" for axis in card.boundary)
-    forecast = catalogue.load(card.name)(given, len(truth) - card.frames, (y, x))[0].numpy()
+    forecast = catalogue.load(card.name)(given, len(truth) - card.frames, (y, x), Units(**card.units))[0].numpy()
     draw(args.out, truth, forecast, card.family)
     print(args.out)
     return 0

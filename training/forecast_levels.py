@@ -16,7 +16,7 @@ import torch
 from models.forecast_network import ForecastArchitecture
 from models.group import group, rotate_vector
 from training.flows.plumes import SIDES, UNEVEN
-from training.forecast_training import AHEAD, Recipe, train
+from training.forecast_training import AHEAD, Recipe, conditions, train
 from training.windows import Windows
 
 if TYPE_CHECKING:
@@ -39,7 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, compare, and write the results."""
+    """Train, compare, and write the results.
+
+    Raises:
+        ValueError: if there is a single level, which has no rank.
+    """
+    if len(set(args.levels)) < 2:  # noqa: PLR2004
+        message = f"--levels: {args.levels}; expected several, to be ranked"
+        raise ValueError(message)
     print(f"{'level':>5} {'data':>10} {'network':>10}")
     found = []
     for level in args.levels:
@@ -53,7 +60,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"{level:5} {found[-1][0]:10.2e} {found[-1][1]:10.2e}", flush=True)
     correlation = rank_correlation(*torch.tensor(found).unbind(dim=1))
     print(f"rank correlation {correlation:.3f}")
-    result = {"steps": args.steps, "seed": args.seed, "errors": found, "rank correlation": correlation}
+    result = {
+        "data": args.data.name,
+        "levels": list(args.levels),
+        **conditions(architecture, recipe),
+        "seed": args.seed,
+        "errors": found,
+        "rank correlation": correlation,
+    }
     (args.out / f"{args.data.name}-seed{args.seed}.json").write_text(json.dumps(result, indent=1) + "\n")
     return 0
 

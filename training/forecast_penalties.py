@@ -14,7 +14,7 @@ from models.forecast_network import ForecastArchitecture
 from models.steerable import penalty
 from training.flows.plumes import UNEVEN
 from training.forecast_levels import of_network
-from training.forecast_training import Recipe, rmse, train
+from training.forecast_training import Recipe, conditions, rmse, train
 from training.windows import Windows
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ def run(args: argparse.Namespace) -> int:
         model = train(architecture, recipe, data, checkpoint, lambda _: None)
         found.append((strength, float(penalty(model).detach()), of_network(model, data), rmse(model, data, "domain")))
         print("{:8g} {:10.2e} {:10.2e} {:8.4f}".format(*found[-1]), flush=True)
-    result = {"steps": args.steps, "seed": args.seed, "level": args.level, "penalties": found}
+    result = {
+        "data": data.name,
+        "level": args.level,
+        **conditions(architecture, recipe),
+        "seed": args.seed,
+        "penalties": found,
+    }
     (args.out / f"{data.name}-penalties-seed{args.seed}.json").write_text(json.dumps(result, indent=1) + "\n")
     return 0

@@ -50,12 +50,13 @@ def run(args: argparse.Namespace) -> int:
     inflows = [plume["along"] * about["n"] / EDGE for plume in about["runs"]]
     inside, middle = (math.floor(min(inflows)), math.ceil(max(inflows))), MIDDLE * about["n"] / EDGE
     folder = args.out / args.data.name
-    curves = [weights_along_x(load(folder / f"relaxed-translation-seed{seed}.pt")) for seed in args.seeds]
+    models, how = load([folder / f"relaxed-translation-seed{seed}.pt" for seed in args.seeds])
+    curves = list(map(weights_along_x, models))
     cells = {}
     for seed, each in zip(args.seeds, curves, strict=True):
         found, anywhere = cells[str(seed)] = [change(each, inside), change(each, (0, about["n"]))]
         print(f"seed {seed}: w(x) changes most at cell {found}, near walls too {anywhere}; the middle is {middle:g}")
-    add_result(args.out / f"{folder.name}-places.json", {"middle": middle, "places": cells})
+    add_result(args.out / f"{folder.name}-places.json", {"middle": middle, **how, "places": cells})
     draw(args.figure, curves, inside, middle)
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,15 +57,14 @@ def run(args: argparse.Namespace) -> int:
     data = Windows(args.data)
     about = json.loads((args.data / "run.json").read_text())
     sets = {name: planes.decaying(about["n"], about["seed"], **moved) for name, moved in SETS.items()}
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for seed in args.seeds:
-        for name in args.families:
-            model = load(args.out / data.name / f"{name}-seed{seed}.pt").frozen()
-            errors = found.setdefault(name, {moved: {} for moved in SETS})
-            for moved, (frames, units) in sets.items():
-                errors[moved][str(seed)] = error(model, frames, units, data)
-                print(f"{name}, seed {seed}, {moved}: {errors[moved][str(seed)]:.6f}", flush=True)
-    add_result(args.out / f"{data.name}-symmetries.json", {"symmetries": found})
+    found: dict[str, dict[str, dict[str, float]]] = {name: {moved: {} for moved in SETS} for name in args.families}
+    networks = list(product(args.seeds, args.families))
+    models, how = load([args.out / data.name / f"{name}-seed{seed}.pt" for seed, name in networks])
+    for (seed, name), model in zip(networks, models, strict=True):
+        for moved, (frames, units) in sets.items():
+            found[name][moved][str(seed)] = error(model.frozen(), frames, units, data)
+            print(f"{name}, seed {seed}, {moved}: {found[name][moved][str(seed)]:.6f}", flush=True)
+    add_result(args.out / f"{data.name}-symmetries.json", {**how, "symmetries": found})
     return 0
 
 

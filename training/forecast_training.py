@@ -13,12 +13,12 @@ import torch
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
 from models.replacing import replacing
-from models.steerable import penalty
+from models.steerable import field_size, penalty
 from training.runs import reading
 from training.steerable_bases import steerable_basis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -112,14 +112,32 @@ def train(
     return model
 
 
-def load(checkpoint: Path) -> Forecaster:
-    """A network as a checkpoint has it."""
-    with reading(checkpoint):
-        state = torch.load(checkpoint, weights_only=True)
-        about = state["about"]["architecture"]
-        model = _new(ForecastArchitecture(**{**about, "cells": tuple(about["cells"])}))
-        model.load_state_dict(state["model"])
-    return model
+def load(checkpoints: Sequence[Path]) -> tuple[list[Forecaster], dict[str, Any]]:
+    """Networks as checkpoints have them, and what all of them have in common.
+
+    Raises:
+        ValueError: if a checkpoint cannot be read, or one network was trained otherwise than the first.
+    """
+    models, common = [], []
+    for checkpoint in checkpoints:
+        with reading(checkpoint):
+            state = torch.load(checkpoint, weights_only=True)
+            about, recipe = state["about"]["architecture"], Recipe(**state["about"]["recipe"])
+            architecture = ForecastArchitecture(**{**about, "cells": tuple(about["cells"])})
+            models.append(_new(architecture))
+            models[-1].load_state_dict(state["model"])
+        common.append(conditions(architecture, recipe))
+        if common[-1] != common[0]:
+            message = f"{checkpoint}: {common[-1]}; expected {common[0]}, as in {checkpoints[0]}"
+            raise ValueError(message)
+    return models, common[0]
+
+
+def conditions(architecture: ForecastArchitecture, recipe: Recipe) -> dict[str, Any]:
+    """What networks have in common of which errors are compared: all but family, seed and penalty."""
+    size = 1 if architecture.group == "C1" else field_size(architecture.group)
+    named = {name: getattr(recipe, name) for name in ("steps", "rate", "batch", "precision")}
+    return {"channels": size * architecture.fields, "blocks": architecture.blocks, **named}
 
 
 def _new(architecture: ForecastArchitecture) -> Forecaster:

@@ -228,6 +228,9 @@ def _check_times(path: Path, volume: xr.Dataset) -> None:
 def _length(path: Path, axis: str, volume: xr.Dataset) -> float:
     """Length of an axis by its coordinates; in cells without them."""
     cells: int = volume.sizes[axis]
+    if cells < 2:  # noqa: PLR2004
+        message = f"{path}: {axis} has {cells} cells; expected at least 2"
+        raise ValueError(message)
     if axis not in volume.coords:
         return float(cells)
     values = volume[axis].values

@@ -20,9 +20,13 @@ def add_result(path: Path, result: dict[str, Any]) -> None:
         result: with seeds and families as keys of dictionaries.
     """
     stored = json.loads(path.read_text()) if path.exists() else {}
-    same = _recipe(stored) == _recipe(result)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_merged(stored, result) if same else result, indent=1) + "\n")
+    path.write_text(json.dumps(added(stored, result), indent=1) + "\n")
+
+
+def added(stored: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """What a file has after a result was added to what is stored."""
+    return _merged(stored, result) if _recipe(stored) == _recipe(result) else result
 
 
 def _recipe(result: dict[str, Any]) -> dict[str, Any]:

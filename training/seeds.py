@@ -17,7 +17,7 @@ from models.point_groups import symbol
 from training.experiments.turbulence import expected
 from training.forecast import SPLITS, spread
 from training.markdown import markdown
-from training.results import add_result
+from training.results import add_result, added
 
 if TYPE_CHECKING:
     import argparse
@@ -42,18 +42,27 @@ def run(args: argparse.Namespace) -> int:
     """Add new results to those that are stored, and write the file.
 
     Raises:
-        ValueError: if a folder has no results.
+        ValueError: if a folder has no results, or none that can be in the tables. Nothing is added then.
     """
+    results = {path.stem: json.loads(path.read_text()) for path in args.results.glob("*.json")}
+    new = {}
     for folder in args.add:
         found = sorted(folder.glob("*.json"))
         if not found:
             message = f"--add: {folder}; expected a folder with results, *.json"
             raise ValueError(message)
         for path in found:
-            add_result(args.results / path.name, json.loads(path.read_text()))
-    results = {path.stem: json.loads(path.read_text()) for path in sorted(args.results.glob("*.json"))}
+            new[path.stem] = json.loads(path.read_text())
+            results[path.stem] = added(results.get(path.stem, {}), new[path.stem])
     text = (EXPERIMENTS / "seeds.template.md").read_text()
-    args.out.write_text(text.format(**tables(results)))
+    try:
+        text = text.format(**tables(dict(sorted(results.items()))))
+    except (KeyError, TypeError) as error:
+        message = f"--add: {type(error).__name__} {error}; expected results as this version of eddylift writes them"
+        raise ValueError(message) from error
+    for name, result in new.items():
+        add_result(args.results / f"{name}.json", result)
+    args.out.write_text(text)
     print(args.out)
     return 0
 
@@ -67,12 +76,29 @@ def tables(results: Results) -> dict[str, str]:
     return {
         "forecasts": forecast_table({name: result["rmse"] for name, result in with_("rmse").items()}),
         "symmetries": "\n\n".join(symmetry_table(result["symmetries"]) for result in with_("symmetries").values()),
-        "levels": level_table([*with_("rank correlation").values()]),
-        "penalties": penalty_table([result["penalties"] for result in with_("penalties").values()]),
+        "levels": level_table(_alike(with_("rank correlation"), "errors", "rank correlation")),
+        "penalties": penalty_table([result["penalties"] for result in _alike(with_("penalties"), "penalties")]),
         "places": "\n\n".join(place_table(result["places"], result["middle"]) for result in with_("places").values()),
         "discoveries": discovery_table([result["findings"] for result in with_("findings").values()]),
         "adaptations": adaptation_table(with_("adaptation")),
     }
+
+
+def _alike(results: Results, *outcomes: str) -> list[dict[str, Any]]:
+    """Results, which differ in seed and outcomes alone.
+
+    Raises:
+        ValueError: if one was obtained otherwise than the first.
+    """
+    ways = {
+        name: {key: value for key, value in result.items() if key not in ("seed", *outcomes)}
+        for name, result in results.items()
+    }
+    for name, way in ways.items():
+        if way != (first := next(iter(ways.values()))):
+            message = f"{name}: {way}; expected {first}, as in {next(iter(ways))}"
+            raise ValueError(message)
+    return list(results.values())
 
 
 def forecast_table(sets: dict[str, Errors]) -> str:
@@ -99,15 +125,25 @@ def symmetry_table(errors: Errors) -> str:
 def level_table(seeds: list[dict[str, Any]]) -> str:
     """Errors of data and networks by level, and the rank correlation between them for each seed."""
     rows = [
-        [str(level), f"{errors[0][0]:.3f}", spread([error for _, error in errors], ".2g")]
-        for level, errors in enumerate(zip(*(seed["errors"] for seed in seeds), strict=True))
+        [str(levels[0]), f"{errors[0][0]:.3f}", spread([error for _, error in errors], ".2g")]
+        for levels, errors in (
+            zip(*each, strict=True)
+            for each in zip(*(zip(seed["levels"], seed["errors"], strict=True) for seed in seeds), strict=True)
+        )
     ]
     correlations = ", ".join(f"{seed['rank correlation']:.3f}" for seed in seeds)
     return f"{markdown(['level', 'data', 'network'], rows)}\n\nRank correlation of the two, by seed: {correlations}."
 
 
 def penalty_table(seeds: list[list[tuple[float, ...]]]) -> str:
-    """Equivariance errors and errors of roll-outs by penalty."""
+    """Equivariance errors and errors of roll-outs by penalty.
+
+    Raises:
+        ValueError: if seeds have other penalties than the first.
+    """
+    if len(lists := {tuple(strength for strength, *_ in found) for found in seeds}) > 1:
+        message = f"penalties: {sorted(lists)}; expected the same of all seeds"
+        raise ValueError(message)
     rows = []
     for found in zip(*seeds, strict=True):
         strength, squares, errors, rmse = zip(*found, strict=True)
@@ -135,12 +171,15 @@ def discovery_table(experiments: list[dict[str, Any]]) -> str:
 
 
 def adaptation_table(runs: Results) -> str:
-    """Common shares of the elements that the equations of each run's flow keep, and of the others."""
+    """Common shares of the elements that the equations of each run's flow keep, where known, and of the others."""
     over, rows = group("Oh"), []
     names = element_names(over)
     for name, each in runs.items():
+        elements = expected(each["flow"])
+        if elements is None:
+            continue
         shares = {names.index(element): share for element, share in each["adaptation"].items()}
-        known = [element for element in expected(each["flow"]) or [] if element in shares]
+        known = [element for element in elements if element in shares]
         kept = max(shares[element] for element in known[1:])  # without the identity
         broken = min((share for element, share in shares.items() if element not in known), default=None)
         cells = ["", ""] if broken is None else [f"{broken:.3f}", "yes" if kept < broken else "no"]

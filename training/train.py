@@ -23,6 +23,8 @@ from training.trainer import Recipe, Trainer, common_boundary, fastest_precision
 if TYPE_CHECKING:
     import argparse
 
+    from models.forecast_catalogue import ForecastCatalogue
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -80,14 +82,14 @@ def architecture_of(args: argparse.Namespace) -> Architecture:
     )
 
 
-def require_new(catalogue: Catalogue, name: str, *, overwrite: bool) -> None:
+def require_new(catalogue: Catalogue | ForecastCatalogue, name: str, *, overwrite: bool) -> None:
     """Refuse to replace a stored model, unless ``overwrite``.
 
     Raises:
         ValueError: if there is a model of that name already.
     """
     if name in catalogue.names() and not overwrite:
-        message = f"{catalogue.folder} has a model {name} already; give another --name, or --overwrite"
+        message = f"{catalogue.folder} has a model {name} already; give another name, or --overwrite"
         raise ValueError(message)
 
 

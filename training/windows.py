@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from models.forecast_network import Scales
+from models.forecasting import Units
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,15 +51,25 @@ class Windows:
         circular: whether the axes (y, x) wrap around.
         nu: viscosity.
         scales: of each run.
+        units: of each run, as it was simulated.
+
+    Raises:
+        ValueError: if the set has no run of this level.
     """
 
     def __init__(self, folder: Path, level: int | None = None) -> None:
         about = json.loads((folder / "run.json").read_text())
         self.name = folder.name
-        runs = [i for i, run in enumerate(about["runs"]) if level is None or run["level"] == level]
+        self.flow: str = about["flow"]
+        levels = [run.get("level") for run in about["runs"]]
+        runs = [i for i, each in enumerate(levels) if level is None or each == level]
+        if not runs:
+            message = f"level: {level}; expected one of those of {folder}, {sorted({*levels} - {None})}"
+            raise ValueError(message)
         velocity = np.load(folder / "frames.npy", mmap_mode="r")[runs[0] : runs[-1] + 1, :, :2]
         dx, dt = (torch.tensor(about[key])[runs] for key in ("dx", "dt"))
         self.nu: float = about["nu"]
+        self.units = [Units(float(edge), float(time), self.nu) for edge, time in zip(dx, dt, strict=True)]
         self.frames = torch.from_numpy(velocity.copy()) * (dt / dx)[:, None, None, None, None]
         self.scales = Scales(self.nu * dt / dx**2, dx / dt)
         y, x = (axis == "periodic" for axis in about["boundary"])
@@ -89,10 +100,17 @@ class Windows:
         return self._take(runs, starts, length)
 
     def test(self, split: str, length: int, every: int = 10) -> Window:
-        """All windows of a split, ``every`` so many frames: ``future`` or ``domain``."""
+        """All windows of a split, ``every`` so many frames: ``future`` or ``domain``.
+
+        Raises:
+            ValueError: if there are none.
+        """
         first, last = (self.early, self.frames.shape[1]) if split == "future" else (BEGIN, self.early)
         runs = torch.nonzero(self.kept if split == "domain" else ~self.kept).flatten().tolist()
         starts = range(first, last - length + 1, every)
+        if not runs or not starts:
+            message = f"{self.name}: {len(runs)} runs of {last - first} frames in the split {split}; expected {length}"
+            raise ValueError(message)
         return self._take([run for run in runs for _ in starts], [start for _ in runs for start in starts], length)
 
     def _take(self, runs: list[int], starts: list[int], length: int) -> Window:

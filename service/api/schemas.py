@@ -94,6 +94,9 @@ class ForecastCard(BaseModel):
         description="errors of the model and of persistence in forecasts of 20 frames, root mean square relative to "
         "that of the truth: at later times of the training runs (`future`) and on other runs (`domain`)"
     )
+    units: dict[str, float] = Field(
+        description="of the sample that is stored with it: `dx`, `dt` and `nu`; empty if it is in cells and frames"
+    )
     sha256: str = Field(description="hash of its weights")
 
 

@@ -170,6 +170,9 @@ def test_what_a_run_breaks_is_read_from_relaxation_weights(
     assert main(["discover", "--run", str(run), *options]) == 0
     found = json.loads((out / "mine-adaptation.json").read_text())
     with pytest.raises(SystemExit):
+        main(["discover", "--run", str(store(tmp_path / "one", 1)), *options])
+    assert "has 1 snapshots; expected at least 2" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         main(["discover", "--run", str(run), "--from", "trilinear-x4", "--weights", str(weights.folder)])
     assert "--from: a model that is trilinear; expected one that is equivariant" in capsys.readouterr().err
     half_turns, others = ["x,-y,-z", "-x,y,-z", "-x,-y,z"], ["y,-x,z", "y,z,x", "z,y,-x"]

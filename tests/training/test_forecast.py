@@ -104,16 +104,38 @@ def test_the_command_compares_families_and_goes_on(
     sample = torch.from_numpy(np.load(catalogue.folder / card.name / SAMPLE))[None]
     answer = catalogue.load(card.name)(sample[:, :10], TESTED, (False, False))
     assert answer.shape == sample[:, 10:].shape
-    with pytest.raises(SystemExit):
-        main([*command, "--steps", "3"])
-    assert "use another --out" in capsys.readouterr().err
+    for options, told in (
+        (["--steps", "3"], "use another --out"),
+        (["--weights", str(tmp_path / "weights")], "has a model conv-smoke already; give another name, or --overwrite"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*command, *options])
+        assert told in capsys.readouterr().err
+
+
+def test_networks_that_are_compared_were_trained_alike(rotation: Path, tmp_path: Path) -> None:
+    data, architecture = Windows(rotation), ForecastArchitecture("conv", "C1", 2, 1)
+    for steps in (1, 2):
+        train(architecture, Recipe(steps), data, tmp_path / f"{steps}.pt")
+    models, how = load([tmp_path / "1.pt"])
+    assert (len(models), how["channels"], how["steps"]) == (1, 2, 1)
+    with pytest.raises(ValueError, match=r"2.pt: .*'steps': 2.*; expected .*'steps': 1.*, as in .*1.pt"):
+        load([tmp_path / "1.pt", tmp_path / "2.pt"])
+
+
+def test_windows_that_a_set_has_not_are_refused(rotation: Path) -> None:
+    data = Windows(rotation)
+    with pytest.raises(ValueError, match=r"28 runs of 32 frames in the split future; expected 33"):
+        data.test("future", 33)
+    with pytest.raises(ValueError, match=r"level: 12; expected one of those of .*smoke-rotation-12, \["):
+        Windows(rotation, 12)
 
 
 def test_a_checkpoint_that_cannot_be_read_is_refused(rotation: Path, tmp_path: Path) -> None:
     architecture, checkpoint = ForecastArchitecture("conv", "C1", 2, 1), tmp_path / "conv.pt"
-    torch.save({"about": {"architecture": {"other": 1, "cells": ()}}}, checkpoint)
+    torch.save({"about": {"architecture": {"other": 1, "cells": ()}, "recipe": {"steps": 1}}}, checkpoint)
     with pytest.raises(ValueError, match=r"conv.pt: TypeError; expected what this version of eddylift writes"):
-        load(checkpoint)
+        load([checkpoint])
     checkpoint.write_bytes(b"another file")
     with pytest.raises(ValueError, match=r"conv.pt: \w+; expected what this version of eddylift writes"):
         train(architecture, Recipe(1), Windows(rotation), checkpoint)

@@ -25,9 +25,14 @@ def test_a_network_keeps_what_its_data_keep_and_breaks_what_they_break(
     command += ["--levels", "0", "9"]
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert "rank correlation 1.000" in capsys.readouterr().out
-    still, uneven = json.loads((tmp_path / "smoke-levels-12-seed0.json").read_text())["errors"]
+    found = json.loads((tmp_path / "smoke-levels-12-seed0.json").read_text())
+    assert (found["levels"], found["channels"], found["steps"]) == ([0, 9], 8, 15)
+    still, uneven = found["errors"]
     assert max(still) < 1e-5
     assert min(uneven) > 1e-4
+    with pytest.raises(SystemExit):
+        main([*command, "--levels", "3", "--out", str(tmp_path)])
+    assert "--levels: [3]; expected several, to be ranked" in capsys.readouterr().err
 
 
 def test_rank_correlation_is_of_the_order_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from models.forecasting import Forecaster
 from training.__main__ import main
 from training.flows.plumes import describe, plumes
 from training.forecast_places import change
+from training.forecast_training import Recipe, conditions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,14 +31,14 @@ def test_the_change_of_a_network_is_read_and_drawn(tmp_path: Path) -> None:
     data = tmp_path / "smoke-translation-16"
     data.mkdir()
     (data / "run.json").write_text(json.dumps({"n": 16, **describe(plumes("translation"), 16)}))
-    about = {"architecture": architecture.to_dict()}
+    about = {"architecture": architecture.to_dict(), "recipe": asdict(Recipe(5))}
     torch.save({"about": about, "model": model.state_dict()}, data / "relaxed-translation-seed0.pt")
     figure = tmp_path / "places.png"
     command = ["forecast-places", "--data", str(data), "--out", str(tmp_path), "--figure", str(figure)]
     assert main(command) == 0
     assert figure.stat().st_size > 1000
     found = json.loads((tmp_path / "smoke-translation-16-places.json").read_text())
-    assert found == {"middle": 8, "places": {"0": [8, 3]}}
+    assert found == {"middle": 8, **conditions(architecture, Recipe(5)), "places": {"0": [8, 3]}}
 
 
 @pytest.mark.parametrize("where", [5, 8, 10])

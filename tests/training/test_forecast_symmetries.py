@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from models.forecast_catalogue import ForecastCatalogue
+from training import forecast_animation
 from training.__main__ import main
 from training.flows import planes
+from training.forecast_training import TESTED
+from training.windows import BEGIN
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 def test_errors_of_exact_networks_stay_and_those_of_a_plain_one_grow(
@@ -22,7 +29,16 @@ def test_errors_of_exact_networks_stay_and_those_of_a_plain_one_grow(
     data = planes.simulate("planar", "decaying", 12, 0, tmp_path)
     options = ["--data", str(data), "--families", "plain", "conv", "equivariant", "--out", str(tmp_path)]
     training = ["--steps", "10", "--fields", "2", "--blocks", "1", "--precision", "float32"]
-    assert main(["forecast", *options, *training]) == 0
+    weights = ["--weights", str(tmp_path / "weights")]
+    assert main(["forecast", *options, *training, *weights]) == 0
+    drawn: list[NDArray[np.float32]] = []
+    monkeypatch.setattr(forecast_animation, "draw", lambda _path, *fields: drawn.extend(fields[:2]))
+    assert main(["forecast-animation", "--model", "plain-planar", *weights]) == 0
+    catalogue, (frames, units) = ForecastCatalogue(tmp_path / "weights"), planes.decaying(12, 0)
+    run = frames[2:3, BEGIN : BEGIN + 10 + TESTED].float()
+    answer = catalogue.load("plain-planar")(run[:, :10], TESTED, (True, True), units)
+    np.testing.assert_allclose(drawn[0], run[0], rtol=1e-5)
+    np.testing.assert_allclose(drawn[1], answer[0], rtol=1e-3, atol=1e-5)
     assert main(["forecast-symmetries", *options]) == 0
     found = json.loads((tmp_path / "planar-decaying-12-seed0-symmetries.json").read_text())["symmetries"]
     exact = found["equivariant"].pop("as simulated")["0"]

@@ -275,6 +275,8 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
         (edited(lambda d: d.pad(x=(0, 1), mode="wrap").assign_coords(x=np.arange(21.0))), "x is periodic, .* repeats"),
         (edited(lambda d: d.assign_coords(time=[2.0, 1.0, 0.0])), "time: from 2.0 to 0.0; expected times that grow"),
         (edited(lambda d: d.astype("int32")), "velocity must be real floating-point numbers, not int32"),
+        (edited(lambda d: d.isel(x=[0])), "x has 1 cells; expected at least 2"),
+        (edited(lambda d: d.isel(x=[0]).drop_vars("x")), "x has 1 cells; expected at least 2"),
         (jhtdb(replace("Velocity_0002", np.zeros((4, 4, 4, 3)))), "all of one shape"),
         (jhtdb(replace("ycoor", np.zeros(12))), "y must be 12 evenly spaced"),
         (jhtdb(replace("zcoor", np.arange(5.0))), "conflicting sizes for dimension 'z'"),

@@ -279,7 +279,7 @@ def test_a_stored_model_is_not_replaced_unless_told(
     first = catalogue.card("conv-isotropic-x4")
     with pytest.raises(SystemExit):
         main([*command, "--steps", "2"])
-    assert "has a model conv-isotropic-x4 already; give another --name, or --overwrite" in capsys.readouterr().err
+    assert "has a model conv-isotropic-x4 already; give another name, or --overwrite" in capsys.readouterr().err
     assert main([*command, "--steps", "2", "--name", "mine"]) == 0
     assert catalogue.card("conv-isotropic-x4") == first
     assert catalogue.card("conv-mine-x4").flow == "mine"
