@@ -136,7 +136,7 @@ def find(dataset: xr.Dataset) -> Velocity:
 def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     """Return the dataset to send: u, v, w in float32, and coordinates, in the order of the dataset.
 
-    Dates become seconds since the first one; times that are no numbers become 0, 1, 2.
+    Times that are neither numbers nor dates are not sent.
     """
     parts = {}
     for number, name in enumerate(COMPONENTS):
@@ -145,10 +145,7 @@ def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
         values = array.values.astype(np.float32) if array.dtype.kind == "f" else array.values
         attributes = {**_missing.as_sent(array), **({"units": units} if isinstance(units, str) else {})}
         parts[name] = xr.Variable(array.dims, values, attributes)
-    coordinates = {axis: xr.Variable(axis, dataset[axis].values) for axis in AXES if axis in dataset.coords}
-    sent = xr.Dataset(parts, coordinates)
-    if TIME in sent.dims:
-        sent = sent.assign_coords({TIME: _times(dataset)})
+    sent = xr.Dataset(parts, {axis: at for axis in (TIME, *AXES) if (at := _positions(dataset, axis)) is not None})
     if (boundary := dataset.attrs.get("boundary")) is not None:
         sent.attrs["boundary"] = spell_attribute(boundary)
     return sent
@@ -258,11 +255,13 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
         raise InvalidInputError(message)
 
 
-def _times(dataset: xr.Dataset) -> NDArray[np.float64]:
-    times = dataset[TIME].values
-    if times.dtype.kind in "mM":
-        times = (times - times[:1]) / np.timedelta64(1, "s")
-    return times.astype(np.float64) if times.dtype.kind in "fiu" else np.arange(len(times), dtype=np.float64)
+def _positions(dataset: xr.Dataset, axis: str) -> xr.Variable | None:
+    """Return a coordinate with its units alone; None if there is none of numbers or dates."""
+    if axis not in dataset.coords or dataset[axis].dims != (axis,) or dataset[axis].dtype.kind not in "fiumM":
+        return None
+    attributes = dataset[axis].attrs
+    kept = {key: attributes[key] for key in ("units", "calendar") if isinstance(attributes.get(key), str)}
+    return xr.Variable(axis, dataset[axis].values, kept)
 
 
 def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:

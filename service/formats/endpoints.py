@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import numpy as np
 
 from models.metrics.traits import traits, unlike
+from service.formats.grid import spacing
 from service.formats.names import AXES
 from service.problems import Problem, invalid_field
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries, Cells, Read
     from models.catalogue import Card
+    from service.formats.grid import Grid
 
 End = Literal["continued", "repeated", "broken"]
 """How the ends of an axis fit together if it is taken as periodic.
@@ -33,6 +35,8 @@ EDGE: Final = 32
 # Ends are broken if the rms of the kink between them is more than KINK times the median inside the volume, and LARGEST
 # times the largest inside. Periodic axes of simulated turbulence reach 1.3 and 1.1, walls have 6.4 and 1.35 or more.
 KINK: Final = 3.0
+# Longest edge of a cell over its shortest one; the channel that models learned from has 2.4.
+LONGEST: Final = 3.0
 LARGEST: Final = 1.2
 
 
@@ -158,6 +162,19 @@ def check_likeness(look: Look, card: Card) -> tuple[str, ...]:
         for low, high in [card.learned[name]]
     )
     warning = f"the model {card.name} was not trained on fields like this one: {told}. Trilinear may be better"
+    return (warning,)
+
+
+def check_cubes(grid: Grid, card: Card) -> tuple[str, ...]:
+    """A warning if cells are far from cubes, and the model is one that has learned."""
+    edges = {axis: spacing(at) for axis, at in zip(AXES, grid.coordinates, strict=True) if at is not None}
+    if not card.learned or len(edges) < 2 or max(edges.values()) <= LONGEST * min(edges.values()):  # noqa: PLR2004 ratio
+        return ()
+    long, short = max(edges, key=edges.__getitem__), min(edges, key=edges.__getitem__)
+    warning = (
+        f"the cells are {edges[long] / edges[short]:.3g} times as long along {long} as along {short}: models see "
+        f"cells, not lengths, and those of this service learned from ratios up to {LONGEST:g}"
+    )
     return (warning,)
 
 

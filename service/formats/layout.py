@@ -30,6 +30,10 @@ class Layout(Protocol):
     def turned(self) -> Mapping[str, slice]:
         """The selection that makes axes descend again."""
 
+    @property
+    def rest(self) -> xr.Dataset:
+        """Everything but the velocity, in memory, under the service's names and along ascending axes."""
+
     def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> Any:  # noqa: ANN401 what came
         """The same with a fine velocity, and a note on its origin.
 
@@ -54,6 +58,7 @@ class BareLayout:
 
     levels: int | None
     turned: ClassVar[dict[str, slice]] = {}
+    rest: ClassVar[xr.Dataset] = xr.Dataset()
 
     def answer(self, fine: NDArray[np.float32], _provenance: Mapping[str, str]) -> NDArray[np.float32]:
         """An array with as many axes as were sent, or without times if there is one answer to several frames."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
+import xarray as xr
 
 from models.operators import coarsen
 from service.formats.grid import finer, rounding, spacing
-from service.formats.names import AXES
+from service.formats.names import AXES, TIME
 from service.formats.units import same_units
 from service.problems import invalid_field
 
@@ -74,6 +76,47 @@ def check_units(coarse: object, reference: object) -> None:
     if coarse is not None and reference is not None and not same_units(coarse, reference):
         expected = f"the units of the coarse velocity, {coarse}"
         raise invalid_field(field="reference.units", value=str(reference), expected=expected)
+
+
+def check_moments(coarse: xr.Dataset, reference: xr.Dataset) -> None:
+    """Refuse (422) a reference at other times than a coarse volume, where both have dates, or numbers of one unit.
+
+    Args:
+        coarse: what came with the coarse velocity.
+        reference: what came with the reference, which may lack the times without an answer.
+    """
+    ours, theirs = _moments(coarse), _moments(reference)
+    if ours is None or theirs is None or not same_units(ours.attrs["units"], theirs.attrs["units"]):
+        return
+    ends = (ours.size - theirs.size) // 2
+    wanted, given = ours.values[ends : ends + theirs.size], theirs.values
+    first, second = _numbers(wanted), _numbers(given)
+    slack = TOLERANCE * float(np.abs(np.diff(first)).min()) if len(first) > 1 else 0.0
+    if np.abs(first - second).max() > slack + rounding(first) + rounding(second):
+        told, expected = (f"from {times[0]} to {times[-1]}" for times in (given, wanted))
+        expected = f"those of the coarse volume, {expected}; drop=time leaves them out"
+        raise invalid_field(field="reference.time", value=told, expected=expected)
+
+
+def _moments(dataset: xr.Dataset) -> xr.Variable | None:
+    """Times as numbers, dates or durations, with units; None if there are none."""
+    if TIME not in dataset.coords or dataset[TIME].dims != (TIME,):
+        return None
+    # A copy, as xarray decodes durations in place.
+    times = xr.Variable(TIME, dataset[TIME].values.copy(), dataset[TIME].attrs)
+    with suppress(ValueError, TypeError, OverflowError):  # units that are only like those of dates
+        times = xr.conventions.decode_cf_variable(TIME, times, decode_timedelta=True).load()
+    kinds = {"M": "dates", "m": "s"}
+    units = kinds.get(times.dtype.kind, times.attrs.get("units"))
+    return xr.Variable(TIME, times.values, {"units": units}) if times.dtype.kind in "fiumM" else None
+
+
+def _numbers(times: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """Times as numbers, dates and durations in seconds."""
+    if times.dtype.kind in "mM":
+        seconds: NDArray[np.float64] = (times - times.dtype.type(0, "s")) / np.timedelta64(1, "s")
+        return seconds
+    return times if times.dtype == np.float32 else times.astype(np.float64)
 
 
 def check_pair(coarse: Grid, reference: Grid, factor: int) -> None:

@@ -15,7 +15,7 @@ import xarray as xr
 from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import load, to_float32
-from service.formats.endpoints import check_look, look_at
+from service.formats.endpoints import check_cubes, check_look, look_at
 from service.formats.grid import check_times, length_of
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming
@@ -105,7 +105,7 @@ class Volume:
         """
         boundary, warnings = choose_boundary(asked, self.boundary, card)
         look = self.look
-        warnings += check_look(look, boundary, card)
+        warnings += check_look(look, boundary, card) + check_cubes(self, card)
         samples = self.samples(card.frames)
         return ModelInput(samples, boundary, look, [*warnings, *self.check_times(card.frames)])
 
@@ -140,7 +140,7 @@ class Volume:
         times, ends = len(self.velocity), frames // 2
         if not ends:
             return []
-        warnings = check_times(self.layout.rest) if isinstance(self.layout, DatasetLayout) else ()
+        warnings = check_times(self.layout.rest)
         told = f"the model takes {frames} times: the first {ends} and the last {ends} of {times} have no answer"
         return [*warnings, *([told] if times > frames else [])]
 

@@ -15,7 +15,7 @@ from service.engine.scores import mean_of
 from service.formats.error import ERROR
 from service.formats.grid import length_of
 from service.formats.names import Naming
-from service.formats.reference import check_pair, check_units
+from service.formats.reference import check_moments, check_pair, check_units
 from service.jobs.fill import block_indices
 from service.problems import StoppedError, invalid_field, storing, within
 from service.volumes.source import open_source
@@ -41,17 +41,16 @@ def check_reference(view: View, reference: OpenVolume) -> int:
     """Refuse a reference that does not fit; returns which of its levels the first answer is compared with.
 
     Raises:
-        Problem: 422 if its cells are not the fine ones, its units others, or its levels neither those of the answer nor
-            of the source.
+        Problem: 422 if its cells are not the fine ones, its units or times others, or its levels neither those of the
+            answer nor of the source.
     """
     check_pair(view.source, reference, view.card.factor)
     check_units(view.source.units, reference.units)
-    if reference.levels == view.levels:
-        return 0
-    if reference.levels == view.source.levels:
-        return view.card.frames // 2
-    expected = f"{view.levels}, one for each level of the answer"
-    raise invalid_field(field="reference.levels", value=reference.levels, expected=expected)
+    if reference.levels not in (view.levels, view.source.levels):
+        expected = f"{view.levels}, one for each level of the answer"
+        raise invalid_field(field="reference.levels", value=reference.levels, expected=expected)
+    check_moments(view.source.rest, reference.rest)
+    return (reference.levels - view.levels) // 2
 
 
 async def compare(

@@ -12,8 +12,8 @@ from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, Services
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary
-from service.formats.endpoints import check_ends, check_likeness
-from service.formats.reference import check_pair, check_units, coarsened, targets
+from service.formats.endpoints import check_cubes, check_ends, check_likeness
+from service.formats.reference import check_moments, check_pair, check_units, coarsened, targets
 from service.formats.volume import ReadOptions
 from service.problems import within
 
@@ -63,11 +63,12 @@ async def post_validate(
     else:
         check_pair(coarse, reference, card.factor)
         check_units(coarse.units[0], reference.units[0])
-    warnings += check_likeness(coarse.look, card)
+    warnings += check_likeness(coarse.look, card) + check_cubes(coarse, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
         warnings = (*warnings, *coarse.check_times(card.frames))
     references = targets(reference, samples)
+    check_moments(coarse.layout.rest, reference.layout.rest)
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, reference.length))
     return Report(
         model=card.name,

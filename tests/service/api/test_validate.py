@@ -229,6 +229,38 @@ def test_what_does_not_fit(client: TestClient, name: str) -> None:
     assert post(client, reference=(npy(FINE), NPY)).status_code == 200
 
 
+DAYS = "days since 2000-01-01"
+
+
+@pytest.mark.parametrize(
+    ("coarse", "reference", "fit"),
+    [
+        (([0.0, 1.0], DAYS), ([0.0, 1.0], DAYS), True),
+        (([0.0, 1.0], DAYS), ([5.0, 6.0], DAYS), False),
+        (([0.0, 1.0], DAYS), ([24.0, 48.0], "hours since 1999-12-31"), True),
+        (([0.0, 1.0], DAYS), ([0.0, 24.0], "hours since 1999-12-31"), False),
+        (([0.1, 0.2], "s"), (np.array([0.1, 0.2], "f4"), "seconds"), True),
+        (([0.1, 0.2], "s"), ([100.0, 200.0], "ms"), True),
+        (([0.1, 0.2], "U/h"), ([0.2, 0.3], "U/h"), False),
+        (([1.0, 2.0], DAYS), ([1.0, 2.0], "s"), True),
+        (([0.0, 1.0], "days since noon"), ([5.0, 6.0], "s"), True),
+    ],
+)
+def test_times_of_a_reference(client: TestClient, coarse: tuple, reference: tuple, *, fit: bool) -> None:  # type: ignore[type-arg]
+    """They are compared if both have dates, or numbers of one unit."""
+    fine = np.stack([FINE, FINE])
+    sent = {
+        name: (
+            netcdf(dataset(velocity).drop_vars([*"zyx"]).assign_coords(time=("time", times, {"units": units}))),
+            NETCDF,
+        )
+        for name, velocity, (times, units) in (("coarse", means(fine), coarse), ("reference", fine, reference))
+    }
+    answer = post(client, None, **sent)
+    assert answer.status_code == (200 if fit else 422), answer.text
+    assert fit or answer.json()["errors"][0]["field"] == "reference.time"
+
+
 def test_ends_that_may_be_swapped(client: TestClient) -> None:
     """Of an axis that descends in one file, the other one without coordinates may hold either end first."""
     down = {"y": slice(None, None, -1)}

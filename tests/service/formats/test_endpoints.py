@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from models.catalogue import HELD_OUT, TRILINEAR
-from service.formats.endpoints import Ends, Look, check_ends, check_likeness, is_like_learned, look_at
+from service.formats.endpoints import Ends, Look, check_cubes, check_ends, check_likeness, is_like_learned, look_at
 from service.problems import Problem, invalid_field
 from tests.service.wire import noise
 
@@ -137,3 +138,14 @@ def test_what_is_told_of_a_field_unlike_those_learned() -> None:
     assert "as if its phases were random" in warning
     assert not is_like_learned(noise, card)
     assert check_likeness(noise, TRILINEAR) == ()
+
+
+@pytest.mark.parametrize(("long", "told"), [(3.0, False), (3.1, True)])
+def test_what_is_told_of_long_cells(long: float, *, told: bool) -> None:
+    learned = dataclasses.replace(TRILINEAR, learned={"roughness": [0.8, 1.4]})
+    grid = SimpleNamespace(coordinates=(long * np.arange(4), None, np.arange(4.0)))
+    warnings = check_cubes(grid, learned)
+    assert bool(warnings) == told
+    assert all("3.1 times as long along z as along x" in each for each in warnings)
+    assert not check_cubes(grid, TRILINEAR)
+    assert not check_cubes(SimpleNamespace(coordinates=(long * np.arange(4), None, None)), learned)

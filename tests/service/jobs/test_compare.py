@@ -91,11 +91,17 @@ def test_levels_of_a_reference(client: TestClient) -> None:
         ("small", 422, "expected [16, 16, 16], 4 times the coarse one"),
         ("slow", 422, "reference.units: cm s-1; expected the units of the coarse velocity, m s-1"),
         ("fine", 422, "expected another volume than the source and the reference"),
+        (
+            "later",
+            422,
+            "reference.time: from 20.0 to 20.0; expected those of the coarse volume, from 10.0 to 10.0; drop=time",
+        ),
         ("down", 422, "coarse.y: missing; expected coordinates, as those of reference.y descend"),
     ],
 )
 def test_references_that_do_not_fit(client: TestClient, reference: str, status: int, detail: str) -> None:
-    send(client, "box", in_units(noise(3, 4, 4, 4), "m s-1"))
+    send(client, "box", in_units(noise(3, 4, 4, 4), "m s-1").expand_dims(time=[10.0]))
+    send(client, "later", in_units(noise(3, 16, 16, 16), "m s-1").expand_dims(time=[20.0]))
     send(client, "down", dataset(noise(3, 16, 16, 16)).isel(y=slice(None, None, -1)))
     send(client, "small", dataset(noise(3, 16, 16, 20)))
     send(client, "fine", dataset(noise(3, 16, 16, 16)).drop_vars(["z", "y", "x"]))
