@@ -175,9 +175,10 @@ class AsyncClient:
         """See `Client.upload`."""
         async with AsyncExitStack() as kept:
             manager = _transfer.group(volume, Preparation(names, drop, resample))
-            objects = await to_thread.run_sync(manager.__enter__)
+            objects, problem = await to_thread.run_sync(manager.__enter__)
             kept.push(manager.__exit__)
             report = kept.enter_context(reporting(progress))
+            _transfer.warn(problem)
             if not replace and await self._find(name):
                 raise _transfer.taken(name)
             draft = _transfer.draft_name(name)
@@ -186,11 +187,13 @@ class AsyncClient:
                 for each in _transfer.reported(objects, report):
                     content = await to_thread.run_sync(each.path.read_bytes)
                     await self._send(_calls.put_object(draft_path, each.key, content))
-                return await self._rename(draft, name, objects, replace=replace)
+                stored = await self._rename(draft, name, objects, replace=replace)
             except BaseException:
                 with CancelScope(shield=True), suppress(EddyliftError):
                     await self._send(_calls.delete(draft_path))
                 raise
+        _transfer.warn(None if problem else stored.problem)
+        return stored
 
     async def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
         before = await self._find(name) if replace else None

@@ -304,7 +304,7 @@ class Client:
         """Upload a coarse volume, object by object. The service stores it.
 
         It gets its name when it is complete; only then is an older volume of this name deleted. Anything but a folder
-        with a Zarr group is converted first, which needs ``eddylift[zarr]``.
+        with a Zarr group is converted first, velocity to float32, which needs ``eddylift[zarr]``.
 
         Args:
             volume: an array, an xarray object or a path, as for `upscale`. Its attribute ``boundary``, such as
@@ -317,9 +317,13 @@ class Client:
             progress: called as the objects are sent; True shows bars.
 
         Raises:
-            InvalidInputError: if the name is taken, or the volume cannot be sent.
+            InvalidInputError: if the name is taken, or the volume cannot be sent, as where a cell is NaN.
         """
-        with _transfer.group(volume, Preparation(names, drop, resample)) as objects, reporting(progress) as report:
+        with (
+            _transfer.group(volume, Preparation(names, drop, resample)) as (objects, problem),
+            reporting(progress) as report,
+        ):
+            _transfer.warn(problem)
             if not replace and self._find(name):
                 raise _transfer.taken(name)
             draft = _transfer.draft_name(name)
@@ -327,11 +331,13 @@ class Client:
             try:
                 for each in _transfer.reported(objects, report):
                     self._send(_calls.put_object(draft_path, each.key, each.path.read_bytes()))
-                return self._rename(draft, name, objects, replace=replace)
+                stored = self._rename(draft, name, objects, replace=replace)
             except BaseException:
                 with suppress(EddyliftError):
                     self._send(_calls.delete(draft_path))
                 raise
+        _transfer.warn(None if problem else stored.problem)
+        return stored
 
     def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
         before = self._find(name) if replace else None

@@ -55,23 +55,30 @@ def is_of(stored: StoredVolume, objects: list[Object]) -> bool:
 
 
 @contextlib.contextmanager
-def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[list[Object]]:
+def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[tuple[list[Object], str | None]]:
     """Give the objects of a Zarr group, metadata documents last, so that a group that has them is complete.
 
     A folder that is a Zarr group is sent as it is, without files that do not belong to the group. Anything else, and a
     volume with options to apply, is written to a temporary group first.
 
+    The other thing given is why no velocity was found, or None. That is no error: names may be given later, when the
+    volume is opened or a job is submitted.
+
     Raises:
-        InvalidInputError: if the path has no volume with names, or the zarr package is missing.
+        InvalidInputError: if the path has no volume with names, a cell has no velocity, or the zarr package is missing.
     """
+    problem = None
     with contextlib.ExitStack() as kept:
         if isinstance(volume, str | Path) and _files.is_zarr(Path(volume)) and not any(preparation):
             folder = Path(volume)
             if importlib.util.find_spec("zarr") is not None:
                 from eddylift._velocity import find  # noqa: PLC0415 needs xarray, which is slow
 
-                with _doubts(), _files.open_dataset(folder) as dataset:
-                    find(dataset)
+                try:
+                    with _files.open_dataset(folder) as dataset:
+                        find(dataset)
+                except InvalidInputError as error:
+                    problem = str(error)
         else:
             _files.require_zarr("sending what is no folder of a Zarr group")
             path = volume if isinstance(volume, str | Path) else "the volume"
@@ -79,10 +86,17 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
                 volume = kept.enter_context(_files.open_dataset(Path(volume)))
             folder = Path(kept.enter_context(tempfile.TemporaryDirectory())) / "volume.zarr"
             with _files.own_errors(path, "sent"):  # velocity is read while it is written
-                write_zarr(folder, _standard(volume, preparation))
+                prepared, problem = _standard(volume, preparation)
+                write_zarr(folder, prepared)
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         objects = [Object(key, path, path.stat().st_size) for key, path in paths.items() if _is_of_group(key)]
-        yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS)
+        yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS), problem
+
+
+def warn(problem: str | None) -> None:
+    """Warn of what keeps a volume from being super-resolved, if anything does."""
+    if problem:
+        warnings.warn(f"this volume cannot be super-resolved as it is: {problem}", EddyliftWarning, stacklevel=3)
 
 
 def reported(objects: list[Object], report: ProgressCallback) -> Iterator[Object]:
@@ -100,23 +114,16 @@ def draft_name(name: str) -> str:
     return f"{name[:80]}.part-{uuid.uuid4().hex[:12]}"
 
 
-def _standard(volume: AnyVolume, preparation: Preparation) -> xr.Dataset:
+def _standard(volume: AnyVolume, preparation: Preparation) -> tuple[xr.Dataset, str | None]:
     from eddylift._velocity import find, standard  # noqa: PLC0415 need xarray, which is slow
 
     prepared: xr.Dataset
     (prepared,) = map(as_dataset, preparation.apply(volume))
-    with _doubts():
-        prepared = standard(prepared, find(prepared))
-    return prepared
-
-
-@contextlib.contextmanager
-def _doubts() -> Iterator[None]:
-    """Only warn if no velocity is found: its names may be given later, when it is opened or a job is submitted."""
     try:
-        yield
+        velocity = find(prepared)
     except InvalidInputError as error:
-        warnings.warn(f"this volume cannot be super-resolved as it is: {error}", EddyliftWarning, stacklevel=3)
+        return prepared, str(error)
+    return standard(prepared, velocity), None
 
 
 def _is_of_group(key: str) -> bool:

@@ -161,10 +161,31 @@ def split(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
 
 
 def standard(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
-    """Return a dataset in the form to upload: with components labelled u, v, w."""
+    """Return a dataset in the form to upload: components are labelled u, v, w, and floats are float32.
+
+    Raises:
+        InvalidInputError: if a cell is NaN or infinite; of a dask array, when it is computed.
+    """
+    dataset = dataset.assign({name: _single_precision(dataset[name]) for name in velocity.variables})
     if velocity.is_joined and COMPONENT in dataset.coords:
         dataset = dataset.isel({COMPONENT: list(velocity.order)}).assign_coords({COMPONENT: list(COMPONENTS)})
     return dataset
+
+
+def _single_precision(array: xr.DataArray) -> xr.DataArray:
+    def convert(values: NDArray[Any]) -> NDArray[Any]:
+        values = values.astype(np.float32, copy=False)
+        if bad := values.size - np.count_nonzero(np.isfinite(values)):
+            message = f"{array.name}: NaN or infinity, {bad} in all; expected a velocity in every cell"
+            raise InvalidInputError(message)
+        return values
+
+    if array.dtype.kind != "f":
+        return array
+    single: xr.DataArray = xr.apply_ufunc(
+        convert, array, dask="parallelized", output_dtypes=[np.float32], keep_attrs=True
+    )
+    return single
 
 
 def check_free(dataset: xr.Dataset) -> None:

@@ -261,7 +261,7 @@ def test_a_volume_need_not_fit_the_file_that_it_was_read_from(tmp_path: Path, da
         large[name].encoding = {"dtype": "int16", "scale_factor": 0.01, "chunks": (2, 3, 2)}
     write(tmp_path / f"a{suffix}", large)
     xr.testing.assert_equal(read(tmp_path / f"a{suffix}"), large)
-    with group(large, Preparation()) as objects:
+    with group(large, Preparation()) as (objects, _):
         assert objects
 
 

@@ -219,7 +219,7 @@ def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:
 
 def test_an_upload_whose_last_answer_was_lost_is_complete(ask: Ask, service: FakeService, dataset: xr.Dataset) -> None:
     """But not if it is another volume of this name, such as the one that it was to replace."""
-    with group(dataset, Preparation()) as objects:
+    with group(dataset, Preparation()) as (objects, _):
         count, size = len(objects), sum(each.size for each in objects)
     stored = dict.fromkeys(StoredVolume.required(), None) | {"name": "box", "bytes": size}
 

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from eddylift import AsyncClient, EddyliftWarning, JobError, NotFoundError, Progress, RefusedError, cli
+from eddylift import (
+    AsyncClient,
+    EddyliftWarning,
+    InvalidInputError,
+    JobError,
+    NotFoundError,
+    Progress,
+    RefusedError,
+    cli,
+)
 from tests.eddylift.service.conftest import TRILINEAR, channel
 
 if TYPE_CHECKING:
@@ -59,7 +68,9 @@ def test_a_job_compares_and_says_how_far_off(client: Client, capsys: pytest.Capt
 def test_a_job_that_fails_says_why_and_is_resumed(client: Client) -> None:
     bad = channel()
     bad["v"][0, 0, 0] = np.nan
-    client.upload(bad, "bad")
+    with pytest.raises(InvalidInputError, match="v: NaN or infinity, 1 in all"):
+        client.upload(bad, "bad")
+    bad.to_zarr(client.store("bad"), consolidated=False)
     job = client.submit("bad", "bad-fine", model=TRILINEAR, boundary={"y": "wall"})
     with pytest.raises(JobError, match=f"job {job.id} failed: v: nan at") as failure:
         job.wait()
@@ -104,7 +115,8 @@ def test_jobs_on_the_command_line(client: Client, url: str) -> None:
     for command in ("cancel", "resume"):
         ended = runner.invoke(cli.app, [command, job, "--json", *where])
         assert json.loads(ended.output)["state"] == "done"
-    client.upload(channel().assign(w=lambda volume: volume["w"] * np.inf), "ordered-bad")
+    infinite = channel().assign(w=lambda volume: volume["w"] * np.inf)
+    infinite.to_zarr(client.store("ordered-bad"), consolidated=False)
     bad = runner.invoke(cli.app, ["submit", "ordered-bad", "ordered-more", "-m", TRILINEAR, "--json", *where])
     failed = runner.invoke(cli.app, ["watch", json.loads(bad.output)["id"], *where])
     assert failed.exit_code == 1

@@ -134,6 +134,19 @@ def test_packed_velocity_is_stored_unpacked(client: Client, tmp_path: Path) -> N
     client.delete_volume("packed")
 
 
+@pytest.mark.parametrize("chunks", [None, {"z": 2}])
+def test_velocity_of_any_precision_is_stored_in_single(client: Client, chunks: dict[str, int] | None) -> None:
+    volume = channel() if chunks is None else channel().chunk(chunks)
+    for dtype in ("float16", "float64"):
+        assert client.upload(volume.astype(dtype), "precise", replace=True)["problem"] is None
+        assert xr.open_zarr(client.store("precise"), chunks=None, consolidated=False)["u"].dtype == "float32"
+    with pytest.raises(InvalidInputError, match=r"^v: NaN or infinity, \d+ in all; expected a velocity in every"):
+        client.upload(volume.assign(v=volume["v"].where(volume["v"] > 0)), "precise", replace=True)
+    with pytest.warns(EddyliftWarning, match="cannot be super-resolved as it is: u: int16"):
+        assert client.upload(volume.astype("int16"), "precise", replace=True)["problem"]
+    client.delete_volume("precise")
+
+
 def test_arrays_are_uploaded_and_opened(client: Client, coarse: NDArray[np.float32], tmp_path: Path) -> None:
     np.save(tmp_path / "coarse.npy", coarse)
     series = np.stack([coarse, 2 * coarse])
