@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Closure = Callable[[Tensor], Tensor]
 
 CFL = 0.5
+PHASE = 0.1
+"""Largest angle of an oscillation in a time step: Heun's method amplifies it by ``PHASE^4 / 8`` each time."""
 ROUND_OFF = 1e-9
 """Of a step that ends at a given time, relative to its length."""
 
@@ -60,6 +62,7 @@ class Flow:
         nu: viscosity, also the diffusivity of scalars.
         terms: terms that are added to the equations.
         closure: adds a viscosity to each mode, as a model of unresolved scales.
+        frequency: the largest one, in radians, of oscillations by the terms.
         cfl: the largest ``dt max |u_i| / dx``.
         time: of the start.
     """
@@ -72,11 +75,12 @@ class Flow:
         nu: float,
         terms: Sequence[Term] = (),
         closure: Closure | None = None,
+        frequency: float = 0.0,
         cfl: float = CFL,
         time: float = 0.0,
     ) -> None:
         self.grid, self.modes, self.nu = grid, modes, nu
-        self.terms, self.closure, self.cfl = terms, closure, cfl
+        self.terms, self.closure, self.frequency, self.cfl = terms, closure, frequency, cfl
         self.time, self.steps = time, 0
         self.budget = Budget()
 
@@ -106,7 +110,7 @@ class Flow:
 
         Args:
             until: the step ends at this time at the latest.
-            dt: a fixed step instead of ``cfl dx / max |u_i|``.
+            dt: a fixed step instead of ``cfl dx / max |u_i|``, or less to resolve oscillations.
 
         Raises:
             FloatingPointError: if the flow is no longer finite.
@@ -116,7 +120,7 @@ class Flow:
             message = f"the flow is no longer finite at t = {self.time:.4f}"
             raise FloatingPointError(message)
         if dt is None:
-            dt = self.cfl * self.grid.spacing / max(fastest, 1e-12)
+            dt = min(self.cfl * self.grid.spacing / max(fastest, 1e-12), PHASE / max(self.frequency, 1e-12))
         rest = until - self.time
         dt = dt if dt < (1 - ROUND_OFF) * rest else rest
         before = self.dissipation()

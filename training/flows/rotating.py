@@ -40,7 +40,8 @@ class RotatingSimulation(PeriodicSimulation):
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
         """Forced at a power of one, except for modes that do not vary along z: with rotation they would only grow."""
         terms = Forcing(grid, among=grid.kz != 0), Coriolis(self.options["rotation"])
-        return Flow(grid, modes, nu=viscosity(grid.n), terms=terms, time=time)
+        frequency = 2 * self.options["rotation"]
+        return Flow(grid, modes, nu=viscosity(grid.n), terms=terms, frequency=frequency, time=time)
 
     def more(self, flow: Flow) -> Record:
         """Rossby number ``eps / (2 Omega u'^2)``, and by how much cyclones are stronger than anticyclones."""

@@ -50,8 +50,9 @@ class StratifiedSimulation(PeriodicSimulation):
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
         """Forced at a power of one, except for modes that vary only along z or not along z: they would only grow."""
         among = (grid.kz != 0) & (grid.kx**2 + grid.ky**2 > 0)
-        terms = Forcing(grid, among=among), Buoyancy(self.options["frequency"])
-        return Flow(grid, modes, nu=viscosity(grid.n), terms=terms, time=time)
+        frequency = self.options["frequency"]
+        terms = Forcing(grid, among=among), Buoyancy(frequency)
+        return Flow(grid, modes, nu=viscosity(grid.n), terms=terms, frequency=frequency, time=time)
 
     def more(self, flow: Flow) -> Record:
         """Froude number ``eps / (N u'^2)``, and the dissipation of potential over that of kinetic energy."""

@@ -15,7 +15,7 @@ from training.flows.kolmogorov import KolmogorovSimulation, steady_force
 from training.flows.periodic import Flow, statistics
 from training.flows.periodic_grid import Grid, random_modes, refine
 from training.flows.periodic_simulation import PeriodicSimulation
-from training.flows.rotating import Coriolis
+from training.flows.rotating import Coriolis, RotatingSimulation
 from training.flows.sheared import ShearedFlow
 from training.flows.stratified import Buoyancy
 
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from training.flows.periodic import Term
 
 DOUBLE = torch.float64
+
+
+def test_fast_waves_are_resolved_and_keep_their_energy() -> None:
+    """However slow the fluid is."""
+    recipe = recipe_of("rotating", 12, 1, options={"rotation": 20.0})
+    flow = RotatingSimulation(recipe, "cpu").now
+    flow = RotatingSimulation(recipe, "cpu").flow(flow.grid, 1e-6 * flow.modes, 0.0)
+    flow.nu, flow.terms = 0.0, flow.terms[1:]  # without viscosity and forcing
+    before = flow.energy()
+    while flow.time < 0.5:
+        flow.step(0.5)
+    assert flow.energy() == pytest.approx(before, rel=0.02)
 
 
 def test_an_inertial_wave_has_its_frequency() -> None:
