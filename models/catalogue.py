@@ -106,8 +106,8 @@ class Card:
             irrep in the relaxation weights of each layer; see [`models.symmetries`][models.symmetries].
         uncertainty: how its prediction of errors was trained, and ``quantiles``; see
             [`models.uncertainty`][models.uncertainty]. Empty if it predicts none.
-        learned: the range of each of the [`traits`][models.metrics.traits.traits] of the coarse fields that it learned
-            from. Empty if they were not determined.
+        learned: the range of each of the [`traits`][models.metrics.traits.traits] of the coarse fields that its
+            prediction of errors learned from, but for synthetic ones. Empty if there were none.
         sha256: of the weights file; None if there is none.
     """
 
@@ -200,9 +200,9 @@ def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries |
     )
 
 
-TRILINEAR = describe(SuperResolution(), flow=None)
 PLAIN = {card.name: card for card in (describe(SuperResolution(factor=factor), flow=None) for factor in FACTORS)}
 """Cards of trilinear interpolation by 2 and by 4, which needs no folder."""
+TRILINEAR = PLAIN[f"trilinear-x{FACTOR}"]
 
 
 class Catalogue:

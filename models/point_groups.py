@@ -56,7 +56,7 @@ def symbol(matrices: Tensor) -> str:
 
 
 def largest_subgroup(of: Group, elements: Sequence[int]) -> list[int]:
-    """A largest subgroup within these elements, sorted; elements are added one by one, in their order."""
+    """A subgroup within these elements that none of them enlarges, sorted; they are added in their order."""
     allowed, inside = set(elements), {0}
     for element in elements:
         if (larger := generated(of, [*inside, element])) <= allowed | {0}:

@@ -181,7 +181,7 @@ def upscale(
         error: also give the expected absolute error of each fine cell, as a fourth channel.
 
     Returns:
-        Velocity, (3, f z, f y, f x) with f the model's factor.
+        Velocity, (3, f z, f y, f x) with f the model's factor; (4, ...) with ``error``.
 
     Raises:
         ValueError: if the source has another rank, or another number of frames or components than the model takes, or

@@ -222,7 +222,8 @@ def run(args: argparse.Namespace) -> int:
         fit(model, source, samples=-(-args.steps // 4), rounds=2 * args.steps, rate=args.rate)
         calibrate(model, source)
         found = quantiles(model, source)
-        learned = ranges(coarse_fields([each for each in runs if each.flow != SYNTHETIC], card.factor))
+        natural = [each for each in runs if each.flow != SYNTHETIC]
+        learned = ranges(coarse_fields(natural, card.factor)) if natural else {}
         about = {
             "data": [each.name for each in runs],
             "steps": args.steps,
@@ -230,7 +231,13 @@ def run(args: argparse.Namespace) -> int:
             "seed": args.seed,
             "quantiles": found,
         }
-        catalogue.save(model, dataclasses.replace(card, uncertainty=about, learned=learned))
+        # What was measured of the head before, `evaluate` measures anew.
+        sample, *measured = (
+            {key: value for key, value in each.items() if not key.startswith("error_")}
+            for each in (card.sample, *card.measured)
+        )
+        card = dataclasses.replace(card, uncertainty=about, learned=learned, sample=sample, measured=measured)
+        catalogue.save(model, card)
         bounds = ", ".join(f"{float(level):.0%} below {bound:.2f}" for level, bound in found.items())
         print(f"{name}: found over predicted errors: {bounds}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from models.convolution import EVERYWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from models.uncertainty import laplace_loss
-from tests.training.stored import store
+from tests.training.stored import store, write
 from training.__main__ import main
 from training.samples import Source
 from training.uncertainty import mean_ratios, predicted_and_found
@@ -84,6 +85,16 @@ def test_evaluation_tells_how_good_the_prediction_is(tmp_path: Path, catalogue: 
     assert measured["error_coverage_50"]["mean"] == pytest.approx(0.5, abs=0.15)
     assert measured["error_coverage_90"]["mean"] == pytest.approx(0.9, abs=0.1)
     assert -1 <= measured["error_rank_correlation"]["mean"] <= 1
+
+
+def test_a_new_head_has_no_errors_of_the_last(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Nor traits, if its fields are synthetic."""
+    sample, measured = {"mae": 1.0, "error_coverage_50": 0.4}, {"run": "a", "error_rank_correlation": {"mean": 0.9}}
+    card = dataclasses.replace(catalogue.card(NAME), sample=sample, measured=[measured], learned={"a": [0.0, 1.0]})
+    catalogue.write(card)
+    learn(catalogue, write(tmp_path / "fields", 1, 2, flow="synthetic"), 1)
+    card = catalogue.card(NAME)
+    assert (card.sample, card.measured, card.learned) == ({"mae": 1.0}, [{"run": "a"}], {})
 
 
 def test_what_a_head_has_learned_from_is_not_held_out(
