@@ -91,7 +91,7 @@ def upscale(
     **changes: Unpack[Changes],
 ) -> Call[AnyVolume]:
     """Ask for the fine volume, as the same kind of object."""
-    (prepared,) = Preparation(**changes).apply(coarse)
+    (prepared,) = Preparation(**changes, boundary=boundary).apply(coarse)
     body, read = encode(prepared, error=error)
     options = _options(model, boundary) | ({"error": "true"} if error else {})
     return Call("POST", "/v1/upscale", read, options, body)
@@ -105,7 +105,7 @@ def check(
     **changes: Unpack[Changes],
 ) -> Call[Check]:
     """Ask how good the fine volume is expected to be."""
-    (prepared,) = Preparation(**changes).apply(coarse)
+    (prepared,) = Preparation(**changes, boundary=boundary).apply(coarse)
     body, _ = encode(prepared)
     return Call("POST", "/v1/check", _one(Check), _options(model, boundary), body)
 
@@ -120,7 +120,7 @@ def validate(
 ) -> Call[Report]:
     """Ask for the errors of a model's answer to `coarse`, compared with `reference`."""
     given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
-    prepared = Preparation(**changes).apply(*given.values())
+    prepared = Preparation(**changes, boundary=boundary).apply(*given.values())
     body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
     return Call("POST", "/v1/validate", _one(Report), _options(model, boundary), body)
 

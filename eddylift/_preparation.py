@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from eddylift._types import Names
+    from eddylift._types import Boundary, Names
 
 
 class Preparation(NamedTuple):
@@ -27,11 +27,13 @@ class Preparation(NamedTuple):
         names: new names of variables and dims, by old ones.
         drop: variables to leave out.
         resample: axes to resample to uniform cells, such as ``y``.
+        boundary: what lies beyond the ends; None takes the attributes of the volumes.
     """
 
     names: Names | None = None
     drop: Sequence[str] | None = None
     resample: Sequence[str] | None = None
+    boundary: Boundary | None = None
 
     def apply(self, *volumes: Any) -> Sequence[Any]:  # noqa: ANN401 each comes back as the kind that it is
         """Return prepared volumes: one, or a pair with the same names. If a volume is a path, it is read.
@@ -41,7 +43,7 @@ class Preparation(NamedTuple):
                 resampled, or a bare array.
         """
         volumes = tuple(read(Path(volume)) if isinstance(volume, str | Path) else volume for volume in volumes)
-        if not any(self):
+        if not (self.names or self.drop or self.resample):
             return volumes
         if any(isinstance(volume, np.ndarray) for volume in volumes):
             message = "names, drop and resample are for volumes with names and coordinates, got a bare array"
@@ -51,7 +53,7 @@ class Preparation(NamedTuple):
         names, drop, axes = read_names(self.names), read_list("drop", self.drop), read_list("resample", self.resample)
         datasets = _velocity.rename([as_dataset(volume) for volume in volumes], names, drop)
         if axes:
-            datasets = [_resample.to_uniform(dataset, ",".join(axes)) for dataset in datasets]
+            datasets = [_resample.to_uniform(dataset, ",".join(axes), self.boundary) for dataset in datasets]
         return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
 
 

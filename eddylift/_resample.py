@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 
 from eddylift._errors import InvalidInputError
+from eddylift._paths import spell_attribute
+from eddylift._velocity import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -17,21 +19,29 @@ if TYPE_CHECKING:
 NOTE = "eddylift_resampled"
 
 
-def to_uniform(dataset: xr.Dataset, axes: str) -> xr.Dataset:
+def to_uniform(dataset: xr.Dataset, axes: str, boundary: object = None) -> xr.Dataset:
     """Resample a dataset to as many uniform cells along some axes, between the first and the last point of each.
 
-    The field is taken as linear between its points, and a cell gets its exact mean. The integral over the axis (in a
-    channel, the mass flux) is therefore kept. A note is added to the attribute ``eddylift_resampled``.
+    If an axis has CF bounds, its cells lie between these. The field is taken as linear between its points, and beyond
+    the outer ones, and a cell gets its exact mean. The integral over the axis (in a channel, the mass flux) is
+    therefore kept. A note is added to the attribute ``eddylift_resampled``.
 
     Args:
         dataset: with the positions of its points along these axes.
         axes: such as ``y``, or ``z,y``.
+        boundary: what lies beyond the ends, as for `Client.upscale`; None takes the attribute of the dataset.
 
     Raises:
-        InvalidInputError: for an axis without distinct, ordered, finite positions, or data that are no numbers.
+        InvalidInputError: for an axis without distinct, ordered, finite positions, or a periodic one, or data that are
+            no numbers.
     """
-    for axis in axes.split(","):
-        dataset = _resample(dataset, axis.strip())
+    said = spell_attribute(dataset.attrs.get("boundary", "") if boundary is None else boundary).split(",")
+    kinds = dict(zip(AXES, said if len(said) == len(AXES) else len(AXES) * said[:1], strict=True))
+    for axis in map(str.strip, axes.split(",")):
+        if kinds.get(axis, "").strip().lower() == "periodic":
+            message = f"resample: {axis}; expected an axis that is not periodic, as the length of a period is not known"
+            raise InvalidInputError(message)
+        dataset = _resample(dataset, axis)
     return dataset
 
 
@@ -64,7 +74,10 @@ def _resample(dataset: xr.Dataset, axis: str) -> xr.Dataset:
     if len(points) < 2 or not np.isfinite(points).all() or not (np.diff(points) > 0).all():  # noqa: PLR2004 an interval
         message = f"{axis} cannot be resampled: expected two or more distinct, finite positions"
         raise InvalidInputError(message)
-    edges = np.linspace(points[0], points[-1], len(points) + 1)
+    bounds = str(dataset[axis].attrs.get("bounds"))
+    low, high = _ends(dataset, axis, bounds, points)
+    dataset = dataset.drop_vars(bounds, errors="ignore")
+    edges = np.linspace(low, high, len(points) + 1)
     weights = mean_weights(points, edges)
     variables: dict[Hashable, Any] = {}
     for name, array in dataset.data_vars.items():
@@ -76,8 +89,20 @@ def _resample(dataset: xr.Dataset, axis: str) -> xr.Dataset:
         place = array.dims.index(axis)
         means = np.moveaxis(np.tensordot(weights, array.values, axes=(1, place)), 0, place)
         variables[name] = xr.Variable(array.dims, means.astype(array.dtype), array.attrs)
-    centres = xr.Variable(axis, (edges[:-1] + edges[1:]) / 2, dataset[axis].attrs)
-    note = f"{axis}: {len(points)} uniform cells from {points[0]:g} to {points[-1]:g}, means of the linear interpolant"
+    attributes = {key: value for key, value in dataset[axis].attrs.items() if key != "bounds"}
+    centres = xr.Variable(axis, (edges[:-1] + edges[1:]) / 2, attributes)
+    note = f"{axis}: {len(points)} uniform cells from {low:g} to {high:g}, means of the linear interpolant"
     earlier = dataset.attrs.get(NOTE)
     resampled = dataset.assign(variables).assign_coords({axis: centres})
     return resampled.assign_attrs({NOTE: f"{earlier}; {note}" if earlier else note})
+
+
+def _ends(dataset: xr.Dataset, axis: str, bounds: str, points: NDArray[np.float64]) -> tuple[float, float]:
+    """Return where an axis begins and ends: by its CF bounds if it has some, else at its first and last point."""
+    if bounds not in dataset.variables:
+        return points[0], points[-1]
+    limits = dataset[bounds].values
+    if limits.dtype.kind not in "fiu" or not limits.min() <= points[0] < points[-1] <= limits.max():
+        message = f"{bounds}: the bounds of {axis}; expected numbers that enclose its positions"
+        raise InvalidInputError(message)
+    return float(limits.min()), float(limits.max())

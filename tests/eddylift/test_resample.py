@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,6 +14,9 @@ from hypothesis import strategies as st
 from eddylift import InvalidInputError
 from eddylift._preparation import Preparation
 from eddylift._resample import mean_weights, to_uniform
+
+if TYPE_CHECKING:
+    from eddylift import Boundary
 
 
 def channel(points: int = 48) -> xr.Dataset:
@@ -66,6 +72,40 @@ def test_data_arrays_say_so_too() -> None:
     (uniform,) = Preparation(resample="y").apply(field)
     assert uniform.name == "flow"
     assert uniform.attrs["eddylift_resampled"].startswith("y: 48 uniform cells")
+
+
+def test_cells_lie_between_cf_bounds() -> None:
+    """Centres of cells do not lie on the walls."""
+    edges = np.tanh(np.linspace(-2, 2, 49)) / np.tanh(2)
+    centred = channel().assign_coords(y=("y", (edges[1:] + edges[:-1]) / 2, {"units": "m", "bounds": "y_bnds"}))
+    centred = centred.assign(
+        u=2 * centred.y + 1 + 0 * centred.u, y_bnds=(("y", "nv"), np.stack([edges[:-1], edges[1:]], 1))
+    )
+    uniform = to_uniform(centred, "y")
+    np.testing.assert_allclose(uniform.y, (np.arange(48) + 0.5) / 24 - 1)
+    np.testing.assert_allclose(uniform.u, 2 * uniform.y + 1 + 0 * uniform.u, atol=1e-12)
+    assert "y_bnds" not in uniform.variables
+    assert uniform.y.attrs == {"units": "m"}
+    with pytest.raises(InvalidInputError, match="y_bnds: the bounds of y; expected numbers that enclose its positions"):
+        to_uniform(centred.assign(y_bnds=0.9 * centred.y_bnds), "y")
+
+
+@pytest.mark.parametrize(
+    ("said", "boundary", "refused"),
+    [
+        ("periodic", None, True),
+        ("periodic", "wall", False),
+        ("wall,wall,wall", ["periodic", " Periodic ", "wall"], True),
+        ('{"y": "wall"}', None, False),
+        ("wall", {"z": "wall"}, True),
+        ("wall", {"y": "open"}, False),
+    ],
+)
+def test_periodic_axes_are_not_resampled(said: str, boundary: Boundary | None, *, refused: bool) -> None:
+    """Their period is not known: it is longer than from the first to the last point."""
+    volume = channel().assign_attrs(boundary=said)
+    with pytest.raises(InvalidInputError, match=r"resample: y; .*not periodic") if refused else nullcontext():
+        Preparation(resample="y", boundary=boundary).apply(volume)
 
 
 @pytest.mark.parametrize(
