@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 
+# Documents with metadata, of Zarr v3 and v2.
+DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 # Longest edge of chunks that are written.
 EDGE: Final = 128
 

@@ -16,7 +16,7 @@ from zarr.storage import MemoryStore
 from service.formats.decompressed_size import ExpansionError
 from service.formats.velocity import check_array_count
 from service.formats.zarr_codecs import Chunks, check_array
-from service.formats.zarr_group import open_group, write_group
+from service.formats.zarr_group import DOCUMENTS, open_group, write_group
 from service.problems import Problem, invalid_field, malformed, too_large
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes]
 METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-METADATA: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 MAX_ENTRIES: Final = 10_000
 # Largest ratio of decompressed to compressed size, for what decompresses to more than a mebibyte.
 MAX_RATIO: Final = 100
@@ -92,7 +91,7 @@ def is_clutter(path: str) -> bool:
     """Whether a file was left by a desktop, notebook or file system: ``.DS_Store``, ``._0`` or ``.nfs0001``."""
     steps = path.split("/")
     hidden = [step for step in steps if step.startswith(".") and step not in {".", ".."}]
-    return "__MACOSX" in steps or (bool(hidden) and not (hidden == steps[-1:] and hidden[0] in METADATA))
+    return "__MACOSX" in steps or (bool(hidden) and not (hidden == steps[-1:] and hidden[0] in DOCUMENTS))
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], length: int, settings: Settings) -> None:
@@ -165,7 +164,7 @@ def _drop_consolidated(group: Files, version: int) -> bool:
 
 def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
     """Refuse arrays whose decoding would run foreign code or fill the memory."""
-    nodes = {str(path.parent) for path in map(PurePosixPath, group) if path.name in METADATA} - {"."}
+    nodes = {str(path.parent) for path in map(PurePosixPath, group) if path.name in DOCUMENTS} - {"."}
     check_array_count("body", len(nodes))
     if nested := sorted(node for node in nodes if "/" in node):
         expected = "arrays in the outermost group alone; zip the group that holds the velocity by itself"
@@ -185,7 +184,7 @@ def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
             decoded = sum(
                 chunks.measure(data)
                 for path, data in group.items()
-                if path.startswith(f"{name}/") and PurePosixPath(path).name not in METADATA
+                if path.startswith(f"{name}/") and PurePosixPath(path).name not in DOCUMENTS
             )
         except ExpansionError as error:
             raise too_large(field=name, value=f"{error}", limit="as much as its shape says") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import zarr
 from zarr.abc.store import RangeByteRequest, Store
 from zarr.storage import WrapperStore
 
+from service.formats.zarr_group import DOCUMENTS
 from service.problems import invalid_field, too_large
 from service.volumes.cost import DOCUMENT_BYTES, NAMES, check_arrays
 from service.volumes.s3_storage import reaching
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from service.formats.zarr_codecs import Chunks
     from service.settings import Settings
-
-DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 
 class CheckedStore(WrapperStore[Store]):

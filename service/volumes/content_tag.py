@@ -9,6 +9,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from service.formats.zarr_group import DOCUMENTS
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 # A segment of a key. Only Zarr v2's names may begin with a dot: desktops and file systems leave other such files. Zarr
 # has not finished files that end with .partial.
-MEMBER: Final = re.compile(r"(?!.*\.partial$)(?:\.z(?:array|group|attrs|metadata)|[A-Za-z0-9_][A-Za-z0-9._-]{0,99})")
+MEMBER: Final = re.compile(
+    rf"(?!.*\.partial$)(?:{'|'.join(map(re.escape, DOCUMENTS))}|[A-Za-z0-9_][A-Za-z0-9._-]{{0,99}})"
+)
 
 
 class ContentTag(NamedTuple):
