@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from service.formats.decoding import unpacked
-from service.formats.names import TIME
+from service.formats.names import AXES, TIME
+from service.formats.units import same_units
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
@@ -76,6 +78,16 @@ def length_of(grid: Grid) -> tuple[float, float, float]:
     else:
         z, y, x = (spacing(values) * len(values) for values in grid.coordinates if values is not None)
     return z, y, x
+
+
+def check_axis_units(dataset: xr.Dataset) -> None:
+    """Refuse (422) coordinates in different units where lengths along all axes are needed."""
+    axes = {axis: dataset[axis].attrs for axis in AXES if axis in dataset.coords}
+    units = {axis: attributes["units"] for axis, attributes in axes.items() if "units" in attributes}
+    for one, other in pairwise(units):
+        if not same_units(units[one], units[other]):
+            expected = f"{units[one]}, as {one} has; drop={','.join(units)} takes cells as cubes"
+            raise invalid_field(field=other, value=f"in {units[other]}", expected=expected)
 
 
 def check_times(dataset: xr.Dataset) -> tuple[str, ...]:

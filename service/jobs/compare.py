@@ -13,7 +13,7 @@ from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
 from service.formats.error import ERROR
-from service.formats.grid import length_of
+from service.formats.grid import check_axis_units, length_of
 from service.formats.names import Naming
 from service.formats.reference import check_moments, check_pair, check_units
 from service.jobs.fill import block_indices
@@ -41,11 +41,13 @@ def check_reference(view: View, reference: OpenVolume) -> int:
     """Refuse a reference that does not fit; returns which of its levels the first answer is compared with.
 
     Raises:
-        Problem: 422 if its cells are not the fine ones, its units or times others, or its levels neither those of the
-            answer nor of the source.
+        Problem: 422 if its cells are not the fine ones, its units or times others, its axes in different units, or its
+            levels neither those of the answer nor of the source.
     """
     check_pair(view.source, reference, view.card.factor)
     check_units(view.source.units, reference.units)
+    with within("reference"):
+        check_axis_units(reference.dataset)
     if reference.levels not in (view.levels, view.source.levels):
         expected = f"{view.levels}, one for each level of the answer"
         raise invalid_field(field="reference.levels", value=reference.levels, expected=expected)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from service.formats.error import ERROR
+from service.formats.grid import check_axis_units
 from service.formats.names import AXES
 from service.problems import Problem, invalid_field
 from service.volumes.derived import derive, mean, spacing_of
@@ -133,6 +134,8 @@ def check(view: View, part: Part) -> None:
     if part.field == ERROR and (not view.error or part.level >= finest):
         expected = f"a level below {finest}, and ;error=true after the name of a model that predicts errors"
         raise invalid_field(field="field", value=ERROR, expected=expected)
+    if part.field in {"vorticity", "q"}:
+        check_axis_units(view.source.dataset)
     for axis, along in enumerate(part.window(view.fine_cells, 1 << part.level)):
         if along.start >= along.stop:
             what = "box" if part.across is None else "tile"

@@ -13,6 +13,7 @@ from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary
 from service.formats.endpoints import check_cubes, check_ends, check_likeness
+from service.formats.grid import check_axis_units
 from service.formats.reference import check_moments, check_pair, check_units, coarsened, targets
 from service.formats.volume import ReadOptions
 from service.problems import within
@@ -58,6 +59,8 @@ async def post_validate(
         if volume is not None:
             with within(part):
                 warnings += tuple(each for each in check_ends(volume.look.ends, boundary) if each not in warnings)
+    with within(REFERENCE):
+        check_axis_units(reference.layout.rest)
     if coarse is None:
         coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
     else:

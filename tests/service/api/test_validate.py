@@ -164,6 +164,9 @@ def test_what_is_undefined_is_null(client: TestClient) -> None:
 SHIFTED = dataset(FINE).assign_coords(x=dataset(FINE).x + 1.5)
 
 
+MIXED = dataset(FINE).assign_coords(x=dataset(FINE).x.assign_attrs(units="km"))
+
+
 BAD: dict[str, tuple[int, str, dict[str, Part]]] = {
     "nothing": (400, "reference", {"coarse": (npy(noise(3, 4, 4, 4)), NPY)}),
     "another part": (400, "target", {"reference": (npy(FINE), NPY), "target": (npy(FINE), NPY)}),
@@ -198,6 +201,7 @@ BAD: dict[str, tuple[int, str, dict[str, Part]]] = {
             "coarse": (netcdf(in_units(means(FINE), "m s-1")), NETCDF),
         },
     ),
+    "other units along x": (422, "reference.x", {"reference": (netcdf(MIXED), NETCDF)}),
     "shifted": (
         422,
         "reference.x",

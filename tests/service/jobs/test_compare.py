@@ -96,13 +96,16 @@ def test_levels_of_a_reference(client: TestClient) -> None:
             422,
             "reference.time: from 20.0 to 20.0; expected those of the coarse volume, from 10.0 to 10.0; drop=time",
         ),
+        ("mixed", 422, "reference: x: in km; expected m, as y has; drop=z,y,x takes cells as cubes"),
         ("down", 422, "coarse.y: missing; expected coordinates, as those of reference.y descend"),
     ],
 )
 def test_references_that_do_not_fit(client: TestClient, reference: str, status: int, detail: str) -> None:
+    fine = dataset(noise(3, 16, 16, 16))
     send(client, "box", in_units(noise(3, 4, 4, 4), "m s-1").expand_dims(time=[10.0]))
     send(client, "later", in_units(noise(3, 16, 16, 16), "m s-1").expand_dims(time=[20.0]))
-    send(client, "down", dataset(noise(3, 16, 16, 16)).isel(y=slice(None, None, -1)))
+    send(client, "mixed", fine.assign_coords(x=fine.x.assign_attrs(units="km")))
+    send(client, "down", fine.isel(y=slice(None, None, -1)))
     send(client, "small", dataset(noise(3, 16, 16, 20)))
     send(client, "fine", dataset(noise(3, 16, 16, 16)).drop_vars(["z", "y", "x"]))
     send(client, "slow", in_units(noise(3, 16, 16, 16), "cm s-1"))

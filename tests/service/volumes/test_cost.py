@@ -9,9 +9,10 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
+from service.formats.zarr_group import DOCUMENTS
 from service.problems import Problem
 from service.settings import Settings
-from service.volumes.checked_store import DOCUMENTS, CheckedStore
+from service.volumes.checked_store import CheckedStore
 from service.volumes.local_storage import LocalStorage
 from service.volumes.source import open_source
 from tests.service.volumes.test_volumes import array

@@ -108,6 +108,15 @@ def test_known_derivatives() -> None:
         np.testing.assert_allclose(derive(velocity, "q", spacing), q, atol=1e-4)
 
 
+def test_derivatives_along_axes_of_different_units(client: TestClient, box: str) -> None:
+    volume = dataset(noise(3, 4, 4, 4))
+    send(client, box, volume.assign_coords(x=volume.x.assign_attrs(units="km")))
+    refused = client.get(f"/v1/views/{box}/{MODEL}/slices/z/0/0/0/0", params={"field": "vorticity"})
+    assert refused.json()["detail"] == "x: in km; expected m, as y has; drop=z,y,x takes cells as cubes"
+    tile(client, f"{box}/{MODEL}", "z/0/0/0/0", field="u")
+    tile(client, f"{box}/{MODEL};drop=z,y,x", "z/0/0/0/0", field="vorticity")
+
+
 def test_the_expected_error(client: TestClient, box: str) -> None:
     send(client, box, dataset(noise(3, 8, 8, 8)))
     model = f"{PREDICTS};error=true"
