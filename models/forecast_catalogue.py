@@ -45,7 +45,8 @@ class ForecastCard:
         trained: set of runs, steps, seed and precision.
         measured: errors of the model and of persistence in forecasts of 20 frames, as rms error relative to the rms of
             the truth, at later times of the training runs and on other runs.
-        units: of the sample, see [`Units`][models.forecasting.Units]; empty if it is in cells and frames.
+        units: see [`Units`][models.forecasting.Units], of the run that the sample is from; empty if not known. The
+            sample itself is in cells per frame.
         sha256: hash of the weights file.
     """
 

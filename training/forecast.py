@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> int:
 def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weights: Path) -> None:
     """Store a network for the service, with its card, and the first window of the split *domain* as its sample."""
     architecture = model.network.architecture
-    run = int(data.kept.nonzero()[0])
     y, x = ("periodic" if wraps else "wall" for wraps in data.circular)
     card = ForecastCard(
         name=stored_name(architecture.family, data),
@@ -107,9 +106,9 @@ def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weigh
             split: {name: next(iter(found[name][split].values())) for name in (architecture.family, "persistence")}
             for split in SPLITS
         },
-        units=asdict(data.units[run]),
+        units=asdict(data.units[int(data.kept.nonzero()[0])]),
     )
-    sample = data.test("domain", model.frames + TESTED).frames[0] * data.scales.velocity[run]
+    sample = data.test("domain", model.frames + TESTED).frames[0]
     ForecastCatalogue(weights).save(model, card, sample.numpy())
 
 

@@ -39,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
     truth = np.load(catalogue.folder / card.name / SAMPLE)
     given = torch.from_numpy(truth[: card.frames])[None]
     y, x = (axis == "periodic" for axis in card.boundary)
-    forecast = catalogue.load(card.name)(given, len(truth) - card.frames, (y, x), Units(**card.units))[0].numpy()
-    draw(args.out, truth, forecast, card.family)
+    units = Units(**card.units)
+    cell_a_frame = units.dx / units.dt
+    answer = catalogue.load(card.name)(given * cell_a_frame, len(truth) - card.frames, (y, x), units)
+    draw(args.out, truth, answer[0].numpy() / cell_a_frame, card.family)
     print(args.out)
     return 0
 

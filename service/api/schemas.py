@@ -95,7 +95,7 @@ class ForecastCard(BaseModel):
         "that of the truth: at later times of the training runs (`future`) and on other runs (`domain`)"
     )
     units: dict[str, float] = Field(
-        description="of the sample that is stored with it: `dx`, `dt` and `nu`; empty if it is in cells and frames"
+        description="`dx`, `dt` and `nu` of the run that its stored sample, in cells per frame, is from; may be empty"
     )
     sha256: str = Field(description="hash of its weights")
 

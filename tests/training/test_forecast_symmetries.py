@@ -37,8 +37,8 @@ def test_errors_of_exact_networks_stay_and_those_of_a_plain_one_grow(
     catalogue, (frames, units) = ForecastCatalogue(tmp_path / "weights"), planes.decaying(12, 0)
     run = frames[2:3, BEGIN : BEGIN + 10 + TESTED].float()
     answer = catalogue.load("plain-planar")(run[:, :10], TESTED, (True, True), units)
-    np.testing.assert_allclose(drawn[0], run[0], rtol=1e-5)
-    np.testing.assert_allclose(drawn[1], answer[0], rtol=1e-3, atol=1e-5)
+    for found, wanted in zip(drawn, (run, answer), strict=True):
+        np.testing.assert_allclose(found * units.dx / units.dt, wanted[0], rtol=1e-3, atol=1e-5)
     assert main(["forecast-symmetries", *options]) == 0
     found = json.loads((tmp_path / "planar-decaying-12-seed0-symmetries.json").read_text())["symmetries"]
     exact = found["equivariant"].pop("as simulated")["0"]
