@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eddylift._errors import InvalidInputError
+from eddylift._unnamed_axes import name_axes
 from eddylift._usual_names import DIMS
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-AXES = ("time", "z", "y", "x")
-COMPONENTS = ("u", "v", "w")
 TIMES = ("time", *DIMS["time"])
 GROUP_MARKS = ("zarr.json", ".zgroup")
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
@@ -147,19 +146,19 @@ def _open_hdf5(path: Path) -> xr.Dataset:
         return cutout
     # Files not written as NetCDF have no names for their axes; h5netcdf then makes some up.
     dataset = xr.open_dataset(path, engine="h5netcdf", phony_dims="access", **RAW)
-    if any(str(dim).startswith("phony_dim") for dim in dataset.dims):
-        dataset = _name_axes(path, dataset)
     if not dataset.data_vars:
         dataset.close()
         dataset = _open_only_group(path)
-    return _decoded(dataset)
+    decoded = _decoded(name_axes(dataset))
+    decoded.set_close(dataset.close)
+    return decoded
 
 
 def _open_only_group(path: Path) -> xr.Dataset:
     """Open the only group with variables, with the coordinates of its parents."""
     import xarray as xr  # noqa: PLC0415 slow
 
-    tree = xr.open_datatree(path, engine="h5netcdf", **RAW)
+    tree = xr.open_datatree(path, engine="h5netcdf", phony_dims="access", **RAW)
     groups = [node for node in tree.subtree if node.data_vars]
     if len(groups) != 1:
         found = ", ".join(node.path for node in groups) or "no variables"
@@ -170,31 +169,6 @@ def _open_only_group(path: Path) -> xr.Dataset:
     dataset.attrs = {**tree.attrs, **dataset.attrs}
     dataset.set_close(tree.close)
     return dataset
-
-
-def _name_axes(path: Path, nameless: xr.Dataset) -> xr.Dataset:
-    """Name axes that have no names: u, v, w are over ([time,] z, y, x), and x, y, z, time are coordinates."""
-    import xarray as xr  # noqa: PLC0415 slow
-
-    found: dict[Hashable, xr.Variable] = {}
-    for name, variable in nameless.variables.items():
-        if name in COMPONENTS and variable.ndim in {3, 4}:
-            dims = AXES[-variable.ndim :]
-        elif name in AXES and variable.ndim == 1:
-            dims = (str(name),)
-        elif variable.ndim == 0:
-            dims = ()
-        else:
-            message = (
-                f"{path} has no names for its axes, so it may hold u, v, w as (z, y, x) or (time, z, y, x), and "
-                f"x, y, z, time as coordinates; got {name} of shape {variable.shape}"
-            )
-            raise InvalidInputError(message)
-        found[name] = variable.copy(deep=False)
-        found[name].dims = dims
-    named = xr.Dataset(found, attrs=nameless.attrs)
-    named.set_close(nameless.close)
-    return named
 
 
 def _open_classic(path: Path, version: int) -> xr.Dataset:

@@ -5,9 +5,11 @@ The service has the same names in ``service/formats/names.py``. Neither may impo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from eddylift._paths import spell_names
+from eddylift._unnamed_axes import UNNAMED, name_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,20 +51,24 @@ def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
     names = {str(name).lower(): str(name) for name in dataset.data_vars}
     found = next((usual[:components] for usual in COMPONENTS if names.keys() >= set(usual[:components])), ())
     renamed = {names[usual]: name for usual, name in zip(found, "uvw", strict=False)}
-    dims = {str(dim) for array in dataset.data_vars.values() for dim in array.dims}
+    dims = {str(dim): None for array in dataset.data_vars.values() if array.ndim >= components for dim in array.dims}
     for name, usual in DIMS.items():
         fitting = [dim for dim in sorted(dims) if dim.lower() in (name, *usual)]
         if name not in dims and len(fitting) == 1:
             renamed[fitting[0]] = name
+    unnamed = [dim for dim in dims if dim.startswith(UNNAMED)]
+    if len(unnamed) == len(dims) and not found:
+        renamed |= dict(zip(unnamed, ("time", "z", "y", "x", "component")[-len(dims) :], strict=False))
     return {old: new for old, new in renamed.items() if old != new}
 
 
 def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None], components: int = 3) -> str:
     """Return the end of a message: the option ``names`` with which `find` finds a velocity; empty if none helps."""
     names = guess(dataset, components)
-    if not names or find(dataset.rename(names)) is None:
-        return ""
-    return f"; pass names={names} (on the command line --names {spell_names(names)})"
+    with suppress(ValueError):  # names that the dataset has besides
+        if names and find(name_axes(dataset.rename(names))) is not None:
+            return f"; pass names={names} (on the command line --names {spell_names(names)})"
+    return ""
 
 
 def listed(dataset: xr.Dataset) -> str:

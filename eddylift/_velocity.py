@@ -16,6 +16,7 @@ from eddylift import _missing, _usual_names
 from eddylift._axes import TIME, backwards
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_attribute, spell_names
+from eddylift._unnamed_axes import name_axes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -96,10 +97,11 @@ def rename(datasets: Sequence[xr.Dataset], names: Mapping[str, str], drop: Seque
         rest = dataset.drop_vars([name for name in drop if name in dataset.variables])
         mine = {old: new for old, new in names.items() if old in rest.variables or old in rest.dims}
         try:
-            renamed.append(rest.rename(mine))
+            named = rest.rename(mine)
         except ValueError as error:
             message = f"names cannot be {spell_names(mine)}: {error}"
             raise InvalidInputError(message) from None
+        renamed.append(name_axes(named))
     return renamed
 
 

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from eddylift import InvalidInputError
+from eddylift import InvalidInputError, open_volume
 from eddylift._files import read
 from eddylift._preparation import Preparation
 from eddylift._transfer import group
@@ -76,12 +76,38 @@ def test_plain_hdf5(tmp_path: Path) -> None:
     assert float(found["Re"]) == 5000
 
 
-@pytest.mark.parametrize(("name", "shape"), [("velocity", (4, 4, 4, 3)), ("u", (4, 4)), ("x", (4, 4))])
-def test_plain_hdf5_of_another_layout(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("group", ["", "run/fields/"])
+def test_plain_hdf5_with_other_names_and_variables(tmp_path: Path, group: str) -> None:
+    cube = np.random.default_rng(1).standard_normal((4, 8, 8, 8), np.float32)
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file[name] = np.zeros(shape)
-    with pytest.raises(InvalidInputError, match=rf"no names for its axes.*got {name} of shape"):
-        read(tmp_path / "a.h5")
+        for name, values in zip(("ux", "uy", "uz", "p"), cube, strict=True):
+            file[f"{group}{name}"] = values
+        for name in ("x", "y", "profile"):
+            file[f"{group}{name}"] = np.arange(8.0)
+    with pytest.raises(InvalidInputError, match=r"--names ux:u,uy:v,uz:w\)$"):
+        open_volume(tmp_path / "a.h5")
+    names = {"ux": "u", "uy": "v", "uz": "w"}
+    with pytest.raises(InvalidInputError, match="--drop p,profile"):
+        open_volume(tmp_path / "a.h5", names=names)
+    found = open_volume(tmp_path / "a.h5", names=names, drop=["p", "profile"])
+    assert (found["w"].dims, list(found.coords)) == (("z", "y", "x"), ["y", "x"])
+    np.testing.assert_array_equal(found[list("uvw")].to_dataarray(), cube[:3])
+
+
+def test_plain_hdf5_of_another_layout(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).standard_normal((4, 4, 4, 3), np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["U"] = values
+    with pytest.raises(InvalidInputError) as refused:
+        open_volume(tmp_path / "a.h5")
+    offered = str(refused.value).rpartition("--names ")[2].removesuffix(")")
+    np.testing.assert_array_equal(open_volume(tmp_path / "a.h5", names=offered)["v"], values[..., 1])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in "uvw":
+            file[name] = values[..., 0]
+        file["x"] = np.arange(5.0)
+    with pytest.raises(InvalidInputError, match="x"):
+        open_volume(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize("suffix", [".npy", *GRIDDED])

@@ -1,0 +1,30 @@
+"""Names the axes of HDF5 files that were not written as NetCDF; h5netcdf calls these axes phony_dim_0 and so on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from eddylift._errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+AXES: Final = ("time", "z", "y", "x")
+UNNAMED: Final = "phony_dim"
+
+
+def name_axes(dataset: xr.Dataset) -> xr.Dataset:
+    """Name axes that have no names: u, v, w are over ([time,] z, y, x), and x, y, z, time are coordinates.
+
+    Raises:
+        InvalidInputError: for coordinates of another length than their axis.
+    """
+    dims = dataset["u"].dims if {"u", "v", "w"} <= {*dataset.data_vars} else ()
+    if len(dims) not in {3, 4} or not all(str(dim).startswith(UNNAMED) for dim in dims):
+        return dataset
+    axes = {name: dataset[name] for name in AXES if name in dataset.data_vars and dataset[name].ndim == 1}
+    named = dataset.drop_vars(axes).rename(dict(zip(dims, AXES[-len(dims) :], strict=True)))
+    try:
+        return named.assign_coords({name: (name, axis.values, axis.attrs) for name, axis in axes.items()})
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from None
