@@ -17,6 +17,8 @@ export interface Input {
   shape: number[];
   data: Float32Array;
   length: number[];
+  /** Of the file, of each axis: ascending, descending or none; of a sample unknown. */
+  coordinates: string[];
   units: Units;
   /** The boundary that the file or the sample says. */
   boundary: string[] | null;
@@ -109,7 +111,8 @@ async function read(file: File, factor: number): Promise<Omit<Input, "truth">> {
   const said = headers.get("Eddylift-Boundary");
   const length = headers.get("Eddylift-Length")!.split(",").map(Number);
   const [velocity, along] = (headers.get("Eddylift-Units") ?? "").split(",").map(decodeURIComponent);
-  return { name: file.name, shape, data, length, units: { velocity, length: along }, boundary: said ? said.split(",") : null, file };
+  const coordinates = headers.get("Eddylift-Coordinates")?.split(",") ?? [];
+  return { name: file.name, shape, data, length, coordinates, units: { velocity, length: along }, boundary: said ? said.split(",") : null, file };
 }
 
 /** Refuse a field that the model cannot take, or whose answer a tab cannot hold. */
@@ -143,9 +146,11 @@ export function drop(file: File): Promise<void> {
 export function dropTruth(file: File): Promise<void> {
   return during(`Reading ${file.name}`, async () => {
     const coarse = input.value!;
-    const { shape, data } = await read(file, chosen.value.card?.factor ?? 4);
+    const { shape, data, coordinates } = await read(file, chosen.value.card?.factor ?? 4);
     const [have, want] = [shape.slice(-3), coarse.shape.slice(-3).map((n) => n * (chosen.value.card?.factor ?? 4))];
     if (have.join() !== want.join() || shape.length > 4) throw new Error(`The true field has cells ${have.join(" × ")}; expected ${want.join(" × ")}, at one time.`);
+    const axis = ["z", "y", "x"].find((_, i) => [coarse.coordinates[i], coordinates[i]].sort().join() === "descending,none");
+    if (axis) throw new Error(`One file has coordinates ${axis} that descend, the other one has none: its ends may be swapped.`);
     input.value = { ...coarse, truth: { name: file.name, data } };
     await compute();
   });
@@ -158,7 +163,7 @@ export function choose(sample: Sample): Promise<void> {
       ["coarse", "fine"].map(async (part) => parse((await bytes(`/v1/samples/${sample.name}/${part}`)).content)),
     );
     const { name, length, boundary: said } = sample;
-    await take({ name, ...coarse!, length, units: {}, boundary: said, file: null, truth: { name, data: fine!.data } });
+    await take({ name, ...coarse!, length, coordinates: [], units: {}, boundary: said, file: null, truth: { name, data: fine!.data } });
     await compute();
   });
 }

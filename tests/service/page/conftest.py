@@ -39,10 +39,10 @@ CELLS = "{0} \N{MULTIPLICATION SIGN} {0} \N{MULTIPLICATION SIGN} {0} cells"
 TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
-def drop(page: Page, content: bytes, name: str = "field.npy") -> None:
-    """Drop a file as the coarse field."""
+def drop(page: Page, content: bytes, name: str = "field.npy", place: int = 0) -> None:
+    """Drop a file as the coarse field, or as the true one beside it (place 1)."""
     transfer = page.evaluate_handle(DROP, [base64.b64encode(content).decode(), name])
-    page.locator(".inputs .drop").first.dispatch_event("drop", {"dataTransfer": transfer})
+    page.locator(".inputs .drop").nth(place).dispatch_event("drop", {"dataTransfer": transfer})
 
 
 def put(address: str, name: str, files: Mapping[str, bytes]) -> None:

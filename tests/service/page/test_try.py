@@ -95,3 +95,10 @@ def test_files_of_other_kinds_say_their_boundary_and_units(service: Service, ope
         expect(page.get_by_label("Boundary along y")).to_have_value(middle)
         expect(page.get_by_text("given by the field")).to_be_visible()
         expect(page.locator(".unit")).to_have_text("u · m s-1")
+    # The last of these has coordinates that ascend.
+    fine = dataset(noise(3, 16, 16, 16)).isel(y=slice(None, None, -1))
+    drop(page, netcdf(fine.drop_vars(["z", "x"])), "true.nc", place=1)
+    expect(page.locator("figure.slice")).to_have_count(6)
+    drop(page, npy(velocity))
+    drop(page, netcdf(fine), "true.nc", place=1)
+    expect(page.get_by_role("alert")).to_contain_text("coordinates y that descend, the other one has none")
