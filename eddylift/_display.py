@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from eddylift._job_status import JobStatus
     from eddylift._progress import Progress, Stage
-    from eddylift._types import Card, ForecastCard, Health, Report, Reproduction, StoredVolume, Symmetry
+    from eddylift._types import Card, Check, ForecastCard, Health, Report, Reproduction, StoredVolume, Symmetry
 
 WORDS: dict[Stage, str] = {
     "upload": "sending",
@@ -219,6 +219,17 @@ def _gain(card: Card) -> str:
             flow = run.get("run", "").partition("-")[0]
             found.append(f"{flow} {ratio['mean']:.2f}".strip())
     return ", ".join(found) or "-"
+
+
+def check_table(found: Check) -> Table:
+    """Show what error is expected."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("model", found.model)
+    table.add_row("expected mean error", spell(found.expected_mae))
+    table.add_row("mean correction to trilinear", spell(found.correction))
+    table.add_row("expected error over correction", spell(found.expected_mae_over_correction))
+    table.add_row("models that learned from such fields", spell(found.fitting) or "-")
+    return table
 
 
 def report_table(report: Report) -> Table:

@@ -39,6 +39,7 @@ for command in (
     _models.symmetry,
     _models.health,
     _models.upscale,
+    _models.check,
     _models.validate,
     _forecast.forecast,
     _forecast.forecast_models,

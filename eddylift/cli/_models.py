@@ -22,6 +22,11 @@ from eddylift.cli._session import (
     connected,
 )
 
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="IN", help="Coarse volume: .npy, NetCDF, HDF5, Zarr or zipped Zarr; - for standard input."),
+]
+
 
 @connected()
 def models(session: Session) -> None:
@@ -54,12 +59,7 @@ def health(session: Session) -> None:
 @connected()
 def upscale(  # noqa: PLR0913 arguments are options
     session: Session,
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="IN", help="Coarse volume: .npy, NetCDF, HDF5, Zarr or zipped Zarr; - for standard input."
-        ),
-    ],
+    source: Source,
     target: Annotated[
         Path,
         typer.Argument(
@@ -90,6 +90,25 @@ def upscale(  # noqa: PLR0913 arguments are options
     )
     dims = ("time", "component", "z", "y", "x")
     _streams.convert(session, ask, source, target, dims=dims, model=model, overwrite=overwrite)
+
+
+@connected()
+def check(
+    session: Session,
+    source: Source,
+    *,
+    model: Model = None,
+    boundary: Boundary = None,
+    names: Names = None,
+    drop: Drop = None,
+    resample: Resample = None,
+) -> None:
+    """Say what error a model expects, and how large its correction to trilinear interpolation is."""
+    with _streams.source(source) as volume, session.bars as bars:
+        found = session.client.check(
+            volume, model=model, boundary=boundary, names=names, drop=drop, resample=resample, progress=bars
+        )
+    session.show(found, _display.check_table(found))
 
 
 @connected()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import eddylift
 from eddylift import METRICS, cli
 from eddylift.cli import _completion, _session
-from tests.eddylift.conftest import CARDS, REPORT, REPRODUCTION, finer, problem
+from tests.eddylift.conftest import CARDS, CHECK, REPORT, REPRODUCTION, finer, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,6 +242,20 @@ def test_validate(run: Run, service: FakeService, array: NDArray[np.float32]) ->
     result = run("validate", "fine.npy", "--coarse", "coarse.npy", "-m", "trilinear-x4", "--json")
     assert json.loads(result.stdout) == REPORT
     assert [b'; name="coarse"' in request.content for request in service.requests] == [False, True]
+
+
+def test_check(run: Run, service: FakeService, array: NDArray[np.float32]) -> None:
+    np.save("coarse.npy", array)
+    lines = run("check", "coarse.npy", "-b", "periodic").stdout.splitlines()
+    assert [re.split(r" {2,}", line.strip()) for line in lines] == [
+        ["model", "equivariant-general-x4"],
+        ["expected mean error", "0.1"],
+        ["mean correction to trilinear", "0.4"],
+        ["expected error over correction", "0.25"],
+        ["models that learned from such fields", "general"],
+    ]
+    assert json.loads(run("check", "coarse.npy", "--json").stdout) == CHECK
+    assert service.requests[0].url.params["boundary"] == "periodic"
 
 
 def test_validate_the_service(run: Run, service: FakeService) -> None:
