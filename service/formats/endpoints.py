@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import numpy as np
 
 from models.metrics.traits import traits, unlike
-from service.formats.grid import spacing
+from service.formats.grid import check_axis_units, spacing
 from service.formats.names import AXES
 from service.problems import Problem, invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import xarray as xr
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Cells, Read
@@ -165,10 +166,22 @@ def check_likeness(look: Look, card: Card) -> tuple[str, ...]:
     return (warning,)
 
 
-def check_cubes(grid: Grid, card: Card) -> tuple[str, ...]:
-    """A warning if cells are far from cubes, and the model is one that has learned."""
+def check_cubes(grid: Grid, rest: xr.Dataset, card: Card) -> tuple[str, ...]:
+    """A warning if cells are far from cubes, or may be, and the model is one that has learned.
+
+    Args:
+        grid: of the volume.
+        rest: what came with the velocity, whose axes may have units.
+        card: of the model.
+    """
+    if not card.learned:
+        return ()
+    try:
+        check_axis_units(rest)
+    except Problem:  # its text has the units, which may not fit into a header
+        return ("the axes have different units, so these cells may be no cubes: models see cells, not lengths",)
     edges = {axis: spacing(at) for axis, at in zip(AXES, grid.coordinates, strict=True) if at is not None}
-    if not card.learned or len(edges) < 2 or max(edges.values()) <= LONGEST * min(edges.values()):  # noqa: PLR2004 ratio
+    if len(edges) < 2 or max(edges.values()) <= LONGEST * min(edges.values()):  # noqa: PLR2004 ratio
         return ()
     long, short = max(edges, key=edges.__getitem__), min(edges, key=edges.__getitem__)
     warning = (

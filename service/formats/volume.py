@@ -105,7 +105,7 @@ class Volume:
         """
         boundary, warnings = choose_boundary(asked, self.boundary, card)
         look = self.look
-        warnings += check_look(look, boundary, card) + check_cubes(self, card)
+        warnings += check_look(look, boundary, card) + check_cubes(self, self.layout.rest, card)
         samples = self.samples(card.frames)
         return ModelInput(samples, boundary, look, [*warnings, *self.check_times(card.frames)])
 

@@ -56,7 +56,7 @@ class VolumeOpener:
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
         edge, precision = self.settings.block, self.settings.precision
         warnings += check_times(source.rest) if card.frames > 1 else ()
-        warnings += check_look(source.look, boundary, card) + check_cubes(source, card)
+        warnings += check_look(source.look, boundary, card) + check_cubes(source, source.dataset, card)
         if options.error:
             check_free({*source.dataset.variables, *source.dataset.dims})
         view = View(source, card, boundary, edge, options.naming, precision, warnings, options.error)

@@ -66,7 +66,7 @@ async def post_validate(
     else:
         check_pair(coarse, reference, card.factor)
         check_units(coarse.units[0], reference.units[0])
-    warnings += check_likeness(coarse.look, card) + check_cubes(coarse, card)
+    warnings += check_likeness(coarse.look, card) + check_cubes(coarse, coarse.layout.rest, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
         warnings = (*warnings, *coarse.check_times(card.frames))

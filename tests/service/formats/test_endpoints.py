@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from models.catalogue import HELD_OUT, TRILINEAR
 from service.formats.endpoints import Ends, Look, check_cubes, check_ends, check_likeness, is_like_learned, look_at
@@ -144,8 +145,13 @@ def test_what_is_told_of_a_field_unlike_those_learned() -> None:
 def test_what_is_told_of_long_cells(long: float, *, told: bool) -> None:
     learned = dataclasses.replace(TRILINEAR, learned={"roughness": [0.8, 1.4]})
     grid = SimpleNamespace(coordinates=(long * np.arange(4), None, np.arange(4.0)))
-    warnings = check_cubes(grid, learned)
+    warnings = check_cubes(grid, xr.Dataset(), learned)
     assert bool(warnings) == told
     assert all("3.1 times as long along z as along x" in each for each in warnings)
-    assert not check_cubes(grid, TRILINEAR)
-    assert not check_cubes(SimpleNamespace(coordinates=(long * np.arange(4), None, None)), learned)
+    assert not check_cubes(grid, xr.Dataset(), TRILINEAR)
+    assert not check_cubes(SimpleNamespace(coordinates=(long * np.arange(4), None, None)), xr.Dataset(), learned)
+    mixed = xr.Dataset(
+        coords={axis: (axis, np.arange(4), {"units": units}) for axis, units in (("z", "km"), ("x", "µm"))}
+    )
+    (warning,) = check_cubes(grid, mixed, learned)
+    assert warning.startswith("the axes have different units")
