@@ -115,8 +115,14 @@ def as_dataset(volume: object) -> xr.Dataset:
 
         return from_array(volume)
     if isinstance(volume, xr.DataArray):
+        if ARRAY in {*volume.dims, *volume.coords}:
+            message = (
+                f"{ARRAY}: a dim or coordinate of the array; expected another name, as the array is sent by this one"
+            )
+            raise InvalidInputError(message)
         return volume.to_dataset(name=ARRAY).assign_attrs(volume.attrs)
-    message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}"
+    hint = "; call its method compute() first" if hasattr(volume, "compute") else ""
+    message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}{hint}"
     raise InvalidInputError(message)
 
 

@@ -199,9 +199,12 @@ def _open_zip(path: Path) -> xr.Dataset:
     from zarr.storage import ZipStore  # noqa: PLC0415 not in the base install
 
     with zipfile.ZipFile(path) as archive:
-        marks = [PurePosixPath(name) for name in archive.namelist() if PurePosixPath(name).name in GROUP_MARKS]
+        names = [PurePosixPath(name) for name in archive.namelist()]
+    marks = [name for name in names if name.name in GROUP_MARKS]
+    arrays = [name for name in names if name.suffix == ".npy"]
     if not marks:
-        message = f"{path} holds no Zarr group"
+        found = "arrays of NumPy; save one array (3, z, y, x) by numpy.save" if arrays else "no Zarr group"
+        message = f"{path} holds {found}"
         raise InvalidInputError(message)
     # A folder may have been zipped with or without its own name.
     mark = min(marks, key=lambda mark: len(mark.parts))

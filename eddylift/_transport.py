@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import http
 import io
+import logging
 import os
 import random
 import socket
@@ -33,6 +34,17 @@ RETRIED = frozenset({429, 502, 503, 504})
 LONGEST_PAUSE = 60.0
 # stamina's backoff, if the service names no pause: 0.5, 1, 2, ... seconds, and up to half a second more.
 BACKOFF: dict[str, Any] = {"timeout": None, "wait_initial": 0.5, "wait_max": 10.0, "wait_jitter": 0.5}
+
+
+def _spell_out(record: logging.LogRecord) -> bool:
+    """Say in a log record of stamina why a call of ours is repeated; else it has this as attributes alone."""
+    reason = str(getattr(record, "stamina.caused_by", ""))
+    if hasattr(_errors, reason.partition("(")[0]):
+        record.msg = f"{reason}; trying again in {getattr(record, 'stamina.wait_for')} s"
+    return True
+
+
+logging.getLogger("stamina").addFilter(_spell_out)
 
 
 def address(base_url: str | None, token: str | None) -> tuple[str, str | None]:

@@ -37,38 +37,47 @@ COMPONENTS: Final = (
 )
 DIMS: Final = {
     "time": ("t", "times", "nt"),
-    "component": ("components", "comp", "vector", "values", "vector_component"),
+    "component": ("components", "comp", "vector", "values", "vector_component", "variable"),
     "z": ("k", "lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
     "y": ("j", "lat", "latitude", "yc", "ny", "ycoor"),
     "x": ("i", "lon", "longitude", "xc", "nx", "xcoor"),
 }
+# Of one array that has it all, the order of its dims if they have the names that h5netcdf and xarray make up.
+ORDERS: Final = {UNNAMED: ("time", "z", "y", "x", "component"), "dim_": ("time", "component", "z", "y", "x")}
 # Usual labels of a component axis, in the order u, v, w.
 LABELS: Final = (*COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
 
 
 def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
     """Return new names by old ones, as ``{"Ux": "u"}``, of what looks like velocity and its dims."""
-    names = {str(name).lower(): str(name) for name in dataset.data_vars}
-    found = next((usual[:components] for usual in COMPONENTS if names.keys() >= set(usual[:components])), ())
-    renamed = {names[usual]: name for usual, name in zip(found, "uvw", strict=False)}
+    found = _components(dataset, components)
+    renamed = dict(zip(found, "uvw", strict=False))
     dims = {str(dim): None for array in dataset.data_vars.values() if array.ndim >= components for dim in array.dims}
     for name, usual in DIMS.items():
         fitting = [dim for dim in sorted(dims) if dim.lower() in (name, *usual)]
         if name not in dims and len(fitting) == 1:
             renamed[fitting[0]] = name
-    unnamed = [dim for dim in dims if dim.startswith(UNNAMED)]
-    if len(unnamed) == len(dims) and not found:
-        renamed |= dict(zip(unnamed, ("time", "z", "y", "x", "component")[-len(dims) :], strict=False))
+    for prefix, order in ORDERS.items():
+        if not found and all(dim.startswith(prefix) for dim in dims):
+            renamed |= dict(zip(dims, order[-len(dims) :], strict=False))
     return {old: new for old, new in renamed.items() if old != new}
 
 
 def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None], components: int = 3) -> str:
-    """Return the end of a message: the option ``names`` with which `find` finds a velocity; empty if none helps."""
+    """Return the end of a message: what helps `find` to find a velocity, as the option ``names``; empty if nothing."""
     names = guess(dataset, components)
     with suppress(ValueError):  # names that the dataset has besides
         if names and find(name_axes(dataset.rename(names))) is not None:
             return f"; pass names={names} (on the command line --names {spell_names(names)})"
+    if len({frozenset(dataset[name].dims) for name in _components(dataset, components)}) > 1:
+        return "; on a staggered grid, first interpolate the components to the centres of the cells"
     return ""
+
+
+def _components(dataset: xr.Dataset, count: int) -> list[str]:
+    names = {str(name).lower(): str(name) for name in dataset.data_vars}
+    usual = next((each[:count] for each in COMPONENTS if names.keys() >= set(each[:count])), ())
+    return [names[name] for name in usual]
 
 
 def listed(dataset: xr.Dataset) -> str:

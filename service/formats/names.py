@@ -39,7 +39,7 @@ USUAL_COMPONENTS: Final = (
 )
 USUAL_DIMS: Final = {
     TIME: ("t", "times", "nt"),
-    COMPONENT: ("components", "comp", "vector", "values", "vector_component"),
+    COMPONENT: ("components", "comp", "vector", "values", "vector_component", "variable"),
     "z": ("k", "lev", "level", "depth", "height", "altitude", "zc", "nz", "zcoor"),
     "y": ("j", "lat", "latitude", "yc", "ny", "ycoor"),
     "x": ("i", "lon", "longitude", "xc", "nx", "xcoor"),

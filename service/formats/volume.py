@@ -213,4 +213,5 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
 def _check_size(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:
     most = factor**3 * settings.max_cells
     if levels * math.prod(cells) > most:
-        raise too_large(field="shape", value=list(cells) if levels == 1 else [levels, *cells], limit=f"{most} cells")
+        limit = f"{most} cells in a request; upload it, and open a view of it or submit a job"
+        raise too_large(field="shape", value=list(cells) if levels == 1 else [levels, *cells], limit=limit)

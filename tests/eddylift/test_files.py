@@ -125,6 +125,12 @@ def test_not_what_the_name_says(tmp_path: Path, suffix: str, content: bytes) -> 
         read(path)
 
 
+def test_archives_of_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", u=np.zeros(3))
+    with pytest.raises(InvalidInputError, match=r"a\.npz holds arrays of NumPy; save one array"):
+        read(tmp_path / "a.npz")
+
+
 def test_folder_that_is_no_zarr(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises(InvalidInputError, match=r"cannot be read"):

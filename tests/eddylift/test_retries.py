@@ -96,6 +96,12 @@ def test_failures_that_are_repeated(ask: Ask, service: FakeService, array: NDArr
     assert len({request.headers["Idempotency-Key"] for request in service.requests}) == 1
 
 
+def test_the_log_says_why_a_call_is_repeated(ask: Ask, service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    service.script = [httpx2.ReadError("gone")]
+    ask("models")
+    assert "UnreachableError('cannot reach http://fake: gone'); trying again in 0.0 s" in caplog.messages
+
+
 def not_connected(cause: Exception) -> httpx2.ConnectError:
     """As the network raises it: the reason is among the causes."""
     error = httpx2.ConnectError(str(cause))

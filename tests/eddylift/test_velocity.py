@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from eddylift import InvalidInputError
+from eddylift._codecs import as_dataset
 from eddylift._preparation import Preparation
 from eddylift._velocity import find, put_back, split, standard, take
 
@@ -102,6 +103,30 @@ def test_the_attribute_boundary(array: NDArray[np.float32], said: object, sent: 
 def test_times_called_t(array: NDArray[np.float32]) -> None:
     with pytest.raises(InvalidInputError, match=r"pass names=\{'t': 'time'\} \(on the command line --names t:time\)"):
         find(named(array, ("u", "v", "w")).expand_dims("t"))
+
+
+def test_dims_that_xarray_made_up(array: NDArray[np.float32]) -> None:
+    parts = named(array, ("u", "v", "w"))
+    for field in (parts.to_dataarray(), xr.DataArray(array), xr.DataArray(array[None])):
+        with pytest.raises(InvalidInputError) as caught:
+            find(as_dataset(field))
+        offered = str(caught.value).rpartition("--names ")[2].removesuffix(")")
+        (prepared,) = Preparation(names=offered).apply(as_dataset(field))
+        np.testing.assert_array_equal(split(prepared, find(prepared))["v"].squeeze(), array[1])
+
+
+def test_a_staggered_grid(array: NDArray[np.float32]) -> None:
+    staggered = {name: ((*AXES[:2], f"x_{name}"), part) for name, part in zip(("ux", "uy", "uz"), array, strict=True)}
+    with pytest.raises(InvalidInputError, match=r"; on a staggered grid, first interpolate the components to"):
+        find(xr.Dataset(staggered))
+
+
+def test_what_cannot_be_a_volume(array: NDArray[np.float32]) -> None:
+    with pytest.raises(InvalidInputError, match=r"got Array; call its method compute\(\) first$"):
+        as_dataset(xr.DataArray(array).chunk().data)
+    field = xr.DataArray(array, dims=("component", *AXES), coords={"velocity": 1.0})
+    with pytest.raises(InvalidInputError, match=r"^velocity: a dim or coordinate of the array; expected another name"):
+        as_dataset(field)
 
 
 def test_what_looks_like_nothing_is_not_guessed(array: NDArray[np.float32]) -> None:

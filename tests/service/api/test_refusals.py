@@ -158,7 +158,9 @@ def test_bodies_over_the_limit(serve: Callable[..., TestClient]) -> None:
 
 def test_volumes_over_the_limit(serve: Callable[..., TestClient]) -> None:
     client = serve(max_cells=150)
-    refused(client, post(client, npy(noise(3, 4, 5, 8))), 413, "shape")
+    answer = post(client, npy(noise(3, 4, 5, 8)))
+    refused(client, answer, 413, "shape")
+    assert "at most 150 cells in a request; upload it, and open a view of it or submit a job" in answer.text
     refused(client, post(client, netcdf(dataset(noise(2, 3, 4, 4, 5))), NETCDF), 413, "shape")
 
 
