@@ -109,7 +109,8 @@ def test_scalars_and_planes_are_read_as_in_a_request(
     space = len(dims) - 1
     x, y = noise(2, space, *space * [4]), noise(2, len(names), *space * [8], seed=1)
     volumes = {"source": f"from-{group}", "reference": f"to-{group}"}
-    send(stored, volumes["source"], xr.Dataset({name: (dims, x[:, i]) for i, name in enumerate("uvw"[:space])}))
+    velocity = {name: (dims, x[:, i]) for i, name in enumerate("uvw"[:space])}
+    send(stored, volumes["source"], xr.Dataset(velocity, {"x": np.arange(-6.5, 0, 2)}))
     fields = xr.Dataset({name: (dims, y[:, i]) for i, name in enumerate(names)}, {"x": -np.arange(8.0)})
     send(stored, volumes["reference"], fields)
     found = finish(stored, order(stored, **volumes, y_kind=kind, group=group))["report"]
