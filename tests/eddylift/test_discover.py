@@ -151,17 +151,19 @@ def test_command_line(service: FakeService, tmp_path: Path, monkeypatch: pytest.
     assert ["lift", "1", "A", "0.9,", "B", "0.1"] in rows
     assert "1: 1 of the 2 elements of C2 are kept on the average" in " ".join(result.stdout.split())
     assert sent(service)[1] == {"y_kind": "vector"}
+    refused = CliRunner().invoke(cli.app, ["discover", *files, "--drop", "p"])
+    assert (refused.exit_code, "expected --job beside" in refused.output) == (2, True)
 
 
 def test_a_job_on_stored_volumes(service: FakeService, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     monkeypatch.setattr(_session, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
     found = {"task": "discover", "model": None, "reference": "fine", "stage": "discovering", "report": DISCOVERY}
     service.script = [httpx2.Response(202, json={**JOB, **found, "id": "abc"})] * 4
-    options = ["--job", "--group", "O", "--x-kind", "scalar"]
+    options = ["--job", "--group", "O", "--x-kind", "scalar", "--names", "T:b", "--drop", "p"]
     submitted = CliRunner().invoke(cli.app, ["discover", "box", "fine", *options])
     order = json.loads(service.requests[-1].content)
     kinds = {"x_kind": "scalar", "y_kind": None}
-    volumes = {"source": "box", "reference": "fine", "names": {}, "drop": []}
+    volumes = {"source": "box", "reference": "fine", "names": {"T": "b"}, "drop": ["p"]}
     assert order == {"task": "discover", **volumes, **kinds, "group": "O"}
     assert ["abc", "box", "-", "discover", "done", "3/3"] in [
         line.split()[:6] for line in submitted.stdout.splitlines()
