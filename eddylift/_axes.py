@@ -86,9 +86,17 @@ def unit(volume: xr.Dataset | xr.DataArray, axis: str) -> str | None:
 
 
 def _decoded(volume: xr.Dataset | xr.DataArray, axis: str) -> xr.Variable:
-    """Return a coordinate as dates or durations if its units say so, which is not decoded in files."""
+    """Return a coordinate as dates or durations if its units say so, which is not decoded in files.
+
+    Raises:
+        InvalidInputError: if the units are none that can be decoded, such as months.
+    """
     import xarray as xr  # noqa: PLC0415 slow
 
     # A copy, as xarray decodes durations in place.
     stored = xr.Variable(axis, volume[axis].values.copy(), volume[axis].attrs)
-    return xr.conventions.decode_cf_variable(axis, stored, decode_timedelta=True)
+    try:
+        return xr.conventions.decode_cf_variable(axis, stored, decode_timedelta=True)
+    except ValueError as error:
+        message = f"{axis}: units {stored.attrs.get('units')!r}; expected a unit of a fixed length, such as hours"
+        raise InvalidInputError(message) from error

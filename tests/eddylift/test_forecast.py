@@ -125,6 +125,11 @@ def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
     ("coordinates", "options", "message"),
     [
         ({"time": [0.0, 1.0, 3.0]}, {"dt": 1.0}, "time: spaced by 1 to 2; expected even steps; drop=time"),
+        (
+            {"time": xr.Variable("time", [0, 1, 2], {"units": "months since 2000-01-01"})},
+            {},
+            "time: units 'months since 2000-01-01'; expected a unit of a fixed length",
+        ),
         ({"x": np.arange(5.0) ** 2}, {}, "x: spaced by 1 to 7; expected even steps, or dx"),
         ({"x": list("abcde")}, {}, "x: <U1; expected numbers"),
         ({"x": np.arange(5.0)}, {}, "cells: 0.1 along y, 1 along x; expected the same length along each axis, or dx"),
