@@ -14,6 +14,7 @@ from service.api.dependencies import NamingDep, ServicesDep, admit
 from service.api.errors import responses
 from service.api.responses import BINARY, VOLUME
 from service.formats.boundaries import read_boundary
+from service.formats.grid import check_axis_units
 from service.formats.names import AXES
 from service.formats.npy import NPY, NpyBody
 from service.formats.volume import ReadOptions
@@ -61,7 +62,7 @@ async def post_velocity(
 
     It is `(3, z, y, x)`, or `(time, 3, z, y, x)` if the file has times. This is for clients that cannot read NetCDF,
     HDF5 or Zarr, such as the page of this service. Axes whose coordinates descend are reversed. Lengths come from the
-    coordinates; without any, the longest edge is 2 pi.
+    coordinates, which must have the same unit; without any, the longest edge is 2 pi.
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
     """
@@ -70,6 +71,7 @@ async def post_velocity(
 
     def read() -> Response:
         _, _, volume = services.sandbox.read(body, options)
+        check_axis_units(volume.layout.rest)
         boundary = read_boundary(volume.boundary)
         parts = NpyBody.write(volume.velocity if volume.has_times else volume.velocity[0])
         kinds = (

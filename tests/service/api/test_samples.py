@@ -55,6 +55,15 @@ def test_the_velocity_of_any_file(client: TestClient) -> None:
     assert "Eddylift-Boundary" not in answer.headers
 
 
+def test_lengths_in_different_units_are_refused(client: TestClient) -> None:
+    mixed = dataset(noise(3, 4, 5, 6))
+    mixed.x.attrs["units"] = "km"
+    answer = client.post("/v1/velocity", content=netcdf(mixed), headers={"Content-Type": NETCDF})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "x")
+    dropped = client.post("/v1/velocity?drop=z,y,x", content=netcdf(mixed), headers={"Content-Type": NETCDF})
+    assert dropped.status_code == 200
+
+
 def test_what_is_no_velocity_is_refused_as_by_upscale(client: TestClient) -> None:
     bad = noise(3, 4, 4, 4)
     bad[1, 2, 3, 0] = np.nan
