@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import re
 import shutil
-import tempfile
 import uuid
 import warnings
 import weakref
@@ -17,7 +16,7 @@ from eddylift import _files
 from eddylift._codecs import as_dataset
 from eddylift._errors import EddyliftWarning, InvalidInputError, UnexpectedAnswerError
 from eddylift._progress import Progress
-from eddylift._writing import write_zarr
+from eddylift._writing import temporary_folder, write_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +83,7 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
             path = volume if isinstance(volume, str | Path) else "the volume"
             if isinstance(volume, str | Path):
                 volume = kept.enter_context(_files.open_dataset(Path(volume)))
-            folder = Path(kept.enter_context(tempfile.TemporaryDirectory())) / "volume.zarr"
+            folder = Path(kept.enter_context(temporary_folder())) / "volume.zarr"
             with _files.own_errors(path, "sent"):  # velocity is read while it is written
                 prepared, problem = _standard(volume, preparation)
                 write_zarr(folder, prepared)

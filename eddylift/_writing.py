@@ -120,6 +120,12 @@ def _check_kind(path: Path) -> None:
         require_zarr(str(path))
 
 
+def temporary_folder(parent: Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    """Make a hidden folder in which to write a Zarr group."""
+    # If a chunk fails, dask still writes those that it has begun, perhaps while the folder is removed.
+    return tempfile.TemporaryDirectory(dir=parent, prefix=".", ignore_cleanup_errors=True)
+
+
 def write_zarr(folder: Path, volume: xr.Dataset) -> None:
     """Write a Zarr group, in the Zarr format that the volume was read from, else v3."""
     from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning  # noqa: PLC0415 not in the base install
@@ -145,7 +151,7 @@ def _plain_fields(volume: xr.Dataset) -> xr.Dataset:
 
 def _write_zip(path: Path, volume: xr.Dataset) -> None:
     # Through a folder, because zarr's ZipStore writes every metadata file twice.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as name:
+    with temporary_folder(path.parent) as name:
         folder = Path(name)
         write_zarr(folder, volume)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:

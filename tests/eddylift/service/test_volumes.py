@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -145,6 +146,22 @@ def test_velocity_of_any_precision_is_stored_in_single(client: Client, chunks: d
     with pytest.warns(EddyliftWarning, match="cannot be super-resolved as it is: u: int16"):
         assert client.upload(volume.astype("int16"), "precise", replace=True)["problem"]
     client.delete_volume("precise")
+
+
+def test_bad_values_are_told_though_the_temporary_folder_cannot_be_removed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As dask may write other chunks into it at this moment."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    volume = channel()
+    monkeypatch.setattr("shutil.os.rmdir", fail)
+    with pytest.raises(InvalidInputError, match=r"^v: NaN or infinity"):
+        client.upload(volume.assign(v=volume["v"].where(volume["v"] > 0)), "bad")
+    monkeypatch.undo()
+    assert client.volumes() == []
 
 
 def test_arrays_are_uploaded_and_opened(client: Client, coarse: NDArray[np.float32], tmp_path: Path) -> None:
