@@ -53,7 +53,7 @@ class Preparation(NamedTuple):
         names, drop, axes = read_names(self.names), read_list("drop", self.drop), read_list("resample", self.resample)
         datasets = _velocity.rename([as_dataset(volume) for volume in volumes], names, drop)
         if axes:
-            datasets = [_resample.to_uniform(dataset, ",".join(axes), self.boundary) for dataset in datasets]
+            datasets = [_resample.to_uniform(dataset, axes, self.boundary) for dataset in datasets]
         return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
 
 

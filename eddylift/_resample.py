@@ -12,14 +12,14 @@ from eddylift._paths import spell_attribute
 from eddylift._velocity import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
 NOTE = "eddylift_resampled"
 
 
-def to_uniform(dataset: xr.Dataset, axes: str, boundary: object = None) -> xr.Dataset:
+def to_uniform(dataset: xr.Dataset, axes: Sequence[str], boundary: object = None) -> xr.Dataset:
     """Resample a dataset to as many uniform cells along some axes, between the first and the last point of each.
 
     If an axis has CF bounds, its cells lie between these. The field is taken as linear between its points, and beyond
@@ -28,7 +28,7 @@ def to_uniform(dataset: xr.Dataset, axes: str, boundary: object = None) -> xr.Da
 
     Args:
         dataset: with the positions of its points along these axes.
-        axes: such as ``y``, or ``z,y``.
+        axes: such as ``["y"]``, or ``["z", "y"]``.
         boundary: what lies beyond the ends, as for `Client.upscale`; None takes the attribute of the dataset.
 
     Raises:
@@ -37,7 +37,7 @@ def to_uniform(dataset: xr.Dataset, axes: str, boundary: object = None) -> xr.Da
     """
     said = spell_attribute(dataset.attrs.get("boundary", "") if boundary is None else boundary).split(",")
     kinds = dict(zip(AXES, said if len(said) == len(AXES) else len(AXES) * said[:1], strict=True))
-    for axis in map(str.strip, axes.split(",")):
+    for axis in axes:
         if kinds.get(axis, "").strip().lower() == "periodic":
             message = f"resample: {axis}; expected an axis that is not periodic, as the length of a period is not known"
             raise InvalidInputError(message)

@@ -46,8 +46,8 @@ COMMANDS = {
     "forecast-animation": forecast_animation,
     "seeds": seeds,
 }
-COUNTS = ("n", "snapshots", "fields", "steps", "threads")
-"""Options of which none may be zero."""
+LEAST = {"n": 1, "snapshots": 1, "fields": 1, "steps": 1, "threads": 1, "relaxation_steps": 0, "checks": 0}
+"""The least values of options that count."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     chosen = parser.parse_args(arguments)
-    for name in COUNTS:
-        if (value := getattr(chosen, name, None)) is not None and value < 1:
-            parser.exit(2, f"{parser.prog} {chosen.command}: --{name}: {value}; expected at least 1\n")
+    for name, least in LEAST.items():
+        if (value := getattr(chosen, name, None)) is not None and value < least:
+            option = name.replace("_", "-")
+            parser.exit(2, f"{parser.prog} {chosen.command}: --{option}: {value}; expected at least {least}\n")
     torch.set_num_threads(chosen.threads)
     try:
         status: int = COMMANDS[chosen.command].run(chosen)

@@ -59,7 +59,7 @@ def test_integrals_are_kept_and_lines_are_exact(steps: list[float], cells: int) 
 
 def test_several_axes_any_order_of_dims_and_either_direction() -> None:
     volume = channel().transpose("x", "y", "z")
-    both = to_uniform(volume.isel(y=slice(None, None, -1)), "z,y")
+    both = to_uniform(volume.isel(y=slice(None, None, -1)), ["z", "y"])
     xr.testing.assert_allclose(both, to_uniform(to_uniform(volume, "z"), "y"))
     assert both["u"].dims == ("x", "y", "z")
     assert both.attrs["eddylift_resampled"].startswith(

@@ -337,6 +337,7 @@ def test_interpolation_by_two_is_measured(run: StoredRun, tmp_path: Path, capsys
         (["forecast", "--data", "none"], "No such file or directory: 'none/run.json'"),
         (["discover", "--x", "none.npy", "--y", "none.npy"], "No such file or directory: 'none.npy'"),
         (["train", "--steps", "0", "--data", "{data}", "--out", "out"], "--steps: 0; expected at least 1"),
+        (["adapt", "--checks", "-1", "--data", "{data}", "--name", "mine", "--out", "out"], "--checks: -1; expected"),
         (["simulate", "--flow", "rotating", "--rotation", "0"], "rotation: 0; expected more than 0"),
         (["simulate", "--interval", "0"], "interval: 0; expected more than 0"),
     ],
