@@ -188,7 +188,7 @@ def describe(model: SuperResolution, *, flow: str | None, boundary: Boundaries |
         family=model.family,
         flow=flow,
         frames=model.frames,
-        group=architecture.group if architecture else None,
+        group=architecture.kept_group if architecture else None,
         architecture=architecture.to_dict() if architecture else None,
         parameters=count_parameters(model),
         halo=model.halo,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.activation import Activation
 from models.convolution import NOWHERE, RADIUS, Axes, Join, crop, whole
-from models.group import GroupName, group
+from models.group import MIRROR, GroupName, group, rotate_vector
 from models.layers import Convolve, GroupLayer, Lift, Project
 from models.operators import FACTOR
 
@@ -40,6 +40,8 @@ class Architecture:
         head: fields after each upsampling by two but the last. Empty: one head upsamples by the factor at once.
         frames: number of time levels in the input, 1 or 3; the answer is at the middle one.
         factor: fine cells per coarse cell along an axis, 2 or 4.
+        mirrored: the answer is the mean of the answer to the field and, mirrored back, of that to the mirrored field.
+            Then an equivariant network of the group ``O`` also keeps reflections, at twice the cost.
     """
 
     family: Family
@@ -50,6 +52,7 @@ class Architecture:
     head: tuple[int, ...] = ()
     frames: int = 1
     factor: int = FACTOR
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES or self.family == "trilinear":
@@ -64,9 +67,17 @@ class Architecture:
         if self.factor not in FACTORS:
             message = f"factor must be 2 or 4, not {self.factor}"
             raise ValueError(message)
+        if self.mirrored and self.group != "O":
+            message = f"mirrored is for the group O, not {self.group}"
+            raise ValueError(message)
         if 2 ** len(self.head) >= self.factor:
             message = f"head must have one entry at most (x2 + x2), and none for factor 2, not {self.head}"
             raise ValueError(message)
+
+    @property
+    def kept_group(self) -> GroupName:
+        """The group of rotations and reflections that the answers of an equivariant network follow."""
+        return "Oh" if self.mirrored else self.group
 
     def to_dict(self) -> dict[str, object]:
         """The architecture as JSON data."""
@@ -146,7 +157,7 @@ class Network(nn.Module):
             if isinstance(layer, GroupLayer):
                 total += layer.kernel().numel() * finer**3
                 finer *= layer.factor
-        return total / self.factor**3
+        return total / self.factor**3 * (2 if self.architecture.mirrored else 1)
 
     def forward(
         self, coarse: Float[Tensor, "batch vectors z y x"], circular: Axes = NOWHERE
@@ -162,8 +173,14 @@ class Network(nn.Module):
 
     def features(
         self, coarse: Float[Tensor, "batch vectors z y x"], circular: Axes = NOWHERE, join: Join = whole
-    ) -> Float[Tensor, "batch channels z2 y2 x2"]:
-        """The regular features of the trunk, at the coarse grid, with the halo for what follows; see ``forward``."""
+    ) -> Float[Tensor, "fields channels z2 y2 x2"]:
+        """The regular features of the trunk, at the coarse grid, with the halo for what follows; see ``forward``.
+
+        If the network is mirrored, those of the mirrored fields come after those of the batch.
+        """
+        if self.architecture.mirrored:
+            mirrored = rotate_vector(coarse.unflatten(1, (-1, 3)), MIRROR).flatten(1, 2)
+            coarse = torch.cat([coarse, mirrored])
         # Channels last is twice as fast on a CPU in bfloat16; all layers keep the format of the input.
         x = join(self.lift, coarse.contiguous(memory_format=torch.channels_last_3d), RADIUS)
         x = self.lift(x, circular)
@@ -172,7 +189,7 @@ class Network(nn.Module):
         return join(self.project, x, self.halo - RADIUS * (1 + 2 * len(self.trunk)))
 
     def refined(
-        self, features: Float[Tensor, "batch channels z y x"], circular: Axes = NOWHERE
+        self, features: Float[Tensor, "fields channels z y x"], circular: Axes = NOWHERE
     ) -> Float[Tensor, "batch 3 fine_z fine_y fine_x"]:
         """The fine vector field, from the features of the trunk; see ``forward``."""
         x = features
@@ -180,4 +197,8 @@ class Network(nn.Module):
             x = layer(activate(x), circular)
         # Layers on finer grids consume parts of a coarse cell; keep whole ones.
         spare = self.factor * (self.halo - self._reach())
-        return crop(x, int(spare), circular)
+        x = crop(x, int(spare), circular)
+        if not self.architecture.mirrored:
+            return x
+        given, mirrored = x.chunk(2)
+        return (given + rotate_vector(mirrored, MIRROR)) / 2

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from models.activation import SMALLEST, Activation
 from models.convolution import NOWHERE, RADIUS, SIZE, Axes, crop, wrap
-from models.group import group
+from models.group import MIRROR, group, rotate_scalar
 from models.layers import ProjectScalar
 from models.operators import refine, variation
 
@@ -74,12 +74,12 @@ class ErrorHead(nn.Module):
         nn.init.constant_(cast("Tensor", self.answer.bias), -2.0)
         self.register_buffer("scale", torch.tensor(1.0))
         # Fine cells of the halo that the trunk and this head leave; a head that upsamples twice consumes one cell more.
-        self.factor, self.halo = architecture.factor, halo
+        self.factor, self.halo, self.mirrored = architecture.factor, halo, architecture.mirrored
         self.spare = self.factor * (halo - 2 * RADIUS * architecture.blocks - 2 * RADIUS)
 
     def forward(
         self,
-        features: Float[Tensor, "batch channels z y x"],
+        features: Float[Tensor, "fields channels z y x"],
         coarse: Float[Tensor, "batch 3 z3 y3 x3"],
         variation: Float[Tensor, "batch 1 fine_z fine_y fine_x"],
         correction: Float[Tensor, "batch 3 fine_z fine_y fine_x"],
@@ -88,13 +88,16 @@ class ErrorHead(nn.Module):
         """Apply the head.
 
         Args:
-            features: of the trunk.
+            features: of the trunk; if the network is mirrored, of the mirrored fields, too.
             coarse: velocity, with the halo at both ends of every axis that is not circular.
             variation: local variation of the coarse field, in the units of the network's input.
             correction: what the network added to trilinear interpolation, in the same units.
             circular: axes (z, y, x) to wrap around.
         """
         scalars = crop(self.project(self.activation(features), circular), self.spare, circular).to(variation.dtype)
+        if self.mirrored:
+            given, mirrored = scalars.chunk(2)
+            scalars = (given + rotate_scalar(mirrored, MIRROR)) / 2
         length = correction.square().sum(dim=1, keepdim=True).sqrt()
         unit = variation.clamp_min(SMALLEST)
         lengths = torch.cat([length, refine(lengths_of(coarse, self.halo, circular), self.factor)], dim=1)

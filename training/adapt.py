@@ -24,7 +24,7 @@ from training.derived import Slab
 from training.evaluate import learned_from, read_symmetry, rounded, snapshot
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import PATCH
-from training.train import require_new
+from training.train import MIRRORED, require_new
 from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
 from training.widen import widen
 
@@ -42,8 +42,13 @@ SMALLEST = 6
 """Coarse cells along this axis that both parts must have at least."""
 
 
-def descend(parent: SuperResolution, family: Family) -> SuperResolution:
+def descend(parent: SuperResolution, family: Family, *, mirrored: bool | None = None) -> SuperResolution:
     """A network for further training that computes the parent's function; relaxation weights, if any, are one.
+
+    Args:
+        parent: a model with weights.
+        family: that of the parent, or ``relaxed`` if that is ``equivariant``.
+        mirrored: of its architecture; None for that of the parent. Only then it computes the parent's function.
 
     Raises:
         ValueError: if the parent has no weights, or the family cannot begin from that of the parent.
@@ -55,7 +60,8 @@ def descend(parent: SuperResolution, family: Family) -> SuperResolution:
     if family != ancestry.family and (family, ancestry.family) != ("relaxed", "equivariant"):
         message = f"a model that is {family} cannot begin from one that is {ancestry.family}; give another --family"
         raise ValueError(message)
-    model = SuperResolution(Network(dataclasses.replace(ancestry, family=family)))
+    mirrored = ancestry.mirrored if mirrored is None else mirrored
+    model = SuperResolution(Network(dataclasses.replace(ancestry, family=family, mirrored=mirrored)))
     weights = {key: value for key, value in parent.state_dict().items() if not key.startswith("error_head.")}
     # The parent has no relaxation weights; new layers have ones.
     model.load_state_dict(weights, strict=False)
@@ -121,6 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "0 keeps the last ones",
     )
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
+    parser.add_argument("--mirrored", action="store_true", help=MIRRORED)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
@@ -135,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     ancestor = catalogue.card(args.parent)
     parent = catalogue.trained(args.parent).to(args.device)
     family = args.family or ("relaxed" if ancestor.family == "equivariant" else ancestor.family)
-    model = descend(parent, family)
+    model = descend(parent, family, mirrored=args.mirrored or None)
     if args.wider > 1:
         torch.manual_seed(args.seed)
         model = SuperResolution(widen(cast("Network", model.network), args.wider))

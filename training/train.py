@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from models.forecast_catalogue import ForecastCatalogue
 
+MIRRORED = "answer with the mean over a field and its mirror image, so that reflections are kept, at twice the cost"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head", type=int, nargs="*", default=[], help="fields between two upsamplings by two")
     parser.add_argument("--group", choices=["O", "Oh"], default="O")
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
+    parser.add_argument("--mirrored", action="store_true", help=MIRRORED)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--precision",
@@ -79,6 +82,7 @@ def architecture_of(args: argparse.Namespace) -> Architecture:
         head=tuple(channels * n for n in args.head),
         frames=args.frames,
         factor=args.factor,
+        mirrored=args.mirrored,
     )
 
 

@@ -11,8 +11,8 @@ import json
 import math
 import platform
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -119,7 +119,8 @@ class Trainer:
         self.recipe = recipe
         self.folder = folder
         self.device = device
-        self.model = SuperResolution(Network(architecture)).to(device)
+        # Of a mirrored network one half is trained, on fields of which a half are mirrored.
+        self.model = SuperResolution(Network(replace(architecture, mirrored=False))).to(device)
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.source = Source(
@@ -128,6 +129,7 @@ class Trainer:
             factor=self.model.factor,
             frames=self.model.frames,
             augment=recipe.augment,
+            mirrored=architecture.mirrored,
             device=device,
             seed=recipe.seed,
             kept=kept,
@@ -195,9 +197,12 @@ class Trainer:
                         saved = time.monotonic()
             finally:
                 self.save()
-        if self.best:
-            self.averaged.module.load_state_dict(self.best.weights)
-        return cast("SuperResolution", self.averaged.module)
+        return self._with(self.best.weights if self.best else self.averaged.module.state_dict())
+
+    def _with(self, weights: dict[str, Tensor]) -> SuperResolution:
+        model = SuperResolution(Network(self.architecture)).to(self.device)
+        model.load_state_dict(weights)
+        return model
 
     def _checked_steps(self) -> list[int]:
         """Steps after which the error on held-out data is measured, the last one among them."""
@@ -205,10 +210,11 @@ class Trainer:
         return [self.recipe.steps * check // checks for check in range(1, checks + 1)]
 
     def _check(self) -> None:
-        model = cast("SuperResolution", self.averaged.module)
-        error = over_trilinear(model, [sample for each in self.source.validation().values() for sample in each])
+        weights = {key: value.clone() for key, value in self.averaged.module.state_dict().items()}
+        samples = [sample for each in self.source.validation().values() for sample in each]
+        error = over_trilinear(self._with(weights), samples)
         if math.isfinite(error) and (self.best is None or error < self.best.error):
-            self.best = Checked(self.step, error, {key: value.clone() for key, value in model.state_dict().items()})
+            self.best = Checked(self.step, error, weights)
 
     def _advance(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.flows.synthetic import KINDS
+from training.flows.synthetic import KINDS, layers, points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +50,6 @@ def shear_layers(random: np.random.Generator, n: int) -> Field:
     return field
 
 
-def spikes(random: np.random.Generator, n: int) -> Field:
-    """A single fine cell."""
-    field = np.zeros((3, n, n, n))
-    field[:, *random.integers(n, size=3)] = random.normal(size=3)
-    return field
-
-
 def ramps(random: np.random.Generator, n: int) -> Field:
     """A sawtooth along an axis."""
     phase = (random.integers(1, 4) * positions(n)[random.integers(3)] + random.random()) % 1
@@ -64,19 +57,12 @@ def ramps(random: np.random.Generator, n: int) -> Field:
     return ramp
 
 
-def combs(random: np.random.Generator, n: int) -> Field:
-    """Every other, third ... eighth layer."""
-    layers = np.indices((n, n, n))[random.integers(3)] % random.integers(2, 9) == 0
-    comb: Field = random.normal(size=3)[:, None, None, None] * layers
-    return comb
-
-
 def white_noise(random: np.random.Generator, n: int) -> Field:
     """Nothing between cells is known."""
     return random.normal(size=(3, n, n, n))
 
 
-RESOLVED: tuple[Draw, ...] = (*KINDS, waves, jets, shear_layers)
+RESOLVED: tuple[Draw, ...] = (*(kind for kind in KINDS if kind not in (points, layers)), waves, jets, shear_layers)
 """Fields of which coarse cells show something."""
-UNRESOLVED: tuple[Draw, ...] = (spikes, ramps, combs, white_noise)
+UNRESOLVED: tuple[Draw, ...] = (points, ramps, layers, white_noise)
 """Fields that hold structures of single cells alone, and interpolation is as good as any guess."""

@@ -12,6 +12,7 @@ import torch
 from models.blocks import PERIODIC
 from models.catalogue import Catalogue, describe
 from models.convolution import EVERYWHERE
+from models.group import MIRROR, rotate_vector
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from tests.training.stored import write
@@ -54,6 +55,21 @@ def test_a_relaxed_descendant_begins_as_the_same_function(weights: Catalogue) ->
         child = descend(parent, family)
         assert child.family == family
         torch.testing.assert_close(child(coarse, EVERYWHERE), parent(coarse, EVERYWHERE))
+
+
+def test_a_mirrored_descendant_answers_with_the_mean_over_mirror_images(weights: Catalogue) -> None:
+    parent = weights.trained(PARENT)
+    child = descend(parent, "relaxed", mirrored=True)
+    coarse = torch.randn(1, 1, 3, 5, 5, 5)
+    answer, image = (parent(each, EVERYWHERE) for each in (coarse, rotate_vector(coarse, MIRROR)))
+    assert (answer - rotate_vector(image, MIRROR)).abs().max() > 1e-2
+    # Not quite equal, as residuals are bounded after the mean is taken.
+    torch.testing.assert_close(
+        child(coarse, EVERYWHERE), (answer + rotate_vector(image, MIRROR)) / 2, atol=1e-2, rtol=0
+    )
+    again = descend(child, "relaxed").network
+    assert again is not None
+    assert again.architecture.mirrored
 
 
 def test_a_descendant_of_another_kind_is_refused(weights: Catalogue) -> None:
@@ -126,16 +142,19 @@ def test_a_single_snapshot_is_never_cut_along_walls_that_move(tmp_path: Path, we
             assert learned[0].cells.index(72) == axis
 
 
-@pytest.mark.parametrize(("wider", "name"), [(1, "relaxed-mine-x4"), (2, "relaxed-mine-wide-x4")])
+@pytest.mark.parametrize(
+    ("wider", "mirrored", "name"), [(1, [], "relaxed-mine-x4"), (2, ["--mirrored"], "relaxed-mine-wide-x4")]
+)
 def test_what_is_better_is_stored_with_its_parent_and_gain(
-    tmp_path: Path, weights: Catalogue, wider: int, name: str
+    tmp_path: Path, weights: Catalogue, wider: int, mirrored: list[str], name: str
 ) -> None:
     options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine", "--weights", str(weights.folder)]
     options += ["--steps", "60", "--relaxation-steps", "10", "--threads", "1", "--out", str(tmp_path / "out")]
-    assert main(["adapt", *options, "--wider", str(wider)]) == 0
+    assert main(["adapt", *options, *mirrored, "--wider", str(wider)]) == 0
     card = weights.card(name)
     assert card.architecture is not None
     assert (card.flow, card.architecture["fields"]) == ("mine", wider)
+    assert (card.group, card.architecture["mirrored"]) == (("Oh", True) if mirrored else ("O", False))
     assert card.trained["parent"] == PARENT
     assert card.trained["parent_sha256"] == weights.card(PARENT).sha256
     assert card.trained["parent_data"] == ["a", "b", "c"]

@@ -79,7 +79,7 @@ def shares_in_adaptation(parent: SuperResolution, run: StoredRun) -> dict[str, f
     if parent.family != "equivariant":
         message = f"--from: a model that is {parent.family}; expected one that is equivariant"
         raise ValueError(message)
-    model = descend(parent, "relaxed")
+    model = descend(parent, "relaxed", mirrored=False)  # it would keep one reflection, whatever the run breaks
     layers = [layer for layer in model.modules() if isinstance(layer, GroupLayer)]
     gradients = relaxation_gradients(model, layers, run)
     over = layers[0].over

@@ -1,4 +1,4 @@
-"""Fields that no equation of motion gives: random phases, fronts, drops, vortices, foams and bursts.
+"""Fields that no equation of motion gives, such as random phases, fronts, vortices and single cells.
 
 A network that has seen only turbulence adds turbulence to everything. With these fields it also learns not to, where a
 field is not turbulent. All are periodic. Each is drawn from the seed and its number.
@@ -89,7 +89,31 @@ def bursts(random: Random, n: int) -> Field:
     return field * louder
 
 
-KINDS: tuple[Callable[[Random, int], Field], ...] = (random_phases, fronts, drops, vortices, foam, bursts)
+def points(random: Random, n: int) -> Field:
+    """Single cells with a velocity in a fluid at rest, such as faulty measurements."""
+    field = np.zeros((3, n, n, n))
+    for velocity in _some_velocities(random, int(random.integers(1, 30))):
+        field[:, *random.integers(n, size=3)] = velocity
+    return field
+
+
+def layers(random: Random, n: int) -> Field:
+    """Every second, third ... eighth layer of cells along an axis."""
+    moving = np.indices((n, n, n))[random.integers(3)] % random.integers(2, 9) == 0
+    field: Field = _some_velocities(random, 1)[0][:, None, None, None] * moving
+    return field
+
+
+KINDS: tuple[Callable[[Random, int], Field], ...] = (
+    random_phases,
+    fronts,
+    drops,
+    vortices,
+    foam,
+    bursts,
+    points,
+    layers,
+)
 
 
 class SyntheticSimulation:
