@@ -108,15 +108,20 @@ def unready(detail: str, seconds: float = 1) -> Problem:
     return Problem("unready", detail, retry_after=seconds)
 
 
-def is_out_of_descriptors(error: BaseException | None) -> bool:
-    """Whether an error, or one of its causes, says that the process can open no more files."""
+def _system_errors(error: BaseException | None) -> Iterator[OSError]:
+    """Errors of the operating system among an error and its causes; those that libraries make have no number."""
     while error is not None:
         if isinstance(error, BaseExceptionGroup):
-            return any(map(is_out_of_descriptors, error.exceptions))
-        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
-            return True
+            for each in error.exceptions:
+                yield from _system_errors(each)
+        if isinstance(error, OSError) and error.errno is not None:
+            yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def is_out_of_descriptors(error: BaseException | None) -> bool:
+    """Whether an error, or one of its causes, says that the process can open no more files."""
+    return any(each.errno in {errno.EMFILE, errno.ENFILE} for each in _system_errors(error))
 
 
 @contextmanager
@@ -130,16 +135,29 @@ def within(part: str) -> Iterator[None]:
         raise
 
 
+def _of_disk(error: OSError, failed: str) -> Problem:
+    if is_out_of_descriptors(error):
+        return unready(f"{failed}: too many files are open")
+    return Problem("no-room" if error.errno in FULL else "not-stored", f"{failed}: {error.strerror}")
+
+
 @contextmanager
-def storing(what: str) -> Iterator[None]:
+def storing(what: str, done: str = "written") -> Iterator[None]:
     """Turn errors of the disk into problems."""
     try:
         yield
     except OSError as error:
-        if is_out_of_descriptors(error):
-            detail = f"{what} cannot be written: too many files are open"
-            raise unready(detail) from error
-        detail = f"{what} cannot be written: {error.strerror}"
-        if error.errno in FULL:
-            raise Problem("no-room", detail) from error
-        raise Problem("not-stored", detail) from error
+        raise _of_disk(error, f"{what} cannot be {done}") from error
+
+
+@contextmanager
+def decoding(*, field: str, value: object, expected: str) -> Iterator[None]:
+    """Turn whatever libraries raise on foreign bytes into a problem ("malformed"), but not errors of the disk."""
+    try:
+        yield
+    except Problem:
+        raise
+    except Exception as error:
+        if fault := next(_system_errors(error), None):
+            raise _of_disk(fault, f"{field} cannot be read") from error
+        raise malformed(field=field, value=value, expected=expected) from error

@@ -53,7 +53,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "unfit": (422, "A field does not fit"),
     "busy": (429, "All places are taken"),
     "internal": (500, "The service failed"),
-    "not-stored": (500, "The data folder cannot be written"),
+    "not-stored": (500, "The data folder cannot be read or written"),
     "storage": (502, "An object store cannot be reached"),
     "jobs-unavailable": (503, "The list of jobs cannot be read"),
     "unready": (503, "Not ready"),

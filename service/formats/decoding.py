@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from service.formats.names import AXES
-from service.problems import FLOATS, Problem, invalid_field, malformed
+from service.problems import FLOATS, Problem, decoding, invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,14 +144,10 @@ def load(array: xr.DataArray, name: str) -> NDArray[Any]:
     """Values of an array, in memory.
 
     Raises:
-        Problem: 400 if a chunk does not decode.
+        Problem: 400 if a chunk does not decode; as `storing` does if the disk cannot be read.
     """
-    try:
+    with decoding(field=name, value="stored in chunks that do not decode", expected="whole chunks"):
         return np.asarray(array.values)
-    except Problem:
-        raise
-    except Exception as error:  # decoders raise anything on foreign bytes
-        raise malformed(field=name, value="stored in chunks that do not decode", expected="whole chunks") from error
 
 
 def unpacked(variable: xr.DataArray) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from service.formats.cutouts import name_dims
 from service.formats.decoding import FILL
 from service.formats.decompressed_size import inflated
 from service.formats.velocity import check_array_count
-from service.problems import Problem, invalid_field, malformed, too_large, unsupported
+from service.problems import decoding, invalid_field, too_large, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -53,7 +53,7 @@ class NetcdfBody:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         self.classic: str | None = None
-        try:
+        with decoding(field="body", value="no whole NetCDF file", expected="a NetCDF file"):
             if content.startswith(CLASSIC):
                 self.classic = _classic_format(content[3])
                 self.content = xr.open_dataset(io.BytesIO(content), engine="scipy", **AS_STORED)
@@ -63,10 +63,6 @@ class NetcdfBody:
                     fills = _inspect(file, content, settings)
                 dataset = xr.open_dataset(io.BytesIO(content), engine="h5netcdf", phony_dims="sort", **AS_STORED)
                 self.content = name_dims(dataset)
-        except Problem:
-            raise
-        except Exception as error:  # readers raise anything on foreign bytes
-            raise malformed(field="body", value="no whole NetCDF file", expected="a NetCDF file") from error
         self.unlimited: set[Hashable] = self.content.encoding.get("unlimited_dims", set())
         for name, variable in self.content.variables.items():
             variable.encoding = {FILL: fills.get(name)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.lib import format as npy
 
-from service.problems import FLOATS, invalid_field, malformed
+from service.problems import FLOATS, decoding, invalid_field, malformed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,21 +30,15 @@ class NpyBody:
 
     def __init__(self, content: bytes, _settings: Settings) -> None:
         stream = io.BytesIO(content)
-        try:
+        with decoding(field="body", value="no npy file", expected="an npy file"):
             version = npy.read_magic(stream)
-        except ValueError as error:
-            raise malformed(field="body", value="no npy file", expected="an npy file") from error
         readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
         if version not in readers:
             raise malformed(
                 field="body", value=f"npy format {version[0]}.{version[1]}", expected="npy format 1.0 or 2.0"
             )
-        try:
+        with decoding(field="body", value="an npy file with a broken header", expected="a whole npy file"):
             shape, fortran, dtype = readers[version](stream, max_header_size=LONGEST_HEADER)
-        except Exception as error:  # the parser raises anything on foreign bytes
-            raise malformed(
-                field="body", value="an npy file with a broken header", expected="a whole npy file"
-            ) from error
         if dtype.kind != "f" or dtype.itemsize not in (4, 8):
             found = "object (pickled)" if dtype.hasobject else str(dtype)
             raise invalid_field(field="dtype", value=found, expected=FLOATS)

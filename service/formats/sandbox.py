@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service.formats.containers import Body, Container, Opened, recognise
 from service.formats.volume import ReadOptions, Volume, read
-from service.problems import Problem, invalid_field, malformed
+from service.problems import Problem, invalid_field, malformed, unready
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -152,7 +152,11 @@ class Sandbox:
         self._running: set[_Process] = set()
 
     def _start(self) -> _Process:
-        process = _Process(self.settings, self.task)
+        try:
+            process = _Process(self.settings, self.task)
+        except (EOFError, OSError) as error:
+            detail = "no process that reads bodies can be started"
+            raise unready(detail) from error
         self._running.add(process)
         return process
 
@@ -162,7 +166,11 @@ class Sandbox:
 
     def warm(self) -> None:
         """Start the first process, so that the first body does not wait for imports."""
-        self._places.put(self._places.get() or self._start())
+        place = self._places.get()
+        try:
+            place = place or self._start()
+        finally:
+            self._places.put(place)
 
     def read(self, body: Body, options: ReadOptions = ReadOptions()) -> Reading:  # noqa: B008 a tuple
         """Read a body; see [`read_body`][service.formats.sandbox.read_body].

@@ -17,7 +17,7 @@ from service.formats.decompressed_size import ExpansionError
 from service.formats.velocity import check_array_count
 from service.formats.zarr_codecs import Chunks, check_array
 from service.formats.zarr_group import DOCUMENTS, open_group, write_group
-from service.problems import Problem, invalid_field, malformed, too_large
+from service.problems import decoding, invalid_field, malformed, too_large
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -51,13 +51,9 @@ class ZarrBody:
         self.consolidated = _drop_consolidated(group, self.version)
         make = default_buffer_prototype().buffer.from_bytes
         store = MemoryStore({name: make(data) for name, data in group.items()}, read_only=True)
-        try:
+        with decoding(field="body", value="no readable Zarr group", expected="a Zarr group"):
             _inspect(group, store, settings)
             self.content = open_group(store)
-        except Problem:
-            raise
-        except Exception as error:  # zarr raises anything on foreign metadata
-            raise malformed(field="body", value="no readable Zarr group", expected="a Zarr group") from error
 
     def write(self, answer: xr.Dataset) -> list[memoryview]:
         """A dataset as pieces of a body: a group of the same version, in the same folder."""
@@ -75,16 +71,12 @@ def unpack(content: bytes, settings: Settings) -> Files:
         Problem: 400 if it is broken, 413 if it is or becomes too large, 422 for a path outside of it or anything but a
             plain file.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir() and not is_clutter(entry.filename)]
-            _check_entries(entries, len(content), settings)
-            # zarr's ZipStore replaces a file by writing it again: the last one counts.
-            return {entry.filename: archive.read(entry) for entry in entries}
-    except Problem:
-        raise
-    except Exception as error:  # zipfile raises anything on foreign bytes
-        raise malformed(field="body", value="no whole zip archive", expected="a zip archive") from error
+    whole = decoding(field="body", value="no whole zip archive", expected="a zip archive")
+    with whole, zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not is_clutter(entry.filename)]
+        _check_entries(entries, len(content), settings)
+        # zarr's ZipStore replaces a file by writing it again: the last one counts.
+        return {entry.filename: archive.read(entry) for entry in entries}
 
 
 def is_clutter(path: str) -> bool:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service.formats.zarr_group import DOCUMENTS
-from service.problems import invalid_field
+from service.problems import invalid_field, storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,13 +62,10 @@ def members(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Keys of the objects of a Zarr group on disk, without the files that desktops and editors leave.
 
     Raises:
-        Problem: 422 if the folder cannot be read, or something in the place of an object is no file.
+        Problem: 422 if something in the place of an object is no file; as `storing` does if the folder cannot be read.
     """
-    try:
+    with storing(folder.name, "read"):
         yield from _members(str(folder), "")
-    except OSError as error:
-        expected = "folders and files that this service may read"
-        raise invalid_field(field="volume", value=f"{folder.name}: {error.strerror}", expected=expected) from error
 
 
 def _members(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:

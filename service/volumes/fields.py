@@ -14,7 +14,7 @@ from service.formats.names import TIME
 from service.formats.pairs import find_fields
 from service.formats.velocity import descending
 from service.formats.zarr_group import open_group
-from service.problems import Problem, malformed, too_large
+from service.problems import Problem, decoding, too_large
 from service.volumes.checked_store import CheckedStore
 from service.volumes.cost import check_reading
 from service.volumes.s3_storage import reaching
@@ -116,19 +116,15 @@ def open_dataset(
         partly: see [`Naming.apply`][service.formats.names.Naming.apply].
 
     Raises:
-        Problem: 400 if it is no Zarr group, 413 or 422 if it must not be read, 502 if it cannot be reached.
+        Problem: 400 if it is no Zarr group, 413 or 422 if it must not be read, 502 if it cannot be reached; as
+            `storing` does if the disk cannot be read.
     """
     store = CheckedStore(storage.group())
     store.name = storage.name
-    try:
-        with reaching(storage.name):
-            store.inspect(settings)
-            dataset = open_group(store)
-    except Problem:
-        raise
-    except Exception as error:  # whatever zarr makes of foreign files
-        value = f"{storage.name}, which cannot be opened"
-        raise malformed(field="volume", value=value, expected="a Zarr group") from error
+    value = f"{storage.name}, which cannot be opened"
+    with decoding(field="volume", value=value, expected="a Zarr group"), reaching(storage.name):
+        store.inspect(settings)
+        dataset = open_group(store)
     dataset = with_cutout_names(dataset, naming).apply(dataset, partly=partly)
     turned = descending(dataset)
     return dataset.isel(turned), turned

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from zarr.storage import LocalStore
 
-from service.problems import Problem, is_out_of_descriptors, storing
+from service.problems import Problem, decoding, is_out_of_descriptors, storing
 from tests.service.conftest import parts
 from tests.service.orders import finish, order
 from tests.service.wire import NPY, dataset, noise, npy, send
@@ -86,6 +87,44 @@ def test_where_an_error_comes_from_is_found() -> None:
     assert is_out_of_descriptors(ExceptionGroup("", [other, wrapped]))
     assert not is_out_of_descriptors(ExceptionGroup("", [other]))
     assert not is_out_of_descriptors(None)
+
+
+FAULTS = [(errno.EMFILE, "unready"), (errno.EIO, "not-stored"), (errno.EACCES, "not-stored"), (errno.ENOSPC, "no-room")]
+
+
+@pytest.mark.parametrize(("number", "kind"), FAULTS)
+@pytest.mark.parametrize("broken", ["w/c/0/0/0", "zarr.json", "folder"])
+def test_a_fault_of_the_disk_is_no_fault_of_a_volume(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: str, broken: str
+) -> None:
+    client, get = serve(data=tmp_path), LocalStore.get
+    path = "/v1/views/box/trilinear-x4/u/c/0/0/0"
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+
+    def fail(*_: object) -> NoReturn:
+        raise OSError(number, "it says")
+
+    async def read(self: LocalStore, key: str, *rest: object) -> object:
+        return fail() if key == broken else await get(self, key, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "get", read)
+        if broken == "folder":
+            patch.setattr("service.volumes.content_tag._members", fail)
+        answer = client.get(path)
+    assert answer.json()["type"] == f"urn:eddylift:problem:{kind}"
+    assert answer.status_code >= 500
+    assert ("Retry-After" in answer.headers) == (kind == "unready")
+    assert client.get(path).is_success
+
+
+@pytest.mark.parametrize(("number", "kind"), [*FAULTS, (None, "malformed")])
+def test_errors_of_libraries_are_told_from_those_of_the_disk(number: int | None, kind: str) -> None:
+    cause = OSError("torn") if number is None else OSError(number, "it says")
+    with pytest.raises(Problem) as caught, decoding(field="u", value="bytes", expected="a chunk"):
+        raise RuntimeError from cause
+    assert caught.value.kind == kind
+    assert caught.value.detail.startswith("u")
 
 
 @pytest.mark.parametrize(

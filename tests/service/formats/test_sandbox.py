@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,20 @@ def test_a_process_is_used_again(make: Make) -> None:
     sandbox.read(GOOD)
     assert sandbox._running
     assert process not in sandbox._running
+
+
+def test_a_reader_that_cannot_be_started_is_no_fault_of_the_body(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    sandbox = make(read_body)
+    with monkeypatch.context() as patch:
+        patch.setattr("service.formats.sandbox._Process", fail)
+        for use in (sandbox.warm, lambda: sandbox.read(GOOD)):
+            with pytest.raises(Problem) as refusal:
+                use()
+            assert refusal.value.kind == "unready"
+    sandbox.read(GOOD)
 
 
 def test_arrays_need_no_process(make: Make) -> None:
