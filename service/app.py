@@ -6,8 +6,9 @@ A request goes down through the rooms in this order: `api`, `jobs`, `volumes`, `
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -44,6 +45,7 @@ from service.jobs.lease import ReplicaLease
 from service.jobs.manager import JobManager
 from service.jobs.repository import JobRepository
 from service.jobs.runner import JobRunner
+from service.problems import Problem
 from service.runtime.lifecycle import Lifecycle
 from service.runtime.metrics import Metrics, StateCollector
 from service.runtime.threads import Threads
@@ -61,6 +63,9 @@ if TYPE_CHECKING:
     from service.jobs.executor import Executor
 
 
+logger = logging.getLogger("service")
+# Seconds between two tries to load a first model.
+RETRY_S: Final = 1.0
 # Largest number of discoveries at a time; one is computed, the others wait.
 DISCOVERIES: Final = 4
 # Only traces: Prometheus collects the metrics, and logs go to one place.
@@ -156,11 +161,21 @@ async def _running(services: Services) -> AsyncIterator[None]:
 
     def load() -> None:
         limit_threads()
-        for _ in engine.registry.warm():
-            if ending.is_set():
+        loaded = False
+        while not loaded:
+            try:
+                for _ in engine.registry.warm():
+                    if ending.is_set():
+                        return
+                    loaded = True
+                    loop.call_soon_threadsafe(lifecycle.started)
+            except Problem as problem:
+                lifecycle.delay = problem.detail
+                logger.warning("no model is loaded yet: %s", problem)
+            if not loaded and ending.wait(RETRY_S):
                 return
-            loop.call_soon_threadsafe(lifecycle.started)
-        services.sandbox.warm()
+        with suppress(Problem):  # the first body starts one then
+            services.sandbox.warm()
 
     engine.batcher.start(limit_threads)
     loader = threading.Thread(target=load, name="loader", daemon=True)

@@ -78,7 +78,9 @@ class Forecasts:
     def cards(self) -> list[ForecastCard]:
         """The cards of all models, without those that cannot be read."""
         found = []
-        for name in self.catalogue.names():
+        with unloadable("the models cannot be listed"):
+            names = self.catalogue.names()
+        for name in names:
             with suppress(Problem):
                 found.append(self.find(name))
         return found

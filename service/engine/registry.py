@@ -113,10 +113,15 @@ class ModelRegistry:
         with unloadable(f"{name} cannot be served: its card cannot be read"):
             return self.catalogue.card(name)
 
+    def names(self) -> list[str]:
+        """Names of all models; a problem if they cannot be listed."""
+        with unloadable("the models cannot be listed"):
+            return self.catalogue.names()
+
     def cards(self) -> list[Card]:
         """The cards of all models, without those that cannot be read."""
         found = []
-        for name in self.catalogue.names():
+        for name in self.names():
             with suppress(Problem):
                 found.append(self.card(name))
         return found
@@ -128,7 +133,7 @@ class ModelRegistry:
         Raises:
             Problem: if it is not there.
         """
-        names = self.catalogue.names()
+        names = self.names()
         if DEFAULT not in names:
             expected = f"one of {', '.join(names)}, as the default {DEFAULT} is missing"
             raise invalid_field(field="model", value=None, expected=expected)
@@ -167,7 +172,7 @@ class ModelRegistry:
             The name of each model, once it is loaded.
         """
         # The quickest first.
-        names = sorted(self.catalogue.names(), key=lambda name: name != TRILINEAR.name)
+        names = sorted(self.names(), key=lambda name: name != TRILINEAR.name)
         for done, name in enumerate(names, 1):
             try:
                 self.get(name)

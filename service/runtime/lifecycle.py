@@ -21,12 +21,14 @@ class Lifecycle:
 
     Attributes:
         warm: whether a model is loaded; the others follow, or are loaded when they are first used.
+        delay: why none is loaded yet.
         leaving: whether the service is shutting down, and admits nothing more.
         on_leave: functions that are awaited first when it shuts down.
     """
 
     def __init__(self, metrics: Metrics, *, alive: Callable[[], bool]) -> None:
         self.warm = False
+        self.delay = "no model is loaded yet"
         self.leaving = False
         self.on_leave: list[Callable[[], Awaitable[None]]] = []
         self._metrics = metrics
@@ -42,8 +44,7 @@ class Lifecycle:
         """Refuse (503) requests while nothing can be computed."""
         if not self.ready:
             self.require_staying()
-            detail = "no model is loaded yet"
-            raise unready(detail)
+            raise unready(self.delay)
 
     def require_staying(self) -> None:
         """Refuse (503) new work during shutdown; another replica, or the next process, can do it."""

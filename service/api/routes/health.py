@@ -37,7 +37,7 @@ async def get_ready(request: Request, services: ServicesDep) -> Health:
     if bearer(request) is None:
         return Health(status="ready")
     registry = services.engine.registry
-    models = [name for name in registry.catalogue.names() if name not in registry.failures]
+    models = [name for name in registry.names() if name not in registry.failures]
     return Health(
         status="ready",
         models=models,

@@ -7,9 +7,12 @@ import shutil
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from fastapi.testclient import TestClient
 from zarr.storage import LocalStore
 
+from service.app import create_app
 from service.problems import Problem, decoding, is_out_of_descriptors, storing
+from service.settings import Settings
 from tests.service.conftest import parts
 from tests.service.orders import finish, order
 from tests.service.wire import NPY, dataset, noise, npy, send
@@ -17,8 +20,6 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from fastapi.testclient import TestClient
 
     from models.catalogue import Catalogue
     from tests.service.conftest import Serve
@@ -41,6 +42,25 @@ def test_a_broken_card_costs_its_model(serve: Serve, catalogue: Catalogue, tmp_p
     wait_until(lambda: "its card cannot be read" in client.get("/health/ready").json()["failures"].get("broken", ""))
     assert "broken" not in client.get("/health/ready").json()["models"]
     assert upscales(client)
+
+
+def test_models_that_cannot_be_listed_are_tried_again(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("service.app.RETRY_S", 0.01)
+    settings = Settings(weights=catalogue.folder, data=tmp_path, device="cpu", threads=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("models.catalogue.Catalogue.names", fail)
+        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+            wait_until(lambda: "cannot be listed" in client.get("/health/ready").json()["detail"])
+            for path in ("/health/ready", "/v1/models", "/v1/models/trilinear-x4"):
+                assert client.get(path).status_code == 503, path
+            patch.undo()
+            wait_until(lambda: client.get("/health/ready").is_success)
+            assert upscales(client)
 
 
 def test_a_broken_list_costs_the_jobs(serve: Serve, tmp_path: Path) -> None:
