@@ -34,7 +34,7 @@ class _Grid(NamedTuple):
     """Where fields are.
 
     Attributes:
-        positions: along pair or time, and along the axes, where there are any.
+        positions: along pair or time, and along the axes, where there are any; times since the first.
         turned: dims that were reversed.
     """
 
@@ -99,28 +99,37 @@ def _in_order(name: str, array: xr.DataArray, kind: Kind | None, group: str | No
     turned = backwards(array, (pair, *axes))
     array = array.transpose(pair, channel, *axes).isel(turned)
     positions = {dim: array[dim].values for dim in (pair, *axes) if dim in array.coords}
+    if TIME in positions:
+        positions[TIME] = _elapsed(positions[TIME])
     return array, _Grid(positions, frozenset(turned))
 
 
 def _check_places(x: _Grid, y: _Grid) -> None:
-    """Check that Y has the cells of X, or whole subdivisions of them, and the same pairs. Times may differ."""
+    """Check that Y has the cells of X, or whole subdivisions of them, and the same pairs, or all later by the same."""
     for dim in sorted(x.turned | y.turned):
         for name, grid, other in (("x", x, "y"), ("y", y, "x")):
             if dim not in grid.positions:
                 message = f"{name}: no coordinate {dim}; expected one, as that of {other} descends"
                 raise InvalidInputError(message)
-    for dim in sorted({PAIR, *AXES} & x.positions.keys() & y.positions.keys()):
+    same = {PAIR: "pairs", TIME: "times since the first"}
+    for dim in sorted({*same, *AXES} & x.positions.keys() & y.positions.keys()):
         coarse, fine = x.positions[dim], y.positions[dim]
         if not (np.array_equal(coarse, fine) if dim == PAIR else _divides(fine, coarse)):
             message = (
                 f"y: {dim} from {fine[0]} to {fine[-1]}, that of x from {coarse[0]} to {coarse[-1]}; expected the same "
-                f"{'pairs' if dim == PAIR else 'cells, or whole subdivisions of them'}{WAY_ROUND}"
+                f"{same.get(dim, 'cells, or whole subdivisions of them')}{WAY_ROUND}"
             )
             raise InvalidInputError(message)
 
 
+def _elapsed(times: NDArray[Any]) -> NDArray[Any]:
+    """Return times since the first one, of dates in seconds; nothing if they are neither dates nor numbers."""
+    since = times - times[:1] if times.dtype.kind in "fiuM" else times[:0]
+    return since / np.timedelta64(1, "s") if since.dtype.kind == "m" else since
+
+
 def _divides(fine: NDArray[Any], coarse: NDArray[Any]) -> bool:
-    if not len(coarse) or len(fine) % len(coarse):
+    if not coarse.size or not fine.size or fine.size % coarse.size:
         return True  # the service refuses that, with a message of its own
     means = fine.reshape(len(coarse), -1).mean(axis=1)
     return bool(np.abs(means - coarse).max() <= UNEVEN * np.abs(np.diff(coarse)).max(initial=0))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 
 from models.operators import coarsen
+from service.formats.decoding import load
 from service.formats.grid import finer, rounding, spacing
 from service.formats.names import AXES, TIME
 from service.formats.units import same_units
@@ -85,17 +86,46 @@ def check_moments(coarse: xr.Dataset, reference: xr.Dataset) -> None:
         coarse: what came with the coarse velocity.
         reference: what came with the reference, which may lack the times without an answer.
     """
+    lags = _lags(coarse, reference)
+    if lags and np.abs(lags.seconds).max() > lags.slack:
+        told, expected = (f"from {times[0]} to {times[-1]}" for times in (lags.given, lags.wanted))
+        expected = f"those of the coarse volume, {expected}; drop=time leaves them out"
+        raise invalid_field(field="reference.time", value=told, expected=expected)
+
+
+def check_lags(x: xr.Dataset, y: xr.Dataset) -> None:
+    """Refuse (422) pairs (X, Y) of which Y is later than X by more in one than in another, where both have times.
+
+    Args:
+        x: with the times of X, which are compared if both are dates, or numbers of one unit.
+        y: with the times of Y, as many.
+    """
+    lags = _lags(x, y)
+    if lags and np.ptp(lags.seconds) > lags.slack:
+        odd = int(np.abs(lags.seconds - lags.seconds[0]).argmax())
+        first, other = (f"{lags.given[i]} beside {lags.wanted[i]} of the source" for i in (0, odd))
+        expected = "the times of the source, or all later by the same; drop=time leaves them out"
+        raise invalid_field(field="reference.time", value=f"{first}, {other}", expected=expected)
+
+
+class _Lags(NamedTuple):
+    """How much later each time is than that of a coarse volume, in seconds or their unit, and what may be rounding."""
+
+    wanted: NDArray[Any]
+    given: NDArray[Any]
+    seconds: NDArray[np.floating[Any]]
+    slack: float
+
+
+def _lags(coarse: xr.Dataset, reference: xr.Dataset) -> _Lags | None:
     ours, theirs = _moments(coarse), _moments(reference)
     if ours is None or theirs is None or not same_units(ours.attrs["units"], theirs.attrs["units"]):
-        return
+        return None
     ends = (ours.size - theirs.size) // 2
     wanted, given = ours.values[ends : ends + theirs.size], theirs.values
     first, second = _numbers(wanted), _numbers(given)
     slack = TOLERANCE * float(np.abs(np.diff(first)).min()) if len(first) > 1 else 0.0
-    if np.abs(first - second).max() > slack + rounding(first) + rounding(second):
-        told, expected = (f"from {times[0]} to {times[-1]}" for times in (given, wanted))
-        expected = f"those of the coarse volume, {expected}; drop=time leaves them out"
-        raise invalid_field(field="reference.time", value=told, expected=expected)
+    return _Lags(wanted, given, second - first, slack + rounding(first) + rounding(second))
 
 
 def _moments(dataset: xr.Dataset) -> xr.Variable | None:
@@ -103,7 +133,7 @@ def _moments(dataset: xr.Dataset) -> xr.Variable | None:
     if TIME not in dataset.coords or dataset[TIME].dims != (TIME,):
         return None
     # A copy, as xarray decodes durations in place.
-    times = xr.Variable(TIME, dataset[TIME].values.copy(), dataset[TIME].attrs)
+    times = xr.Variable(TIME, load(dataset[TIME], TIME).copy(), dataset[TIME].attrs)
     with suppress(ValueError, TypeError, OverflowError):  # units that are only like those of dates
         times = xr.conventions.decode_cf_variable(TIME, times, decode_timedelta=True).load()
     kinds = {"M": "dates", "m": "s"}

@@ -15,7 +15,7 @@ from models.discovery import discover
 from models.discovery_fit import USUAL, Checkpoints, steps_of
 from service.formats.names import COMPONENTS
 from service.formats.pairs import check_cells, find_group, fit_pairs
-from service.formats.reference import check_pair
+from service.formats.reference import check_lags, check_pair
 from service.problems import StoppedError, invalid_field, too_large, within
 from service.volumes.fields import open_fields
 
@@ -84,8 +84,8 @@ def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
     """Refuse a discovery that cannot be done; reads only what describes the volumes.
 
     Raises:
-        Problem: 404 if a volume is missing, 422 if the volumes do not fit together or the job is to do something else
-            too, 413 if single fields are too large.
+        Problem: 404 if a volume is missing, 422 if the volumes do not fit together, also in their times, or the job is
+            to do something else too, 413 if single fields are too large.
     """
     for field in UNUSED:
         if value := getattr(spec, field):
@@ -95,6 +95,7 @@ def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
     x, y = _open(spec, opener)
     pairs = _pairs(spec, x, y)
     check_pair(x, y, pairs.factor)
+    check_lags(x.dataset, y.dataset)
     over = find_group(spec.group, pairs)
     most = len(COMPONENTS) * opener.settings.max_cells
     for field, fields, values in (("source", x, most), ("reference", y, FINER * most)):

@@ -113,6 +113,25 @@ def test_coordinates_that_do_not_fit(ask: Ask, changed: xr.DataArray, message: s
         ask("discover", on_grid(X, ["p"]), changed, y_kind=kind, group="D4")
 
 
+def at_times(times: Any) -> xr.DataArray:  # noqa: ANN401 numbers or dates
+    fields = np.zeros((len(times), 1, 4, 4))
+    return xr.DataArray(fields, dims=("time", "channel", "y", "x"), coords={"time": times})
+
+
+NOW = np.array(["2020-01-01", "2020-01-02"], "M8[ns]")
+
+
+@pytest.mark.parametrize(("x", "y"), [([0, 1], [7.5, 8.5]), (NOW, NOW + np.timedelta64(1, "h")), (NOW, ["a", "b"])])
+def test_times_may_all_be_later(ask: Ask, x: Any, y: Any) -> None:  # noqa: ANN401 numbers or dates
+    ask("discover", at_times(x), at_times(y))
+
+
+@pytest.mark.parametrize(("x", "y"), [([0, 1], [0, 2]), (NOW, NOW + np.array([0, 1], "m8[h]"))])
+def test_times_of_other_pairs(ask: Ask, x: Any, y: Any) -> None:  # noqa: ANN401 numbers or dates
+    with pytest.raises(InvalidInputError, match=r"y: time from 0.* expected the same times since the first"):
+        ask("discover", at_times(x), at_times(y))
+
+
 def test_the_order_of_cells_is_known_of_both_or_none(ask: Ask) -> None:
     for y in (Y, on_grid(Y, ["p"]).drop_vars("y")):
         ask("discover", on_grid(X, ["p"]), y)

@@ -158,6 +158,7 @@ def test_a_checkpoint_that_was_cut_short_or_is_of_another_fit_is_not_used(
         ({"source": "empty", "x_kind": "scalar"}, 422, "source.shape"),
         ({"source": "mixed", "x_kind": "scalar"}, 422, "source.variables"),
         ({"source": "plane", "reference": "mixed"}, 422, "reference.variables"),
+        ({"source": "now", "reference": "uneven"}, 422, "reference.time"),
         ({"task": "upscale", "target": "fine"}, 422, "group"),
         ({"task": "upscale", "target": "fine", "group": None, "y_kind": "scalar"}, 422, "y_kind"),
         ({"task": "other"}, 422, "task"),
@@ -169,6 +170,16 @@ def test_what_does_not_fit_is_refused(
     answer = stored.post("/v1/jobs", json={**ORDER, "reference": "y", **changes})
     assert answer.status_code == status, answer.text
     assert field is None or answer.json()["errors"][0]["field"].endswith(field), answer.text
+
+
+@pytest.mark.parametrize(
+    "times", [{"reference": "later"}, {"reference": "dates"}, {"reference": "uneven", "drop": ["time"]}]
+)
+def test_times_may_all_be_later_or_in_other_units(
+    stored: TestClient, monkeypatch: pytest.MonkeyPatch, times: dict[str, object]
+) -> None:
+    monkeypatch.setitem(USUAL, 2, RECIPE)
+    finish(stored, order(stored, source="now", group="C2", **times))
 
 
 def test_a_half_turn_does_not_swap_axes(stored: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,5 +206,12 @@ def stored(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> It
         for name, layers in (("layer", 1), ("empty", 0)):
             density = (("time", "z", "y", "x"), noise(2, layers, 4, 4))
             send(client, name, xr.Dataset({"density": density}, {"z": np.arange(1.0 * layers)}))
+        for name, times, units in (
+            ("now", [0.0, 1.0], "s"),
+            ("later", [5.0, 6.0], "seconds"),
+            ("uneven", [0.0, 1.5], "s"),
+            ("dates", [0, 5], "days since 2000-01-01"),
+        ):
+            send(client, name, plane.assign_coords(time=("time", times, {"units": units})))
         send(client, "mixed", plane.assign(p=(("time", "y"), noise(2, 4))))
         yield client
