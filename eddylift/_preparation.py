@@ -11,6 +11,7 @@ from eddylift._codecs import as_array, as_dataset
 from eddylift._errors import InvalidInputError
 from eddylift._files import open_dataset, read
 from eddylift._paths import read_list, read_names, spell_attribute
+from eddylift._unnamed_axes import name_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,10 +49,13 @@ class Preparation(NamedTuple):
         if any(isinstance(volume, np.ndarray) for volume in volumes):
             message = "names, drop and resample are for volumes with names and coordinates, got a bare array"
             raise InvalidInputError(message)
-        from eddylift import _resample, _velocity  # noqa: PLC0415 need xarray, which is slow
+        import xarray as xr  # noqa: PLC0415 slow
+
+        from eddylift import _resample, _velocity  # noqa: PLC0415 need xarray
 
         names, drop, axes = read_names(self.names), read_list("drop", self.drop), read_list("resample", self.resample)
-        datasets = _velocity.rename([as_dataset(volume) for volume in volumes], names, drop)
+        given = [volume if isinstance(volume, xr.DataArray) else as_dataset(volume) for volume in volumes]
+        datasets = [name_axes(as_dataset(volume)) for volume in _velocity.rename(given, names, drop)]
         if axes:
             datasets = [_resample.to_uniform(dataset, axes, self.boundary) for dataset in datasets]
         return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]

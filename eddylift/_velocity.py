@@ -16,7 +16,6 @@ from eddylift import _missing, _usual_names
 from eddylift._axes import TIME, backwards
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_attribute, spell_names
-from eddylift._unnamed_axes import name_axes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -76,33 +75,41 @@ def from_array(array: NDArray[Any]) -> xr.Dataset:
     return xr.Dataset({name: (dims, array[..., number, :, :, :]) for number, name in enumerate(names)})
 
 
-def rename(datasets: Sequence[xr.Dataset], names: Mapping[str, str], drop: Sequence[str]) -> list[xr.Dataset]:
-    """Leave out variables, and rename others and dims.
+def rename(
+    volumes: Sequence[xr.Dataset | xr.DataArray], names: Mapping[str, str], drop: Sequence[str]
+) -> list[xr.Dataset | xr.DataArray]:
+    """Leave out variables, and rename others and dims; a DataArray keeps its own name, which does not matter.
 
     Args:
-        datasets: one, or a pair with the same names.
+        volumes: one, or a pair with the same names.
         names: new names by old ones.
         drop: variables to leave out.
 
     Raises:
-        InvalidInputError: for a name that none of the datasets has, or that would occur twice.
+        InvalidInputError: for a name that none of the volumes has, or that would occur twice.
     """
-    present = {name for dataset in datasets for name in (*dataset.variables, *dataset.dims)}
+    present = {name for volume in volumes for name in _names(volume)}
     for option, wanted in (("names", names), ("drop", drop)):
         if missing := sorted(set(wanted) - present):
             message = f"{option} has {', '.join(missing)}; the volume has {', '.join(sorted(map(str, present)))}"
+            if any(isinstance(volume, xr.DataArray) and volume.name in missing for volume in volumes):
+                message += ", and is a DataArray, whose own name does not matter"
             raise InvalidInputError(message)
     renamed = []
-    for dataset in datasets:
-        rest = dataset.drop_vars([name for name in drop if name in dataset.variables])
-        mine = {old: new for old, new in names.items() if old in rest.variables or old in rest.dims}
-        try:
-            named = rest.rename(mine)
-        except ValueError as error:
-            message = f"names cannot be {spell_names(mine)}: {error}"
-            raise InvalidInputError(message) from None
-        renamed.append(name_axes(named))
+    for volume in volumes:
+        rest = volume.drop_vars(drop, errors="ignore")
+        old = _names(rest)
+        mine = {name: new for name, new in names.items() if name in old}
+        if len({*mine.values(), *(old - {*mine})}) < len(old):
+            message = f"names cannot be {spell_names(mine)}: the volume would have two of one name"
+            raise InvalidInputError(message)
+        renamed.append(rest.rename(mine))
     return renamed
+
+
+def _names(volume: xr.Dataset | xr.DataArray) -> set[Hashable]:
+    """Return the names in a volume: of its dims, coordinates and, in a dataset, variables."""
+    return {*volume.dims, *volume.coords, *(volume.data_vars if isinstance(volume, xr.Dataset) else ())}
 
 
 def find(dataset: xr.Dataset) -> Velocity:

@@ -85,17 +85,15 @@ class Naming:
             Problem: 422 for a name that the dataset lacks, or would have twice.
         """
         known = {*map(str, dataset.variables), *map(str, dataset.dims)}
-        drop = [name for name in self.drop if name in dataset.variables]
-        names = {ours: theirs for ours, theirs in self.names if ours in known and ours != theirs}
         if not partly:
             _require_known("drop", self.drop, set(map(str, dataset.variables)))
             _require_known("names", [ours for ours, _ in self.names], known)
-        try:
-            return dataset.drop_vars(drop).rename(names)
-        except ValueError as error:
-            raise invalid_field(
-                field="names", value=spell(names), expected="names that differ from each other"
-            ) from error
+        rest = dataset.drop_vars(self.drop, errors="ignore")
+        old = {*map(str, rest.variables), *map(str, rest.dims)}
+        names = {ours: theirs for ours, theirs in self.names if ours in old and ours != theirs}
+        if len({*names.values(), *(old - {*names})}) < len(old):
+            raise invalid_field(field="names", value=spell(names), expected="names that differ from each other")
+        return rest.rename(names)
 
     def undo(self, dataset: xr.Dataset) -> xr.Dataset:
         """Give a dataset its own names back; dropped variables stay dropped."""

@@ -193,10 +193,23 @@ def test_names_and_variables_that_are_not_there(array: NDArray[np.float32]) -> N
         Preparation(names={"Ux": "u"}).apply(volume)
     with pytest.raises(InvalidInputError, match=r"^drop has p; the volume has"):
         Preparation(drop=["p"]).apply(volume)
-    with pytest.raises(InvalidInputError, match=r"^names cannot be u:v: "):
-        Preparation(names={"u": "v"}).apply(volume)
+    for names in ({"u": "v"}, {"u": "y"}, {"x": "y"}, {"x": "i", "y": "i"}):
+        with pytest.raises(InvalidInputError, match=r"^names cannot be .*: the volume would have two of one name$"):
+            Preparation(names=names).apply(volume.drop_vars(AXES))
     with pytest.raises(InvalidInputError, match=r"got a bare array$"):
         Preparation(drop=["p"]).apply(array)
+
+
+def test_a_data_array_has_its_dims_and_coordinates_renamed(array: NDArray[np.float32]) -> None:
+    field = xr.DataArray(array, dims=("component", "lev", "y", "x"), coords={"velocity": 1.0, "p": 2.0}, name="flow")
+    (prepared,) = Preparation(names={"velocity": "speed", "lev": "z"}, drop=["p"]).apply(field)
+    expected = xr.DataArray(array, dims=("component", *AXES), coords={"speed": 1.0}, name="flow")
+    xr.testing.assert_identical(prepared, expected)
+    told = "the volume has component, speed, x, y, z, and is a DataArray, whose own name does not matter"
+    for name in ("flow", "velocity"):
+        for option, value in (("names", {name: "u"}), ("drop", [name])):
+            with pytest.raises(InvalidInputError, match=rf"^{option} has {name}; {told}$"):
+                Preparation(**{option: value}).apply(prepared.rename(name))  # type: ignore[arg-type]
 
 
 def test_options_may_be_text_or_lists(array: NDArray[np.float32]) -> None:

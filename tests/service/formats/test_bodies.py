@@ -125,6 +125,12 @@ def test_variables_can_be_dropped(write: Callable[..., bytes]) -> None:
     assert "drop: q" in refused(write(volume), Naming(drop=("q",)))
 
 
+@pytest.mark.parametrize("names", ["u:v", "u:y", "x:y", "x:i,y:i"])
+def test_names_that_would_occur_twice(names: str) -> None:
+    volume = dataset(COARSE).drop_vars([*"zyx"])
+    assert f"names: {names}; expected names that differ" in refused(netcdf(volume), Naming.parse(names, None))
+
+
 def test_units_may_be_spelled_in_two_ways() -> None:
     volume = dataset(COARSE)
     volume["v"].attrs["units"] = "m/s"
