@@ -196,13 +196,12 @@ class JobManager:
             sqlite3.Error: if the list cannot be read at the moment.
         """
         try:
-            jobs = self.repository.unfinished()
+            used = self.repository.volumes_in_use(self._is_alive)
         except sqlite3.Error as error:
             if self._tasks or isinstance(error, sqlite3.OperationalError):  # such as a lock
                 raise
             logger.exception("the list of jobs cannot be read")
             return False
-        used = (name for job in jobs for name in job.spec.volumes)
         return any(inside(volume, name) or inside(name, volume) for name in used)
 
     async def submit(self, spec: JobSpec, key: str | None = None) -> Job:

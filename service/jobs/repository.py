@@ -8,14 +8,15 @@ import sqlite3
 import threading
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from pydantic.dataclasses import dataclass
 
-from service.jobs.spec import JobSpec
+from service.jobs.spec import VOLUMES, JobSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -23,6 +24,7 @@ logger = logging.getLogger("service.jobs")
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
 COLUMNS: Final = "id, asked, state, detail, created, report, owner, progress, stopping, deaths"
+UNFINISHED: Final = "state IN ('queued', 'running')"
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS orders (
     id TEXT PRIMARY KEY, asked TEXT, state TEXT, detail TEXT, created REAL, report TEXT, owner TEXT, progress TEXT,
@@ -137,7 +139,13 @@ class JobRepository:
 
     def unfinished(self) -> list[Job]:
         """Jobs that have not ended, the oldest first."""
-        return self._select("WHERE state IN ('queued', 'running') ORDER BY created")
+        return self._select(f"WHERE {UNFINISHED} ORDER BY created")
+
+    def volumes_in_use(self, is_alive: Callable[[str | None], bool]) -> list[str]:
+        """Volumes that unfinished jobs read or write; of jobs that this cannot read, those whose owner is alive."""
+        rows = self._query(f"SELECT asked, owner FROM orders WHERE {UNFINISHED}")  # noqa: S608 our own
+        known = [(row["owner"], *_volumes(row["asked"])) for row in rows]
+        return [name for owner, readable, names in known if readable or is_alive(owner) for name in names]
 
     def not_done(self) -> set[str]:
         """Ids of jobs that may go on: those that failed or were cancelled can be resumed."""
@@ -179,6 +187,15 @@ class JobRepository:
         """Delete jobs that ended before a time, in seconds since 1970, and their keys."""
         self._query("DELETE FROM keys WHERE id IN (SELECT id FROM orders WHERE ended < ?)", (before,))
         self._query("DELETE FROM orders WHERE ended < ?", (before,))
+
+
+def _volumes(asked: str) -> tuple[bool, list[str]]:
+    """Whether this version can read the spec of a job, and the volumes in it, under the names that they have here."""
+    with suppress(ValueError):
+        return True, JobSpec.model_validate_json(asked).volumes
+    with suppress(ValueError, AttributeError):
+        return False, [name for field, name in json.loads(asked).items() if field in VOLUMES and isinstance(name, str)]
+    return False, []
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, Field
 
 from models.catalogue import DEFAULT
 from models.pairs import Kind  # noqa: TC001 pydantic reads it
 from service.formats.names import Naming
+
+# Fields that name a volume.
+VOLUMES: Final = ("source", "target", "reference")
 
 
 class JobSpec(BaseModel, extra="forbid", frozen=True):
@@ -62,4 +65,4 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     @property
     def volumes(self) -> list[str]:
         """All volumes that it reads or writes."""
-        return [name for name in (self.source, self.target, self.reference) if name]
+        return [name for field in VOLUMES if (name := getattr(self, field))]

@@ -147,12 +147,12 @@ def test_while_the_list_of_jobs_is_locked_no_volume_changes(
 ) -> None:
     send(client, "box", dataset(noise(3, 4, 4, 4)))
 
-    def locked() -> None:
+    def locked(_: object) -> None:
         message = "database is locked"
         raise sqlite3.OperationalError(message)
 
     with monkeypatch.context() as patch:
-        patch.setattr(parts(client).jobs.repository, "unfinished", locked)
+        patch.setattr(parts(client).jobs.repository, "volumes_in_use", locked)
         refused = client.delete("/v1/volumes/box")
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:eddylift:problem:jobs-unavailable")
     assert client.delete("/v1/volumes/box").is_success

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from service.jobs.lease import ReplicaLease
 from service.jobs.repository import JobRepository
 from service.jobs.spec import JobSpec
 from service.runtime.file_lock import locked
@@ -98,6 +99,20 @@ def test_what_a_service_of_another_version_wrote_is_left_out(serve: Serve, tmp_p
     finish(client, order(client))
     wait_until(lambda: not (scratch / done).exists())
     assert {path.name for path in scratch.iterdir()} == {paused, newer}
+
+
+def test_volumes_of_a_job_of_another_version_are_kept_while_its_service_lives(serve: Serve, tmp_path: Path) -> None:
+    client = serve(data=tmp_path)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    repository, lease = JobRepository(tmp_path / "jobs.sqlite"), ReplicaLease(tmp_path / "replicas")
+    lease.begin()
+    for asked in ('{"source": "box", "target": null, "tiles": 3}', '["box"]', "box"):
+        job = repository.add(JobSpec(source="box", reference="true"), lease.id)
+        with sqlite3.connect(repository.path) as connection:
+            connection.execute("UPDATE orders SET asked = ? WHERE id = ?", (asked, job.id))
+    assert client.delete("/v1/volumes/box").status_code == 409
+    lease.end()
+    assert client.delete("/v1/volumes/box").is_success
 
 
 def test_a_job_is_stored_so_that_a_service_of_an_older_version_can_read_it(tmp_path: Path) -> None:
