@@ -8,7 +8,7 @@ import math
 import sqlite3
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from models.replacing import PART
 from service.jobs.progress import Progress
@@ -36,6 +36,13 @@ TIDY_S: Final = 3600.0
 RESUMABLE: Final = ENDED - {"done"}
 # A job fails after this number of services in a row have died while they did it.
 MOST_DEATHS: Final = 3
+
+
+class _Running(NamedTuple):
+    """A job that this replica does."""
+
+    task: asyncio.Task[None]
+    progress: Progress
 
 
 class JobManager:
@@ -79,8 +86,7 @@ class JobManager:
         self._lifecycle = lifecycle
         self._threads = threads
         self._claiming = asyncio.Lock()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._progress: dict[str, Progress] = {}
+        self._running: dict[str, _Running] = {}
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -92,12 +98,12 @@ class JobManager:
         if self._watcher is None:
             return
         self._watcher.cancel()
-        tasks = dict(self._tasks)
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.gather(self._watcher, *tasks.values(), return_exceptions=True)
+        running = dict(self._running)
+        for mine in running.values():
+            mine.task.cancel()
+        await asyncio.gather(self._watcher, *(mine.task for mine in running.values()), return_exceptions=True)
         self._watcher = None
-        await asyncio.to_thread(self._hand_back, list(tasks))
+        await asyncio.to_thread(self._hand_back, list(running))
 
     def _hand_back(self, names: list[str]) -> None:
         try:
@@ -110,8 +116,8 @@ class JobManager:
 
     def progress_of(self, job: Job) -> dict[str, Any]:
         """How far a job is."""
-        if mine := self._progress.get(job.id):
-            return mine.as_dict()
+        if mine := self._running.get(job.id):
+            return mine.progress.as_dict()
         saved = job.progress or {}  # perhaps by a service of another version
         return {name: saved.get(name, value) for name, value in Progress().as_dict().items()}
 
@@ -134,12 +140,12 @@ class JobManager:
 
     async def _look(self) -> None:
         async with self._claiming:  # a job that is being added is not taken for a lost one
-            running = dict(self._progress)
+            running = dict(self._running)
             for job in await self._threads.run(lambda: self._poll(running)):
                 if not job.stopping:
                     self._launch(job)
-                elif (task := self._tasks.get(job.id)) and not task.cancelling():
-                    task.cancel()  # once it has ended, the next look finds a job that nobody does
+                elif (mine := self._running.get(job.id)) and not mine.task.cancelling():
+                    mine.task.cancel()  # once it has ended, the next look finds a job that nobody does
 
     def _tidy(self) -> None:
         """Forget jobs that ended long ago, and drop temporary answers that killed services left."""
@@ -156,7 +162,7 @@ class JobManager:
         for name in left:  # this may take long, and nobody else needs them
             self._storages.scratch(name).drop()
 
-    def _poll(self, running: Mapping[str, Progress]) -> list[Job]:
+    def _poll(self, running: Mapping[str, _Running]) -> list[Job]:
         """Jobs running here that are to be cancelled, and jobs that this replica takes up."""
         if not self.repository.path.exists():
             return []
@@ -164,7 +170,7 @@ class JobManager:
         with self.lease.exclusive():
             for job in self.repository.unfinished():
                 if mine := running.get(job.id):
-                    if (progress := mine.as_dict()) != job.progress:
+                    if (progress := mine.progress.as_dict()) != job.progress:
                         self.repository.save_progress(job.id, progress)
                     found += [job] if job.stopping else []
                 elif not self._is_alive(job.owner):
@@ -198,7 +204,7 @@ class JobManager:
         try:
             used = self.repository.volumes_in_use(self._is_alive)
         except sqlite3.Error as error:
-            if self._tasks or isinstance(error, sqlite3.OperationalError):  # such as a lock
+            if self._running or isinstance(error, sqlite3.OperationalError):  # such as a lock
                 raise
             logger.exception("the list of jobs cannot be read")
             return False
@@ -263,9 +269,9 @@ class JobManager:
     async def cancel(self, job: Job) -> None:
         """Stop a job; blocks that are done stay."""
         await self._threads.run(lambda: self.repository.stop(job.id))
-        if task := self._tasks.get(job.id):
-            task.cancel()
-            await asyncio.wait({task})
+        if mine := self._running.get(job.id):
+            mine.task.cancel()
+            await asyncio.wait({mine.task})
         # Another replica cancels a job of its own soon, unless it has died.
         while not await self._has_stopped(job):  # noqa: ASYNC110 no event tells
             await asyncio.sleep(POLL_S / 4)
@@ -283,7 +289,7 @@ class JobManager:
             return True
 
         async with self._claiming:
-            running = job.id in self._tasks
+            running = job.id in self._running
             return await self._threads.run(stop)
 
     @contextmanager
@@ -299,11 +305,11 @@ class JobManager:
             yield
 
     def _launch(self, job: Job, warnings: tuple[str, ...] = ()) -> None:
-        progress = self._progress[job.id] = Progress(warnings=warnings)
+        progress = Progress(warnings=warnings)
         task = asyncio.create_task(self.runner.run(job, progress), name=f"job {job.id}")
-        self._tasks[job.id] = task
+        self._running[job.id] = _Running(task, progress)
         task.add_done_callback(lambda _: self._forget(job, task))
 
     def _forget(self, job: Job, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(job.id) is task:
-            del self._tasks[job.id], self._progress[job.id]
+        if (mine := self._running.get(job.id)) and mine.task is task:
+            del self._running[job.id]

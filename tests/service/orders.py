@@ -77,7 +77,7 @@ def whole_blocks(written: dict[Path, int]) -> dict[Path, int]:
 
 def wait_until_cancelled(client: TestClient, job: str) -> None:
     """Until the job's task has been told to stop, which it does once it is not in the middle of something."""
-    wait_until(lambda: parts(client).jobs._tasks[job].cancelling() > 0)
+    wait_until(lambda: parts(client).jobs._running[job].task.cancelling() > 0)
     client.get("/health/live")  # the event loop has gone round since
 
 

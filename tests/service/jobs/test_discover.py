@@ -70,7 +70,7 @@ def test_a_service_that_starts_again_goes_on_with_a_discovery(
             steps.append(name)
             if len(steps) == 3:
                 reached.set()
-                wait_until(lambda: jobs._tasks[self.storage.name].cancelling() > 0)
+                wait_until(lambda: jobs._running[self.storage.name].task.cancelling() > 0)
 
         monkeypatch.setattr(StoredCheckpoints, "save", held)
         upload(client)
