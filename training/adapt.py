@@ -111,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wider", type=int, choices=range(1, 5), default=1, help="how many times as many fields as the parent"
     )
-    parser.add_argument("--steps", type=int, default=600, help="number of steps in all (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=300, help="number of steps in all (default: %(default)s)")
     parser.add_argument(
         "--relaxation-steps", type=int, default=0, help="first steps, in which only relaxation weights learn"
     )

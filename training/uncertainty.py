@@ -24,7 +24,7 @@ from models.convolution import crop
 from models.metrics.traits import ranges
 from models.operators import coarsen, refine, variation
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
-from training.flows.synthetic import SYNTHETIC
+from training.flows.synthetic import KINDS
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import Source
 from training.trainer import fastest_precision
@@ -222,7 +222,7 @@ def run(args: argparse.Namespace) -> int:
         fit(model, source, samples=-(-args.steps // 4), rounds=2 * args.steps, rate=args.rate)
         calibrate(model, source)
         found = quantiles(model, source)
-        natural = [each for each in runs if each.flow != SYNTHETIC]
+        natural = [each for each in runs if each.flow not in KINDS]
         learned = ranges(coarse_fields(natural, card.factor)) if natural else {}
         about = {
             "data": [each.name for each in runs],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.flows.synthetic import KINDS, layers, points
+from training.flows.synthetic import KINDS, random_phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def shear_layers(random: np.random.Generator, n: int) -> Field:
     _, y, _ = positions(n)
     width = random.uniform(0.03, 0.1)
     layers = np.tanh((y - 0.25) / width) - np.tanh((y - 0.75) / width) - 1
-    noise: Field = KINDS[0](random, n)
+    noise: Field = random_phases(random, n)
     field: Field = np.stack([layers, np.zeros_like(y), np.zeros_like(y)])
     field += random.choice([0.01, 0.1]) * noise / noise.std()
     return field
@@ -62,7 +62,7 @@ def white_noise(random: np.random.Generator, n: int) -> Field:
     return random.normal(size=(3, n, n, n))
 
 
-RESOLVED: tuple[Draw, ...] = (*(kind for kind in KINDS if kind not in (points, layers)), waves, jets, shear_layers)
+RESOLVED: tuple[Draw, ...] = (*KINDS["synthetic"], waves, jets, shear_layers)
 """Fields of which coarse cells show something."""
-UNRESOLVED: tuple[Draw, ...] = (points, ramps, layers, white_noise)
+UNRESOLVED: tuple[Draw, ...] = (*KINDS["single-cells"], ramps, white_noise)
 """Fields that hold structures of single cells alone, and interpolation is as good as any guess."""

@@ -149,6 +149,7 @@ def test_held_out_sample(tmp_path: Path) -> None:
         ({"family": "conv", "group": "C1", "head": (1, 1)}, "head must have one entry at most"),
         ({"family": "conv", "group": "C1", "factor": 2, "head": (1,)}, "none for factor 2"),
         ({"family": "conv", "group": "C1", "factor": 3}, "factor must be 2 or 4, not 3"),
+        ({"family": "conv", "group": "C1", "mirrored": True}, "mirrored is for the group O, not C1"),
     ],
 )
 def test_architectures_that_do_not_exist(values: dict[str, object], message: str) -> None:

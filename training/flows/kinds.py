@@ -13,7 +13,7 @@ from training.flows.kolmogorov import KolmogorovSimulation
 from training.flows.rotating import RotatingSimulation
 from training.flows.sheared import ShearedSimulation
 from training.flows.stratified import StratifiedSimulation
-from training.flows.synthetic import SYNTHETIC, SyntheticSimulation
+from training.flows.synthetic import SyntheticSimulation
 from training.runs import Recipe
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ FLOWS: dict[str, FlowKind] = {
     "kolmogorov": FlowKind(KolmogorovSimulation, "Kolmogorov flow, driven by a steady cosine", 2.5, 0.0, 20.0, 0.1),
     "channel": FlowKind(ChannelSimulation, "plane channel flow", 1.2, 0.0, 5.0, 0.01),
     "couette": FlowKind(CouetteSimulation, "plane Couette flow", 20.0, 0.0, 100.0, 0.2),
-    SYNTHETIC: FlowKind(SyntheticSimulation, "no flow: random phases, fronts, drops ...", 1.0, 0.0, 0.0, 0.0),
+    "synthetic": FlowKind(SyntheticSimulation, "no flow: random phases, fronts, drops ...", 1.0, 0.0, 0.0, 0.0),
+    "single-cells": FlowKind(SyntheticSimulation, "no flow: single cells, and layers of them", 1.0, 0.0, 0.0, 0.0),
 }
 OPTIONS = {
     "resolution": "k_max times the Kolmogorov length at a dissipation of one",

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     """(3, z, y, x); scalars are (z, y, x)."""
 
 
-SYNTHETIC = "synthetic"
-"""Name of these fields as a flow. They do not count when a card says from which fields a model has learned."""
-
-
 def random_phases(random: Random, n: int) -> Field:
     """Random phases with ``E ~ k^-p exp(-(k / c)^2)`` of random slope p and cutoff c, free of divergence or not."""
     k = _wavenumbers(n)
@@ -104,16 +100,11 @@ def layers(random: Random, n: int) -> Field:
     return field
 
 
-KINDS: tuple[Callable[[Random, int], Field], ...] = (
-    random_phases,
-    fronts,
-    drops,
-    vortices,
-    foam,
-    bursts,
-    points,
-    layers,
-)
+KINDS: dict[str, tuple[Callable[[Random, int], Field], ...]] = {
+    "synthetic": (random_phases, fronts, drops, vortices, foam, bursts),
+    "single-cells": (points, layers),
+}
+"""The kinds of fields by flow. They do not count when a card says from which fields a model has learned."""
 
 
 class SyntheticSimulation:
@@ -134,7 +125,7 @@ class SyntheticSimulation:
                 "expected 1, 1, False"
             )
             raise ValueError(message)
-        self.recipe, self.device = recipe, device
+        self.recipe, self.device, self.kinds = recipe, device, KINDS[recipe.flow]
         self.time = 0.0 if state is None else float(state["time"])
 
     def advance(self, until: float) -> None:
@@ -144,7 +135,7 @@ class SyntheticSimulation:
     def velocity(self) -> Tensor:
         """The field of this time, with an rms of one."""
         number = self._number(self.time)
-        field = KINDS[number % len(KINDS)](np.random.default_rng((self.recipe.seed, number)), self.recipe.n)
+        field = self.kinds[number % len(self.kinds)](np.random.default_rng((self.recipe.seed, number)), self.recipe.n)
         return torch.from_numpy(field / np.sqrt(np.square(field).mean())).to(self.device)
 
     def record(self) -> Record:
@@ -154,12 +145,12 @@ class SyntheticSimulation:
 
     def row(self, record: Record) -> str:
         """One line of the table."""
-        kind = KINDS[self._number(record["time"]) % len(KINDS)].__name__
+        kind = self.kinds[self._number(record["time"]) % len(self.kinds)].__name__
         return f"{kind:14} {record['roughness']:9.3f} {record['divergence']:11.3f}"
 
     def summary(self, records: list[Record]) -> str:
         """Number of fields."""
-        return f"{len(records)} fields of {len(KINDS)} kinds"
+        return f"{len(records)} fields of {len(self.kinds)} kinds"
 
     def description(self) -> dict[str, Any]:
         """The box."""

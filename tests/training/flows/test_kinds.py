@@ -13,6 +13,7 @@ from training.__main__ import main
 from training.dataset import StoredRun
 from training.flows.decaying import DecayingSimulation
 from training.flows.kinds import FLOWS, OPTIONS, recipe_of
+from training.flows.synthetic import KINDS
 from training.runs import Run
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def short(flow: str, n: int = 16, seed: int = 1, interval: float = 0.1, **option
     return recipe_of(flow, n, seed, interval=interval, spin_up=0.0, settle=0.1, options=options)
 
 
-@pytest.mark.parametrize("flow", sorted(FLOWS.keys() - {"synthetic"}))
+@pytest.mark.parametrize("flow", sorted(FLOWS.keys() - KINDS.keys()))
 def test_a_flow_is_simulated_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str], flow: str) -> None:
     time = 0.5 if flow == "sheared" else 0.1
     command = ["simulate", "--flow", flow, "--n", "16", "--seed", "2", "--compact", "--interval", f"{time}"]

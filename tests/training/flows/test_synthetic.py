@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kinds in KINDS.values() for kind in kinds])
 def test_each_kind_is_finite_and_drawn_anew(kind: Callable[[np.random.Generator, int], np.ndarray]) -> None:
     fields = [kind(np.random.default_rng(seed), 16) for seed in range(8)]
     assert all(field.shape == (3, 16, 16, 16) and np.isfinite(field).all() and field.std() > 0 for field in fields)
     assert len({field.tobytes() for field in fields}) == len(fields)
 
 
-def test_a_run_goes_on_to_the_same_fields(tmp_path: Path) -> None:
-    command = ["simulate", "--flow", "synthetic", "--n", "16", "--interval", "0.3", "--out", str(tmp_path)]
+@pytest.mark.parametrize("flow", KINDS)
+def test_a_run_goes_on_to_the_same_fields(tmp_path: Path, flow: str) -> None:
+    command = ["simulate", "--flow", flow, "--n", "16", "--interval", "0.3", "--out", str(tmp_path)]
     assert main([*command, "--snapshots", "2"]) == 0
     assert main([*command, "--snapshots", "8"]) == 0
-    run = StoredRun(tmp_path / "synthetic-16-seed1")
-    assert (run.flow, run.cells, run.boundary) == ("synthetic", (16, 16, 16), ("periodic", "periodic", "periodic"))
-    recipe = recipe_of("synthetic", 16, 1, interval=0.3)
-    Run(recipe, tmp_path / "once", FLOWS["synthetic"].make).advance(8)
+    run = StoredRun(tmp_path / f"{flow}-16-seed1")
+    assert (run.flow, run.cells, run.boundary) == (flow, (16, 16, 16), ("periodic", "periodic", "periodic"))
+    recipe = recipe_of(flow, 16, 1, interval=0.3)
+    Run(recipe, tmp_path / "once", FLOWS[flow].make).advance(8)
     once = StoredRun(tmp_path / "once")
     for index in range(8):
         assert np.array_equal(run[index], once[index])
