@@ -57,6 +57,13 @@ def ramps(random: np.random.Generator, n: int) -> Field:
     return ramp
 
 
+def layers(random: np.random.Generator, n: int) -> Field:
+    """Every other, third ... eighth layer of cells along an axis."""
+    moving = np.indices((n, n, n))[random.integers(3)] % random.integers(2, 9) == 0
+    field: Field = random.normal(size=3)[:, None, None, None] * moving
+    return field
+
+
 def white_noise(random: np.random.Generator, n: int) -> Field:
     """Nothing between cells is known."""
     return random.normal(size=(3, n, n, n))
@@ -64,5 +71,5 @@ def white_noise(random: np.random.Generator, n: int) -> Field:
 
 RESOLVED: tuple[Draw, ...] = (*KINDS["synthetic"], waves, jets, shear_layers)
 """Fields of which coarse cells show something."""
-UNRESOLVED: tuple[Draw, ...] = (*KINDS["single-cells"], ramps, white_noise)
+UNRESOLVED: tuple[Draw, ...] = (*KINDS["single-cells"], ramps, layers, white_noise)
 """Fields that hold structures of single cells alone, and interpolation is as good as any guess."""

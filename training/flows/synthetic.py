@@ -93,16 +93,9 @@ def points(random: Random, n: int) -> Field:
     return field
 
 
-def layers(random: Random, n: int) -> Field:
-    """Every second, third ... eighth layer of cells along an axis."""
-    moving = np.indices((n, n, n))[random.integers(3)] % random.integers(2, 9) == 0
-    field: Field = _some_velocities(random, 1)[0][:, None, None, None] * moving
-    return field
-
-
 KINDS: dict[str, tuple[Callable[[Random, int], Field], ...]] = {
     "synthetic": (random_phases, fronts, drops, vortices, foam, bursts),
-    "single-cells": (points, layers),
+    "single-cells": (points,),
 }
 """The kinds of fields by flow. They do not count when a card says from which fields a model has learned."""
 
