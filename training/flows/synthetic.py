@@ -142,8 +142,8 @@ class SyntheticSimulation:
         return f"{kind:14} {record['roughness']:9.3f} {record['divergence']:11.3f}"
 
     def summary(self, records: list[Record]) -> str:
-        """Number of fields."""
-        return f"{len(records)} fields of {len(self.kinds)} kinds"
+        """Number of fields, and their kinds."""
+        return f"{len(records)} fields: {', '.join(kind.__name__ for kind in self.kinds)}"
 
     def description(self) -> dict[str, Any]:
         """The box."""
