@@ -173,7 +173,7 @@ class RequireScope:
     def __init__(self, scope: Scope) -> None:
         self.scope: Scope = scope
 
-    def __call__(
+    async def __call__(
         self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(SCHEME)] = None
     ) -> Token:
         """The token of a request.

@@ -75,7 +75,8 @@ class Services:
     discoveries: Places
 
 
-def get_services(request: Request) -> Services:
+# Dependencies that neither wait nor compute are async: FastAPI runs others in threads, which takes longer than they do.
+async def get_services(request: Request) -> Services:
     """The parts of the service that a request came to."""
     services: Services = request.app.state.services
     return services
@@ -129,7 +130,7 @@ def _card_with_error(services: ServicesDep, model: ModelQuery = None) -> Card:
     return services.engine.registry.find(model, error=True)
 
 
-def _boundary_of_query(
+async def _boundary_of_query(
     boundary: Annotated[
         str | None,
         Query(
@@ -146,7 +147,7 @@ def _boundary_of_query(
     return read_boundary(boundary)
 
 
-def _naming_of_query(
+async def _naming_of_query(
     names: Annotated[
         str | None,
         Query(

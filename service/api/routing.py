@@ -32,7 +32,7 @@ class CheckedRoute(APIRoute):
 
         async def check(request: Request) -> Response:
             for require_scope in scopes:
-                require_scope(request)
+                await require_scope(request)
             check_head(request, MAX_JSON_BYTES)
             return await handle(Request(request.scope, limited(request.receive, MAX_JSON_BYTES)))
 

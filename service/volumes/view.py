@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from service.volumes.source import OpenVolume
 
 
+# Read once: it takes longer than to read a block that is stored.
+VERSION: Final = version("eddylift")
 INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
 
 
@@ -81,7 +83,7 @@ class View:
         """Hash of all that the answer depends on, the version of eddylift too."""
         source, card = self.source, self.card
         parts: list[object] = [
-            version("eddylift"),
+            VERSION,
             source.name,
             source.tag,
             card.name,

@@ -23,7 +23,7 @@ TimeQuery = Annotated[int, Query(description="Time level of the answer.", ge=0)]
 LevelPath = Annotated[int, Path(description="0 is the fine grid; at each further level cells are twice as long.", ge=0)]
 
 
-def _tile_of_path(
+async def _tile_of_path(
     axis: Annotated[Literal["z", "y", "x"], Path(description="Axis normal to the slice.")],
     index: Annotated[int, Path(description="Position of the slice along this axis, in fine cells.", ge=0)],
     level: LevelPath,
@@ -37,7 +37,7 @@ def _tile_of_path(
     return Part((number[0], number[1], number[2]), level, field, time, across)
 
 
-def _box_of_path(
+async def _box_of_path(
     level: LevelPath,
     z: Annotated[int, Path(description="Position of the box along z, in boxes of 64 cells.", ge=0)],
     y: Annotated[int, Path(description="Position along y.", ge=0)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import inspect
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,20 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
             found = [call.scope for call in calls(context.dependant) if isinstance(call, RequireScope)]
         for method in context.methods or ():
             yield method, context.path or "", max(found, key=ALL.index) if found else None
+
+
+def test_only_dependencies_that_read_cards_run_in_threads(client: TestClient) -> None:
+    """FastAPI runs those that are not async in threads, which takes longer than most of them do."""
+    contexts = iter_route_contexts(client.app.routes)  # type: ignore[attr-defined]
+    dependants = [each.dependant for each in contexts if isinstance(each.original_route, APIRoute)]
+    found = {call for dependant in dependants for call in calls(dependant)}
+    slow = {call for call in found if inspect.isfunction(call) and not is_async(call)}
+    assert {call.__name__ for call in slow} == {"_card_of_query", "_card_with_error"}
+    assert is_async(RequireScope.__call__)
+
+
+def is_async(call: object) -> bool:
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
 
 
 # They ask for a token themselves.

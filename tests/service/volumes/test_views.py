@@ -311,6 +311,16 @@ def test_browsers_of_allowed_origins_may_read(serve: Serve, tmp_path: Path) -> N
     assert "access-control-allow-origin" not in other.headers
 
 
+def test_a_stored_block_is_read_without_reading_what_never_changes(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, "box", dataset(noise(3, 6, 6, 6)))
+    path = f"/v1/views/box/{LEARNED}/u/c/0/0/0"
+    first = client.get(path).content
+    monkeypatch.delattr("importlib.metadata.distribution")  # which parses the metadata of the package
+    assert client.get(path).content == first
+
+
 @pytest.mark.parametrize("left", [0, 100])
 def test_a_kept_block_that_was_cut_short_is_computed_again(client: TestClient, tmp_path: Path, left: int) -> None:
     send(client, "box", dataset(noise(3, 6, 6, 6)))
