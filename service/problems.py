@@ -138,7 +138,8 @@ def within(part: str) -> Iterator[None]:
 def _of_disk(error: OSError, failed: str) -> Problem:
     if is_out_of_descriptors(error):
         return unready(f"{failed}: too many files are open")
-    return Problem("no-room" if error.errno in FULL else "not-stored", f"{failed}: {error.strerror}")
+    detail = f"{failed}: {error.strerror}"
+    return Problem("no-room", detail) if error.errno in FULL else Problem("not-stored", detail)
 
 
 @contextmanager

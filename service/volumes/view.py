@@ -12,13 +12,14 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
+import models
 from models.blocks import format_boundary, plan
 from service.formats.error import ERROR, error_attributes
 from service.formats.grid import length_of
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from service.volumes.source import OpenVolume
 
 
-# Read once: it takes longer than to read a block that is stored.
-VERSION: Final = version("eddylift")
+# The code that computes blocks. Not the version of eddylift: it is not installed in the image, only copied there.
+CODE: Final = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(models.__file__).parent.rglob("*.py")))
+).hexdigest()
 INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
 
 
@@ -80,14 +83,15 @@ class View:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all that the answer depends on, the version of eddylift too."""
+        """Hash of all that the answer depends on, the code that computes it too."""
         source, card = self.source, self.card
         parts: list[object] = [
-            VERSION,
+            CODE,
             source.name,
             source.tag,
             card.name,
             card.sha256,
+            card.architecture,
             self.boundary,
             self.edge,
         ]
