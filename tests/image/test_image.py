@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from eddylift import Client, open_volume
 from service.settings import CHECKOUT
 from tests.image.replay import Image
 from tests.service.servers import free_port
@@ -58,6 +59,10 @@ def test_it_starts_is_healthy_answers_and_ends(image: Image, port: int) -> None:
             ).raise_for_status()
             fine, true = from_npy(answer.content), np.load(FINE)
             assert np.abs(fine - true).mean() < 0.1 * true.std()
+            with Client(f"http://127.0.0.1:{port}") as client:
+                client.upload(open_volume(COARSE), "box")
+                view = client.open("box", boundary="periodic")
+                assert np.abs(view["u"].values - fine[0]).max() < 1e-5 * fine.std()
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0
         finally:
