@@ -119,7 +119,7 @@ class Trainer:
         self.recipe = recipe
         self.folder = folder
         self.device = device
-        # Of a mirrored network one half is trained, on fields of which a half are mirrored.
+        # Of a mirrored network one pass is trained, on fields of which half are mirrored: a step takes half the time.
         self.model = SuperResolution(Network(replace(architecture, mirrored=False))).to(device)
         if start is not None:
             self.model.load_state_dict(start.state_dict())
@@ -200,6 +200,7 @@ class Trainer:
         return self._with(self.best.weights if self.best else self.averaged.module.state_dict())
 
     def _with(self, weights: dict[str, Tensor]) -> SuperResolution:
+        """The model as it is stored, of both passes if it is mirrored."""
         model = SuperResolution(Network(self.architecture)).to(self.device)
         model.load_state_dict(weights)
         return model
