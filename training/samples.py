@@ -16,7 +16,7 @@ from torch import Tensor
 from models.blocks import EDGE
 from models.continuation import continue_beyond, continued
 from models.convolution import crop
-from models.group import MIRROR, group, rotate_axes, rotate_vector
+from models.group import group, rotate_axes, rotate_vector
 from models.operators import coarsen
 from models.walls import is_wall
 from training.derived import Slab
@@ -74,7 +74,6 @@ class Source:
         factor: fine cells per coarse cell along an axis.
         frames: time levels of a sample.
         augment: also rotate and reflect at random.
-        mirrored: also mirror at random.
         device: where samples are put together.
         seed: of the draws.
         keep: snapshots at the end of each run that are never drawn, for validation.
@@ -94,7 +93,6 @@ class Source:
         augment: bool,
         device: str,
         seed: int,
-        mirrored: bool = False,
         frames: int = 1,
         keep: int = 1,
         kept: Sequence[Dataset] = (),
@@ -103,8 +101,7 @@ class Source:
         self.factor = factor
         self.frames = frames
         self.device = device
-        still = group("C1").matrices
-        self.matrices = group("Oh").matrices if augment else torch.cat([still, MIRROR[None]]) if mirrored else still
+        self.matrices = group("Oh" if augment else "C1").matrices
         self.random = np.random.default_rng(seed)
         self.snapshots: dict[str, list[tuple[Dataset, int]]] = {}
         self.kept: dict[str, list[tuple[Dataset, int]]] = {}

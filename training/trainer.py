@@ -11,8 +11,8 @@ import json
 import math
 import platform
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -119,8 +119,7 @@ class Trainer:
         self.recipe = recipe
         self.folder = folder
         self.device = device
-        # Of a mirrored network one pass is trained, on fields of which half are mirrored: a step takes half the time.
-        self.model = SuperResolution(Network(replace(architecture, mirrored=False))).to(device)
+        self.model = SuperResolution(Network(architecture)).to(device)
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.source = Source(
@@ -129,7 +128,6 @@ class Trainer:
             factor=self.model.factor,
             frames=self.model.frames,
             augment=recipe.augment,
-            mirrored=architecture.mirrored,
             device=device,
             seed=recipe.seed,
             kept=kept,
@@ -197,13 +195,9 @@ class Trainer:
                         saved = time.monotonic()
             finally:
                 self.save()
-        return self._with(self.best.weights if self.best else self.averaged.module.state_dict())
-
-    def _with(self, weights: dict[str, Tensor]) -> SuperResolution:
-        """The model as it is stored, of both passes if it is mirrored."""
-        model = SuperResolution(Network(self.architecture)).to(self.device)
-        model.load_state_dict(weights)
-        return model
+        if self.best:
+            self.averaged.module.load_state_dict(self.best.weights)
+        return cast("SuperResolution", self.averaged.module)
 
     def _checked_steps(self) -> list[int]:
         """Steps after which the error on held-out data is measured, the last one among them."""
@@ -211,11 +205,10 @@ class Trainer:
         return [self.recipe.steps * check // checks for check in range(1, checks + 1)]
 
     def _check(self) -> None:
-        weights = {key: value.clone() for key, value in self.averaged.module.state_dict().items()}
-        samples = [sample for each in self.source.validation().values() for sample in each]
-        error = over_trilinear(self._with(weights), samples)
+        model = cast("SuperResolution", self.averaged.module)
+        error = over_trilinear(model, [sample for each in self.source.validation().values() for sample in each])
         if math.isfinite(error) and (self.best is None or error < self.best.error):
-            self.best = Checked(self.step, error, weights)
+            self.best = Checked(self.step, error, {key: value.clone() for key, value in model.state_dict().items()})
 
     def _advance(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)

@@ -72,15 +72,6 @@ def test_augmentation_turns_components_with_axes(run: StoredRun) -> None:
     assert len(speeds) > 2  # components are exchanged
 
 
-def test_half_the_samples_of_a_mirrored_network_are_mirrored(run: StoredRun) -> None:
-    source = Source([run], halo=4, factor=4, augment=False, mirrored=True, device="cpu", seed=1, keep=0)
-    cubes = {
-        tuple(source.draw().fine.double().pow(3).mean(dim=(0, 2, 3, 4)).round(decimals=9).tolist()) for _ in range(40)
-    }
-    assert len(cubes) == 2 * run.count(1)
-    assert {(-u, v, w) for u, v, w in cubes} == cubes
-
-
 def test_a_sample_between_walls_is_read_as_a_served_block(tmp_path: Path) -> None:
     """Shifted along x and z alone, continued oddly beyond walls; training and serving give the same answer."""
     run = store(tmp_path / "data", 1, snapshots=2)
