@@ -147,8 +147,8 @@ class Engine:
         def load() -> SuperResolution:
             with unloadable(f"{card.name} cannot be loaded"):
                 model = self.registry.get(card.name)
-            if self.registry.card(card.name).sha256 != card.sha256:
-                raise Problem("unloadable", f"the weights of {card.name} were replaced meanwhile", retry_after=1)
+            if self.registry.card(card.name) != card:
+                raise Problem("unloadable", f"{card.name} was replaced meanwhile", retry_after=1)
             return model
 
         return await self.threads.run(load)

@@ -52,7 +52,7 @@ class ForecastRequest(InferenceRequest):
             answer: Tensor = model(blocks, steps, circular[1:], units)
             return answer.transpose(1, 2)
 
-        variant = (card.sha256, len(frames), units)
+        variant = (id(model), len(frames), units)
         super().__init__(card.name, compute, layout, layout.blocks, samples=1, channels=2, factor=1, variant=variant)
         self.frames = frames
 
@@ -65,7 +65,7 @@ class Forecasts:
     """Computes forecasts.
 
     Args:
-        catalogue: of the models; each is loaded when it is asked for, and again once its weights are others.
+        catalogue: of the models; each is loaded when it is asked for, and again once its card is another.
         engine: owns the device.
     """
 
@@ -73,7 +73,7 @@ class Forecasts:
         self.catalogue = catalogue
         self._engine = engine
         self._loading = threading.Lock()
-        self._models: dict[str, tuple[str, Forecaster]] = {}
+        self._models: dict[str, tuple[ForecastCard, Forecaster]] = {}
 
     def cards(self) -> list[ForecastCard]:
         """The cards of all models, without those that cannot be read."""
@@ -114,8 +114,8 @@ class Forecasts:
 
     def _model(self, card: ForecastCard) -> Forecaster:
         with unloadable(f"{card.name} cannot be loaded"), self._loading:
-            sha256, model = self._models.get(card.name, (None, None))
-            if model is None or sha256 != card.sha256:
+            loaded, model = self._models.get(card.name, (None, None))
+            if model is None or loaded != card:
                 model = self.catalogue.load(card).to(str(self._engine.registry.device))
-                self._models[card.name] = (card.sha256, model)
+                self._models[card.name] = (card, model)
             return model

@@ -142,17 +142,19 @@ def test_models_are_loaded_one_by_one_the_quickest_first(
     assert made.failures == {UNMEASURED: UNMEASURED}
 
 
-def test_a_card_is_that_of_the_weights_that_are_loaded(altered: Catalogue) -> None:
-    """Both may be replaced after the card was read."""
+@pytest.mark.parametrize(("factor", "mirrored"), [(2, False), (1, True)])
+def test_a_card_is_that_of_the_model_that_is_loaded(altered: Catalogue, factor: float, *, mirrored: bool) -> None:
+    """Both may be replaced after the card was read. The same weights in another architecture are another model."""
     made = ModelRegistry(altered, CPU)
     old = made.card(LEARNED)
     made.failures[LEARNED] = "torn"
     model = altered.trained(LEARNED)
     for weights in model.parameters():
-        weights.data *= 2
-    new = altered.save(model, old)
+        weights.data *= factor
+    assert old.architecture is not None
+    new = altered.save(model, dataclasses.replace(old, architecture={**old.architecture, "mirrored": mirrored}))
     engine = Engine(made, Batcher(CPU, Limits(), Metrics()), Threads(1), block=4, region=4, deadline_s=None)
-    with pytest.raises(Problem, match="the weights of relaxed-isotropic-x4 were replaced meanwhile"):
+    with pytest.raises(Problem, match="relaxed-isotropic-x4 was replaced meanwhile"):
         anyio.run(engine.load, old)
     assert made.card(LEARNED) == new != old
     assert anyio.run(engine.load, new) is made.get(LEARNED)
