@@ -69,7 +69,8 @@ class Source:
     """Draws samples from stored runs, equally often from each flow.
 
     Args:
-        runs: where to draw from; within a flow each snapshot is as likely as any other.
+        runs: where to draw from; those of one flow in proportion to the square root of their snapshots, so that short
+            runs on other grids count, too, and each snapshot of a run equally often.
         halo: coarse cells that the model reads beyond the ends of axes that are not circular.
         factor: fine cells per coarse cell along an axis.
         frames: time levels of a sample.
@@ -103,7 +104,7 @@ class Source:
         self.device = device
         self.matrices = group("Oh" if augment else "C1").matrices
         self.random = np.random.default_rng(seed)
-        self.snapshots: dict[str, list[tuple[Dataset, int]]] = {}
+        self.drawn: dict[str, list[tuple[Dataset, int]]] = {}
         self.kept: dict[str, list[tuple[Dataset, int]]] = {}
         for run in runs:
             if any(n % factor for n in run.cells):
@@ -111,21 +112,23 @@ class Source:
                 raise ValueError(message)
             count = run.count(frames)
             last, shared = (0, 0) if kept and isinstance(run, Slab) else (keep, run.shared(frames))
-            self.snapshots.setdefault(run.flow, []).extend((run, index) for index in range(count - last - shared))
+            self.drawn.setdefault(run.flow, []).append((run, max(count - last - shared, 0)))
             self.kept.setdefault(run.flow, []).extend((run, index) for index in range(max(count - last, 0), count))
         for run in kept:
             self.kept.setdefault(run.flow, []).extend((run, index) for index in range(run.count(frames)))
-        for flow, snapshots in self.snapshots.items():
-            if not snapshots:
+        for flow, drawn in self.drawn.items():
+            if not any(count for _, count in drawn):
                 names = [run.name for run in runs if run.flow == flow]
                 message = f"training needs runs of at least {keep + 1} snapshots, got {names}"
                 raise ValueError(message)
-        self.flows = list(self.snapshots)
+        self.flows = list(self.drawn)
 
     def draw(self) -> Sample:
         """A new sample, each with its own shift, so that one snapshot gives many coarse fields."""
-        snapshots = self.snapshots[self.flows[self.random.integers(len(self.flows))]]
-        run, index = snapshots[self.random.integers(len(snapshots))]
+        drawn = self.drawn[self.flows[self.random.integers(len(self.flows))]]
+        shares = np.sqrt([count for _, count in drawn])
+        run, count = drawn[self.random.choice(len(drawn), p=shares / shares.sum())]
+        index = int(self.random.integers(count))
         shift = self.random.integers(self.factor, size=3)
         matrix = self.matrices[self.random.integers(len(self.matrices))]
         start = self.random.random(3) if self._is_large(run) else np.zeros(3)

@@ -65,6 +65,14 @@ def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
     assert float(kept[0].fine.square().mean().round(decimals=6)) not in energy
 
 
+def test_runs_of_a_flow_are_drawn_by_the_square_root_of_their_snapshots(tmp_path: Path) -> None:
+    long, short = store(tmp_path / "long", 1, snapshots=16), store(tmp_path / "short", 2, snapshots=1)
+    source = Source([long, short], halo=4, factor=4, augment=False, device="cpu", seed=1, keep=0)
+    fields = {float(torch.from_numpy(np.array(short[0])).square().mean().round(decimals=6))}
+    drawn = [float(source.draw().fine.square().mean().round(decimals=6)) in fields for _ in range(200)]
+    assert 25 < sum(drawn) < 55  # one in five; one in seventeen would be 12
+
+
 def test_augmentation_turns_components_with_axes(run: StoredRun) -> None:
     """Divergence is small only if both turn together; independent axes would double it."""
     source = Source([run], halo=4, factor=4, augment=True, device="cpu", seed=1)
