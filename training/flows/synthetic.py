@@ -43,10 +43,14 @@ def random_phases(random: Random, n: int) -> Field:
 
 def fronts(random: Random, n: int) -> Field:
     """Layers between parallel planes, each with a velocity of its own."""
-    direction = random.integers(-2, 3, size=3)
-    direction[random.integers(3)] = 1
-    phase = np.tensordot(direction, _positions(n), axes=1) + random.random()
-    return _smooth(_some_velocities(random, 6)[(6 * phase).astype(int) % 6].transpose(3, 0, 1, 2), random)
+    layer = (6 * _phase(random, n)).astype(int) % 6
+    return _smooth(_some_velocities(random, 6)[layer].transpose(3, 0, 1, 2), random)
+
+
+def sawteeth(random: Random, n: int) -> Field:
+    """Ramps that begin anew at parallel planes."""
+    field: Field = _some_velocities(random, 1)[0][:, None, None, None] * ((_phase(random, n) % 1) - 0.5)
+    return _smooth(field, random)
 
 
 def drops(random: Random, n: int) -> Field:
@@ -94,7 +98,7 @@ def points(random: Random, n: int) -> Field:
 
 
 KINDS: dict[str, tuple[Callable[[Random, int], Field], ...]] = {
-    "synthetic": (random_phases, fronts, drops, vortices, foam, bursts),
+    "synthetic": (random_phases, fronts, sawteeth, drops, vortices, foam, bursts),
     "single-cells": (points,),
 }
 """The kinds of fields by flow. They do not count when a card says from which fields a model has learned."""
@@ -168,6 +172,14 @@ def _offsets(n: int, centre: NDArray[np.float64]) -> Field:
     """Distances from the nearest image of a point along z, y, x, in edges of the cube."""
     offsets: Field = _positions(n) - centre[:, None, None, None]
     return offsets - np.round(offsets)
+
+
+def _phase(random: Random, n: int) -> Field:
+    """Phase, in periods, of a plane wave in a random direction."""
+    direction = random.integers(-2, 3, size=3)
+    direction[random.integers(3)] = 1
+    phase: Field = np.tensordot(direction, _positions(n), axes=1) + random.random()
+    return phase
 
 
 def _wavenumbers(n: int) -> Field:
