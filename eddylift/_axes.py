@@ -37,17 +37,31 @@ def edge(volume: xr.Dataset | xr.DataArray, axes: Iterable[str], way_round: str)
     Raises:
         InvalidInputError: if steps are not even, or steps or units are not the same along all axes.
     """
-    units = {axis: each for axis in axes if (each := unit(volume, axis))}
-    if len({*units.values()}) > 1:
-        told = ", ".join(f"{each} along {axis}" for axis, each in units.items())
-        message = f"cells: in {told}; expected one unit along all axes{way_round}"
-        raise InvalidInputError(message)
+    require_one_unit(volume, axes, way_round)
     edges = {axis: length for axis in axes if (length := step(volume, axis, way_round)) is not None}
     if edges and max(edges.values()) > (1 + UNEVEN) * min(edges.values()):
         told = ", ".join(f"{length:.4g} along {axis}" for axis, length in edges.items())
         message = f"cells: {told}; expected the same length along each axis{way_round}"
         raise InvalidInputError(message)
     return next(iter(edges.values()), None)
+
+
+def require_one_unit(volume: xr.Dataset | xr.DataArray, axes: Iterable[str], way_round: str = "") -> None:
+    """Refuse positions in several units.
+
+    Args:
+        volume: with these axes.
+        axes: some of z, y, x.
+        way_round: what else the user can do, for messages.
+
+    Raises:
+        InvalidInputError: naming the unit along each axis.
+    """
+    units = {axis: each for axis in axes if (each := unit(volume, axis))}
+    if len({*units.values()}) > 1:
+        told = ", ".join(f"{each} along {axis}" for axis, each in units.items())
+        message = f"cells: in {told}; expected one unit along all axes{way_round}"
+        raise InvalidInputError(message)
 
 
 def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float | None:

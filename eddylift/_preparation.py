@@ -67,6 +67,7 @@ def open_volume(
     names: Names | None = None,
     drop: Sequence[str] | None = None,
     resample: Sequence[str] | None = None,
+    boundary: Boundary | None = None,
 ) -> xr.Dataset:
     """Open a volume in a file: .npy, NetCDF, HDF5, a cutout of JHTDB, Zarr or zipped Zarr.
 
@@ -75,6 +76,8 @@ def open_volume(
         names: new names of variables and dims, by old ones.
         drop: variables over space to leave out.
         resample: axes to resample to uniform cells, such as ``y``; this reads the velocity at once.
+        boundary: what lies beyond the ends, as for `Client.upscale`, since a periodic axis cannot be resampled; None
+            takes the attribute of the file.
 
     Returns:
         ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x) along ascending axes, and the other variables of the file.
@@ -87,7 +90,7 @@ def open_volume(
 
     dataset = open_dataset(Path(path))
     try:
-        (prepared,) = Preparation(names, drop, resample).apply(dataset)
+        (prepared,) = Preparation(names, drop, resample, boundary).apply(dataset)
         volume = _velocity.split(prepared, _velocity.find(prepared))
         if (boundary := volume.attrs.get("boundary")) is not None:
             volume = volume.assign_attrs(boundary=spell_attribute(boundary))

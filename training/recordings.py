@@ -41,6 +41,8 @@ MAX_SPEED = 1e12
 """Larger magnitudes are treated as fill values."""
 EVEN = 1e-3
 """Largest relative difference between spacings of an even axis."""
+EVEN_TIMES = 0.01
+"""The same of times of frames."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Recording:
     times: int
     """Time levels."""
     read: Read
+    steps: tuple[float, float] = (1.0, 1.0)
+    """Shortest and longest time between successive levels."""
 
     @property
     def name(self) -> str:
@@ -62,7 +66,17 @@ class Recording:
         return self.path.stem
 
     def count(self, frames: int) -> int:
-        """Number of snapshots; they overlap if they have several frames."""
+        """Number of snapshots; they overlap if they have several frames.
+
+        Raises:
+            ValueError: if they have several frames, and times are not evenly spaced.
+        """
+        shortest, longest = self.steps
+        if frames > 1 and longest > (1 + EVEN_TIMES) * shortest:
+            message = (
+                f"{self.path}: time: steps from {shortest:g} to {longest:g}; expected even ones for {frames} frames"
+            )
+            raise ValueError(message)
         return max(self.times - frames + 1, 0)
 
     def shared(self, frames: int) -> int:
@@ -115,13 +129,13 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     # Not needed, and perhaps not installed, on hosts that train on simulated runs alone.
     from eddylift import open_volume  # noqa: PLC0415
 
-    volume = open_volume(path, **reading)
+    volume = open_volume(path, boundary=boundary, **reading)
     flow, boundaries = _kind(path, volume.attrs, flow, boundary)
     parts = [volume[name] for name in COMPONENTS]
     if kinds := {part.dtype for part in parts if part.dtype.kind != "f"}:
         message = f"{path}: velocity must be real floating-point numbers, not {', '.join(map(str, kinds))}"
         raise ValueError(message)
-    _check_times(path, volume)
+    steps = _time_steps(path, volume)
     parts = [part if "time" in part.dims else part.expand_dims("time") for part in parts]
 
     def read(level: int, where: Slices) -> NDArray[Any]:
@@ -133,11 +147,12 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
 
     z, y, x = (volume.sizes[axis] for axis in AXES)
     dz, dy, dx = (_length(path, axis, volume) for axis in AXES)
+    _check_axes(path, volume)
     for axis, end in enumerate(boundaries):
         if end == "periodic" and _repeats_its_end(read, (z, y, x), axis):
             message = f"{path}: {AXES[axis]} is periodic, but its last plane repeats the first; leave out the last"
             raise ValueError(message)
-    return Recording(path, flow, boundaries, (dz, dy, dx), (z, y, x), parts[0].sizes["time"], read)
+    return Recording(path, flow, boundaries, (dz, dy, dx), (z, y, x), parts[0].sizes["time"], read, steps)
 
 
 def open_datasets(paths: Sequence[Path], **reading: Any) -> list[Dataset]:  # noqa: ANN401 passed on
@@ -217,12 +232,26 @@ def _repeats_its_end(read: Read, cells: Cells, axis: int) -> bool:
     return np.array_equal(low[0], high[1]) and not np.array_equal(low[1], high[0])
 
 
-def _check_times(path: Path, volume: xr.Dataset) -> None:
-    """Refuse times that descend: the frames of a snapshot follow each other."""
-    times = volume["time"].values if "time" in volume.dims else np.zeros(1)
-    if (times[:1] > times[-1:]).any():
-        message = f"{path}: time: from {times[0]} to {times[-1]}; expected times that grow"
+def _time_steps(path: Path, volume: xr.Dataset) -> tuple[float, float]:
+    """The shortest and the longest time between levels, which must grow: the frames of a snapshot follow each other."""
+    times = volume["time"].values if "time" in volume.dims else np.arange(2)
+    steps = np.diff(times).astype(np.float64)
+    if not (steps > 0).all():
+        level = int((steps > 0).argmin())
+        message = f"{path}: time: {times[level]} before {times[level + 1]}; expected times that grow"
         raise ValueError(message)
+    return (steps.min(), steps.max()) if len(steps) else (1.0, 1.0)
+
+
+def _check_axes(path: Path, volume: xr.Dataset) -> None:
+    """Refuse axes whose lengths cannot be compared: only some with coordinates, or several units."""
+    from eddylift._axes import require_one_unit  # noqa: PLC0415 as above
+
+    known = [axis for axis in AXES if axis in volume.coords]
+    if 0 < len(known) < len(AXES):
+        message = f"{path} has coordinates along {', '.join(known)} alone; expected them along z, y, x, or none"
+        raise ValueError(message)
+    require_one_unit(volume, AXES)
 
 
 def _length(path: Path, axis: str, volume: xr.Dataset) -> float:

@@ -57,9 +57,10 @@ class Recipe:
     """Options of the flow that differ from their defaults."""
 
     def __post_init__(self) -> None:
-        """Check the times: no frame is before the start, nor before one of the last snapshot."""
+        """Check the times: frames follow each other, none before the start, nor before one of the last snapshot."""
         apart = self.spacing if self.frames > 1 else 0.0
         for name, value, fits, wanted in (
+            ("spacing", self.spacing, self.frames == 1 or self.spacing > 0, "more than 0"),
             ("interval", self.interval, self.interval > 0, "more than 0"),
             ("interval", self.interval, self.interval >= 2 * apart, f"at least {2 * apart:g}, twice the spacing"),
             ("settle", self.settle, self.settle >= apart, f"at least {apart:g}, the spacing"),

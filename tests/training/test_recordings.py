@@ -17,6 +17,14 @@ from models.catalogue import Catalogue
 from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution
+from tests.training.recorded import (
+    CELLS,
+    velocity,
+    write_components,
+    write_giverny,
+    write_jhtdb,
+    write_one_array,
+)
 from training import samples
 from training.__main__ import main
 from training.recordings import open_dataset, open_datasets
@@ -30,56 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.dataset import Dataset
-
-CELLS = (16, 12, 20)
-
-
-def velocity(times: int = 3, cells: tuple[int, int, int] = CELLS) -> NDArray[np.float32]:
-    """(time, 3, z, y, x)."""
-    return np.random.default_rng(0).standard_normal((times, 3, *cells)).astype(np.float32)
-
-
-def coordinates(cells: tuple[int, int, int] = CELLS) -> dict[str, Any]:
-    return {axis: (np.arange(n) + 0.5) * step for axis, n, step in zip("zyx", cells, (0.1, 0.2, 0.3), strict=True)}
-
-
-def write_components(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
-    dims = ("time", "z", "y", "x")
-    parts = {name: (dims, field[:, index]) for index, name in enumerate("uvw")}
-    dataset = xr.Dataset(parts, coordinates(field.shape[2:]), attrs)
-    if path.suffix == ".zarr":
-        dataset.to_zarr(path, consolidated=False)
-    else:
-        dataset.transpose("x", "time", "y", "z").to_netcdf(path)
-    return path
-
-
-def write_one_array(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
-    dims = ("time", "component", "z", "y", "x")
-    labelled = {**coordinates(field.shape[2:]), "component": list("uvw")}
-    array = xr.DataArray(field, labelled, dims, "velocity").transpose("z", "y", "x", "component", "time")
-    array.to_dataset().assign_attrs(attrs).to_netcdf(path)
-    return path
-
-
-def write_jhtdb(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
-    with h5py.File(path, "w") as file:
-        for level, values in enumerate(field, start=1):
-            file[f"Velocity_{level:04d}"] = np.moveaxis(values, 0, -1)
-        for axis, values in coordinates(field.shape[2:]).items():
-            file[f"{axis}coor"] = values
-        file.attrs.update(attrs)
-    return path
-
-
-def write_giverny(path: Path, field: NDArray[np.float32], **attrs: str) -> Path:
-    """Giverny keeps a step a variable; a file of several is read like one of the cutout service."""
-    dims = ("zcoor", "ycoor", "xcoor", "values")
-    steps = {f"velocity_{step:04d}": (dims, np.moveaxis(values, 0, -1)) for step, values in enumerate(field, start=1)}
-    axes = {f"{axis}coor": values for axis, values in coordinates(field.shape[2:]).items()}
-    xr.Dataset(steps, {**axes, "values": ["ux", "uy", "uz"]}, attrs).to_netcdf(path)
-    return path
-
 
 WRITERS = [
     pytest.param(write_components, "flow.zarr", id="zarr"),
@@ -117,6 +75,26 @@ def test_other_names_and_stretched_axes(tmp_path: Path) -> None:
     window = found.window(1, everywhere, 1)  # type: ignore[arg-type]
     assert window.shape == (1, 3, *CELLS)
     assert not np.allclose(window[0], field[1])
+
+
+@pytest.mark.parametrize("said", [{}, {"boundary": "periodic,periodic,open"}])
+def test_a_periodic_axis_is_not_resampled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: dict[str, str]
+) -> None:
+    """Its length would be that without its last cell, whether an option or the file says that it is periodic."""
+    path = write_components(tmp_path / "a.nc", velocity(), flow="jet", **said)
+    options = [] if said else ["--boundary", "periodic,periodic,open"]
+    with pytest.raises(SystemExit):
+        main(["train", "--data", str(path), "--out", str(tmp_path / "out"), "--resample", "x,y", *options])
+    assert "resample: y; expected an axis that is not periodic" in capsys.readouterr().err
+
+
+def test_frames_must_be_evenly_spaced(tmp_path: Path) -> None:
+    path = edited(lambda d: d.assign_coords(time=[0.0, 1.0, 3.0]))(tmp_path)
+    found = open_dataset(path, "jet", "open")
+    assert found.count(1) == 3
+    with pytest.raises(ValueError, match="time: steps from 1 to 2; expected even ones for 3 frames"):
+        found.count(3)
 
 
 def test_files_may_say_themselves_what_they_are(tmp_path: Path) -> None:
@@ -273,7 +251,13 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
             "y must be 12 evenly spaced, growing coordinates",
         ),
         (edited(lambda d: d.pad(x=(0, 1), mode="wrap").assign_coords(x=np.arange(21.0))), "x is periodic, .* repeats"),
-        (edited(lambda d: d.assign_coords(time=[2.0, 1.0, 0.0])), "time: from 2.0 to 0.0; expected times that grow"),
+        (edited(lambda d: d.assign_coords(time=[0.0, 2.0, 1.0])), "time: 2.0 before 1.0; expected times that grow"),
+        (edited(lambda d: d.assign_coords(time=[0.0, 1.0, 1.0])), "time: 1.0 before 1.0; expected times that grow"),
+        (edited(lambda d: d.drop_vars("y")), "has coordinates along z, x alone; expected them along z, y, x, or none"),
+        (
+            edited(lambda d: d.assign_coords(z=d.z.assign_attrs(units="mm"), y=d.y.assign_attrs(units="m"))),
+            "cells: in mm along z, m along y; expected one unit along all axes",
+        ),
         (edited(lambda d: d.astype("int32")), "velocity must be real floating-point numbers, not int32"),
         (edited(lambda d: d.isel(x=[0])), "x has 1 cells; expected at least 2"),
         (edited(lambda d: d.isel(x=[0]).drop_vars("x")), "x has 1 cells; expected at least 2"),

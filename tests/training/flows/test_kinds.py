@@ -72,6 +72,8 @@ def test_what_decays_has_no_spin_up(tmp_path: Path, capsys: pytest.CaptureFixtur
     ("options", "told"),
     [
         (["--interval", "0.1", "--spacing", "0.1"], "interval: 0.1; expected at least 0.2, twice the spacing"),
+        (["--spacing", "0"], "spacing: 0; expected more than 0"),
+        (["--spacing", "-0.1"], "spacing: -0.1; expected more than 0"),
         (["--settle", "0"], "settle: 0; expected at least 0.1, the spacing"),
         (["--settle", "2"], "settle, interval: 2, 2; expected no snapshot near t = 6, where the flow begins again"),
         (["--seed", "1001"], "seed: 1001; expected less than 1000"),
