@@ -29,7 +29,10 @@ MARGIN = 0.1
 
 
 def traits(velocity: Velocity) -> dict[str, float]:
-    """Roughness, skewness and divergence of a velocity of at least 4 cells along each axis; NaN where it is uniform."""
+    """Roughness, skewness and divergence of a velocity of at least 4 cells along each axis; NaN where it is uniform.
+
+    The skewness is the mean over the components that vary along their own axes.
+    """
     u = np.asarray(velocity, np.float64)
     first, second, third, along = [], [], [], []
     for axis in (1, 2, 3):
@@ -43,18 +46,24 @@ def traits(velocity: Velocity) -> dict[str, float]:
     # By x, y, z, so that the component of an axis has its number.
     gradients = [(np.roll(u, -1, axis)[inside] - np.roll(u, 1, axis)[inside]) / 2 for axis in (3, 2, 1)]
     divergence = np.square(sum(gradients[axis][axis] for axis in range(3))).mean()
+    varies = np.array(along) > 0
+    skewness = np.array(third)[varies] / np.array(along)[varies] ** 1.5
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "roughness": float(np.sqrt(np.sum(second) / np.sum(first))),
-            "skewness": float(np.mean(np.array(third) / np.array(along) ** 1.5)),
+            "skewness": float(np.sum(skewness) / len(skewness)),
             "divergence": float(np.sqrt(divergence / np.square(gradients).mean((-3, -2, -1)).sum())),
         }
 
 
 def ranges(fields: Iterable[Velocity]) -> dict[str, list[float]]:
-    """The least and the largest value of each trait over some fields."""
-    found = [traits(field) for field in fields]
-    return {name: [round(bound(each[name] for each in found), 4) for bound in (min, max)] for name in found[0]}
+    """The least and the largest value of each trait over the fields that have it; fluids at rest have none."""
+    found: dict[str, list[float]] = {}
+    for field in fields:
+        for name, value in traits(field).items():
+            if math.isfinite(value):
+                found.setdefault(name, []).append(value)
+    return {name: [round(min(values), 4), round(max(values), 4)] for name, values in found.items()}
 
 
 def unlike(found: Mapping[str, float], learned: Mapping[str, list[float]], cells: int) -> dict[str, str]:

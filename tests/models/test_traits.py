@@ -72,6 +72,24 @@ def test_uniform_fields_are_like_any() -> None:
     assert differing(np.ones((3, 4, 4, 4))) == {}
 
 
+def test_a_component_that_does_not_vary_leaves_the_skewness_of_the_others(random: np.random.Generator) -> None:
+    field = random.standard_normal((3, 8, 8, 8))
+    means = [
+        traits(np.stack([each if kept else 0 * each for each, kept in zip(field, row, strict=True)]))
+        for row in ((1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1))
+    ]
+    whole, *parts = (each["skewness"] for each in means)
+    assert whole == pytest.approx(np.mean(parts))
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+def test_ranges_leave_out_what_has_no_traits(random: np.random.Generator) -> None:
+    field, rest = random.standard_normal((3, 8, 8, 8)), np.zeros((3, 8, 8, 8))
+    assert ranges([rest, field]) == ranges([field, rest]) == ranges([field])
+    assert ranges([rest]) == {}
+    assert list(ranges([field[:, :2]])) == ["skewness"]  # a thin volume, without second differences
+
+
 def test_ranges_hold_every_field(random: np.random.Generator) -> None:
     fields = [coarse("isotropic"), coarse("channel"), random.standard_normal((3, 8, 8, 8))]
     learned = ranges(fields)
