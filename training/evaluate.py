@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from models.catalogue import GENERAL, PLAIN, Card, Catalogue, HeldOut
-from models.metrics.pointwise import mae_over_rms, near_walls
+from models.metrics.pointwise import mae_over_rms, near_walls, ratio
 from models.metrics.report import report
 from models.networks import FACTORS
 from models.operators import FACTOR, coarsen
@@ -75,8 +75,8 @@ def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
     return {
         **metrics,
         "trilinear_mae_over_rms": theirs,
-        "mae_over_trilinear": mae_over_rms(ours, fine) / theirs,
-        "near_wall_mae_over_trilinear": float(next(errors) / next(errors)) if near.any() else None,
+        "mae_over_trilinear": ratio(mae_over_rms(ours, fine), theirs),
+        "near_wall_mae_over_trilinear": ratio(*errors) if near.any() else None,
     }
 
 
@@ -105,37 +105,38 @@ def snapshot(run: Dataset, index: int, frames: int, factor: int) -> HeldOut:
 
 
 def rounded(value: Value) -> Value:
-    """Rounded to the digits of a card; None for NaN, which JSON does not have."""
+    """Rounded to the digits of a card; None for NaN and infinity, which JSON does not have."""
     if isinstance(value, list):
         return [float(f"{part:.{DIGITS}g}") for part in value]
-    return None if value is None or math.isnan(value) else float(f"{value:.{DIGITS}g}")
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
 
 
 def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
-    """Mean and standard deviation over samples of every metric that is a number."""
+    """Mean and standard deviation of every metric over the samples that have it; their number if not all do."""
     summary: dict[str, Any] = {}
     for name in rows[0]:
-        values = [row[name] for row in rows]
-        numbers = [value for value in values if isinstance(value, float) and not math.isnan(value)]
-        if len(numbers) == len(values):
+        numbers = [value for row in rows if isinstance(value := row[name], float) and math.isfinite(value)]
+        if numbers:
             deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
-            summary[name] = {"mean": rounded(float(np.mean(numbers))), "std": rounded(deviation)}
+            some = {"samples": len(numbers)} if len(numbers) < len(rows) else {}
+            summary[name] = {"mean": rounded(float(np.mean(numbers))), "std": rounded(deviation), **some}
     return summary
 
 
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
-    """Measure a model on runs; write and return its card, with all else on it unchanged."""
+    """Measure a model on runs, and on the shipped sample; write and return its card, with all else on it unchanged."""
+    held_out = catalogue.held_out(card.flow, card.frames, card.factor)
+    for name in [*(run.name for run in runs), *([held_out.run] if held_out else [])]:
+        require_unseen(card, name)
     model = catalogue.load(card.name, device)
     quantiles = card.uncertainty.get("quantiles")
     measured = {entry["run"]: entry for entry in card.measured}
     for run in runs:
-        require_unseen(card, run.name)
         count = run.count(card.frames)
         snapshots = tqdm(samples(run, card.frames, card.factor), f"{card.name} on {run.name}", count)
         rows = [measure(model, each, quantiles) for each in snapshots]
         about = {**run.provenance(), "flow": run.flow, "cells": list(run.cells), "samples": count}
         measured[run.name] = {**about, **spread(rows)}
-    held_out = catalogue.held_out(card.flow, card.frames, card.factor)
     card = dataclasses.replace(card, measured=list(measured.values()))
     if held_out:
         shipped = {name: rounded(value) for name, value in measure(model, held_out, quantiles).items()}
@@ -186,12 +187,12 @@ def table(cards: Sequence[Card], run: str) -> str:
         if entry is None:
             continue
 
-        def shown(name: str, entry: dict[str, Any] = entry) -> str:
-            return f"{entry[name]['mean']:.3f} ± {entry[name]['std']:.3f}" if name in entry else "-"
+        def shown(name: str, spelled: str = "{mean:.3f} ± {std:.3f}", entry: dict[str, Any] = entry) -> str:
+            return spelled.format(**entry[name]) if name in entry else "-"
 
-        absolute = f"{entry['mae_over_rms']['mean']:.4f} ± {entry['mae_over_rms']['std']:.4f}"
+        absolute, consistency = shown("mae_over_rms", "{mean:.4f} ± {std:.4f}"), shown("consistency", "{mean:.1e}")
         relative = map(shown, ("mae_over_trilinear", "near_wall_mae_over_trilinear", "relative_l2"))
-        rows.append([card.name, f"{card.parameters:,}", absolute, *relative, f"{entry['consistency']['mean']:.1e}"])
+        rows.append([card.name, f"{card.parameters:,}", absolute, *relative, consistency])
     titles = ["model", "parameters", "MAE / rms", "MAE / trilinear's", "at walls", "relative L2", "consistency"]
     return markdown(titles, rows)
 
@@ -215,6 +216,8 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.weights)
     if args.ship:
         shipped = open_dataset(args.ship, **reading(args))
+        for card in map(catalogue.card, catalogue.names()):
+            require_unseen(card, shipped.name)
         last = snapshot(shipped, shipped.count(args.frames) - 1, args.frames, args.factor)
         print(catalogue.write_held_out(shipped.flow, last))
     runs = open_datasets(args.data, **reading(args))

@@ -210,7 +210,7 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
 
 def cells(found: dict[str, dict[str, float]], columns: dict[str, str]) -> list[str]:
     """The cells of a row under these titles."""
-    return [shown(found[key]) for key in columns.values()]
+    return [shown(found[key]) if key in found else "-" for key in columns.values()]
 
 
 def heading(title: str, key: str) -> str:

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.catalogue import Catalogue, describe
-from models.networks import Architecture, Network
-from models.superresolution import SuperResolution
+from models.catalogue import Catalogue
+from models.networks import Architecture
 from models.weights import WEIGHTS
 from tests.training.stored import store
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.evaluate import evaluate, learned_from
 from training.samples import Source
 from training.trainer import CHECKPOINT, LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from models.blocks import Boundaries
+    from models.superresolution import SuperResolution
     from training.samples import Sample
 
 WALLS: Boundaries = ("periodic", "wall", "periodic")
@@ -287,49 +286,6 @@ def test_a_stored_model_is_not_replaced_unless_told(
     assert catalogue.card("conv-isotropic-x4") != first
 
 
-def test_evaluating_on_training_data_is_refused(
-    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights = tmp_path / "weights"
-    options = ["--family", "conv", "--fields", "1", "--blocks", "1", "--steps", "1"]
-    main(["train", *options, "--data", str(run.folder), "--weights", str(weights), "--out", str(tmp_path / "out")])
-    for data in (run.folder, f"{run.folder}@2"):
-        with pytest.raises(SystemExit) as exit_:
-            main(["evaluate", "--data", str(data), "--weights", str(weights)])
-        assert exit_.value.code == 2
-        assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
-
-
-def test_evaluating_on_training_data_of_a_parent_is_refused(run: StoredRun, tmp_path: Path) -> None:
-    catalogue = Catalogue(tmp_path)
-    model = SuperResolution(Network(SMALL))
-    trained = {"parent_data": sorted(learned_from(describe(model, flow=None, trained={"data": [{"run": run.name}]})))}
-    card = catalogue.save(model, describe(model, flow="general", trained=trained))
-    with pytest.raises(ValueError, match="equivariant-general-x4 was trained on isotropic-16-seed1"):
-        evaluate(catalogue, card, [run], "cpu")
-
-
-def test_a_model_that_is_named_is_measured_or_refused(
-    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Whatever flow it was named after, as that of a run is what was simulated."""
-    catalogue = Catalogue(tmp_path)
-    model = SuperResolution(Network(SMALL))
-    name = catalogue.save(model, describe(model, flow="mine")).name
-    command = ["evaluate", "--models", name, "--data", str(run.folder), "--weights", str(tmp_path)]
-    assert main(command) == 0
-    assert [entry["run"] for entry in catalogue.card(name).measured] == [run.name]
-    assert f"| {name} |" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main([*command, "--factor", "2"])
-    assert f"--models: {name}, of 1 frames and factor 4; expected 1 and 2" in capsys.readouterr().err
-
-
-def test_interpolation_by_two_is_measured(run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--factor", "2", "--data", str(run.folder), "--weights", str(tmp_path)]) == 0
-    assert "| trilinear-x2 |" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -349,14 +305,6 @@ def test_what_cannot_be_done_is_told_in_a_line(
         main([option.format(data=run.folder) for option in options])
     assert exit_.value.code == 2
     assert told in capsys.readouterr().err
-
-
-def test_evaluating_without_a_sample_leaves_the_symmetry(tmp_path: Path) -> None:
-    """It was read from other data when the model was adapted."""
-    catalogue = Catalogue(tmp_path)
-    model = SuperResolution(Network(SMALL))
-    card = catalogue.save(model, describe(model, flow="mine", symmetry={"equivariance_error": {"x,y,z": 0.0}}))
-    assert evaluate(catalogue, card, [], "cpu") == card
 
 
 def test_weights_are_stored_in_half_the_bytes(run: StoredRun, tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""Models are measured on what they have not seen, also where a number does not exist."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from models.catalogue import Catalogue, describe
+from models.networks import Architecture, Network
+from models.superresolution import SuperResolution
+from tests.training.stored import store
+from training.__main__ import main
+from training.evaluate import evaluate, learned_from, rounded, spread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from models.metrics.compare import Value
+    from training.dataset import StoredRun
+
+SMALL = Architecture("equivariant", "O", 1, 1)
+
+
+def test_evaluating_on_training_data_is_refused(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights"
+    options = ["--family", "conv", "--fields", "1", "--blocks", "1", "--steps", "1"]
+    main(["train", *options, "--data", str(run.folder), "--weights", str(weights), "--out", str(tmp_path / "out")])
+    for data in (run.folder, f"{run.folder}@2"):
+        with pytest.raises(SystemExit) as exit_:
+            main(["evaluate", "--data", str(data), "--weights", str(weights)])
+        assert exit_.value.code == 2
+        assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
+
+
+def test_evaluating_on_training_data_of_a_parent_is_refused(run: StoredRun, tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    trained = {"parent_data": sorted(learned_from(describe(model, flow=None, trained={"data": [{"run": run.name}]})))}
+    card = catalogue.save(model, describe(model, flow="general", trained=trained))
+    with pytest.raises(ValueError, match="equivariant-general-x4 was trained on isotropic-16-seed1"):
+        evaluate(catalogue, card, [run], "cpu")
+
+
+def test_a_model_that_is_named_is_measured_or_refused(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever flow it was named after, as that of a run is what was simulated."""
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    name = catalogue.save(model, describe(model, flow="mine")).name
+    command = ["evaluate", "--models", name, "--data", str(run.folder), "--weights", str(tmp_path)]
+    assert main(command) == 0
+    assert [entry["run"] for entry in catalogue.card(name).measured] == [run.name]
+    assert f"| {name} |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*command, "--factor", "2"])
+    assert f"--models: {name}, of 1 frames and factor 4; expected 1 and 2" in capsys.readouterr().err
+
+
+def test_interpolation_by_two_is_measured(run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--factor", "2", "--data", str(run.folder), "--weights", str(tmp_path)]) == 0
+    assert "| trilinear-x2 |" in capsys.readouterr().out
+
+
+def test_evaluating_without_a_sample_leaves_the_symmetry(tmp_path: Path) -> None:
+    """It was read from other data when the model was adapted."""
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    card = catalogue.save(model, describe(model, flow="mine", symmetry={"equivariance_error": {"x,y,z": 0.0}}))
+    assert evaluate(catalogue, card, [], "cpu") == card
+
+
+def test_a_sample_that_a_model_was_trained_on_is_neither_shipped_nor_measured(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalogue = Catalogue(tmp_path / "weights")
+    unseen = str(store(tmp_path / "data", 101).folder)
+    command = ["evaluate", "--data", unseen, "--weights", str(catalogue.folder)]
+    assert main([*command, "--ship", str(run.folder)]) == 0
+    model = SuperResolution(Network(SMALL))
+    card = catalogue.save(model, describe(model, flow="isotropic", trained={"data": [{"run": run.name}]}))
+    for more in ([], ["--ship", str(run.folder)], ["--ship", str(run.folder), "--models", "trilinear-x4"]):
+        with pytest.raises(SystemExit):
+            main([*command, *more])
+        assert f"{card.name} was trained on {run.name}" in capsys.readouterr().err
+    assert catalogue.card(card.name) == card
+    assert main([*command, "--ship", unseen]) == 0
+    assert catalogue.card(card.name).sample["mae_over_trilinear"] > 0
+
+
+@pytest.mark.parametrize("resting", [[0], [0, 1, 2]])
+def test_what_is_at_rest_has_no_relative_errors(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], resting: list[int]
+) -> None:
+    for index in resting:
+        np.save(run.folder / f"snapshot-{index:04d}.npy", np.zeros((3, 16, 16, 16), np.float32))
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    name = catalogue.save(model, describe(model, flow="mine")).name
+    assert main(["evaluate", "--models", name, "--data", str(run.folder), "--weights", str(tmp_path)]) == 0
+    (entry,) = catalogue.card(name).measured
+    assert entry["samples"] == 3
+    assert "samples" not in entry["mae"]
+    if len(resting) < 3:
+        assert entry["mae_over_rms"]["samples"] == entry["mae_over_trilinear"]["samples"] == 2
+    else:
+        assert "mae_over_rms" not in entry
+        assert f"| {name} | {catalogue.card(name).parameters:,} | - | - | - | - | - |" in capsys.readouterr().out
+
+
+def test_where_interpolation_is_exact_nothing_is_relative_to_it(run: StoredRun, tmp_path: Path) -> None:
+    """As in laminar flow between a wall at rest and one that moves."""
+    field = np.zeros((3, 16, 16, 16), np.float32)
+    field[0] = ((np.arange(16) + 0.5) / 16)[:, None]
+    np.save(run.folder / "snapshot-0000.npy", field)
+    about = {**run.description, "times": [0], "boundary": ["periodic", "wall:u=0..1", "periodic"]}
+    (run.folder / "run.json").write_text(json.dumps(about))
+    catalogue = Catalogue(tmp_path)
+    model = SuperResolution(Network(SMALL))
+    name = catalogue.save(model, describe(model, flow="mine")).name
+    assert main(["evaluate", "--models", name, "--data", str(run.folder), "--weights", str(tmp_path)]) == 0
+    (entry,) = catalogue.card(name).measured
+    assert "mae_over_trilinear" not in entry
+    assert entry["mae_over_rms"]["mean"] > 0
+
+
+def test_metrics_are_averaged_over_the_samples_that_have_them() -> None:
+    rows: list[dict[str, Value]] = [
+        {"a": 1.0, "b": math.nan, "c": None},
+        {"a": 3.0, "b": 2.0, "c": None},
+        {"a": math.inf, "b": 2.0, "c": None},
+    ]
+    some = {"mean": 2.0, "samples": 2}
+    assert spread(rows) == {"a": {**some, "std": rounded(2**0.5)}, "b": {**some, "std": 0.0}}
+    assert rounded(math.inf) is None
