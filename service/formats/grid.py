@@ -58,17 +58,18 @@ def rounding(values: Coordinate) -> float:
 
 
 def finer(values: Coordinate, factor: int) -> NDArray[np.floating[Any]]:
-    """Centres of the fine cells along an axis.
+    """Centres of the fine cells along an axis, as evenly spaced as the coarse ones.
 
-    They have the precision of the coarse ones, or float64 where that would change their spacing by a thousandth.
+    They have the precision of these. Where that would change their spacing by a thousandth, they are even, in float64.
     """
-    step = spacing(values)
-    even = float(values[0]) + step * np.arange(len(values))
-    # Without rounding, which is larger in units of the fine spacing.
-    centres = even if np.abs(values - even).max() <= rounding(values) else values.astype(np.float64)
-    fine: NDArray[np.float64] = np.add.outer(centres, step * ((np.arange(factor) + 0.5) / factor - 0.5)).ravel()
-    single: NDArray[np.floating[Any]] = fine.astype(values.dtype if values.dtype.kind == "f" else np.float64)
-    return single if rounding(single) <= 1e-3 * abs(step) / factor else fine
+    step, places = spacing(values), (np.arange(factor * len(values)) + 0.5) / factor - 0.5
+    even = float(values[0]) + step * places
+    rounded = even.astype(values.dtype if values.dtype.kind == "f" else np.float64)
+    if rounding(rounded) > 1e-3 * abs(step) / factor:
+        return even
+    coarse = np.arange(len(values))
+    offsets = values - (float(values[0]) + step * coarse)
+    return (even + np.interp(places, coarse, offsets)).astype(rounded.dtype)
 
 
 def length_of(grid: Grid) -> tuple[float, float, float]:

@@ -1,0 +1,49 @@
+"""The coordinates of an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from service.formats.grid import finer, read_coordinate
+from service.problems import Problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def is_even(values: NDArray[Any]) -> bool:
+    try:
+        read_coordinate(xr.DataArray(values, dims="z"), "z")
+    except Problem:
+        return False
+    return True
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    cells=st.integers(2, 200),
+    length=st.sampled_from([1.0, 2 * np.pi, 4 * np.pi]),
+    decimals=st.integers(2, 7),
+    start=st.sampled_from([0.0, -1.0, 10.0, 1000.0]),
+    wobble=st.floats(0, 1e-3),
+    dtype=st.sampled_from(["f2", "f4", "f8"]),
+    factor=st.sampled_from([2, 4]),
+)
+@example(cells=64, length=2 * np.pi, decimals=4, start=0.0, wobble=0.0, dtype="f8", factor=4)
+def test_an_answer_has_coordinates_that_the_service_reads(
+    cells: int, length: float, decimals: int, start: float, wobble: float, dtype: str, factor: int
+) -> None:
+    """Whatever the rounding and the unevenness of those of its source, if they are read."""
+    steps = (1 + wobble * np.cos(np.arange(cells))) * length / cells
+    coarse: NDArray[Any] = np.round(start + np.cumsum(steps), decimals).astype(dtype)
+    assume(is_even(coarse))
+    fine = finer(coarse, factor)
+    assert is_even(fine)
+    if dtype == "f8":
+        means = fine.reshape(cells, factor).mean(axis=1)
+        np.testing.assert_allclose(means, coarse, rtol=0, atol=1e-3 * length / cells)
