@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,9 @@ async def compare(
     def measure() -> dict[str, Any]:
         with within("answer"):
             naming = Naming(drop=(ERROR,) if view.error else ())
-            answer = open_source(target, target.tag().digest, settings, naming=naming, factor=view.card.factor)
+            # Its chunks are as large as this service's blocks.
+            unlimited = settings.model_copy(update={"max_decoded_bytes": sys.maxsize})
+            answer = open_source(target, target.tag().digest, unlimited, naming=naming, factor=view.card.factor)
         report = _measure(view, answer, reference, progress, scratch, stopped)
         return {**report, "expected_mae": stored_mean_error(view, target, stopped) if view.error else None}
 

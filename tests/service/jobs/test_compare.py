@@ -18,6 +18,7 @@ from tests.service.wire import dataset, in_units, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fastapi.testclient import TestClient
@@ -65,6 +66,14 @@ def test_a_job_compares_as_a_request_does(
                 np.testing.assert_allclose(done["report"][side][name], value, rtol=close, atol=1e-7, err_msg=name)
     assert (tmp_path / "data" / "volumes" / "fine").exists() == (target is not None)
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
+
+
+def test_an_answer_may_have_larger_chunks_than_other_volumes(serve: Callable[..., TestClient], tmp_path: Path) -> None:
+    """They are as large as the blocks of the service."""
+    client = serve(data=tmp_path / "data", block=8, max_decoded_bytes=200_000)
+    send(client, "box", dataset(noise(3, 8, 8, 8)).to_dataarray("component").to_dataset(name="velocity"))
+    send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
+    assert finish(client, order(client, target=None, reference="true"))["report"]["metrics"]["mae"] > 0
 
 
 def test_levels_of_a_reference(client: TestClient) -> None:
