@@ -37,7 +37,8 @@ class Settings(BaseSettings):
         Literal["float32", "tf32", "bfloat16"],
         Field(
             description="Format of the networks: `float32`, `tf32` or `bfloat16`. A model that does not reproduce its "
-            "card's error in it, or whose card has no error, is served in float32, with a warning."
+            "card's error in it, or whose card has no error, is served in float32, with a warning. A job that began in "
+            "one format cannot continue in another."
         ),
     ] = "float32"
 
@@ -144,7 +145,13 @@ class Settings(BaseSettings):
     ] = "text"
 
     # Batching.
-    block: Annotated[PositiveInt, Field(description="Longest edge of a block, in coarse cells.")] = 32
+    block: Annotated[
+        PositiveInt,
+        Field(
+            description="Longest edge of a block, in coarse cells. A job that began with one edge cannot continue with "
+            "another."
+        ),
+    ] = 32
     batch_wait_ms: Annotated[
         NonNegativeFloat, Field(description="How long the first block of a batch waits for others to join it.")
     ] = 5.0

@@ -73,7 +73,8 @@ def taken(storage: Storage) -> Problem:
     """A place holds another group than the one that is to be written."""
     detail = (
         f"there is a volume {storage.name} already, and it has other content: perhaps the answer to a source that "
-        "has changed, by another model or with other options. Delete it, or name another target"
+        "has changed, by another model or with other options, or by a service of another version, EDDYLIFT_BLOCK or "
+        "EDDYLIFT_PRECISION. Delete it, or name another target"
     )
     return Problem("taken", detail)
 

@@ -18,11 +18,12 @@ from tests.service.wire import dataset, in_units, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from fastapi.testclient import TestClient
     from numpy.typing import NDArray
+
+    from tests.service.conftest import Serve
 
 
 def smooth(*cells: int) -> NDArray[np.float32]:
@@ -68,7 +69,7 @@ def test_a_job_compares_as_a_request_does(
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
 
 
-def test_an_answer_may_have_larger_chunks_than_other_volumes(serve: Callable[..., TestClient], tmp_path: Path) -> None:
+def test_an_answer_may_have_larger_chunks_than_other_volumes(serve: Serve, tmp_path: Path) -> None:
     """They are as large as the blocks of the service."""
     client = serve(data=tmp_path / "data", block=8, max_decoded_bytes=200_000)
     send(client, "box", dataset(noise(3, 8, 8, 8)).to_dataarray("component").to_dataset(name="velocity"))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
     from models.catalogue import Catalogue
+    from tests.service.conftest import Serve
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
@@ -93,6 +94,14 @@ def test_orders_that_cannot_be(client: TestClient, changes: dict[str, str], stat
     assert response.status_code == status, response.text
     assert detail in response.json()["detail"]
     assert client.get("/v1/jobs").json() == {"jobs": []}
+
+
+def test_a_target_of_other_settings_is_not_continued(client: TestClient, serve: Serve, tmp_path: Path) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    finish(client, order(client))
+    refused = serve(data=tmp_path / "data", block=3).post("/v1/jobs", json=ORDER)
+    assert refused.status_code == 409
+    assert "by a service of another version, EDDYLIFT_BLOCK or EDDYLIFT_PRECISION" in refused.json()["detail"]
 
 
 def test_a_job_that_is_not_there(client: TestClient) -> None:
