@@ -25,7 +25,7 @@ from training.evaluate import learned_from, read_symmetry, rounded, snapshot
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import PATCH
 from training.train import MIRRORED, require_new
-from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
+from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, provenance
 from training.widen import widen
 
 if TYPE_CHECKING:
@@ -163,12 +163,13 @@ def run(args: argparse.Namespace) -> int:
         relaxation_steps=args.relaxation_steps if family == "relaxed" else 0,
         checks=args.checks,
         parent=args.parent,
+        parent_sha256=ancestor.sha256,
     )
     architecture = cast("Network", model.network).architecture
     trainer = Trainer(architecture, recipe, learned, args.out, args.device, start=model, kept=kept)
+    trainer.source.require_validation()
     adapted = trainer.run()
-    checked = [sample for each in trainer.source.validation().values() for sample in each]
-    before, after = (over_trilinear(each, checked) for each in (parent, adapted))
+    before, after = map(trainer.held_out_error, (parent, adapted))
     where = f" {trainer.best.step} steps" if trainer.best else ""
     print(f"MAE over trilinear's on held-out data: {before:.4f} before, {after:.4f} after{where}")
     if not after < before:  # also where it is not a number
@@ -176,7 +177,6 @@ def run(args: argparse.Namespace) -> int:
         return 1
     trained = {
         **provenance(trainer, runs),
-        "parent_sha256": ancestor.sha256,
         "parent_data": sorted(learned_from(ancestor)),
         "gain": gain(before, after),
     }

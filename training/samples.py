@@ -17,7 +17,7 @@ from models.blocks import EDGE
 from models.continuation import continue_beyond, continued
 from models.convolution import crop
 from models.group import group, rotate_axes, rotate_vector
-from models.operators import coarsen
+from models.operators import coarsen, trilinear
 from models.walls import is_wall
 from training.derived import Slab
 
@@ -63,6 +63,12 @@ class Sample:
         """
         fine = crop(frames[len(frames) // 2], factor * halo, circular)
         return cls(coarsen(frames, factor)[None], fine[None], circular)
+
+    def trilinear_error(self, halo: int, factor: int) -> Tensor:
+        """Mean absolute error of trilinear interpolation; 0 in a fluid at rest, among others."""
+        middle = self.coarse[:, self.coarse.shape[1] // 2]
+        plain = trilinear(crop(middle, halo - 1, self.circular), self.circular, factor)
+        return (plain - self.fine).abs().mean()
 
 
 class Source:
@@ -135,12 +141,29 @@ class Source:
         return self._sample(run, index, shift, matrix, start)
 
     def validation(self) -> dict[str, list[Sample]]:
-        """The held-out snapshots by flow; of large ones, a patch at the start."""
+        """The held-out snapshots by flow; of large ones, a patch at the start.
+
+        Errors are relative to trilinear interpolation, so those on which that is exact are left out.
+        """
         still, itself = np.zeros(3, np.intp), self.matrices[0]
-        return {
-            flow: [self._sample(run, index, still, itself, np.zeros(3)) for run, index in kept]
-            for flow, kept in self.kept.items()
-        }
+        found: dict[str, list[Sample]] = {}
+        for flow, kept in self.kept.items():
+            for run, index in kept:
+                sample = self._sample(run, index, still, itself, np.zeros(3))
+                if sample.trilinear_error(self.halo, self.factor) > 0:
+                    found.setdefault(flow, []).append(sample)
+        return found
+
+    def require_validation(self) -> None:
+        """Refuse held-out data that tell nothing, before training on the others.
+
+        Raises:
+            ValueError: naming the runs.
+        """
+        if not self.validation():
+            names = ", ".join(sorted({run.name for kept in self.kept.values() for run, _ in kept}))
+            message = f"trilinear interpolation is exact on what is held out: {names}; expected data that vary"
+            raise ValueError(message)
 
     def _is_large(self, run: Dataset) -> bool:
         return not all(self._is_whole(n, name) for n, name in zip(run.cells, run.boundary, strict=True))

@@ -11,16 +11,14 @@ import json
 import math
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from models.convolution import crop
 from models.networks import Architecture, Network
-from models.operators import trilinear
 from models.replacing import replacing
 from models.superresolution import SuperResolution
 from training.dataset import identity
@@ -61,6 +59,7 @@ class Recipe:
         checks: how many times the error on held-out data is measured; the result has the weights with the least one.
             With 0 it has the last ones.
         parent: the model whose weights it begins from, if any.
+        parent_sha256: of these weights.
     """
 
     steps: int
@@ -73,6 +72,7 @@ class Recipe:
     relaxation_steps: int = 0
     checks: int = 0
     parent: str | None = None
+    parent_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,12 @@ class Trainer:
         return share
 
     def loss(self, sample: Sample) -> Tensor:
-        """Mean absolute error, relative to trilinear interpolation."""
+        """See [`relative_error`][training.trainer.relative_error]."""
         with torch.autocast(
             torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         ):
             answer = self.model(sample.coarse, sample.circular)
-        error: Tensor = (answer - sample.fine).abs().mean()
-        return error / trilinear_error(sample, self.model)
+        return relative_error(answer, sample, self.model)
 
     def run(self, every: float = 120.0) -> SuperResolution:
         """Train to the end of the recipe, with a checkpoint after ``every`` seconds.
@@ -181,6 +180,8 @@ class Trainer:
         """
         began = saved = time.monotonic()
         before = self.seconds
+        if self.step in self._checked_steps():  # the last run may have been stopped in this check
+            self._check()
         with tqdm(total=self.recipe.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:
             try:
                 while self.step < self.recipe.steps:
@@ -199,16 +200,20 @@ class Trainer:
             self.averaged.module.load_state_dict(self.best.weights)
         return cast("SuperResolution", self.averaged.module)
 
-    def _checked_steps(self) -> list[int]:
+    def _checked_steps(self) -> set[int]:
         """Steps after which the error on held-out data is measured, the last one among them."""
         checks = self.recipe.checks
-        return [self.recipe.steps * check // checks for check in range(1, checks + 1)]
+        return {self.recipe.steps * check // checks for check in range(1, checks + 1)} - {0}
 
     def _check(self) -> None:
         model = cast("SuperResolution", self.averaged.module)
-        error = over_trilinear(model, [sample for each in self.source.validation().values() for sample in each])
+        error = self.held_out_error(model)
         if math.isfinite(error) and (self.best is None or error < self.best.error):
             self.best = Checked(self.step, error, {key: value.clone() for key, value in model.state_dict().items()})
+
+    def held_out_error(self, model: SuperResolution) -> float:
+        """See [`over_trilinear`][training.trainer.over_trilinear]."""
+        return over_trilinear(model, [sample for each in self.source.validation().values() for sample in each])
 
     def _advance(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)
@@ -249,13 +254,17 @@ class Trainer:
         path = self.folder / CHECKPOINT
         with reading(path):
             state = torch.load(path, map_location=self.device, weights_only=True)
-            longer = {**state["recipe"], "steps": max(self.recipe.steps, state["step"])}
-            found = {"architecture": state["architecture"], "recipe": longer, "data": state["data"]}
+            longer = replace(Recipe(**state["recipe"]), steps=max(self.recipe.steps, state["step"]))
+            found = {"architecture": state["architecture"], "recipe": asdict(longer), "data": state["data"]}
         wanted = {"architecture": self.architecture.to_dict(), "recipe": asdict(self.recipe), "data": self.data}
         for name, ours in wanted.items():
             if found[name] != ours:
                 message = f"{self.folder} holds a training with {name} {found[name]}, not {ours}; use another --out"
                 raise ValueError(message)
+        if state["best"]:  # measured again, as the run may have grown: what is held out of it is then its new end
+            best = Checked(**state["best"])
+            self.model.load_state_dict(best.weights)
+            self.best = replace(best, error=self.held_out_error(self.model))
         with reading(path):
             self.model.load_state_dict(state["model"])
             self.averaged.load_state_dict(state["averaged"])
@@ -263,24 +272,22 @@ class Trainer:
             self.schedule.load_state_dict(state["schedule"])
             self.source.random.bit_generator.state = json.loads(state["random"])
             self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
-            self.best = Checked(**state["best"]) if state["best"] else None
 
 
-def trilinear_error(sample: Sample, model: SuperResolution) -> Tensor:
-    """Mean absolute error of trilinear interpolation of a model's input."""
-    middle = sample.coarse[:, model.frames // 2]
-    plain = trilinear(crop(middle, model.halo - 1, sample.circular), sample.circular, model.factor)
-    return (plain - sample.fine).abs().mean()
+def relative_error(answer: Tensor, sample: Sample, model: SuperResolution) -> Tensor:
+    """Mean absolute error of an answer, relative to trilinear interpolation; 0 where that is exact.
+
+    So samples of a fluid at rest, of which nothing can be learned, have no gradients.
+    """
+    error, theirs = (answer - sample.fine).abs().mean(), sample.trilinear_error(model.halo, model.factor)
+    return 0 * error if theirs == 0 else error / theirs
 
 
 @torch.inference_mode()
 def over_trilinear(model: SuperResolution, samples: Sequence[Sample]) -> float:
     """Mean absolute error of a model relative to trilinear interpolation, averaged over samples."""
     frozen = model.frozen()
-    ratios = [
-        float((frozen(sample.coarse, sample.circular) - sample.fine).abs().mean() / trilinear_error(sample, model))
-        for sample in samples
-    ]
+    ratios = [float(relative_error(frozen(each.coarse, each.circular), each, model)) for each in samples]
     return sum(ratios) / len(ratios)
 
 

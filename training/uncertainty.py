@@ -218,6 +218,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             seed=args.seed,
         )
+        source.require_validation()
         learn(model, source, steps=args.steps, rate=args.rate, precision=precision)
         fit(model, source, samples=-(-args.steps // 4), rounds=2 * args.steps, rate=args.rate)
         calibrate(model, source)

@@ -96,12 +96,13 @@ def test_all_levels_of_one_sample_of_three_frames_are_learned_from(tmp_path: Pat
     """Of four levels, no two samples of three are apart."""
 
     def read(level: int, where: tuple[slice, slice, slice]) -> NDArray[np.float32]:
-        return np.full((3, 96, 8, 8), level, np.float32)[:, *where]
+        ripples = np.resize([-0.5, 0.5], 96)[:, None, None]
+        return (level + np.broadcast_to(ripples, (3, 96, 8, 8)).astype(np.float32))[:, *where]
 
     run = Recording(tmp_path / "mine.nc", "mine", PERIODIC, (1.0, 1.0, 1.0), (96, 8, 8), 4, read)
     model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1, frames=3)))
     learned, kept = parted([run], model)
-    source = Source(learned, halo=0, factor=4, frames=3, augment=False, device="cpu", seed=0, kept=kept)
+    source = Source(learned, halo=1, factor=4, frames=3, augment=False, device="cpu", seed=0, kept=kept)
     assert {float(source.draw().fine.mean()) for _ in range(20)} == {1.0, 2.0}
     assert len(source.validation()["mine"]) == 2
 
@@ -181,6 +182,37 @@ def test_what_is_not_better_is_not_stored(tmp_path: Path, weights: Catalogue) ->
     assert weights.names() == [PARENT, "trilinear-x4"]
 
 
+def test_another_parent_of_the_same_name_is_refused(
+    tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training does not go on from the one that was replaced."""
+    options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine", "--weights", str(weights.folder)]
+    command = ["adapt", *options, "--steps", "2", "--out", str(tmp_path / "out"), "--overwrite"]
+    main(command)
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1)))
+    weights.save(model, describe(model, flow="general"))
+    with pytest.raises(SystemExit):
+        main(command)
+    assert f"'parent_sha256': '{weights.card(PARENT).sha256}'}}; use another --out" in capsys.readouterr().err
+
+
+def test_held_out_data_at_rest_are_refused_before_training(
+    tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = store(tmp_path / "mine", 3), tmp_path / "out"
+    np.save(folder / "snapshot-0002.npy", np.zeros((3, 16, 16, 16), np.float32))
+    options = ["--data", str(folder), "--name", "mine", "--weights", str(weights.folder), "--out", str(out)]
+    with pytest.raises(SystemExit):
+        main(["adapt", *options])
+    assert "trilinear interpolation is exact on what is held out: mine; expected data that vary" in (
+        capsys.readouterr().err
+    )
+    assert not list(out.iterdir())
+    other = store(tmp_path / "other", 3)
+    assert main(["adapt", *options, "--data", str(folder), str(other), "--steps", "60", "--threads", "1"]) == 0
+    assert weights.card("relaxed-mine-x4").trained["gain"]["parent"] > 0
+
+
 def test_what_a_run_breaks_is_read_from_relaxation_weights(
     tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +226,10 @@ def test_what_a_run_breaks_is_read_from_relaxation_weights(
     with pytest.raises(SystemExit):
         main(["discover", "--run", str(run), "--from", "trilinear-x4", "--weights", str(weights.folder)])
     assert "--from: a model that is trilinear; expected one that is equivariant" in capsys.readouterr().err
+    np.save(run / "snapshot-0003.npy", np.zeros((3, 16, 16, 16), np.float32))
+    assert main(["discover", "--run", str(run), *options]) == 0
+    at_rest = json.loads((out / "mine-adaptation.json").read_text())["adaptation"]
+    assert np.isfinite(list(at_rest.values())).all()
     half_turns, others = ["x,-y,-z", "-x,y,-z", "-x,-y,z"], ["y,-x,z", "y,z,x", "z,y,-x"]
     shares = found["adaptation"]
     assert max(shares[element] for element in half_turns) < 0.1 < min(shares[element] for element in others)

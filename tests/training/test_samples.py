@@ -41,7 +41,7 @@ def test_an_open_box_begins_at_any_fine_cell(run: StoredRun) -> None:
     """The rest of its last coarse cell is then left out; for validation it is whole."""
     (run.folder / "run.json").write_text(json.dumps({**run.description, "boundary": ["periodic", "open", "open"]}))
     run = StoredRun(run.folder)
-    source = Source([run], halo=0, factor=4, augment=False, device="cpu", seed=0)
+    source = Source([run], halo=1, factor=4, augment=False, device="cpu", seed=0)
     snapshots = [torch.from_numpy(np.array(run[index])) for index in range(2)]
     begins = set()
     for _ in range(20):

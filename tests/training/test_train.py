@@ -17,10 +17,10 @@ from tests.training.stored import store
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.samples import Source
-from training.trainer import CHECKPOINT, LOSSES, Recipe, Trainer, fastest_precision, over_trilinear
+from training.trainer import Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from models.blocks import Boundaries
@@ -126,55 +126,6 @@ def test_the_best_weights_on_held_out_data_are_kept(
         assert not torch.equal(second, last)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Several threads add up gradients in an order of their own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path) -> None:
-    recipe = Recipe(6, augment=True, checks=3)
-    straight = Trainer(SMALL, recipe, [run], tmp_path / "straight")
-    straight.run()
-    halved = Trainer(SMALL, recipe, [run], tmp_path / "halved")
-    for _ in range(3):
-        halved.losses.append(halved._advance())
-    halved.save()
-    again = Trainer(SMALL, recipe, [run], tmp_path / "halved")
-    assert again.step == 3
-    again.run()
-    assert again.losses == straight.losses
-    assert (tmp_path / "halved" / LOSSES).read_text() == (tmp_path / "straight" / LOSSES).read_text()
-    assert again.best is not None
-    assert straight.best is not None
-    assert (again.best.step, again.best.error) == (straight.best.step, straight.best.error)
-    for ours, theirs in zip(again.averaged.parameters(), straight.averaged.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-
-
-def test_another_recipe_is_refused(run: StoredRun, tmp_path: Path) -> None:
-    trainer = Trainer(SMALL, Recipe(2), [run], tmp_path / "out")
-    trainer.run()
-    for other in (Recipe(2, seed=1), Recipe(1)):
-        with pytest.raises(ValueError, match="use another --out"):
-            Trainer(SMALL, other, [run], tmp_path / "out")
-
-
-def test_other_data_is_refused(run: StoredRun, tmp_path: Path) -> None:
-    Trainer(SMALL, Recipe(2), [run], tmp_path / "out").run()
-    other = store(tmp_path / "other", 2)
-    with pytest.raises(ValueError, match=r"data \['isotropic-16-seed1: .*\['isotropic-16-seed2: .*; use another"):
-        Trainer(SMALL, Recipe(4), [other], tmp_path / "out")
-    namesake = store(tmp_path / "namesake", 3)
-    namesake.folder.rename(tmp_path / "namesake" / run.name)
-    with pytest.raises(ValueError, match=rf"data \['{run.name}: .*\], not \['{run.name}: .*; use another"):
-        Trainer(SMALL, Recipe(4), [StoredRun(tmp_path / "namesake" / run.name)], tmp_path / "out")
-
-
 def test_relaxation_weights_learn_at_no_rate(run: StoredRun, tmp_path: Path) -> None:
     relaxed = Architecture("relaxed", "O", 1, 1)
     trainer = Trainer(relaxed, Recipe(1, relaxation_rate=0.0), [run], tmp_path)
@@ -183,26 +134,6 @@ def test_relaxation_weights_learn_at_no_rate(run: StoredRun, tmp_path: Path) -> 
     moved = {name.rpartition(".")[2] for name, each in trainer.model.named_parameters() if (each != before[name]).any()}
     assert "psi" in moved
     assert "relaxation" not in moved
-
-
-def test_a_checkpoint_of_another_layout_is_refused(run: StoredRun, tmp_path: Path) -> None:
-    trainer = Trainer(SMALL, Recipe(1), [run], tmp_path)
-    trainer.save()
-    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
-    for changed in ({**state, "model": {"other": torch.ones(1)}}, {"step": 1}):
-        torch.save(changed, tmp_path / CHECKPOINT)
-        with pytest.raises(ValueError, match=r"checkpoint.pt: \w+; expected what this version of eddylift writes"):
-            Trainer(SMALL, Recipe(1), [run], tmp_path)
-
-
-def test_more_steps_continue_a_complete_training(run: StoredRun, tmp_path: Path) -> None:
-    Trainer(SMALL, Recipe(2), [run], tmp_path / "out").run()
-    longer = Trainer(SMALL, Recipe(4), [run], tmp_path / "out")
-    assert longer.step == 2
-    longer.run()
-    assert len(longer.losses) == longer.step == 4
-    table = np.loadtxt(tmp_path / "out" / LOSSES, delimiter=",", skiprows=1)
-    np.testing.assert_allclose(table, np.column_stack([range(1, 5), longer.losses]), rtol=1e-5)
 
 
 def test_training_stops_before_it_learns_from_what_is_not_finite(run: StoredRun, tmp_path: Path) -> None:
@@ -221,6 +152,20 @@ def test_training_stops_before_it_learns_from_what_is_not_finite(run: StoredRun,
     again = Trainer(SMALL, Recipe(4), [run], tmp_path / "out")
     assert again.step == 2
     assert all(each.isfinite().all() for each in again.run().state_dict().values())
+
+
+def test_samples_at_rest_are_learned_from_and_checked_on_no_more(run: StoredRun, tmp_path: Path) -> None:
+    np.save(run.folder / "snapshot-0000.npy", np.zeros((3, 16, 16, 16), np.float32))
+    for architecture in (SMALL, Architecture("relaxed", "Oh", 1, 1, head=(1,)), Architecture("conv", "C1", 2, 1)):
+        trainer = Trainer(architecture, Recipe(8), [run], tmp_path / architecture.family)
+        trainer.run()
+        assert 0.0 in trainer.losses
+        assert max(trainer.losses) > 0
+    np.save(run.folder / "snapshot-0002.npy", np.zeros((3, 16, 16, 16), np.float32))
+    other = store(tmp_path / "other", 2)
+    kept = Trainer(SMALL, Recipe(1), [run, other], tmp_path / "out").source.validation()["isotropic"]
+    assert len(kept) == 1
+    assert torch.equal(kept[0].fine[0], torch.from_numpy(other[-1].copy()))
 
 
 def test_fastest_precision_is_one_of_both() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +107,21 @@ def test_what_a_head_has_learned_from_is_not_held_out(
     with pytest.raises(SystemExit):
         main(["evaluate", "--data", str(run.folder), "--weights", str(catalogue.folder), "--models", NAME])
     assert f"{NAME} was trained on {run.name}" in capsys.readouterr().err
+
+
+def test_snapshots_at_rest_leave_those_of_other_runs(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest, other = store(tmp_path / "data", 1).folder, write(tmp_path / "other", 2, 3, flow="other")
+    np.save(rest / "snapshot-0002.npy", np.zeros((3, 16, 16, 16), np.float32))
+    options = ["--models", NAME, "--weights", str(catalogue.folder), "--threads", "1"]
+    assert main(["uncertainty", *options, "--data", str(rest), str(other), "--steps", "2"]) == 0
+    card = catalogue.card(NAME)
+    assert all(math.isfinite(bound) for bounds in card.learned.values() for bound in bounds)
+    assert all(math.isfinite(bound) for bound in card.uncertainty["quantiles"].values())
+    with pytest.raises(SystemExit):
+        main(["uncertainty", *options, "--data", str(rest)])
+    assert f"exact on what is held out: {rest.name}; expected data that vary" in capsys.readouterr().err
 
 
 def test_interpolation_cannot_learn_its_error(

@@ -21,7 +21,7 @@ from models.pair_statistics import common_shares
 from training.adapt import descend
 from training.derived import Derived
 from training.samples import Source
-from training.trainer import trilinear_error
+from training.trainer import relative_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def relaxation_gradients(
             seed=index,
             keep=0,
         ).draw()
-        error = (model(sample.coarse, sample.circular) - sample.fine).abs().mean()
-        rows.append(torch.cat(torch.autograd.grad(error / trilinear_error(sample, model), weights)))
+        error = relative_error(model(sample.coarse, sample.circular), sample, model)
+        rows.append(torch.cat(torch.autograd.grad(error, weights)))
     gradients = torch.stack(rows).double()
     return gradients / gradients.square().mean(dim=(0, 2), keepdim=True).sqrt().clamp_min(1e-300)
