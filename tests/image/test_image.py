@@ -18,6 +18,11 @@ from tests.service.wire import NPY, from_npy
 from tests.waiting import PATIENCE_S, wait_until
 
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
+DEFAULTS = {
+    name: value.removeprefix(f"${{{name}:-").removesuffix("}")
+    for name, value in COMPOSE["eddylift"]["environment"].items()
+    if value and value.startswith("$")
+}
 COARSE = CHECKOUT / "weights" / "held-out" / "isotropic-x4" / "coarse.npy"
 FINE = COARSE.with_name("fine.npy")
 
@@ -41,7 +46,7 @@ def test_it_holds_what_serves_and_no_more(image: Image) -> None:
 
 def test_it_starts_is_healthy_answers_and_ends(image: Image, port: int) -> None:
     # A proxy that is not there, which the healthcheck must not ask.
-    environment = {**image.environment, "EDDYLIFT_TOKENS": "off", "http_proxy": "http://127.0.0.1:9"}
+    environment = {**image.environment, **DEFAULTS, "http_proxy": "http://127.0.0.1:9"}
 
     def is_healthy() -> bool:
         check = subprocess.run(image.healthcheck, env=environment, stderr=subprocess.DEVNULL, check=False)  # noqa: S603
@@ -63,6 +68,9 @@ def test_it_starts_is_healthy_answers_and_ends(image: Image, port: int) -> None:
                 client.upload(open_volume(COARSE), "box")
                 view = client.open("box", boundary="periodic")
                 assert np.abs(view["u"].values - fine[0]).max() < 1e-5 * fine.std()
+            # By address, as Prometheus asks; a browser that was led here sends the name of the page's host.
+            for host, status in {"172.18.0.2:8000": 200, "localhost": 200, "rebound.example": 421}.items():
+                assert httpx2.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}).status_code == status
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0
         finally:
