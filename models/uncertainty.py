@@ -106,7 +106,7 @@ class ErrorHead(nn.Module):
 
     def relative(self, ratios: Float[Tensor, "batch inputs z y x"]) -> Float[Tensor, "batch 1 z y x"]:
         """The last layers: the error in units of the variation, but for ``scale``."""
-        return functional.softplus(self.answer(functional.silu(self.hidden(ratios))))
+        return functional.softplus(self.answer(functional.silu(self.hidden(ratios.to(self.hidden.weight.dtype)))))
 
 
 def lengths_of(coarse: Float[Tensor, "batch 3 z3 y3 x3"], halo: int, circular: Axes) -> Float[Tensor, "batch 5 z y x"]:

@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
             if args.weights and seed == args.seeds[0]:
                 store(model, data, recipe, found, args.weights)
             _say(f"{family}, seed {seed}: " + ", ".join(f"{split} {errors[split][str(seed)]:.4f}" for split in SPLITS))
-    add_result(args.out / f"{data.name}.json", {**conditions(architecture, recipe), "rmse": found})
+    how = {**conditions(architecture, recipe), "group": args.group}
+    add_result(args.out / f"{data.name}.json", {**how, "rmse": found})
     print(table(found))
     return 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.forecast_network import ForecastArchitecture, ForecastNetwork
+from models.forecast_network import TURNING, ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
 from models.replacing import replacing
 from models.steerable import field_size, penalty
@@ -118,7 +118,8 @@ def load(checkpoints: Sequence[Path]) -> tuple[list[Forecaster], dict[str, Any]]
     Raises:
         ValueError: if a checkpoint cannot be read, or one network was trained otherwise than the first.
     """
-    models, common = [], []
+    models: list[Forecaster] = []
+    common: dict[str, Any] = {}
     for checkpoint in checkpoints:
         with reading(checkpoint):
             state = torch.load(checkpoint, weights_only=True)
@@ -126,18 +127,23 @@ def load(checkpoints: Sequence[Path]) -> tuple[list[Forecaster], dict[str, Any]]
             architecture = ForecastArchitecture(**{**about, "cells": tuple(about["cells"])})
             models.append(_new(architecture))
             models[-1].load_state_dict(state["model"])
-        common.append(conditions(architecture, recipe))
-        if common[-1] != common[0]:
-            message = f"{checkpoint}: {common[-1]}; expected {common[0]}, as in {checkpoints[0]}"
+        found = conditions(architecture, recipe)
+        if common | found != found | common:
+            message = f"{checkpoint}: {found}; expected {common}, as in {checkpoints[0]}"
             raise ValueError(message)
-    return models, common[0]
+        common |= found
+    return models, common
 
 
 def conditions(architecture: ForecastArchitecture, recipe: Recipe) -> dict[str, Any]:
-    """What networks have in common of which errors are compared: all but family, seed and penalty."""
+    """What networks have in common of which errors are compared: all but family, seed and penalty.
+
+    Networks of families without a group are compared with those of any.
+    """
     size = 1 if architecture.group == "C1" else field_size(architecture.group)
     named = {name: getattr(recipe, name) for name in ("steps", "rate", "batch", "precision")}
-    return {"channels": size * architecture.fields, "blocks": architecture.blocks, **named}
+    over = {"group": architecture.group} if architecture.family in TURNING else {}
+    return {"channels": size * architecture.fields, "blocks": architecture.blocks, **named, **over}
 
 
 def _new(architecture: ForecastArchitecture) -> Forecaster:

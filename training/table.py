@@ -275,8 +275,8 @@ def run(args: argparse.Namespace) -> int:
         parts.append(external.chapter(args.external, args.weights))
     text = "\n".join(parts)
     (args.weights / "TABLE.md").write_text(text)
-    # The page of the service marks it beside every model.
-    linear = {
+    # The page of the service marks it beside every model, also of flows that are left out this time.
+    linear = Catalogue(args.weights).linear() | {
         title.partition(",")[0]: round(bar.mean, 3)
         for title, each in bars.items()
         for bar in each

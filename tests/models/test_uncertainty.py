@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.blocks import PERIODIC
 from models.catalogue import Catalogue, describe
 from models.convolution import EVERYWHERE, NOWHERE
 from models.group import group, rotate_scalar, rotate_vector
@@ -51,6 +52,16 @@ def test_the_error_turns_scales_and_sees_no_boost(architecture: Architecture, co
 def test_asking_for_the_error_changes_no_answer(architecture: Architecture, coarse: Tensor) -> None:
     model = predicting(architecture)
     assert torch.equal(model.with_error(coarse, EVERYWHERE)[:, :3], model(coarse, EVERYWHERE))
+
+
+def test_the_error_of_a_field_in_double_precision(coarse: Tensor) -> None:
+    """By a model in single precision, as stored ones are."""
+    model = predicting(ARCHITECTURES[0], torch.float32).frozen()
+    double, single = (
+        upscale(model, coarse[0, 0].to(kind).numpy(), PERIODIC, error=True) for kind in (torch.float64, torch.float32)
+    )
+    assert double.dtype == np.float64
+    np.testing.assert_allclose(double, single, atol=1e-5)
 
 
 def test_blocks_predict_the_error_of_the_whole() -> None:

@@ -121,6 +121,20 @@ def test_networks_that_are_compared_were_trained_alike(rotation: Path, tmp_path:
     assert (len(models), how["channels"], how["steps"]) == (1, 2, 1)
     with pytest.raises(ValueError, match=r"2.pt: .*'steps': 2.*; expected .*'steps': 1.*, as in .*1.pt"):
         load([tmp_path / "1.pt", tmp_path / "2.pt"])
+    for over, fields in (("C4", 2), ("D4", 1)):
+        train(ForecastArchitecture("equivariant", over, fields, 1), Recipe(1), data, tmp_path / f"{over}.pt")
+    train(ForecastArchitecture("conv", "C1", 8, 1), Recipe(1), data, tmp_path / "conv.pt")
+    assert load([tmp_path / "conv.pt", tmp_path / "C4.pt"])[1]["group"] == "C4"
+    with pytest.raises(ValueError, match=r"D4.pt: .*'group': 'D4'}; expected .*'group': 'C4'}, as in .*conv.pt"):
+        load([tmp_path / "conv.pt", tmp_path / "C4.pt", tmp_path / "D4.pt"])
+
+
+def test_results_of_two_groups_are_not_seeds_of_one(rotation: Path, tmp_path: Path) -> None:
+    for over, fields, seed in (("C4", "2", "0"), ("D4", "1", "1")):
+        command = ["forecast", "--data", str(rotation), "--families", "equivariant", "--out", str(tmp_path), *SHORT]
+        assert main([*command, "--steps", "1", "--group", over, "--fields", fields, "--seeds", seed]) == 0
+        result = json.loads((tmp_path / "smoke-rotation-12.json").read_text())
+        assert (result["group"], list(result["rmse"]["equivariant"]["domain"])) == (over, [seed])
 
 
 def test_windows_that_a_set_has_not_are_refused(rotation: Path) -> None:

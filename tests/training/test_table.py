@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from models.catalogue import Catalogue, describe
+from models.catalogue import BASELINE, Catalogue, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from training import table
@@ -40,6 +40,7 @@ def test_one_command_makes_the_table(
     card = describe(network, flow="isotropic", trained={"seed": 3, "minutes": 2.0})
     catalogue.save(network, card)
     Catalogue(tmp_path / "weights" / "others" / "seed-3").save(network, card)
+    (catalogue.folder / BASELINE).write_text('{"channel": 0.5, "isotropic": 2.0}')  # of an earlier table
     three = SuperResolution(Network(Architecture("conv", "C1", 2, 1, frames=3)))
     catalogue.save(three, describe(three, flow="isotropic", trained={"seed": 0, "minutes": 1.0}))
     where = ["--data", f"{tmp_path}/data", "--weights", f"{tmp_path}/weights"]
@@ -49,7 +50,7 @@ def test_one_command_makes_the_table(
     assert text in capsys.readouterr().out
     one, _, three_frames = text.partition("of 3 frames")
     (linear,) = (line.split("|")[7] for line in three_frames.splitlines() if line.startswith(f"| {table.LINEAR}"))
-    assert catalogue.linear() == {"isotropic": pytest.approx(float(linear.split("±")[0]), rel=0.01)}
+    assert catalogue.linear() == {"channel": 0.5, "isotropic": pytest.approx(float(linear.split("±")[0]), rel=0.01)}
     rows, all_rows = (
         {line.split("|")[1].strip(): line.split("|")[2:-1] for line in part.splitlines() if "±" in line and "|" in line}
         for part in (one, three_frames)
