@@ -147,7 +147,8 @@ class Engine:
         def load() -> SuperResolution:
             with unloadable(f"{card.name} cannot be loaded"):
                 model = self.registry.get(card.name)
-            if self.registry.card(card.name) != card:
+            loaded = self.registry.card(card.name)
+            if (loaded.sha256, loaded.architecture) != (card.sha256, card.architecture):
                 raise Problem("unloadable", f"{card.name} was replaced meanwhile", retry_after=1)
             return model
 
