@@ -15,6 +15,7 @@ set so that the mean of the predictions is that of the errors on snapshots that 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -181,18 +182,20 @@ def calibration(
 
     Returns:
         ``error_predicted_over_found``, the ratio of the means; ``error_coverage_50`` and ``_90``, the share of cells
-        below the bound of each level; ``error_rank_correlation``, Spearman's, over cells.
+        below the bound of each level; ``error_rank_correlation``, Spearman's, over cells. All are NaN if there was no
+        error, as in a fluid at rest.
     """
     below = {
         f"error_coverage_{float(level) * 100:.0f}": float((error <= bound * predicted).double().mean())
         for level, bound in quantiles.items()
     }
     ranks = torch.stack([_some(field.flatten()).argsort().argsort().double() for field in (predicted, error)])
-    return {
+    found = {
         "error_predicted_over_found": float(predicted.double().mean() / error.double().mean()),
         **below,
         "error_rank_correlation": float(torch.corrcoef(ranks)[0, 1]),
     }
+    return found if error.any() else dict.fromkeys(found, math.nan)
 
 
 def _some(values: Float[Tensor, " cell"]) -> Float[Tensor, " some"]:

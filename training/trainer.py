@@ -254,8 +254,9 @@ class Trainer:
         path = self.folder / CHECKPOINT
         with reading(path):
             state = torch.load(path, map_location=self.device, weights_only=True)
-            longer = replace(Recipe(**state["recipe"]), steps=max(self.recipe.steps, state["step"]))
-            found = {"architecture": state["architecture"], "recipe": asdict(longer), "data": state["data"]}
+            # What an older version did not write cannot be compared.
+            theirs = {**asdict(self.recipe), **state["recipe"], "steps": max(self.recipe.steps, state["step"])}
+            found = {"architecture": state["architecture"], "recipe": theirs, "data": state["data"]}
         wanted = {"architecture": self.architecture.to_dict(), "recipe": asdict(self.recipe), "data": self.data}
         for name, ours in wanted.items():
             if found[name] != ours:

@@ -128,8 +128,9 @@ def test_the_best_weights_are_measured_on_what_is_held_out_now(run: StoredRun, t
 
 
 def test_a_checkpoint_from_before_parents_had_checksums_is_read(run: StoredRun, tmp_path: Path) -> None:
-    Trainer(SMALL, Recipe(2), [run], tmp_path).run()
+    recipe = Recipe(2, parent="a", parent_sha256="b")
+    Trainer(SMALL, recipe, [run], tmp_path).run()
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     del state["recipe"]["parent_sha256"]
     torch.save(state, tmp_path / CHECKPOINT)
-    assert Trainer(SMALL, Recipe(2), [run], tmp_path).step == 2
+    assert Trainer(SMALL, recipe, [run], tmp_path).step == 2
