@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 HDF5 = frozenset({".nc", ".nc4", ".h5", ".hdf5"})
 ZARR = frozenset({".zarr", ".zip"})
 VTKHDF = ".vtkhdf"
+# How a variable lies in Zarr, as xarray keeps it. Zarr v3 does not take the codecs of v2.
+LAYOUT = frozenset({"chunks", "preferred_chunks", "shards", "serializer", "filters", "compressors", "compressor"})
 SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip", VTKHDF)
 
 
@@ -138,7 +140,7 @@ def write_zarr(folder: Path, volume: xr.Dataset) -> None:
 
 
 def _plain_fields(volume: xr.Dataset) -> xr.Dataset:
-    """Drop packing and chunks of fields: they are those of the file that was read, and may not fit any more."""
+    """Drop packing of fields, and chunks and codecs of all: they are those of what was read, and may not fit now."""
     fields = {}
     for name, array in volume.data_vars.items():
         if array.ndim >= 3:  # noqa: PLR2004 z, y, x
@@ -146,7 +148,10 @@ def _plain_fields(volume: xr.Dataset) -> xr.Dataset:
             even = {dim: max(sizes) for dim, sizes in array.chunksizes.items()}
             fields[name] = array.variable.chunk(even) if even else array.variable.copy(deep=False)
             fields[name].encoding = {"_FillValue": None}
-    return volume.assign(fields)
+    plain = volume.assign(fields)
+    for variable in plain.variables.values():
+        variable.encoding = {key: value for key, value in variable.encoding.items() if key not in LAYOUT}
+    return plain
 
 
 def _write_zip(path: Path, volume: xr.Dataset) -> None:

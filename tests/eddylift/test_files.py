@@ -297,6 +297,21 @@ def test_a_volume_need_not_fit_the_file_that_it_was_read_from(tmp_path: Path, da
         assert objects
 
 
+@pytest.mark.parametrize("suffix", GRIDDED)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_xarray_opened_from_zarr_is_written_and_sent(
+    tmp_path: Path, dataset: xr.Dataset, zarr_format: Literal[2, 3], suffix: str
+) -> None:
+    """Its variables, coordinates too, know codecs of their Zarr format."""
+    dataset.to_zarr(tmp_path / "a.zarr", zarr_format=zarr_format, consolidated=False)
+    opened = xr.open_zarr(tmp_path / "a.zarr", consolidated=False)
+    write(tmp_path / f"b{suffix}", opened)
+    xr.testing.assert_equal(read(tmp_path / f"b{suffix}"), dataset)
+    with group(opened, Preparation()) as (objects, _):
+        assert objects
+    assert "compressors" in opened["x"].encoding
+
+
 def test_attributes_that_netcdf_cannot_hold_are_spelled(tmp_path: Path, dataset: xr.Dataset) -> None:
     attributes = {"params": {"Re": 5000}, "dealiased": True, "doi": None, "tags": [], "mixed": ["a", 1]}
     held = {"names": ["a", "b"], "sizes": [1, 2], "nu": 1e-3, "title": "Kármán"}
