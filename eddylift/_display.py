@@ -165,7 +165,9 @@ def discovery_summary(found: Discovery) -> Group:
 
 def health_sentence(found: Health) -> str:
     """Say whether a service is ready, and what it cannot serve."""
-    lines = [f"{found.status}: {len(found.get('models', []))} models"]
+    models = found.get("models")
+    served = f"{len(models)} models" if models else "a token with the scope read shows the models"
+    lines = [f"{found.status}: {served}"]
     lines += [f"{name} cannot be served: {why}" for name, why in found.get("failures", {}).items()]
     lines += [f"{name}: {why}" for name, why in found.get("warnings", {}).items()]
     parts = {"jobs": "the list of jobs cannot be used", "data": "the data folder cannot be written"}

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import eddylift
 from eddylift import METRICS, cli
 from eddylift.cli import _completion, _session
-from tests.eddylift.conftest import CARDS, CHECK, REPORT, REPRODUCTION, finer, problem
+from tests.eddylift.conftest import CARDS, CHECK, HEALTH, REPORT, REPRODUCTION, finer, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,9 +103,11 @@ def test_health(run: Run, service: FakeService) -> None:
         "x cannot be served: torn",
         "the data folder cannot be written: Permission denied",
     ]
+    service.script = [httpx2.Response(200, json={**HEALTH, "models": [], "failures": {}, "data": None})]
+    assert run("health").stdout == "ready: a token with the scope read shows the models\n"
     service.script = [problem(503, {"Retry-After": "1"}, detail="warming up")]
     assert "warming up" in run("health", code=1).stderr
-    assert len(service.requests) == 2
+    assert len(service.requests) == 3
 
 
 def test_delete(run: Run, service: FakeService) -> None:
