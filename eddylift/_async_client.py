@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Asynchronous client of an eddylift service, with the methods of `Client`.
+    """Asynchronous client of an eddylift service, with the methods of `Client` except `store`.
 
     Args:
         base_url: as for `Client`.
@@ -226,7 +226,12 @@ class AsyncClient:
 
     async def delete_volume(self, name: str) -> None:
         """See `Client.delete_volume`."""
-        await self._send(_calls.delete(_paths.volume_path(name)))
+        before = await self._find(name)
+        try:
+            await self._send(_calls.delete(_paths.volume_path(name)))
+        except NotFoundError:
+            if before is None:  # as in `Client`
+                raise
 
     async def open(
         self,

@@ -400,7 +400,12 @@ class Client:
 
     def delete_volume(self, name: str) -> None:
         """Delete a stored volume."""
-        self._send(_calls.delete(_paths.volume_path(name)))
+        before = self._find(name)
+        try:
+            self._send(_calls.delete(_paths.volume_path(name)))
+        except NotFoundError:
+            if before is None:  # else an earlier attempt has deleted it, and its answer was lost
+                raise
 
     def open(
         self,

@@ -112,7 +112,7 @@ def test_health(run: Run, service: FakeService) -> None:
 
 def test_delete(run: Run, service: FakeService) -> None:
     run("delete", "box")
-    assert (service.requests[0].method, service.requests[0].url.path) == ("DELETE", "/v1/volumes/box")
+    assert (service.requests[-1].method, service.requests[-1].url.path) == ("DELETE", "/v1/volumes/box")
 
 
 def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,6 +223,15 @@ def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:
         ask("models")
 
 
+def test_a_deletion_whose_answer_was_lost_is_done(ask: Ask, service: FakeService) -> None:
+    service.script = [httpx2.Response(200, json=dict.fromkeys(StoredVolume.required()))]
+    service.script += [httpx2.ReadError("lost"), problem(404)]
+    ask("delete_volume", "box")
+    assert [request.method for request in service.requests] == ["GET", "DELETE", "DELETE"]
+    with pytest.raises(NotFoundError):
+        ask("delete_volume", "nothing")
+
+
 def test_an_upload_whose_last_answer_was_lost_is_complete(ask: Ask, service: FakeService, dataset: xr.Dataset) -> None:
     """But not if it is another volume of this name, such as the one that it was to replace."""
     with group(dataset, Preparation()) as (objects, _):
