@@ -80,9 +80,9 @@ def exchange(one: Path, other: Path) -> None:
     aside.rename(one)
 
 
-def is_stale(path: Path) -> bool:
-    """Whether a partial file was abandoned."""
+def is_stale(path: Path, after_s: float = STALE_AFTER_S) -> bool:
+    """Whether a partial file was abandoned: it has not changed for some seconds."""
     try:
-        return time.time() - path.stat().st_mtime > STALE_AFTER_S
+        return time.time() - path.stat().st_mtime > after_s
     except FileNotFoundError:
         return False

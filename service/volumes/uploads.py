@@ -7,11 +7,13 @@ import shutil
 import time
 import uuid
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 
 from models.replacing import PART
+from service.formats.zarr_group import DOCUMENTS
 from service.problems import Problem, invalid_field, storing
 from service.volumes.content_tag import MEMBER, ContentTag, members, tag_of
 from service.volumes.files import exchange, is_stale, require_room
@@ -28,6 +30,9 @@ DEEPEST: Final = 10
 TAG_TTL_S: Final = 0.5
 TAG_SHARE: Final = 0.02
 GONE: Final = ".gone"
+# The name that clients give a volume until all of it is sent, and the seconds after which such an upload is given up.
+DRAFT: Final = re.compile(r".+\.part-[0-9a-f]{12}")
+DRAFT_S: Final = 86_400.0
 # Threads that write uploads.
 WRITERS: Final = 4
 
@@ -152,9 +157,18 @@ class UploadStore:
             return new
 
     def tidy(self) -> None:
-        """Remove what killed services left, and nothing that another service is writing."""
+        """Remove what killed services and clients left, and nothing that is being written."""
         for left in filter(is_stale, [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]):
             _remove(left)
+        for name in filter(DRAFT.fullmatch, self.names()):
+            with suppress(Problem):
+                self.delete(name, None, partial(self._require_abandoned, name))
+
+    def _require_abandoned(self, name: str) -> None:
+        """Refuse to drop a volume that may be whole, as clients send its documents last, or that may still be sent."""
+        whole = any((self.root / name / document).exists() for document in DOCUMENTS)
+        if whole or not is_stale(self.generations.folder / name, DRAFT_S):
+            raise Problem("taken", f"{name} is in use")
 
     def delete(self, name: str, key: str | None, allowed: Callable[[], None]) -> None:
         """Drop a key, or a whole volume.

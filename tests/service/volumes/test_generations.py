@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 from service.problems import Problem
 from service.runtime import file_lock
 from service.volumes.generations import Generations
+from service.volumes.uploads import UploadStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,3 +99,20 @@ def test_a_change_that_is_refused_is_none(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="a job uses it"), generations.change("box", refuse):
         pass
     assert generations.read("box") == before
+
+
+def test_uploads_of_clients_that_were_killed_are_removed(tmp_path: Path) -> None:
+    """Nothing that was changed within a day, that may be whole or that has another name."""
+    volumes = UploadStore(tmp_path)
+    left, recent, whole = (f"box.part-0123456789a{digit}" for digit in "bcd")
+    others = ["box.part-0123456789abc", "box.part-0123456789AB", "box"]
+    for name in (left, recent, whole, *others):
+        for key in ("u/c/0", "u/zarr.json", *(["zarr.json"] if name == whole else [])):
+            (tmp_path / ".part-sent").touch()
+            volumes.store(tmp_path / ".part-sent", name, key, lambda: None)
+        os.utime(tmp_path / name, (0, 0))  # the folder itself changes with its first objects alone
+        if name != recent:
+            os.utime(tmp_path / ".generations" / name, (0, 0))
+    for _ in range(2):
+        UploadStore(tmp_path).tidy()
+        assert volumes.names() == sorted([recent, whole, *others])
