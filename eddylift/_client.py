@@ -135,7 +135,8 @@ class Client:
             drop: variables over space to leave out, such as ``["p", "rho"]`` or ``"p,rho"``.
             resample: axes to resample to uniform cells, such as ``"y"`` of a channel, or ``["z", "y"]``. Each cell gets
                 the exact mean of the field, taken as linear between its points. They lie between its CF bounds, else
-                its first and last point; a periodic axis is refused. The answer has a note in ``eddylift_resampled``.
+                its first and last point; a periodic axis is refused, so a boundary must be given. The answer has a note
+                in ``eddylift_resampled``.
             error: whether to add the expected absolute error of each cell, the mean over u, v, w: a variable ``error``
                 of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
             progress: called while the volume is sent, computed and received; True shows bars.

@@ -15,10 +15,11 @@ from eddylift._unnamed_axes import name_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     import xarray as xr
 
-    from eddylift._types import Boundary, Names
+    from eddylift._types import Boundary, Changes, Names
 
 
 class Preparation(NamedTuple):
@@ -59,6 +60,22 @@ class Preparation(NamedTuple):
         if axes:
             datasets = [_resample.to_uniform(dataset, axes, self.boundary) for dataset in datasets]
         return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
+
+
+def prepare(*volumes: object, boundary: Boundary | None, **changes: Unpack[Changes]) -> Sequence[Any]:
+    """Prepare volumes for a call that says what lies beyond the ends; see `Preparation` for arguments and errors.
+
+    Raises:
+        InvalidInputError: also if an axis is to be resampled, and nothing says that it is not periodic.
+    """
+    prepared = Preparation(**changes, boundary=boundary).apply(*volumes)
+    if changes.get("resample") and boundary is None and not any("boundary" in each.attrs for each in prepared):
+        message = (
+            f"resample: {changes['resample']}; expected a boundary too, as without one an axis may be periodic, and "
+            "the length of a period is not known"
+        )
+        raise InvalidInputError(message)
+    return prepared
 
 
 def open_volume(

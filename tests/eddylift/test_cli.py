@@ -145,7 +145,9 @@ def test_names_drop_and_resample(run: Run, dataset: xr.Dataset) -> None:
     where = ["coarse.nc", "fine.nc", "-m", "trilinear-x4"]
     assert "--drop p" in run("upscale", *where, "--names", "Ux:u,lev:z", code=1).stderr
     assert "--resample y" in run("upscale", *where, "--names", "Ux:u,lev:z", "--drop", "p", code=1).stderr
-    run("upscale", *where, "--names", "Ux:u,lev:z", "--drop", "p", "--resample", "y")
+    resampled = [*where, "--names", "Ux:u,lev:z", "--drop", "p", "--resample", "y"]
+    assert "resample: y; expected a boundary too" in run("upscale", *resampled, code=1).stderr
+    run("upscale", *resampled, "--boundary", "periodic,wall,periodic")
     with xr.open_dataset("fine.nc") as fine:
         assert dict(fine.sizes) == {"z": 8, "y": 12, "x": 16}
         assert fine.attrs["eddylift_resampled"].startswith("y: 3 uniform cells from 0 to 3")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eddylift import InvalidInputError
-from eddylift._preparation import Preparation
+from eddylift._preparation import Preparation, prepare
 from eddylift._resample import mean_weights, to_uniform
 
 if TYPE_CHECKING:
@@ -106,6 +106,16 @@ def test_periodic_axes_are_not_resampled(said: str, boundary: Boundary | None, *
     volume = channel().assign_attrs(boundary=said)
     with pytest.raises(InvalidInputError, match=r"resample: y; .*not periodic") if refused else nullcontext():
         Preparation(resample="y", boundary=boundary).apply(volume)
+
+
+@pytest.mark.parametrize("kind", [xr.Dataset, xr.DataArray])
+def test_an_axis_that_is_periodic_by_default_is_not_resampled(kind: type) -> None:
+    volume = channel() if kind is xr.Dataset else channel().to_dataarray("component")
+    for others in ([], [volume]):
+        with pytest.raises(InvalidInputError, match="resample: y; expected a boundary too"):
+            prepare(volume, *others, boundary=None, resample="y")
+        assert prepare(volume, *others, boundary="wall", resample="y")
+        assert prepare(volume.assign_attrs(boundary="wall"), *others, boundary=None, resample="y")
 
 
 @pytest.mark.parametrize(
