@@ -130,7 +130,7 @@ def _draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
     axes.axvline(23.5, color="#bbbbbb", lw=1)
     axes.set(xticks=[12, 35.5], xticklabels=["23 rotations", "24 with reflection"], ylim=(ROUND_OFF, 2))
     axes.tick_params(axis="x", length=0)
-    axes.legend(fontsize=8, frameon=False, loc="center right")
+    axes.legend(fontsize=8, frameon=False, loc="upper right", bbox_to_anchor=(1, 0.55))
 
 
 def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:

@@ -47,8 +47,8 @@ FLOWS: dict[str, FlowKind] = {
     "kolmogorov": FlowKind(KolmogorovSimulation, "Kolmogorov flow, driven by a steady cosine", 2.5, 0.0, 20.0, 0.1),
     "channel": FlowKind(ChannelSimulation, "plane channel flow", 1.2, 0.0, 5.0, 0.01),
     "couette": FlowKind(CouetteSimulation, "plane Couette flow", 20.0, 0.0, 100.0, 0.2),
-    "synthetic": FlowKind(SyntheticSimulation, "no flow: random phases, fronts, drops ...", 1.0, 0.0, 0.0, 0.0),
-    "single-cells": FlowKind(SyntheticSimulation, "no flow: single cells in a fluid at rest", 1.0, 0.0, 0.0, 0.0),
+    "synthetic": FlowKind(SyntheticSimulation, "no flow: random phases, fronts, drops ...", 1.0, 0.0, 0.1, 0.1),
+    "single-cells": FlowKind(SyntheticSimulation, "no flow: single cells in a fluid at rest", 1.0, 0.0, 0.1, 0.1),
 }
 OPTIONS = {
     "resolution": "k_max times the Kolmogorov length at a dissipation of one",
