@@ -122,7 +122,7 @@ def test_a_head_that_does_not_come_ends_the_connection(start: Callable[..., Serv
     server = start(head_s=0.2)
     with closing(server.connect(sent)) as connection:
         assert is_closed(connection)
-    assert not server.limits.idle
+    wait_until(lambda: not server.limits.idle)
 
 
 def test_a_head_that_drips_does_not_last(start: Callable[..., Server]) -> None:
@@ -155,10 +155,11 @@ def test_an_answer_that_nobody_reads_is_given_up(start: Callable[..., Server]) -
 def test_an_answer_that_is_read_too_slowly_is_given_up(start: Callable[..., Server]) -> None:
     server = start(send_idle_s=0.2, body_bytes_per_s=1e12)
     with closing(server.connect(GET.replace(b"/", b"/large", 1))) as slow:
+        assert slow.recv(1000)
         # Never a pause that is too long.
         while server.server.server_state.connections:
             assert slow.recv(1000)
-        assert not server.app.running
+        wait_until(lambda: not server.app.running)
 
 
 def test_an_answer_that_is_read_slowly_but_steadily_is_sent(start: Callable[..., Server]) -> None:
