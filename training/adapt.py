@@ -182,10 +182,22 @@ def run(args: argparse.Namespace) -> int:
     }
     if trainer.best:
         trained["best_step"] = trainer.best.step
+    if card.name == args.parent:
+        trained |= continued(trained, ancestor.trained)
     card = catalogue.save(adapted, dataclasses.replace(card, boundary=common_boundary(runs), trained=trained))
     card = tell_symmetry(catalogue, card, adapted, (kept or runs)[0])
     print(f"{args.weights / card.name}: {card.parameters} parameters")
     return 0
+
+
+def continued(trained: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What a card says if a model was trained on under its own name: steps and minutes in all, and its first parent."""
+    return {
+        "steps": before.get("steps", 0) + trained["steps"],
+        "minutes": round(before.get("minutes", 0) + trained["minutes"], 1),
+        "parent": before.get("parent"),
+        "parent_sha256": before.get("parent_sha256"),
+    }
 
 
 def gain(before: float, after: float) -> dict[str, Any]:

@@ -164,6 +164,23 @@ def test_what_is_better_is_stored_with_its_parent_and_gain(
     assert weights.trained(name).network is not None
 
 
+def test_a_card_has_all_steps_of_a_model_that_was_trained_on_under_its_own_name(
+    tmp_path: Path, weights: Catalogue
+) -> None:
+    options = ["--data", str(store(tmp_path / "mine", 3)), "--family", "equivariant", "--weights", str(weights.folder)]
+    options += ["--threads", "1", "--checks", "0"]
+    assert main(["adapt", *options, "--name", "mine", "--steps", "40", "--out", str(tmp_path / "first")]) == 0
+    first = weights.card("equivariant-mine-x4")
+    options += ["--from", first.name, "--overwrite"]
+    assert main(["adapt", *options, "--name", "mine", "--steps", "30", "--out", str(tmp_path / "second")]) == 0
+    card = weights.card(first.name)
+    assert card.sha256 != first.sha256
+    assert card.trained["steps"] == 70
+    assert card.trained["minutes"] >= first.trained["minutes"]
+    for key in ("parent", "parent_sha256"):
+        assert card.trained[key] == first.trained[key]
+
+
 def test_a_model_is_not_replaced_unless_told(
     tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
