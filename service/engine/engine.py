@@ -11,7 +11,7 @@ from service.engine.batcher import Batcher
 from service.engine.device import open_device
 from service.engine.inference import VolumeRequest
 from service.engine.queue import Limits
-from service.engine.registry import ModelRegistry, choose, unloadable
+from service.engine.registry import ModelRegistry, choose, is_same_model, unloadable
 from service.engine.scores import Expectation, Scores, mean_error, measure
 from service.engine.tracing import record
 from service.problems import Problem
@@ -147,8 +147,7 @@ class Engine:
         def load() -> SuperResolution:
             with unloadable(f"{card.name} cannot be loaded"):
                 model = self.registry.get(card.name)
-            loaded = self.registry.card(card.name)
-            if (loaded.sha256, loaded.architecture) != (card.sha256, card.architecture):
+            if not is_same_model(self.registry.card(card.name), card):
                 raise Problem("unloadable", f"{card.name} was replaced meanwhile", retry_after=1)
             return model
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from models.blocks import Plan
 from models.forecast_catalogue import DEFAULT
 from service.engine.inference import InferenceRequest
-from service.engine.registry import unloadable
+from service.engine.registry import is_same_model, unloadable
 from service.problems import Problem
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Forecasts:
     """Computes forecasts.
 
     Args:
-        catalogue: of the models; each is loaded when it is asked for, and again once its card is another.
+        catalogue: of the models; each is loaded when it is asked for, and again once it is replaced.
         engine: owns the device.
     """
 
@@ -114,8 +114,8 @@ class Forecasts:
 
     def _model(self, card: ForecastCard) -> Forecaster:
         with unloadable(f"{card.name} cannot be loaded"), self._loading:
-            loaded, model = self._models.get(card.name, (None, None))
-            if model is None or loaded != card:
+            known = self._models.get(card.name)
+            if known is None or not is_same_model(known[0], card):
                 model = self.catalogue.load(card).to(str(self._engine.registry.device))
-                self._models[card.name] = (card, model)
-            return model
+                known = self._models[card.name] = card, model
+            return known[1]

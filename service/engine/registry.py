@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from models.catalogue import Catalogue, HeldOut
     from models.convolution import Precision
+    from models.forecast_catalogue import ForecastCard
     from models.superresolution import SuperResolution
     from service.engine.device import Device
 
@@ -76,6 +77,11 @@ def unloadable(why: str) -> Iterator[None]:
         raise unknown_model(error.name, error.known) from error
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         raise Problem("unloadable", f"{why}: {error}", retry_after=60) from error
+
+
+def is_same_model(one: Card | ForecastCard, other: Card | ForecastCard) -> bool:
+    """Whether two cards are of the same model, whatever was measured between them."""
+    return (one.sha256, one.architecture) == (other.sha256, other.architecture)
 
 
 class ModelRegistry:

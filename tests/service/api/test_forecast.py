@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,6 +101,17 @@ def test_replaced_weights_answer_under_their_own_card(serve: Serve, tmp_path: Pa
         assert client.get("/v1/forecast/models").json()["models"] == [saved.to_dict()]
         (catalogue.folder / "broken").mkdir(exist_ok=True)
         (catalogue.folder / "broken" / "card.json").write_text("{")
+
+
+def test_a_model_whose_card_was_measured_again_is_not_loaded_again(
+    client: TestClient, frames: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = frames[:10]
+    before = post(client, given, steps=2)
+    card = dataclasses.replace(CATALOGUE.card(DEFAULT), measured={})
+    monkeypatch.setattr(ForecastCatalogue, "card", lambda *_: card)
+    monkeypatch.delattr(ForecastCatalogue, "load")
+    assert np.array_equal(post(client, given, steps=2), before)
 
 
 @pytest.mark.parametrize(
