@@ -150,7 +150,10 @@ class KernelLayer(nn.Module):
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the layer, building its kernel from the weights as they are."""
-        return spread(convolve(x, self.kernel(), circular), self.factor)
+        kernel = self.kernel()
+        if x.dtype == torch.float64:  # as frozen layers do; autocast converts all others itself
+            x = x.to(kernel.dtype)
+        return spread(convolve(x, kernel, circular), self.factor)
 
 
 def freeze(module: Module, precision: Precision = "float32") -> Module:

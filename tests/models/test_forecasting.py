@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from models.forecast_network import ForecastFamily
+
 STEPS = 10
 PERIODIC = (True, True)
 UNITS = Units(dx=0.3, dt=0.2, nu=0.05)
@@ -60,6 +62,16 @@ def frames() -> Tensor:
 def boosted(field: Tensor, first: int) -> Tensor:
     cells = UNITS.dt / UNITS.dx
     return boost(field * cells, VELOCITY * cells, PERIODIC, first=first) / cells
+
+
+@pytest.mark.parametrize("family", ["conv", "relaxed-translation", "relaxed-scale"])
+def test_input_in_double_precision_needs_no_frozen_model(family: ForecastFamily, frames: Tensor) -> None:
+    cells = (10, 8) if family == "relaxed-translation" else ()
+    architecture = ForecastArchitecture(family, "C1", 3, 1, frames=4, viscous=True, cells=cells)
+    model = Forecaster(ForecastNetwork(architecture)).float()
+    answer = model(frames, 2, PERIODIC, UNITS)
+    assert answer.dtype == torch.float64
+    torch.testing.assert_close(answer, model.frozen()(frames, 2, PERIODIC, UNITS), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("which", ["model", "trained"])

@@ -125,6 +125,15 @@ def test_amplitudes_and_boosts_of_any_size_keep_the_digits(name: str, dtype: typ
     assert np.abs(shifted - 4096 - answer).max() <= 4 * 4096 * np.finfo(dtype).eps
 
 
+@pytest.mark.parametrize("name", ["trilinear", *ARCHITECTURES])
+def test_input_in_double_precision_needs_no_frozen_model(name: str) -> None:
+    model = build(name, broken=True)
+    u = volume(model, 3, 4, 5)
+    answer = upscale(model, u, PERIODIC)
+    assert answer.dtype == np.float64
+    assert np.abs(answer - upscale(model.frozen(), u, PERIODIC)).max() <= 1e-4
+
+
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "equivariant, three frames"])
 def test_translation_by_coarse_cells_is_exact(name: str) -> None:
     model = build(name, broken=True).double().frozen()
