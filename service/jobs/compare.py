@@ -19,6 +19,7 @@ from service.formats.names import Naming
 from service.formats.reference import check_moments, check_pair, check_units
 from service.jobs.fill import block_indices
 from service.problems import StoppedError, invalid_field, storing, within
+from service.volumes.cost import check_plane
 from service.volumes.source import open_source
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ def check_reference(view: View, reference: OpenVolume) -> int:
 
     Raises:
         Problem: 422 if its cells are not the fine ones, its units or times others, its axes in different units, or its
-            levels neither those of the answer nor of the source.
+            levels neither those of the answer nor of the source; 413 if the answer has too many chunks to be compared.
     """
+    _, rows, columns = view.layout.counts
+    check_plane("answer", " x ".join(map(str, view.chunk)), rows * columns, "a larger EDDYLIFT_BLOCK makes them larger")
     check_pair(view.source, reference, view.card.factor)
     check_units(view.source.units, reference.units)
     with within("reference"):

@@ -87,10 +87,15 @@ def check_reading(dataset: xr.Dataset, names: Iterable[Hashable], settings: Sett
         if block > BLOCK_CHUNKS:
             value = f"in chunks of {shape} cells, {block} around one block"
             raise too_large(field=str(name), value=value, limit=f"{BLOCK_CHUNKS}; larger chunks are read faster")
-        if plane > PLANE_CHUNKS:
-            value = f"in chunks of {shape} cells, {plane} across a plane"
-            raise too_large(field=str(name), value=value, limit=f"{PLANE_CHUNKS}; larger chunks are read faster")
+        check_plane(str(name), shape, plane, "larger chunks are read faster")
         decoded = block * math.prod(edges.values()) * array.dtype.itemsize
         if decoded > settings.max_decoded_bytes:
             value = f"in chunks of {shape} cells, {decoded} bytes of them around one block"
             raise too_large(field=str(name), value=value, limit=f"{settings.max_decoded_bytes} bytes")
+
+
+def check_plane(name: str, shape: str, chunks: int, advice: str) -> None:
+    """Refuse (413) an array with too many chunks, of this shape, across a plane."""
+    if chunks > PLANE_CHUNKS:
+        value = f"in chunks of {shape} cells, {chunks} across a plane"
+        raise too_large(field=name, value=value, limit=f"{PLANE_CHUNKS}; {advice}")

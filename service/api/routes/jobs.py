@@ -80,7 +80,7 @@ async def _current(services: Services, job: repository.Job) -> Job:
     "",
     status_code=202,
     summary="Submit a job",
-    responses=responses(400, 403, 404, 409, 422, 502),
+    responses=responses(400, 403, 404, 409, 413, 422, 502),
 )
 async def post_jobs(
     services: ServicesDep, spec: JobSpec, token: Annotated[Token, needs("write")], key: KeyHeader = None
@@ -146,7 +146,7 @@ async def post_cancel(services: ServicesDep, job: JobDep) -> Job:
     status_code=202,
     summary="Resume a job",
     dependencies=WRITE,
-    responses=responses(404, 409, 422),
+    responses=responses(404, 409, 413, 422),
 )
 async def post_resume(services: ServicesDep, job: JobDep) -> Job:
     """Go on with a job that failed or was cancelled; blocks that are done are not computed again."""

@@ -77,6 +77,21 @@ def test_an_answer_may_have_larger_chunks_than_other_volumes(serve: Serve, tmp_p
     assert finish(client, order(client, target=None, reference="true"))["report"]["metrics"]["mae"] > 0
 
 
+def test_an_answer_in_too_many_chunks_to_compare_is_refused_at_once(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with small blocks in a large plane."""
+    client = serve(data=tmp_path / "data", block=1)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    send(client, "true", dataset(noise(3, 16, 16, 16)).drop_vars(["z", "y", "x"]))
+    monkeypatch.setattr("service.volumes.cost.PLANE_CHUNKS", 15)
+    refused = client.post("/v1/jobs", json={**ORDER, "reference": "true"})
+    assert refused.status_code == 413
+    assert "answer: in chunks of 4 x 4 x 4 cells, 16 across a plane; expected at most 15" in refused.json()["detail"]
+    assert "EDDYLIFT_BLOCK" in refused.json()["detail"]
+    finish(client, order(client))
+
+
 def test_levels_of_a_reference(client: TestClient) -> None:
     """One for each answer, or for each level that the answers are made from."""
     true = np.stack([smooth(16, 16, 16), 2 * smooth(16, 16, 16), smooth(16, 16, 16)], axis=1)
