@@ -174,10 +174,16 @@ class StoredRun:
 
 
 def identity(run: Dataset) -> str:
-    """Name, flow, grid and checksum of a plane of a dataset, as another file may have the same name."""
+    """Name, flow, size and checksum of a dataset, as another one may have the same name.
+
+    The checksum is of a plane of the first snapshot, of one in the middle, and of the last.
+    """
     z, y, x = (np.arange(n) for n in run.cells)
-    plane = run.window(0, (z[len(z) // 2 :][:1], y, x), 1)
-    return f"{run.name}: {run.flow}, {run.cells} cells, {','.join(run.boundary)}, {zlib.crc32(plane.tobytes()):08x}"
+    count, checksum = run.count(1), 0
+    for index in (0, count // 2, count - 1):
+        checksum = zlib.crc32(run.window(index, (z[len(z) // 2 :][:1], y, x), 1).tobytes(), checksum)
+    kind = f"{run.flow}, {run.cells} cells, {','.join(run.boundary)}"
+    return f"{run.name}: {kind}, {count} snapshots, {checksum:08x}"
 
 
 def require_alike(runs: Sequence[Dataset]) -> None:

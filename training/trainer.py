@@ -11,7 +11,7 @@ import json
 import math
 import platform
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -262,11 +262,8 @@ class Trainer:
             if found[name] != ours:
                 message = f"{self.folder} holds a training with {name} {found[name]}, not {ours}; use another --out"
                 raise ValueError(message)
-        if state["best"]:  # measured again, as the run may have grown: what is held out of it is then its new end
-            best = Checked(**state["best"])
-            self.model.load_state_dict(best.weights)
-            self.best = replace(best, error=self.held_out_error(self.model))
         with reading(path):
+            self.best = Checked(**state["best"]) if state["best"] else None
             self.model.load_state_dict(state["model"])
             self.averaged.load_state_dict(state["averaged"])
             self.optimizer.load_state_dict(state["optimizer"])
