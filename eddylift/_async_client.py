@@ -15,6 +15,7 @@ from eddylift._client import Client
 from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
+from eddylift._processes import PerProcess
 from eddylift._reporting import aupload, reporting
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class AsyncClient:
     ) -> None:
         base_url, token = _transport.address(base_url, token)
         self._reader = partial(Client, base_url, token, timeout=timeout, attempts=attempts)
-        self._http = httpx2.AsyncClient(**_transport.settings(base_url, token, timeout), transport=transport)
+        settings = _transport.settings(base_url, token, timeout)
+        self._clients = PerProcess(partial(httpx2.AsyncClient, **settings, transport=transport))
         self._retry = stamina.AsyncRetryingCaller(attempts=attempts, **_transport.BACKOFF)
         self._has_answered = False
 
@@ -302,6 +304,10 @@ class AsyncClient:
     ) -> None:
         """Close the connections."""
         await self.aclose()
+
+    @property
+    def _http(self) -> httpx2.AsyncClient:
+        return self._clients.get()
 
     async def _make_and_send(
         self,

@@ -14,6 +14,7 @@ from eddylift._errors import EddyliftError, NotFoundError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._preparation import Preparation
+from eddylift._processes import PerProcess
 from eddylift._reporting import reporting, upload
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Client:
     ) -> None:
         base_url, token = _transport.address(base_url, token)
         self._again = partial(type(self), base_url, token, timeout=timeout, attempts=attempts, transport=transport)
-        self._http = httpx2.Client(**_transport.settings(base_url, token, timeout), transport=transport)
+        settings = _transport.settings(base_url, token, timeout)
+        self._clients = PerProcess(partial(httpx2.Client, **settings, transport=transport))
         self._retry = stamina.RetryingCaller(attempts=attempts, **_transport.BACKOFF)
         self._has_answered = False
 
@@ -519,6 +521,10 @@ class Client:
     def __reduce__(self) -> tuple[partial[Client], tuple[()]]:
         """Pickle the settings, token included: processes that write through a `store` make their own clients."""
         return self._again, ()
+
+    @property
+    def _http(self) -> httpx2.Client:
+        return self._clients.get()
 
     def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)

@@ -32,6 +32,9 @@ LOCAL = "http://127.0.0.1:8000"
 RETRIED = frozenset({429, 502, 503, 504})
 # If the service asks for a longer pause, the call fails, and the caller decides.
 LONGEST_PAUSE = 60.0
+# The service sends the id of a request back with the answer. A proxy may put its own in, which has another beginning.
+REQUEST_ID = "X-Request-ID"
+OWN_ID = "eddylift-"
 # stamina's backoff, if the service names no pause: 0.5, 1, 2, ... seconds, and up to half a second more.
 BACKOFF: dict[str, Any] = {"timeout": None, "wait_initial": 0.5, "wait_max": 10.0, "wait_jitter": 0.5}
 
@@ -84,7 +87,7 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
 
 def headers(call: Call[Any]) -> dict[str, str]:
     """Build the headers of a call; its attempts share them, so that the service can recognise a repetition."""
-    own = dict(call.headers)
+    own = {**call.headers, REQUEST_ID: f"{OWN_ID}{uuid.uuid4().hex}"}
     if call.body is not None:
         own |= {"Content-Type": call.body.content_type, "Content-Length": str(call.body.size)}
     if call.method == "POST":
@@ -172,9 +175,17 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 class Download:
-    """Collects an answer, and reports as it comes."""
+    """Collects an answer, and reports as it comes.
+
+    Raises:
+        UnexpectedAnswerError: if it is the answer to another request.
+    """
 
     def __init__(self, response: httpx2.Response, report: ProgressCallback) -> None:
+        asked, answered = response.request.headers.get(REQUEST_ID), response.headers.get(REQUEST_ID, "")
+        if answered.startswith(OWN_ID) and answered != asked:
+            message = f"{response.url} sent the answer to another request: do processes share a connection?"
+            raise _errors.UnexpectedAnswerError(message)
         self._response = response
         self._report = report
         self._content = io.BytesIO()

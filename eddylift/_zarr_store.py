@@ -11,6 +11,7 @@ from zarr.core.buffer import default_buffer_prototype
 
 from eddylift import _calls, _paths
 from eddylift._errors import NotFoundError
+from eddylift._processes import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # For calls that wait; zarr itself limits how many there are, by its setting async.concurrency.
-THREADS = ThreadPoolExecutor(32, "eddylift")
+THREADS = PerProcess(lambda: ThreadPoolExecutor(32, "eddylift"))
 
 
 class VolumeStore(Store):
@@ -71,7 +72,7 @@ class VolumeStore(Store):
         return False
 
     async def _call(self, call: Call[T]) -> T:
-        found: T = await asyncio.get_running_loop().run_in_executor(THREADS, self._send, call)
+        found: T = await asyncio.get_running_loop().run_in_executor(THREADS.get(), self._send, call)
         return found
 
     async def get(
