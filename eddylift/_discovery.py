@@ -19,7 +19,8 @@ class Discovery(Record):
         exact: whether it is kept to rounding, in all layers of the network; otherwise on the average.
         layers: ``kept``, ``symbol`` and shares of ``irreps`` of each layer, to rounding.
         moved: irreps in which relaxation weights moved.
-        p_values: of each element, by a test of what the pairs keep on the average; empty with too few pairs for it.
+        p_values: of each element by itself, by a test of what the pairs keep on the average; which group is kept is
+            decided by tests of whole groups; empty with too few pairs for it.
         common: share of the departures from each element that pairs have in common, about 0 where it is kept on the
             average and 1 where all depart alike; to be looked at where pairs are not independent; empty likewise.
         equivariance_errors: ||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g.

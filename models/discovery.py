@@ -23,7 +23,7 @@ from torch import Tensor
 
 from models.discovery_fit import USUAL, Checkpoints, Fit, Recipe
 from models.irreps import element_names, irrep_shares
-from models.pair_statistics import common_shares, p_values, standard_errors
+from models.pair_statistics import common_shares, largest_kept, p_values, standard_errors
 from models.pair_units import PairUnits
 from models.pairs import ENOUGH_PAIRS
 from models.point_groups import largest_subgroup, symbol
@@ -81,7 +81,7 @@ class Finding:
         exact: whether it is kept to rounding, in all layers; otherwise on the average.
         layers: what each layer keeps to rounding.
         moved: irreps in which the relaxation weights of any layer, averaged over the elements that are kept, moved.
-        p_values: of each element; empty with too few pairs for a test.
+        p_values: of each element, tested by itself; empty with too few pairs for a test.
         common: share of the departures from each element that pairs have in common; empty likewise.
         common_errors: standard errors of these shares; empty likewise.
         equivariance_errors: of the fitted network, for each element.
@@ -176,10 +176,10 @@ def discover(
         gradients = torch.cat(before, dim=1)
         shares, spread = torch.tensor(common_shares(gradients, over)), standard_errors(gradients, over)
         if recipe.sigmas is None:
-            plausible = [g for g in p.argsort(descending=True).tolist() if p[g] >= recipe.level]
+            largest = largest_kept(before, over, recipe.level, exact)
         else:
             plausible = [g for g in shares.argsort().tolist() if shares[g] <= recipe.sigmas * spread[g]]
-        largest = largest_subgroup(over, [*exact, *plausible])
+            largest = largest_subgroup(over, [*exact, *plausible])
     errors, trivial = fit.errors(), torch.minimum(units.y_square, units.change_square)
     unfitted = (errors > BETTER * trivial) & (BETTER * trivial > ROUNDING * units.y_square)
     averages = [irrep_shares(w[:, over.products[largest]].mean(dim=1), over) for w in weights.values()]

@@ -88,9 +88,10 @@ class Recipe:
         relaxation_rate: that of the relaxation weights; where what breaks a symmetry is small, they learn slowly.
         seeds: equivariant fits with weights of their own, if there are pairs enough for p-values, which are medians
             over them; all else is of the first.
-        level: p-value below which an element is taken to be broken.
+        level: p-value below which a group is taken to be broken: how often one is that all pairs keep, about.
         sigmas: where pairs are not independent, standard errors by which the share of the departures that pairs have
-            in common is above zero where an element is taken to be broken, in the place of its p-value.
+            in common is above zero where an element is taken to be broken, in the place of p-values of groups. Elements
+            are judged one by one, so that some of many are taken to be broken by chance.
     """
 
     fields: int = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,13 +56,21 @@ def symbol(matrices: Tensor) -> str:
     return SPACE[tuple(kinds[kind] for kind in TYPES)]  # type: ignore[index]
 
 
+@cache
+def subgroups(of: Group) -> tuple[frozenset[int], ...]:
+    """All subgroups, the largest first."""
+    found = new = {frozenset({0})}
+    while new:
+        new = {frozenset(generated(of, {*inside, g})) for inside in new for g in {*range(of.order)} - inside} - found
+        found = found | new
+    return tuple(sorted(found, key=lambda inside: (-len(inside), sorted(inside))))
+
+
 def largest_subgroup(of: Group, elements: Sequence[int]) -> list[int]:
-    """A subgroup within these elements that none of them enlarges, sorted; they are added in their order."""
-    allowed, inside = set(elements), {0}
-    for element in elements:
-        if (larger := generated(of, [*inside, element])) <= allowed | {0}:
-            inside = larger
-    return sorted(inside)
+    """The largest subgroup of these elements and the identity, sorted; of several, that of the elements named first."""
+    allowed = [inside for inside in subgroups(of) if inside <= {0, *elements}]
+    best = max(allowed, key=lambda inside: (len(inside), [g in inside for g in elements]))
+    return sorted(best)
 
 
 def generated(of: Group, elements: Iterable[int]) -> set[int]:

@@ -127,7 +127,8 @@ class Discovery(BaseModel, from_attributes=True):
     layers: dict[str, LayerDiscovery] = Field(description="what each layer of the network keeps, to rounding")
     moved: list[str] = Field(description="irreps in which relaxation weights moved", examples=[["A1", "B1"]])
     p_values: dict[str, float] = Field(
-        description="of each element, that random turns of the pairs keep it no better; empty with too few pairs"
+        description="of each element by itself, that random turns of the pairs keep it no better; which group is kept "
+        "is decided by tests of whole groups; empty with too few pairs"
     )
     common: dict[str, float] = Field(
         description="share of the departures from each element that pairs have in common: about 0 where it is kept on "

@@ -6,7 +6,8 @@ import pytest
 import spglib
 
 from models.group import group
-from models.point_groups import SPACE, generated, largest_subgroup, symbol
+from models.irreps import element_names
+from models.point_groups import SPACE, generated, largest_subgroup, subgroups, symbol
 
 
 @pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, about its own errors
@@ -41,6 +42,18 @@ def test_a_largest_subgroup_begins_with_what_comes_first() -> None:
     assert largest_subgroup(over, [0, oblique, straight]) == [0, oblique]
     assert largest_subgroup(over, range(8)) == list(range(8))
     assert largest_subgroup(over, []) == [0]
+
+
+def test_a_largest_subgroup_is_that_even_if_what_comes_first_is_outside_of_it() -> None:
+    over = group("Oh")
+    names = element_names(over)
+    about_z = sorted(generated(over, map(names.index, ["-y,x,z", "-x,y,z", "x,y,-z"])))
+    for first in {*range(48)} - {*about_z}:
+        assert largest_subgroup(over, [first, *about_z]) == about_z
+
+
+def test_a_square_has_ten_subgroups_and_a_cube_98() -> None:
+    assert [len(subgroups(over)) for over in (group("D4", 2), group("Oh"))] == [10, 98]
 
 
 @pytest.mark.parametrize("name", ["O", "Oh"])
