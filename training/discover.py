@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ import torch
 from models.catalogue import Catalogue
 from models.discovery import discover
 from models.group import group
+from models.irreps import element_names
 from models.pairs import Pairs
+from models.point_groups import symbol
 from training.dataset import StoredRun
 from training.discovery_figure import draw_findings
 from training.experiments.adaptation import shares_in_adaptation
@@ -28,8 +30,9 @@ from training.experiments.turbulence import RECIPE, pairs_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from models.discovery import Finding
     from models.discovery_fit import Recipe
 
 EXPERIMENTS = ("square", "perovskite")
@@ -74,16 +77,30 @@ def run(args: argparse.Namespace) -> int:
     cases, findings = [], {}
     for case in of_arguments(args):
         finding = discover(case.pairs, group(case.group, case.pairs.dimension), case.recipe)
-        print(
-            f"{case.name:>12} of {case.group}: {finding.symbol}, {len(finding.kept)} elements: {' '.join(finding.kept)}"
-        )
+        show(f"{case.name} of {case.group}", finding.symbol, finding.kept)
         cases.append((case.name, case.pairs, finding))
         findings[f"{case.name} of {case.group}"] = finding.as_dict()
+    about: dict[str, Any] = {}
+    if args.run:
+        both, kept = kept_in_all([finding for _, _, finding in cases])
+        show("all of Oh", both, kept)
+        about = {"flow": StoredRun(args.run).flow, "symbol": both, "kept": kept}
     args.out.mkdir(parents=True, exist_ok=True)
-    about = {"flow": StoredRun(args.run).flow} if args.run else {}
     (args.out / f"{name}.json").write_text(json.dumps({**about, "findings": findings}, indent=1) + "\n")
     draw_findings(args.out / f"{name}.png", cases)
     return 0
+
+
+def show(name: str, symbol: str, kept: Sequence[str]) -> None:
+    """Print a group that is kept."""
+    print(f"{name:>18}: {symbol}, {len(kept)} elements: {' '.join(kept)}")
+
+
+def kept_in_all(findings: Sequence[Finding]) -> tuple[str, list[str]]:
+    """The symbol and the elements of what is kept in all findings on Oh: an intersection of groups, and so a group."""
+    over = group("Oh")
+    inside = [g for g, name in enumerate(element_names(over)) if all(name in each.kept for each in findings)]
+    return symbol(over.matrices[inside]), [element_names(over)[g] for g in inside]
 
 
 def read_adaptation(args: argparse.Namespace) -> int:

@@ -11,8 +11,10 @@ import spglib
 import torch
 
 from models.discovery import discover
+from models.discovery_fit import Recipe
 from models.group import group, rotate_scalar
 from models.operators import coarsen
+from models.pairs import Pairs
 from models.point_groups import symbol
 from training.__main__ import main
 from training.dataset import StoredRun
@@ -86,6 +88,24 @@ def test_a_run_has_pairs_of_two_resolutions_and_of_two_times(tmp_path: Path) -> 
     assert torch.equal(pairs["finer"].y[:], fields[:, 1])
     assert torch.equal(pairs["later"].x[:], coarsen(fields[:, 0], 2))
     assert torch.equal(pairs["later"].y[:], coarsen(fields[:, 2], 2))
+
+
+def test_a_run_keeps_what_both_kinds_of_pairs_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair to a vector along x, 4mm about x, and one to a vector along y."""
+    x, targets = torch.ones(1, 1, 3, 3, 3).double(), torch.zeros(2, 1, 3, 3, 3, 3).double()
+    targets[0, :, 0] = targets[1, :, 1] = 1
+    pairs = {name: Pairs(x, y, "scalar", "vector") for name, y in zip(("finer", "later"), targets, strict=True)}
+    monkeypatch.setattr("training.discover.pairs_of", lambda _run: pairs)
+    monkeypatch.setattr("training.discover.RECIPE", Recipe(fields=1, equivariant_steps=2, steps=10))
+    (tmp_path / "run.json").write_text(json.dumps({"flow": "mine"}))
+    assert main(["discover", "--run", str(tmp_path), "--out", str(tmp_path)]) == 0
+    *readings, last = [line.split(":") for line in capsys.readouterr().out.splitlines()]
+    assert [symbol.split(",")[0] for _, symbol, _ in readings] == [" 4mm", " 4mm"]
+    assert last == ["         all of Oh", " m, 2 elements", " x,y,z x,y,-z"]
+    stored = json.loads((tmp_path / f"{tmp_path.name}.json").read_text())
+    assert (stored["flow"], stored["symbol"], stored["kept"]) == ("mine", "m", ["x,y,z", "x,y,-z"])
 
 
 @pytest.mark.parametrize("arguments", [[], ["square", "--run", "here"], ["--x", "x.npy"]])
