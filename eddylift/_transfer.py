@@ -87,8 +87,9 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
             with _files.own_errors(path, "sent"):  # velocity is read while it is written
                 prepared, problem = _standard(volume, preparation)
                 write_zarr(folder, prepared)
-        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        objects = [Object(key, path, path.stat().st_size) for key, path in paths.items() if _is_of_group(key)]
+        with _files.own_errors(folder, "sent"):
+            paths = {path.relative_to(folder).as_posix(): path for path in _files_in(folder)}
+            objects = [Object(key, path, path.stat().st_size) for key, path in paths.items() if _is_of_group(key)]
         yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS), problem
 
 
@@ -125,11 +126,33 @@ def _standard(volume: AnyVolume, preparation: Preparation) -> tuple[xr.Dataset, 
     return standard(prepared, velocity), None
 
 
+def _files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Give the files of a folder and of those in it, in order, without hidden folders. Links are followed.
+
+    Args:
+        folder: a folder.
+        above: the folders that it is in, without links.
+
+    Raises:
+        InvalidInputError: for a link to nothing, or to a folder that it is in: chunks that are left out read as zeros.
+        OSError: if a folder cannot be read.
+    """
+    above |= {folder.resolve()}
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            yield path
+        elif path.name.startswith("."):
+            continue
+        elif not path.exists() or path.resolve() in above:
+            message = f"{path} is a link to {path.readlink()}; expected one to a file or a folder outside"
+            raise InvalidInputError(message)
+        elif path.is_dir():
+            yield from _files_in(path, above)
+
+
 def _is_of_group(key: str) -> bool:
-    """Return whether a file belongs to a Zarr group: a document or a chunk, and not hidden."""
-    *folders, name = key.split("/")
-    is_hidden = any(folder.startswith(".") for folder in folders)
-    return not is_hidden and (name in DOCUMENTS or CHUNK.fullmatch(key) is not None)
+    """Return whether a file belongs to a Zarr group: a document or a chunk."""
+    return key.rpartition("/")[2] in DOCUMENTS or CHUNK.fullmatch(key) is not None
 
 
 def open_view(send: Callable[[Call[Any]], Any], close: Callable[[], None], address: str, path: str) -> xr.Dataset:

@@ -105,6 +105,27 @@ def test_what_desktops_leave_in_a_group_is_not_sent(client: Client, tmp_path: Pa
     client.delete_volume("box")
 
 
+def test_what_is_behind_a_link_is_sent(client: Client, tmp_path: Path) -> None:
+    """And a link to nothing is refused, as chunks that are missing read as zeros."""
+    folder, elsewhere = tmp_path / "box.zarr", tmp_path / "elsewhere"
+    channel().to_zarr(folder, consolidated=False)
+    for part in ("u/c", "v", "w/zarr.json"):
+        target = elsewhere / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (folder / part).rename(target)
+        (folder / part).symlink_to(target)
+    (folder / ".snapshots").symlink_to(folder)
+    assert client.upload(folder, "box")["problem"] is None
+    view = client.open("box", model=TRILINEAR)
+    assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(channel()))
+    client.delete_volume("box")
+    for target in (folder, elsewhere / "nothing"):
+        (folder / "link").symlink_to(target)
+        with pytest.raises(InvalidInputError, match=f"box.zarr/link is a link to {target}; expected one"):
+            client.upload(folder, "box")
+        (folder / "link").unlink()
+
+
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_files_with_other_names_are_uploaded_and_opened(client: Client, tmp_path: Path, suffix: str) -> None:
     volume = channel()
