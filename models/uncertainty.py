@@ -27,6 +27,7 @@ from models.activation import SMALLEST, Activation
 from models.convolution import NOWHERE, RADIUS, SIZE, Axes, crop, wrap
 from models.group import MIRROR, group, rotate_scalar
 from models.layers import ProjectScalar
+from models.metrics.ranks import rank_correlation
 from models.operators import refine, variation
 
 if TYPE_CHECKING:
@@ -159,12 +160,15 @@ def laplace_loss(
 
 LEVELS = (0.5, 0.9)
 """Shares of the cells whose errors lie below the bounds by a card's quantiles."""
-# Cells whose ranks are compared.
-RANKED = 1 << 17
+SOME = 1 << 17
+"""Cells whose ranks are compared, and of which quantiles are taken."""
 
 
 def error_quantiles(predicted: Float[Tensor, "z y x"], error: Float[Tensor, "z y x"]) -> dict[str, float]:
-    """By level, the multiple of the predicted error that this share of the cells stays below."""
+    """By level, the multiple of the predicted error that this share of the cells stays below.
+
+    Cells at rest, of which no error is predicted, do not count.
+    """
     told = predicted > 0
     ratios = _some(error[told] / predicted[told])
     return {f"{level:g}": float(ratios.quantile(level)) for level in LEVELS}
@@ -182,22 +186,26 @@ def calibration(
 
     Returns:
         ``error_predicted_over_found``, the ratio of the means; ``error_coverage_50`` and ``_90``, the share of cells
-        below the bound of each level; ``error_rank_correlation``, Spearman's, over cells. All are NaN if there was no
-        error, as in a fluid at rest.
+        below the bound of each level, of those of which an error is predicted; ``error_rank_correlation``, Spearman's,
+        over cells. All are NaN if there was no error, as in a fluid at rest.
     """
+    told = predicted > 0
     below = {
-        f"error_coverage_{float(level) * 100:.0f}": float((error <= bound * predicted).double().mean())
+        f"error_coverage_{float(level) * 100:.0f}": float((error <= bound * predicted)[told].double().mean())
         for level, bound in quantiles.items()
     }
-    ranks = torch.stack([_some(field.flatten()).argsort().argsort().double() for field in (predicted, error)])
     found = {
         "error_predicted_over_found": float(predicted.double().mean() / error.double().mean()),
         **below,
-        "error_rank_correlation": float(torch.corrcoef(ranks)[0, 1]),
+        "error_rank_correlation": rank_correlation(_some(predicted.flatten()), _some(error.flatten())),
     }
     return found if error.any() else dict.fromkeys(found, math.nan)
 
 
 def _some(values: Float[Tensor, " cell"]) -> Float[Tensor, " some"]:
-    """Cells at even distances, at most ``RANKED``."""
-    return values[:: -(-len(values) // RANKED)]
+    """At most ``SOME`` cells, the same ones of fields of one size.
+
+    At random, as every nth cell might be at the same edge of its coarse cell.
+    """
+    chosen = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:SOME]
+    return values[chosen.to(values.device)]

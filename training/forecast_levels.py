@@ -15,6 +15,7 @@ import torch
 
 from models.forecast_network import ForecastArchitecture
 from models.group import group, rotate_vector
+from models.metrics.ranks import rank_correlation
 from training.flows.plumes import SIDES, UNEVEN
 from training.forecast_training import AHEAD, Recipe, conditions, train
 from training.windows import Windows
@@ -91,12 +92,6 @@ def of_network(model: Forecaster, data: Windows) -> float:
     answer = changes(given)
     pairs = zip(_turns(given), _turns(answer), strict=True)
     return _mean([(changes(moved) - wanted).norm() / wanted.norm() for moved, wanted in pairs])
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, of values of which no two are the same."""
-    ranks = torch.stack([each.argsort().argsort() for each in (a, b)]).double()
-    return float(torch.corrcoef(ranks)[0, 1])
 
 
 def _turns(field: Tensor) -> list[Tensor]:

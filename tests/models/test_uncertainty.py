@@ -13,6 +13,7 @@ from models.blocks import PERIODIC
 from models.catalogue import Catalogue, describe
 from models.convolution import EVERYWHERE, NOWHERE
 from models.group import group, rotate_scalar, rotate_vector
+from models.metrics.ranks import rank_correlation
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
 from models.uncertainty import ErrorHead, calibration, error_quantiles, laplace_loss, lengths_of
@@ -139,3 +140,24 @@ def test_calibration_of_a_perfect_prediction() -> None:
     assert 0.2 < told["error_rank_correlation"] < 0.6
     assert calibration(predicted, predicted, quantiles)["error_rank_correlation"] == pytest.approx(1)
     assert np.isnan([*calibration(predicted, 0 * found, quantiles).values()]).all()  # of a fluid at rest
+
+
+def test_cells_at_rest_have_no_part_in_coverage() -> None:
+    predicted = torch.rand(20, 20, 20, generator=torch.Generator().manual_seed(4)) + 0.1
+    found = predicted * torch.linspace(0, 1, 20)
+    half = torch.cat([torch.zeros_like(predicted), predicted]), torch.cat([torch.zeros_like(found), found])
+    quantiles = error_quantiles(predicted, found)
+    assert error_quantiles(*half) == pytest.approx(quantiles)
+    whole, part = calibration(*half, quantiles), calibration(predicted, found, quantiles)
+    for name in ("error_coverage_50", "error_coverage_90"):
+        assert whole[name] == part[name], name
+
+
+@pytest.mark.parametrize("cells", [(128, 64, 64), (64, 96, 128), (63, 65, 67)])
+def test_a_calibration_sees_cells_all_over_the_coarse_cells(cells: tuple[int, int, int]) -> None:
+    """In which errors differ, here along x: every fourth cell of a row is at the same edge of its coarse cell."""
+    predicted = torch.rand(cells, generator=torch.Generator().manual_seed(5)) + 0.1
+    found = predicted * (1 + torch.arange(cells[2]) % 4)
+    assert error_quantiles(predicted, found)["0.9"] == pytest.approx(4)
+    told = calibration(predicted, found, {})["error_rank_correlation"]
+    assert told == pytest.approx(rank_correlation(predicted.flatten(), found.flatten()), abs=0.01)

@@ -6,11 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from training.__main__ import main
 from training.flows import planes
-from training.forecast_levels import rank_correlation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +31,3 @@ def test_a_network_keeps_what_its_data_keep_and_breaks_what_they_break(
     with pytest.raises(SystemExit):
         main([*command, "--levels", "3", "--out", str(tmp_path)])
     assert "--levels: [3]; expected several, to be ranked" in capsys.readouterr().err
-
-
-def test_rank_correlation_is_of_the_order_alone() -> None:
-    rising = torch.tensor([0.0, 1.0, 5.0, 100.0])
-    assert rank_correlation(rising, rising.exp()) == pytest.approx(1)
-    assert rank_correlation(rising, -rising) == pytest.approx(-1)
-    assert rank_correlation(rising, torch.tensor([1.0, 0.0, 2.0, 3.0])) == pytest.approx(0.8)
