@@ -55,7 +55,7 @@ class _Field:
         if self.profile is not None:
             self.profile.add(inside, box[self.profile.axis].start)
         for axis, (cells, n) in enumerate(zip(box, self.grid.cells, strict=True), 1):
-            if self.grid.boundary[axis - 1] != "periodic":
+            if self.grid.boundary[axis - 1] == "open":
                 first, last = int(cells.start == 0), int(cells.stop == n)
                 values = values.narrow(axis, first, values.shape[axis] - first - last)
         self.gradient.add(central_differences(values, self.grid.spacing))

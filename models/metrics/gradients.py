@@ -9,12 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.blocks import CUBE, Lengths
-from models.convolution import wrap
 from models.metrics.moments import Moments
 
 if TYPE_CHECKING:
-    from models.blocks import Boundaries
+    from models.blocks import Lengths
 
 # Array axes (z, y, x) that the components (u, v, w) lie along.
 ALONG = (-1, -2, -3)
@@ -42,23 +40,11 @@ def central_differences(
     return gradient
 
 
-def gradients(
-    field: Float[Tensor, "3 z y x"], boundary: Boundaries, length: Lengths = CUBE
-) -> Float[Tensor, "3 3 z2 y2 x2"]:
-    """du_i/dx_j by [`central_differences`][models.metrics.gradients.central_differences].
-
-    Args:
-        field: velocity.
-        boundary: of each axis (z, y, x); the end cells of those that are not periodic are left out.
-        length: of each axis (z, y, x).
-    """
-    z, y, x = (name == "periodic" for name in boundary)
-    dz, dy, dx = (edge / n for edge, n in zip(length, field.shape[1:], strict=True))
-    return central_differences(wrap(field.double(), (z, y, x)), (dz, dy, dx))
-
-
 class Gradients(NamedTuple):
-    """Statistics of the velocity gradient of a field.
+    """Statistics of the velocity gradient of a field, by differences of the cells at both sides of each cell.
+
+    Cells at a wall of velocity U count, too, beyond which the field is ``2 U - u``; in a channel, much of the
+    dissipation is there. Cells at open ends do not count, as nothing is known beyond.
 
     Attributes:
         divergence: rms(du_i/dx_i) over rms(|grad u|); 0 for an incompressible field resolved by central differences.

@@ -30,13 +30,23 @@ METRICS: Final = {
     "spectrum_error_low": Metric("lower", "1", "rms of log10 E/E_reference at scales that the coarse grid resolves"),
     "spectrum_error_high": Metric("lower", "1", "the same at finer scales"),
     "resolved_wavenumber": Metric("higher", "1", "first shell of wavenumbers with less than half of the energy"),
-    "divergence": Metric("near the reference's", "1", "rms of the divergence relative to the velocity gradient's"),
+    "divergence": Metric(
+        "near the reference's",
+        "1",
+        "rms of the divergence relative to the velocity gradient's, without cells at open ends",
+    ),
     "divergence_reference": Metric("", "1", "divergence of the reference"),
     "kinetic_energy_ratio": Metric("near 1", "1", "kinetic energy of the fluctuations relative to the reference's"),
-    "enstrophy_ratio": Metric("near 1", "1", "enstrophy relative to the reference's"),
-    "dissipation_ratio": Metric("near 1", "1", "dissipation relative to the reference's"),
-    "skewness": Metric("near the reference's", "1", "skewness of du/dx, dv/dy, dw/dz; about -0.5 in turbulence"),
-    "flatness": Metric("near the reference's", "1", "flatness of du/dx, dv/dy, dw/dz; 3 in Gaussian noise"),
+    "enstrophy_ratio": Metric("near 1", "1", "enstrophy relative to the reference's, without cells at open ends"),
+    "dissipation_ratio": Metric("near 1", "1", "dissipation relative to the reference's, without cells at open ends"),
+    "skewness": Metric(
+        "near the reference's",
+        "1",
+        "skewness of du/dx, dv/dy, dw/dz, without cells at open ends; about -0.5 in turbulence",
+    ),
+    "flatness": Metric(
+        "near the reference's", "1", "flatness of du/dx, dv/dy, dw/dz, without cells at open ends; 3 in Gaussian noise"
+    ),
     "consistency": Metric("lower", "1", "difference between the block mean of the answer and the coarse volume"),
     "mae_near_wall": Metric("lower", "velocity", "mean absolute error in the coarse cells next to walls"),
     "mean_profile_error": Metric("lower", "1", "error of the profile of the mean velocity between walls"),

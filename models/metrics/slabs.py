@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from models.blocks import CUBE, PERIODIC, Boundaries, Cells, Lengths, runs
+from models.blocks import CUBE, PERIODIC, Boundaries, Cells, Lengths, collect
+from models.continuation import continue_beyond, continued
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from models.blocks import Boundary, Read
+    from models.blocks import Read
 
 
 Box = tuple[slice, slice, slice]
-# A range of cells along an axis: where it is put, and where it is read.
-Piece = tuple[slice, slice]
 
 
 class Grid(NamedTuple):
@@ -101,34 +100,11 @@ def cut(cells: Cells, size: int, step: int = 1, whole: tuple[int, ...] = ()) -> 
 
 
 def surrounded(read: Read[np.floating], box: Box, grid: Grid) -> NDArray[np.floating]:
-    """Read a box and one cell around it, (3, z + 2, y + 2, x + 2), as it is stored.
+    """Read a box and one cell around it, (3, z + 2, y + 2, x + 2).
 
-    Beyond ends that are not periodic its values have no meaning.
+    Beyond the ends of the volume it is continued as blocks are, see [`models.blocks`][models.blocks].
     """
-    values: NDArray[np.floating] = np.empty(0)
-    shape = [cells.stop - cells.start + 2 for cells in box]
-    pieces = [[*_pieces(*axis)] for axis in zip(box, grid.cells, grid.boundary, strict=True)]
-    for (to_z, z), (to_y, y), (to_x, x) in itertools.product(*pieces):
-        part = read(z, y, x)
-        if not values.size:
-            values = np.zeros((3, *shape), part.dtype.newbyteorder("="))
-        values[:, to_z, to_y, to_x] = part
-    for axis in range(3):
-        if grid.boundary[axis] == "periodic" and shape[axis] == grid.cells[axis] + 2:
-            along = np.moveaxis(values, axis + 1, 0)
-            along[0], along[-1] = along[-2], along[1]
-    return values
-
-
-def _pieces(cells: slice, length: int, boundary: Boundary) -> Iterator[Piece]:
-    """How to read a range of cells of an axis with one more at both ends; an axis read whole is wrapped later."""
-    if boundary == "periodic" and cells.stop - cells.start < length:
-        place = 0
-        for run in runs(np.arange(cells.start - 1, cells.stop + 1) % length):
-            more = run.cells.stop - run.cells.start
-            yield slice(place, place + more), run.cells
-            place += more
-    else:
-        whole = boundary == "periodic"
-        first, last = (0, length) if whole else (max(cells.start - 1, 0), min(cells.stop + 1, length))
-        yield slice(first - cells.start + 1, last - cells.start + 1), slice(first, last)
+    axes = zip(box, grid.cells, grid.boundary, strict=True)
+    beyond = [continued(np.arange(part.start - 1, part.stop + 1), n, name) for part, n, name in axes]
+    z, y, x = (axis.cells for axis in beyond)
+    return continue_beyond(collect(read, (z, y, x)), beyond)

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from models.blocks import CUBE, PERIODIC, Boundaries, Lengths
-from models.metrics.gradients import Gradients, GradientSums, gradients
+from models.metrics.gradients import Gradients, GradientSums, central_differences
 from models.metrics.pointwise import near_walls, rms
 from models.metrics.profiles import Profile
 from models.metrics.report import report
 from models.metrics.spectra import Lines, Spectrum, resolved_wavenumber, spectrum, spectrum_errors
 from models.operators import coarsen
+from models.walls import Walls, is_wall
 
 WALLS: Boundaries = ("periodic", "wall", "periodic")
 
@@ -31,6 +32,20 @@ def line_spectrum(field: torch.Tensor, axis: int) -> Spectrum:
     for component in field.double():
         lines.add(component)
     return lines.spectrum()
+
+
+def gradients(field: torch.Tensor, boundary: Boundaries, length: Lengths = CUBE) -> torch.Tensor:
+    """Of all cells but those at open ends."""
+    dz, dy, dx = (edge / n for edge, n in zip(length, field.shape[1:], strict=True))
+    around = field.double()
+    for axis, name in enumerate(boundary, 1):
+        first, last = around.narrow(axis, 0, 1), around.narrow(axis, -1, 1)
+        if name == "periodic":
+            around = torch.cat([last, around, first], axis)
+        elif is_wall(name):
+            low, high = (torch.tensor(speed)[:, None, None, None] for speed in Walls.of(name))
+            around = torch.cat([2 * low - first, around, 2 * high - last], axis)
+    return central_differences(around, (dz, dy, dx))
 
 
 def gradient_statistics(field: torch.Tensor, boundary: Boundaries, length: Lengths = CUBE) -> Gradients:
@@ -179,7 +194,7 @@ def test_gradients_of_waves() -> None:
     y = (torch.arange(32, dtype=torch.float64) + 0.5) * h
     torch.testing.assert_close(grad[0, 1, 3, :, 5], math.sin(3 * h) / h * torch.cos(3 * y))
     assert grad[0, 0].abs().max() < 1e-12
-    assert gradients(waves(), ("periodic", "wall", "open")).shape == (3, 3, 32, 30, 30)
+    assert gradients(waves(), ("periodic", "wall", "open")).shape == (3, 3, 32, 32, 30)
 
 
 def test_gradient_statistics() -> None:
@@ -196,14 +211,34 @@ def test_gradient_statistics() -> None:
     assert gauss.divergence == pytest.approx(math.sqrt(3 / 9), abs=0.02)
 
 
-@pytest.mark.parametrize("boundary", [PERIODIC, WALLS, ("open", "periodic", "wall")])
+@pytest.mark.parametrize(
+    "boundary", [PERIODIC, WALLS, ("open", "periodic", "wall"), ("wall:u=-1..2:v=3..4", "wall:w=0.5..0", "open")]
+)
 def test_report_has_the_gradients_of_the_answer(boundary: Boundaries) -> None:
-    """Those of the cells that have neighbours."""
     fine = torch.randn(3, 8, 12, 16, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     found = report(2 * fine + 1, fine, coarsen(fine), boundary=boundary, length=(1.0, 2.0, 3.0))
-    wanted = gradient_statistics(2 * fine, boundary, (1.0, 2.0, 3.0))
+    wanted = gradient_statistics(2 * fine + 1, boundary, (1.0, 2.0, 3.0))
     for name in ("divergence", "skewness", "flatness"):
         assert found[name] == pytest.approx(getattr(wanted, name), rel=1e-9), name
+
+
+@pytest.mark.parametrize(("walls", "moving"), [("wall", 0.0), ("wall:u=-1..1", 1.0), ("wall:u=1..3", 1.0)])
+def test_dissipation_between_walls(walls: str, moving: float) -> None:
+    """To second order, where half of it is within a tenth of the walls: <u'^2> of u = U y + 1 - y^n, n = 2 and 4."""
+    errors = []
+    for n in (16, 32):
+        y = ((torch.arange(n, dtype=torch.float64) + 0.5) * 2 / n - 1)[:, None].expand(4, n, 4)
+        still = torch.zeros_like(y)
+        low, high = (wall[0] for wall in Walls.of(walls))
+        profile = (low + high) / 2 + moving * y
+        answer, reference = (torch.stack([profile + 1 - y**power, still, still]) for power in (4, 2))
+        boundary = "periodic", walls, "periodic"
+        found = report(answer, reference, coarsen(reference), boundary=boundary, length=(2.0, 2.0, 2.0))
+        exact = (moving**2 + 16 / 7) / (moving**2 + 4 / 3)
+        assert found["enstrophy_ratio"] == pytest.approx(found["dissipation_ratio"])
+        assert isinstance(found["dissipation_ratio"], float)
+        errors.append(found["dissipation_ratio"] / exact - 1)
+    assert 0.2 < errors[1] / errors[0] < 0.3, errors
 
 
 def test_report_of_the_truth() -> None:
