@@ -186,6 +186,17 @@ def identity(run: Dataset) -> str:
     return f"{run.name}: {kind}, {count} snapshots, {checksum:08x}"
 
 
+def require_whole(run: Dataset, factor: int) -> None:
+    """Refuse a dataset that cannot be made coarse by this factor.
+
+    Raises:
+        ValueError: naming it and its cells.
+    """
+    if any(n % factor for n in run.cells):
+        message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {factor}"
+        raise ValueError(message)
+
+
 def require_alike(runs: Sequence[Dataset]) -> None:
     """Refuse runs of several flows or boundaries: a model is for one.
 

@@ -23,8 +23,9 @@ from models.operators import FACTOR, coarsen
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
 from models.uncertainty import calibration
+from training.dataset import require_whole
 from training.markdown import markdown
-from training.recordings import add_reading, open_dataset, open_datasets, reading
+from training.recordings import add_reading, open_datasets, reading
 
 if TYPE_CHECKING:
     import argparse
@@ -212,26 +213,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write the cards, print the tables."""
+    """Measure, write the cards, print the tables. What cannot be measured is refused before anything is written."""
     catalogue = Catalogue(args.weights)
-    if args.ship:
-        shipped = open_dataset(args.ship, **reading(args))
-        for card in map(catalogue.card, catalogue.names()):
-            require_unseen(card, shipped.name)
-        last = snapshot(shipped, shipped.count(args.frames) - 1, args.frames, args.factor)
-        print(catalogue.write_held_out(shipped.flow, last))
     runs = open_datasets(args.data, **reading(args))
-    cards = []
-    for card in map(catalogue.card, args.models or sorted({*PLAIN, *catalogue.names()})):
-        if (card.frames, card.factor) == (args.frames, args.factor):
-            fitting = [run for run in runs if args.models or card.flow in (None, GENERAL, run.flow)]
-            cards.append(evaluate(catalogue, card, fitting, args.device))
-        elif args.models:
+    shipped = open_datasets([args.ship] if args.ship else [], **reading(args))
+    for each in runs + shipped:
+        each.count(args.frames)
+        require_whole(each, args.factor)
+    cards = chosen(catalogue, args)
+    for each in shipped:
+        for card in map(catalogue.card, catalogue.names()):
+            require_unseen(card, each.name)
+        last = snapshot(each, each.count(args.frames) - 1, args.frames, args.factor)
+        print(catalogue.write_held_out(each.flow, last))
+    measured = []
+    for card in cards:
+        fitting = [run for run in runs if args.models or card.flow in (None, GENERAL, run.flow)]
+        measured.append(evaluate(catalogue, card, fitting, args.device))
+    for held_out in runs:
+        print(f"\n{held_out.name}, {held_out.count(args.frames)} samples\n\n{table(measured, held_out.name)}")
+    return 0
+
+
+def chosen(catalogue: Catalogue, args: argparse.Namespace) -> list[Card]:
+    """The cards of the models to measure.
+
+    Raises:
+        ValueError: if a model that is named has other frames or another factor.
+    """
+    cards = [*map(catalogue.card, args.models or sorted({*PLAIN, *catalogue.names()}))]
+    fitting = [card for card in cards if (card.frames, card.factor) == (args.frames, args.factor)]
+    for card in cards:
+        if args.models and card not in fitting:
             message = (
                 f"--models: {card.name}, of {card.frames} frames and factor {card.factor}; expected {args.frames} and "
                 f"{args.factor}, as --frames and --factor say"
             )
             raise ValueError(message)
-    for held_out in runs:
-        print(f"\n{held_out.name}, {held_out.count(args.frames)} samples\n\n{table(cards, held_out.name)}")
-    return 0
+    return fitting

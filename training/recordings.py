@@ -69,15 +69,18 @@ class Recording:
         """Number of snapshots; they overlap if they have several frames.
 
         Raises:
-            ValueError: if they have several frames, and times are not evenly spaced.
+            ValueError: if there are none, or if they have several frames, and times are not evenly spaced.
         """
+        if self.times < frames:
+            message = f"{self.path}: time: {self.times} levels; expected at least {frames}, the frames of a snapshot"
+            raise ValueError(message)
         shortest, longest = self.steps
         if frames > 1 and longest > (1 + EVEN_TIMES) * shortest:
             message = (
                 f"{self.path}: time: steps from {shortest:g} to {longest:g}; expected even ones for {frames} frames"
             )
             raise ValueError(message)
-        return max(self.times - frames + 1, 0)
+        return self.times - frames + 1
 
     def shared(self, frames: int) -> int:
         """All frames but one."""
@@ -235,6 +238,9 @@ def _repeats_its_end(read: Read, cells: Cells, axis: int) -> bool:
 def _time_steps(path: Path, volume: xr.Dataset) -> tuple[float, float]:
     """The shortest and the longest time between levels, which must grow: the frames of a snapshot follow each other."""
     times = volume["time"].values if "time" in volume.dims else np.arange(2)
+    if not len(times):
+        message = f"{path}: time: 0 levels; expected at least 1"
+        raise ValueError(message)
     steps = np.diff(times).astype(np.float64)
     if not (steps > 0).all():
         level = int((steps > 0).argmin())

@@ -19,6 +19,7 @@ from models.convolution import crop
 from models.group import group, rotate_axes, rotate_vector
 from models.operators import coarsen, trilinear
 from models.walls import is_wall
+from training.dataset import require_whole
 from training.derived import Slab
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ class Source:
         self.drawn: dict[str, list[tuple[Dataset, int]]] = {}
         self.kept: dict[str, list[tuple[Dataset, int]]] = {}
         for run in runs:
-            if any(n % factor for n in run.cells):
-                message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {factor}"
-                raise ValueError(message)
+            require_whole(run, factor)
             count = run.count(frames)
             last, shared = (0, 0) if kept and isinstance(run, Slab) else (keep, run.shared(frames))
             self.drawn.setdefault(run.flow, []).append((run, max(count - last - shared, 0)))

@@ -200,6 +200,9 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.weights)
     runs = open_datasets(args.data, **reading(args))
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
+    for frames in {catalogue.card(name).frames for name in args.models}:
+        for each in runs:
+            each.count(frames)  # refuses too few times, before the first model is stored
     for name in args.models:
         card = catalogue.card(name)
         model = catalogue.trained(name).to(args.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 from models.catalogue import Catalogue, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
+from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
 from training.__main__ import main
 from training.evaluate import evaluate, learned_from, rounded, spread
@@ -92,6 +94,38 @@ def test_a_sample_that_a_model_was_trained_on_is_neither_shipped_nor_measured(
     assert catalogue.card(card.name) == card
     assert main([*command, "--ship", unseen]) == 0
     assert catalogue.card(card.name).sample["mae_over_trilinear"] > 0
+
+
+@pytest.mark.parametrize(
+    ("times", "cells", "said"),
+    [(2, (16, 16, 16), "time: 2 levels; expected at least 3"), (3, (16, 18, 16), "each must be a multiple of 4")],
+)
+@pytest.mark.parametrize("option", ["--data", "--ship"])
+def test_what_cannot_be_measured_is_refused_before_anything_is_written(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    times: int,
+    cells: tuple[int, int, int],
+    said: str,
+    option: str,
+) -> None:
+    catalogue = Catalogue(tmp_path / "weights")
+    model = SuperResolution(Network(dataclasses.replace(SMALL, frames=3)))
+    card = catalogue.save(model, describe(model, flow="jet"))
+    about = {"flow": "jet", "boundary": "open"}
+    good = write_components(tmp_path / "good.nc", velocity(3, (16, 16, 16)), **about)
+    bad = write_components(tmp_path / "bad.nc", velocity(times, cells), **about)
+    paths = {"--data": good, "--ship": good, option: bad}
+    command = ["evaluate", "--frames", "3", "--weights", str(catalogue.folder)]
+    for name, path in paths.items():
+        command += [name, str(path)]
+    with pytest.raises(SystemExit):
+        main(command)
+    error = capsys.readouterr().err
+    assert "bad" in error
+    assert said in error
+    assert catalogue.held_out("jet", 3, 4) is None
+    assert catalogue.card(card.name) == card
 
 
 @pytest.mark.parametrize("resting", [[0], [0, 1, 2]])

@@ -97,6 +97,13 @@ def test_frames_must_be_evenly_spaced(tmp_path: Path) -> None:
         found.count(3)
 
 
+@pytest.mark.parametrize(("times", "frames"), [(2, 3), (0, 1)])
+def test_too_few_times_are_refused(tmp_path: Path, times: int, frames: int) -> None:
+    path = write_components(tmp_path / "a.nc", velocity(times))
+    with pytest.raises(ValueError, match=rf"a.nc: time: {times} levels; expected at least {frames}"):
+        open_dataset(path, "jet", "periodic").count(frames)
+
+
 def test_files_may_say_themselves_what_they_are(tmp_path: Path) -> None:
     path = write_components(tmp_path / "a.nc", velocity(), flow="plane-jet", boundary="open,open,periodic")
     found = open_dataset(path)

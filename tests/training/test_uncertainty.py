@@ -15,6 +15,7 @@ from models.convolution import EVERYWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from models.uncertainty import laplace_loss
+from tests.training.recorded import velocity, write_components
 from tests.training.stored import store, write
 from training.__main__ import main
 from training.samples import Source
@@ -60,6 +61,19 @@ def test_predicted_errors_come_to_agree_with_those_found(tmp_path: Path, catalog
     assert torch.equal(catalogue.load(NAME)(coarse, EVERYWHERE), before)
     quantiles = catalogue.card(NAME).uncertainty["quantiles"]
     assert 0 < quantiles["0.5"] < 1 < quantiles["0.9"] < 5
+
+
+def test_too_few_times_for_one_model_are_refused_before_another_is_stored(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = SuperResolution(Network(Architecture("equivariant", "O", 1, 1, frames=3)))
+    card, other = catalogue.card(NAME), catalogue.save(three, describe(three, flow="isotropic"))
+    data = write_components(tmp_path / "short.nc", velocity(2, (16, 16, 16)), flow="isotropic", boundary="open")
+    options = ["--data", str(data), "--weights", str(catalogue.folder), "--steps", "1"]
+    with pytest.raises(SystemExit):
+        main(["uncertainty", "--models", NAME, other.name, *options])
+    assert "short.nc: time: 2 levels; expected at least 3" in capsys.readouterr().err
+    assert catalogue.card(NAME) == card
 
 
 def test_cells_at_rest_do_not_stop_the_others_from_learning() -> None:
