@@ -150,6 +150,13 @@ def load(array: xr.DataArray, name: str) -> NDArray[Any]:
         return np.asarray(array.values)
 
 
+def load_all(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset, in memory; see ``load`` for errors."""
+    for name in dataset.variables:
+        load(dataset[name], str(name))
+    return dataset.load()
+
+
 def unpacked(variable: xr.DataArray) -> NDArray[Any]:
     """Values of a coordinate, unpacked if they are packed.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import xarray as xr
 
-from service.formats.decoding import STORAGE_ATTRIBUTES
+from service.formats.decoding import STORAGE_ATTRIBUTES, load_all
 from service.formats.error import ERROR, check_free, error_attributes
 from service.formats.grid import finer
 from service.formats.names import AXES, COMPONENT, TIME
@@ -100,7 +100,7 @@ class DatasetLayout:
         """The layout of a dataset with ascending axes; reads everything but the velocity."""
         names = velocity.names
         return cls(
-            dataset.drop_vars(list(names)).load(),
+            load_all(dataset.drop_vars(list(names))),
             {name: dataset[name].dims for name in names},
             {name: plain_attributes(dataset[name]) for name in names},
             velocity,

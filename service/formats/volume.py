@@ -14,7 +14,7 @@ import xarray as xr
 
 from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
-from service.formats.decoding import load, to_float32
+from service.formats.decoding import to_float32
 from service.formats.endpoints import check_cubes, check_look, look_at
 from service.formats.grid import check_times, length_of
 from service.formats.layout import BareLayout, DatasetLayout
@@ -202,8 +202,6 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
     velocity = np.empty((levels, len(COMPONENTS), *found.cells), np.float32)
     for number in range(len(COMPONENTS)):
         velocity[:, number] = found.read(named, number, {})
-    for name in set(named.variables) - set(found.names):
-        load(named[name], str(name))
     layout = DatasetLayout.of(named, found, naming, turned)
     units = (named[found.names[0]].attrs.get("units"), named["x"].attrs.get("units"))
     boundary = named.attrs.get("boundary")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from service.formats.boundaries import read_boundary
+from service.formats.decoding import load_all
 from service.formats.endpoints import Look, look_at
 from service.formats.names import UNCHANGED, Naming
 from service.formats.velocity import DatasetVelocity, find_velocity
@@ -70,7 +71,7 @@ class OpenVolume(OpenFields):
     def rest(self) -> xr.Dataset:
         """All that is not velocity, read."""
         if self._rest is None:
-            rest = self.dataset.drop_vars(list(self.found.names)).load()
+            rest = load_all(self.dataset.drop_vars(list(self.found.names)))
             self.require_unchanged()
             self._rest = rest
         return self._rest

@@ -256,13 +256,14 @@ def test_bad_values_and_chunks_are_named_when_they_are_read(client: TestClient) 
     response = client.get(f"/v1/views/bad/{LEARNED}/u/c/0/0/0")
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "v"
-    send(client, "torn", dataset(noise(3, 6, 6, 6)))
-    client.put("/v1/volumes/torn/w/c/0/0/0", content=b"torn")
-    response = client.get(f"/v1/views/torn/{LEARNED}/u/c/0/0/0")
-    assert response.status_code == 400
-    assert response.json()["errors"][0] == {
-        "field": "w", "value": "stored in chunks that do not decode", "expected": "whole chunks",
-    }  # fmt: skip
+    for name, key, asked in (("w", "w/c/0/0/0", "u/c/0/0/0"), ("viscosity", "viscosity/c/0", "zarr.json")):
+        send(client, f"torn-{name}", dataset(noise(3, 6, 6, 6), viscosity=("profile", noise(6))))
+        client.put(f"/v1/volumes/torn-{name}/{key}", content=b"torn")
+        response = client.get(f"/v1/views/torn-{name}/{LEARNED}/{asked}")
+        assert response.status_code == 400
+        assert response.json()["errors"][0] == {
+            "field": name, "value": "stored in chunks that do not decode", "expected": "whole chunks",
+        }  # fmt: skip
 
 
 def test_blocks_are_kept_up_to_the_budget_and_across_restarts(serve: Serve, tmp_path: Path) -> None:
