@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 FLOATS: Final = "float32 or float64"
 # Errors of a disk, or a share of it, that has no room left.
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Errors of a process, or a host, that can open no more files.
+DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+# Errors of the operating system that are not of the host's disk: of the network, and of files that are not there.
+ELSEWHERE: Final = (ConnectionError, TimeoutError, FileNotFoundError)
 
 
 class FieldError(NamedTuple):
@@ -108,20 +112,51 @@ def unready(detail: str, seconds: float = 1) -> Problem:
     return Problem("unready", detail, retry_after=seconds)
 
 
-def _system_errors(error: BaseException | None) -> Iterator[OSError]:
-    """Errors of the operating system among an error and its causes; those that libraries make have no number."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, those of its group, and what caused them."""
     while error is not None:
         if isinstance(error, BaseExceptionGroup):
             for each in error.exceptions:
-                yield from _system_errors(each)
-        if isinstance(error, OSError) and error.errno is not None:
-            yield error
+                yield from _causes(each)
+        yield error
         error = error.__cause__ or error.__context__
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:
     """Whether an error, or one of its causes, says that the process can open no more files."""
-    return any(each.errno in {errno.EMFILE, errno.ENFILE} for each in _system_errors(error))
+    return any(isinstance(each, OSError) and each.errno in DESCRIPTORS for each in _causes(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory, as PyTorch does in its own words."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
+def problem_of_host(error: BaseException | None, failed: str) -> Problem | None:
+    """The problem behind an error of which the host is the cause: its memory, its open files, or its disk.
+
+    Args:
+        error: it, or what it caused.
+        failed: what failed, such as "u cannot be read".
+
+    Returns:
+        None if the host is not the cause.
+    """
+    for each in _causes(error):
+        if is_out_of_memory(each):
+            return Problem("out-of-memory", f"{failed}: there is not enough memory", retry_after=60)
+        if isinstance(each, OSError) and each.errno is not None and not isinstance(each, ELSEWHERE):
+            return _of_disk(each, failed)
+    return None
+
+
+def _of_disk(error: OSError, failed: str) -> Problem:
+    if error.errno in DESCRIPTORS:
+        return unready(f"{failed}: too many files are open")
+    detail = f"{failed}: {error.strerror}"
+    return Problem("no-room", detail) if error.errno in FULL else Problem("not-stored", detail)
 
 
 @contextmanager
@@ -135,13 +170,6 @@ def within(part: str) -> Iterator[None]:
         raise
 
 
-def _of_disk(error: OSError, failed: str) -> Problem:
-    if is_out_of_descriptors(error):
-        return unready(f"{failed}: too many files are open")
-    detail = f"{failed}: {error.strerror}"
-    return Problem("no-room", detail) if error.errno in FULL else Problem("not-stored", detail)
-
-
 @contextmanager
 def storing(what: str, done: str = "written") -> Iterator[None]:
     """Turn errors of the disk into problems."""
@@ -153,12 +181,11 @@ def storing(what: str, done: str = "written") -> Iterator[None]:
 
 @contextmanager
 def decoding(*, field: str, value: object, expected: str) -> Iterator[None]:
-    """Turn whatever libraries raise on foreign bytes into a problem ("malformed"), but not errors of the disk."""
+    """Turn whatever libraries raise on foreign bytes into a problem: "malformed", unless the host is the cause."""
     try:
         yield
     except Problem:
         raise
     except Exception as error:
-        if fault := next(_system_errors(error), None):
-            raise _of_disk(fault, f"{field} cannot be read") from error
-        raise malformed(field=field, value=value, expected=expected) from error
+        problem = problem_of_host(error, f"{field} cannot be read")
+        raise problem or malformed(field=field, value=value, expected=expected) from error

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service.problems import FieldError, Problem
+from service.problems import FieldError, Problem, problem_of_host
 from service.runtime.logs import request_id
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "unready": (503, "Not ready"),
     "overdue": (503, "The device was not free in time"),
     "unloadable": (503, "A model cannot be loaded"),
-    "out-of-memory": (503, "A block does not fit the device"),
+    "out-of-memory": (503, "There is not enough memory"),
     "workers-lost": (503, "Workers died"),
     "no-room": (507, "There is no room left"),
 }
@@ -104,7 +104,7 @@ _MEANINGS: Final = {
     422: "Understood, but something does not fit: `errors` names the field, its value and what was expected.",
     429: "All places are taken, or the client asks too often; `Retry-After` says when to come back.",
     502: "An object store cannot be reached.",
-    503: "Not ready, or the device has no room; `Retry-After` says when to come back.",
+    503: "Not ready, or there is not enough memory; `Retry-After` says when to come back.",
     507: "There is no room to store it; nothing was lost.",
 }
 
@@ -183,9 +183,10 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     """Refusals of the framework: unknown paths, wrong methods, broken multipart bodies."""
     assert isinstance(error, HTTPException)  # noqa: S101 registered for it
-    if isinstance(error.__cause__, Problem):
-        # FastAPI turns every error while it reads a body into 400; the cause is the limit that ended the body.
-        return respond(request, error.__cause__)
+    # FastAPI turns every error while it reads a body into 400; the cause may be the limit that ended the body.
+    cause = error.__cause__
+    if problem := cause if isinstance(cause, Problem) else problem_of_host(cause, "the body cannot be read"):
+        return respond(request, problem)
     kind = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     return respond(request, HttpProblem(kind, str(error.detail), headers=error.headers, status=error.status_code))
 

@@ -18,7 +18,7 @@ from service.api.errors import GONE, respond
 from service.api.fairness import Turns
 from service.api.rate_limit import Rates, host
 from service.engine.queue import client as owner
-from service.problems import FieldError, Problem, busy
+from service.problems import FieldError, Problem, busy, problem_of_host
 from service.runtime.logs import choose_id, request_id
 
 if TYPE_CHECKING:
@@ -181,11 +181,12 @@ class TelemetryMiddleware:
 
         try:
             await self.app(scope, take, give)
-        except Exception:
-            # A fault of the service: the log has the trace, not the answer. An answer that has begun is broken off.
+        except Exception as error:
+            # A fault of this side: the log has the trace, not the answer. An answer that has begun is broken off.
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if not status:
-                problem = Problem("internal", "the service failed on this request; its log says more")
+                internal = Problem("internal", "the service failed on this request; its log says more")
+                problem = problem_of_host(error, "the request cannot be served") or internal
                 await respond(Request(scope), problem)(scope, receive, give)
         finally:
             self._record(scope, status or GONE, time.perf_counter() - start, taken, sent)

@@ -19,7 +19,7 @@ import torch
 
 from service.engine.inference import InferenceResult
 from service.engine.queue import RequestQueue, fail
-from service.problems import Problem
+from service.problems import Problem, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -231,6 +231,4 @@ def _failing_alone(key: BatchKey, batch: list[QueuedBlock]) -> Iterator[None]:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether a computation ran out of memory, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+    return isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service.formats.containers import Body, Container, Opened, recognise
 from service.formats.volume import ReadOptions, Volume, read
-from service.problems import Problem, invalid_field, malformed, unready
+from service.problems import Problem, invalid_field, malformed, problem_of_host, unready
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ ROOM: Final = 4
 SPARE: Final = 2 << 30
 # The first process waits for imports.
 STARTING_S: Final = 120
+FAILED: Final = "the body cannot be read"
 
 
 class Reading(NamedTuple):
@@ -69,7 +70,8 @@ def read_body(body: Body, settings: Settings, options: ReadOptions) -> Reading:
         opened.write(volume.layout.dry_run())
     except Exception as error:  # writers raise anything on foreign attributes
         found = f"not writable: {type(error).__name__}"
-        raise invalid_field(field="attributes", value=found, expected="text and numbers") from error
+        unfit = invalid_field(field="attributes", value=found, expected="text and numbers")
+        raise problem_of_host(error, FAILED) or unfit from error
     opened.content = None
     return Reading(container, opened, volume)
 
@@ -91,18 +93,14 @@ def _work(connection: Connection, settings: Settings, task: Task) -> None:
             body, options = connection.recv()
         except EOFError:
             return
-        outcome: Reading | Exception
         try:
-            outcome = task(body, settings, options)
+            connection.send(task(body, settings, options))
         except Problem as problem:
             # Its cause may be an error of a library that cannot be pickled.
             problem.__cause__ = problem.__context__ = None
-            outcome = problem.with_traceback(None)
-        except MemoryError:
-            outcome = malformed(field="body", value="too large for its reader", expected="a smaller volume")
-        except Exception:  # noqa: BLE001 a bug, which the service logs
-            outcome = RuntimeError(traceback.format_exc())
-        connection.send(outcome)
+            connection.send(problem.with_traceback(None))
+        except Exception as error:  # noqa: BLE001 a bug, which the service logs, if it is not the host
+            connection.send(problem_of_host(error, FAILED) or RuntimeError(traceback.format_exc()))
 
 
 class _Process:
@@ -188,13 +186,16 @@ class Sandbox:
             process = process or self._start()
             process.connection.send((body, options))
             outcome = process.wait(self.settings.read_timeout_s)
-        except (EOFError, OSError) as error:
-            # TimeoutError is an OSError.
-            slow = isinstance(error, TimeoutError)
-            logger.warning("a body of %d bytes %s its reader", len(body.content), "held up" if slow else "broke")
+        except (EOFError, OSError, MemoryError) as error:
+            # What it sent may be left in the pipe.
             if process:
                 self._end(process)
             process = None
+            if problem := problem_of_host(error, FAILED):
+                raise problem from error
+            # TimeoutError is an OSError.
+            slow = isinstance(error, TimeoutError)
+            logger.warning("a body of %d bytes %s its reader", len(body.content), "held up" if slow else "broke")
             value = f"not read after {self.settings.read_timeout_s:g} s" if slow else "broken: it ended its reader"
             raise malformed(field="body", value=value, expected="a whole volume") from error
         finally:

@@ -12,7 +12,7 @@ from service.jobs.checks import check, open_reference, open_view
 from service.jobs.compare import compare
 from service.jobs.discover import discover_stored
 from service.jobs.fill import fill
-from service.problems import Problem, is_out_of_descriptors
+from service.problems import Problem, is_out_of_descriptors, problem_of_host
 from service.runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ class JobRunner:
                     await self._threads.run(lambda: self._repository.save_progress(job.id, progress.as_dict()))
                 raise
             except Exception as error:  # of any kind: only the job fails
-                problem = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-                detail = problem.detail if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
-                kind = problem.kind if isinstance(problem, Problem) else "internal"
-                if kind == "internal":
+                cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                problem = cause if isinstance(cause, Problem) else problem_of_host(cause, "the job cannot go on")
+                if problem is None:
                     logger.exception("job %s failed", job.id)
-                self._metrics.job_failures.labels(kind).inc()
-                await self._settle(job, progress, "failed", detail)
+                    problem = Problem("internal", f"{type(cause).__name__}: {cause}")
+                self._metrics.job_failures.labels(problem.kind).inc()
+                await self._settle(job, progress, "failed", problem.detail)
             else:
                 await self._settle(job, progress, "done", report=report)
                 await self._threads.run(self._opener.storages.scratch(job.id).drop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from fastapi.testclient import TestClient
@@ -19,6 +19,7 @@ from tests.service.wire import NPY, dataset, noise, npy, send
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from models.catalogue import Catalogue
@@ -138,13 +139,57 @@ def test_a_fault_of_the_disk_is_no_fault_of_a_volume(
     assert client.get(path).is_success
 
 
-@pytest.mark.parametrize(("number", "kind"), [*FAULTS, (None, "malformed")])
-def test_errors_of_libraries_are_told_from_those_of_the_disk(number: int | None, kind: str) -> None:
-    cause = OSError("torn") if number is None else OSError(number, "it says")
+THEIRS = [OSError("torn"), TimeoutError(), ConnectionResetError(errno.ECONNRESET, "it says")]
+SHORT = [*((OSError(number, "it says"), kind) for number, kind in FAULTS), (MemoryError(), "out-of-memory")]
+
+
+@pytest.mark.parametrize(("cause", "kind"), [*SHORT, *((each, "malformed") for each in THEIRS)])
+def test_errors_of_libraries_are_told_from_those_of_the_host(cause: Exception, kind: str) -> None:
     with pytest.raises(Problem) as caught, decoding(field="u", value="bytes", expected="a chunk"):
         raise RuntimeError from cause
     assert caught.value.kind == kind
     assert caught.value.detail.startswith("u")
+
+
+@pytest.mark.parametrize(("error", "kind"), SHORT)
+def test_a_fault_of_the_host_is_answered_as_one_wherever_it_is(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    client = serve(data=tmp_path)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    asked: dict[str, Callable[[], Any]] = {
+        "service.volumes.uploads.UploadStore.names": lambda: client.get("/v1/volumes"),
+        "service.api.routes.volumes.answer_file": lambda: client.get("/v1/volumes/box/zarr.json"),
+        "service.volumes.chunk_cache.DiskCache.get": lambda: client.get("/v1/views/box/trilinear-x4/u/c/0/0/0"),
+        "service.formats.volume._read_array": lambda: client.post(
+            UPSCALE, content=npy(noise(3, 4, 4, 4)), headers={"Content-Type": NPY}
+        ),
+        "starlette.requests.Request.body": lambda: client.post("/v1/jobs", json={}),
+    }
+    for part, ask in asked.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(part, fail)
+            answer = ask()
+        assert (part, answer.json()["type"]) == (part, f"urn:eddylift:problem:{kind}")
+        assert answer.status_code >= 500
+        assert ("Retry-After" in answer.headers) == (answer.status_code == 503)
+
+
+@pytest.mark.parametrize(("error", "kind"), [SHORT[-1], SHORT[-2]])
+def test_a_fault_of_the_host_is_named_by_the_job_that_it_ends(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    client = serve(data=tmp_path)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    monkeypatch.setattr("service.jobs.executor.LocalExecutor.fill", fail)
+    assert "the job cannot go on" in finish(client, order(client), "failed")["detail"]
+    assert f'eddylift_job_failures_total{{kind="{kind}"}} 1.0' in client.get("/metrics").text
 
 
 @pytest.mark.parametrize(

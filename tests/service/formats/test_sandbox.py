@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import h5py
 import numpy as np
@@ -13,10 +13,11 @@ import pytest
 from service.api.errors import status_of
 from service.formats.containers import Body
 from service.formats.sandbox import Sandbox, read_body
+from service.formats.volume import ReadOptions
 from service.problems import Problem
 from service.settings import Settings
 from tests.service.formats.misbehaving import misbehaving
-from tests.service.wire import NETCDF, NPY, dataset, netcdf, noise, npy
+from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, netcdf, noise, npy, zipped
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -25,7 +26,25 @@ if TYPE_CHECKING:
     from service.formats.sandbox import Task
 
 GOOD = Body(netcdf(dataset(noise(3, 4, 4, 4))), NETCDF)
+CLASSIC = Body(bytes(dataset(noise(3, 4, 4, 4)).to_netcdf(engine="scipy")), NETCDF)
+GROUP = Body(zipped(files_of(dataset(noise(3, 4, 4, 4)))), ZIP)
+# Bodies, and what is called as they are decoded.
+DECODERS = [
+    (Body(npy(noise(3, 4, 4, 4)), NPY), "service.formats.npy.npy.read_array_header_1_0"),
+    (GOOD, "h5py.File.__init__"),
+    (GOOD, "h5py.Dataset.__getitem__"),
+    (GOOD, "service.formats.decoding.np.asarray"),
+    (GOOD, "xarray.Dataset.to_netcdf"),
+    (CLASSIC, "scipy.io.netcdf_file._read"),
+    (GROUP, "zipfile.ZipFile.read"),
+    (GROUP, "service.formats.zarr_codecs.Chunks.measure"),
+    (GROUP, "zarr.storage.MemoryStore.get"),
+]
 Make = Callable[..., Sandbox]
+
+
+def fail_for_memory(*_: object, **__: object) -> NoReturn:
+    raise MemoryError
 
 
 def says(what: bytes) -> Body:
@@ -48,7 +67,7 @@ def make() -> Iterator[Make]:
         assert not any(process.is_alive() for process in processes)
 
 
-@pytest.mark.parametrize("what", [b"hang", b"crash", b"grow"])
+@pytest.mark.parametrize("what", [b"hang", b"crash"])
 def test_a_reader_that_fails_is_replaced(make: Make, what: bytes) -> None:
     sandbox = make(read_timeout_s=PATIENCE_S)
     sandbox.read(GOOD)
@@ -61,6 +80,31 @@ def test_a_reader_that_fails_is_replaced(make: Make, what: bytes) -> None:
     assert refusal.value.fields[0].field == "body"
     volume = sandbox.read(GOOD).volume
     np.testing.assert_array_equal(volume.velocity[0], noise(3, 4, 4, 4))
+
+
+def test_memory_that_is_short_is_no_fault_of_the_body(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in a reader, nor where its answer is received, after which it is replaced."""
+    sandbox = make()
+    with pytest.raises(Problem) as refusal:
+        sandbox.read(says(b"grow"))
+    assert (refusal.value.kind, refusal.value.retry_after) == ("out-of-memory", 60)
+    with monkeypatch.context() as patch:
+        patch.setattr("multiprocessing.connection.Connection.recv", fail_for_memory)
+        with pytest.raises(Problem) as refusal:
+            sandbox.read(GOOD)
+    assert refusal.value.kind == "out-of-memory"
+    np.testing.assert_array_equal(sandbox.read(GOOD).volume.velocity[0], noise(3, 4, 4, 4))
+
+
+@pytest.mark.parametrize(("body", "broken"), DECODERS)
+def test_every_decoder_tells_short_memory_from_broken_bytes(
+    body: Body, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broken, fail_for_memory)
+    with pytest.raises((Problem, MemoryError)) as short:
+        read_body(body, Settings(), ReadOptions())
+    if isinstance(short.value, Problem):
+        assert short.value.kind == "out-of-memory"
 
 
 def test_a_bug_is_no_fault_of_the_body(make: Make) -> None:
