@@ -135,10 +135,10 @@ class Client:
             names: new names of variables and dims by old ones, such as ``{"Ux": "u", "lev": "z"}``, or as text
                 ``"Ux:u,lev:z"``; the answer has the new names.
             drop: variables over space to leave out, such as ``["p", "rho"]`` or ``"p,rho"``.
-            resample: axes to resample to uniform cells, such as ``"y"`` of a channel, or ``["z", "y"]``. Each cell gets
-                the exact mean of the field, taken as linear between its points. They lie between its CF bounds, else
-                its first and last point; a periodic axis is refused, so a boundary must be given. The answer has a note
-                in ``eddylift_resampled``.
+            resample: axes to resample to uniform cells, such as ``"y"`` of a channel, or ``["z", "y"]``. There are as
+                many cells as points, or as many as you say: ``"y:32"``. Each cell gets the exact mean of the field,
+                taken as linear between its points. They lie between its CF bounds, else its first and last point; a
+                periodic axis is refused, so a boundary must be given. The answer has a note in ``eddylift_resampled``.
             error: whether to add the expected absolute error of each cell, the mean over u, v, w: a variable ``error``
                 of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
             progress: called while the volume is sent, computed and received; True shows bars.
@@ -199,7 +199,7 @@ class Client:
             boundary: as for `upscale`.
             names: as for `upscale`, of both volumes.
             drop: as for `upscale`.
-            resample: as for `upscale`.
+            resample: as for `upscale`; a number of cells is for the reference alone, without `coarse`.
             progress: as for `upscale`.
         """
         call = _calls.validate(

@@ -28,7 +28,7 @@ class Preparation(NamedTuple):
     Attributes:
         names: new names of variables and dims, by old ones.
         drop: variables to leave out.
-        resample: axes to resample to uniform cells, such as ``y``.
+        resample: axes to resample to uniform cells, such as ``y``, or ``y:128`` with a number of cells.
         boundary: what lies beyond the ends; None takes the attributes of the volumes.
     """
 
@@ -55,6 +55,12 @@ class Preparation(NamedTuple):
         from eddylift import _resample, _velocity  # noqa: PLC0415 need xarray
 
         names, drop, axes = read_names(self.names), read_list("drop", self.drop), read_list("resample", self.resample)
+        if len(volumes) > 1 and (numbered := [axis for axis in axes if ":" in str(axis)]):
+            message = (
+                f"resample: {numbered[0]}; expected no number of cells for two volumes, which differ in it: open each "
+                "by open_volume, which takes resample too"
+            )
+            raise InvalidInputError(message)
         given = [volume if isinstance(volume, xr.DataArray) else as_dataset(volume) for volume in volumes]
         datasets = [name_axes(as_dataset(volume)) for volume in _velocity.rename(given, names, drop)]
         if axes:
@@ -92,7 +98,8 @@ def open_volume(
         path: path of the file or folder. The format is recognised by the content.
         names: new names of variables and dims, by old ones.
         drop: variables over space to leave out.
-        resample: axes to resample to uniform cells, such as ``y``; this reads the velocity at once.
+        resample: axes to resample to uniform cells, such as ``y``, or ``y:128`` with a number of cells; this reads the
+            velocity at once.
         boundary: what lies beyond the ends, as for `Client.upscale`, since a periodic axis cannot be resampled; None
             takes the attribute of the file.
 

@@ -20,15 +20,16 @@ NOTE = "eddylift_resampled"
 
 
 def to_uniform(dataset: xr.Dataset, axes: Sequence[str], boundary: object = None) -> xr.Dataset:
-    """Resample a dataset to as many uniform cells along some axes, between the first and the last point of each.
+    """Resample a dataset to uniform cells along some axes, between the first and the last point of each.
 
-    If an axis has CF bounds, its cells lie between these. The field is taken as linear between its points, and beyond
-    the outer ones, and a cell gets its exact mean. The integral over the axis (in a channel, the mass flux) is
-    therefore kept. A note is added to the attribute ``eddylift_resampled``.
+    There are as many cells as points, or the number that is given. If an axis has CF bounds, its cells lie between
+    these. The field is taken as linear between its points, and beyond the outer ones, and a cell gets its exact mean.
+    The integral over the axis (in a channel, the mass flux) is therefore kept. A note is added to the attribute
+    ``eddylift_resampled``.
 
     Args:
         dataset: with the positions of its points along these axes.
-        axes: such as ``["y"]``, or ``["z", "y"]``.
+        axes: such as ``["y"]``, or ``["z", "y:128"]`` with a number of cells.
         boundary: what lies beyond the ends, as for `Client.upscale`; None takes the attribute of the dataset.
 
     Raises:
@@ -37,12 +38,22 @@ def to_uniform(dataset: xr.Dataset, axes: Sequence[str], boundary: object = None
     """
     said = spell_attribute(dataset.attrs.get("boundary", "") if boundary is None else boundary).split(",")
     kinds = dict(zip(AXES, said if len(said) == len(AXES) else len(AXES) * said[:1], strict=True))
-    for axis in axes:
+    for named in axes:
+        axis, cells = _read(named)
         if kinds.get(axis, "").strip().lower() == "periodic":
             message = f"resample: {axis}; expected an axis that is not periodic, as the length of a period is not known"
             raise InvalidInputError(message)
-        dataset = _resample(dataset, axis)
+        dataset = _resample(dataset, axis, cells)
     return dataset
+
+
+def _read(said: object) -> tuple[str, int | None]:
+    """Read an axis, such as y, or y:128 with its number of cells."""
+    axis, colon, cells = str(said).partition(":")
+    if colon and not (cells.strip().isdecimal() and int(cells)):
+        message = f"resample: {said}; expected an axis and its number of cells, such as y:128"
+        raise InvalidInputError(message)
+    return axis.strip(), int(cells) if colon else None
 
 
 def mean_weights(points: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,7 +76,7 @@ def mean_weights(points: NDArray[np.float64], edges: NDArray[np.float64]) -> NDA
     return weights
 
 
-def _resample(dataset: xr.Dataset, axis: str) -> xr.Dataset:
+def _resample(dataset: xr.Dataset, axis: str, cells: int | None) -> xr.Dataset:
     if axis not in dataset.coords or dataset[axis].dims != (axis,) or dataset[axis].dtype.kind not in "fiu":
         message = f"resample: {axis}; expected an axis whose points have positions, such as y"
         raise InvalidInputError(message)
@@ -77,11 +88,12 @@ def _resample(dataset: xr.Dataset, axis: str) -> xr.Dataset:
     bounds = str(dataset[axis].attrs.get("bounds"))
     low, high = _ends(dataset, axis, bounds, points)
     dataset = dataset.drop_vars(bounds, errors="ignore")
-    edges = np.linspace(low, high, len(points) + 1)
+    edges = np.linspace(low, high, (cells or len(points)) + 1)
     weights = mean_weights(points, edges)
     variables: dict[Hashable, Any] = {}
     for name, array in dataset.data_vars.items():
         if axis not in array.dims:
+            variables[name] = array.variable
             continue
         if array.dtype.kind != "f":
             message = f"{name} is {array.dtype} and cannot be resampled along {axis}; leave it out by drop"
@@ -91,10 +103,11 @@ def _resample(dataset: xr.Dataset, axis: str) -> xr.Dataset:
         variables[name] = xr.Variable(array.dims, means.astype(array.dtype), array.attrs)
     attributes = {key: value for key, value in dataset[axis].attrs.items() if key != "bounds"}
     centres = xr.Variable(axis, (edges[:-1] + edges[1:]) / 2, attributes)
-    note = f"{axis}: {len(points)} uniform cells from {low:g} to {high:g}, means of the linear interpolant"
+    note = f"{axis}: {len(weights)} uniform cells from {low:g} to {high:g}, means of the linear interpolant"
     earlier = dataset.attrs.get(NOTE)
-    resampled = dataset.assign(variables).assign_coords({axis: centres})
-    return resampled.assign_attrs({NOTE: f"{earlier}; {note}" if earlier else note})
+    # Other coordinates along the axis are of its points, and left out with them.
+    coordinates = {**dataset.drop_dims(axis).coords, axis: centres}
+    return xr.Dataset(variables, coordinates, {**dataset.attrs, NOTE: f"{earlier}; {note}" if earlier else note})
 
 
 def _ends(dataset: xr.Dataset, axis: str, bounds: str, points: NDArray[np.float64]) -> tuple[float, float]:

@@ -190,11 +190,16 @@ def require_whole(run: Dataset, factor: int) -> None:
     """Refuse a dataset that cannot be made coarse by this factor.
 
     Raises:
-        ValueError: naming it and its cells.
+        ValueError: naming it, its cells, and the option that helps.
     """
-    if any(n % factor for n in run.cells):
-        message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {factor}"
-        raise ValueError(message)
+    cut = [axis for axis in range(3) if run.cells[axis] % factor]
+    if not cut:
+        return
+    message = f"{run.name} has {run.cells} cells along z, y, x; each must be a multiple of {factor}"
+    if stretched := [axis for axis in cut if run.boundary[axis] != "periodic" and run.cells[axis] > factor]:
+        cells = ",".join(f"{'zyx'[axis]}:{run.cells[axis] // factor * factor}" for axis in stretched)
+        message += f"; --resample {cells} resamples a file to so many"
+    raise ValueError(message)
 
 
 def require_alike(runs: Sequence[Dataset]) -> None:

@@ -181,7 +181,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--names", type=_pairs, help="new names of variables and dims by old ones: Ux:u,lev:z")
     parser.add_argument("--drop", type=_listed, help="variables to leave out: p,rho")
-    parser.add_argument("--resample", help="stretched axes to resample to uniform cells: y")
+    parser.add_argument("--resample", help="stretched axes to resample to uniform cells: y, or y:128 with their number")
 
 
 def reading(args: argparse.Namespace) -> dict[str, Any]:

@@ -62,7 +62,10 @@ Drop = Annotated[str | None, typer.Option("--drop", help="Variables to leave out
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 Resample = Annotated[
     str | None,
-    typer.Option("--resample", help="Stretched axes to resample to uniform cells by exact means: y, or z,y."),
+    typer.Option(
+        "--resample",
+        help="Stretched axes to resample to uniform cells by exact means: y, or z,y:128 with a number of cells.",
+    ),
 ]
 
 

@@ -16,6 +16,8 @@ from eddylift._preparation import Preparation, prepare
 from eddylift._resample import mean_weights, to_uniform
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eddylift import Boundary
 
 
@@ -67,6 +69,17 @@ def test_several_axes_any_order_of_dims_and_either_direction() -> None:
     )
 
 
+def test_a_number_of_cells() -> None:
+    """As for Chebyshev points, on the walls, whose number is no multiple of four."""
+    volume = channel().assign_coords(y=-np.cos(np.pi * np.arange(48) / 47), wall_distance=("y", np.zeros(48)))
+    uniform = to_uniform(volume, ["z", "y:20"])
+    assert uniform.sizes == {"z": 4, "y": 20, "x": 5}
+    assert {*uniform.coords} == {"z", "y", "x"}
+    assert "y: 20 uniform cells from -1 to 1" in uniform.attrs["eddylift_resampled"]
+    np.testing.assert_allclose(uniform.y, (np.arange(20) + 0.5) / 10 - 1)
+    np.testing.assert_allclose(to_uniform(volume, ["y:20"]).w.mean("y"), volume.w.integrate("y") / 2, atol=1e-12)
+
+
 def test_data_arrays_say_so_too() -> None:
     field = channel().to_dataarray("component", name="flow")
     (uniform,) = Preparation(resample="y").apply(field)
@@ -108,6 +121,14 @@ def test_periodic_axes_are_not_resampled(said: str, boundary: Boundary | None, *
         Preparation(resample="y", boundary=boundary).apply(volume)
 
 
+def test_two_volumes_get_no_number_of_cells() -> None:
+    """A coarse and a fine volume differ in it."""
+    volume = channel().assign_attrs(boundary="wall")
+    assert prepare(volume, boundary=None, resample="y:40")[0].sizes["y"] == 40
+    with pytest.raises(InvalidInputError, match="resample: y:40; expected no number of cells for two volumes"):
+        prepare(volume, volume, boundary=None, resample="y:40")
+
+
 @pytest.mark.parametrize("kind", [xr.Dataset, xr.DataArray])
 def test_an_axis_that_is_periodic_by_default_is_not_resampled(kind: type) -> None:
     volume = channel() if kind is xr.Dataset else channel().to_dataarray("component")
@@ -121,6 +142,9 @@ def test_an_axis_that_is_periodic_by_default_is_not_resampled(kind: type) -> Non
 @pytest.mark.parametrize(
     ("volume", "axes", "message"),
     [
+        (channel(), ["y:0"], "resample: y:0; expected an axis and its number of cells, such as y:128"),
+        (channel(), ["y:"], "resample: y:; expected an axis and its number of cells"),
+        (channel(), ["y:many"], "resample: y:many; expected an axis and its number of cells"),
         (channel(), "r", "resample: r; expected an axis whose points have positions"),
         (channel().drop_vars("y"), "y", "resample: y; expected an axis"),
         (channel().isel(y=[0]), "y", "y cannot be resampled: expected two or more"),
@@ -128,6 +152,6 @@ def test_an_axis_that_is_periodic_by_default_is_not_resampled(kind: type) -> Non
         (channel().assign(mask=("y", np.arange(48))), "y", "mask is int64 and cannot be resampled"),
     ],
 )
-def test_what_cannot_be_resampled(volume: xr.Dataset, axes: str, message: str) -> None:
+def test_what_cannot_be_resampled(volume: xr.Dataset, axes: Sequence[str], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         to_uniform(volume, axes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from models.catalogue import Catalogue, describe
 from models.networks import Architecture, Network
@@ -63,6 +64,24 @@ def test_a_model_that_is_named_is_measured_or_refused(
     with pytest.raises(SystemExit):
         main([*command, "--factor", "2"])
     assert f"--models: {name}, of 1 frames and factor 4; expected 1 and 2" in capsys.readouterr().err
+
+
+def test_a_channel_with_points_on_its_walls_is_measured_on_as_many_cells_as_are_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """17 Chebyshev points."""
+    with xr.open_dataset(write_components(tmp_path / "plain.nc", velocity(2, (16, 17, 16)))) as plain:
+        channel = plain.assign_coords(y=-np.cos(np.pi * np.arange(17) / 16)).assign_attrs(flow="jet")
+        channel.to_netcdf(tmp_path / "mine.nc")
+    command = ["evaluate", "--data", str(tmp_path / "mine.nc"), "--boundary", "periodic,wall,periodic"]
+    command += ["--weights", str(tmp_path), "--resample"]
+    with pytest.raises(SystemExit):
+        main([*command, "y"])
+    assert (
+        "mine has (16, 17, 16) cells along z, y, x; each must be a multiple of 4; --resample y:16 resamples a file"
+    ) in capsys.readouterr().err
+    assert main([*command, "y:16"]) == 0
+    assert "mine, 2 samples" in capsys.readouterr().out
 
 
 def test_interpolation_by_two_is_measured(run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
