@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import httpx2
 import stamina
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 
 from eddylift import _calls, _paths, _transfer, _transport
 from eddylift._client import Client
-from eddylift._errors import EddyliftError, NotFoundError
+from eddylift._errors import EddyliftError, NotFoundError, RefusedError
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
 from eddylift._processes import PerProcess
@@ -183,22 +183,25 @@ class AsyncClient:
             _transfer.warn(problem)
             if not replace and await self._find(name):
                 raise _transfer.taken(name)
-            draft = _transfer.draft_name(name)
-            draft_path = _paths.volume_path(draft)
+            draft = _transfer.draft_name(name, objects)
+            path = _paths.volume_path(draft)
             try:
-                for each in _transfer.reported(objects, report):
+                for each in _transfer.missing(objects, await self._sizes(path), report):
                     content = await to_thread.run_sync(each.path.read_bytes)
-                    await self._send(_calls.put_object(draft_path, each.key, content))
-                stored = await self._rename(draft, name, objects, replace=replace)
-            except BaseException:
-                with CancelScope(shield=True), suppress(EddyliftError):
-                    await self._send(_calls.delete(draft_path))
+                    await self._send(_calls.put_object(path, each.key, content))
+            except RefusedError:
+                with suppress(EddyliftError):
+                    await self._send(_calls.delete(path))
                 raise
+            stored = await self._rename(draft, name, objects, replace=replace)
         _transfer.warn(None if problem else stored.problem)
         return stored
 
     async def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
         before = await self._find(name) if replace else None
+        sent = await self._find(draft)
+        if sent is not None and not _transfer.is_of(sent, objects):
+            raise _transfer.incomplete(draft)
         try:
             return await self._send(_calls.rename_volume(draft, name, replace=replace))
         except NotFoundError:
@@ -207,6 +210,15 @@ class AsyncClient:
             if stored is None or stored == before or not _transfer.is_of(stored, objects):
                 raise
             return stored
+
+    async def _sizes(self, path: str) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        more = True
+        with suppress(NotFoundError):
+            while more:
+                page, more = await self._send(_calls.objects(path, next(reversed(sizes), "")))
+                sizes |= page
+        return sizes
 
     async def _find(self, name: str) -> StoredVolume | None:
         try:

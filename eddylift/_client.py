@@ -10,7 +10,7 @@ import httpx2
 import stamina
 
 from eddylift import _calls, _paths, _transfer, _transport
-from eddylift._errors import EddyliftError, NotFoundError
+from eddylift._errors import EddyliftError, NotFoundError, RefusedError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._preparation import Preparation
@@ -309,6 +309,8 @@ class Client:
         It gets its name when it is complete; only then is an older volume of this name deleted. Anything but a folder
         with a Zarr group is converted first, velocity to float32, which needs ``eddylift[zarr]``.
 
+        If an upload was interrupted, call it again within a day: it continues, if no object is refused.
+
         Args:
             volume: an array, an xarray object or a path, as for `upscale`. Its attribute ``boundary``, such as
                 ``periodic,wall,periodic`` for z, y, x, is the default boundary of its views and jobs.
@@ -329,21 +331,24 @@ class Client:
             _transfer.warn(problem)
             if not replace and self._find(name):
                 raise _transfer.taken(name)
-            draft = _transfer.draft_name(name)
-            draft_path = _paths.volume_path(draft)
+            draft = _transfer.draft_name(name, objects)
+            path = _paths.volume_path(draft)
             try:
-                for each in _transfer.reported(objects, report):
-                    self._send(_calls.put_object(draft_path, each.key, each.path.read_bytes()))
-                stored = self._rename(draft, name, objects, replace=replace)
-            except BaseException:
+                for each in _transfer.missing(objects, self._sizes(path), report):
+                    self._send(_calls.put_object(path, each.key, each.path.read_bytes()))
+            except RefusedError:
                 with suppress(EddyliftError):
-                    self._send(_calls.delete(draft_path))
+                    self._send(_calls.delete(path))
                 raise
+            stored = self._rename(draft, name, objects, replace=replace)
         _transfer.warn(None if problem else stored.problem)
         return stored
 
     def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
         before = self._find(name) if replace else None
+        sent = self._find(draft)
+        if sent is not None and not _transfer.is_of(sent, objects):
+            raise _transfer.incomplete(draft)
         try:
             return self._send(_calls.rename_volume(draft, name, replace=replace))
         except NotFoundError:
@@ -352,6 +357,15 @@ class Client:
             if stored is None or stored == before or not _transfer.is_of(stored, objects):
                 raise
             return stored
+
+    def _sizes(self, path: str) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        more = True
+        with suppress(NotFoundError):
+            while more:
+                page, more = self._send(_calls.objects(path, next(reversed(sizes), "")))
+                sizes |= page
+        return sizes
 
     def _find(self, name: str) -> StoredVolume | None:
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import re
 import shutil
-import uuid
 import warnings
 import weakref
 from pathlib import Path
@@ -41,11 +41,13 @@ class Object(NamedTuple):
         key: its key in the group.
         path: the file that holds it.
         size: in bytes.
+        mark: changes with its content.
     """
 
     key: str
     path: Path
     size: int
+    mark: str
 
 
 def is_of(stored: StoredVolume, objects: list[Object]) -> bool:
@@ -69,7 +71,7 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
     problem = None
     with contextlib.ExitStack() as kept:
         if isinstance(volume, str | Path) and _files.is_zarr(Path(volume)) and not any(preparation):
-            folder = Path(volume)
+            folder, mark = Path(volume), _modified
             if importlib.util.find_spec("zarr") is not None:
                 from eddylift._velocity import find  # noqa: PLC0415 needs xarray, which is slow
 
@@ -83,13 +85,15 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
             path = volume if isinstance(volume, str | Path) else "the volume"
             if isinstance(volume, str | Path):
                 volume = kept.enter_context(_files.open_dataset(Path(volume)))
-            folder = Path(kept.enter_context(temporary_folder())) / "volume.zarr"
+            folder, mark = Path(kept.enter_context(temporary_folder())) / "volume.zarr", _digest
             with _files.own_errors(path, "sent"):  # velocity is read while it is written
                 prepared, problem = _standard(volume, preparation)
                 write_zarr(folder, prepared)
         with _files.own_errors(folder, "sent"):
             paths = {path.relative_to(folder).as_posix(): path for path in _files_in(folder)}
-            objects = [Object(key, path, path.stat().st_size) for key, path in paths.items() if _is_of_group(key)]
+            objects = [
+                Object(key, path, path.stat().st_size, mark(path)) for key, path in paths.items() if _is_of_group(key)
+            ]
         yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS), problem
 
 
@@ -99,19 +103,47 @@ def warn(problem: str | None) -> None:
         warnings.warn(f"this volume cannot be super-resolved as it is: {problem}", EddyliftWarning, stacklevel=3)
 
 
-def reported(objects: list[Object], report: ProgressCallback) -> Iterator[Object]:
-    """Give objects one after another, and report when each has been sent."""
-    done, total = 0, sum(each.size for each in objects)
+def missing(objects: list[Object], there: dict[str, int], report: ProgressCallback) -> Iterator[Object]:
+    """Give the objects that are not in a draft yet, one after another, and report when each has been sent.
+
+    Args:
+        objects: all of them.
+        there: keys and sizes of those in the draft; the service stores an object completely or not at all.
+        report: called first, and after each.
+    """
+    left = [each for each in objects if there.get(each.key) != each.size]
+    total = sum(each.size for each in objects)
+    done = total - sum(each.size for each in left)
     report(Progress("upload", done, total))
-    for each in objects:
+    for each in left:
         yield each
         done += each.size
         report(Progress("upload", done, total))
 
 
-def draft_name(name: str) -> str:
-    """Return the temporary name of a volume during its upload; each upload has its own."""
-    return f"{name[:80]}.part-{uuid.uuid4().hex[:12]}"
+def draft_name(name: str, objects: list[Object]) -> str:
+    """Return the temporary name of a volume during its upload: named after the content, so that it can be continued."""
+    digest = hashlib.sha256(name.encode())
+    for each in objects:
+        digest.update(f"{each.key} {each.size} {each.mark}\n".encode())
+    return f"{name[:80]}.part-{digest.hexdigest()[:12]}"
+
+
+def incomplete(draft: str) -> UnexpectedAnswerError:
+    """Make the error for a draft that lacks what was sent, as another upload of the same volume has renamed it."""
+    message = f"{draft} lacks objects that were sent; does another process upload the same volume? Upload it again"
+    return UnexpectedAnswerError(message)
+
+
+def _modified(path: Path) -> str:
+    """Return when a file was modified."""
+    return str(path.stat().st_mtime_ns)
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a file: one that was converted is new each time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _standard(volume: AnyVolume, preparation: Preparation) -> tuple[xr.Dataset, str | None]:

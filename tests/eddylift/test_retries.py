@@ -241,8 +241,11 @@ def test_an_upload_whose_last_answer_was_lost_is_complete(ask: Ask, service: Fak
     def upload(found: dict[str, object], before: dict[str, object] | None = None) -> object:
         sent: list[Step] = [httpx2.Response(201)] * count
         renamed: list[Step] = [httpx2.ReadError("lost"), problem(404), httpx2.Response(200, json=found)]
+        draft = httpx2.Response(200, json=stored)
         there = httpx2.Response(200, json=before) if before else problem(404)
-        service.script = [*sent, there, *renamed] if before else [there, *sent, *renamed]
+        # The keys of the draft are listed first, of which there is none.
+        service.script = [problem(404), *sent, draft, *renamed]
+        service.script.insert(1 + count if before else 0, there)
         return ask("upload", dataset, "box", replace=before is not None)
 
     assert upload(stored) == stored

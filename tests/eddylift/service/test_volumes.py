@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eddylift._calls import Call
     from service.settings import Settings
 
 
@@ -67,23 +66,6 @@ def test_a_volume_is_sent_and_looked_at(client: Client, url: str, tmp_path: Path
         client.open("channel", model=TRILINEAR)
 
 
-def test_a_failed_replacement_leaves_the_old_volume(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = client.upload(channel(), "kept")
-    sent = client._send
-
-    def fail(call: Call[Any], *rest: Any) -> Any:  # noqa: ANN401 as the client's own
-        if call.method == "PUT" and call.path.endswith("/v/zarr.json"):
-            raise UnreachableError(call.path)
-        return sent(call, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(client, "_send", fail)
-        with pytest.raises(UnreachableError):
-            client.upload(2 * channel(), "kept", replace=True)
-    assert client.volumes() == [stored]
-    client.delete_volume("kept")
-
-
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_what_desktops_leave_in_a_group_is_not_sent(client: Client, tmp_path: Path, zarr_format: Literal[2, 3]) -> None:
     folder = tmp_path / "box.zarr"
@@ -103,27 +85,6 @@ def test_what_desktops_leave_in_a_group_is_not_sent(client: Client, tmp_path: Pa
     kept = client.download("box", tmp_path / "back")
     assert {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()} == group
     client.delete_volume("box")
-
-
-def test_what_is_behind_a_link_is_sent(client: Client, tmp_path: Path) -> None:
-    """And a link to nothing is refused, as chunks that are missing read as zeros."""
-    folder, elsewhere = tmp_path / "box.zarr", tmp_path / "elsewhere"
-    channel().to_zarr(folder, consolidated=False)
-    for part in ("u/c", "v", "w/zarr.json"):
-        target = elsewhere / part
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (folder / part).rename(target)
-        (folder / part).symlink_to(target)
-    (folder / ".snapshots").symlink_to(folder)
-    assert client.upload(folder, "box")["problem"] is None
-    view = client.open("box", model=TRILINEAR)
-    assert np.array_equal(np.stack([view[name].values for name in "uvw"]), wanted(channel()))
-    client.delete_volume("box")
-    for target in (folder, elsewhere / "nothing"):
-        (folder / "link").symlink_to(target)
-        with pytest.raises(InvalidInputError, match=f"box.zarr/link is a link to {target}; expected one"):
-            client.upload(folder, "box")
-        (folder / "link").unlink()
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
