@@ -20,7 +20,7 @@ from models.catalogue import Catalogue, describe
 from models.networks import Network
 from models.superresolution import SuperResolution
 from models.walls import is_wall
-from training.derived import Slab
+from training.derived import Slab, parted
 from training.evaluate import learned_from, read_symmetry, rounded, snapshot
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import PATCH
@@ -30,16 +30,10 @@ from training.widen import widen
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from models.catalogue import Card
     from models.networks import Family
     from training.dataset import Dataset
-
-KEPT = 0.25
-"""Fraction of the longest axis of a single snapshot that is held out."""
-SMALLEST = 6
-"""Coarse cells along this axis that both parts must have at least."""
 
 
 def descend(parent: SuperResolution, family: Family, *, mirrored: bool | None = None) -> SuperResolution:
@@ -66,31 +60,6 @@ def descend(parent: SuperResolution, family: Family, *, mirrored: bool | None = 
     # The parent has no relaxation weights; new layers have ones.
     model.load_state_dict(weights, strict=False)
     return model
-
-
-def parted(runs: Sequence[Dataset], model: SuperResolution) -> tuple[list[Dataset], list[Dataset]]:
-    """Runs to learn from, and the held-out parts of runs with a single snapshot."""
-    learned: list[Dataset] = []
-    kept: list[Dataset] = []
-    for run in runs:
-        if run.count(model.frames) - run.shared(model.frames) > 1:
-            learned.append(run)
-            continue
-        axes = [axis for axis in range(3) if not is_wall(run.boundary[axis])]
-        if not axes:
-            message = (
-                f"{run.name} has walls all round, so that no part of it can be kept back; give more snapshots of it"
-            )
-            raise ValueError(message)
-        axis = max(axes, key=lambda axis: run.cells[axis])
-        cells = run.cells[axis]
-        at = model.factor * round((1 - KEPT) * cells / model.factor)
-        if min(at, cells - at) < model.factor * SMALLEST:
-            message = f"{run.name} is too small to keep a part of it back; give more snapshots of it"
-            raise ValueError(message)
-        learned.append(Slab(run, axis, slice(0, at)))
-        kept.append(Slab(run, axis, slice(at, cells)))
-    return learned, kept
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         card = dataclasses.replace(card, name=card.name.replace(f"-{args.name}-", f"-{args.name}-wide-"))
     require_new(catalogue, card.name, overwrite=args.overwrite)
     runs = open_datasets(args.data, **{**reading(args), "flow": args.flow or args.name})
-    learned, kept = parted(runs, model)
+    learned, kept = parted(runs, model.frames, model.factor)
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
     recipe = Recipe(
         args.steps,

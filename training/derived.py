@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.walls import is_wall
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Cells, Window
     from training.dataset import Dataset
+
+KEPT = 0.25
+"""Fraction of the longest axis of a single snapshot that is held out."""
+SMALLEST = 22
+"""Coarse cells that this axis must have at least; six of them are held out then."""
 
 
 @dataclass(frozen=True)
@@ -136,3 +145,40 @@ class Slab(Derived):
     def provenance(self) -> dict[str, Any]:
         """The entry for cards."""
         return {**self.source.provenance(), "part": self.name}
+
+
+def parted(runs: Sequence[Dataset], frames: int, factor: int) -> tuple[list[Dataset], list[Dataset]]:
+    """Runs to learn from, and the held-out parts of runs with a single snapshot.
+
+    Args:
+        runs: all data.
+        frames: time levels of a sample.
+        factor: fine cells per coarse cell along an axis.
+
+    Raises:
+        ValueError: if a single snapshot is too small, or has walls all round.
+    """
+    learned: list[Dataset] = []
+    kept: list[Dataset] = []
+    for run in runs:
+        if run.count(frames) - run.shared(frames) > 1:
+            learned.append(run)
+            continue
+        axes = [axis for axis in range(3) if not is_wall(run.boundary[axis])]
+        if not axes:
+            message = (
+                f"{run.name} has walls all round, so that no part of it can be kept back; give more snapshots of it"
+            )
+            raise ValueError(message)
+        axis = max(axes, key=lambda axis: run.cells[axis])
+        cells = run.cells[axis]
+        if cells < factor * SMALLEST:
+            message = (
+                f"{run.name} has {cells} cells along {'zyx'[axis]}; expected at least {factor * SMALLEST} along its "
+                "longest axis without walls, so that a part can be kept back, or more snapshots"
+            )
+            raise ValueError(message)
+        at = factor * round((1 - KEPT) * cells / factor)
+        learned.append(Slab(run, axis, slice(0, at)))
+        kept.append(Slab(run, axis, slice(at, cells)))
+    return learned, kept

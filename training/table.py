@@ -1,6 +1,6 @@
 """``python -m training table``: compare all models and baselines on held-out runs, as ``TABLE.md``.
 
-Runs that do not exist yet are simulated first, from their seeds. If it was stopped, the same command continues.
+Runs that do not exist yet are simulated first, from their seeds. The same command continues with them.
 """
 
 from __future__ import annotations

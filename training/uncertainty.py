@@ -1,9 +1,10 @@
 """``python -m training uncertainty``: train models in ``weights/`` to predict their errors.
 
 The network is not changed. A second head on it learns the expected absolute error, on flows like those that the
-network was trained on; see [`models.uncertainty`][models.uncertainty]. Its last layers are then fitted anew to cells of
-many samples at once, since single samples, one after the other, left them off by a factor of two on some flows. Run
-`evaluate` afterwards: it writes onto the cards how well predicted errors agree with those found on held-out runs.
+network was trained on; see [`models.uncertainty`][models.uncertainty]. As in `adapt`, the last snapshot of each run, or
+a part of a single one, is held out. The last layers of the head are then fitted anew to cells of many samples at once,
+since single samples, one after the other, left them off by a factor of two on some flows. Run `evaluate` afterwards: it
+writes onto the cards how well predicted errors agree with those found on held-out runs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from models.convolution import crop
 from models.metrics.traits import ranges
 from models.operators import coarsen, refine, variation
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
+from training.derived import parted
 from training.flows.synthetic import KINDS
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import Source
@@ -200,9 +202,9 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.weights)
     runs = open_datasets(args.data, **reading(args))
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
-    for frames in {catalogue.card(name).frames for name in args.models}:
-        for each in runs:
-            each.count(frames)  # refuses too few times, before the first model is stored
+    # Data that do not fit are refused before the first model is stored.
+    kinds = {(card.frames, card.factor) for card in map(catalogue.card, args.models)}
+    parts = {kind: parted(runs, *kind) for kind in kinds}
     for name in args.models:
         card = catalogue.card(name)
         model = catalogue.trained(name).to(args.device)
@@ -212,14 +214,16 @@ def run(args: argparse.Namespace) -> int:
         torch.manual_seed(args.seed)
         model.error_head = ErrorHead(model.network.architecture, model.network.halo).to(args.device)
         augment = bool(card.trained.get("augment"))
+        seen, kept = parts[card.frames, card.factor]
         source = Source(
-            runs,
+            seen,
             halo=model.halo,
             factor=model.factor,
             frames=model.frames,
             augment=augment,
             device=args.device,
             seed=args.seed,
+            kept=kept,
         )
         source.require_validation()
         learn(model, source, steps=args.steps, rate=args.rate, precision=precision)

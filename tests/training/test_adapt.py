@@ -17,8 +17,9 @@ from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from tests.training.stored import write
 from training.__main__ import main
-from training.adapt import descend, parted, tell_symmetry
+from training.adapt import descend, tell_symmetry
 from training.dataset import StoredRun
+from training.derived import parted
 from training.recordings import Recording
 from training.samples import Source
 
@@ -36,6 +37,10 @@ PARENT = "equivariant-general-x4"
 def store(folder: Path, snapshots: int, n: int = 16) -> Path:
     """A run of smooth random fields that are strong along x, which no rotation keeps."""
     return write(folder, 0, snapshots, n, flow="mine", scale=(3.0, 1.0, 0.3))
+
+
+def empty(_level: int, _where: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+    return np.zeros((3, 0, 0, 0), np.float32)
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ def test_a_descendant_of_another_kind_is_refused(weights: Catalogue) -> None:
 def test_a_single_snapshot_is_cut_and_its_end_kept_back(tmp_path: Path, weights: Catalogue) -> None:
     model = descend(weights.trained(PARENT), "relaxed")
     run = StoredRun(store(tmp_path / "one", 1, n=96))
-    learned, kept = parted([run], model)
+    learned, kept = parted([run], model.frames, model.factor)
     assert [part.cells for part in (*learned, *kept)] == [(72, 96, 96), (24, 96, 96)]
     source = Source(learned, halo=model.halo, factor=4, augment=False, device="cpu", seed=0, kept=kept)
     ((sample,),) = source.validation().values()
@@ -101,7 +106,7 @@ def test_all_levels_of_one_sample_of_three_frames_are_learned_from(tmp_path: Pat
 
     run = Recording(tmp_path / "mine.nc", "mine", PERIODIC, (1.0, 1.0, 1.0), (96, 8, 8), 4, read)
     model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1, frames=3)))
-    learned, kept = parted([run], model)
+    learned, kept = parted([run], model.frames, model.factor)
     source = Source(learned, halo=1, factor=4, frames=3, augment=False, device="cpu", seed=0, kept=kept)
     assert {float(source.draw().fine.mean()) for _ in range(20)} == {1.0, 2.0}
     assert len(source.validation()["mine"]) == 2
@@ -124,9 +129,16 @@ def test_the_symmetry_is_that_of_a_patch_of_the_last_snapshot(
     assert seen[0].boundary == ("open", "open", "open")
 
 
-def test_what_is_too_small_to_be_cut_is_refused(tmp_path: Path, weights: Catalogue) -> None:
-    with pytest.raises(ValueError, match="too small to keep a part of it back"):
-        parted([StoredRun(store(tmp_path / "one", 1))], descend(weights.trained(PARENT), "relaxed"))
+def test_what_is_too_small_to_be_cut_is_refused(tmp_path: Path) -> None:
+    message = "one has 16 cells along z; expected at least 88 along its longest axis without walls, so that a part"
+    with pytest.raises(ValueError, match=message):
+        parted([StoredRun(store(tmp_path / "one", 1))], 1, 4)
+    for coarse in range(22, 40):
+        run = Recording(tmp_path / "mine.npy", "mine", PERIODIC, (1.0, 1.0, 1.0), (4, 4 * coarse, 4), 1, empty)
+        (learned,), (kept,) = parted([run], 1, 4)
+        assert learned.cells[1] % 4 == 0
+        assert learned.cells[1] + kept.cells[1] == 4 * coarse
+        assert 24 <= kept.cells[1] < learned.cells[1]
 
 
 def test_a_single_snapshot_is_never_cut_along_walls_that_move(tmp_path: Path, weights: Catalogue) -> None:
@@ -137,9 +149,9 @@ def test_a_single_snapshot_is_never_cut_along_walls_that_move(tmp_path: Path, we
         (folder / "run.json").write_text(json.dumps({**description, "boundary": boundary}))
         if axis is None:
             with pytest.raises(ValueError, match="walls all round"):
-                parted([StoredRun(folder)], model)
+                parted([StoredRun(folder)], model.frames, model.factor)
         else:
-            learned, _ = parted([StoredRun(folder)], model)
+            learned, _ = parted([StoredRun(folder)], model.frames, model.factor)
             assert learned[0].cells.index(72) == axis
 
 

@@ -138,6 +138,17 @@ def test_snapshots_at_rest_leave_those_of_other_runs(
     assert f"exact on what is held out: {rest.name}; expected data that vary" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_part_of_a_single_snapshot_is_kept_back(tmp_path: Path, catalogue: Catalogue, *, beside: bool) -> None:
+    """As when a model is adapted to it, beside another run too."""
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).standard_normal((3, 16, 88, 16)).astype(np.float32))
+    data = [str(tmp_path / "mine.npy"), *([str(store(tmp_path / "data", 1).folder)] if beside else [])]
+    options = ["--models", NAME, "--weights", str(catalogue.folder), "--threads", "1", "--steps", "2", "--flow", "mine"]
+    assert main(["uncertainty", *options, "--boundary", "periodic", "--data", *data]) == 0
+    assert catalogue.trained(NAME).error_head is not None
+    assert catalogue.card(NAME).uncertainty["data"][0] == "mine"
+
+
 def test_interpolation_cannot_learn_its_error(
     tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
