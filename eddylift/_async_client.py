@@ -336,7 +336,7 @@ class AsyncClient:
         headers = _transport.headers(call)
         try:
             with reporting(progress) as report:
-                answer = await self._retry(_transport.pause, self._attempt, call, headers, report)
+                answer = await self._retry(partial(_transport.pause, call), self._attempt, call, headers, report)
             result = await to_thread.run_sync(call.read, answer)
         except EddyliftError as error:
             raise error.with_traceback(None) from None  # as in `Client`

@@ -52,6 +52,7 @@ class Call(Generic[T]):
         params: query parameters.
         body: what is sent, if anything.
         headers: sent besides those of the body.
+        computes: whether a repetition is computed anew.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Call(Generic[T]):
     params: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    computes: bool = False
 
 
 def health() -> Call[Health]:
@@ -94,7 +96,7 @@ def upscale(
     (prepared,) = prepare(coarse, boundary=boundary, **changes)
     body, read = encode(prepared, error=error)
     options = _options(model, boundary) | ({"error": "true"} if error else {})
-    return Call("POST", "/v1/upscale", read, options, body)
+    return Call("POST", "/v1/upscale", read, options, body, computes=True)
 
 
 def check(
@@ -107,7 +109,7 @@ def check(
     """Ask how good the fine volume is expected to be."""
     (prepared,) = prepare(coarse, boundary=boundary, **changes)
     body, _ = encode(prepared)
-    return Call("POST", "/v1/check", _one(Check), _options(model, boundary), body)
+    return Call("POST", "/v1/check", _one(Check), _options(model, boundary), body, computes=True)
 
 
 def validate(
@@ -122,21 +124,20 @@ def validate(
     given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
     prepared = prepare(*given.values(), boundary=boundary, **changes)
     body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
-    return Call("POST", "/v1/validate", _one(Report), _options(model, boundary), body)
+    return Call("POST", "/v1/validate", _one(Report), _options(model, boundary), body, computes=True)
 
 
 def self_validate(model: str) -> Call[Reproduction]:
     """Ask whether the service's device reproduces the card."""
-    return Call("POST", f"{_paths.model_path(model)}/validate", _one(Reproduction))
+    return Call("POST", f"{_paths.model_path(model)}/validate", _one(Reproduction), computes=True)
 
 
 def discover(x: Fields, y: Fields, *, x_kind: Kind | None, y_kind: Kind | None, group: str | None) -> Call[Discovery]:
     """Ask which symmetries pairs of fields keep."""
     given = {"x_kind": x_kind, "y_kind": y_kind, "group": group}
     options = {name: value for name, value in given.items() if value is not None}
-    return Call(
-        "POST", "/v1/discover", _one(Discovery), options, encode_pairs(x, y, x_kind=x_kind, y_kind=y_kind, group=group)
-    )
+    body = encode_pairs(x, y, x_kind=x_kind, y_kind=y_kind, group=group)
+    return Call("POST", "/v1/discover", _one(Discovery), options, body, computes=True)
 
 
 def forecast_models() -> Call[list[ForecastCard]]:
@@ -161,7 +162,7 @@ def forecast(
         prepared = prepared.assign_attrs(boundary=_paths.spell_boundary(boundary, _planes.AXES))
     body, read, found = _planes.encode(prepared, dx, dt)
     options = found | {"steps": str(steps), "nu": str(nu)} | _options(model, boundary, _planes.AXES)
-    return Call("POST", "/v1/forecast", read, options, body)
+    return Call("POST", "/v1/forecast", read, options, body, computes=True)
 
 
 def volumes() -> Call[list[StoredVolume]]:

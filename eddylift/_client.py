@@ -544,7 +544,7 @@ class Client:
         headers = _transport.headers(call)
         try:
             with reporting(progress) as report:
-                answer = self._retry(_transport.pause, self._attempt, call, headers, report)
+                answer = self._retry(partial(_transport.pause, call), self._attempt, call, headers, report)
             result = call.read(answer)
         except EddyliftError as error:
             # The message says it all; frames of the packages below would bury it.

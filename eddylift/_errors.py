@@ -163,6 +163,12 @@ _KINDS: dict[int, type[ServiceError]] = {
     503: BusyError,
 }
 
+# What an answer without a problem document means: it is not of the service.
+_OF_A_PROXY = {
+    413: "a proxy in front of the service takes no body of this size (nginx: client_max_body_size)",
+    504: "a proxy in front of the service waits no longer for its answer (nginx: proxy_read_timeout)",
+}
+
 
 def from_answer(status: int, content: bytes, retry_after: float | None = None) -> ServiceError:
     """Build the error for an answer with an error status.
@@ -179,7 +185,7 @@ def from_answer(status: int, content: bytes, retry_after: float | None = None) -
     return kind(
         status,
         title,
-        _text(problem.get("detail")),
+        _text(problem.get("detail")) if problem else _OF_A_PROXY.get(status, ""),
         _fields(problem.get("errors")),
         retry_after,
         request_id if isinstance(request_id, str) else None,

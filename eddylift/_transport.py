@@ -95,12 +95,14 @@ def headers(call: Call[Any]) -> dict[str, str]:
     return own
 
 
-def pause(error: Exception) -> bool | float:
+def pause(call: Call[Any], error: Exception) -> bool | float:
     """Return when to repeat a failed call: after a number of seconds, after a backoff (True), or never (False)."""
     if isinstance(error, _errors.UnreachableError):
         return error.is_temporary
     if not isinstance(error, _errors.ServiceError) or error.status not in RETRIED:
         return False
+    if call.computes and error.status == http.HTTPStatus.GATEWAY_TIMEOUT:
+        return False  # it would take as long again
     if error.retry_after is None:
         return True
     if error.retry_after > LONGEST_PAUSE:

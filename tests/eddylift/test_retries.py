@@ -30,6 +30,7 @@ from eddylift import (
     UnauthorizedError,
     UnexpectedAnswerError,
     UnreachableError,
+    _calls,
 )
 from eddylift._preparation import Preparation
 from eddylift._transfer import group
@@ -74,7 +75,6 @@ HICCUPS = [
     problem(429, {"Retry-After": "0"}),
     problem(502),
     problem(503, {"Retry-After": "1"}),
-    problem(504),
     httpx2.ConnectError("refused"),
     httpx2.ConnectTimeout(""),
     httpx2.ReadError(""),
@@ -174,7 +174,7 @@ def test_an_error_shows_no_frames_of_other_packages(ask: Ask, service: FakeServi
     assert "direct cause" not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("hiccup", HICCUPS)
+@pytest.mark.parametrize("hiccup", [*HICCUPS, problem(504)])
 def test_repeating_ends(ask: Ask, service: FakeService, hiccup: Step) -> None:
     service.script = [hiccup] * 10
     with pytest.raises((BusyError, FailedError, UnreachableError)):
@@ -197,7 +197,7 @@ def test_retry_after(ask: Ask, service: FakeService, header: str | None, seconds
     with pytest.raises(BusyError) as caught:
         ask("models")
     assert caught.value.retry_after == seconds
-    wait = pause(caught.value)
+    wait = pause(_calls.models(), caught.value)
     assert wait is True if seconds is None else seconds <= wait <= seconds + 0.5
 
 
@@ -206,7 +206,7 @@ def test_retry_after_a_date(ask: Ask, service: FakeService) -> None:
     service.script = [problem(503, {"Retry-After": date})] * 6
     with pytest.raises(BusyError) as caught:
         ask("models")
-    assert 0.5 < pause(caught.value) <= 50.5
+    assert 0.5 < pause(_calls.models(), caught.value) <= 50.5
 
 
 def test_the_pause_that_is_asked_for_is_made(ask: Ask, service: FakeService) -> None:
@@ -217,10 +217,22 @@ def test_the_pause_that_is_asked_for_is_made(ask: Ask, service: FakeService) -> 
     assert time.monotonic() - start >= 1
 
 
-def test_proxies_may_answer_in_html(ask: Ask, service: FakeService) -> None:
-    service.script = [httpx2.Response(413, text="<html>Too large</html>")]
-    with pytest.raises(RefusedError, match=r"^.* \(413\)$"):
-        ask("models")
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (413, r"\(413\): a proxy in front of the service .*client_max_body_size"),
+        (504, r"\(504\): a proxy in front of the service .*proxy_read_timeout"),
+        (403, r"\(403\)$"),
+    ],
+)
+@pytest.mark.parametrize("method", ["upscale", "check", "discover", "forecast"])
+def test_proxies_may_answer_in_html(ask: Ask, service: FakeService, status: int, message: str, method: str) -> None:
+    """And what a proxy does not wait for is not computed again."""
+    service.script = [httpx2.Response(status, text="<html>Nothing</html>")]
+    field = np.zeros((4, 2, 8, 8) if method in {"discover", "forecast"} else (3, 4, 4, 4), np.float32)
+    with pytest.raises((RefusedError, FailedError), match=message):
+        ask(method, field, *[field] * (method == "discover"))
+    assert len(service.requests) == 1
 
 
 def test_a_deletion_whose_answer_was_lost_is_done(ask: Ask, service: FakeService) -> None:
