@@ -6,11 +6,13 @@ import contextlib
 import datetime as dt
 import http
 import io
+import ipaddress
 import logging
 import os
 import random
 import socket
 import ssl
+import urllib.request
 import uuid
 import warnings
 from email.utils import parsedate_to_datetime
@@ -82,7 +84,28 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
             raise _errors.InvalidInputError(message)
         headers["Authorization"] = f"Bearer {token}"
     connect = 10.0 if timeout is None else min(10.0, timeout)
-    return {"base_url": url, "headers": headers, "timeout": httpx2.Timeout(timeout, connect=connect)}
+    # A proxy of the environment would look for a service of this machine on its own.
+    direct = {f"{url.scheme}://{url.netloc.decode()}": None} if _is_here(url.host) else {}
+    timeouts = httpx2.Timeout(timeout, connect=connect)
+    return {"base_url": url, "headers": headers, "timeout": timeouts, "mounts": direct}
+
+
+def _is_here(host: str) -> bool:
+    """Return whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _through(url: httpx2.URL) -> str:
+    """Say through which proxy of the environment an address is reached, without its password; empty if directly."""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or _is_here(url.host) or urllib.request.proxy_bypass(url.host):
+        return ""
+    host = proxy.rpartition("@")[2].rpartition("://")[2]
+    return f" through the proxy {host} of {url.scheme.upper()}_PROXY or ALL_PROXY (NO_PROXY lists exceptions)"
 
 
 def headers(call: Call[Any]) -> dict[str, str]:
@@ -122,7 +145,7 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
     try:
         yield
     except httpx2.ConnectTimeout:
-        message = f"cannot reach {base_url}: no connection in time"
+        message = f"cannot reach {base_url}{_through(base_url)}: no connection in time"
         raise _errors.UnreachableError(message) from None
     except httpx2.TimeoutException as error:
         message = f"{base_url} took too long ({type(error).__name__}): raise the timeout, or send a smaller volume"
@@ -135,7 +158,7 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
     except httpx2.ConnectError as error:
         raise _not_connected(error, base_url, has_answered=has_answered) from None
     except httpx2.TransportError as error:
-        message = f"cannot reach {base_url}: {str(error) or type(error).__name__}"
+        message = f"cannot reach {base_url}{_through(base_url)}: {str(error) or type(error).__name__}"
         raise _errors.UnreachableError(message) from None
 
 
@@ -150,6 +173,8 @@ def warn(answer: Answer, result: object) -> None:
 
 def _not_connected(error: httpx2.ConnectError, base_url: httpx2.URL, *, has_answered: bool) -> _errors.UnreachableError:
     """Make the error for a failed connection: the reason, and what to do about it."""
+    if proxy := _through(base_url):
+        return _errors.UnreachableError(f"cannot reach {base_url}{proxy}: {error}", is_temporary=has_answered)
     where = "say where the service is by Client(address), --url or EDDYLIFT_URL"
     for cause in _causes(error):
         if isinstance(cause, ConnectionRefusedError):

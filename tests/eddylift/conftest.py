@@ -245,6 +245,12 @@ def no_waiting() -> Iterator[None]:
     stamina.set_testing(testing=False)
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def array() -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((3, 2, 3, 4), np.float32)

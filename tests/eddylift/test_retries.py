@@ -160,6 +160,24 @@ def test_a_port_where_nothing_listens(ask: Ask, host: str) -> None:
     assert not caught.value.is_temporary
 
 
+@pytest.mark.parametrize("ask", [ask_for_models, ask_for_models_asynchronously])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "service.invalid"])
+def test_only_other_hosts_are_reached_through_a_proxy(ask: Ask, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # as above
+        port = taken.getsockname()[1]
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{port}")
+        address = f"http://{host}:{port}"
+        through = f"cannot reach {address} through the proxy 127.0.0.1:{port} of HTTP_PROXY or ALL_PROXY "
+        with pytest.raises(UnreachableError) as caught:
+            ask(address)
+    said = str(caught.value)
+    assert said.startswith(through if host == "service.invalid" else f"nothing listens at {address}")
+    assert "secret" not in said
+
+
 @pytest.mark.parametrize(
     "step", [problem(422), not_connected(ConnectionRefusedError()), httpx2.ReadTimeout("slow"), httpx2.Response(200)]
 )
