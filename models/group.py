@@ -27,7 +27,7 @@ NAMES = {2: ("C1", "C2", "C4", "D4"), 3: get_args(GroupName)}
 """Names of the groups of a plane and of space, by dimension."""
 Each = TypeVar("Each")
 MIRROR = torch.diag(torch.tensor([-1, 1, 1]))
-"""The reflection x -> -x. With it, the 24 rotations of ``O`` generate ``Oh``."""
+"""The reflection (x, y, z) -> (-x, y, z). With it, the 24 rotations of ``O`` generate ``Oh``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,13 +94,13 @@ deviation over snapshots of runs that nothing was fitted to. Where a run has thr
 them, and everyone else the middle one, which is what all are judged by. Arrows say which values are better; metrics are
 defined in [models/metrics/](../models/metrics): *spectrum* is the rms of log10(E / E_true) below and above the coarse
 Nyquist wavenumber (in a channel, of spectra along x and z), *at walls* counts the coarse cells next to a wall alone (y+
-< 15), *stresses* is the relative error of the profiles of all six Reynolds stresses, *divergence* should be that of the
-true field, given with each run, *consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear
-estimator is the least-squares map from 5^3 coarse cells to the fine cells of the middle one
-([training/baselines.py](../training/baselines.py)). *Cost* is multiplications per fine cell, counted; *training* is in
-minutes, on what the card says (one CPU core unless it says more). *Predicted errors* are those that models predict for
-their own answers: mean predicted over mean found, the share of fine cells below the bounds for 50 % and 90 % of them,
-and Spearman's rank correlation of predicted and found over cells.
+< 15 in the channel, y+ < 21 in Couette flow), *stresses* is the relative error of the profiles of all six Reynolds
+stresses, *divergence* should be that of the true field, given with each run, *consistency* is ||mean(answer) - coarse||
+over ||coarse - its mean||. The linear estimator is the least-squares map from 5^3 coarse cells to the fine cells of the
+middle one ([training/baselines.py](../training/baselines.py)). *Cost* is multiplications per fine cell, counted;
+*training* is in minutes, on what the card says (one CPU core unless it says more). *Predicted errors* are those that
+models predict for their own answers: mean predicted over mean found, the share of fine cells below the bounds for 50 %
+and 90 % of them, and Spearman's rank correlation of predicted and found over cells.
 
 ![MAE over trilinear's](TABLE.png)
 """
