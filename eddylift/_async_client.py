@@ -169,6 +169,7 @@ class AsyncClient:
         name: str,
         *,
         replace: bool = False,
+        boundary: Boundary | None = None,
         names: Names | None = None,
         drop: Sequence[str] | None = None,
         resample: Sequence[str] | None = None,
@@ -176,7 +177,7 @@ class AsyncClient:
     ) -> StoredVolume:
         """See `Client.upload`."""
         async with AsyncExitStack() as kept:
-            manager = _transfer.group(volume, Preparation(names, drop, resample))
+            manager = _transfer.group(volume, Preparation(names, drop, resample, boundary))
             objects, problem = await to_thread.run_sync(manager.__enter__)
             kept.push(manager.__exit__)
             report = kept.enter_context(reporting(progress))

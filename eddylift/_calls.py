@@ -15,7 +15,7 @@ from eddylift._discovery import Discovery
 from eddylift._errors import UnexpectedAnswerError
 from eddylift._job_status import JobStatus
 from eddylift._pairs import encode as encode_pairs
-from eddylift._preparation import Preparation, prepare
+from eddylift._preparation import Preparation
 from eddylift._types import (
     Card,
     Check,
@@ -93,7 +93,7 @@ def upscale(
     **changes: Unpack[Changes],
 ) -> Call[AnyVolume]:
     """Ask for the fine volume, as the same kind of object."""
-    (prepared,) = prepare(coarse, boundary=boundary, **changes)
+    (prepared,) = Preparation(**changes, boundary=boundary).apply(coarse)
     body, read = encode(prepared, error=error)
     options = _options(model, boundary) | ({"error": "true"} if error else {})
     return Call("POST", "/v1/upscale", read, options, body, computes=True)
@@ -107,7 +107,7 @@ def check(
     **changes: Unpack[Changes],
 ) -> Call[Check]:
     """Ask how good the fine volume is expected to be."""
-    (prepared,) = prepare(coarse, boundary=boundary, **changes)
+    (prepared,) = Preparation(**changes, boundary=boundary).apply(coarse)
     body, _ = encode(prepared)
     return Call("POST", "/v1/check", _one(Check), _options(model, boundary), body, computes=True)
 
@@ -122,7 +122,7 @@ def validate(
 ) -> Call[Report]:
     """Ask for the errors of a model's answer to `coarse`, compared with `reference`."""
     given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
-    prepared = prepare(*given.values(), boundary=boundary, **changes)
+    prepared = Preparation(**changes, boundary=boundary).apply(*given.values())
     body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
     return Call("POST", "/v1/validate", _one(Report), _options(model, boundary), body, computes=True)
 

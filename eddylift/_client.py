@@ -299,6 +299,7 @@ class Client:
         name: str,
         *,
         replace: bool = False,
+        boundary: Boundary | None = None,
         names: Names | None = None,
         drop: Sequence[str] | None = None,
         resample: Sequence[str] | None = None,
@@ -316,6 +317,7 @@ class Client:
                 ``periodic,wall,periodic`` for z, y, x, is the default boundary of its views and jobs.
             name: name of the stored volume.
             replace: whether to replace a stored volume of this name; if False, that is refused.
+            boundary: as for `upscale`; becomes this attribute.
             names: as for `upscale`.
             drop: as for `upscale`.
             resample: as for `upscale`.
@@ -325,7 +327,7 @@ class Client:
             InvalidInputError: if the name is taken, or the volume cannot be sent, as where a cell is NaN.
         """
         with (
-            _transfer.group(volume, Preparation(names, drop, resample)) as (objects, problem),
+            _transfer.group(volume, Preparation(names, drop, resample, boundary)) as (objects, problem),
             reporting(progress) as report,
         ):
             _transfer.warn(problem)

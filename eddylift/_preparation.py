@@ -15,11 +15,10 @@ from eddylift._unnamed_axes import name_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Unpack
 
     import xarray as xr
 
-    from eddylift._types import Boundary, Changes, Names
+    from eddylift._types import Boundary, Names
 
 
 class Preparation(NamedTuple):
@@ -42,7 +41,7 @@ class Preparation(NamedTuple):
 
         Raises:
             InvalidInputError: for an option that cannot be read, a name that no volume has, an axis that cannot be
-                resampled, or a bare array.
+                resampled, or may be periodic as there is no boundary, or a bare array.
         """
         volumes = tuple(read(Path(volume)) if isinstance(volume, str | Path) else volume for volume in volumes)
         if not (self.names or self.drop or self.resample):
@@ -64,24 +63,14 @@ class Preparation(NamedTuple):
         given = [volume if isinstance(volume, xr.DataArray) else as_dataset(volume) for volume in volumes]
         datasets = [name_axes(as_dataset(volume)) for volume in _velocity.rename(given, names, drop)]
         if axes:
+            if self.boundary is None and not any("boundary" in dataset.attrs for dataset in datasets):
+                message = (
+                    f"resample: {self.resample}; expected a boundary too, as without one an axis may be periodic, and "
+                    "the length of a period is not known"
+                )
+                raise InvalidInputError(message)
             datasets = [_resample.to_uniform(dataset, axes, self.boundary) for dataset in datasets]
         return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
-
-
-def prepare(*volumes: object, boundary: Boundary | None, **changes: Unpack[Changes]) -> Sequence[Any]:
-    """Prepare volumes for a call that says what lies beyond the ends; see `Preparation` for arguments and errors.
-
-    Raises:
-        InvalidInputError: also if an axis is to be resampled, and nothing says that it is not periodic.
-    """
-    prepared = Preparation(**changes, boundary=boundary).apply(*volumes)
-    if changes.get("resample") and boundary is None and not any("boundary" in each.attrs for each in prepared):
-        message = (
-            f"resample: {changes['resample']}; expected a boundary too, as without one an axis may be periodic, and "
-            "the length of a period is not known"
-        )
-        raise InvalidInputError(message)
-    return prepared
 
 
 def open_volume(
@@ -101,7 +90,7 @@ def open_volume(
         resample: axes to resample to uniform cells, such as ``y``, or ``y:128`` with a number of cells; this reads the
             velocity at once.
         boundary: what lies beyond the ends, as for `Client.upscale`, since a periodic axis cannot be resampled; None
-            takes the attribute of the file.
+            takes the attribute of the file. A file without this attribute gets it.
 
     Returns:
         ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x) along ascending axes, and the other variables of the file.
@@ -116,7 +105,7 @@ def open_volume(
     try:
         (prepared,) = Preparation(names, drop, resample, boundary).apply(dataset)
         volume = _velocity.split(prepared, _velocity.find(prepared))
-        if (boundary := volume.attrs.get("boundary")) is not None:
+        if (boundary := volume.attrs.get("boundary", boundary)) is not None:
             volume = volume.assign_attrs(boundary=spell_attribute(boundary))
     except InvalidInputError:
         dataset.close()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from eddylift import _files
 from eddylift._codecs import as_dataset
 from eddylift._errors import EddyliftWarning, InvalidInputError, UnexpectedAnswerError
+from eddylift._paths import spell_boundary
 from eddylift._progress import Progress
 from eddylift._writing import temporary_folder, write_zarr
 
@@ -151,6 +152,8 @@ def _standard(volume: AnyVolume, preparation: Preparation) -> tuple[xr.Dataset, 
 
     prepared: xr.Dataset
     (prepared,) = map(as_dataset, preparation.apply(volume))
+    if preparation.boundary is not None:
+        prepared = prepared.assign_attrs(boundary=spell_boundary(preparation.boundary))
     try:
         velocity = find(prepared)
     except InvalidInputError as error:

@@ -7,6 +7,7 @@ import typer
 
 from eddylift import _display
 from eddylift.cli._session import (
+    Boundary,
     Drop,
     Names,
     Resample,
@@ -30,6 +31,7 @@ def upload(
     name: VolumeArgument,
     *,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a stored volume of this name.")] = False,
+    boundary: Boundary = None,
     names: Names = None,
     drop: Drop = None,
     resample: Resample = None,
@@ -40,6 +42,7 @@ def upload(
             source,
             name,
             replace=replace,
+            boundary=boundary,
             names=names,
             drop=drop,
             resample=resample,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eddylift import InvalidInputError
-from eddylift._preparation import Preparation, prepare
+from eddylift._preparation import Preparation
 from eddylift._resample import mean_weights, to_uniform
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_a_number_of_cells() -> None:
 
 def test_data_arrays_say_so_too() -> None:
     field = channel().to_dataarray("component", name="flow")
-    (uniform,) = Preparation(resample="y").apply(field)
+    (uniform,) = Preparation(resample="y", boundary="wall").apply(field)
     assert uniform.name == "flow"
     assert uniform.attrs["eddylift_resampled"].startswith("y: 48 uniform cells")
 
@@ -124,9 +124,9 @@ def test_periodic_axes_are_not_resampled(said: str, boundary: Boundary | None, *
 def test_two_volumes_get_no_number_of_cells() -> None:
     """A coarse and a fine volume differ in it."""
     volume = channel().assign_attrs(boundary="wall")
-    assert prepare(volume, boundary=None, resample="y:40")[0].sizes["y"] == 40
+    assert Preparation(boundary=None, resample="y:40").apply(volume)[0].sizes["y"] == 40
     with pytest.raises(InvalidInputError, match="resample: y:40; expected no number of cells for two volumes"):
-        prepare(volume, volume, boundary=None, resample="y:40")
+        Preparation(boundary=None, resample="y:40").apply(volume, volume)
 
 
 @pytest.mark.parametrize("kind", [xr.Dataset, xr.DataArray])
@@ -134,9 +134,9 @@ def test_an_axis_that_is_periodic_by_default_is_not_resampled(kind: type) -> Non
     volume = channel() if kind is xr.Dataset else channel().to_dataarray("component")
     for others in ([], [volume]):
         with pytest.raises(InvalidInputError, match="resample: y; expected a boundary too"):
-            prepare(volume, *others, boundary=None, resample="y")
-        assert prepare(volume, *others, boundary="wall", resample="y")
-        assert prepare(volume.assign_attrs(boundary="wall"), *others, boundary=None, resample="y")
+            Preparation(boundary=None, resample="y").apply(volume, *others)
+        assert Preparation(boundary="wall", resample="y").apply(volume, *others)
+        assert Preparation(boundary=None, resample="y").apply(volume.assign_attrs(boundary="wall"), *others)
 
 
 @pytest.mark.parametrize(

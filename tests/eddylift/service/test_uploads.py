@@ -19,6 +19,7 @@ from eddylift import (
     StoredVolume,
     UnexpectedAnswerError,
     _calls,
+    open_volume,
 )
 from service.volumes.uploads import UploadStore
 from tests.eddylift.service.conftest import LIMIT, TRILINEAR, channel, wanted
@@ -68,6 +69,27 @@ def test_what_is_behind_a_link_is_sent(client: Client, tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match=f"box.zarr/link is a link to {target}; expected one"):
             client.upload(folder, "box")
         (folder / "link").unlink()
+
+
+@pytest.mark.parametrize("send", [upload, upload_asynchronously])
+def test_a_boundary_becomes_the_attribute(
+    client: Client, url: str, tmp_path: Path, send: Callable[..., StoredVolume]
+) -> None:
+    """And without one an axis is not resampled, as it may be periodic."""
+    path = tmp_path / "channel.nc"
+    volume = channel().drop_attrs().assign_coords(y=np.tanh(np.linspace(-2, 2, 6)))
+    volume.to_netcdf(path, engine="h5netcdf")
+    kinds = {"y": "wall"}
+    for refused in (lambda: send(url, path, "box", resample="y"), lambda: open_volume(path, resample="y")):
+        with pytest.raises(InvalidInputError, match="resample: y; expected a boundary too"):
+            refused()
+    stored = send(url, path, "box", resample="y", boundary=kinds)
+    assert stored["boundary"] == ["periodic", "wall", "periodic"]
+    stored = send(url, np.ones((3, 4, 4, 4), np.float32), "box", replace=True, boundary="open")
+    assert stored["boundary"] == ["open"] * 3
+    client.delete_volume("box")
+    with open_volume(path, resample="y", boundary=kinds) as opened:
+        assert opened.attrs["boundary"] == "periodic,wall,periodic"
 
 
 @pytest.mark.parametrize("send", [upload, upload_asynchronously])
