@@ -11,7 +11,7 @@ import numpy as np
 from models.blocks import BOUNDARIES, PERIODIC, format_boundary, parse_boundary
 from models.walls import is_wall
 from service.formats.names import AXES
-from service.problems import invalid_field
+from service.problems import invalid_field, within
 
 if TYPE_CHECKING:
     from models.blocks import Boundaries
@@ -58,6 +58,23 @@ def _text(said: Any) -> str:  # noqa: ANN401 whatever an attribute holds
             raise ValueError(strangers)
         said = [said.get(axis, "periodic") for axis in AXES]
     return said if isinstance(said, str) else ",".join(map(str, np.atleast_1d(said)))
+
+
+def asked_or_said(asked: Boundaries | None, said: Mapping[str, object]) -> Boundaries | None:
+    """The boundaries that are asked for, else those that the data say, of which the first count; None without any.
+
+    Args:
+        asked: by the request, or None.
+        said: attributes ``boundary``, or None, by the volumes that they are of.
+
+    Raises:
+        Problem: 422 if an attribute is needed and is no boundary.
+    """
+    for volume, attribute in said.items():
+        if asked is None:
+            with within(volume):
+                asked = read_boundary(attribute)
+    return asked
 
 
 def choose_boundary(asked: Boundaries | None, attribute: object, card: Card) -> ChosenBoundary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.formats.boundaries import read_boundary
+from service.formats.boundaries import asked_or_said, read_boundary
 from service.jobs.compare import check_reference
 from service.jobs.discover import check_discovery
 from service.problems import invalid_field, within
@@ -57,6 +57,12 @@ def open_view(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> V
     """The view that a job computes. See [`VolumeOpener.view`][service.volumes.opener.VolumeOpener.view] for errors."""
     card = registry.find(spec.model, error=spec.error)
     options = ViewOptions(read_boundary(spec.boundary), spec.naming, error=spec.error)
+    if spec.reference is not None:
+        with within("source"):
+            source = opener.source(spec.source, options)
+        reference = open_reference(spec, card.factor, opener)
+        said = {"source": source.dataset.attrs.get("boundary"), "reference": reference.dataset.attrs.get("boundary")}
+        options = options._replace(boundary=asked_or_said(options.boundary, said))
     with within("source"):
         return opener.view(spec.source, card, options)
 

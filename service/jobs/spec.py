@@ -33,7 +33,8 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     )
     boundary: str | None = Field(
         default=None,
-        description="in z, y, x order; null leaves it to the attribute `boundary` of the source, or else to the card",
+        description="in z, y, x order; null leaves it to the attribute `boundary` of the source, else of the "
+        "reference, or else to the card",
     )
     names: dict[str, str] = Field(
         default={},

@@ -14,7 +14,7 @@ from models.operators import coarsen
 from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
 from tests.service.orders import HALF, LEARNED, ORDER, THREE, finish, order, wait_until_cancelled
-from tests.service.wire import dataset, in_units, noise, npy, send
+from tests.service.wire import NETCDF, dataset, in_units, netcdf, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -67,6 +67,25 @@ def test_a_job_compares_as_a_request_does(
                 np.testing.assert_allclose(done["report"][side][name], value, rtol=close, atol=1e-7, err_msg=name)
     assert (tmp_path / "data" / "volumes" / "fine").exists() == (target is not None)
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("asked", "source", "reference", "expected"),
+    [(None, None, "open", "open"), (None, "wall", "open", "wall"), ("open", "wall", None, "open")],
+)
+def test_the_boundary_is_that_of_a_request(
+    client: TestClient, asked: str | None, source: str | None, reference: str | None, expected: str
+) -> None:
+    """That of the order, else of the source, else of the reference."""
+    volumes = {"coarse": dataset(noise(3, 4, 4, 4)), "reference": dataset(noise(3, 16, 16, 16))}
+    for (name, volume), boundary in zip(volumes.items(), (source, reference), strict=True):
+        volumes[name] = volume.drop_vars([*"zyx"]).assign_attrs({} if boundary is None else {"boundary": boundary})
+        send(client, name, volumes[name])
+    job = order(client, source="coarse", target=None, reference="reference", boundary=asked)
+    sent = {name: (name, netcdf(volume), NETCDF) for name, volume in volumes.items()}
+    query = {"model": LEARNED, **({} if asked is None else {"boundary": asked})}
+    validated = client.post("/v1/validate", params=query, files=sent).json()
+    assert finish(client, job)["report"]["boundary"] == validated["boundary"] == [expected] * 3
 
 
 def test_an_answer_may_have_larger_chunks_than_other_volumes(serve: Serve, tmp_path: Path) -> None:
