@@ -72,18 +72,28 @@ def finer(values: Coordinate, factor: int) -> NDArray[np.floating[Any]]:
     return (even + np.interp(places, coarse, offsets)).astype(rounded.dtype)
 
 
-def length_of(grid: Grid) -> tuple[float, float, float]:
-    """Length of each axis (z, y, x) by its coordinates; unless all have some, of cubic cells, the longest axis 2 pi."""
-    if any(values is None for values in grid.coordinates):
-        z, y, x = (2 * math.pi * n / max(grid.cells) for n in grid.cells)
+def length_of(*grids: Grid) -> tuple[float, float, float]:
+    """Length of each axis (z, y, x) of a volume: by its coordinates, of which the first grid that has some count.
+
+    Unless there are some along each axis, cells are cubes, and the longest axis is 2 pi.
+
+    Args:
+        grids: divisions of the same volume into cells.
+    """
+    axes = [
+        next((at for at in found if at is not None), None)
+        for found in zip(*(g.coordinates for g in grids), strict=True)
+    ]
+    if any(at is None for at in axes):
+        z, y, x = (2 * math.pi * n / max(grids[0].cells) for n in grids[0].cells)
     else:
-        z, y, x = (spacing(values) * len(values) for values in grid.coordinates if values is not None)
+        z, y, x = (spacing(at) * len(at) for at in axes if at is not None)
     return z, y, x
 
 
-def check_axis_units(dataset: xr.Dataset) -> None:
-    """Refuse (422) coordinates in different units where lengths along all axes are needed."""
-    axes = {axis: dataset[axis].attrs for axis in AXES if axis in dataset.coords}
+def check_axis_units(*datasets: xr.Dataset) -> None:
+    """Refuse (422) coordinates in different units where lengths along all axes are needed; see ``length_of``."""
+    axes = {axis: each[axis].attrs for axis in AXES for each in reversed(datasets) if axis in each.coords}
     units = {axis: attributes["units"] for axis, attributes in axes.items() if "units" in attributes}
     for one, other in pairwise(units):
         if not same_units(units[one], units[other]):

@@ -12,10 +12,10 @@ import xarray as xr
 
 from models.operators import coarsen
 from service.formats.decoding import load
-from service.formats.grid import finer, rounding, spacing
+from service.formats.grid import check_axis_units, finer, rounding, spacing
 from service.formats.names import AXES, TIME
 from service.formats.units import same_units
-from service.problems import invalid_field
+from service.problems import invalid_field, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +77,14 @@ def check_units(coarse: object, reference: object) -> None:
     if coarse is not None and reference is not None and not same_units(coarse, reference):
         expected = f"the units of the coarse velocity, {coarse}"
         raise invalid_field(field="reference.units", value=str(reference), expected=expected)
+
+
+def check_lengths(coarse: xr.Dataset, reference: xr.Dataset) -> None:
+    """Refuse (422) axes in different units: those of a reference, else of a coarse volume; see ``length_of``."""
+    with within("reference"):
+        check_axis_units(reference)
+    with within("coarse"):
+        check_axis_units(reference, coarse)
 
 
 def check_moments(coarse: xr.Dataset, reference: xr.Dataset) -> None:

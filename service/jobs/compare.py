@@ -14,9 +14,9 @@ from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
 from service.formats.error import ERROR
-from service.formats.grid import check_axis_units, length_of
+from service.formats.grid import length_of
 from service.formats.names import Naming
-from service.formats.reference import check_moments, check_pair, check_units
+from service.formats.reference import check_lengths, check_moments, check_pair, check_units
 from service.jobs.fill import block_indices
 from service.problems import StoppedError, invalid_field, storing, within
 from service.volumes.cost import check_plane
@@ -50,8 +50,7 @@ def check_reference(view: View, reference: OpenVolume) -> int:
     check_plane("answer", " x ".join(map(str, view.chunk)), rows * columns, "a larger EDDYLIFT_BLOCK makes them larger")
     check_pair(view.source, reference, view.card.factor)
     check_units(view.source.units, reference.units)
-    with within("reference"):
-        check_axis_units(reference.dataset)
+    check_lengths(view.source.dataset, reference.dataset)
     if reference.levels not in (view.levels, view.source.levels):
         expected = f"{view.levels}, one for each level of the answer"
         raise invalid_field(field="reference.levels", value=reference.levels, expected=expected)
@@ -128,7 +127,7 @@ def _measure(
                     plain,
                     cells=reference.cells,
                     boundary=view.boundary,
-                    length=length_of(reference),
+                    length=length_of(reference, view.source),
                     factor=view.card.factor,
                     slab=SLAB,
                     scratch=scratch,

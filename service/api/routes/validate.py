@@ -13,8 +13,8 @@ from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import asked_or_said, choose_boundary
 from service.formats.endpoints import check_cubes, check_ends, check_likeness
-from service.formats.grid import check_axis_units
-from service.formats.reference import check_moments, check_pair, check_units, coarsened, targets
+from service.formats.grid import length_of
+from service.formats.reference import check_lengths, check_moments, check_pair, check_units, coarsened, targets
 from service.formats.volume import ReadOptions
 from service.problems import within
 
@@ -44,8 +44,8 @@ async def post_validate(
 
     Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`. Without `coarse`, the service
     takes the mean of the reference over blocks of factor^3 cells. The answer has the metrics of the model and of
-    trilinear interpolation, as means over the times. Lengths come from the coordinates; without any, cells are cubes
-    and the longest edge is 2 pi.
+    trilinear interpolation, as means over the times. Lengths come from the coordinates of the reference, else of
+    the coarse volume; without any, cells are cubes and the longest edge is 2 pi.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 
@@ -59,20 +59,20 @@ async def post_validate(
         if volume is not None:
             with within(part):
                 warnings += tuple(each for each in check_ends(volume.look.ends, boundary) if each not in warnings)
-    with within(REFERENCE):
-        check_axis_units(reference.layout.rest)
     if coarse is None:
         coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
     else:
         check_pair(coarse, reference, card.factor)
         check_units(coarse.units[0], reference.units[0])
+    check_lengths(coarse.layout.rest, reference.layout.rest)
     warnings += check_likeness(coarse.look, card) + check_cubes(coarse, coarse.layout.rest, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples = coarse.samples(card.frames)
         warnings = (*warnings, *coarse.check_times(card.frames))
     references = targets(reference, samples)
     check_moments(coarse.layout.rest, reference.layout.rest)
-    scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, reference.length))
+    length = length_of(reference, coarse)
+    scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, length))
     return Report(
         model=card.name,
         boundary=list(boundary),

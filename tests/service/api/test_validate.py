@@ -122,6 +122,23 @@ def test_lengths_are_those_of_the_coordinates(client: TestClient, catalogue: Cat
     same(bare["metrics"], measured(catalogue, fine, length=(16 * cube, 20 * cube, 24 * cube)))
 
 
+def test_lengths_may_be_those_of_the_coarse_volume(client: TestClient, catalogue: Catalogue) -> None:
+    """Axis by axis, and in one unit."""
+    velocity = noise(3, 16, 20, 24)
+    fine = dataset(velocity)
+    coarse = dataset(means(velocity)).assign_coords(fine.coarsen(z=4, y=4, x=4).mean().coords)
+    for lacks in (["z", "y", "x"], ["y"]):
+        sent = {"coarse": (netcdf(coarse), NETCDF), "reference": (netcdf(fine.drop_vars(lacks)), NETCDF)}
+        answer = post(client, None, **sent).json()
+        same(answer["metrics"], measured(catalogue, velocity, length=(4.0, 10.0, 24.0)))
+    mixed = coarse.assign_coords(y=coarse.y.assign_attrs(units="km"))
+    refused = post(client, None, **{**sent, "coarse": (netcdf(mixed), NETCDF)}).json()
+    assert refused["errors"][0]["field"] == "coarse.y"
+    dropped = post(client, {"drop": "z,y,x"}, **sent).json()
+    cube = 2 * math.pi / 24
+    same(dropped["metrics"], measured(catalogue, velocity, length=(16 * cube, 20 * cube, 24 * cube)))
+
+
 def test_several_times_are_samples(client: TestClient, catalogue: Catalogue) -> None:
     fine = noise(2, 3, 16, 16, 16)
     answer = post(client, reference=(zipped(files_of(dataset(fine))), ZIP)).json()

@@ -46,11 +46,11 @@ def test_a_job_compares_as_a_request_does(
 ) -> None:
     monkeypatch.setattr("service.jobs.compare.SLAB", 4000)
     true = smooth(20, 24, 28)
-    coarse = coarsen(torch.from_numpy(true), factor).numpy()
-    send(client, "box", dataset(coarse).drop_vars(["z", "y", "x"]).assign_attrs(boundary=boundary))
+    coarse = dataset(coarsen(torch.from_numpy(true), factor).numpy()).assign_attrs(boundary=boundary)
+    send(client, "box", coarse)
     send(client, "true", dataset(true).drop_vars(["z", "y", "x"]))
     done = finish(client, order(client, target=target, model=model, reference="true"))
-    sent = {"coarse": ("coarse.npy", npy(coarse)), "reference": ("reference.npy", npy(true))}
+    sent = {"coarse": ("coarse.nc", netcdf(coarse)), "reference": ("reference.npy", npy(true))}
     asked = {"model": model, "boundary": boundary}
     expected = client.post("/v1/validate", params=asked, files=sent).json()
     assert done["stage"] == "comparing"
