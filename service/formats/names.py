@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from service.problems import invalid_field
 
@@ -48,6 +48,23 @@ USUAL_DIMS: Final = {
 USUAL_LABELS: Final = (*USUAL_COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
 
 
+class StoredNames(NamedTuple):
+    """The names in a dataset as it is stored.
+
+    Attributes:
+        variables: of its variables.
+        dims: of its dims.
+    """
+
+    variables: frozenset[str]
+    dims: frozenset[str]
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset) -> StoredNames:
+        """Of a dataset that is not renamed yet."""
+        return cls(frozenset(map(str, dataset.variables)), frozenset(map(str, dataset.dims)))
+
+
 @dataclass(frozen=True)
 class Naming:
     """How the variables and dims of a dataset are renamed.
@@ -79,21 +96,26 @@ class Naming:
 
         Args:
             dataset: as it is stored.
-            partly: whether names that the dataset lacks are ignored, as they may be of another dataset.
+            partly: whether names that the dataset lacks are ignored, as they may be of another dataset; see ``check``.
 
         Raises:
             Problem: 422 for a name that the dataset lacks, or would have twice.
         """
-        known = {*map(str, dataset.variables), *map(str, dataset.dims)}
         if not partly:
-            _require_known("drop", self.drop, set(map(str, dataset.variables)))
-            _require_known("names", [ours for ours, _ in self.names], known)
+            self.check(StoredNames.of(dataset))
         rest = dataset.drop_vars(self.drop, errors="ignore")
         old = {*map(str, rest.variables), *map(str, rest.dims)}
         names = {ours: theirs for ours, theirs in self.names if ours in old and ours != theirs}
         if len({*names.values(), *(old - {*names})}) < len(old):
             raise invalid_field(field="names", value=spell(names), expected="names that differ from each other")
         return rest.rename(names)
+
+    def check(self, *stored: StoredNames) -> None:
+        """Refuse (422) a name that none of some datasets has."""
+        variables = {name for each in stored for name in each.variables}
+        dims = {name for each in stored for name in each.dims}
+        _require_known("drop", self.drop, variables)
+        _require_known("names", [ours for ours, _ in self.names], variables | dims)
 
     def undo(self, dataset: xr.Dataset) -> xr.Dataset:
         """Give a dataset its own names back; dropped variables stay dropped."""

@@ -18,7 +18,7 @@ from service.formats.decoding import to_float32
 from service.formats.endpoints import check_cubes, check_look, look_at
 from service.formats.grid import check_times, length_of
 from service.formats.layout import BareLayout, DatasetLayout
-from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming
+from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming, StoredNames
 from service.formats.velocity import check_cells, descending, find_velocity
 from service.problems import invalid_field, too_large
 
@@ -62,6 +62,7 @@ class Volume:
         coordinates: centres of the cells along (z, y, x), where they were sent.
         boundary: the attribute ``boundary``, if there is one.
         units: attributes of the velocity and of the coordinate x, where there are any.
+        stored: names in a dataset as it was sent; None of a bare array.
     """
 
     velocity: NDArray[np.float32]
@@ -70,6 +71,7 @@ class Volume:
     coordinates: tuple[Coordinate | None, ...] = (None, None, None)
     boundary: object = None
     units: tuple[object, object] = (None, None)
+    stored: StoredNames | None = None
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -204,8 +206,8 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
         velocity[:, number] = found.read(named, number, {})
     layout = DatasetLayout.of(named, found, naming, turned)
     units = (named[found.names[0]].attrs.get("units"), named["x"].attrs.get("units"))
-    boundary = named.attrs.get("boundary")
-    return Volume(velocity, layout, found.levels is not None, found.coordinates, boundary, units)
+    boundary, stored = named.attrs.get("boundary"), StoredNames.of(dataset)
+    return Volume(velocity, layout, found.levels is not None, found.coordinates, boundary, units, stored)
 
 
 def _check_size(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:

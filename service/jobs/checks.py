@@ -58,9 +58,11 @@ def open_view(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> V
     card = registry.find(spec.model, error=spec.error)
     options = ViewOptions(read_boundary(spec.boundary), spec.naming, error=spec.error)
     if spec.reference is not None:
+        options = options._replace(partly=True)
         with within("source"):
             source = opener.source(spec.source, options)
         reference = open_reference(spec, card.factor, opener)
+        spec.naming.check(source.stored, reference.stored)
         said = {"source": source.dataset.attrs.get("boundary"), "reference": reference.dataset.attrs.get("boundary")}
         options = options._replace(boundary=asked_or_said(options.boundary, said))
     with within("source"):
@@ -70,4 +72,4 @@ def open_view(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> V
 def open_reference(spec: JobSpec, factor: int, opener: VolumeOpener) -> OpenVolume:
     """The true fine volume that a job compares its answer with."""
     with within("reference"):
-        return opener.source(str(spec.reference), ViewOptions(naming=spec.naming, factor=factor))
+        return opener.source(str(spec.reference), ViewOptions(naming=spec.naming, factor=factor, partly=True))

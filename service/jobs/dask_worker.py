@@ -53,7 +53,8 @@ class Task:
     def of(cls, view: View, target: Storage) -> Task:
         """The task of filling a target."""
         scratch = isinstance(target, LocalStorage) and target.volumes is None
-        options = ViewOptions(view.boundary, view.naming, error=view.error)
+        # The service has checked the names.
+        options = ViewOptions(view.boundary, view.naming, error=view.error, partly=True)
         return cls(view.source.name, options, view.card.name, view.fingerprint, target.name, scratch)
 
 

@@ -151,9 +151,11 @@ def _open(spec: JobSpec, opener: VolumeOpener) -> tuple[OpenFields, OpenFields]:
     x_kind, y_kind = _kinds(spec)
     find, settings = opener.storages.find, opener.settings
     with within("source"):
-        x = open_fields(find(spec.source), settings, x_kind, spec.naming, partly=False)
+        x = open_fields(find(spec.source), settings, x_kind, spec.naming)
     with within("reference"):
-        return x, open_fields(find(str(spec.reference)), settings, y_kind, spec.naming, partly=True)
+        y = open_fields(find(str(spec.reference)), settings, y_kind, spec.naming)
+    spec.naming.check(x.stored, y.stored)
+    return x, y
 
 
 def _pairs(spec: JobSpec, x: OpenFields, y: OpenFields) -> Pairs:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from service.formats.cutouts import with_cutout_names
-from service.formats.names import TIME
+from service.formats.names import TIME, StoredNames
 from service.formats.pairs import find_fields
 from service.formats.velocity import descending
 from service.formats.zarr_group import open_group
@@ -42,6 +42,7 @@ class OpenFields:
         tag: of what was opened.
         dataset: as it is stored, under the service's names and along ascending axes.
         turned: axes that were reversed, as their coordinates descend.
+        stored: its names as it is stored.
         found: its fields.
     """
 
@@ -49,6 +50,7 @@ class OpenFields:
     tag: str
     dataset: xr.Dataset
     turned: Collection[str]
+    stored: StoredNames
     found: DatasetFields
 
     dtype = torch.float32
@@ -106,14 +108,17 @@ class OpenFields:
 
 def open_dataset(
     storage: Storage, settings: Settings, naming: Naming, *, partly: bool
-) -> tuple[xr.Dataset, Collection[str]]:
-    """Open a Zarr group, v2 or v3, under the service's names and along ascending axes; the second are those reversed.
+) -> tuple[xr.Dataset, Collection[str], StoredNames]:
+    """Open a Zarr group, v2 or v3, under the service's names and along ascending axes.
 
     Args:
         storage: where it is.
         settings: for limits.
         naming: names of its variables and dims.
         partly: see [`Naming.apply`][service.formats.names.Naming.apply].
+
+    Returns:
+        The dataset, the axes that were reversed, and its names as it is stored.
 
     Raises:
         Problem: 400 if it is no Zarr group, 413 or 422 if it must not be read, 502 if it cannot be reached; as
@@ -125,30 +130,29 @@ def open_dataset(
     with decoding(field="volume", value=value, expected="a Zarr group"), reaching(storage.name):
         store.inspect(settings)
         dataset = open_group(store)
-    dataset = with_cutout_names(dataset, naming).apply(dataset, partly=partly)
-    turned = descending(dataset)
-    return dataset.isel(turned), turned
+    named = with_cutout_names(dataset, naming).apply(dataset, partly=partly)
+    turned = descending(named)
+    return named.isel(turned), turned, StoredNames.of(dataset)
 
 
-def open_fields(storage: Storage, settings: Settings, kind: Kind, naming: Naming, *, partly: bool) -> OpenFields:
+def open_fields(storage: Storage, settings: Settings, kind: Kind, naming: Naming) -> OpenFields:
     """Open the fields of pairs, one at each time.
 
     Args:
         storage: where they are.
         settings: for limits.
         kind: what they are.
-        naming: see `open_dataset`.
-        partly: see `open_dataset`.
+        naming: names of both volumes of the pairs, see [`Naming.check`][service.formats.names.Naming.check].
 
     Raises:
         Problem: as `open_dataset` does, 422 if it has no such fields, and 409 if it was changed meanwhile.
     """
     tag = storage.tag().digest
-    dataset, turned = open_dataset(storage, settings, naming, partly=partly)
+    dataset, turned, stored = open_dataset(storage, settings, naming, partly=True)
     found = find_fields(dataset, kind)
     if math.prod(found.cells) > settings.max_volume_cells:
         raise too_large(field="shape", value=list(found.cells), limit=f"{settings.max_volume_cells} cells")
     check_reading(dataset, found.names, settings)
-    fields = OpenFields(storage, tag, dataset, turned, found)
+    fields = OpenFields(storage, tag, dataset, turned, stored, found)
     fields.require_unchanged()
     return fields

@@ -72,7 +72,8 @@ class VolumeOpener:
             source = self._sources.get(key)
         if source is None or source.tag != tag:
             # Outside of the lock, as it may take long.
-            source = open_source(storage, tag, self.settings, naming=options.naming, factor=options.factor)
+            naming, factor, partly = options.naming, options.factor, options.partly
+            source = open_source(storage, tag, self.settings, naming=naming, factor=factor, partly=partly)
             source.require_unchanged()
         with self._opening:
             self._sources[key] = source

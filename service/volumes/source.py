@@ -94,6 +94,7 @@ def open_source(
     *,
     naming: Naming = UNCHANGED,
     factor: int = 1,
+    partly: bool = False,
 ) -> OpenVolume:
     """Open a Zarr group, v2 or v3, and look at its velocity.
 
@@ -101,13 +102,14 @@ def open_source(
         storage: where it is.
         tag: of its content.
         settings: for limits.
-        naming: names of its variables and dims; a reference may lack some that its source has.
+        naming: names of its variables and dims.
         factor: how much finer than a coarse volume it is.
+        partly: see [`Naming.apply`][service.formats.names.Naming.apply].
 
     Raises:
         Problem: 400 if it is no Zarr group, 422 if it holds no velocity, 502 if it cannot be reached.
     """
-    dataset, turned = open_dataset(storage, settings, naming, partly=factor > 1)
+    dataset, turned, stored = open_dataset(storage, settings, naming, partly=partly)
     found = find_velocity(dataset, factor)
     most = factor**3 * settings.max_volume_cells
     if math.prod(found.cells) > most:
@@ -120,4 +122,4 @@ def open_source(
         limit = f"{MOST_BESIDE} bytes beside the velocity; drop={name} leaves it out"
         raise too_large(field=name, value=f"{size} bytes", limit=limit)
     check_reading(dataset, found.names, settings)
-    return OpenVolume(storage, tag, dataset, turned, found)
+    return OpenVolume(storage, tag, dataset, turned, stored, found)

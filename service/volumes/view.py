@@ -239,9 +239,11 @@ class ViewOptions(NamedTuple):
         naming: new names of variables and dims.
         factor: how much finer than a coarse volume it may be.
         error: whether to add the expected error.
+        partly: see [`Naming.apply`][service.formats.names.Naming.apply].
     """
 
     boundary: Boundaries | None = None
     naming: Naming = UNCHANGED
     factor: int = 1
     error: bool = False
+    partly: bool = False

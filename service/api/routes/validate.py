@@ -92,4 +92,7 @@ def _read(parts: dict[str, Body], sandbox: Sandbox, naming: Naming, factor: int)
     if COARSE not in parts:
         return None, reference
     with within(COARSE):
-        return sandbox.read(parts[COARSE], ReadOptions(1, naming, partly)).volume, reference
+        coarse = sandbox.read(parts[COARSE], ReadOptions(1, naming, partly)).volume
+    if stored := [each.stored for each in (coarse, reference) if each.stored]:
+        naming.check(*stored)
+    return coarse, reference

@@ -88,6 +88,38 @@ def test_the_boundary_is_that_of_a_request(
     assert finish(client, job)["report"]["boundary"] == validated["boundary"] == [expected] * 3
 
 
+@pytest.mark.parametrize("other", ["coarse", "reference"])
+def test_names_may_be_those_of_one_volume(client: TestClient, other: str) -> None:
+    """In a job as in a request; a name that neither has is refused."""
+    volumes = {"coarse": dataset(noise(3, 4, 4, 4)), "reference": dataset(noise(3, 16, 16, 16))}
+    plain = {name: volume.drop_vars([*"zyx"]) for name, volume in volumes.items()}
+    renamed = plain[other].rename(u="ux", v="uy", w="uz").assign(p=plain[other].u)
+    for name, volume in (plain | {other: renamed}).items():
+        send(client, name, volume)
+    names = {"ux": "u", "uy": "v", "uz": "w"}
+    naming = {"names": names, "drop": ["p"]}
+    spec = {**ORDER, "source": "coarse", "target": None, "reference": "reference", **naming}
+    sent = {name: (name, netcdf(volume), NETCDF) for name, volume in (plain | {other: renamed}).items()}
+    query = {"model": LEARNED, "names": "ux:u,uy:v,uz:w", "drop": "p"}
+    validated = client.post("/v1/validate", params=query, files=sent)
+    report = finish(client, order(client, **spec))["report"]
+    assert report["metrics"]["mae"] == pytest.approx(validated.json()["metrics"]["mae"])
+    wrong: list[tuple[str, object, str]] = [
+        ("drop", ["p", "q"], "p,q"),
+        ("names", {**names, "q": "z"}, "ux:u,uy:v,uz:w,q:z"),
+    ]
+    for option, value, text in wrong:
+        refusals = [
+            client.post("/v1/jobs", json={**spec, option: value}),
+            client.post("/v1/validate", params={**query, option: text}, files=sent),
+        ]
+        for refused in refusals:
+            assert refused.status_code == 422, refused.text
+            (error,) = refused.json()["errors"]
+            assert (error["field"], error["value"]) == (option, "q")
+            assert {"p", "u", "ux"} <= {*error["expected"].removeprefix("one of ").split(", ")}
+
+
 def test_an_answer_may_have_larger_chunks_than_other_volumes(serve: Serve, tmp_path: Path) -> None:
     """They are as large as the blocks of the service."""
     client = serve(data=tmp_path / "data", block=8, max_decoded_bytes=200_000)

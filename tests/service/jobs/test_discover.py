@@ -117,6 +117,16 @@ def test_scalars_and_planes_are_read_as_in_a_request(
     assert found == requested(stored, x, y[..., ::-1], y_kind=kind, group=group)
 
 
+def test_names_may_be_those_of_one_volume(stored: TestClient) -> None:
+    bare = dataset(X).drop_vars([*"zyx"])
+    send(stored, "named-x", bare)
+    send(stored, "named-y", dataset(Y).drop_vars([*"zyx"]).rename(u="ux").assign(p=bare.u))
+    spec = {"source": "named-x", "reference": "named-y", "names": {"ux": "u"}, "drop": ["p"]}
+    assert finish(stored, order(stored, **spec))["report"] == requested(stored)
+    refused = stored.post("/v1/jobs", json={**ORDER, **spec, "drop": ["p", "q"]})
+    assert refused.json()["errors"][0]["field"] == "drop"
+
+
 def test_a_checkpoint_that_was_cut_short_or_is_of_another_fit_is_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
