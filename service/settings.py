@@ -97,7 +97,10 @@ class Settings(BaseSettings):
     )
     s3_fresh_s: Annotated[
         PositiveFloat,
-        Field(description="How long a listing of a volume in an object store is trusted; changes are seen after that."),
+        Field(
+            description="How long a listing of a volume in an object store is trusted, or 50 times as long as it took "
+            "if that is longer; changes are seen after that."
+        ),
     ] = 30.0
     scheduler: Annotated[
         str | None,

@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 import stat
+import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -13,7 +15,7 @@ from service.formats.zarr_group import DOCUMENTS
 from service.problems import invalid_field, storing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 MEMBER: Final = re.compile(
     rf"(?!.*\.partial$)(?:{'|'.join(map(re.escape, DOCUMENTS))}|[A-Za-z0-9_][A-Za-z0-9._-]{{0,99}})"
 )
+
+
+# Largest share of the time that is spent on listings for tags.
+TAG_SHARE: Final = 0.02
 
 
 class ContentTag(NamedTuple):
@@ -36,6 +42,44 @@ class ContentTag(NamedTuple):
     digest: str
     keys: int
     size: int
+
+
+class TrustedTag:
+    """The latest tag of a volume, trusted for a time; threads that need a new one share it.
+
+    Args:
+        least_s: least time for which a tag is trusted, in seconds. One that took long is trusted for longer.
+    """
+
+    def __init__(self, least_s: float) -> None:
+        self._least_s = least_s
+        self._making = threading.Lock()
+        self._tag: ContentTag | None = None
+        self._generation = ""
+        self._until = 0.0
+
+    def get(
+        self, make: Callable[[str], ContentTag], generation: Callable[[], str] = str, *, fresh: bool = False
+    ) -> ContentTag:
+        """The tag.
+
+        Args:
+            make: lists the volume for a new one, given its generation.
+            generation: see [`Generations`][service.volumes.generations.Generations]; with another one the tag is new.
+            fresh: whether to make a new one in any case.
+        """
+        with self._making:
+            start, now = time.monotonic(), generation()
+            if fresh or self._tag is None or self._generation != now or self._until < start:
+                self._tag, self._generation = make(now), now
+                end = time.monotonic()
+                self._until = end + max(self._least_s, (end - start) / TAG_SHARE)
+            return self._tag
+
+    def forget(self) -> None:
+        """Make a new one next time."""
+        with self._making:
+            self._tag = None
 
 
 def digested(objects: Iterable[tuple[str, str, int]], generation: str = "") -> ContentTag:

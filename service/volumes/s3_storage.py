@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from zarr.storage import ObjectStore
 
 from service.problems import Problem
-from service.volumes.content_tag import ContentTag, digested
+from service.volumes.content_tag import TrustedTag, digested
 from service.volumes.storage import DOCUMENT, require_same
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
     from service.settings import Settings
+    from service.volumes.content_tag import ContentTag
 
 
 logger = logging.getLogger("service.storage")
@@ -34,15 +34,13 @@ class S3Storage:
     Args:
         name: its address.
         store: the prefix in obstore.
-        fresh_s: seconds for which a listing is trusted.
+        fresh_s: least time for which a listing is trusted, in seconds.
     """
 
     def __init__(self, name: str, store: S3Store, fresh_s: float) -> None:
         self.name = name
         self.store = store
-        self.fresh_s = fresh_s
-        self._looked = -1.0
-        self._tag: ContentTag | None = None
+        self._tag = TrustedTag(fresh_s)
 
     def group(self) -> Store:
         """See [`Storage`][service.volumes.storage.Storage]."""
@@ -50,19 +48,18 @@ class S3Storage:
 
     def tag(self, *, fresh: bool = False) -> ContentTag:
         """See [`Storage`][service.volumes.storage.Storage]."""
-        now, tag = time.monotonic(), self._tag
-        if fresh or tag is None or now - self._looked > self.fresh_s:
-            with reaching(self.name):
-                found = [
-                    (each["path"], f"{each['size']} {each['e_tag'] or each['last_modified']}", each["size"])
-                    for part in obstore.list(self.store)
-                    for each in part
-                ]
-            if not found:
-                raise Problem("unknown-volume", f"there is nothing at {self.name}")
-            tag = self._tag = digested(found)
-            self._looked = now
-        return tag
+        return self._tag.get(self._list, fresh=fresh)
+
+    def _list(self, generation: str) -> ContentTag:
+        with reaching(self.name):
+            found = [
+                (each["path"], f"{each['size']} {each['e_tag'] or each['last_modified']}", each["size"])
+                for part in obstore.list(self.store)
+                for each in part
+            ]
+        if not found:
+            raise Problem("unknown-volume", f"there is nothing at {self.name}")
+        return digested(found, generation)
 
     def is_free(self) -> bool:
         """See [`Storage`][service.volumes.storage.Storage]."""
@@ -104,7 +101,7 @@ class S3Storage:
 
     def finish(self) -> None:
         """See [`Storage`][service.volumes.storage.Storage]. There are no partial files in an object store."""
-        self._tag = None
+        self._tag.forget()
 
 
 def s3_options(settings: Settings) -> dict[str, Any]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 import uuid
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from models.replacing import PART
 from service.formats.zarr_group import DOCUMENTS
 from service.problems import Problem, invalid_field, storing
-from service.volumes.content_tag import MEMBER, ContentTag, members, tag_of
+from service.volumes.content_tag import MEMBER, TrustedTag, members, tag_of
 from service.volumes.files import exchange, is_stale, require_room
 from service.volumes.generations import Generations
 
@@ -23,26 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from service.volumes.content_tag import ContentTag
+
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEEPEST: Final = 10
-# Least time between two looks for changes made without a service, and largest share of the time spent on them.
+# Least time between two looks for changes made without a service.
 TAG_TTL_S: Final = 0.5
-TAG_SHARE: Final = 0.02
 GONE: Final = ".gone"
 # The name that clients give a volume until all of it is sent, and the seconds after which such an upload is given up.
 DRAFT: Final = re.compile(r".+\.part-[0-9a-f]{12}")
 DRAFT_S: Final = 86_400.0
 # Threads that write uploads.
 WRITERS: Final = 4
-
-
-class _Listing(NamedTuple):
-    """The tag of a volume, its generation then, and until when the tag is trusted."""
-
-    tag: ContentTag
-    generation: str
-    until: float
 
 
 class UploadStore:
@@ -57,7 +49,7 @@ class UploadStore:
         self.root = root
         self.spare = spare
         self.generations = Generations(root)
-        self._listings: dict[str, _Listing] = {}
+        self._tags: dict[str, TrustedTag] = {}
         self._writers = anyio.CapacityLimiter(WRITERS)
 
     def names(self) -> list[str]:
@@ -74,7 +66,7 @@ class UploadStore:
         """
         path = self.root / checked_name(name)
         if not path.is_dir():
-            self._listings.pop(name, None)
+            self._tags.pop(name, None)
             raise Problem("unknown-volume", f"there is no volume {name}")
         return path
 
@@ -239,14 +231,15 @@ class UploadStore:
         Raises:
             Problem: 404 if there is no such volume, 422 if it cannot be read, 503 if a change takes too long.
         """
-        generation = self.generations.read(name)
-        path, listing, start = self.path(name), self._listings.get(name), time.monotonic()
-        if fresh or listing is None or listing.generation != generation or listing.until < start:
-            tag = tag_of(path, generation)
-            seconds = time.monotonic() - start
-            listing = _Listing(tag, generation, start + max(TAG_TTL_S, seconds / TAG_SHARE))
-            self._listings[name] = listing
-        return listing.tag
+
+        def generation() -> str:
+            now = self.generations.read(name)
+            self.path(name)  # or it is gone
+            return now
+
+        path = self.path(name)
+        tag = self._tags.setdefault(name, TrustedTag(TAG_TTL_S))
+        return tag.get(partial(tag_of, path), generation, fresh=fresh)
 
 
 def _remove(path: Path) -> None:

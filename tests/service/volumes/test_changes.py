@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import obstore
 import pytest
+from obstore.store import MemoryStore
 
 from service.formats.velocity import DatasetVelocity
 from service.volumes import content_tag
+from service.volumes.s3_storage import S3Storage
 from service.volumes.uploads import UploadStore
 from tests.service.orders import LEARNED, wanted
 from tests.service.wire import dataset, files_of, noise, send
@@ -125,37 +131,89 @@ def test_what_is_written_into_the_folder_itself_is_seen(
     serve: Serve, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.volumes.uploads.TAG_TTL_S", 0.0)
-    monkeypatch.setattr("service.volumes.uploads.TAG_SHARE", 1e9)
+    monkeypatch.setattr("service.volumes.content_tag.TAG_SHARE", 1e9)
     client = serve(data=tmp_path / "data", block=6)
     for velocity in (OLD, NEW):
         dataset(velocity).to_zarr(tmp_path / "data" / "volumes" / "box", mode="w", consolidated=False)
         assert np.array_equal(chunk(client), wanted(catalogue, velocity, block=6)[0])
 
 
+class Clock:
+    """A clock that a listing moves on by two seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.listings: list[float] = []
+        monkeypatch.setattr("service.volumes.content_tag.time.monotonic", lambda: self.now)
+
+    def slow(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def listing(*arguments: Any) -> Any:  # noqa: ANN401 passed on
+            self.listings.append(self.now)
+            self.now += 2.0
+            return function(*arguments)
+
+        return listing
+
+    def ask(self, tag: Callable[[], content_tag.ContentTag]) -> set[content_tag.ContentTag]:
+        """Ask for the tag all the time."""
+        tags = set()
+        while self.now < 250:
+            tags.add(tag())
+            self.now += 0.25
+        assert self.listings == [0.0, 102.25, 204.5]
+        return tags
+
+
 def test_a_large_folder_is_not_listed_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing is believed for 50 times as long as it took."""
     (tmp_path / "box").mkdir()
     (tmp_path / "box" / "zarr.json").write_text("{}")
-    clock, listings = [0.0], []
-
-    def slow(*arguments: Any) -> content_tag.ContentTag:  # noqa: ANN401 passed on
-        listings.append(clock[0])
-        clock[0] += 2.0
-        return content_tag.tag_of(*arguments)
-
-    monkeypatch.setattr("service.volumes.uploads.tag_of", slow)
-    monkeypatch.setattr("service.volumes.uploads.time.monotonic", lambda: clock[0])
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr("service.volumes.uploads.tag_of", clock.slow(content_tag.tag_of))
     store = UploadStore(tmp_path)
-    tags = set()
-    while clock[0] < 250:
-        tags.add(store.tag("box"))
-        clock[0] += 0.25
-    assert listings == [0.0, 100.25, 200.5]
+    tags = clock.ask(lambda: store.tag("box"))
     assert len(tags) == 1
     with store.changing("box"):
         pass
     assert store.tag("box") not in tags  # a service's own change is not waited for
-    assert len(listings) == 4
+    assert len(clock.listings) == 4
+
+
+def bucket(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[Any], Any]) -> S3Storage:
+    """A volume in an object store, whose listings are wrapped."""
+    store: Any = MemoryStore()
+    obstore.put(store, "zarr.json", b"{}")
+    monkeypatch.setattr("service.volumes.s3_storage.obstore.list", wrap(obstore.list))
+    return S3Storage("s3://flows/box", store, fresh_s=1.0)
+
+
+def test_a_large_bucket_is_not_listed_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    storage = bucket(monkeypatch, clock.slow)
+    assert len(clock.ask(storage.tag)) == 1
+    storage.tag(fresh=True)
+    assert len(clock.listings) == 4
+    storage.finish()
+    storage.tag()
+    assert len(clock.listings) == 5
+
+
+def test_threads_share_a_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    listings, other = [], threading.Barrier(2)
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        def listing(*arguments: Any) -> Any:  # noqa: ANN401 passed on
+            listings.append(arguments)
+            with suppress(threading.BrokenBarrierError):
+                other.wait(0.2)  # for another one that begins meanwhile
+            return function(*arguments)
+
+        return listing
+
+    storage = bucket(monkeypatch, wrap)
+    with ThreadPoolExecutor(8) as threads:
+        assert len({each.result() for each in [threads.submit(storage.tag) for _ in range(8)]}) == 1
+    assert len(listings) == 1
 
 
 def test_a_tag_is_of_the_group_alone(tmp_path: Path) -> None:
