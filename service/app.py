@@ -180,7 +180,6 @@ async def _running(services: Services) -> AsyncIterator[None]:
     engine.batcher.start(limit_threads)
     loader = threading.Thread(target=load, name="loader", daemon=True)
     loader.start()
-    services.uploads.tidy()
     services.jobs.start()
     try:
         yield

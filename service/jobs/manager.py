@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.jobs")
-# Seconds between two looks at the list of jobs.
+# Seconds between two looks at the list of jobs, and between two removals of what killed services left.
 POLL_S: Final = 1.0
 TIDY_S: Final = 3600.0
 RESUMABLE: Final = ENDED - {"done"}
@@ -87,22 +86,22 @@ class JobManager:
         self._threads = threads
         self._claiming = asyncio.Lock()
         self._running: dict[str, _Running] = {}
-        self._watcher: asyncio.Task[None] | None = None
+        self._watchers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to take up jobs without an owner; call it in the event loop."""
-        self._watcher = asyncio.create_task(self._watch(), name="jobs")
+        """Begin to take up jobs without an owner, and to tidy the data folder; call it in the event loop."""
+        self._watchers = [asyncio.create_task(each, name="jobs") for each in (self._watch(), self._keep_tidy())]
 
     async def close(self) -> None:
         """Stop; jobs that have not ended are free for other replicas, or for the next start."""
-        if self._watcher is None:
+        if not self._watchers:
             return
-        self._watcher.cancel()
         running = dict(self._running)
-        for mine in running.values():
-            mine.task.cancel()
-        await asyncio.gather(self._watcher, *(mine.task for mine in running.values()), return_exceptions=True)
-        self._watcher = None
+        tasks = [*self._watchers, *(mine.task for mine in running.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._watchers = []
         await asyncio.to_thread(self._hand_back, list(running))
 
     def _hand_back(self, names: list[str]) -> None:
@@ -123,12 +122,8 @@ class JobManager:
 
     async def _watch(self) -> None:
         """Again and again, save progress, cancel jobs on request, and take up jobs without an owner."""
-        tidied = -math.inf
         while True:
             try:
-                if time.monotonic() - tidied > TIDY_S:
-                    tidied = time.monotonic()
-                    await self._threads.run(self._tidy)
                 await self._look()
             except Exception as error:  # of any kind: the next round may succeed
                 if str(error) != self.failure:
@@ -137,6 +132,16 @@ class JobManager:
             else:
                 self.failure = None
             await asyncio.sleep(POLL_S)
+
+    async def _keep_tidy(self) -> None:
+        """Again and again, remove what killed services left; jobs do not wait for it, as it may take long."""
+        while True:
+            for tidy in (self._tidy, self._storages.volumes.tidy):
+                try:
+                    await self._threads.run(tidy)
+                except Exception:  # of any kind: the next round may succeed
+                    logger.exception("the data folder cannot be tidied")
+            await asyncio.sleep(TIDY_S)
 
     async def _look(self) -> None:
         async with self._claiming:  # a job that is being added is not taken for a lost one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import shutil
 import tempfile
 import time
@@ -73,7 +74,8 @@ def exchange(one: Path, other: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE) == 0:
         return
-    # NFS cannot.
+    # NFS cannot. The folder aside must not look abandoned.
+    os.utime(other)
     aside = other.with_name(f"{PART}-{uuid.uuid4().hex}")
     other.rename(aside)
     one.rename(other)

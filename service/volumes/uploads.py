@@ -149,8 +149,11 @@ class UploadStore:
             return new
 
     def tidy(self) -> None:
-        """Remove what killed services and clients left, and nothing that is being written."""
-        for left in filter(is_stale, [*self.root.glob(f"{PART}-*"), *self.root.glob(f"{GONE}-*")]):
+        """Remove what killed services and clients left, and nothing that is being written.
+
+        Services that share the folder may do so at the same time: a volume that is being deleted can be deleted twice.
+        """
+        for left in [*filter(is_stale, self.root.glob(f"{PART}-*")), *self.root.glob(f"{GONE}-*")]:
             _remove(left)
         for name in filter(DRAFT.fullmatch, self.names()):
             with suppress(Problem):

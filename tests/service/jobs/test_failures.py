@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import sqlite3
+import threading
 from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,12 @@ from service.jobs.spec import JobSpec
 from service.problems import Problem
 from service.volumes.blocks import BlockComputer
 from service.volumes.files import write_whole
+from service.volumes.uploads import UploadStore
 from service.volumes.view import BlockIndex
 from tests.service.conftest import parts
 from tests.service.orders import LEARNED, ORDER, Gate, fine, finish, look, order, wanted
 from tests.service.wire import dataset, noise, send
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,8 +185,7 @@ def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
     finish(client, order(client))
     monkeypatch.setattr(jobs.repository, "unfinished", looks)
     wait_until(lambda: not fails)
-    assert jobs._watcher is not None
-    assert not jobs._watcher.done()
+    assert [watcher.done() for watcher in jobs._watchers] == [False, False]
 
 
 def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
@@ -243,3 +244,28 @@ def test_a_job_that_was_added_but_not_begun_is_taken_up(client: TestClient, monk
     for other in others:
         finish(client, other)
     assert not fails
+
+
+def test_what_killed_services_leave_is_removed_while_jobs_go_on(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again, although there is no job yet, and although removing something takes long or fails."""
+    monkeypatch.setattr("service.jobs.manager.TIDY_S", 0.01)
+    begun, go_on, tidy = threading.Event(), threading.Event(), UploadStore.tidy
+
+    def slow(self: UploadStore) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        tidy(self)
+        raise OSError
+
+    volumes = tmp_path / "data" / "volumes"
+    monkeypatch.setattr(UploadStore, "tidy", slow)
+    client = serve(data=tmp_path / "data", block=4)
+    assert begun.wait(PATIENCE_S)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    finish(client, order(client))
+    go_on.set()
+    for left in (volumes / ".gone-1", volumes / ".gone-2"):
+        left.mkdir(parents=True)
+        wait_until(lambda left=left: not left.exists())  # type: ignore[misc]

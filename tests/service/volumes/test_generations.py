@@ -6,7 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +14,6 @@ from service.problems import Problem
 from service.runtime import file_lock
 from service.volumes.generations import Generations
 from service.volumes.uploads import UploadStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_every_change_gives_another_generation(tmp_path: Path) -> None:
@@ -99,6 +96,43 @@ def test_a_change_that_is_refused_is_none(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="a job uses it"), generations.change("box", refuse):
         pass
     assert generations.read("box") == before
+
+
+def test_what_killed_deletions_left_is_removed_at_once(tmp_path: Path) -> None:
+    """By several services at a time; a file that is being received stays."""
+    (tmp_path / ".part-received").touch()
+    for number in range(200):
+        key = tmp_path / f".gone-{number % 4}" / f"{number % 7}" / str(number)
+        key.parent.mkdir(parents=True, exist_ok=True)
+        key.touch()
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(UploadStore(tmp_path).tidy) for _ in range(4)]:
+            done.result()
+    assert [path.name for path in tmp_path.iterdir()] == [".part-received"]
+
+
+def test_a_volume_that_gives_way_to_another_is_not_taken_for_an_abandoned_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that cannot swap two folders, such as NFS, while another service tidies."""
+    volumes = UploadStore(tmp_path)
+    for name in ("box", "new"):
+        (tmp_path / ".part-sent").write_text(name)
+        volumes.store(tmp_path / ".part-sent", name, "u", lambda: None)
+        os.utime(tmp_path / name, (0, 0))
+    rename = Path.rename
+
+    def tidied(self: Path, target: Path) -> Path:
+        moved = rename(self, target)
+        UploadStore(tmp_path).tidy()
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.volumes.files.RENAME_EXCHANGE", -1)
+        patch.setattr(Path, "rename", tidied)
+        volumes.rename("new", "box", lambda: None, replace=True)
+    assert volumes.names() == ["box"]
+    assert volumes.object("box", "u").read_text() == "new"
 
 
 def test_uploads_of_clients_that_were_killed_are_removed(tmp_path: Path) -> None:
