@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,8 +74,21 @@ def write_group(dataset: xr.Dataset, version: int, *, consolidated: bool = False
         warnings.simplefilter("ignore", ZarrUserWarning)
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
         dataset.to_zarr(store, mode="w", zarr_format=version, consolidated=consolidated, encoding=encoding)
+    return objects_in(store)
+
+
+def objects_in(store: MemoryStore) -> dict[str, bytes]:
+    """The objects of a group by key; documents are valid JSON.
+
+    Attributes that are no finite numbers become "NaN", "Infinity" and "-Infinity", as Zarr v3 writes fill values; zarr
+    writes attributes as Python does.
+    """
     # The listing of the store is asynchronous.
-    return {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001
+    objects = {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001
+    for key, content in objects.items():
+        if key.rpartition("/")[2] in DOCUMENTS:
+            objects[key] = json.dumps(json.loads(content, parse_constant=str)).encode()
+    return objects
 
 
 def _encoding(variable: xr.Variable, version: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from service.formats.error import ERROR, error_attributes
 from service.formats.grid import length_of
 from service.formats.layout import labelled, on_fine_grid, plain_attributes
 from service.formats.names import AXES, COMPONENT, TIME, UNCHANGED, Naming
-from service.formats.zarr_group import write_group
+from service.formats.zarr_group import objects_in, write_group
 from service.volumes.storage import DOCUMENT, FINGERPRINT
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ class View:
                 dimension_names=(*([TIME] if timed else []), *([COMPONENT] if components else []), *AXES),
                 attributes=attributes,
             )
-        velocity = {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001 its content
-        objects = {**velocity, **objects}
+        objects = {**objects_in(store), **objects}
         head = json.loads(objects[DOCUMENT])
         arrays = {
             name: json.loads(content)

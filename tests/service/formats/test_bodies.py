@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 import zipfile
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
@@ -15,6 +17,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from service.formats.names import Naming
+from service.formats.zarr_group import DOCUMENTS
 from tests.service.formats.bodies import (
     COARSE,
     CONTAINERS,
@@ -168,6 +171,22 @@ def test_attributes_of_zarr_stay(write: Callable[..., bytes]) -> None:
     after = raw(answered(write(volume)))
     assert {name: after.attrs[name] for name in ATTRIBUTES} == ATTRIBUTES
     assert after["u"].attrs["valid"] is True
+
+
+@pytest.mark.parametrize("write", [zarr_2, zarr_3])
+def test_attributes_that_are_no_finite_numbers_are_texts(write: Callable[..., bytes]) -> None:
+    """As Zarr v3 writes fill values: JSON has no such numbers."""
+    strange = {"one": np.nan, "more": [1.0, np.inf, -np.inf]}
+    volume = dataset(COARSE).assign_attrs(strange)
+    for name in ("u", "x"):
+        volume[name].attrs |= strange
+    answer = answered(write(volume, consolidated=True))
+    with zipfile.ZipFile(io.BytesIO(answer)) as archive:
+        for name in archive.namelist():
+            if PurePosixPath(name).name in DOCUMENTS:
+                json.loads(archive.read(name), parse_constant=pytest.fail)
+    for part in (raw(answer), raw(answer).u, raw(answer).x):
+        assert {key: part.attrs[key] for key in strange} == {"one": "NaN", "more": [1.0, "Infinity", "-Infinity"]}
 
 
 def test_attributes_of_hdf5_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,3 +185,19 @@ def test_boundaries_by_request_volume_and_card(serve: Serve, tmp_path: Path) -> 
     order = {"source": "said", "target": "fine", "model": card.name}
     (warning,) = client.post("/v1/jobs", json=order).json()["warnings"]
     assert f"{card.name} was trained on periodic,wall,periodic" in warning
+
+
+def test_attributes_that_are_no_finite_numbers_are_texts(client: TestClient) -> None:
+    volume = dataset(COARSE).assign_attrs(one=np.nan)
+    volume.u.attrs |= {"more": [1.0, np.inf]}
+    volume.x.attrs |= {"less": -np.inf}
+    send(client, "box", volume)
+    view = f"/v1/views/box/{PLAIN}"
+    root, u, x = (
+        json.loads(client.get(f"{view}/{key}").content, parse_constant=pytest.fail)
+        for key in ("zarr.json", "u/zarr.json", "x/zarr.json")
+    )
+    assert u["attributes"]["more"] == [1.0, "Infinity"]
+    assert x["attributes"]["less"] == "-Infinity"
+    assert root["attributes"]["one"] == "NaN"
+    assert root["consolidated_metadata"]["metadata"]["u"] == u
