@@ -137,6 +137,8 @@ def read_coordinate(coordinate: xr.DataArray, axis: str) -> Coordinate:
             field=axis, value=f"{coordinate.dtype} over ({over})", expected=f"numbers over ({axis}){way_round}"
         )
     values: Coordinate = unpacked(coordinate)
+    if not np.can_cast(values.dtype, np.float64):  # a long double
+        values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise invalid_field(field=axis, value="not finite", expected=f"finite coordinates{way_round}")
     step = spacing(values)

@@ -37,6 +37,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.parametrize("kind", [np.longdouble, ">f8"])
+def test_coordinates_of_unusual_types(kind: Any) -> None:  # noqa: ANN401 of numpy
+    volume = dataset(COARSE)
+    volume = volume.assign_coords(x=volume.x.astype(kind))
+    answer = raw(answered(bytes(volume.to_netcdf(engine="h5netcdf", invalid_netcdf=True))))
+    assert answer.x.dtype == np.float64
+    np.testing.assert_allclose(answer.x.values.reshape(-1, 4).mean(axis=1), volume.x.values.astype(float))
+
+
 @CONTAINERS
 def test_what_is_not_velocity_comes_back_as_it_was(write: Callable[..., bytes]) -> None:
     beside = {
