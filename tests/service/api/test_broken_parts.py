@@ -151,13 +151,19 @@ def test_errors_of_libraries_are_told_from_those_of_the_host(cause: Exception, k
     assert caught.value.detail.startswith("u")
 
 
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    """A function that only raises this."""
+
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
 @pytest.mark.parametrize(("error", "kind"), SHORT)
 def test_a_fault_of_the_host_is_answered_as_one_wherever_it_is(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
 ) -> None:
-    def fail(*_: object) -> NoReturn:
-        raise error
-
     client = serve(data=tmp_path)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     asked: dict[str, Callable[[], Any]] = {
@@ -171,7 +177,7 @@ def test_a_fault_of_the_host_is_answered_as_one_wherever_it_is(
     }
     for part, ask in asked.items():
         with monkeypatch.context() as patch:
-            patch.setattr(part, fail)
+            patch.setattr(part, raising(error))
             answer = ask()
         assert (part, answer.json()["type"]) == (part, f"urn:eddylift:problem:{kind}")
         assert answer.status_code >= 500
@@ -182,12 +188,9 @@ def test_a_fault_of_the_host_is_answered_as_one_wherever_it_is(
 def test_a_fault_of_the_host_is_named_by_the_job_that_it_ends(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
 ) -> None:
-    def fail(*_: object) -> NoReturn:
-        raise error
-
     client = serve(data=tmp_path)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
-    monkeypatch.setattr("service.jobs.executor.LocalExecutor.fill", fail)
+    monkeypatch.setattr("service.jobs.executor.LocalExecutor.fill", raising(error))
     assert "the job cannot go on" in finish(client, order(client), "failed")["detail"]
     assert f'eddylift_job_failures_total{{kind="{kind}"}} 1.0' in client.get("/metrics").text
 
