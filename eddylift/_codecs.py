@@ -120,7 +120,9 @@ def as_dataset(volume: object) -> xr.Dataset:
                 f"{ARRAY}: a dim or coordinate of the array; expected another name, as the array is sent by this one"
             )
             raise InvalidInputError(message)
-        return volume.to_dataset(name=ARRAY).assign_attrs(volume.attrs)
+        from eddylift._missing import without  # noqa: PLC0415 needs xarray
+
+        return volume.to_dataset(name=ARRAY).assign_attrs(without(volume.attrs))
     hint = "; call its method compute() first" if hasattr(volume, "compute") else ""
     message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}{hint}"
     raise InvalidInputError(message)

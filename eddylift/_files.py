@@ -255,15 +255,9 @@ def _decoded(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _decode(name: Hashable, array: xr.DataArray) -> xr.Variable:
-    import xarray as xr  # noqa: PLC0415 slow
+    from eddylift._missing import decoded  # noqa: PLC0415 needs xarray
 
-    from eddylift._missing import LIMITS, limits  # noqa: PLC0415 needs xarray
-
-    # xarray takes packed numbers for masked ones, and does not unpack them, if their encoding has any _FillValue.
-    stored = array.variable.drop_encoding()
-    decoded = xr.conventions.decode_cf_variable(name, stored, decode_times=False, decode_timedelta=False)
-    rest = {key: value for key, value in decoded.attrs.items() if key not in LIMITS}
-    decoded.attrs = {**rest, **limits(decoded)}
+    variable = decoded(name, array.variable.drop_encoding())
     # So that the answer is not packed again.
-    decoded.encoding = {"_FillValue": None}
-    return decoded
+    variable.encoding = {"_FillValue": None}
+    return variable

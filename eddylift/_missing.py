@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xarray as xr
 
+from eddylift._errors import InvalidInputError
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
@@ -15,6 +17,57 @@ MARKERS: Final = ("_FillValue", "missing_value")
 LIMITS: Final = ("valid_range", "valid_min", "valid_max")
 # The limits of numbers that are packed with a negative factor.
 TURNED: Final = {"valid_min": "valid_max", "valid_max": "valid_min"}
+# Numbers that mark missing data even where no attribute says so; -999.9 is the JHTDB's.
+USUAL: Final = np.array([-999.9, -9999.0], np.float32)
+
+
+def decoded(name: Hashable, variable: xr.Variable) -> xr.Variable:
+    """Return a variable with its numbers unpacked, NaN in place of its markers, and limits in its own units."""
+    # The encoding says how numbers were stored that are unpacked already.
+    keys = () if {*PACKING} & {*variable.attrs} else ("dtype", *PACKING)
+    stored = variable.copy(deep=False)
+    stored.encoding = {key: variable.encoding[key] for key in keys if key in variable.encoding}
+    if variable.dtype.kind == "f":
+        # xarray compares in the precision of the markers, which single precision never equals.
+        markers = {key: np.asarray(variable.attrs[key], variable.dtype) for key in MARKERS if key in variable.attrs}
+        stored.attrs = {**variable.attrs, **markers}
+    found = xr.conventions.decode_cf_variable(name, stored, decode_times=False, decode_timedelta=False)
+    rest = {key: value for key, value in found.attrs.items() if key not in LIMITS}
+    found.attrs = {**rest, **limits(found)}
+    return found
+
+
+def whole(name: Hashable, array: xr.DataArray) -> xr.DataArray:
+    """Return an array in memory, its numbers unpacked, without attributes on missing data and on packed numbers.
+
+    Raises:
+        InvalidInputError: if data are missing, naming the first such cell, or these attributes are no numbers.
+    """
+    if array.dtype.kind not in "fiu":
+        return array
+    try:
+        found = decoded(name, array.variable)
+        values = found.values
+        with np.errstate(over="ignore", invalid="ignore"):
+            missing = ~np.isfinite(values) | np.isin(values.astype(np.float32), USUAL)
+            for key, limit in limits(found).items():
+                numbers = np.atleast_1d(limit).tolist()
+                if key != "valid_max":
+                    missing |= values < min(numbers)
+                if key != "valid_min":
+                    missing |= values > max(numbers)
+    except (TypeError, ValueError) as error:
+        message = f"{name} cannot be unpacked: {error}"
+        raise InvalidInputError(message) from None
+    if missing.any():
+        place = [int(number) for number in np.unravel_index(missing.argmax(), missing.shape)]
+        message = (
+            f"{name}: {array.values[tuple(place)]:g} at ({', '.join(map(str, array.dims))}) = "
+            f"({', '.join(map(str, place))}); expected values everywhere. NaN, fill values such as -999.9, and what is "
+            "outside of valid_range mark missing data: fill the gaps, or cut out a part without any"
+        )
+        raise InvalidInputError(message)
+    return xr.DataArray(values, array.coords, array.dims, array.name, without(found.attrs))
 
 
 def limits(variable: xr.Variable) -> dict[str, Any]:

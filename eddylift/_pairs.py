@@ -48,7 +48,8 @@ def encode(x: Fields, y: Fields, *, x_kind: Kind | None, y_kind: Kind | None, gr
     A DataArray is put in order by its dims, its coordinates and the labels of components.
 
     Raises:
-        InvalidInputError: if one of them is no array of real numbers, or coordinates do not fit.
+        InvalidInputError: if one of them is no array of real numbers, data of a DataArray are missing, or coordinates
+            do not fit.
     """
     x_values, x_grid = _read("x", x, x_kind, group)
     y_values, y_grid = _read("y", y, y_kind, group)
@@ -76,6 +77,8 @@ def _read(name: str, fields: Fields, kind: Kind | None, group: str | None) -> tu
 
 def _in_order(name: str, array: xr.DataArray, kind: Kind | None, group: str | None) -> tuple[xr.DataArray, _Grid]:
     """Return (pair, channel, [z,] y, x) along ascending axes, vectors in the order u, v(, w)."""
+    from eddylift._missing import whole  # noqa: PLC0415 needs xarray, which is slow
+
     axes = AXES if AXES[0] in array.dims else AXES[1:]
     pair = TIME if TIME in array.dims else PAIR
     channel = "component" if "component" in array.dims else "channel"
@@ -97,7 +100,7 @@ def _in_order(name: str, array: xr.DataArray, kind: Kind | None, group: str | No
     if group != KEEPS_AXES:
         edge(array, axes, f", as {group or 'the group'} swaps axes{WAY_ROUND}")
     turned = backwards(array, (pair, *axes))
-    array = array.transpose(pair, channel, *axes).isel(turned)
+    array = whole(name, array).transpose(pair, channel, *axes).isel(turned)
     positions = {dim: array[dim].values for dim in (pair, *axes) if dim in array.coords}
     if TIME in positions:
         positions[TIME] = _elapsed(positions[TIME])

@@ -46,11 +46,16 @@ class Frames:
     order: tuple[int, ...] = (0, 1)
 
     def values(self) -> NDArray[Any]:
-        """Return u and v, (time, component, y, x), along ascending axes."""
-        if len(self.variables) == 1:
-            arrays = [self.dataset[self.variables[0]].isel({COMPONENT: place}) for place in self.order]
-        else:
-            arrays = [self.dataset[name] for name in self.variables]
+        """Return u and v, (time, component, y, x), along ascending axes.
+
+        Raises:
+            InvalidInputError: if data are missing.
+        """
+        from eddylift._missing import whole  # noqa: PLC0415 needs xarray, which is slow
+
+        arrays = [whole(name, self.dataset[name]) for name in self.variables]
+        if len(arrays) == 1:
+            arrays = [arrays[0].isel({COMPONENT: place}) for place in self.order]
         return np.stack(
             [array.transpose(TIME, *AXES).isel(backwards(self.dataset, AXES)).values for array in arrays], axis=1
         )
@@ -75,6 +80,8 @@ class Frames:
         """
         import xarray as xr  # noqa: PLC0415 slow
 
+        from eddylift._missing import without  # noqa: PLC0415 needs xarray
+
         cells = tuple(self.dataset.sizes[axis] for axis in AXES)
         if values.ndim != 4 or values.shape[1:] != (len(COMPONENTS), *cells):  # noqa: PLR2004 time too
             message = f"the answer is an array {values.shape}, expected (time, 2, y, x) of {cells} cells"
@@ -87,7 +94,7 @@ class Frames:
         for name, variable in found.items():
             array = self.dataset[name]
             ordered = variable.isel(backwards(self.dataset, AXES)).transpose(*array.dims)
-            found[name] = xr.Variable(array.dims, ordered.values, array.attrs)
+            found[name] = xr.Variable(array.dims, ordered.values, without(array.attrs))
         rest = self.dataset.drop_vars([TIME, *found], errors="ignore")
         following = rest.assign(found).assign_coords(self._later(len(values)))
         following.encoding = {key: value for key, value in self.dataset.encoding.items() if key != "source"}
@@ -133,7 +140,7 @@ def encode(
         The body, the function that reads the answer, and the query parameters that describe the frames.
 
     Raises:
-        InvalidInputError: if there is no velocity in a plane, or its coordinates are not even.
+        InvalidInputError: if there is no velocity in a plane, data are missing, or its coordinates are not even.
     """
     if isinstance(frames, np.ndarray):
         given = {name: str(value) for name, value in (("dx", dx), ("dt", dt)) if value is not None}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from eddylift import _missing
 from eddylift._errors import InvalidInputError
 from eddylift._paths import spell_attribute
 from eddylift._velocity import AXES
@@ -34,7 +35,7 @@ def to_uniform(dataset: xr.Dataset, axes: Sequence[str], boundary: object = None
 
     Raises:
         InvalidInputError: for an axis without distinct, ordered, finite positions, or a periodic one, or data that are
-            no numbers.
+            missing or no floating-point numbers.
     """
     said = spell_attribute(dataset.attrs.get("boundary", "") if boundary is None else boundary).split(",")
     kinds = dict(zip(AXES, said if len(said) == len(AXES) else len(AXES) * said[:1], strict=True))
@@ -95,6 +96,7 @@ def _resample(dataset: xr.Dataset, axis: str, cells: int | None) -> xr.Dataset:
         if axis not in array.dims:
             variables[name] = array.variable
             continue
+        array = _missing.whole(name, array)  # noqa: PLW2901 means would hide what is missing
         if array.dtype.kind != "f":
             message = f"{name} is {array.dtype} and cannot be resampled along {axis}; leave it out by drop"
             raise InvalidInputError(message)

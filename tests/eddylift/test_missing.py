@@ -1,0 +1,94 @@
+"""Missing data are refused before means hide them, or an array without attributes is sent."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from eddylift import InvalidInputError, open_volume
+from eddylift._resample import to_uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.eddylift.conftest import Ask, FakeService
+
+    Use = Callable[[Ask, xr.DataArray], object]
+
+PLACE = (1, 0, 2, 3)
+
+
+def resample(ask: Ask, field: xr.DataArray) -> object:  # noqa: ARG001 as the others
+    volume = field.rename(time="component", component="z").assign_coords(y=[0, 1, 3, 4])
+    return to_uniform(volume.to_dataset(name="u"), "y", "wall")
+
+
+def forecast(ask: Ask, field: xr.DataArray) -> object:
+    return ask("forecast", field)
+
+
+def discover(ask: Ask, field: xr.DataArray) -> object:
+    return ask("discover", field, field)
+
+
+@pytest.mark.parametrize("use", [resample, forecast, discover])
+@pytest.mark.parametrize(
+    ("value", "attributes"),
+    [
+        (np.nan, {}),
+        (np.inf, {}),
+        (-999.9, {}),
+        (-9999.0, {}),
+        (-99.9, {"missing_value": -99.9}),
+        (-99.9, {"_FillValue": np.float64(-99.9)}),
+        (-99.9, {"valid_range": [-10.0, 10.0]}),
+        (-99.9, {"valid_min": -10.0, "valid_max": 10.0}),
+        (99.9, {"valid_max": 10.0}),
+        (-99.9, {"scale_factor": 0.1, "valid_min": -9.0}),
+    ],
+)
+def test_missing_data(use: Use, ask: Ask, service: FakeService, value: float, attributes: dict[str, Any]) -> None:
+    field = xr.DataArray(np.ones((2, 2, 4, 4), np.float32), dims=("time", "component", "y", "x"), attrs=attributes)
+    use(ask, field)
+    service.requests.clear()
+    field[PLACE] = value
+    with pytest.raises(
+        InvalidInputError, match=rf": {value:g} at \(.*, y, x\) = \(1, 0, 2, 3\); expected values every"
+    ):
+        use(ask, field)
+    assert not service.requests
+
+
+@pytest.mark.parametrize("use", [resample, forecast, discover])
+def test_attributes_that_are_no_numbers(use: Use, ask: Ask) -> None:
+    field = xr.DataArray(np.ones((2, 2, 4, 4)), dims=("time", "component", "y", "x"), attrs={"missing_value": "none"})
+    with pytest.raises(InvalidInputError, match=r"cannot be unpacked: could not convert string to float: 'none'"):
+        use(ask, field)
+
+
+def test_packed_numbers_are_sent_unpacked(ask: Ask, service: FakeService) -> None:
+    packing = {"scale_factor": 0.5, "add_offset": 1.0, "missing_value": -1, "valid_range": [0, 9], "units": "m/s"}
+    field = xr.DataArray(np.full((2, 2, 4, 4), 3), dims=("time", "component", "y", "x"), attrs=packing)
+    found = ask("forecast", field)
+    assert (np.load(io.BytesIO(service.requests[-1].content)) == 2.5).all()
+    assert found.attrs == {"units": "m/s"}
+
+
+def test_means_have_no_markers(tmp_path: Path) -> None:
+    """Of a file too; xarray itself does not find a marker in double precision in numbers in single precision."""
+    values = np.ones((4, 4, 4), np.float32)
+    volume = xr.Dataset(
+        {name: (("z", "y", "x"), values, {"missing_value": -99.9}) for name in "uvw"}, {"y": [0, 1, 3, 4]}
+    )
+    volume.to_netcdf(tmp_path / "whole.nc", engine="h5netcdf")
+    assert open_volume(tmp_path / "whole.nc", resample="y", boundary="wall")["u"].attrs == {}
+    values[0, 0, 0] = -99.9
+    volume.to_netcdf(tmp_path / "gap.nc", engine="h5netcdf")
+    assert np.isnan(open_volume(tmp_path / "gap.nc", drop=["y"])["u"][0, 0, 0])
+    with pytest.raises(InvalidInputError, match=r"u: nan at \(z, y, x\) = \(0, 0, 0\); expected values everywhere"):
+        open_volume(tmp_path / "gap.nc", resample="y", boundary="wall")
