@@ -65,8 +65,12 @@ class JobError(EddyliftError):
     """
 
     def __init__(self, message: str, status: JobStatus) -> None:
-        super().__init__(message)
+        # Both, so that it can be pickled from process to process.
+        super().__init__(message, status)
         self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)

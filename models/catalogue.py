@@ -48,7 +48,8 @@ class UnknownModelError(KeyError):
     """There is no model of that name."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(name)
+        # Both, so that it can be pickled from process to process.
+        super().__init__(name, known)
         self.name = name
         self.known = known
 

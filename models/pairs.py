@@ -38,7 +38,12 @@ class UnfitPairsError(ValueError):
         self.field = field
         self.value = str(tuple(value) if isinstance(value, torch.Size) else value)
         self.expected = expected
-        super().__init__(f"{field}: {self.value}; expected {expected}")
+        # All, so that it can be pickled from process to process.
+        super().__init__(field, self.value, expected)
+
+    def __str__(self) -> str:
+        """Say what was expected."""
+        return f"{self.field}: {self.value}; expected {self.expected}"
 
 
 @runtime_checkable

@@ -10,12 +10,15 @@ from eddylift import (
     EddyliftError,
     FailedError,
     FieldError,
+    JobError,
+    JobStatus,
     NotFoundError,
     RefusedError,
     ServiceError,
     UnauthorizedError,
 )
 from eddylift._errors import from_answer
+from tests.eddylift.conftest import JOB
 
 PROBLEM = {
     "type": "urn:eddylift:problem:unfit",
@@ -96,8 +99,19 @@ def test_details_of_other_kinds_are_shown() -> None:
     assert str(from_answer(422, b'{"detail": [{"loc": ["query", "model"]}]}')).endswith('[{"loc": ["query", "model"]}]')
 
 
-def test_errors_travel_between_processes() -> None:
-    error = from_answer(429, json.dumps(PROBLEM).encode(), 3.0)
+def family(kind: type[EddyliftError]) -> list[type[EddyliftError]]:
+    """The kind, and all kinds of it."""
+    return [kind, *(each for child in kind.__subclasses__() for each in family(child))]
+
+
+@pytest.mark.parametrize("kind", family(EddyliftError))
+def test_errors_travel_between_processes(kind: type[EddyliftError]) -> None:
+    if issubclass(kind, ServiceError):
+        error: EddyliftError = kind(429, "Busy", "full", (FieldError("u", 1, "2"),), 3.0, "3f2a")
+    elif kind is JobError:
+        error = JobError("job abc failed: disk", JobStatus(JOB))
+    else:
+        error = kind("no such thing")
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 our own
-    assert type(copy) is BusyError
-    assert vars(copy) == vars(error)
+    assert type(copy) is kind
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
