@@ -90,7 +90,7 @@ def open_volume(
         resample: axes to resample to uniform cells, such as ``y``, or ``y:128`` with a number of cells; this reads the
             velocity at once.
         boundary: what lies beyond the ends, as for `Client.upscale`, since a periodic axis cannot be resampled; None
-            takes the attribute of the file. A file without this attribute gets it.
+            takes the attribute of the file. The volume gets it as its attribute.
 
     Returns:
         ``u``, ``v``, ``w`` over (z, y, x) or (time, z, y, x) along ascending axes, and the other variables of the file.
@@ -105,7 +105,7 @@ def open_volume(
     try:
         (prepared,) = Preparation(names, drop, resample, boundary).apply(dataset)
         volume = _velocity.split(prepared, _velocity.find(prepared))
-        if (boundary := volume.attrs.get("boundary", boundary)) is not None:
+        if (boundary := volume.attrs.get("boundary") if boundary is None else boundary) is not None:
             volume = volume.assign_attrs(boundary=spell_attribute(boundary))
     except InvalidInputError:
         dataset.close()

@@ -11,12 +11,13 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eddylift import InvalidInputError
+from eddylift import InvalidInputError, open_volume
 from eddylift._preparation import Preparation
 from eddylift._resample import mean_weights, to_uniform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from eddylift import Boundary
 
@@ -119,6 +120,14 @@ def test_periodic_axes_are_not_resampled(said: str, boundary: Boundary | None, *
     volume = channel().assign_attrs(boundary=said)
     with pytest.raises(InvalidInputError, match=r"resample: y; .*not periodic") if refused else nullcontext():
         Preparation(resample="y", boundary=boundary).apply(volume)
+
+
+def test_the_boundary_that_is_given_wins(tmp_path: Path) -> None:
+    """Of a file too, over its attribute."""
+    volume = channel().assign_attrs(boundary="periodic")
+    volume.to_netcdf(tmp_path / "channel.nc", engine="h5netcdf")
+    opened = open_volume(tmp_path / "channel.nc", resample="y", boundary={"y": "wall"})
+    assert opened.attrs["boundary"] == "periodic,wall,periodic"
 
 
 def test_two_volumes_get_no_number_of_cells() -> None:
