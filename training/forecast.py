@@ -6,6 +6,7 @@ beside persistence, which are added to ``<set>.json`` under ``--out``. ``--weigh
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -91,8 +92,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weights: Path) -> None:
-    """Store a network for the service, with its card, and the first window of the split *domain* as its sample."""
+    """Store a network for the service, with its card, and the first window of the split *domain* as its sample.
+
+    Raises:
+        ValueError: if an error of its forecasts is not finite.
+    """
     architecture = model.network.architecture
+    measured = {
+        split: {name: next(iter(found[name][split].values())) for name in (architecture.family, "persistence")}
+        for split in SPLITS
+    }
+    if not all(math.isfinite(error) for errors in measured.values() for error in errors.values()):
+        message = f"{stored_name(architecture.family, data)}: errors {measured}; expected finite ones; it is not stored"
+        raise ValueError(message)
     y, x = ("periodic" if wraps else "wall" for wraps in data.circular)
     card = ForecastCard(
         name=stored_name(architecture.family, data),
@@ -103,10 +115,7 @@ def store(model: Forecaster, data: Windows, recipe: Recipe, found: Errors, weigh
         architecture=architecture.to_dict(),
         parameters=count_parameters(model),
         trained={"data": data.name, **asdict(recipe)},
-        measured={
-            split: {name: next(iter(found[name][split].values())) for name in (architecture.family, "persistence")}
-            for split in SPLITS
-        },
+        measured=measured,
         units=asdict(data.units[int(data.kept.nonzero()[0])]),
     )
     sample = data.test("domain", model.frames + TESTED).frames[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from models.forecast_network import TURNING, ForecastArchitecture, ForecastNetwo
 from models.forecasting import Forecaster
 from models.replacing import replacing
 from models.steerable import field_size, penalty
+from training.optimizing import clip_gradients, share_of_rate
 from training.runs import reading
 from training.steerable_bases import steerable_basis
 
@@ -29,6 +29,7 @@ AHEAD = 6
 """Number of steps that a network forecasts in training."""
 TESTED = 20
 """Number of steps that it forecasts in tests."""
+WARM_UP = 20
 LARGEST_GRADIENT = 1.0
 SAVE_EVERY = 60.0
 
@@ -71,19 +72,19 @@ def train(
         say: called with a line of progress now and then.
 
     Raises:
-        ValueError: if the checkpoint is of another architecture or recipe.
+        ValueError: if the checkpoint is of another architecture, recipe or data, or a gradient is not finite.
     """
     torch.manual_seed(recipe.seed)
     model = _new(architecture)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_rate(step, recipe.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate(recipe.steps, WARM_UP))
     random = torch.Generator().manual_seed(recipe.seed)
-    begin, about = 0, {"architecture": architecture.to_dict(), "recipe": asdict(recipe)}
+    begin, about = 0, {"architecture": architecture.to_dict(), "recipe": asdict(recipe), "data": data.identity()}
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
         with reading(checkpoint):
             state = torch.load(checkpoint, weights_only=True)
-            found = state["about"]
+            found = about | state["about"]  # an older version did not write the data
         if found != about:
             message = f"{checkpoint} holds {found}, not {about}; use another --out"
             raise ValueError(message)
@@ -97,7 +98,7 @@ def train(
         error = loss(model, data.draw(recipe.batch, model.frames + AHEAD, random), data, recipe)
         optimizer.zero_grad(set_to_none=True)
         error.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+        clip_gradients(model, LARGEST_GRADIENT, error, step)
         if recipe.penalty:  # after clipping, where a large one would leave nothing of the error's gradient
             (recipe.penalty * penalty(model)).backward()
         optimizer.step()
@@ -148,10 +149,6 @@ def conditions(architecture: ForecastArchitecture, recipe: Recipe) -> dict[str, 
 
 def _new(architecture: ForecastArchitecture) -> Forecaster:
     return Forecaster(ForecastNetwork(architecture, partial(steerable_basis, architecture.group)))
-
-
-def _share_of_rate(step: int, steps: int, warm_up: int = 20) -> float:
-    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
 
 
 def loss(model: Forecaster, window: Window, data: Windows, recipe: Recipe) -> Tensor:

@@ -22,11 +22,12 @@ from models.networks import Architecture, Network
 from models.replacing import replacing
 from models.superresolution import SuperResolution
 from training.dataset import identity
+from training.optimizing import clip_gradients, share_of_rate
 from training.runs import reading
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -144,7 +145,8 @@ class Trainer:
             grouped.setdefault(name.rpartition(".")[2], []).append(parameter)
         groups = [{"params": parameters, "lr": rates.get(kind, recipe.rate)} for kind, parameters in grouped.items()]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)
-        shares = [self._share_of_rate(0 if kind == "relaxation" else recipe.relaxation_steps) for kind in grouped]
+        firsts = [0 if kind == "relaxation" else recipe.relaxation_steps for kind in grouped]
+        shares = [share_of_rate(recipe.steps, WARM_UP, first) for first in firsts]
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, shares)
         self.step = 0
         self.seconds = 0.0
@@ -153,15 +155,6 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             self._resume()
-
-    def _share_of_rate(self, first: int) -> Callable[[int], float]:
-        """Learning rate of each step relative to the highest one: a warm-up, then half a cosine."""
-
-        def share(step: int) -> float:
-            warm = min(1.0, max(step + 1 - first, 0) / WARM_UP)
-            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.recipe.steps)))
-
-        return share
 
     def loss(self, sample: Sample) -> Tensor:
         """See [`relative_error`][training.trainer.relative_error]."""
@@ -219,10 +212,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(self.source.draw())
         loss.backward()
-        length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
-        if not length.isfinite():
-            message = f"loss of step {self.step + 1}: {loss.item():g}; expected a finite one with finite gradients"
-            raise ValueError(message)
+        clip_gradients(self.model, LARGEST_GRADIENT, loss, self.step)
         self.optimizer.step()
         self.schedule.step()
         self.averaged.update_parameters(self.model)

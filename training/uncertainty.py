@@ -27,6 +27,7 @@ from models.operators import coarsen, refine, variation
 from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
 from training.derived import parted
 from training.flows.synthetic import KINDS
+from training.optimizing import clip_gradients
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import Source
 from training.trainer import fastest_precision
@@ -67,12 +68,14 @@ def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, pr
     head.requires_grad_(requires_grad=True)
     optimizer = torch.optim.Adam(head.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 0.5 * (1 + math.cos(math.pi * n / steps)))
-    for _ in trange(steps, unit="step", dynamic_ncols=True):
+    for step in trange(steps, unit="step", dynamic_ncols=True):
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(torch.device(source.device).type, torch.bfloat16, enabled=precision == "bfloat16"):
             sample = source.draw()
             predicted, found = predicted_and_found(model, sample)
-        laplace_loss(predicted, found, local_variation(model, sample)).backward()
+        loss = laplace_loss(predicted, found, local_variation(model, sample))
+        loss.backward()
+        clip_gradients(head, math.inf, loss, step)
         optimizer.step()
         schedule.step()
 
@@ -105,12 +108,14 @@ def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, ra
     last = [*head.hidden.parameters(), *head.answer.parameters()]
     optimizer = torch.optim.Adam(last, lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rounds)
-    for _ in trange(rounds, unit="round", dynamic_ncols=True):
+    for step in trange(rounds, unit="round", dynamic_ncols=True):
         chosen = torch.randint(len(errors), (min(BATCH, len(errors)),)).to(errors.device)
         optimizer.zero_grad(set_to_none=True)
         predicted = head.relative(given[:, chosen][None, :, None, None])[0, 0, 0, 0]
         cells = predicted, errors[chosen], weights[chosen]
-        (laplace_loss(*cells) + mean_ratios(*cells, origin[chosen]).log().square().mean()).backward()
+        loss = laplace_loss(*cells) + mean_ratios(*cells, origin[chosen]).log().square().mean()
+        loss.backward()
+        clip_gradients(head, math.inf, loss, step)
         optimizer.step()
         schedule.step()
     with torch.no_grad():  # from standardised inputs to those as they are

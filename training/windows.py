@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -84,6 +85,11 @@ class Windows:
         """Along (y, x)."""
         y, x = self.frames.shape[-2:]
         return y, x
+
+    def identity(self) -> str:
+        """Name, size and checksum of the runs, as another set may have the same name."""
+        runs, frames = self.frames.shape[:2]
+        return f"{self.name}: {runs} runs of {frames} frames, {zlib.crc32(self.frames.numpy().tobytes()):08x}"
 
     def draw(self, batch: int, length: int, random: torch.Generator) -> Window:
         """Random windows for training.

@@ -14,6 +14,7 @@ from models.forecast_network import ForecastArchitecture
 from training.__main__ import main
 from training.flows import planes
 from training.flows.plumes import EDGE
+from training.forecast import store
 from training.forecast_training import AHEAD, TESTED, Recipe, load, loss, train
 from training.windows import Windows
 
@@ -153,3 +154,32 @@ def test_a_checkpoint_that_cannot_be_read_is_refused(rotation: Path, tmp_path: P
     checkpoint.write_bytes(b"another file")
     with pytest.raises(ValueError, match=r"conv.pt: \w+; expected what this version of eddylift writes"):
         train(architecture, Recipe(1), Windows(rotation), checkpoint)
+
+
+def test_a_namesake_of_the_data_is_refused(rotation: Path, tmp_path: Path) -> None:
+    """Errors on it would be written down as those of a network that learned from it."""
+    architecture, checkpoint, data = ForecastArchitecture("conv", "C1", 2, 1), tmp_path / "conv.pt", Windows(rotation)
+    train(architecture, Recipe(1), data, checkpoint)
+    state = torch.load(checkpoint, weights_only=True)
+    data.frames[5, 7] *= 2
+    with pytest.raises(ValueError, match=r"'(smoke-rotation-12: 36 runs of 90 frames), .* not .*'\1.*use another"):
+        train(architecture, Recipe(1), data, checkpoint)
+    del state["about"]["data"]  # as older versions wrote it
+    torch.save(state, checkpoint)
+    train(architecture, Recipe(1), data, checkpoint)
+
+
+def test_a_network_that_diverges_is_not_stored(
+    rotation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["forecast", "--data", str(rotation), "--families", "conv", "--out", str(tmp_path), *SHORT]
+    with pytest.raises(SystemExit):
+        main([*command, "--steps", "9", "--rate", "1e30", "--weights", str(tmp_path / "weights")])
+    assert "expected a finite one with finite gradients" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    data, recipe = Windows(rotation), Recipe(1)
+    model = train(ForecastArchitecture("conv", "C1", 2, 1), recipe, data, tmp_path / "conv.pt")
+    errors = {"future": {"0": 1.0}, "domain": {"0": float("inf")}}
+    with pytest.raises(ValueError, match=r"conv-smoke: errors .*inf.*; expected finite ones; it is not stored"):
+        store(model, data, recipe, {"conv": errors, "persistence": errors}, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()

@@ -156,3 +156,14 @@ def test_interpolation_cannot_learn_its_error(
     with pytest.raises(SystemExit):
         main(["uncertainty", *options, "--weights", str(catalogue.folder)])
     assert "trilinear-x4 has no network" in capsys.readouterr().err
+
+
+def test_a_head_that_diverges_is_not_stored(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card, data = catalogue.card(NAME), store(tmp_path / "data", 1).folder
+    options = ["--models", NAME, "--data", str(data), "--weights", str(catalogue.folder), "--steps", "9"]
+    with pytest.raises(SystemExit):
+        main(["uncertainty", *options, "--rate", "1e30", "--threads", "1"])
+    assert "expected a finite one with finite gradients" in capsys.readouterr().err
+    assert catalogue.card(NAME) == card
