@@ -268,13 +268,14 @@ class Catalogue:
         with replacing(self.folder / card.name / CARD) as path:
             path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
 
-    def _held_out_folder(self, flow: str | None, frames: int, factor: int) -> Path:
+    def held_out_folder(self, flow: str | None, frames: int, factor: int) -> Path:
+        """Where the shipped sample is that models of this flow are measured on."""
         flow = FIRST_FLOW if flow in (None, GENERAL) else flow
         return self.folder / HELD_OUT / (f"{flow}-x{factor}" + (f"-{frames}frames" if frames > 1 else ""))
 
     def held_out(self, flow: str | None, frames: int = 1, factor: int = FACTOR) -> HeldOut | None:
         """The shipped sample of a flow, or of ``FIRST_FLOW`` for models of no or any flow; None if there is none."""
-        folder = self._held_out_folder(flow, frames, factor)
+        folder = self.held_out_folder(flow, frames, factor)
         return self.sample(folder.name) if folder.exists() else None
 
     def linear(self) -> dict[str, float]:
@@ -306,10 +307,13 @@ class Catalogue:
     def write_held_out(self, flow: str, sample: HeldOut) -> Path:
         """Write the shipped sample of a flow: ``coarse.npy`` and ``fine.npy``, which can be sent as they are."""
         frames = len(sample.coarse)
-        folder = self._held_out_folder(flow, frames, sample.factor)
+        folder = self.held_out_folder(flow, frames, sample.factor)
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "coarse.npy", sample.coarse[0] if frames == 1 else sample.coarse)
-        np.save(folder / "fine.npy", sample.fine)
+        arrays = {"coarse": sample.coarse[0] if frames == 1 else sample.coarse, "fine": sample.fine}
+        for name, values in arrays.items():
+            with replacing(folder / f"{name}.npy") as path:
+                np.save(path, values)
         about = {"run": sample.run, "boundary": sample.boundary, "length": sample.length}
-        (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        with replacing(folder / ABOUT) as path:
+            path.write_text(json.dumps(about, indent=2) + "\n")
         return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from training.recordings import add_reading, open_datasets, reading
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from training.dataset import Dataset
 
 TRILINEAR = {factor: SuperResolution(factor=factor).eval() for factor in FACTORS}
+SIMULATED = re.compile(r"([a-z-]+)-\d+(?:-.*)?-seed(\d+)")
+"""Names of runs of `simulate`: flow, points, options and seed."""
 # Significant digits on cards.
 DIGITS = 5
 
@@ -127,8 +130,7 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
     """Measure a model on runs, and on the shipped sample; write and return its card, with all else on it unchanged."""
     held_out = catalogue.held_out(card.flow, card.frames, card.factor)
-    for name in [*(run.name for run in runs), *([held_out.run] if held_out else [])]:
-        require_unseen(card, name)
+    require_unseen(card, [*(run.name for run in runs), *([held_out.run] if held_out else [])])
     model = catalogue.load(card.name, device)
     quantiles = card.uncertainty.get("quantiles")
     measured = {entry["run"]: entry for entry in card.measured}
@@ -147,15 +149,20 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
     return card
 
 
-def require_unseen(card: Card, run: str) -> None:
-    """Refuse to measure a model on a run that it or an ancestor was trained on, or on means of such a run.
+def require_unseen(card: Card, runs: Iterable[str]) -> None:
+    """Refuse to measure a model on runs that it or an ancestor was trained on, on means of them, or on the same seed.
 
     Raises:
         ValueError: naming both.
     """
-    if _original(run) in learned_from(card):
-        message = f"{card.name} was trained on {run}: held-out runs have seeds, and held-out files names, of their own"
-        raise ValueError(message)
+    seen = {_trajectory(each): each for each in learned_from(card)}
+    for run in runs:
+        if found := seen.get(_trajectory(run)):
+            message = (
+                f"{card.name} was trained on {found}, and so has seen {run}: held-out runs have seeds, and held-out "
+                "files names, of their own"
+            )
+            raise ValueError(message)
 
 
 def learned_from(card: Card) -> set[str]:
@@ -167,6 +174,12 @@ def learned_from(card: Card) -> set[str]:
 def _original(run: str) -> str:
     """The run itself, of its means too: ``isotropic-96-seed1`` of ``isotropic-96-seed1@2``."""
     return run.partition("@")[0]
+
+
+def _trajectory(run: str) -> str:
+    """Flow and seed of a run of ours, however many points and frames were stored of it; else its name."""
+    simulated = SIMULATED.fullmatch(_original(run))
+    return "{}-seed{}".format(*simulated.groups()) if simulated else _original(run)
 
 
 def read_symmetry(catalogue: Catalogue, name: str, model: SuperResolution, sample: HeldOut) -> dict[str, Any]:
@@ -221,17 +234,27 @@ def run(args: argparse.Namespace) -> int:
         each.count(args.frames)
         require_whole(each, args.factor)
     cards = chosen(catalogue, args)
+    fitting = {
+        card.name: [run for run in runs if args.models or card.flow in (None, GENERAL, run.flow)] for card in cards
+    }
+    replaced = [catalogue.held_out_folder(each.flow, args.frames, args.factor) for each in shipped]
+    others = []
+    for card in map(catalogue.card, catalogue.names()):
+        require_unseen(card, [each.name for each in shipped])
+        if card.name not in fitting and catalogue.held_out_folder(card.flow, card.frames, card.factor) in replaced:
+            others.append(card)  # its errors on the sample must be of the new one, too
+    for card in cards:
+        held_out = catalogue.held_out(card.flow, card.frames, card.factor)
+        kept = catalogue.held_out_folder(card.flow, card.frames, card.factor) not in replaced
+        require_unseen(card, [run.name for run in fitting[card.name]] + ([held_out.run] if held_out and kept else []))
     for each in shipped:
-        for card in map(catalogue.card, catalogue.names()):
-            require_unseen(card, each.name)
         last = snapshot(each, each.count(args.frames) - 1, args.frames, args.factor)
         print(catalogue.write_held_out(each.flow, last))
-    measured = []
-    for card in cards:
-        fitting = [run for run in runs if args.models or card.flow in (None, GENERAL, run.flow)]
-        measured.append(evaluate(catalogue, card, fitting, args.device))
-    for held_out in runs:
-        print(f"\n{held_out.name}, {held_out.count(args.frames)} samples\n\n{table(measured, held_out.name)}")
+    measured = [evaluate(catalogue, card, fitting[card.name], args.device) for card in cards]
+    for card in others:
+        evaluate(catalogue, card, [], args.device)
+    for each in runs:
+        print(f"\n{each.name}, {each.count(args.frames)} samples\n\n{table(measured, each.name)}")
     return 0
 
 
@@ -239,7 +262,7 @@ def chosen(catalogue: Catalogue, args: argparse.Namespace) -> list[Card]:
     """The cards of the models to measure.
 
     Raises:
-        ValueError: if a model that is named has other frames or another factor.
+        ValueError: if a model that is named has other frames or another factor, or there is none of these.
     """
     cards = [*map(catalogue.card, args.models or sorted({*PLAIN, *catalogue.names()}))]
     fitting = [card for card in cards if (card.frames, card.factor) == (args.frames, args.factor)]
@@ -250,4 +273,7 @@ def chosen(catalogue: Catalogue, args: argparse.Namespace) -> list[Card]:
                 f"{args.factor}, as --frames and --factor say"
             )
             raise ValueError(message)
+    if not fitting:
+        message = f"{args.weights} has no model of {args.frames} frames and factor {args.factor}"
+        raise ValueError(message)
     return fitting

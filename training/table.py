@@ -151,8 +151,7 @@ def baseline(answer: Callable[[Tensor, Boundaries], Tensor], weights: int = 0) -
 
 def trained(catalogue: Catalogue, card: Card, flow: str) -> Entrant:
     """A model, which must not have seen the held-out runs."""
-    for recipe, _ in HELD_OUT[flow]:
-        require_unseen(card, recipe.name)
+    require_unseen(card, [recipe.name for recipe, _ in HELD_OUT[flow]])
     model = catalogue.load(card.name)
     network = catalogue.trained(card.name).network
     cost = network.multiplications if network else 0.0

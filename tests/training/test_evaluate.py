@@ -17,10 +17,12 @@ from models.superresolution import SuperResolution
 from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
 from training.__main__ import main
-from training.evaluate import evaluate, learned_from, rounded, spread
+from training.evaluate import evaluate, learned_from, require_unseen, rounded, snapshot, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from models.metrics.compare import Value
     from training.dataset import StoredRun
@@ -64,6 +66,10 @@ def test_a_model_that_is_named_is_measured_or_refused(
     with pytest.raises(SystemExit):
         main([*command, "--factor", "2"])
     assert f"--models: {name}, of 1 frames and factor 4; expected 1 and 2" in capsys.readouterr().err
+    three = write_components(tmp_path / "three.nc", velocity(3, (16, 16, 16)), flow="jet", boundary="open")
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--frames", "3", "--data", str(three), "--weights", str(tmp_path)])
+    assert "has no model of 3 frames and factor 4" in capsys.readouterr().err
 
 
 def test_a_channel_with_points_on_its_walls_is_measured_on_as_many_cells_as_are_given(
@@ -113,6 +119,62 @@ def test_a_sample_that_a_model_was_trained_on_is_neither_shipped_nor_measured(
     assert catalogue.card(card.name) == card
     assert main([*command, "--ship", unseen]) == 0
     assert catalogue.card(card.name).sample["mae_over_trilinear"] > 0
+
+
+def test_a_sample_that_is_replaced_is_measured_anew_by_all_models_or_none(
+    run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalogue = Catalogue(tmp_path / "weights")
+    first, second = (store(tmp_path / "data", seed) for seed in (101, 102))
+    trained = {"data": [{"run": run.name}]}
+    cards = []
+    for network in (Network(SMALL), Network(Architecture("conv", "C1", 1, 1))):
+        model = SuperResolution(network)
+        cards.append(catalogue.save(model, describe(model, flow="isotropic", trained=trained)))
+    one, other = (card.name for card in cards)
+    command = ["evaluate", "--weights", str(catalogue.folder), "--data", str(second.folder)]
+
+    def samples() -> list[dict[str, Value]]:
+        return [catalogue.card(name).sample for name in (one, other)]
+
+    assert main([*command, "--ship", str(first.folder)]) == 0
+    before = samples()
+    with pytest.raises(SystemExit):
+        main([*command, str(run.folder), "--ship", str(second.folder)])
+    assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
+    shipped = catalogue.held_out("isotropic")
+    assert shipped is not None
+    assert (shipped.run, samples()) == (first.name, before)
+    assert main([*command, "--ship", str(second.folder), "--models", one]) == 0
+    after = samples()
+    assert main(command) == 0
+    assert samples() == after
+    assert all(old != new for old, new in zip(before, after, strict=True))
+
+
+def test_a_sample_is_replaced_whole(run: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = Catalogue(tmp_path / "weights")
+    sample = snapshot(run, 0, 1, 4)
+    folder = catalogue.write_held_out("isotropic", sample)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def stop(path: Path, values: NDArray[np.float32]) -> None:
+        path.write_bytes(values.tobytes()[:9])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        catalogue.write_held_out("isotropic", sample)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_other_points_or_frames_of_a_run_are_the_same_run() -> None:
+    trained = {"data": [{"run": "taylor-green-16-nx8-compact-seed7"}, {"run": "mine-16"}], "parent_data": ["a-8-seed1"]}
+    card = describe(SuperResolution(Network(SMALL)), flow="isotropic", trained=trained)
+    require_unseen(card, ["taylor-green-16-seed8", "green-16-seed7", "mine-32", "taylor-green-16-seed77"])
+    for run in ("taylor-green-96-3frames-seed7", "taylor-green-16-seed7@2", "a-96-compact-seed1", "mine-16"):
+        with pytest.raises(ValueError, match=f"was trained on .*, and so has seen {run}: held-out runs have seeds"):
+            require_unseen(card, [run])
 
 
 @pytest.mark.parametrize(
