@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 TIME: Final = "time"
 # Steps that differ by more than this fraction of their mean are not even.
 UNEVEN: Final = 0.01
+# Units of time as xarray decodes them, by their symbols.
+LENGTHS: Final = {"d": "days", "h": "hours", "min": "minutes", "s": "seconds"}
 
 
 def backwards(volume: xr.Dataset | xr.DataArray, axes: Iterable[str]) -> dict[str, slice]:
@@ -57,7 +60,7 @@ def require_one_unit(volume: xr.Dataset | xr.DataArray, axes: Iterable[str], way
     Raises:
         InvalidInputError: naming the unit along each axis.
     """
-    units = {axis: each for axis in axes if (each := unit(volume, axis))}
+    units = {axis: each for axis in axes if (each := unit(volume, axis, way_round))}
     if len({*units.values()}) > 1:
         told = ", ".join(f"{each} along {axis}" for axis, each in units.items())
         message = f"cells: in {told}; expected one unit along all axes{way_round}"
@@ -77,11 +80,11 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
     """
     if axis not in volume.coords or volume.sizes[axis] < 2:  # noqa: PLR2004 a step
         return None
-    positions = _decoded(volume, axis).values
+    positions = _elapsed(volume, axis, way_round).values
     if positions.dtype.kind not in ("fiumM" if axis == TIME else "fiu"):
         message = f"{axis}: {positions.dtype}; expected numbers{' or dates' if axis == TIME else ''}{way_round}"
         raise InvalidInputError(message)
-    steps = np.diff(positions.astype(np.float64) if positions.dtype.kind in "fiu" else positions)
+    steps = np.diff(positions)
     if steps.dtype.kind == "m":
         steps = steps / np.timedelta64(1, "s")
     mean = abs(float(steps.mean()))
@@ -91,26 +94,45 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
     return mean
 
 
-def unit(volume: xr.Dataset | xr.DataArray, axis: str) -> str | None:
-    """Return the unit in which `step` measures, such as m; None if unknown."""
-    if axis not in volume.coords:
-        return None
-    positions = _decoded(volume, axis)
-    return "s" if positions.dtype.kind in "mM" else _units.symbol(positions.attrs.get("units"))
+def unit(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> str | None:
+    """Return the unit in which `step` measures, such as m; None if unknown.
 
-
-def _decoded(volume: xr.Dataset | xr.DataArray, axis: str) -> xr.Variable:
-    """Return a coordinate as dates or durations if its units say so, which is not decoded in files.
+    Args:
+        volume: with this axis, or without.
+        axis: its name.
+        way_round: what else the user can do, for messages.
 
     Raises:
-        InvalidInputError: if the units are none that can be decoded, such as months.
+        InvalidInputError: if dates are in a unit that varies in length, such as months.
+    """
+    if axis not in volume.coords:
+        return None
+    positions = _elapsed(volume, axis, way_round)
+    return "s" if positions.dtype.kind == "m" else _units.symbol(positions.attrs.get("units"))
+
+
+def _elapsed(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> xr.Variable:
+    """Return positions since the first: durations if they are dates, or their units, not decoded in files, say so.
+
+    Differences need no calendar.
+
+    Raises:
+        InvalidInputError: if dates are in a unit that varies in length, such as months.
     """
     import xarray as xr  # noqa: PLC0415 slow
 
-    # A copy, as xarray decodes durations in place.
-    stored = xr.Variable(axis, volume[axis].values.copy(), volume[axis].attrs)
-    try:
-        return xr.conventions.decode_cf_variable(axis, stored, decode_timedelta=True)
-    except ValueError as error:
-        message = f"{axis}: units {stored.attrs.get('units')!r}; expected a unit of a fixed length, such as hours"
-        raise InvalidInputError(message) from error
+    values, attributes = volume[axis].values, dict(volume[axis].attrs)
+    with contextlib.suppress(TypeError, ValueError):
+        values = (values.astype(np.float64) if values.dtype.kind in "fiu" else values) - values[:1]
+        # Dates of other calendars are objects.
+        values = values.astype("m8[us]") if values.dtype.kind == "O" else values
+    length, since, _ = str(attributes.get("units", "")).partition(" since ")
+    if since:
+        attributes["units"] = LENGTHS.get(str(_units.symbol(length)), length)
+    elapsed = xr.conventions.decode_cf_variable(axis, xr.Variable(axis, values, attributes), decode_timedelta=True)
+    if since and elapsed.dtype.kind != "m":
+        message = (
+            f"{axis}: in {length} since a date; expected days, hours, minutes, seconds or parts of these{way_round}"
+        )
+        raise InvalidInputError(message)
+    return elapsed

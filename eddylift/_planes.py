@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 AXES: Final = ("y", "x")
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v")
+WITHOUT_TIMES: Final = f"; drop={TIME} leaves the times out"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Frames:
         self._check_units(dx, dt)
         if dx is None:
             dx = edge(self.dataset, AXES, ", or dx to be given") or 1.0
-        even = step(self.dataset, TIME, f"; drop={TIME} leaves the times out") or 1.0
+        even = step(self.dataset, TIME, WITHOUT_TIMES) or 1.0
         options = {"dx": str(dx), "dt": str(even if dt is None else dt)}
         if (boundary := self.dataset.attrs.get("boundary")) is not None:
             boundary = boundary.tolist() if isinstance(boundary, np.ndarray) else boundary
@@ -108,7 +109,7 @@ class Frames:
             raise InvalidInputError(message)
         for length, time in speeds[:1]:
             for axis, name, given, wanted in (("y", "dx", dx, length), ("x", "dx", dx, length), (TIME, "dt", dt, time)):
-                found = unit(self.dataset, axis)
+                found = unit(self.dataset, axis, WITHOUT_TIMES)
                 if given is None and None not in (found, wanted) and found != wanted:
                     expected = f"{wanted}, as the velocity is in {velocity[0]}, or {name} to be given"
                     message = f"{axis}: in {found}; expected {expected}"
