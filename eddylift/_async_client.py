@@ -188,7 +188,7 @@ class AsyncClient:
             path = _paths.volume_path(draft)
             try:
                 for each in _transfer.missing(objects, await self._sizes(path), report):
-                    content = await to_thread.run_sync(each.path.read_bytes)
+                    content = await to_thread.run_sync(each.read)
                     await self._send(_calls.put_object(path, each.key, content))
             except RefusedError:
                 with suppress(EddyliftError):

@@ -337,7 +337,7 @@ class Client:
             path = _paths.volume_path(draft)
             try:
                 for each in _transfer.missing(objects, self._sizes(path), report):
-                    self._send(_calls.put_object(path, each.key, each.path.read_bytes()))
+                    self._send(_calls.put_object(path, each.key, each.read()))
             except RefusedError:
                 with suppress(EddyliftError):
                     self._send(_calls.delete(path))
@@ -386,7 +386,7 @@ class Client:
             progress: called as the objects come; True shows bars.
 
         Raises:
-            InvalidInputError: if the folder exists, or the volume changed meanwhile.
+            InvalidInputError: if the folder exists or cannot be written, or the volume changed meanwhile.
         """
         path = _paths.volume_path(name)
         with reporting(progress) as report:

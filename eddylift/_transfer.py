@@ -50,6 +50,15 @@ class Object(NamedTuple):
     size: int
     mark: str
 
+    def read(self) -> bytes:
+        """Return its content.
+
+        Raises:
+            InvalidInputError: if it cannot be read.
+        """
+        with _files.own_errors(self.path, "sent"):
+            return self.path.read_bytes()
+
 
 def is_of(stored: StoredVolume, objects: list[Object]) -> bool:
     """Whether a stored volume has the size of these objects."""
@@ -86,8 +95,8 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
             path = volume if isinstance(volume, str | Path) else "the volume"
             if isinstance(volume, str | Path):
                 volume = kept.enter_context(_files.open_dataset(Path(volume)))
-            folder, mark = Path(kept.enter_context(temporary_folder())) / "volume.zarr", _digest
             with _files.own_errors(path, "sent"):  # velocity is read while it is written
+                folder, mark = Path(kept.enter_context(temporary_folder())) / "volume.zarr", _digest
                 prepared, problem = _standard(volume, preparation)
                 write_zarr(folder, prepared)
         with _files.own_errors(folder, "sent"):
@@ -225,17 +234,18 @@ class Arrival:
         last: the last key of the listing so far.
 
     Raises:
-        InvalidInputError: if the folder exists.
+        InvalidInputError: if the folder exists, or cannot be written.
     """
 
     def __init__(self, folder: str | Path, volume: StoredVolume, report: ProgressCallback) -> None:
         self.folder = Path(folder)
-        if self.folder.exists():
-            message = f"{self.folder} exists already"
-            raise InvalidInputError(message)
         # Named after the content, so that a download of other content is not continued.
         self.part = self.folder.with_name(f".{self.folder.name}.{volume['tag'][:16]}.part")
-        self.part.mkdir(parents=True, exist_ok=True)
+        with _files.own_errors(self.folder, "written"):
+            if self.folder.exists():
+                message = f"{self.folder} exists already"
+                raise InvalidInputError(message)
+            self.part.mkdir(parents=True, exist_ok=True)
         self.tag = volume["tag"]
         self.total = volume["bytes"]
         self.report = report
@@ -244,11 +254,17 @@ class Arrival:
         report(Progress("download", 0, self.total))
 
     def missing(self, sizes: dict[str, int]) -> list[str]:
-        """Return the keys that are not downloaded yet, in order."""
+        """Return the keys that are not downloaded yet, in order.
+
+        Raises:
+            InvalidInputError: if the folder cannot be read.
+        """
         keys = []
         for key, size in sizes.items():
             path = self.part / key
-            if path.is_file() and path.stat().st_size == size:
+            with _files.own_errors(path, "read"):
+                is_there = path.is_file() and path.stat().st_size == size
+            if is_there:
                 self.done += size
             else:
                 keys.append(key)
@@ -260,16 +276,18 @@ class Arrival:
         """Write an object, completely or not at all.
 
         Raises:
+            InvalidInputError: if it cannot be written.
             UnexpectedAnswerError: if the key leads out of the folder.
         """
         path = self.part / key
-        if not path.resolve().is_relative_to(self.part.resolve()):
-            message = f"the service sent the key {key}, which leads out of {self.folder}"
-            raise UnexpectedAnswerError(message)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
-        partial.write_bytes(content)
-        partial.replace(path)
+        with _files.own_errors(path, "written"):
+            if not path.resolve().is_relative_to(self.part.resolve()):
+                message = f"the service sent the key {key}, which leads out of {self.folder}"
+                raise UnexpectedAnswerError(message)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.part")
+            partial.write_bytes(content)
+            partial.replace(path)
         self.done += len(content)
         self.report(Progress("download", self.done, self.total))
 
@@ -277,13 +295,14 @@ class Arrival:
         """Give the complete folder its name.
 
         Raises:
-            InvalidInputError: if the volume has changed meanwhile.
+            InvalidInputError: if the volume has changed meanwhile, or the folder cannot be written.
         """
-        if volume["tag"] != self.tag:
-            shutil.rmtree(self.part)  # nobody can complete it
-            message = f"{volume['name']} changed while it was fetched: fetch it again"
-            raise InvalidInputError(message)
-        self.part.rename(self.folder)
+        with _files.own_errors(self.folder, "written"):
+            if volume["tag"] != self.tag:
+                shutil.rmtree(self.part)  # nobody can complete it
+                message = f"{volume['name']} changed while it was fetched: fetch it again"
+                raise InvalidInputError(message)
+            self.part.rename(self.folder)
         return self.folder
 
 

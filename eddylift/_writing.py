@@ -107,11 +107,12 @@ def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
                     path.rename(old)
             draft.replace(path)
     finally:
-        if not path.exists():
-            with suppress(FileNotFoundError):
+        # What failed above is told; what is left of it cannot always be removed.
+        with suppress(OSError):
+            if old.exists() and not path.exists():
                 old.rename(path)
-        _remove(draft)
-        _remove(old)
+            _remove(draft)
+            _remove(old)
 
 
 def _check_kind(path: Path) -> None:
