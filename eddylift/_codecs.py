@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift._npy import read_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -178,7 +179,7 @@ def read_npy(answer: Answer) -> NDArray[np.float32]:
     """
     _expect(answer, NPY)
     try:
-        fine: NDArray[np.float32] = np.lib.format.read_array(answer.content, allow_pickle=False)
+        fine: NDArray[np.float32] = read_array(answer.content)
     except (ValueError, EOFError) as error:
         message = f"the answer is not a whole .npy array: {error}"
         raise UnexpectedAnswerError(message) from None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eddylift._errors import InvalidInputError
+from eddylift._npy import open_array, read_array
 from eddylift._unnamed_axes import name_axes
 from eddylift._usual_names import DIMS
 
@@ -60,9 +61,7 @@ def read(path: Path) -> NDArray[Any] | xr.Dataset:
     with own_errors(path, "read"):
         if is_array(path):
             with path.open("rb") as file:
-                # Not np.load, which also reads pickles and archives of arrays.
-                array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-                return array
+                return read_array(file)
         with open_dataset(path) as dataset:
             return dataset.load()
 
@@ -83,7 +82,7 @@ def open_dataset(path: Path) -> xr.Dataset:
         if is_array(path):
             from eddylift._velocity import from_array  # noqa: PLC0415 needs xarray, which is slow
 
-            return from_array(np.lib.format.open_memmap(path, mode="r"))
+            return from_array(open_array(path))
         if head.startswith(b"\x89HDF\r\n\x1a\n"):
             return _open_hdf5(path)
         if head.startswith(b"CDF"):

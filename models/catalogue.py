@@ -16,6 +16,7 @@ import numpy as np
 from models.blocks import CUBE, PERIODIC
 from models.convolution import count_parameters
 from models.networks import FACTORS, Architecture, Network
+from models.npy import PARSING
 from models.operators import FACTOR
 from models.replacing import replacing
 from models.superresolution import SuperResolution
@@ -291,7 +292,8 @@ class Catalogue:
     def sample(self, name: str) -> HeldOut:
         """The shipped sample of a name in [`samples`][models.catalogue.Catalogue.samples]."""
         folder = self.folder / HELD_OUT / name
-        coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("coarse", "fine"))
+        with PARSING:
+            coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("coarse", "fine"))
         about = json.loads((folder / ABOUT).read_text())
         z, y, x = about["boundary"]
         length_z, length_y, length_x = about["length"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.lib import format as npy
 
+from models.npy import PARSING
 from service.problems import FLOATS, decoding, invalid_field, malformed
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class NpyBody:
             raise malformed(
                 field="body", value=f"npy format {version[0]}.{version[1]}", expected="npy format 1.0 or 2.0"
             )
-        with decoding(field="body", value="an npy file with a broken header", expected="a whole npy file"):
+        with decoding(field="body", value="an npy file with a broken header", expected="a whole npy file"), PARSING:
             shape, fortran, dtype = readers[version](stream, max_header_size=LONGEST_HEADER)
         if dtype.kind != "f" or dtype.itemsize not in (4, 8):
             found = "object (pickled)" if dtype.hasobject else str(dtype)

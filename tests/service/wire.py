@@ -6,7 +6,7 @@ import io
 import threading
 import warnings
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from models.convolution import NOWHERE
+from models.npy import PARSING
 from models.superresolution import SuperResolution
 from tests.waiting import PATIENCE_S
 
@@ -44,8 +45,9 @@ def npy(array: NDArray[Any], *, allow_pickle: bool = False) -> bytes:
 
 
 def from_npy(content: bytes) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
-    return array
+    with PARSING:
+        array: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
+        return array
 
 
 def dataset(velocity: NDArray[Any], **changes: object) -> xr.Dataset:
@@ -134,7 +136,10 @@ def post(
 
 
 class Gate(SuperResolution):
-    """Trilinear interpolation that waits to be let through, and remembers its batches."""
+    """Trilinear interpolation that waits to be let through, and remembers its batches.
+
+    As a context, it opens at the end, so that nobody waits for it after a failure.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,6 +147,12 @@ class Gate(SuperResolution):
         self.entered = threading.Event()
         self.batches: list[int] = []
         self.blocks: list[float] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open.set()
 
     def forward(self, coarse: Tensor, circular: Axes = NOWHERE) -> Tensor:
         self.entered.set()

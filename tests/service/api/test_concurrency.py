@@ -66,7 +66,7 @@ def test_eight_clients_are_computed_together(
 def test_small_requests_pass_a_large_one(serve: Callable[..., TestClient]) -> None:
     client, gate = serve(block=4, max_batch_blocks=2), Gate()
     serve_as_trilinear(client, gate)
-    with ThreadPoolExecutor(2) as clients:
+    with ThreadPoolExecutor(2) as clients, gate:
         large = clients.submit(post, client, noise(3, 4, 4, 160))
         assert gate.entered.wait(PATIENCE_S)
         small = clients.submit(post, client, noise(3, 4, 4, 4))
@@ -81,7 +81,7 @@ def test_small_requests_pass_a_large_one(serve: Callable[..., TestClient]) -> No
 def test_a_full_service_says_when_to_come_back(serve: Callable[..., TestClient], limit: dict[str, int]) -> None:
     client, gate = serve(**limit), Gate()
     serve_as_trilinear(client, gate)
-    with ThreadPoolExecutor(1) as clients:
+    with ThreadPoolExecutor(1) as clients, gate:
         first = clients.submit(post, client, noise(3, 4, 4, 4))
         assert gate.entered.wait(PATIENCE_S)
         refused = post(client, noise(3, 4, 4, 4))
@@ -161,7 +161,7 @@ def test_a_request_that_the_device_does_not_begin_in_time_is_refused(
 ) -> None:
     client, gate = serve(), Gate()
     serve_as_trilinear(client, gate)
-    with ThreadPoolExecutor(2) as clients:
+    with ThreadPoolExecutor(2) as clients, gate:
         begun = clients.submit(post, client, noise(3, 4, 4, 4))
         assert gate.entered.wait(PATIENCE_S)
         monkeypatch.setattr(parts(client).engine, "deadline_s", 0.2)

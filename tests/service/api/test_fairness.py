@@ -87,11 +87,11 @@ def test_one_token_does_not_take_the_places_of_another(serve: Serve, tmp_path: P
             headers={"Content-Type": NPY, "Authorization": f"Bearer {secret}"},
         )
 
-    with ThreadPoolExecutor(4) as clients:
+    with ThreadPoolExecutor(4) as clients, gate:
         held = [clients.submit(ask, greedy) for _ in range(3)]
         wait_until(lambda: parts(client).places.taken == 3)
         refused = ask(greedy)
-        assert refused.status_code == 429
+        assert refused.status_code == 429, [refused.text, *(each.result().text for each in held if each.done())]
         assert int(refused.headers["Retry-After"]) >= 1
         held.append(clients.submit(ask, other))
         wait_until(lambda: parts(client).places.taken == 4)
