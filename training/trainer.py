@@ -133,7 +133,13 @@ class Trainer:
             seed=recipe.seed,
             kept=kept,
         )
-        self.data = list(map(identity, runs))
+        self.about = {
+            "architecture": architecture.to_dict(),
+            "recipe": asdict(recipe),
+            "data": list(map(identity, runs)),
+            "held-out data": list(map(identity, kept)),
+        }
+        """What a checkpoint must agree in."""
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
         # All banks of a kernel have the same gradient at the start, so that the kernel moves faster by their number.
         rates = {
@@ -152,6 +158,10 @@ class Trainer:
         self.seconds = 0.0
         self.losses: list[float] = []
         self.best: Checked | None = None
+        self.random = self.source.random.bit_generator.state
+        """After the last step; a stop in the next one may come when its sample was drawn."""
+        self.whole = True
+        """Whether all that a step changes is of the same step."""
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             self._resume()
@@ -178,7 +188,7 @@ class Trainer:
         with tqdm(total=self.recipe.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:
             try:
                 while self.step < self.recipe.steps:
-                    self.losses.append(self._advance())
+                    self._advance()
                     if self.step in self._checked_steps():
                         self._check()
                     self.seconds = before + time.monotonic() - began
@@ -188,7 +198,8 @@ class Trainer:
                         self.save()
                         saved = time.monotonic()
             finally:
-                self.save()
+                if self.whole:
+                    self.save()
         if self.best:
             self.averaged.module.load_state_dict(self.best.weights)
         return cast("SuperResolution", self.averaged.module)
@@ -208,28 +219,29 @@ class Trainer:
         """See [`over_trilinear`][training.trainer.over_trilinear]."""
         return over_trilinear(model, [sample for each in self.source.validation().values() for sample in each])
 
-    def _advance(self) -> float:
+    def _advance(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(self.source.draw())
         loss.backward()
         clip_gradients(self.model, LARGEST_GRADIENT, loss, self.step)
+        self.whole = False
         self.optimizer.step()
         self.schedule.step()
         self.averaged.update_parameters(self.model)
+        self.losses.append(loss.item())
+        self.random = self.source.random.bit_generator.state
         self.step += 1
-        return loss.item()
+        self.whole = True
 
     def save(self) -> None:
         """Replace the checkpoint, in one step, and the losses."""
         state = {
-            "architecture": self.architecture.to_dict(),
-            "recipe": asdict(self.recipe),
-            "data": self.data,
+            **self.about,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "random": json.dumps(self.source.random.bit_generator.state),
+            "random": json.dumps(self.random),
             "step": self.step,
             "seconds": self.seconds,
             "losses": self.losses,
@@ -241,16 +253,15 @@ class Trainer:
         (self.folder / LOSSES).write_text("step,loss\n" + "".join(rows))
 
     def _resume(self) -> None:
-        path = self.folder / CHECKPOINT
+        path, ours = self.folder / CHECKPOINT, self.about
         with reading(path):
             state = torch.load(path, map_location=self.device, weights_only=True)
+            recipe = state["recipe"] | {"steps": max(self.recipe.steps, state["step"])}
             # What an older version did not write cannot be compared.
-            theirs = {**asdict(self.recipe), **state["recipe"], "steps": max(self.recipe.steps, state["step"])}
-            found = {"architecture": state["architecture"], "recipe": theirs, "data": state["data"]}
-        wanted = {"architecture": self.architecture.to_dict(), "recipe": asdict(self.recipe), "data": self.data}
-        for name, ours in wanted.items():
-            if found[name] != ours:
-                message = f"{self.folder} holds a training with {name} {found[name]}, not {ours}; use another --out"
+            found = ours | state | {"recipe": ours["recipe"] | recipe}
+        for name, wanted in ours.items():
+            if found[name] != wanted:
+                message = f"{self.folder} holds a training with {name} {found[name]}, not {wanted}; use another --out"
                 raise ValueError(message)
         with reading(path):
             self.best = Checked(**state["best"]) if state["best"] else None
@@ -258,7 +269,7 @@ class Trainer:
             self.averaged.load_state_dict(state["averaged"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
-            self.source.random.bit_generator.state = json.loads(state["random"])
+            self.source.random.bit_generator.state = self.random = json.loads(state["random"])
             self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
 
 

@@ -39,7 +39,7 @@ def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path
     straight.run()
     halved = Trainer(SMALL, recipe, [run], tmp_path / "halved")
     for _ in range(3):
-        halved.losses.append(halved._advance())
+        halved._advance()
     halved.save()
     again = Trainer(SMALL, recipe, [run], tmp_path / "halved")
     assert again.step == 3
@@ -51,6 +51,34 @@ def test_resuming_gives_the_uninterrupted_numbers(run: StoredRun, tmp_path: Path
     assert (again.best.step, again.best.error) == (straight.best.step, straight.best.error)
     for ours, theirs in zip(again.averaged.parameters(), straight.averaged.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("part", ["loss", "schedule.step", "averaged.update_parameters"])
+def test_a_step_that_was_stopped_is_taken_again(
+    run: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    recipe = Recipe(6, augment=True)
+    straight = Trainer(SMALL, recipe, [run], tmp_path / "straight")
+    straight.run()
+    stopped = Trainer(SMALL, recipe, [run], tmp_path / "stopped")
+    owner, _, name = part.rpartition(".")
+    owned = getattr(stopped, owner) if owner else stopped
+    whole, calls = getattr(owned, name), []
+
+    def stop(*args: Any) -> Any:  # noqa: ANN401
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return whole(*args)
+
+    monkeypatch.setattr(owned, name, stop)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    again = Trainer(SMALL, recipe, [run], tmp_path / "stopped")
+    assert again.step == (3 if part == "loss" else 0)
+    again.run()
+    assert again.losses == straight.losses
 
 
 def test_another_recipe_is_refused(run: StoredRun, tmp_path: Path) -> None:
@@ -129,10 +157,19 @@ def test_a_run_that_has_changed_is_refused(run: StoredRun, tmp_path: Path) -> No
         Trainer(SMALL, Recipe(4), [StoredRun(run.folder)], tmp_path / "out")
 
 
-def test_a_checkpoint_from_before_parents_had_checksums_is_read(run: StoredRun, tmp_path: Path) -> None:
+def test_other_held_out_data_are_refused(run: StoredRun, tmp_path: Path) -> None:
+    """Errors on them would be compared with those on the first ones."""
+    Trainer(SMALL, Recipe(2), [run], tmp_path / "out", kept=[store(tmp_path / "a", 2)]).run()
+    with pytest.raises(
+        ValueError, match=r"held-out data \['isotropic-16-seed2: .*\['isotropic-16-seed3: .*use another"
+    ):
+        Trainer(SMALL, Recipe(2), [run], tmp_path / "out", kept=[store(tmp_path / "b", 3)])
+
+
+def test_a_checkpoint_of_an_older_version_is_read(run: StoredRun, tmp_path: Path) -> None:
     recipe = Recipe(2, parent="a", parent_sha256="b")
     Trainer(SMALL, recipe, [run], tmp_path).run()
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
-    del state["recipe"]["parent_sha256"]
+    del state["recipe"]["parent_sha256"], state["held-out data"]
     torch.save(state, tmp_path / CHECKPOINT)
     assert Trainer(SMALL, recipe, [run], tmp_path).step == 2
