@@ -94,9 +94,11 @@ class Recording:
         """
         levels = range(index, index + frames)
         values = collect(lambda *box: np.stack([self.read(level, box) for level in levels]), where)
-        bad = ~(np.abs(values) <= MAX_SPEED)
+        with np.errstate(over="ignore"):
+            single: NDArray[np.float32] = np.ascontiguousarray(values, np.float32)
+        bad = ~(np.abs(single) <= MAX_SPEED)
         for marker in MISSING:
-            bad |= np.isclose(values, marker)
+            bad |= np.isclose(single, values.dtype.type(marker))  # as the file has it: -10000 in float16
         if bad.any():
             named = f"time level {index}" if frames == 1 else f"time levels {index} to {index + frames - 1}"
             message = (
@@ -104,7 +106,7 @@ class Recording:
                 f"{', '.join(map(str, MISSING))}, numbers beyond {MAX_SPEED:g} and those outside of the valid range do"
             )
             raise ValueError(message)
-        return np.ascontiguousarray(values, np.float32)
+        return single
 
     def provenance(self) -> dict[str, Any]:
         """The entry for cards."""
@@ -118,11 +120,11 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
         path: folder of a run, or a file that [`open_volume`][eddylift.open_volume] opens; a suffix ``@2`` gives its
             means over 2^3 cells.
         flow: name of the flow, for files without this attribute.
-        boundary: as [`parse_boundary`][models.blocks.parse_boundary] reads it, for files without this attribute.
+        boundary: as [`parse_boundary`][models.blocks.parse_boundary] reads it; None for the attribute of the file.
         reading: options of [`open_volume`][eddylift.open_volume], such as names.
 
     Raises:
-        ValueError: if it is none of these, has another boundary, or no velocity on an evenly spaced grid.
+        ValueError: if it is none of these, has no boundary, or no velocity on an evenly spaced grid.
     """
     if (path / "run.json").exists():
         return StoredRun(path)
@@ -133,7 +135,7 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     from eddylift import open_volume  # noqa: PLC0415
 
     volume = open_volume(path, boundary=boundary, **reading)
-    flow, boundaries = _kind(path, volume.attrs, flow, boundary)
+    flow, boundaries = _kind(path, volume.attrs, flow)
     parts = [volume[name] for name in COMPONENTS]
     if kinds := {part.dtype for part in parts if part.dtype.kind != "f"}:
         message = f"{path}: velocity must be real floating-point numbers, not {', '.join(map(str, kinds))}"
@@ -177,7 +179,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     """Declare the options for files: flow, boundary, names."""
     parser.add_argument("--flow", help="name of the flow, for files without it and for the network")
     parser.add_argument(
-        "--boundary", help="for files without it: periodic, or three for z, y, x, such as periodic,wall,periodic"
+        "--boundary", help="periodic, or three for z, y, x, such as periodic,wall,periodic (default: that of each file)"
     )
     parser.add_argument("--names", type=_pairs, help="new names of variables and dims by old ones: Ux:u,lev:z")
     parser.add_argument("--drop", type=_listed, help="variables to leave out: p,rho")
@@ -197,22 +199,17 @@ def _listed(text: str) -> list[str]:
     return text.split(",")
 
 
-def _kind(path: Path, said: dict[str, Any], flow: str | None, boundary: str | None) -> tuple[str, Boundaries]:
-    """Flow and boundaries, by the attributes of a file or else by options."""
+def _kind(path: Path, said: dict[str, Any], flow: str | None) -> tuple[str, Boundaries]:
+    """Flow and boundaries: the attributes of a volume, or else the option."""
     own = str(said.get("flow", ""))
     flow = own if NAME.fullmatch(own) else flow or own or None
     if flow is None or not NAME.fullmatch(flow):
         message = f"{path}: the flow needs a name of small letters, digits and hyphens, got {flow!r}; give --flow"
         raise ValueError(message)
-    named = said.get("boundary", boundary)
-    if named is None:
+    if "boundary" not in said:
         message = f"{path} does not say what lies beyond the ends of its axes; give --boundary, for z, y, x"
         raise ValueError(message)
-    boundaries = parse_boundary(named)
-    if boundary is not None and parse_boundary(boundary) != boundaries:
-        message = f"--boundary: {boundary}; expected {','.join(boundaries)}, which {path} has as an attribute"
-        raise ValueError(message)
-    return flow, boundaries
+    return flow, parse_boundary(said["boundary"])
 
 
 def _valid(part: xr.DataArray) -> NDArray[Any]:
