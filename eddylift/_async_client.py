@@ -259,9 +259,10 @@ class AsyncClient:
         error: bool = False,
     ) -> xr.Dataset:
         """See `Client.open`."""
-        with self._reader() as reader:
-            ask = partial(reader.open, volume, model=model, boundary=boundary, names=names, drop=drop, error=error)
-            return await to_thread.run_sync(ask)
+        path = _paths.view_path(volume, model, boundary, names, drop, error=error)
+        fixed, reader = await self._send(_calls.view(path)), self._reader()
+        ask = partial(_transfer.open_view, reader._send, reader.close)  # noqa: SLF001 our own
+        return await to_thread.run_sync(ask, str(self._http.base_url), fixed)
 
     async def submit(
         self,

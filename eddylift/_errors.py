@@ -17,7 +17,9 @@ EddyliftError
 from __future__ import annotations
 
 import http
+import inspect
 import json
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,14 @@ class EddyliftError(Exception):
 
 class EddyliftWarning(UserWarning):
     """Something about a request seems doubtful; it was answered nevertheless."""
+
+
+def warn(message: str) -> None:
+    """Issue a warning at the line that called this package; the clients have different numbers of frames between."""
+    frame, frames = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals["__name__"].partition(".")[0] == __package__:
+        frame, frames = frame.f_back, frames + 1
+    warnings.warn(message, EddyliftWarning, stacklevel=frames + 1)
 
 
 class InvalidInputError(EddyliftError, ValueError):

@@ -7,14 +7,13 @@ import hashlib
 import importlib.util
 import re
 import shutil
-import warnings
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eddylift import _files
+from eddylift import _errors, _files
 from eddylift._codecs import as_dataset
-from eddylift._errors import EddyliftWarning, InvalidInputError, UnexpectedAnswerError
+from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_boundary
 from eddylift._progress import Progress
 from eddylift._writing import temporary_folder, write_zarr
@@ -110,7 +109,7 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
 def warn(problem: str | None) -> None:
     """Warn of what keeps a volume from being super-resolved, if anything does."""
     if problem:
-        warnings.warn(f"this volume cannot be super-resolved as it is: {problem}", EddyliftWarning, stacklevel=3)
+        _errors.warn(f"this volume cannot be super-resolved as it is: {problem}")
 
 
 def missing(objects: list[Object], there: dict[str, int], report: ProgressCallback) -> Iterator[Object]:

@@ -14,7 +14,6 @@ import socket
 import ssl
 import urllib.request
 import uuid
-import warnings
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -163,12 +162,12 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
 
 
 def warn(answer: Answer, result: object) -> None:
-    """Issue the service's warnings, from headers or a report, at the line that called the client's method."""
+    """Issue the service's warnings, from headers or a report."""
     if isinstance(result, bytes):  # a part of what was opened with these warnings
         return
     reported = result.get("warnings") if isinstance(result, dict) else None
     for message in dict.fromkeys([*answer.warnings, *(reported if isinstance(reported, list) else ())]):
-        warnings.warn(str(message), _errors.EddyliftWarning, stacklevel=4)
+        _errors.warn(str(message))
 
 
 def _not_connected(error: httpx2.ConnectError, base_url: httpx2.URL, *, has_answered: bool) -> _errors.UnreachableError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -13,14 +14,15 @@ import xarray as xr
 
 import eddylift
 from eddylift import InvalidInputError, NotFoundError, Progress, _display
-from tests.eddylift.conftest import CARDS, JOB, REPORT, REPRODUCTION, SYMMETRY, finer
+from tests.eddylift import conftest
+from tests.eddylift.conftest import CARDS, JOB, REPORT, REPRODUCTION, SYMMETRY, FakeService, finer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from tests.eddylift.conftest import Ask, FakeService
+    from tests.eddylift.conftest import Ask
 
 
 def test_models(ask: Ask) -> None:
@@ -187,6 +189,35 @@ def test_warnings_of_the_service(ask: Ask, service: FakeService) -> None:
     with pytest.warns(eddylift.EddyliftWarning) as caught:
         ask("validate", None, finer(np.zeros((3, 1, 1, 1))), model="trilinear-x4")
     assert [str(each.message) for each in caught] == ["periodic, though the card says wall", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("models", []),
+        ("self_validate", ["trilinear-x4"]),
+        ("check", [np.zeros((3, 4, 4, 4))]),
+        ("upscale", [np.zeros((3, 4, 4, 4))]),
+        ("validate", [None, np.zeros((3, 4, 4, 4))]),
+        ("forecast", [np.zeros((10, 2, 4, 4))]),
+        ("discover", 2 * [np.zeros((1, 1, 4, 4))]),
+        ("upload", [xr.Dataset({"p": (("z", "y", "x"), np.zeros((4, 4, 4)))}), "box"]),
+    ],
+)
+def test_warnings_point_to_the_caller(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, method: str, given: list[object]
+) -> None:
+    answer = FakeService.__call__
+
+    def doubtful(service: FakeService, request: httpx2.Request) -> httpx2.Response:
+        response = answer(service, request)
+        response.headers["X-Eddylift-Warning"] = "doubtful"
+        return response
+
+    monkeypatch.setattr(FakeService, "__call__", doubtful)
+    with pytest.warns(eddylift.EddyliftWarning) as caught, suppress(NotFoundError):
+        ask(method, *given)
+    assert {each.filename for each in caught} == {conftest.__file__}
 
 
 def test_symmetry(ask: Ask) -> None:
