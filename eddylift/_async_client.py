@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from eddylift import _calls, _paths, _transfer, _transport
 from eddylift._client import Client
-from eddylift._errors import EddyliftError, NotFoundError, RefusedError
+from eddylift._errors import EddyliftError, InvalidInputError, NotFoundError, RefusedError
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
 from eddylift._processes import PerProcess
@@ -60,7 +60,7 @@ class AsyncClient:
         token: as for `Client`.
         timeout: as for `Client`.
         attempts: as for `Client`.
-        transport: sends the requests in place of the network, such as ``httpx2.ASGITransport(app)``.
+        transport: sends the requests in place of the network, such as ``httpx2.ASGITransport(app)``; `open` then refuses.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class AsyncClient:
         self._clients = PerProcess(partial(httpx2.AsyncClient, **settings, transport=transport))
         self._retry = stamina.AsyncRetryingCaller(attempts=attempts, **_transport.BACKOFF)
         self._has_answered = False
+        self._transport = transport
 
     def __repr__(self) -> str:
         """See `Client`."""
@@ -258,7 +259,14 @@ class AsyncClient:
         drop: Sequence[str] | None = None,
         error: bool = False,
     ) -> xr.Dataset:
-        """See `Client.open`."""
+        """See `Client.open`.
+
+        Raises:
+            InvalidInputError: if this client has a transport of its own, since views are read by a synchronous client.
+        """
+        if self._transport is not None:
+            message = "transport: an asynchronous one; expected none to open views: Client(transport=...) opens them too"
+            raise InvalidInputError(message)
         path = _paths.view_path(volume, model, boundary, names, drop, error=error)
         fixed, reader = await self._send(_calls.view(path)), self._reader()
         ask = partial(_transfer.open_view, reader._send, reader.close)  # noqa: SLF001 our own

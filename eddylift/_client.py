@@ -63,7 +63,8 @@ class Client:
         token: sent as a bearer token.
         timeout: seconds without a byte after which a call fails; None waits for ever.
         attempts: how often a call is tried in all.
-        transport: sends the requests in place of the network.
+        transport: sends the requests in place of the network. `close` closes it. Views and forks of this process use
+            it too, so it must be fit for threads and for forks.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Client:
         self._clients = PerProcess(partial(httpx2.Client, **settings, transport=transport))
         self._retry = stamina.RetryingCaller(attempts=attempts, **_transport.BACKOFF)
         self._has_answered = False
+        self._transport = transport
 
     def __repr__(self) -> str:
         """Say where the service is; the token is not shown."""
@@ -451,7 +453,8 @@ class Client:
         """
         path = _paths.view_path(volume, model, boundary, names, drop, error=error)
         fixed, reader = self._send(_calls.view(path)), self._again()  # a view may outlive this client
-        return _transfer.open_view(reader._send, reader.close, str(self._http.base_url), fixed)  # noqa: SLF001 our own
+        close = reader.close if self._transport is None else lambda: None  # which would close that of this client
+        return _transfer.open_view(reader._send, close, str(self._http.base_url), fixed)  # noqa: SLF001 our own
 
     def submit(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx2
 import numpy as np
 import pytest
@@ -189,6 +191,28 @@ def test_warnings_of_the_service(ask: Ask, service: FakeService) -> None:
     with pytest.warns(eddylift.EddyliftWarning) as caught:
         ask("validate", None, finer(np.zeros((3, 1, 1, 1))), model="trilinear-x4")
     assert [str(each.message) for each in caught] == ["periodic, though the card says wall", "two", "three"]
+
+
+def test_views_leave_the_transport_open(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of the client, which closes it."""
+    closed: list[bool] = []
+    transport = httpx2.MockTransport(service)
+    monkeypatch.setattr(transport, "close", lambda: closed.append(True))
+    document = {"zarr_format": 3, "node_type": "group", "attributes": {"eddylift_fingerprint": "abc"}}
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": {}}
+    service.script = 2 * [httpx2.Response(200, json={**document, "consolidated_metadata": consolidated})]
+    with eddylift.Client("http://fake", transport=transport) as client:
+        assert client.open("box").sizes == {}
+        gc.collect()
+        assert not closed
+    assert closed
+
+
+def test_views_are_not_opened_past_a_transport(service: FakeService) -> None:
+    client = eddylift.AsyncClient("http://fake", transport=httpx2.MockTransport(service))
+    with pytest.raises(InvalidInputError, match=r"transport: an asynchronous one; expected none"):
+        anyio.run(client.open, "box")
+    assert not service.requests
 
 
 @pytest.mark.parametrize(
