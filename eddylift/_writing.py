@@ -35,14 +35,24 @@ LAYOUT = frozenset({"chunks", "preferred_chunks", "shards", "serializer", "filte
 SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip", VTKHDF)
 
 
-def check_target(path: Path, source: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, source: Path, *, in_space: bool, overwrite: bool) -> None:
     """Check, before anything is computed, that the answer to a source can be written.
+
+    Args:
+        path: of the answer.
+        source: its path.
+        in_space: whether the answer is a volume, and not in a plane.
+        overwrite: whether the path may exist.
 
     Raises:
         InvalidInputError: if it cannot, there is no source, or the path exists already.
     """
     check_exists(source)
     _check_kind(path)
+    if _suffix(path) == VTKHDF and not in_space:
+        expected = ", ".join(suffix for suffix in SUFFIXES if suffix != VTKHDF)
+        message = f"{path} cannot hold a plane: expected a name that ends in {expected}"
+        raise InvalidInputError(message)
     if _suffix(path) != VTKHDF and is_array(source) != (_suffix(path) == ".npy"):
         message = f"{path} cannot hold the answer: a .npy array has no coordinates, so .npy goes to .npy or {VTKHDF}"
         raise InvalidInputError(message)

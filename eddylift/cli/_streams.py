@@ -41,14 +41,14 @@ def source(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def target(path: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
+def target(path: Path, source: Path, *, in_space: bool, overwrite: bool) -> Iterator[Path]:
     """Give the path to write the answer to; for standard output a temporary file, which is sent when complete.
 
     Raises:
         InvalidInputError: if the answer cannot be written.
     """
     if path != STREAM:
-        _writing.check_target(path, source, overwrite=overwrite)
+        _writing.check_target(path, source, in_space=in_space, overwrite=overwrite)
         yield path
         return
     stream = typer.get_binary_stream("stdout")
@@ -86,7 +86,8 @@ def convert(
     Raises:
         InvalidInputError: if the answer cannot be written.
     """
-    with source(source_path) as given, target(target_path, given, overwrite=overwrite) as written:
+    in_space = "z" in dims
+    with source(source_path) as given, target(target_path, given, in_space=in_space, overwrite=overwrite) as written:
         start = time.perf_counter()
         with session.bars:
             answer = ask(given)

@@ -231,6 +231,10 @@ def test_command_line(
     told = run("forecast", "frames.npy", "next.npy", "--steps", "2")
     assert "next.npy: time 2 x component 2 x y 4 x x 5, by the default model" in told
     assert np.load("next.npy").shape == (2, 2, 4, 5)
+    asked = len(service.requests)
+    refused = CliRunner().invoke(cli.app, ["forecast", "frames.npy", "next.vtkhdf"])
+    assert (refused.exit_code, "next.vtkhdf cannot hold a plane" in refused.output) == (1, True)
+    assert len(service.requests) == asked
     dataset.to_netcdf("frames.nc", engine="h5netcdf")
     run("forecast", "frames.nc", "next.zarr", "--model", "m", "--dx", "0.5", "--boundary", "wall")
     options = sent(service)[1]
