@@ -60,7 +60,8 @@ class AsyncClient:
         token: as for `Client`.
         timeout: as for `Client`.
         attempts: as for `Client`.
-        transport: sends the requests in place of the network, such as ``httpx2.ASGITransport(app)``; `open` then refuses.
+        transport: sends the requests in place of the network, such as ``httpx2.ASGITransport(app)``; then `open`
+            refuses.
     """
 
     def __init__(
