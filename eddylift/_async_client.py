@@ -266,7 +266,9 @@ class AsyncClient:
             InvalidInputError: if this client has a transport of its own, since views are read by a synchronous client.
         """
         if self._transport is not None:
-            message = "transport: an asynchronous one; expected none to open views: Client(transport=...) opens them too"
+            message = (
+                "transport: an asynchronous one; expected none to open views: Client(transport=...) opens them too"
+            )
             raise InvalidInputError(message)
         path = _paths.view_path(volume, model, boundary, names, drop, error=error)
         fixed, reader = await self._send(_calls.view(path)), self._reader()

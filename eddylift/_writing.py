@@ -35,14 +35,14 @@ LAYOUT = frozenset({"chunks", "preferred_chunks", "shards", "serializer", "filte
 SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip", VTKHDF)
 
 
-def check_target(path: Path, source: Path, *, in_space: bool, overwrite: bool) -> None:
+def check_target(path: Path, source: Path, *, overwrite: bool, in_space: bool = True) -> None:
     """Check, before anything is computed, that the answer to a source can be written.
 
     Args:
         path: of the answer.
         source: its path.
-        in_space: whether the answer is a volume, and not in a plane.
         overwrite: whether the path may exist.
+        in_space: whether the answer is a volume, and not in a plane.
 
     Raises:
         InvalidInputError: if it cannot, there is no source, or the path exists already.

@@ -200,7 +200,9 @@ def test_views_leave_the_transport_open(service: FakeService, monkeypatch: pytes
     monkeypatch.setattr(transport, "close", lambda: closed.append(True))
     document = {"zarr_format": 3, "node_type": "group", "attributes": {"eddylift_fingerprint": "abc"}}
     consolidated = {"kind": "inline", "must_understand": False, "metadata": {}}
-    service.script = 2 * [httpx2.Response(200, json={**document, "consolidated_metadata": consolidated})]
+    for fingerprint in ("", ";fingerprint=abc"):
+        call = "GET", f"/v1/views/box/default{fingerprint}/zarr.json"
+        monkeypatch.setitem(conftest.DOCUMENTS, call, {**document, "consolidated_metadata": consolidated})
     with eddylift.Client("http://fake", transport=transport) as client:
         assert client.open("box").sizes == {}
         gc.collect()
