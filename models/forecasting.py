@@ -76,12 +76,18 @@ class Forecaster(nn.Module):
         """The next frames.
 
         Args:
-            frames: velocity (u, v), evenly spaced in time.
+            frames: velocity (u, v), evenly spaced in time; of more than the network takes, the last ones count.
             steps: how many frames to forecast.
             circular: whether the axes (y, x) wrap around.
             units: units of the frames and of the answer.
+
+        Raises:
+            ValueError: for fewer frames, or no steps.
         """
-        seen = frames * (units.dt / units.dx)
+        if frames.shape[1] < self.frames or steps < 1:
+            message = f"frames and steps must be at least {self.frames} and 1, not {frames.shape[1]} and {steps}"
+            raise ValueError(message)
+        seen = frames[:, -self.frames :] * (units.dt / units.dx)
         along = torch.tensor([wraps and self.boosts for wraps in circular[::-1]], dtype=seen.dtype, device=seen.device)
         mean = seen.mean(dim=(1, 3, 4)) * along
         seen = boost(seen, -mean, circular, first=1 - self.frames)

@@ -93,6 +93,14 @@ def test_symmetries(which: str, frames: Tensor, request: pytest.FixtureRequest) 
         assert (found - expected).abs().max() < 1e-10
 
 
+def test_of_more_frames_the_last_ones_count(model: Forecaster, frames: Tensor) -> None:
+    longer = torch.cat([torch.randn_like(frames), frames], dim=1)
+    assert (model(longer, 3, PERIODIC, UNITS) - model(frames, 3, PERIODIC, UNITS)).abs().max() < 1e-12
+    for given, steps in ((frames[:, 1:], 3), (frames, 0)):
+        with pytest.raises(ValueError, match="frames and steps must be at least 4 and 1, not"):
+            model(given, steps, PERIODIC, UNITS)
+
+
 def test_other_viscosity_is_another_answer(model: Forecaster, frames: Tensor) -> None:
     thicker = Units(UNITS.dx, UNITS.dt, 2 * UNITS.nu)
     assert (model(frames, 1, PERIODIC, thicker) - model(frames, 1, PERIODIC, UNITS)).abs().max() > 1e-6
