@@ -9,6 +9,7 @@ boosts and changes of amplitude, without a mean or an amplitude of the volume. N
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -149,9 +150,10 @@ def _typical(coarse: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "bat
 
 
 def _power_of_two(x: Float[Tensor, "batch frame 3 z y x"]) -> Float[Tensor, "batch 1 1 1 1 1"]:
-    """The power of two next to the largest value of each block."""
+    """The power of two next to the largest value of each block, as far as there are normal numbers."""
     largest = x.abs().amax(dim=(1, 2, 3, 4, 5), keepdim=True)
-    return torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-126, 127))
+    low, high = (math.frexp(number)[1] - 1 for number in (torch.finfo(x.dtype).tiny, torch.finfo(x.dtype).max))
+    return torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(low, high))
 
 
 def bounded(

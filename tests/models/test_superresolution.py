@@ -118,7 +118,7 @@ def test_amplitudes_and_boosts_of_any_size_keep_the_digits(name: str, dtype: typ
     model = model.double() if dtype is np.float64 else model
     u: NDArray[np.floating[Any]] = (np.round(1024 * volume(model, 4, 5, 6)) / 1024).astype(dtype)
     answer = upscale(model, u, PERIODIC)
-    for exponent in (-100, -60, 60, 100):
+    for exponent in (-100, -60, 60, 100) if dtype is np.float32 else (-900, -60, 60, 900):
         scaled = upscale(model, np.ldexp(u, exponent), PERIODIC)
         assert np.array_equal(scaled, np.ldexp(answer, exponent))
     shifted = upscale(model, u + dtype(4096), PERIODIC)  # exact, so that round-off of the answer alone is left
