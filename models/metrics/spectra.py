@@ -33,7 +33,8 @@ class Spectrum(NamedTuple):
 
     Attributes:
         k: shell k holds the wavenumbers that round to k, in units of 2 pi over the longest edge's period.
-        energy: E(k); its sum is the kinetic energy of the fluctuations, mean |u|^2 / 2.
+        energy: E(k); its sum is the kinetic energy of the fluctuations, mean |u|^2 / 2, without that of modes beyond
+            the last shell.
     """
 
     k: Tensor
