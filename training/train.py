@@ -112,9 +112,10 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.weights:
         require_new(Catalogue(args.weights), card.name, overwrite=args.overwrite)
+    held_out = trainer.source.validation()  # not after training: values may be missing
     model = trainer.run()
     print(f"{args.out}: {trainer.seconds / 60:.1f} min, MAE over trilinear's on snapshots that were kept back:")
-    for flow, samples in trainer.source.validation().items():
+    for flow, samples in held_out.items():
         print(f"{flow} {over_trilinear(model, samples):.4f}")
     if args.weights:
         card = replace(card, trained=provenance(trainer, runs))

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from models.catalogue import Card
+    from models.networks import Network
     from models.superresolution import SuperResolution
     from training.dataset import Dataset
     from training.samples import Sample
@@ -49,6 +51,8 @@ BATCH = 100_000
 """Cells of a round."""
 LOOKED_AT = 8
 """Snapshots of each run from which the traits on the card are taken, at most."""
+LAYERS = 8
+"""Coarse cells along z of these that are read at once."""
 
 
 def predicted_and_found(model: SuperResolution, sample: Sample) -> tuple[Tensor, Tensor]:
@@ -180,13 +184,38 @@ def quantiles(model: SuperResolution, source: Source) -> dict[str, float]:
     }
 
 
+def source_of(card: Card, runs: Sequence[Dataset], device: str, seed: int) -> Source:
+    """Samples for the head of a model.
+
+    Raises:
+        ValueError: if the model has no network, or the data are too few.
+    """
+    if card.architecture is None:
+        message = f"{card.name} has no network that could learn to predict its error"
+        raise ValueError(message)
+    seen, kept = parted(runs, card.frames, card.factor)
+    source = Source(
+        seen,
+        halo=card.halo,
+        factor=card.factor,
+        frames=card.frames,
+        augment=bool(card.trained.get("augment")),
+        device=device,
+        seed=seed,
+        kept=kept,
+    )
+    source.require_validation()
+    return source
+
+
 def coarse_fields(runs: Sequence[Dataset], factor: int) -> Iterator[NDArray[np.float32]]:
     """Coarse velocities (3, z, y, x), evenly chosen, at most ``LOOKED_AT`` of each run."""
     for run in runs:
         z, y, x = (np.arange(n) for n in run.cells)
         count = run.count(1)
         for index in range(0, count, -(-count // LOOKED_AT)):
-            yield coarsen(torch.from_numpy(run.window(index, (z, y, x), 1)), factor)[0].numpy()
+            fine = (run.window(index, (part, y, x), 1)[0] for part in np.split(z, z[:: factor * LAYERS][1:]))
+            yield np.concatenate([coarsen(torch.from_numpy(part), factor).numpy() for part in fine], axis=1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -207,36 +236,20 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.weights)
     runs = open_datasets(args.data, **reading(args))
     precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
-    # Data that do not fit are refused before the first model is stored.
-    kinds = {(card.frames, card.factor) for card in map(catalogue.card, args.models)}
-    parts = {kind: parted(runs, *kind) for kind in kinds}
-    for name in args.models:
-        card = catalogue.card(name)
-        model = catalogue.trained(name).to(args.device)
-        if model.network is None:
-            message = f"{name} has no network that could learn to predict its error"
-            raise ValueError(message)
+    natural = [each for each in runs if each.flow not in KINDS]
+    # Models and data that do not fit are refused before the first head is trained.
+    cards = [*map(catalogue.card, args.models)]
+    sources = [source_of(card, runs, args.device, args.seed) for card in cards]
+    traits = {factor: ranges(coarse_fields(natural, factor)) for factor in {card.factor for card in cards}}
+    for card, source in zip(cards, sources, strict=True):
+        model = catalogue.trained(card).to(args.device)
+        network = cast("Network", model.network)
         torch.manual_seed(args.seed)
-        model.error_head = ErrorHead(model.network.architecture, model.network.halo).to(args.device)
-        augment = bool(card.trained.get("augment"))
-        seen, kept = parts[card.frames, card.factor]
-        source = Source(
-            seen,
-            halo=model.halo,
-            factor=model.factor,
-            frames=model.frames,
-            augment=augment,
-            device=args.device,
-            seed=args.seed,
-            kept=kept,
-        )
-        source.require_validation()
+        model.error_head = ErrorHead(network.architecture, network.halo).to(args.device)
         learn(model, source, steps=args.steps, rate=args.rate, precision=precision)
         fit(model, source, samples=-(-args.steps // 4), rounds=2 * args.steps, rate=args.rate)
         calibrate(model, source)
         found = quantiles(model, source)
-        natural = [each for each in runs if each.flow not in KINDS]
-        learned = ranges(coarse_fields(natural, card.factor)) if natural else {}
         about = {
             "data": [each.name for each in runs],
             "steps": args.steps,
@@ -249,8 +262,10 @@ def run(args: argparse.Namespace) -> int:
             {key: value for key, value in each.items() if not key.startswith("error_")}
             for each in (card.sample, *card.measured)
         )
-        card = dataclasses.replace(card, uncertainty=about, learned=learned, sample=sample, measured=measured)
+        card = dataclasses.replace(  # noqa: PLW2901
+            card, uncertainty=about, learned=traits[card.factor], sample=sample, measured=measured
+        )
         catalogue.save(model, card)
         bounds = ", ".join(f"{float(level):.0%} below {bound:.2f}" for level, bound in found.items())
-        print(f"{name}: found over predicted errors: {bounds}")
+        print(f"{card.name}: found over predicted errors: {bounds}")
     return 0

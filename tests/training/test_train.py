@@ -13,11 +13,12 @@ import torch
 from models.catalogue import Catalogue
 from models.networks import Architecture
 from models.weights import WEIGHTS
+from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.samples import Source
-from training.trainer import Recipe, Trainer, fastest_precision, over_trilinear
+from training.trainer import CHECKPOINT, Recipe, Trainer, fastest_precision, over_trilinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -266,3 +267,15 @@ def test_weights_are_stored_in_half_the_bytes(run: StoredRun, tmp_path: Path) ->
     whole, half = (dict(model.named_parameters()) for model in models)
     for name, value in whole.items():
         torch.testing.assert_close(half[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_a_held_out_snapshot_with_missing_values_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    field = velocity(3, (16, 16, 16))
+    field[2, 0, 0, 0, 0] = np.nan
+    data = write_components(tmp_path / "mine.nc", field, flow="jet", boundary="open")
+    with pytest.raises(SystemExit):
+        main(["train", "--data", str(data), "--out", str(tmp_path / "out"), "--steps", "1", "--fields", "1"])
+    assert "values of time level 2 are not finite" in capsys.readouterr().err
+    assert not (tmp_path / "out" / CHECKPOINT).exists()

@@ -17,12 +17,18 @@ from models.superresolution import SuperResolution
 from models.uncertainty import laplace_loss
 from tests.training.recorded import velocity, write_components
 from tests.training.stored import store, write
+from training import uncertainty
 from training.__main__ import main
+from training.dataset import StoredRun
 from training.samples import Source
-from training.uncertainty import mean_ratios, predicted_and_found
+from training.uncertainty import coarse_fields, mean_ratios, predicted_and_found
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.blocks import Window
 
 NAME = "equivariant-isotropic-x4"
 
@@ -156,6 +162,43 @@ def test_interpolation_cannot_learn_its_error(
     with pytest.raises(SystemExit):
         main(["uncertainty", *options, "--weights", str(catalogue.folder)])
     assert "trilinear-x4 has no network" in capsys.readouterr().err
+
+
+def test_what_does_not_fit_is_refused_before_the_first_head_is_trained(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing value that no sample reads, and a model without a network."""
+    trained: list[None] = []
+    monkeypatch.setattr(uncertainty, "learn", lambda *_, **__: trained.append(None))
+    whole = velocity(2, (16, 16, 200))
+    missing = whole.copy()
+    missing[0, 0, 0, 0, 199] = np.nan
+    for field, models, told in (
+        (missing, [NAME], "1 values of time level 0 are not finite"),
+        (whole, [NAME, "trilinear-x4"], "trilinear-x4 has no network"),
+    ):
+        data = write_components(tmp_path / "data.nc", field, flow="jet", boundary="open")
+        with pytest.raises(SystemExit):
+            main(["uncertainty", "--models", *models, "--data", str(data), "--weights", str(catalogue.folder)])
+        assert told in capsys.readouterr().err
+    assert not trained
+
+
+def test_traits_are_taken_from_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store(tmp_path, 1, snapshots=1)
+    (whole,) = coarse_fields([run], 2)
+    window, read = StoredRun.window, []
+
+    def counted(self: StoredRun, index: int, where: Window, frames: int) -> NDArray[np.float32]:
+        read.append(len(where[0]))
+        return window(self, index, where, frames)
+
+    monkeypatch.setattr(StoredRun, "window", counted)
+    monkeypatch.setattr(uncertainty, "LAYERS", 3)
+    (slabs,) = coarse_fields([run], 2)
+    assert read == [6, 6, 4]
+    np.testing.assert_array_equal(slabs, whole)
+    np.testing.assert_allclose(slabs[0, 7, 0, 0], run[0][0, 14:, :2, :2].mean(), rtol=1e-5)
 
 
 def test_a_head_that_diverges_is_not_stored(
