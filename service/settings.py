@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         PositiveFloat,
         Field(
             description="How long a listing of a volume in an object store is trusted, or 50 times as long as it took "
-            "if that is longer; changes are seen after that."
+            "if that is longer, up to 300 s; changes are seen after that. Jobs list their volumes anew when they begin."
         ),
     ] = 30.0
     scheduler: Annotated[

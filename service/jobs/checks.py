@@ -54,22 +54,26 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
 
 
 def open_view(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> View:
-    """The view that a job computes. See [`VolumeOpener.view`][service.volumes.opener.VolumeOpener.view] for errors."""
+    """The view that a job computes. See [`VolumeOpener.view`][service.volumes.opener.VolumeOpener.view] for errors.
+
+    Both volumes are listed anew.
+    """
     card = registry.find(spec.model, error=spec.error)
     options = ViewOptions(read_boundary(spec.boundary), spec.naming, error=spec.error)
     if spec.reference is not None:
         options = options._replace(partly=True)
         with within("source"):
-            source = opener.source(spec.source, options)
-        reference = open_reference(spec, card.factor, opener)
+            source = opener.source(spec.source, options, fresh=True)
+        reference = open_reference(spec, card.factor, opener, fresh=True)
         spec.naming.check(source.stored, reference.stored)
         said = {"source": source.dataset.attrs.get("boundary"), "reference": reference.dataset.attrs.get("boundary")}
         options = options._replace(boundary=asked_or_said(options.boundary, said))
     with within("source"):
-        return opener.view(spec.source, card, options)
+        return opener.view(spec.source, card, options, fresh=spec.reference is None)
 
 
-def open_reference(spec: JobSpec, factor: int, opener: VolumeOpener) -> OpenVolume:
+def open_reference(spec: JobSpec, factor: int, opener: VolumeOpener, *, fresh: bool = False) -> OpenVolume:
     """The true fine volume that a job compares its answer with."""
     with within("reference"):
-        return opener.source(str(spec.reference), ViewOptions(naming=spec.naming, factor=factor, partly=True))
+        options = ViewOptions(naming=spec.naming, factor=factor, partly=True)
+        return opener.source(str(spec.reference), options, fresh=fresh)

@@ -88,11 +88,13 @@ async def fill_blocks(task: Task, blocks: Blocks) -> None:
 
 
 def _open_view(task: Task, worker: Worker) -> View:
-    view = worker.opener.view(task.source, worker.engine.registry.card(task.model), task.options)
-    if view.fingerprint != task.fingerprint:
-        detail = f"a Dask worker differs from the service: in {task.source}, the weights of {task.model}, or settings"
-        raise Problem("changed", detail)
-    return view
+    card = worker.engine.registry.card(task.model)
+    for fresh in (False, True):  # the service may have seen a newer listing
+        view = worker.opener.view(task.source, card, task.options, fresh=fresh)
+        if view.fingerprint == task.fingerprint:
+            return view
+    detail = f"a Dask worker differs from the service: in {task.source}, the weights of {task.model}, or settings"
+    raise Problem("changed", detail)
 
 
 @cache

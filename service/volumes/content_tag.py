@@ -26,8 +26,10 @@ MEMBER: Final = re.compile(
 )
 
 
-# Largest share of the time that is spent on listings for tags.
+# Largest share of the time that is spent on listings for tags, but seconds after which a slow one is made again: it may
+# have waited for the network, and until then chunks are new and what describes them is old.
 TAG_SHARE: Final = 0.02
+TAG_MOST_S: Final = 300.0
 
 
 class ContentTag(NamedTuple):
@@ -73,7 +75,7 @@ class TrustedTag:
             if fresh or self._tag is None or self._generation != now or self._until < start:
                 self._tag, self._generation = make(now), now
                 end = time.monotonic()
-                self._until = end + max(self._least_s, (end - start) / TAG_SHARE)
+                self._until = end + max(self._least_s, min(TAG_MOST_S, (end - start) / TAG_SHARE))
             return self._tag
 
     def forget(self) -> None:

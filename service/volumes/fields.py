@@ -147,7 +147,7 @@ def open_fields(storage: Storage, settings: Settings, kind: Kind, naming: Naming
     Raises:
         Problem: as `open_dataset` does, 422 if it has no such fields, and 409 if it was changed meanwhile.
     """
-    tag = storage.tag().digest
+    tag = storage.tag(fresh=True).digest
     dataset, turned, stored = open_dataset(storage, settings, naming, partly=True)
     found = find_fields(dataset, kind)
     if math.prod(found.cells) > settings.max_volume_cells:

@@ -42,14 +42,27 @@ class VolumeOpener:
         self._views: LRUCache[str, View] = LRUCache(OPENED)
         self._opening = threading.Lock()
 
-    def view(self, name: str, card: Card, options: ViewOptions = ViewOptions()) -> View:  # noqa: B008 a tuple
+    def view(
+        self,
+        name: str,
+        card: Card,
+        options: ViewOptions = ViewOptions(),  # noqa: B008 a tuple
+        *,
+        fresh: bool = False,
+    ) -> View:
         """A volume as a model super-resolves it; reads only what describes it.
+
+        Args:
+            name: of the volume.
+            card: of the model.
+            options: how it is viewed.
+            fresh: whether to see at once what changed without a service, too.
 
         Raises:
             Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model, 409 if it
                 was changed while it was opened.
         """
-        source = self.source(name, options)
+        source = self.source(name, options, fresh=fresh)
         boundary, warnings = choose_boundary(options.boundary, source.dataset.attrs.get("boundary"), card)
         if source.levels < card.frames:
             expected = f"at least {card.frames} for {card.name}"
@@ -63,10 +76,16 @@ class VolumeOpener:
         with self._opening:
             return self._views.setdefault(view.fingerprint, view)
 
-    def source(self, name: str, options: ViewOptions = ViewOptions()) -> OpenVolume:  # noqa: B008 a tuple
-        """An opened volume; see ``view`` for errors."""
+    def source(
+        self,
+        name: str,
+        options: ViewOptions = ViewOptions(),  # noqa: B008 a tuple
+        *,
+        fresh: bool = False,
+    ) -> OpenVolume:
+        """An opened volume; see ``view`` for arguments and errors."""
         storage = self.storages.find(name)
-        tag = storage.tag().digest
+        tag = storage.tag(fresh=fresh).digest
         key = storage.name, options._replace(boundary=None, error=False)
         with self._opening:
             source = self._sources.get(key)

@@ -158,6 +158,17 @@ def test_a_view_of_a_bucket(client: TestClient, server: Server, catalogue: Catal
     wait_until(lambda: client.get(f"{view}/v/c/0/0/0").content != chunk.tobytes())
 
 
+def test_jobs_read_what_is_there_now(server: Server, serve: Serve, tmp_path: Path, catalogue: Catalogue) -> None:
+    """Whatever else has listed the bucket before: chunks would be new, and what describes them old."""
+    client = serve(data=tmp_path / "data", block=4, s3_buckets=("flows",), s3_endpoint=server.address, s3_fresh_s=1e6)
+    server.put(SOURCE, dataset(noise(3, 4, 4, 4)))
+    finish(client, order(client))
+    velocity = noise(3, 5, 4, 4, seed=1)
+    server.put(SOURCE, dataset(velocity))
+    finish(client, order(client, target="s3://flows/made/next.zarr"))
+    assert np.array_equal(server.velocity("s3://flows/made/next.zarr"), wanted(catalogue, velocity))
+
+
 def test_a_server_that_fails_one_request_in_ten(client: TestClient, server: Server, catalogue: Catalogue) -> None:
     velocity = noise(3, 8, 9, 8)
     server.put(SOURCE, dataset(velocity))

@@ -139,17 +139,18 @@ def test_what_is_written_into_the_folder_itself_is_seen(
 
 
 class Clock:
-    """A clock that a listing moves on by two seconds."""
+    """A clock that a listing moves on by some seconds."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 2.0) -> None:
         self.now = 0.0
+        self.seconds = seconds
         self.listings: list[float] = []
         monkeypatch.setattr("service.volumes.content_tag.time.monotonic", lambda: self.now)
 
     def slow(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def listing(*arguments: Any) -> Any:  # noqa: ANN401 passed on
             self.listings.append(self.now)
-            self.now += 2.0
+            self.now += self.seconds
             return function(*arguments)
 
         return listing
@@ -196,6 +197,15 @@ def test_a_large_bucket_is_not_listed_all_the_time(monkeypatch: pytest.MonkeyPat
     storage.finish()
     storage.tag()
     assert len(clock.listings) == 5
+
+
+def test_a_listing_that_had_to_wait_is_trusted_for_minutes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, seconds=60)
+    storage = bucket(monkeypatch, clock.slow)
+    storage.tag()
+    clock.now += content_tag.TAG_MOST_S + 1
+    storage.tag()
+    assert len(clock.listings) == 2
 
 
 def test_threads_share_a_listing(monkeypatch: pytest.MonkeyPatch) -> None:
