@@ -192,9 +192,10 @@ class AsyncClient:
                 for each in _transfer.missing(objects, await self._sizes(path), report):
                     content = await to_thread.run_sync(each.read)
                     await self._send(_calls.put_object(path, each.key, content))
-            except RefusedError:
-                with suppress(EddyliftError):
-                    await self._send(_calls.delete(path))
+            except RefusedError as error:
+                if error.status in _transfer.HOPELESS:
+                    with suppress(EddyliftError):
+                        await self._send(_calls.delete(path))
                 raise
             stored = await self._rename(draft, name, objects, replace=replace)
         _transfer.warn(None if problem else stored.problem)

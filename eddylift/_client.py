@@ -340,9 +340,10 @@ class Client:
             try:
                 for each in _transfer.missing(objects, self._sizes(path), report):
                     self._send(_calls.put_object(path, each.key, each.read()))
-            except RefusedError:
-                with suppress(EddyliftError):
-                    self._send(_calls.delete(path))
+            except RefusedError as error:
+                if error.status in _transfer.HOPELESS:
+                    with suppress(EddyliftError):
+                        self._send(_calls.delete(path))
                 raise
             stored = self._rename(draft, name, objects, replace=replace)
         _transfer.warn(None if problem else stored.problem)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from eddylift._types import StoredVolume
 
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
+# Statuses by which an object is refused for what it is. With any other, such as that of a token that has expired, the
+# upload can go on later.
+HOPELESS = frozenset({413, 415, 422})
 # Keys of chunks in Zarr v3 (c/0/1/2, or c alone) and v2 (0.1.2 or 0/1/2).
 CHUNK = re.compile(r"(?:.+/)?(?:c|(?:c[./])?\d+(?:[./]\d+)*)")
 
@@ -145,8 +148,9 @@ def incomplete(draft: str) -> UnexpectedAnswerError:
 
 
 def _modified(path: Path) -> str:
-    """Return when a file was modified."""
-    return str(path.stat().st_mtime_ns)
+    """Return which file it is, and when it changed: archives and copies keep when it was modified."""
+    status = path.stat()
+    return f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _digest(path: Path) -> str:

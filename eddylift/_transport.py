@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eddylift._progress import ProgressCallback
 
 LOCAL = "http://127.0.0.1:8000"
-RETRIED = frozenset({429, 502, 503, 504})
+RETRIED = frozenset({408, 429, 502, 503, 504})
 # If the service asks for a longer pause, the call fails, and the caller decides.
 LONGEST_PAUSE = 60.0
 # The service sends the id of a request back with the answer. A proxy may put its own in, which has another beginning.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,16 @@ import httpx2
 import numpy as np
 import pytest
 
-from eddylift import InvalidInputError, StoredVolume, save_volume
-from eddylift._transfer import Arrival
+from eddylift import InvalidInputError, RefusedError, StoredVolume, save_volume
+from eddylift._preparation import Preparation
+from eddylift._transfer import Arrival, draft_name, group
+from tests.eddylift.conftest import problem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import xarray as xr
+    from numpy.typing import NDArray
 
     from eddylift import Progress
     from tests.eddylift.conftest import Ask, FakeService
@@ -65,6 +69,32 @@ def test_uploads_of_what_is_gone(ask: Ask, dataset: xr.Dataset, tmp_path: Path) 
 
     with pytest.raises(InvalidInputError, match=r"box\.zarr/.* cannot be sent: .*No such file"):
         ask("upload", tmp_path / "box.zarr", "box", progress=remove)
+
+
+def test_drafts_of_files_of_equal_sizes_and_times(dataset: xr.Dataset, tmp_path: Path) -> None:
+    """As archives unpack them: an upload of one must not go on with the draft of the other."""
+    names = set()
+    for factor in (1, 2):
+        folder = tmp_path / f"{factor}.zarr"
+        bare = {name: {"compressors": None} for name in dataset}
+        (factor * dataset).to_zarr(folder, zarr_format=3, consolidated=False, encoding=bare)
+        for path in folder.rglob("*"):
+            os.utime(path, (0, 0))
+        with group(folder, Preparation()) as (objects, _):
+            names.add(draft_name("box", objects))
+        with group(folder, Preparation()) as (objects, _):
+            names.add(draft_name("box", objects))
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize(("status", "deleted"), [(401, False), (403, False), (409, False), (413, True), (422, True)])
+def test_what_was_sent_is_deleted_only_if_an_object_is_refused_for_what_it_is(
+    ask: Ask, service: FakeService, array: NDArray[np.float32], status: int, *, deleted: bool
+) -> None:
+    service.script = [problem(404), problem(404), httpx2.Response(201), problem(status), httpx2.Response(204)]
+    with pytest.raises(RefusedError):
+        ask("upload", array, "box", boundary="periodic")
+    assert [each.method for each in service.requests] == ["GET", "GET", "PUT", "PUT", *deleted * ["DELETE"]]
 
 
 def test_uploads_without_a_temporary_folder(
