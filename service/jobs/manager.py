@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from models.replacing import PART
 from service.jobs.progress import Progress
 from service.jobs.repository import ENDED
 from service.problems import Problem, busy, invalid_field
+from service.runtime.threads import Threads
 from service.volumes.files import is_stale
 from service.volumes.storage import inside
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from service.jobs.runner import JobRunner
     from service.jobs.spec import JobSpec
     from service.runtime.lifecycle import Lifecycle
-    from service.runtime.threads import Threads
     from service.volumes.storages import Storages
 
 
@@ -84,6 +86,7 @@ class JobManager:
         self._storages = storages
         self._lifecycle = lifecycle
         self._threads = threads
+        self._tidying = Threads(1)  # of its own, as jobs would wait for it
         self._claiming = asyncio.Lock()
         self._running: dict[str, _Running] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -97,12 +100,14 @@ class JobManager:
         if not self._watchers:
             return
         running = dict(self._running)
-        tasks = [*self._watchers, *(mine.task for mine in running.values())]
-        for task in tasks:
+        watcher, tidier = self._watchers
+        tasks = [watcher, *(mine.task for mine in running.values())]
+        for task in (*tasks, tidier):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._watchers = []
         await asyncio.to_thread(self._hand_back, list(running))
+        await asyncio.wait({tidier})
 
     def _hand_back(self, names: list[str]) -> None:
         try:
@@ -137,8 +142,9 @@ class JobManager:
         """Again and again, remove what killed services left; jobs do not wait for it, as it may take long."""
         while True:
             for tidy in (self._tidy, self._storages.volumes.tidy):
+                stopped = threading.Event()
                 try:
-                    await self._threads.run(tidy)
+                    await self._tidying.run(partial(tidy, stopped), stopped)
                 except Exception:  # of any kind: the next round may succeed
                     logger.exception("the data folder cannot be tidied")
             await asyncio.sleep(TIDY_S)
@@ -152,8 +158,8 @@ class JobManager:
                 elif (mine := self._running.get(job.id)) and not mine.task.cancelling():
                     mine.task.cancel()  # once it has ended, the next look finds a job that nobody does
 
-    def _tidy(self) -> None:
-        """Forget jobs that ended long ago, and drop temporary answers that killed services left."""
+    def _tidy(self, stopped: threading.Event) -> None:
+        """Forget jobs that ended long ago, and drop temporary answers that killed services left, until stopped."""
         if not self.repository.path.exists():
             return
         with self.lease.exclusive():
@@ -165,7 +171,7 @@ class JobManager:
                 if (is_stale(path) if path.name.startswith(PART) else path.name not in used)
             ]
         for name in left:  # this may take long, and nobody else needs them
-            self._storages.scratch(name).drop()
+            self._storages.scratch(name).drop(stopped)
 
     def _poll(self, running: Mapping[str, _Running]) -> list[Job]:
         """Jobs running here that are to be cancelled, and jobs that this replica takes up."""

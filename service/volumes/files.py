@@ -9,12 +9,14 @@ import shutil
 import tempfile
 import time
 import uuid
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from models.replacing import PART, replacing
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import threading
 
 # From linux/fcntl.h and linux/fs.h.
 AT_FDCWD: Final = -100
@@ -80,6 +82,20 @@ def exchange(one: Path, other: Path) -> None:
     other.rename(aside)
     one.rename(other)
     aside.rename(one)
+
+
+def remove(path: Path, stopped: threading.Event | None = None) -> None:
+    """Remove a file or a folder, file by file, until it is stopped; what cannot be removed stays."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    for folder, _, files in os.walk(path, topdown=False):
+        for file in files:
+            if stopped and stopped.is_set():
+                return
+            with suppress(OSError):
+                Path(folder, file).unlink()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_stale(path: Path, after_s: float = STALE_AFTER_S) -> bool:

@@ -11,10 +11,11 @@ from zarr.storage import LocalStore
 from models.replacing import PART
 from service.problems import storing
 from service.volumes.content_tag import ContentTag
-from service.volumes.files import write_whole
+from service.volumes.files import remove, write_whole
 from service.volumes.storage import DOCUMENT, is_same, taken
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -97,6 +98,6 @@ class LocalStorage:
             with self.volumes.changing(self.name):
                 pass
 
-    def drop(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def drop(self, stopped: threading.Event | None = None) -> None:
+        """Delete the folder, until it is stopped."""
+        remove(self.path, stopped)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import uuid
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from models.replacing import PART
-from service.formats.zarr_group import DOCUMENTS
 from service.problems import Problem, invalid_field, storing
 from service.volumes.content_tag import MEMBER, TrustedTag, members, tag_of
-from service.volumes.files import exchange, is_stale, require_room
+from service.volumes.files import exchange, is_stale, remove, require_room
 from service.volumes.generations import Generations
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
@@ -66,7 +65,6 @@ class UploadStore:
         """
         path = self.root / checked_name(name)
         if not path.is_dir():
-            self._tags.pop(name, None)
             raise Problem("unknown-volume", f"there is no volume {name}")
         return path
 
@@ -148,30 +146,37 @@ class UploadStore:
                 raise invalid_field(field="key", value=key, expected=expected) from error
             return new
 
-    def tidy(self) -> None:
-        """Remove what killed services and clients left, and nothing that is being written.
+    def tidy(self, stopped: threading.Event) -> None:
+        """Remove what killed services and clients left, and nothing that is being written, until it is stopped.
 
         Services that share the folder may do so at the same time: a volume that is being deleted can be deleted twice.
         """
-        for left in [*filter(is_stale, self.root.glob(f"{PART}-*")), *self.root.glob(f"{GONE}-*")]:
-            _remove(left)
-        for name in filter(DRAFT.fullmatch, self.names()):
+        names = self.names()
+        for gone in set(self._tags).difference(names):
+            self._tags.pop(gone, None)
+        for name in filter(DRAFT.fullmatch, names):
+            if stopped.is_set():
+                return
             with suppress(Problem):
-                self.delete(name, None, partial(self._require_abandoned, name))
+                self.delete(name, None, partial(self._require_abandoned, name), stopped)
+        for left in [*filter(is_stale, self.root.glob(f"{PART}-*")), *self.root.glob(f"{GONE}-*")]:
+            remove(left, stopped)
 
     def _require_abandoned(self, name: str) -> None:
-        """Refuse to drop a volume that may be whole, as clients send its documents last, or that may still be sent."""
-        whole = any((self.root / name / document).exists() for document in DOCUMENTS)
-        if whole or not is_stale(self.generations.folder / name, DRAFT_S):
+        """Refuse to drop an upload that may go on."""
+        if not is_stale(self.generations.folder / name, DRAFT_S):
             raise Problem("taken", f"{name} is in use")
 
-    def delete(self, name: str, key: str | None, allowed: Callable[[], None]) -> None:
+    def delete(
+        self, name: str, key: str | None, allowed: Callable[[], None], stopped: threading.Event | None = None
+    ) -> None:
         """Drop a key, or a whole volume.
 
         Args:
             name: of the volume.
             key: of the object; None for all of them.
             allowed: raises if the volume must not change.
+            stopped: see [`remove`][service.volumes.files.remove].
 
         Raises:
             Problem: 404 if it is not there.
@@ -188,7 +193,7 @@ class UploadStore:
             # Renamed first, so that no reader sees half of it.
             gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
             folder.rename(gone)
-        _remove(gone)
+        remove(gone, stopped)
 
     def rename(self, name: str, to: str, allowed: Callable[[], None], *, replace: bool = False) -> None:
         """Give a volume another name; readers of that name see the old volume or the new one, whole.
@@ -220,7 +225,7 @@ class UploadStore:
             exchange(path, target)
             gone = self.root / f"{GONE}-{uuid.uuid4().hex}"
             path.rename(gone)
-        _remove(gone)
+        remove(gone)
 
     def tag(self, name: str, *, fresh: bool = False) -> ContentTag:
         """The tag of a volume's content.
@@ -243,13 +248,6 @@ class UploadStore:
         path = self.path(name)
         tag = self._tags.setdefault(name, TrustedTag(TAG_TTL_S))
         return tag.get(partial(tag_of, path), generation, fresh=fresh)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def checked_name(name: str) -> str:

@@ -253,15 +253,15 @@ def test_what_killed_services_leave_is_removed_while_jobs_go_on(
     monkeypatch.setattr("service.jobs.manager.TIDY_S", 0.01)
     begun, go_on, tidy = threading.Event(), threading.Event(), UploadStore.tidy
 
-    def slow(self: UploadStore) -> None:
+    def slow(self: UploadStore, stopped: threading.Event) -> None:
         begun.set()
         assert go_on.wait(PATIENCE_S)
-        tidy(self)
+        tidy(self, stopped)
         raise OSError
 
     volumes = tmp_path / "data" / "volumes"
     monkeypatch.setattr(UploadStore, "tidy", slow)
-    client = serve(data=tmp_path / "data", block=4)
+    client = serve(data=tmp_path / "data", block=4, readers=1)
     assert begun.wait(PATIENCE_S)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     finish(client, order(client))
@@ -269,3 +269,27 @@ def test_what_killed_services_leave_is_removed_while_jobs_go_on(
     for left in (volumes / ".gone-1", volumes / ".gone-2"):
         left.mkdir(parents=True)
         wait_until(lambda left=left: not left.exists())  # type: ignore[misc]
+
+
+def test_jobs_are_free_for_others_before_tidying_has_stopped(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, freed = threading.Event(), threading.Event()
+
+    def slow(_: UploadStore, stopped: threading.Event) -> None:
+        begun.set()
+        assert stopped.wait(PATIENCE_S)
+        jobs = parts(client).jobs
+        wait_until(lambda: jobs.repository.unfinished()[0].owner is None)
+        freed.set()
+
+    monkeypatch.setattr(UploadStore, "tidy", slow)
+    client = serve(data=tmp_path / "data", block=4)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    Gate(client, monkeypatch, 0)
+    order(client)
+    assert begun.wait(PATIENCE_S)
+    portal = client.portal
+    assert portal is not None
+    portal.call(parts(client).jobs.close)
+    assert freed.is_set()

@@ -106,7 +106,7 @@ def test_what_killed_deletions_left_is_removed_at_once(tmp_path: Path) -> None:
         key.parent.mkdir(parents=True, exist_ok=True)
         key.touch()
     with ThreadPoolExecutor(4) as threads:
-        for done in [threads.submit(UploadStore(tmp_path).tidy) for _ in range(4)]:
+        for done in [threads.submit(UploadStore(tmp_path).tidy, threading.Event()) for _ in range(4)]:
             done.result()
     assert [path.name for path in tmp_path.iterdir()] == [".part-received"]
 
@@ -124,7 +124,7 @@ def test_a_volume_that_gives_way_to_another_is_not_taken_for_an_abandoned_one(
 
     def tidied(self: Path, target: Path) -> Path:
         moved = rename(self, target)
-        UploadStore(tmp_path).tidy()
+        UploadStore(tmp_path).tidy(threading.Event())
         return moved
 
     with monkeypatch.context() as patch:
@@ -136,7 +136,7 @@ def test_a_volume_that_gives_way_to_another_is_not_taken_for_an_abandoned_one(
 
 
 def test_uploads_of_clients_that_were_killed_are_removed(tmp_path: Path) -> None:
-    """Nothing that was changed within a day, that may be whole or that has another name."""
+    """Also if they had sent everything; but nothing that was changed within a day, or that has another name."""
     volumes = UploadStore(tmp_path)
     left, recent, whole = (f"box.part-0123456789a{digit}" for digit in "bcd")
     others = ["box.part-0123456789abc", "box.part-0123456789AB", "box"]
@@ -148,5 +148,34 @@ def test_uploads_of_clients_that_were_killed_are_removed(tmp_path: Path) -> None
         if name != recent:
             os.utime(tmp_path / ".generations" / name, (0, 0))
     for _ in range(2):
-        UploadStore(tmp_path).tidy()
-        assert volumes.names() == sorted([recent, whole, *others])
+        UploadStore(tmp_path).tidy(threading.Event())
+        assert volumes.names() == sorted([recent, *others])
+
+
+def test_removing_a_large_folder_can_be_stopped(tmp_path: Path) -> None:
+    for number in range(9):
+        key = tmp_path / ".gone-1" / f"{number % 3}" / f"{number}"
+        key.parent.mkdir(parents=True, exist_ok=True)
+        key.touch()
+
+    class Stopped(threading.Event):
+        asked = 0
+
+        def is_set(self) -> bool:
+            self.asked += 1
+            return self.asked > 5
+
+    UploadStore(tmp_path).tidy(Stopped())
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 4
+    UploadStore(tmp_path).tidy(threading.Event())
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_uploads_are_not_kept(tmp_path: Path) -> None:
+    volumes = UploadStore(tmp_path)
+    for name in ("box", "draft"):
+        (tmp_path / name).mkdir()
+        volumes.tag(name)
+    volumes.rename("draft", "box", lambda: None, replace=True)
+    volumes.tidy(threading.Event())
+    assert list(volumes._tags) == ["box"]
