@@ -119,5 +119,6 @@ class ForecastCatalogue:
         card = dataclasses.replace(card, sha256=write_weights(folder, stored))
         with replacing(folder / CARD) as path:
             path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
-        np.save(folder / SAMPLE, sample)
+        with replacing(folder / SAMPLE) as path:
+            np.save(path, sample)
         return card

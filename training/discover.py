@@ -8,7 +8,6 @@ float32. Findings are written to ``<name>.json`` in ``--out``, with a figure.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +26,7 @@ from training.experiments.adaptation import shares_in_adaptation
 from training.experiments.perovskite import PHASES, density, read_structure
 from training.experiments.squares import TARGETS, square_to
 from training.experiments.turbulence import RECIPE, pairs_of
+from training.results import write_json
 
 if TYPE_CHECKING:
     import argparse
@@ -85,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
         both, kept = kept_in_all([finding for _, _, finding in cases])
         show("all of Oh", both, kept)
         about = {"flow": StoredRun(args.run).flow, "symbol": both, "kept": kept}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{name}.json").write_text(json.dumps({**about, "findings": findings}, indent=1) + "\n")
+    write_json(args.out / f"{name}.json", {**about, "findings": findings})
     draw_findings(args.out / f"{name}.png", cases)
     return 0
 
@@ -115,9 +114,8 @@ def read_adaptation(args: argparse.Namespace) -> int:
     shares = shares_in_adaptation(Catalogue(args.weights).trained(args.parent), simulated)
     for element, share in sorted(shares.items(), key=lambda each: each[1]):
         print(f"{element:>9} {share:6.3f}")
-    args.out.mkdir(parents=True, exist_ok=True)
     about = {"flow": simulated.flow, "parent": args.parent, "adaptation": shares}
-    (args.out / f"{simulated.name}-adaptation.json").write_text(json.dumps(about, indent=1) + "\n")
+    write_json(args.out / f"{simulated.name}-adaptation.json", about)
     return 0
 
 

@@ -7,7 +7,6 @@ not seen, and the rank correlation between them.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from models.group import group, rotate_vector
 from models.metrics.ranks import rank_correlation
 from training.flows.plumes import SIDES, UNEVEN
 from training.forecast_training import AHEAD, Recipe, conditions, train
+from training.results import write_json
 from training.windows import Windows
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         "errors": found,
         "rank correlation": correlation,
     }
-    (args.out / f"{args.data.name}-seed{args.seed}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_json(args.out / f"{args.data.name}-seed{args.seed}.json", result)
     return 0
 
 

@@ -6,7 +6,6 @@ mean of delta^2, the network's equivariance error and the error of its roll-outs
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from models.steerable import penalty
 from training.flows.plumes import UNEVEN
 from training.forecast_levels import of_network
 from training.forecast_training import Recipe, conditions, rmse, train
+from training.results import write_json
 from training.windows import Windows
 
 if TYPE_CHECKING:
@@ -56,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "penalties": found,
     }
-    (args.out / f"{data.name}-penalties-seed{args.seed}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_json(args.out / f"{data.name}-penalties-seed{args.seed}.json", result)
     return 0

@@ -1,9 +1,11 @@
-"""Results of experiments: small JSON files, to which those of further seeds and families are added."""
+"""Small JSON files, such as results of experiments, to which those of further seeds and families are added."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+
+from models.replacing import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +22,14 @@ def add_result(path: Path, result: dict[str, Any]) -> None:
         result: with seeds and families as keys of dictionaries.
     """
     stored = json.loads(path.read_text()) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(added(stored, result), indent=1) + "\n")
+    write_json(path, added(stored, result))
+
+
+def write_json(target: Path, content: dict[str, Any]) -> None:
+    """Write a file, whole or not at all, and its folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as path:
+        path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def added(stored: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

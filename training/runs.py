@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from models.replacing import replacing
+from training.results import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,8 +255,7 @@ class Run:
             "times": [record["time"] for record in self.records],
             "statistics": self.records,
         }
-        with replacing(self.folder / "run.json") as path:
-            path.write_text(json.dumps(description, indent=1) + "\n")
+        write_json(self.folder / "run.json", description)
 
 
 @contextmanager

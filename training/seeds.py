@@ -14,6 +14,7 @@ from models.forecast_network import FORECAST_FAMILIES
 from models.group import group
 from models.irreps import element_names
 from models.point_groups import symbol
+from models.replacing import replacing
 from training.experiments.turbulence import expected
 from training.forecast import SPLITS, spread
 from training.markdown import markdown
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(message) from error
     for name, result in new.items():
         add_result(args.results / f"{name}.json", result)
-    args.out.write_text(text)
+    with replacing(args.out) as path:
+        path.write_text(text)
     print(args.out)
     return 0
 

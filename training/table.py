@@ -5,7 +5,6 @@ Runs that do not exist yet are simulated first, from their seeds. The same comma
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from models.catalogue import BASELINE, GENERAL, Catalogue
 from models.metrics.meanings import METRICS
 from models.operators import FACTOR
+from models.replacing import replacing
 from training import external
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.dataset import StoredRun
@@ -26,6 +26,7 @@ from training.evaluate import judge, measure, middle, require_unseen, samples, s
 from training.figures import Bar, draw_errors, draw_symmetry
 from training.flows.kinds import FLOWS, recipe_of
 from training.markdown import markdown
+from training.results import write_json
 from training.runs import Run
 
 if TYPE_CHECKING:
@@ -273,7 +274,8 @@ def run(args: argparse.Namespace) -> int:
     if args.external is not None and args.external.is_dir():
         parts.append(external.chapter(args.external, args.weights))
     text = "\n".join(parts)
-    (args.weights / "TABLE.md").write_text(text)
+    with replacing(args.weights / "TABLE.md") as path:
+        path.write_text(text)
     # The page of the service marks it beside every model, also of flows that are left out this time.
     linear = Catalogue(args.weights).linear() | {
         title.partition(",")[0]: round(bar.mean, 3)
@@ -281,7 +283,7 @@ def run(args: argparse.Namespace) -> int:
         for bar in each
         if bar.name == LINEAR
     }
-    (args.weights / BASELINE).write_text(json.dumps(linear, indent=1) + "\n")
+    write_json(args.weights / BASELINE, linear)
     draw_errors(args.weights / "TABLE.png", bars)
     draw_symmetry(args.weights / "SYMMETRY.png", Catalogue(args.weights))
     print(text)

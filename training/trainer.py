@@ -250,7 +250,8 @@ class Trainer:
         with replacing(self.folder / CHECKPOINT) as path:
             torch.save(state, path)
         rows = (f"{step},{loss:.6g}\n" for step, loss in enumerate(self.losses, start=1))
-        (self.folder / LOSSES).write_text("step,loss\n" + "".join(rows))
+        with replacing(self.folder / LOSSES) as path:
+            path.write_text("step,loss\n" + "".join(rows))
 
     def _resume(self) -> None:
         path, ours = self.folder / CHECKPOINT, self.about

@@ -102,6 +102,19 @@ def test_results_of_further_seeds_are_added_and_those_of_another_recipe_take_the
     assert json.loads(path.read_text()) == longer
 
 
+def test_a_result_that_cannot_be_written_leaves_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_result(tmp_path / "set.json", first := {"rmse": errors(conv=[0.5])})
+
+    def stop(self: Path, text: str) -> None:
+        self.write_bytes(text.encode()[:9])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", stop)
+    with pytest.raises(KeyboardInterrupt):
+        add_result(tmp_path / "set.json", {"rmse": errors(conv=[0.4])})
+    assert json.loads((tmp_path / "set.json").read_text()) == first
+
+
 def test_folders_are_added_and_have_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, run, out = tmp_path / "results", tmp_path / "run", tmp_path / "SEEDS.md"
     add_result(results / "set.json", {"rmse": errors(persistence=[0.8], conv=[0.5])})

@@ -6,7 +6,6 @@ of smoke, the density; and ``run.json``, which says what each run is, with its `
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from models.group import rotate_scalar
 from models.replacing import replacing
 from training.flows import plumes
 from training.flows.planar import Planar, random_vorticity
+from training.results import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +59,7 @@ def simulate(flow: str, name: str | None, n: int, seed: int, out: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "frames.npy") as path, path.open("wb") as file:
         np.save(file, frames.float().numpy())
-    with replacing(folder / "run.json") as path:
-        path.write_text(json.dumps({"flow": flow, "set": name, "n": n, **about}, indent=1) + "\n")
+    write_json(folder / "run.json", {"flow": flow, "set": name, "n": n, **about})
     return folder
 
 
