@@ -12,7 +12,7 @@ from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, Services
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import asked_or_said, choose_boundary
-from service.formats.endpoints import check_cubes, check_ends, check_likeness
+from service.formats.endpoints import check_cubes, check_ends, check_look
 from service.formats.grid import length_of
 from service.formats.reference import check_lengths, check_moments, check_pair, check_units, coarsened, targets
 from service.formats.volume import ReadOptions
@@ -58,15 +58,16 @@ async def post_validate(
     for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
         if volume is not None:
             with within(part):
-                warnings += tuple(each for each in check_ends(volume.look.ends, boundary) if each not in warnings)
+                check_ends(volume.look.ends, boundary)
     if coarse is None:
         coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
     else:
         check_pair(coarse, reference, card.factor)
         check_units(coarse.units[0], reference.units[0])
     check_lengths(coarse.layout.rest, reference.layout.rest)
-    warnings += check_likeness(coarse.look, card) + check_cubes(coarse, coarse.layout.rest, card)
+    warnings += check_cubes(coarse, coarse.layout.rest, card)
     with within(COARSE if COARSE in parts else REFERENCE):
+        warnings += check_look(coarse.look, boundary, card)
         samples = coarse.samples(card.frames)
         warnings = (*warnings, *coarse.check_times(card.frames))
     references = targets(reference, samples)

@@ -59,7 +59,14 @@ def client(url: str) -> Iterator[Client]:
 
 @pytest.fixture
 def coarse() -> NDArray[np.float32]:
-    return np.random.default_rng(1).standard_normal((3, 4, 5, 6), np.float32)
+    return slow_at_ends(np.random.default_rng(1).standard_normal((3, 4, 5, 6), np.float32))
+
+
+def slow_at_ends(velocity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Noise that approaches walls at rest at the ends of each axis, so that nobody warns of walls."""
+    for axis in (1, 2, 3):
+        velocity.swapaxes(0, axis)[[0, -1]] *= 0.4
+    return velocity
 
 
 def expected(coarse: NDArray[np.float32], boundary: str = "periodic") -> NDArray[np.float32]:
@@ -67,7 +74,7 @@ def expected(coarse: NDArray[np.float32], boundary: str = "periodic") -> NDArray
 
 
 def channel(cells: tuple[int, int, int] = (5, 6, 4)) -> xr.Dataset:
-    velocity = np.random.default_rng(4).standard_normal((3, *cells), np.float32)
+    velocity = slow_at_ends(np.random.default_rng(4).standard_normal((3, *cells), np.float32))
     parts = {name: (("z", "y", "x"), part) for name, part in zip("uvw", velocity, strict=True)}
     centres = {axis: (np.arange(n) + 0.5) * 2.0 for axis, n in zip("zyx", cells, strict=True)}
     return xr.Dataset(parts, centres, {"boundary": "periodic,wall,periodic"})

@@ -48,7 +48,7 @@ def test_a_job_is_waited_for(client: Client) -> None:
 
 def test_a_job_compares_and_says_how_far_off(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     fine = channel((16, 32, 16))
-    coarse = fine.coarsen(z=4, y=4, x=4).mean().astype("float32").assign_attrs(fine.attrs)
+    coarse = fine.coarsen(z=4, y=4, x=4).mean().astype("float32").assign_attrs(boundary="periodic,open,periodic")
     client.upload(coarse, "compared")
     client.upload(fine, "compared-true")
     told: list[Progress] = []

@@ -1,4 +1,4 @@
-"""Axes that are taken as periodic, and hold their first plane twice or are not periodic."""
+"""Axes that are taken as periodic or as walls, and are not; fields unlike those learned from."""
 
 from __future__ import annotations
 
@@ -12,15 +12,28 @@ import pytest
 import xarray as xr
 
 from models.catalogue import HELD_OUT, TRILINEAR
-from service.formats.endpoints import Ends, Look, check_cubes, check_ends, check_likeness, is_like_learned, look_at
+from service.formats.endpoints import (
+    Ends,
+    Look,
+    check_cubes,
+    check_ends,
+    check_likeness,
+    check_walls,
+    is_like_learned,
+    look_at,
+)
 from service.problems import Problem, invalid_field
 from tests.service.wire import noise
 
 SAMPLES = Path(__file__).parents[3] / "weights" / HELD_OUT
 
 
+def look(velocity: np.ndarray[Any, Any]) -> Look:
+    return look_at(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:])
+
+
 def ends_of(velocity: np.ndarray[Any, Any]) -> Ends:
-    return look_at(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:]).ends
+    return look(velocity).ends
 
 
 def repeated(velocity: np.ndarray[Any, Any]) -> tuple[bool, ...]:
@@ -68,14 +81,17 @@ def test_parts_with_bad_values_are_left_out() -> None:
         return part
 
     velocity[0, 40, 40, 0] = velocity[0, 40, 40, -1]
-    assert look_at(read, (70, 70, 71)) == Look(("continued", "continued", "repeated"))
+    seen = look_at(read, (70, 70, 71))
+    assert seen.ends == ("continued", "continued", "repeated")
+    assert not seen.traits
     velocity[0, 40, 40, 0] = np.nan
-    assert look_at(read, (70, 70, 71)) == Look()
+    seen = look_at(read, (70, 70, 71))
+    assert seen == Look(planes=(*seen.planes[:2], ()))
     velocity[:, 40, 40, [0, 40]] = velocity[:, 40, 40, [-1, 41]]
     velocity[:, 0] = np.nan
-    look = look_at(read, (70, 70, 71))
-    assert look.ends == ("continued", "continued", "repeated")
-    assert look.traits
+    seen = look_at(read, (70, 70, 71))
+    assert seen.ends == ("continued", "continued", "repeated")
+    assert seen.traits
 
 
 def test_what_cannot_be_reached_is_not_passed_over() -> None:
@@ -119,8 +135,37 @@ def test_ends_that_break_off() -> None:
 def test_what_is_told_of_ends_that_break_off() -> None:
     (warning,) = check_ends(("continued", "broken", "continued"), ("periodic", "periodic", "open"))
     assert warning.startswith("the velocity jumps between the last plane and the first one along y")
-    assert "boundary=periodic,wall,open" in warning
+    assert "give boundary=periodic,open,open; at walls, periodic,wall,open" in warning
     assert not check_ends(("continued", "broken", "continued"), ("periodic", "wall", "periodic"))
+    (warning,) = check_ends(("broken", "broken", "continued"), ("periodic", "periodic", "periodic"))
+    assert "along z, y, taken as periodic" in warning
+
+
+def test_cut_turbulence() -> None:
+    isotropic = np.load(SAMPLES / "isotropic-x4" / "coarse.npy")
+    assert ends_of(isotropic[..., :12]) == ("continued", "continued", "broken")
+    assert ends_of(isotropic[:, :12, :12, :12]) == ("broken", "broken", "broken")
+
+
+def test_walls_that_the_flow_does_not_approach() -> None:
+    channel = np.load(SAMPLES / "channel-x4" / "coarse.npy")
+    assert check_walls(look(channel), ("periodic", "wall", "periodic")) == ()
+    channel[0] -= 15
+    moving = look(channel)
+    assert check_walls(moving, ("periodic", "wall:u=-15..-15", "periodic")) == ()
+    assert check_walls(moving, ("periodic", "open", "periodic")) == ()
+    (warning,) = check_walls(moving, ("periodic", "wall", "periodic"))
+    assert "that of these walls: y, first plane (off by " in warning
+    assert "; y, last plane (off by " in warning
+    (warning,) = check_walls(moving, ("periodic", "wall:u=-15..0", "periodic"))
+    assert "that of these walls: y, last plane (off by " in warning
+
+
+def test_walls_where_there_are_none() -> None:
+    isotropic = look(np.load(SAMPLES / "isotropic-x4" / "coarse.npy"))
+    for walls in (("wall", "open", "open"), ("open", "wall", "open"), ("open", "open", "wall")):
+        assert check_walls(isotropic, walls)
+    assert check_walls(look(np.zeros((3, 4, 4, 4), np.float32)), ("wall", "wall", "wall")) == ()
 
 
 def test_samples_are_told_apart() -> None:
