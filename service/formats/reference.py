@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from service.formats.volume import Volume
 
 
+# Rms of the difference between coarse values and the block means of a reference, relative to the fluctuations.
+APART: Final = 0.01
 # Coordinates of a reference may be so far from the centres of the fine cells, in fine spacings.
 TOLERANCE: Final = 0.05
 
@@ -70,6 +72,26 @@ def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float
         raise invalid_field(field="reference.levels", value=times, expected=expected)
     first = (times - answers) // 2
     return reference.velocity[first : first + answers]
+
+
+def check_means(coarse: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[str, ...]:
+    """A warning if coarse values are not the block means of a reference, which models were trained on.
+
+    Args:
+        coarse: velocity, (..., 3, z, y, x).
+        reference: true velocity in the same place, (..., 3, fine z, fine y, fine x).
+    """
+    factor = reference.shape[-1] // coarse.shape[-1]
+    means = coarsen(torch.from_numpy(np.ascontiguousarray(reference)), factor).numpy()
+    off = float(np.sqrt(np.square(coarse - means, dtype=np.float64).mean()))
+    usual = float(np.sqrt(means.var(axis=(-3, -2, -1), dtype=np.float64).mean()))
+    if off <= APART * usual:
+        return ()
+    warning = (
+        f"the coarse volume is not the block mean of the reference: they differ by {off:.3g} (rms), and the means vary "
+        f"by {usual:.3g}. Is it strided, filtered, or of other axes, units or times? All errors are affected"
+    )
+    return (warning,)
 
 
 def check_units(coarse: object, reference: object) -> None:

@@ -14,7 +14,15 @@ from service.api.schemas import Metrics, Report
 from service.formats.boundaries import asked_or_said, choose_boundary
 from service.formats.endpoints import check_cubes, check_ends, check_look
 from service.formats.grid import length_of
-from service.formats.reference import check_lengths, check_moments, check_pair, check_units, coarsened, targets
+from service.formats.reference import (
+    check_lengths,
+    check_means,
+    check_moments,
+    check_pair,
+    check_units,
+    coarsened,
+    targets,
+)
 from service.formats.volume import ReadOptions
 from service.problems import within
 
@@ -72,6 +80,9 @@ async def post_validate(
         warnings = (*warnings, *coarse.check_times(card.frames))
     references = targets(reference, samples)
     check_moments(coarse.layout.rest, reference.layout.rest)
+    if COARSE in parts:
+        sent = samples[:, card.frames // 2]
+        warnings = (*warnings, *await services.body_threads.run(lambda: check_means(sent, references)))
     length = length_of(reference, coarse)
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, length))
     return Report(

@@ -112,6 +112,18 @@ def test_a_coarse_volume_may_be_sent(client: TestClient) -> None:
     assert both.json() == alone
 
 
+def test_a_coarse_volume_that_is_no_block_mean(client: TestClient) -> None:
+    coarse, times = means(FINE), np.stack([FINE] * 3)
+    for other in (FINE[:, 2::4, 2::4, 2::4], coarse.swapaxes(1, 3), 100 * coarse, np.roll(coarse, 1, 1)):
+        answer = post(client, reference=(npy(FINE), NPY), coarse=(npy(other), NPY)).json()
+        assert "the coarse volume is not the block mean of the reference" in answer["warnings"][-1]
+    rounded = coarse.astype(np.float16).astype(np.float32)
+    assert not post(client, reference=(npy(FINE), NPY), coarse=(npy(rounded), NPY)).json()["warnings"]
+    other = np.stack([-coarse, coarse, -coarse])
+    series = post(client, reference=(npy(times), NPY), coarse=(npy(other), NPY)).json()
+    assert "not the block mean" in series["warnings"][-1]
+
+
 def test_lengths_are_those_of_the_coordinates(client: TestClient, catalogue: Catalogue) -> None:
     fine = noise(3, 16, 20, 24)
     answer = post(client, reference=(netcdf(dataset(fine)), NETCDF)).json()

@@ -66,7 +66,19 @@ def test_a_job_compares_as_a_request_does(
                 close = 0.05 if (side, name) == ("trilinear", "spectrum_error_high") else 1e-5
                 np.testing.assert_allclose(done["report"][side][name], value, rtol=close, atol=1e-7, err_msg=name)
     assert (tmp_path / "data" / "volumes" / "fine").exists() == (target is not None)
+    assert done["report"]["warnings"] == expected["warnings"]
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
+
+
+def test_a_job_looks_whether_the_source_is_the_block_mean(client: TestClient) -> None:
+    true = smooth(80, 16, 16)
+    coarse = dataset(coarsen(torch.from_numpy(true), 4).numpy()).drop_vars(["z", "y", "x"])
+    send(client, "box", coarse)
+    send(client, "strided", dataset(true[:, ::4, ::4, ::4]).drop_vars(["z", "y", "x"]))
+    send(client, "true", dataset(true).drop_vars(["z", "y", "x"]))
+    for source, warned in (("box", False), ("strided", True)):
+        report = finish(client, order(client, source=source, target=None, reference="true"))["report"]
+        assert any("not the block mean" in each for each in report["warnings"]) == warned
 
 
 @pytest.mark.parametrize(
