@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import torch
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from models.forecast_catalogue import ForecastCatalogue
 from service.api import errors
 from service.api.auth import Access
-from service.api.dependencies import Services
+from service.api.dependencies import Services, check_query
 from service.api.fairness import Places
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
 from service.api.routes import (
@@ -228,8 +228,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics, private=access.tokens is not None)
     # Routers carry their whole prefix, as metrics are labelled by the path of a route.
+    for routes in (page, health):  # browsers, probes and scrapers may send parameters of their own
+        app.include_router(routes.router)
     for routes in (
-        page,
         models,
         samples,
         upscale,
@@ -242,7 +243,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         slices,
         views,
         jobs,
-        health,
     ):
-        app.include_router(routes.router)
+        app.include_router(routes.router, dependencies=[Depends(check_query)])
     return app

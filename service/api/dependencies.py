@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,12 @@ from models.blocks import Boundaries
 from models.catalogue import DEFAULT, Card
 from service.formats.boundaries import read_boundary
 from service.formats.names import Naming
+from service.problems import invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from fastapi.dependencies.models import Dependant
 
     from service.api.fairness import Places
     from service.engine.engine import Engine
@@ -83,6 +87,22 @@ async def get_services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]
+
+
+async def check_query(request: Request) -> None:
+    """Refuse (422) parameters of the query that the route does not have, or that come twice: they would be ignored."""
+    known = _query_of(request.scope["route"].dependant)
+    for name, number in Counter(key for key, _ in request.query_params.multi_items()).items():
+        if name not in known:
+            raise invalid_field(field=name, value="unknown", expected=", ".join(known) or "no parameters")
+        if number > 1:
+            raise invalid_field(field=name, value=f"{number} times", expected="once")
+
+
+def _query_of(dependant: Dependant) -> list[str]:
+    """Names of the parameters of the query that a route and its dependencies take."""
+    own = [field.alias for field in dependant.query_params]
+    return list(dict.fromkeys([*own, *(name for each in dependant.dependencies for name in _query_of(each))]))
 
 
 async def admit(request: Request, services: ServicesDep) -> AsyncIterator[None]:

@@ -70,6 +70,22 @@ def test_frames_that_a_model_does_not_take(client: TestClient, shape: tuple[int,
     refused(client, post(client, netcdf(dataset(noise(*shape))), NETCDF, model=model), 422, "time")
 
 
+@pytest.mark.parametrize(
+    ("query", "field", "value", "expected"),
+    [
+        ("boundry=open", "boundry", "unknown", "boundary, names, drop, model, error"),
+        ("resample=y", "resample", "unknown", "boundary, names, drop, model, error"),
+        ("boundary=open&boundary=wall", "boundary", "2 times", "once"),
+    ],
+)
+def test_unknown_and_repeated_parameters(client: TestClient, query: str, field: str, value: str, expected: str) -> None:
+    response = client.post(f"/v1/upscale?{query}", content=npy(GOOD), headers={"Content-Type": NPY})
+    error = refused(client, response, 422, field)
+    assert error["value"] == value
+    assert {*error["expected"].split(", ")} == {*expected.split(", ")}
+    assert client.get("/v1/models?page=2").status_code == client.get("/v1/views/box/m/u?page=2").status_code == 422
+
+
 def test_unknown_model(client: TestClient) -> None:
     error = refused(client, post(client, npy(GOOD), model="cubic-x4"), 404, "model")
     assert "trilinear-x4" in error["expected"]
