@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FLOATS: Final = "float32 or float64"
 # Errors of a disk, or a share of it, that has no room left.
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Kinds of problems of a disk. The log says more of them than a client is told.
+OF_DISK: Final = frozenset({"no-room", "not-stored"})
 # Errors of a process, or a host, that can open no more files.
 DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 # Errors of the operating system that are not of the host's disk: of the network, and of files that are not there.
@@ -156,7 +158,9 @@ def _of_disk(error: OSError, failed: str) -> Problem:
     if error.errno in DESCRIPTORS:
         return unready(f"{failed}: too many files are open")
     detail = f"{failed}: {error.strerror}"
-    return Problem("no-room", detail) if error.errno in FULL else Problem("not-stored", detail)
+    problem = Problem("no-room", detail) if error.errno in FULL else Problem("not-stored", detail)
+    problem.__cause__ = error  # for the log: it has the path, which is not for clients
+    return problem
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service.problems import FieldError, Problem, problem_of_host
+from service.problems import OF_DISK, FieldError, Problem, problem_of_host
 from service.runtime.logs import request_id
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def respond(request: Request, problem: Problem) -> Response:
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 registered for it
+    if error.kind in OF_DISK:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return respond(request, error)
 
 
@@ -186,7 +188,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     # FastAPI turns every error while it reads a body into 400; the cause may be the limit that ended the body.
     cause = error.__cause__
     if problem := cause if isinstance(cause, Problem) else problem_of_host(cause, "the body cannot be read"):
-        return respond(request, problem)
+        return await _on_problem(request, problem)
     kind = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     return respond(request, HttpProblem(kind, str(error.detail), headers=error.headers, status=error.status_code))
 

@@ -12,7 +12,7 @@ from service.jobs.checks import check, open_reference, open_view
 from service.jobs.compare import compare
 from service.jobs.discover import discover_stored
 from service.jobs.fill import fill
-from service.problems import Problem, is_out_of_descriptors, problem_of_host
+from service.problems import OF_DISK, Problem, is_out_of_descriptors, problem_of_host
 from service.runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ class JobRunner:
             except Exception as error:  # of any kind: only the job fails
                 cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 problem = cause if isinstance(cause, Problem) else problem_of_host(cause, "the job cannot go on")
-                if problem is None:
+                if problem is None or problem.kind in OF_DISK:
                     logger.exception("job %s failed", job.id)
+                if problem is None:
                     problem = Problem("internal", f"{type(cause).__name__}: {cause}")
                 self._metrics.job_failures.labels(problem.kind).inc()
                 await self._settle(job, progress, "failed", problem.detail)

@@ -47,7 +47,11 @@ def test_bad_values_fail_the_job_alone(client: TestClient) -> None:
 
 
 def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
-    client: TestClient, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: TestClient,
+    catalogue: Catalogue,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     velocity = noise(3, 8, 8, 8)
     send(client, "box", dataset(velocity))
@@ -55,13 +59,16 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
 
     def fills_up(path: Path, content: bytes, spare: int) -> None:
         if "/c/" in str(path) and next(written) >= 15:
-            raise OSError(28, "No space left on device")
+            raise OSError(28, "No space left on device", str(path))
         write_whole(path, content, spare)
 
     with monkeypatch.context() as patch:
         patch.setattr("service.volumes.local_storage.write_whole", fills_up)
         job = order(client)
-        assert "No space left on device" in finish(client, job, "failed")["detail"]
+        detail = finish(client, job, "failed")["detail"]
+    assert "No space left on device" in detail
+    assert str(tmp_path) not in detail
+    assert f"No space left on device: {str(tmp_path / 'data')!r}"[:-1] in caplog.text
     computed = parts(client).jobs.runner.executor.computed
     files = [path for path in (tmp_path / "data" / "volumes" / "fine").rglob("c/*/*/*") if path.is_file()]
     done = Counter(path.parts[-3:] for path in files)
@@ -73,7 +80,9 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
 
 
-def test_a_disk_is_not_filled_to_the_last_byte(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_disk_is_not_filled_to_the_last_byte(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Jobs and uploads stop where the disk has no more bytes than stay free; views let go of older blocks."""
     free = [2**40]
     monkeypatch.setattr("service.volumes.files.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0]))
@@ -84,6 +93,7 @@ def test_a_disk_is_not_filled_to_the_last_byte(serve: Serve, monkeypatch: pytest
     free[0] = 2**20 - 1
     response = client.put("/v1/volumes/other/a", content=b"1")
     assert response.status_code == 507
+    assert "in require_room" in caplog.text  # the trace
     assert "less than 1048576 bytes of the disk are free" in response.json()["detail"]
     assert client.get("/v1/volumes/other").status_code == 404
     job = order(client)
