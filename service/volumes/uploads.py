@@ -6,12 +6,11 @@ import re
 import uuid
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
-
-import anyio
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from models.replacing import PART
 from service.problems import Problem, invalid_field, storing
+from service.runtime.threads import Threads
 from service.volumes.content_tag import MEMBER, TrustedTag, members, tag_of
 from service.volumes.files import exchange, is_stale, remove, require_room
 from service.volumes.generations import Generations
@@ -49,7 +48,7 @@ class UploadStore:
         self.spare = spare
         self.generations = Generations(root)
         self._tags: dict[str, TrustedTag] = {}
-        self._writers = anyio.CapacityLimiter(WRITERS)
+        self._writers = Threads(WRITERS)
 
     def names(self) -> list[str]:
         """Names of all volumes, in order."""
@@ -106,21 +105,27 @@ class UploadStore:
             Problem: 507 if there is no room, 500 if the folder cannot be written.
         """
         part = self.root / f"{PART}-{uuid.uuid4().hex}"
+
+        def create() -> BinaryIO:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return part.open("wb")
+
+        def write(file: BinaryIO, piece: bytes) -> None:
+            require_room(self.root, self.spare, len(piece))
+            file.write(piece)
+
         try:
             with storing(key):
-                self.root.mkdir(parents=True, exist_ok=True)
-                with part.open("wb") as file:
-
-                    def write(piece: bytes) -> None:
-                        require_room(self.root, self.spare, len(piece))
-                        file.write(piece)
-
+                file = await self._writers.run(create)
+                try:
                     async for piece in pieces:
-                        await anyio.to_thread.run_sync(write, piece, limiter=self._writers)
+                        await self._writers.run(partial(write, file, piece))
+                finally:
+                    await self._writers.run(file.close)
             yield part
         finally:
             with suppress(OSError):
-                part.unlink()
+                await self._writers.run(part.unlink)
 
     def store(self, part: Path, name: str, key: str, allowed: Callable[[], None]) -> bool:
         """Make a file the object of a key; returns whether the key is new.

@@ -37,9 +37,10 @@ async def post_check(
     body = await receive_body(request, services.settings)
     _, _, volume = await services.body_threads.run(lambda: services.sandbox.read(body, ReadOptions(naming=naming)))
     samples, boundary, look, warnings = volume.prepare(card, asked)
+    cards = await services.threads.run(services.engine.registry.cards)
     fitting = [
         each.name
-        for each in services.engine.registry.cards()
+        for each in cards
         if each.learned and (each.frames, each.factor) == (card.frames, card.factor) and is_like_learned(look, each)
     ]
     expected = await unless_gone(request, services.engine.check(card, samples, boundary))

@@ -37,10 +37,10 @@ async def get_ready(request: Request, services: ServicesDep) -> Health:
     if bearer(request) is None:
         return Health(status="ready")
     registry = services.engine.registry
-    models = [name for name in registry.names() if name not in registry.failures]
+    names = await services.threads.run(registry.names)
     return Health(
         status="ready",
-        models=models,
+        models=[name for name in names if name not in registry.failures],
         failures=registry.failures,
         precisions={**registry.precisions},
         warnings=registry.warnings,

@@ -114,7 +114,7 @@ async def post_upscale(
     parts = await services.body_threads.run(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
     times.append(time.perf_counter())
     receiving, reading, _, writing = (1e3 * (after - before) for before, after in pairwise(times))
-    expected_mae = mean_error(answer.fine)
+    expected_mae = await services.body_threads.run(lambda: mean_error(answer.fine))
     headers = {
         "Content-Length": str(sum(map(len, parts))),
         "Eddylift-Model": card.name,
