@@ -46,8 +46,11 @@ COMMANDS = {
     "forecast-animation": forecast_animation,
     "seeds": seeds,
 }
-LEAST = {"n": 1, "snapshots": 1, "fields": 1, "steps": 1, "threads": 1, "relaxation_steps": 0, "checks": 0}
-"""The least values of options that count."""
+LEAST = {
+    **dict.fromkeys(("n", "snapshots", "fields", "banks", "head", "steps", "threads"), 1),
+    **dict.fromkeys(("relaxation_steps", "checks", "rate", "relaxation_rate", "penalties"), 0),
+}
+"""The least values of options."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,9 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     chosen = parser.parse_args(arguments)
     for name, least in LEAST.items():
-        if (value := getattr(chosen, name, None)) is not None and value < least:
-            option = name.replace("_", "-")
-            parser.exit(2, f"{parser.prog} {chosen.command}: --{option}: {value}; expected at least {least}\n")
+        given = getattr(chosen, name, None)
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if value is not None and not value >= least:
+                option = name.replace("_", "-")
+                parser.exit(2, f"{parser.prog} {chosen.command}: --{option}: {value}; expected at least {least}\n")
+    device = getattr(chosen, "device", "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        parser.exit(2, f"{parser.prog} {chosen.command}: --device: {device}; expected one that there is: {reason}\n")
     torch.set_num_threads(chosen.threads)
     try:
         status: int = COMMANDS[chosen.command].run(chosen)

@@ -73,8 +73,7 @@ class StoredRun:
     @cached_property
     def description(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        content: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
-        return content
+        return read_description(self.folder, plane=False)
 
     @property
     def name(self) -> str:
@@ -171,6 +170,20 @@ class StoredRun:
     def provenance(self) -> dict[str, Any]:
         """The entry for cards."""
         return {"run": self.name, "seed": self.seed, "snapshots": len(self)}
+
+
+def read_description(folder: Path, *, plane: bool) -> dict[str, Any]:
+    """What ``run.json`` says of a run in space, or of a set of runs in a plane.
+
+    Raises:
+        ValueError: if it is the other one.
+    """
+    content: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    if ("runs" in content) != plane:
+        kinds = ("a run in space, for `train`, `evaluate` and `discover`", "a set of runs in a plane, for `forecast`")
+        message = f"{folder} has {kinds[not plane]}; expected {kinds[plane]}"
+        raise ValueError(message)
+    return content
 
 
 def identity(run: Dataset) -> str:

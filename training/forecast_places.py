@@ -6,7 +6,6 @@ the networks relaxed-translation that ``training forecast`` has trained on it.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from training.figures import COLOURS
 from training.flows.plumes import EDGE, MIDDLE
 from training.forecast_training import load
 from training.results import add_result
+from training.windows import read_set
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, draw and write down."""
-    about = json.loads((args.data / "run.json").read_text())
+    about = read_set(args.data, "translation")
     inflows = [plume["along"] * about["n"] / EDGE for plume in about["runs"]]
     inside, middle = (math.floor(min(inflows)), math.ceil(max(inflows))), MIDDLE * about["n"] / EDGE
     folder = args.out / args.data.name

@@ -8,7 +8,6 @@ of these sets.
 from __future__ import annotations
 
 import copy
-import json
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,7 @@ from models.group import group
 from training.flows import planes
 from training.forecast_training import TESTED, load
 from training.results import add_result
-from training.windows import Windows
+from training.windows import Windows, read_set
 
 if TYPE_CHECKING:
     import argparse
@@ -54,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the results."""
-    data = Windows(args.data)
-    about = json.loads((args.data / "run.json").read_text())
+    about, data = read_set(args.data, "decaying"), Windows(args.data)
     sets = {name: planes.decaying(about["n"], about["seed"], **moved) for name, moved in SETS.items()}
     found: dict[str, dict[str, dict[str, float]]] = {name: {moved: {} for moved in SETS} for name in args.families}
     networks = list(product(args.seeds, args.families))

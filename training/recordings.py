@@ -6,6 +6,7 @@ name of the flow are options, or the file's attributes ``boundary`` and ``flow``
 
 from __future__ import annotations
 
+import argparse
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from training.dataset import StoredRun
 from training.derived import BlockMeans
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -192,7 +192,11 @@ def reading(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    return dict(pair.split(":") for pair in text.split(","))
+    try:
+        return dict(pair.split(":") for pair in text.split(","))
+    except ValueError:
+        message = f"{text}; expected new names by old ones, such as Ux:u,lev:z"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _listed(text: str) -> list[str]:
@@ -235,10 +239,15 @@ def _repeats_its_end(read: Read, cells: Cells, axis: int) -> bool:
 def _time_steps(path: Path, volume: xr.Dataset) -> tuple[float, float]:
     """The shortest and the longest time between levels, which must grow: the frames of a snapshot follow each other."""
     times = volume["time"].values if "time" in volume.dims else np.arange(2)
+    try:  # of dates, the differences are exact
+        numbers = times if times.dtype.kind in "iuf" else (times - times[:1]).astype("timedelta64[ns]")
+    except TypeError:
+        message = f"{path}: time: {times[0]}; expected numbers or dates"
+        raise ValueError(message) from None
     if not len(times):
         message = f"{path}: time: 0 levels; expected at least 1"
         raise ValueError(message)
-    steps = np.diff(times).astype(np.float64)
+    steps = np.diff(numbers.astype(np.float64))
     if not (steps > 0).all():
         level = int((steps > 0).argmin())
         message = f"{path}: time: {times[level]} before {times[level + 1]}; expected times that grow"

@@ -124,7 +124,9 @@ class Source:
         for flow, drawn in self.drawn.items():
             if not any(count for _, count in drawn):
                 names = [run.name for run in runs if run.flow == flow]
-                message = f"training needs runs of at least {keep + 1} snapshots, got {names}"
+                shared = max(run.shared(frames) for run, _ in drawn)
+                needed = f"{keep + 2 * shared + 1} time levels" if shared else f"{keep + 1} snapshots"
+                message = f"training needs runs of at least {needed}, got {names}"
                 raise ValueError(message)
         self.flows = list(self.drawn)
 

@@ -6,16 +6,13 @@ is extended. Flows in a plane, ``smoke`` and ``planar``, are for forecasting: a 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from training.flows import planes
 from training.flows.kinds import FLOWS, OPTIONS, recipe_of
 from training.runs import Run
-
-if TYPE_CHECKING:
-    import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +52,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder for runs")
 
 
+def require_used(args: argparse.Namespace) -> None:
+    """Refuse options that the flow has no use for.
+
+    Raises:
+        ValueError: naming them.
+    """
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    given = {name for name in vars(parser.parse_args([])) if getattr(args, name) != parser.get_default(name)}
+    used = {"flow", "set", "n", "seed", "out"} if args.flow in planes.SETS else given - {"set"}
+    if unused := sorted(f"--{name.replace('_', '-')}" for name in given - used):
+        message = f"{', '.join(unused)}: {args.flow} flow has no such options"
+        raise ValueError(message)
+
+
 def run(args: argparse.Namespace) -> int:
     """Simulate."""
+    require_used(args)
     if args.flow in planes.SETS:
         print(planes.simulate(args.flow, args.set, args.n or planes.CELLS, args.seed, args.out))
         return 0

@@ -253,7 +253,11 @@ def shown(found: dict[str, float]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--flows", nargs="+", choices=HELD_OUT, default=list(HELD_OUT), help="only these (default: all)"
+        "--flows",
+        nargs="+",
+        choices=HELD_OUT,
+        default=list(HELD_OUT),
+        help="only these; the table has no others (default: all)",
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder for runs (default: %(default)s)")
     parser.add_argument("--external", type=Path, help="folder of NetCDF files simulated by others")
@@ -265,13 +269,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate what is missing, measure everyone, write the table and its figures."""
+    if args.external and not args.external.is_dir():
+        message = f"--external: {args.external}; expected a folder"
+        raise ValueError(message)
     parts = ["# All models on held-out turbulence\n", EXPLANATION]
     bars: dict[str, list[Bar]] = {}
     for flow in args.flows:
         text, more = chapter(flow, args.weights, args.data, args.snapshots)
         parts.append(text)
         bars |= more
-    if args.external is not None and args.external.is_dir():
+    if args.external:
         parts.append(external.chapter(args.external, args.weights))
     text = "\n".join(parts)
     with replacing(args.weights / "TABLE.md") as path:

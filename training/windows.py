@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from models.forecast_network import Scales
 from models.forecasting import Units
+from training.dataset import read_description
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,19 @@ class Window(NamedTuple):
     scales: Scales
 
 
+def read_set(folder: Path, name: str | None = None) -> dict[str, Any]:
+    """What ``run.json`` says of a set of runs in a plane.
+
+    Raises:
+        ValueError: if it is of a run in space, or not the set of this name.
+    """
+    about = read_description(folder, plane=True)
+    if name not in (None, about["set"]):
+        message = f"{folder} has the set {about['set']}; expected {name}"
+        raise ValueError(message)
+    return about
+
+
 class Windows:
     """A set of runs, stored by ``simulate``.
 
@@ -55,11 +68,11 @@ class Windows:
         units: of each run, as it was simulated.
 
     Raises:
-        ValueError: if the set has no run of this level.
+        ValueError: if it is no such set, or has no run of this level.
     """
 
     def __init__(self, folder: Path, level: int | None = None) -> None:
-        about = json.loads((folder / "run.json").read_text())
+        about = read_set(folder)
         self.name = folder.name
         self.flow: str = about["flow"]
         levels = [run.get("level") for run in about["runs"]]

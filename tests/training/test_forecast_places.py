@@ -30,7 +30,7 @@ def test_the_change_of_a_network_is_read_and_drawn(tmp_path: Path) -> None:
         second[1, :, :1] += 1.0
     data = tmp_path / "smoke-translation-16"
     data.mkdir()
-    (data / "run.json").write_text(json.dumps({"n": 16, **describe(plumes("translation"), 16)}))
+    (data / "run.json").write_text(json.dumps({"set": "translation", "n": 16, **describe(plumes("translation"), 16)}))
     about = {"architecture": architecture.to_dict(), "recipe": asdict(Recipe(5))}
     torch.save({"about": about, "model": model.state_dict()}, data / "relaxed-translation-seed0.pt")
     figure = tmp_path / "places.png"

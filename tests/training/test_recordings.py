@@ -17,14 +17,7 @@ from models.catalogue import Catalogue
 from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution
-from tests.training.recorded import (
-    CELLS,
-    velocity,
-    write_components,
-    write_giverny,
-    write_jhtdb,
-    write_one_array,
-)
+from tests.training.recorded import CELLS, velocity, write_components, write_giverny, write_jhtdb, write_one_array
 from training import samples
 from training.__main__ import main
 from training.recordings import open_dataset, open_datasets
@@ -267,6 +260,8 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
         (edited(lambda d: d.pad(x=(0, 1), mode="wrap").assign_coords(x=np.arange(21.0))), "x is periodic, .* repeats"),
         (edited(lambda d: d.assign_coords(time=[0.0, 2.0, 1.0])), "time: 2.0 before 1.0; expected times that grow"),
         (edited(lambda d: d.assign_coords(time=[0.0, 1.0, 1.0])), "time: 1.0 before 1.0; expected times that grow"),
+        (edited(lambda d: d.assign_coords(time=np.array([3, 1, 2], "u4"))), "time: 3 before 1; expected times that"),
+        (edited(lambda d: d.assign_coords(time=["a", "b", "c"])), "time: a; expected numbers or dates"),
         (edited(lambda d: d.drop_vars("y")), "has coordinates along z, x alone; expected them along z, y, x, or none"),
         (
             edited(lambda d: d.assign_coords(z=d.z.assign_attrs(units="mm"), y=d.y.assign_attrs(units="m"))),

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import torch
 
 from models.blocks import parse_boundary
@@ -14,8 +15,10 @@ from models.group import rotate_boundary
 from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
+from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
 from training.dataset import StoredRun
+from training.recordings import open_dataset
 from training.samples import Source
 
 if TYPE_CHECKING:
@@ -122,3 +125,17 @@ def test_a_sample_between_walls_that_move_is_read_as_a_served_block(tmp_path: Pa
         served = [upscale(model, coarse, each) for each in turned]
         assert min(np.abs(answer - each).max() for each in served) < 1e-6
         assert np.abs(answer - upscale(model, coarse, WALLS)).max() > 0.01
+
+
+def test_too_few_snapshots_or_time_levels_are_told_with_their_number(tmp_path: Path) -> None:
+    """Of the levels, none that is held out is learned from."""
+    stored = store(tmp_path / "one", 1, snapshots=1)
+    files = {
+        levels: open_dataset(write_components(tmp_path / f"{levels}.nc", velocity(levels, (16, 16, 16))), "jet", "open")
+        for levels in (5, 6)
+    }
+    for data, frames, told in ((stored, 1, "2 snapshots"), (files[5], 3, "6 time levels")):
+        with pytest.raises(ValueError, match=f"training needs runs of at least {told}, got"):
+            Source([data], halo=4, factor=4, frames=frames, augment=False, device="cpu", seed=0)
+    enough = Source([files[6]], halo=4, factor=4, frames=3, augment=False, device="cpu", seed=0)
+    assert enough.draw().coarse.shape[1] == 3

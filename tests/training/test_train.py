@@ -242,13 +242,37 @@ def test_a_stored_model_is_not_replaced_unless_told(
         (["adapt", "--checks", "-1", "--data", "{data}", "--name", "mine", "--out", "out"], "--checks: -1; expected"),
         (["simulate", "--flow", "rotating", "--rotation", "0"], "rotation: 0; expected more than 0"),
         (["simulate", "--interval", "0"], "interval: 0; expected more than 0"),
+        (["train", "--banks", "0", "--data", "{data}", "--out", "out"], "--banks: 0; expected at least 1"),
+        (["train", "--head", "2", "0", "--data", "{data}", "--out", "out"], "--head: 0; expected at least 1"),
+        (["train", "--rate", "-1", "--data", "{data}", "--out", "out"], "--rate: -1.0; expected at least 0"),
+        (["train", "--rate", "nan", "--data", "{data}", "--out", "out"], "--rate: nan; expected at least 0"),
+        (["train", "--device", "cuda:99", "--data", "{data}", "--out", "out"], "--device: cuda:99; expected one that"),
+        (["simulate", "--device", "gpu"], "--device: gpu; expected one that there is"),
+        (["train", "--names", "Ux", "--data", "{data}", "--out", "out"], "--names: Ux; expected new names by old ones"),
+        (["table", "--external", "none"], "--external: none; expected a folder"),
+        (
+            ["forecast", "--data", "{data}"],
+            "has a run in space, for `train`, `evaluate` and `discover`; expected",
+        ),
+        (["train", "--data", "{plane}", "--out", "out"], "set has a set of runs in a plane, for `forecast`; expected"),
+        (["discover", "--run", "{plane}"], "set has a set of runs in a plane, for `forecast`; expected a run in space"),
+        (["forecast-symmetries", "--data", "{plane}"], "set has the set rotation; expected decaying"),
+        (["forecast-places", "--data", "{plane}"], "set has the set rotation; expected translation"),
+        (
+            ["simulate", "--flow", "planar", "--frames", "3", "--re-tau", "5", "--snapshots", "3"],
+            "--frames, --re-tau, --snapshots: planar flow has no such options",
+        ),
+        (["simulate", "--set", "rotation"], "--set: isotropic flow has no such options"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(
     run: StoredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str
 ) -> None:
+    plane = tmp_path / "set"
+    plane.mkdir()
+    (plane / "run.json").write_text(json.dumps({"flow": "smoke", "set": "rotation", "runs": [{"inflow": 0}]}))
     with contextlib.chdir(tmp_path), pytest.raises(SystemExit) as exit_:
-        main([option.format(data=run.folder) for option in options])
+        main([option.format(data=run.folder, plane=plane) for option in options])
     assert exit_.value.code == 2
     assert told in capsys.readouterr().err
 
