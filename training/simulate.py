@@ -1,7 +1,8 @@
 """``python -m training simulate``: simulate a flow and store snapshots under ``data/``.
 
 If a run was interrupted, the same command continues it, to the same numbers. With more ``--snapshots`` a complete run
-is extended. Flows in a plane, ``smoke`` and ``planar``, are for forecasting: a set of short runs is simulated at once.
+is extended. Flows in a plane, ``smoke`` and ``planar``, are for forecasting: a set of short runs is simulated at once,
+and begun anew if that was interrupted.
 """
 
 from __future__ import annotations
