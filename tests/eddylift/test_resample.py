@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eddylift import InvalidInputError, open_volume
+from eddylift import EddyliftWarning, InvalidInputError, open_volume
 from eddylift._preparation import Preparation
 from eddylift._resample import mean_weights, to_uniform
 
@@ -102,6 +102,20 @@ def test_cells_lie_between_cf_bounds() -> None:
     assert uniform.y.attrs == {"units": "m"}
     with pytest.raises(InvalidInputError, match="y_bnds: the bounds of y; expected numbers that enclose its positions"):
         to_uniform(centred.assign(y_bnds=0.9 * centred.y_bnds), "y")
+
+
+def test_a_warning_if_walls_are_not_at_the_outer_points() -> None:
+    volume = channel()
+    noise = xr.DataArray(np.random.default_rng(0).standard_normal((4, 48, 5)), dims=("z", "y", "x"))
+    turbulent = volume.assign(u=volume.u + noise, v=0 * noise, w=noise * (1 - volume.y**2), p=noise)
+    still = turbulent.assign(u=volume.u + noise * (1 - volume.y**2))
+    assert to_uniform(still, "y", "wall")
+    assert to_uniform(turbulent, "y", "open")
+    for each in (turbulent, turbulent[["u", "v", "w"]].to_dataarray("component").to_dataset(name="velocity")):
+        with pytest.warns(EddyliftWarning, match=r"resample: y; .* not on the walls.* give CF bounds \(y_bnds\)"):
+            to_uniform(each, "y", "periodic,wall:u=-1..3,periodic")
+    centred = turbulent.assign_coords(y=volume.y.assign_attrs(bounds="y_bnds"))
+    assert to_uniform(centred.assign(y_bnds=(("y", "nv"), np.stack([volume.y - 0.1, volume.y + 0.1], 1))), "y", "wall")
 
 
 @pytest.mark.parametrize(

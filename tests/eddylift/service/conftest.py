@@ -65,7 +65,7 @@ def coarse() -> NDArray[np.float32]:
 def slow_at_ends(velocity: NDArray[np.float32]) -> NDArray[np.float32]:
     """Noise that approaches walls at rest at the ends of each axis, so that nobody warns of walls."""
     for axis in (1, 2, 3):
-        velocity.swapaxes(0, axis)[[0, -1]] *= 0.4
+        velocity.swapaxes(0, axis)[[0, -1]] *= 0.05
     return velocity
 
 
