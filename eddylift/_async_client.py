@@ -178,6 +178,7 @@ class AsyncClient:
         progress: ProgressCallback | bool | None = None,
     ) -> StoredVolume:
         """See `Client.upload`."""
+        _paths.checked_volume(name)
         async with AsyncExitStack() as kept:
             manager = _transfer.group(volume, Preparation(names, drop, resample, boundary))
             objects, problem = await to_thread.run_sync(manager.__enter__)

@@ -326,8 +326,10 @@ class Client:
             progress: called as the objects are sent; True shows bars.
 
         Raises:
-            InvalidInputError: if the name is taken, or the volume cannot be sent, as where a cell is NaN.
+            InvalidInputError: if the name is taken or no name of a volume, or the volume cannot be sent, as where a
+                cell is NaN.
         """
+        _paths.checked_volume(name)
         with (
             _transfer.group(volume, Preparation(names, drop, resample, boundary)) as (objects, problem),
             reporting(progress) as report,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from eddylift._errors import InvalidInputError
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eddylift._types import Boundary, Names
+
+# The service has the same rule in ``service/volumes/uploads.py``.
+VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def spell_boundary(boundary: object, axes: Sequence[str] = ("z", "y", "x")) -> str:
@@ -99,7 +103,8 @@ def view_path(
     error: bool,
 ) -> str:
     """Spell where a view is; an address in a bucket is one segment, ``s3:bucket:path``."""
-    segment = volume.replace("://", ":", 1).replace("/", ":") if volume.startswith("s3://") else volume
+    in_bucket = volume.startswith("s3:")
+    segment = volume.replace("://", ":", 1).replace("/", ":") if in_bucket else checked_volume(volume)
     options = "" if boundary is None else f";boundary={spell_boundary(boundary)}"
     options += f";names={quote(spell_names(read_names(names)), safe=',:')}" if names else ""
     options += f";drop={quote(','.join(read_list('drop', drop)), safe=',')}" if drop else ""
@@ -116,9 +121,22 @@ def volume_path(name: str) -> str:
     """Spell where a stored volume is.
 
     Raises:
-        InvalidInputError: if the name would lead elsewhere.
+        InvalidInputError: if no volume may have this name.
     """
-    return f"/v1/volumes/{_undotted('name', quote(name, safe=''))}"
+    return f"/v1/volumes/{checked_volume(name)}"
+
+
+def checked_volume(name: str) -> str:
+    """Return the name, if a stored volume may have it: with a slash, it would be that of an object of another one.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    if not VOLUME.fullmatch(name):
+        expected = "up to 100 letters, digits, dots, hyphens and underscores, the first a letter or a digit"
+        message = f"name: {name}; expected {expected}"
+        raise InvalidInputError(message)
+    return name
 
 
 def object_path(path: str, key: str) -> str:
@@ -127,17 +145,14 @@ def object_path(path: str, key: str) -> str:
     Raises:
         InvalidInputError: if the key would lead elsewhere.
     """
-    return f"{path}/{_undotted('key', quote(key))}"
+    segments = quote(key)
+    # Dots are resolved before the service sees the address, which would then be that of another volume.
+    if {".", ".."} & set(segments.split("/")):
+        message = f"key: {segments}; expected one without . or .. between its slashes"
+        raise InvalidInputError(message)
+    return f"{path}/{segments}"
 
 
 def job_path(name: str) -> str:
     """Spell where a job is."""
     return f"/v1/jobs/{quote(name, safe='')}"
-
-
-def _undotted(field: str, path: str) -> str:
-    # Dots are resolved before the service sees the address, which would then be that of another volume.
-    if {".", ".."} & set(path.split("/")):
-        message = f"{field}: {path}; expected one without . or .. between its slashes"
-        raise InvalidInputError(message)
-    return path

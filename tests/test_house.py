@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from eddylift import _metrics, _usual_names
+from eddylift import _metrics, _paths, _usual_names
 from models.metrics import meanings
 from service.formats import names
+from service.volumes import uploads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,6 +118,10 @@ def test_client_and_service_know_the_same_usual_names() -> None:
     assert _usual_names.COMPONENTS == names.USUAL_COMPONENTS
     assert _usual_names.DIMS == names.USUAL_DIMS
     assert _usual_names.LABELS == names.USUAL_LABELS
+
+
+def test_client_and_service_know_the_same_names_of_volumes() -> None:
+    assert _paths.VOLUME.pattern == uploads.NAME.pattern
 
 
 def test_client_and_models_say_the_same_of_metrics() -> None:

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import eddylift
-from eddylift import InvalidInputError, NotFoundError, Progress, _display
+from eddylift import InvalidInputError, NotFoundError, Progress, _display, _paths
 from tests.eddylift import conftest
 from tests.eddylift.conftest import CARDS, JOB, REPORT, REPRODUCTION, SYMMETRY, FakeService, finer
 
@@ -84,6 +84,20 @@ def test_names_cannot_lead_elsewhere(ask: Ask, service: FakeService, name: str) 
         ask("model", name)
     assert service.requests[0].url.path == f"/v1/models/{name}"
     assert service.requests[0].url.raw_path.count(b"/") == 3
+
+
+@pytest.mark.parametrize("name", ["sim/run1", "..", ".hidden", "a b", "", 101 * "a"])
+def test_what_is_no_name_of_a_volume_is_not_sent(ask: Ask, service: FakeService, name: str) -> None:
+    volume = np.ones((3, 4, 4, 4), np.float32)
+    for call in (
+        lambda: ask("upload", volume, name, replace=True),
+        lambda: ask("delete_volume", name),
+        lambda: _paths.view_path(name, None, None, None, None, error=False),
+        lambda: ask("download", name, "copy.zarr"),
+    ):
+        with pytest.raises(InvalidInputError, match=r"^name: .*; expected up to 100 letters, digits, dots"):
+            call()
+    assert not service.requests
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_a_view_of_824_gigabytes_opens_with_few_cells_read(client: Client, setti
 def test_what_is_no_group_is_not_sent(client: Client, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="is a folder, and cannot be read as a Zarr group"):
         client.upload(tmp_path, "some")
-    with pytest.raises(RefusedError, match="expected up to 100 letters"):
+    with pytest.raises(InvalidInputError, match="expected up to 100 letters"):
         client.upload(channel(), "a name")
     assert client.volumes() == []
 

@@ -199,7 +199,7 @@ def test_a_full_queue_is_waited_for_and_a_whole_is_no_part(service: FakeService)
 
 
 def test_what_the_service_refuses_is_raised(client: Client) -> None:
-    with pytest.raises(RefusedError, match="a name"):
+    with pytest.raises(InvalidInputError, match="a name"):
         write(channel(), client.store("a name"))
     content = default_buffer_prototype().buffer.from_bytes(b"")
     with pytest.raises(RefusedError, match="key: u/a chunk; expected up to 10 names of letters") as refused:
