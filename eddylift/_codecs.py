@@ -63,11 +63,15 @@ class Answer:
         content_type: MIME type, without parameters.
         content: the bytes.
         warnings: what seems doubtful about the request.
+        model: that answered, if one did.
+        boundary: that was used, in the order of the axes, if one was.
     """
 
     content_type: str
     content: io.BytesIO
     warnings: tuple[str, ...] = ()
+    model: str | None = None
+    boundary: str | None = None
 
 
 def encode(volume: AnyVolume, *, error: bool = False) -> tuple[Body, Callable[[Answer], Any]]:

@@ -250,7 +250,9 @@ class Download:
             raise _errors.UnexpectedAnswerError(message)
         self._content.seek(0)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Answer(content_type, self._content, tuple(response.headers.get_list("X-Eddylift-Warning")))
+        warnings = tuple(response.headers.get_list("X-Eddylift-Warning"))
+        model, boundary = (response.headers.get(name) for name in ("Eddylift-Model", "Eddylift-Boundary"))
+        return Answer(content_type, self._content, warnings, model, boundary)
 
 
 def _retry_after(value: str | None) -> float | None:

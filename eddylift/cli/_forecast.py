@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eddylift import _display
+from eddylift import _calls, _display
 from eddylift.cli import _completion, _streams
 from eddylift.cli._session import Drop, Names, Overwrite, Session, connected
 
@@ -70,16 +70,7 @@ def forecast(  # noqa: PLR0913 arguments are options
 ) -> None:
     """Forecast the next frames of a velocity in a plane."""
     ask = partial(
-        session.client.forecast,
-        steps=steps,
-        model=model,
-        boundary=boundary,
-        dx=dx,
-        dt=dt,
-        nu=nu,
-        names=names,
-        drop=drop,
-        progress=session.bars,
+        _calls.forecast, steps=steps, model=model, boundary=boundary, dx=dx, dt=dt, nu=nu, names=names, drop=drop
     )
     dims = ("time", "component", "y", "x")
-    _streams.convert(session, ask, source, target, dims=dims, model=model, overwrite=overwrite)
+    _streams.convert(session, ask, source, target, dims=dims, overwrite=overwrite)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eddylift import _display
+from eddylift import _calls, _display
 from eddylift._errors import InvalidInputError
 from eddylift.cli import _streams
 from eddylift.cli._session import (
@@ -79,17 +79,10 @@ def upscale(  # noqa: PLR0913 arguments are options
 ) -> None:
     """Make a coarse volume finer, by the model's factor."""
     ask = partial(
-        session.client.upscale,
-        model=model,
-        boundary=boundary,
-        names=names,
-        drop=drop,
-        resample=resample,
-        error=error,
-        progress=session.bars,
+        _calls.upscale, model=model, boundary=boundary, names=names, drop=drop, resample=resample, error=error
     )
     dims = ("time", "component", "z", "y", "x")
-    _streams.convert(session, ask, source, target, dims=dims, model=model, overwrite=overwrite)
+    _streams.convert(session, ask, source, target, dims=dims, overwrite=overwrite)
 
 
 @connected()

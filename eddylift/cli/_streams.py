@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    import xarray as xr
-    from numpy.typing import NDArray
-
+    from eddylift._calls import Call
     from eddylift.cli._session import Session
 
 STREAM: Final = Path("-")
@@ -64,23 +63,21 @@ def target(path: Path, source: Path, *, in_space: bool, overwrite: bool) -> Iter
 
 def convert(
     session: Session,
-    ask: Callable[[Path], NDArray[Any] | xr.Dataset],
+    ask: Callable[[Path], Call[Any]],
     source_path: Path,
     target_path: Path,
     *,
     dims: Sequence[str],
-    model: str | None,
     overwrite: bool,
 ) -> None:
-    """Write the answer to a volume, and show its sizes, its model and how long it took.
+    """Write the answer to a volume, and show its sizes, model and boundary, and how long it took.
 
     Args:
         session: of the command.
-        ask: gets the answer to the volume at a path.
+        ask: makes the call about the volume at a path.
         source_path: path of the volume.
         target_path: path of the answer.
         dims: of answers, in the order of an array; the last ones if it has fewer.
-        model: name of the model, if one was named.
         overwrite: replace the target if it exists.
 
     Raises:
@@ -89,22 +86,24 @@ def convert(
     in_space = "z" in dims
     with source(source_path) as given, target(target_path, given, in_space=in_space, overwrite=overwrite) as written:
         start = time.perf_counter()
-        with session.bars:
-            answer = ask(given)
+        with session.bars as bars:
+            call = ask(given)
+            whole = replace(call, read=lambda reply: (call.read(reply), reply))
+            answer, reply = session.client._send(whole, progress=bars)  # noqa: SLF001 our own, as arrays have no names
         seconds = time.perf_counter() - start
         _writing.write(written, answer)
     if isinstance(answer, np.ndarray):
         sizes = dict(zip(dims[-answer.ndim :], answer.shape, strict=True))
     else:
         sizes = {name: answer.sizes[name] for name in dims if name in answer.sizes}
-        model = model or answer.attrs.get("eddylift_model")
     result = {
-        "model": model,
+        "model": reply.model,
+        "boundary": reply.boundary,
         "source": str(source_path),
         "target": str(target_path),
         "sizes": sizes,
         "seconds": seconds,
     }
     extent = " x ".join(f"{name} {size}" for name, size in sizes.items())
-    sentence = f"{target_path}: {extent}, by {model or 'the default model'} in {seconds:.1f} s"
+    sentence = f"{target_path}: {extent}, by {reply.model} (boundary={reply.boundary}) in {seconds:.1f} s"
     session.show(result, sentence, err=target_path == STREAM)

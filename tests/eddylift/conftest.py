@@ -160,6 +160,12 @@ def finer_axis(centres: NDArray[Any]) -> NDArray[Any]:
     return fine
 
 
+def about(request: httpx2.Request, content_type: str) -> dict[str, str]:
+    """Headers of an answer of a model."""
+    said = {name: request.url.params.get(name, "default") for name in ("model", "boundary")}
+    return {"Content-Type": content_type, **{f"Eddylift-{name.title()}": value for name, value in said.items()}}
+
+
 class FakeService:
     """Answers as the service does, with every coarse cell repeated; what is in `script` comes first.
 
@@ -185,12 +191,12 @@ class FakeService:
             return httpx2.Response(204)
         if call == ("POST", "/v1/upscale"):
             content = self._upscale(request)
-            return httpx2.Response(200, content=content, headers={"Content-Type": request.headers["Content-Type"]})
+            return httpx2.Response(200, content=content, headers=about(request, request.headers["Content-Type"]))
         if call == ("POST", "/v1/forecast"):
             later = np.arange(1, int(request.url.params["steps"]) + 1, dtype=np.float32)
             answer = io.BytesIO()
             np.save(answer, np.load(io.BytesIO(request.content))[-1] + later[:, None, None, None])
-            return httpx2.Response(200, content=answer.getvalue(), headers={"Content-Type": "application/x-npy"})
+            return httpx2.Response(200, content=answer.getvalue(), headers=about(request, "application/x-npy"))
         return problem(404, detail="there is no such thing")
 
     def _upscale(self, request: httpx2.Request) -> bytes:

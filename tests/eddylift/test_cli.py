@@ -185,7 +185,7 @@ def test_the_token_is_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 def test_upscale_array(run: Run, array: NDArray[np.float32]) -> None:
     np.save("coarse.npy", array)
     result = run("upscale", "coarse.npy", "fine.npy", "--model", "trilinear-x4")
-    assert result.stdout.startswith("fine.npy: component 3 x z 8 x y 12 x x 16, by trilinear-x4 in ")
+    assert result.stdout.startswith("fine.npy: component 3 x z 8 x y 12 x x 16, by trilinear-x4 (boundary=default) in ")
     np.testing.assert_array_equal(np.load("fine.npy"), finer(array))
 
 
@@ -196,7 +196,8 @@ def test_upscale_dataset(run: Run, service: FakeService, dataset: xr.Dataset, ta
     found = json.loads(result.stdout)
     assert found.pop("seconds") > 0
     sizes = {"z": 8, "y": 12, "x": 16}
-    assert found == {"model": "trilinear-x4", "source": "coarse.nc", "target": target, "sizes": sizes}
+    about = {"model": "trilinear-x4", "boundary": "periodic,wall,periodic"}
+    assert found == {**about, "source": "coarse.nc", "target": target, "sizes": sizes}
     assert service.requests[0].url.params["boundary"] == "periodic,wall,periodic"
     again = run("upscale", target, "finer.zarr", "-m", "trilinear-x4", "--json")
     assert json.loads(again.stdout)["sizes"] == {"z": 32, "y": 48, "x": 64}
@@ -208,7 +209,9 @@ def test_standard_input_and_output(run: Run, array: NDArray[np.float32], dataset
     np.save(sent, np.stack([array, 2 * array]))
     result = run("upscale", "-", "-", "-m", "trilinear-x4", input=sent.getvalue())
     np.testing.assert_array_equal(np.load(io.BytesIO(result.stdout_bytes)), finer(np.stack([array, 2 * array])))
-    assert result.stderr.startswith("-: time 2 x component 3 x z 8 x y 12 x x 16, by trilinear-x4 in ")
+    assert result.stderr.startswith(
+        "-: time 2 x component 3 x z 8 x y 12 x x 16, by trilinear-x4 (boundary=default) in "
+    )
     answer = run("upscale", "-", "-", "--json", input=bytes(dataset.to_netcdf(engine="h5netcdf")))
     fine = xr.load_dataset(io.BytesIO(answer.stdout_bytes), engine="h5netcdf")
     np.testing.assert_array_equal(fine["w"], finer(array)[2])

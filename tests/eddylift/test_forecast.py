@@ -229,7 +229,7 @@ def test_command_line(
 
     np.save("frames.npy", frames)
     told = run("forecast", "frames.npy", "next.npy", "--steps", "2")
-    assert "next.npy: time 2 x component 2 x y 4 x x 5, by the default model" in told
+    assert "next.npy: time 2 x component 2 x y 4 x x 5, by default (boundary=default) in" in told
     assert np.load("next.npy").shape == (2, 2, 4, 5)
     asked = len(service.requests)
     refused = CliRunner().invoke(cli.app, ["forecast", "frames.npy", "next.vtkhdf"])

@@ -39,7 +39,10 @@ async def get_forecast_models(services: ServicesDep) -> ForecastCards:
         200: {
             "description": "The frames that follow.",
             "content": CONTENT,
-            "headers": {"Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."}},
+            "headers": {
+                "Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."},
+                "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "Boundaries in y, x order."},
+            },
         },
         **responses(400, 404, 408, 413, 415, 422, 429, 503),
     },
@@ -74,4 +77,5 @@ async def post_forecast(
     frames = await services.body_threads.run(lambda: read_frames(body, services.settings, card, steps))
     result = await unless_gone(request, services.forecasts.forecast(card, frames, steps, ends, units))
     answer = np.ascontiguousarray(result.fine[0].swapaxes(0, 1))
-    return Response(b"".join(NpyBody.write(answer)), media_type=NPY, headers={"Eddylift-Model": card.name})
+    headers = {"Eddylift-Model": card.name, "Eddylift-Boundary": ",".join(ends)}
+    return Response(b"".join(NpyBody.write(answer)), media_type=NPY, headers=headers)

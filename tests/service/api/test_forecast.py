@@ -53,6 +53,7 @@ def post(client: TestClient, frames: NDArray[np.floating], **options: object) ->
     answer = client.post("/v1/forecast", content=npy(frames), params=query, headers={"Content-Type": NPY})
     assert answer.is_success, answer.text
     assert answer.headers["Eddylift-Model"] == DEFAULT
+    assert answer.headers["Eddylift-Boundary"] == options.get("boundary", "wall,wall")
     return from_npy(answer.content)
 
 
