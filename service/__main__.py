@@ -103,12 +103,14 @@ def serve(host: str, port: int) -> int:
     from service.runtime.logs import configure  # noqa: PLC0415
     from service.runtime.malloc import keep_tidy  # noqa: PLC0415
     from service.runtime.server import Server  # noqa: PLC0415
-    from service.settings import SettingError, Settings  # noqa: PLC0415
+    from service.settings import SettingError, Settings, unknown_variables  # noqa: PLC0415
     from service.volumes.files import why_unwritable  # noqa: PLC0415
 
     keep_tidy()
     settings = Settings()
     configure(settings.log_format)
+    for message in unknown_variables():
+        logging.getLogger("service").warning(message)
     if reachable(host):
         if settings.tokens is None:
             message = (

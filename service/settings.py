@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBI = 1024**2
 CHECKOUT = Path(__file__).resolve().parent.parent
+PREFIX: Final = "EDDYLIFT_"
+# Variables that are no settings: of clients, of Docker Compose, and those that Kubernetes makes of a service's name.
+OTHERS: Final = re.compile(r"URL|TOKEN|METRICS_TOKEN|PORT(_.*)?|SERVICE_.*")
 
 
 class SettingError(ValueError):
@@ -23,7 +29,7 @@ class Settings(BaseSettings):
     coarse cells (768 bytes each); lower these on a small host.
     """
 
-    model_config = SettingsConfigDict(env_prefix="EDDYLIFT_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     # Models and device.
     weights: Annotated[Path, Field(description="Folder of models.")] = CHECKOUT / "weights"
@@ -255,3 +261,15 @@ class Settings(BaseSettings):
     grace_s: Annotated[
         PositiveFloat, Field(description="How long requests may still run after `drain_s`; then they are cut off.")
     ] = 30.0
+
+
+def unknown_variables() -> list[str]:
+    """What to say of variables of the environment that look like settings, and are none."""
+    known = [name.upper() for name in Settings.model_fields]
+    said = []
+    for variable in sorted(os.environ):
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in known and not OTHERS.fullmatch(name):
+            near = get_close_matches(name, known, 1)
+            said.append(f"{variable} is no setting" + (f"; is {PREFIX}{near[0]} meant?" if near else ""))
+    return said

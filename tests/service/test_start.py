@@ -58,3 +58,17 @@ def test_a_data_folder_that_cannot_be_written_is_found_at_the_start(
     assert re.fullmatch(
         r"error: EDDYLIFT_DATA is \S+/data, .* cannot be written: Not a directory\n", capsys.readouterr().err
     )
+
+
+def test_variables_that_are_no_settings_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("BLOCKS", "block_", "ZZZZ", "URL", "TOKEN", "PORT", "PORT_8000_TCP", "SERVICE_HOST", "MAX_JOBS"):
+        monkeypatch.setenv(f"EDDYLIFT_{name}", "3")
+    monkeypatch.setenv("EDDYLIFT_WEIGHTS", "/nowhere")
+    assert main([]) == 2
+    assert caplog.messages == [
+        "EDDYLIFT_BLOCKS is no setting; is EDDYLIFT_BLOCK meant?",
+        "EDDYLIFT_ZZZZ is no setting",
+        "EDDYLIFT_block_ is no setting; is EDDYLIFT_BLOCK meant?",
+    ]
