@@ -6,6 +6,7 @@ import http
 import json
 import logging
 import math
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,9 @@ GONE: Final = 499
 # Largest numbers of fields of a problem document, and of characters of a text in it.
 MAX_FIELDS: Final = 20
 MAX_TEXT: Final = 2000
+
+# What pydantic does not say in the form of what was expected.
+EXPECTED: Final = {"missing": "a value", "extra_forbidden": "no such field"}
 
 # Status and title of each kind of problem.
 KINDS: Final[dict[str, tuple[int, str]]] = {
@@ -194,18 +198,22 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
-    """Query and path parameters that are not valid."""
+    """Parameters and JSON bodies that are not valid."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 registered for it
-    fields = [
-        FieldError(
-            ".".join(str(step) for step in entry["loc"][1:]),
-            None if entry["type"] == "missing" else str(entry.get("input")),
-            entry["msg"],
-        )
-        for entry in error.errors()[:MAX_FIELDS]
-    ]
-    detail = "; ".join(f"{entry.field}: {entry.expected}" for entry in fields)
-    return respond(request, Problem("unfit", detail, fields))
+    fields = list(dict.fromkeys(map(_field_of, error.errors()[: 2 * MAX_FIELDS])))[:MAX_FIELDS]  # some come twice
+    return respond(request, Problem("unfit", "; ".join(map(str, fields)), fields))
+
+
+def _field_of(entry: Mapping[str, Any]) -> FieldError:
+    """One of pydantic's errors in the words of this service."""
+    where, *steps = entry["loc"]
+    if entry["type"] == "json_invalid":
+        return FieldError("body", f"{entry['ctx']['error']} at character {steps[0]}", "JSON")
+    field, value = ".".join(map(str, steps)) or where, None if entry["type"] == "missing" else str(entry["input"])
+    if not steps:
+        return FieldError(field, value, "a JSON object, with Content-Type: application/json")
+    message = re.sub(r"^\w+ should (be |have |match )?|, unable to .*", "", entry["msg"])
+    return FieldError(field, value, EXPECTED.get(entry["type"], message))
 
 
 async def _on_sqlite(request: Request, error: Exception) -> Response:

@@ -111,7 +111,12 @@ def check_component_units(dataset: xr.Dataset, names: Sequence[Hashable]) -> Non
     first, *others = ((name, dataset[name].attrs.get("units")) for name in names)
     for name, units in others:
         if not same_units(first[1], units):
-            raise invalid_field(field=str(name), value=f"in {units}", expected=f"the units of {first[0]}, {first[1]}")
+            expected = f"a component {_in_units(first[1])}, as {first[0]} is"
+            raise invalid_field(field=str(name), value=_in_units(units), expected=expected)
+
+
+def _in_units(units: object) -> str:
+    return "without units" if units is None else f"in {units}"
 
 
 def check_array_count(field: str, count: int) -> None:

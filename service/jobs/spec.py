@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from models.catalogue import DEFAULT
 from models.pairs import Kind  # noqa: TC001 pydantic reads it
@@ -12,6 +12,11 @@ from service.formats.names import Naming
 
 # Fields that name a volume.
 VOLUMES: Final = ("source", "target", "reference")
+
+
+def _joined(boundary: object) -> object:
+    """A list of boundaries as the text that it stands for."""
+    return ",".join(map(str, boundary)) if isinstance(boundary, list) else boundary
 
 
 class JobSpec(BaseModel, extra="forbid", frozen=True):
@@ -31,10 +36,10 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
         description=f"name of the model; null takes `{DEFAULT}`, and the job then has its name",
         examples=["relaxed-channel-x4"],
     )
-    boundary: str | None = Field(
+    boundary: Annotated[str | None, BeforeValidator(_joined, json_schema_input_type=str | list[str] | None)] = Field(
         default=None,
-        description="in z, y, x order; null leaves it to the attribute `boundary` of the source, else of the "
-        "reference, or else to the card",
+        description="in z, y, x order, as text or as a list; null leaves it to the attribute `boundary` of the source, "
+        "else of the reference, or else to the card",
     )
     names: dict[str, str] = Field(
         default={},

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from service.api.auth import make_token
 from service.api.routing import MAX_JSON_BYTES
 from service.app import create_app
+from service.jobs.spec import JobSpec
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -106,3 +107,35 @@ def test_a_refusal_is_short_whatever_came(guarded: TestClient, body: object) -> 
     assert answer.status_code == 422
     assert answer.json()["errors"]
     assert len(answer.content) < 20_000
+
+
+OBJECT = "a JSON object, with Content-Type: application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ('[{"source": 1}]', f"body: [{{'source': 1}}]; expected {OBJECT}"),
+        ("", f"body: missing; expected {OBJECT}"),
+        ('{"source":', "body: Expecting value at character 10; expected JSON"),
+        ("{}", "source: missing; expected a value"),
+        ('{"source": "a", "names": 3}', "names: 3; expected a valid dictionary"),
+        ('{"source": "a", "sauce": 3}', "sauce: 3; expected no such field"),
+        ('{"source": "a", "task": "x"}', "task: x; expected 'upscale' or 'discover'"),
+    ],
+)
+def test_a_refusal_names_the_field_its_value_and_what_was_expected(guarded: TestClient, body: str, detail: str) -> None:
+    answer = guarded.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+
+
+def test_json_of_another_type_is_refused_with_the_header_to_send(guarded: TestClient) -> None:
+    answer = guarded.post("/v1/jobs", content='{"source": "a"}')
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "body")
+    assert answer.json()["errors"][0]["expected"] == OBJECT
+
+
+def test_the_boundaries_of_a_job_may_be_a_list(guarded: TestClient) -> None:
+    spec = {"source": "a", "target": "b", "boundary": ["open", "wall", "open"]}
+    assert JobSpec.model_validate(spec).boundary == "open,wall,open"
+    assert guarded.post("/v1/jobs", json=spec).json()["detail"] == "source: there is no volume a"

@@ -86,6 +86,18 @@ def test_unknown_and_repeated_parameters(client: TestClient, query: str, field: 
     assert client.get("/v1/models?page=2").status_code == client.get("/v1/views/box/m/u?page=2").status_code == 422
 
 
+def test_a_parameter_of_another_type(client: TestClient) -> None:
+    error = refused(client, post(client, npy(GOOD), error="maybe"), 422, "error")  # one error, though two parts read it
+    assert (error["value"], error["expected"]) == ("maybe", "a valid boolean")
+
+
+def test_a_component_without_units(client: TestClient) -> None:
+    volume = dataset(GOOD)
+    del volume.v.attrs["units"]
+    error = refused(client, post(client, netcdf(volume), NETCDF), 422, "v")
+    assert (error["value"], error["expected"]) == ("without units", "a component in m s-1, as u is")
+
+
 def test_unknown_model(client: TestClient) -> None:
     error = refused(client, post(client, npy(GOOD), model="cubic-x4"), 404, "model")
     assert "trilinear-x4" in error["expected"]
