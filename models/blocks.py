@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from models.continuation import continue_beyond, continued
-from models.walls import COMPONENTS, Walls, is_wall
+from models.walls import COMPONENTS, WallError, Walls, is_wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def _parse(name: str, axis: int) -> Boundary:
     walls, through = Walls.of(name), 2 - axis
     if walls.low[through] or walls.high[through]:
         message = f"walls at the ends of {'zyx'[axis]} move along themselves, not by {COMPONENTS[through]}: {name!r}"
-        raise ValueError(message)
+        raise WallError(message)
     return str(walls) if is_wall(name) else name
 
 

@@ -14,6 +14,10 @@ COMPONENTS = "uvw"
 Velocity = tuple[float, float, float]
 
 
+class WallError(ValueError):
+    """A wall is spelled otherwise, or cannot move so."""
+
+
 class Walls(NamedTuple):
     """Velocities (u, v, w) of the walls at the low and at the high end of an axis."""
 
@@ -38,11 +42,11 @@ class Walls(NamedTuple):
             match = re.fullmatch(r"([uvw])=(.+?)\.\.(.+)", part)
             if kind != "wall" or match is None or match[1] <= max(found, default=""):
                 message = f"walls that move are spelled as wall:u=-1..1 or wall:u=0..1:w=-0.5..0.5, not {boundary!r}"
-                raise ValueError(message)
+                raise WallError(message)
             low, high = float(match[2]), float(match[3])
             if not math.isfinite(low) or not math.isfinite(high):
                 message = f"velocities of walls must be finite, not {part}"
-                raise ValueError(message)
+                raise WallError(message)
             found[match[1]] = low, high
         u, v, w = (found.get(name, (0.0, 0.0)) for name in COMPONENTS)
         return cls((u[0], v[0], w[0]), (u[1], v[1], w[1]))

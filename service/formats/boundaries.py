@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from models.blocks import BOUNDARIES, PERIODIC, format_boundary, parse_boundary
-from models.walls import is_wall
+from models.walls import WallError, is_wall
 from service.formats.names import AXES
 from service.problems import invalid_field, within
 
@@ -45,7 +45,10 @@ def read_boundary(said: object) -> Boundaries | None:
     try:
         return parse_boundary(_text(said))
     except (TypeError, ValueError) as error:
-        expected = f"one of {', '.join(BOUNDARIES)}, or three of them for z, y, x joined by commas"
+        kinds = f"{', '.join(BOUNDARIES)}, wall:u=-1..1 (velocities along the wall)"
+        expected = f"one of {kinds}, or three of them for z, y, x joined by commas"
+        if isinstance(error, WallError):
+            expected += f"; {error}"
         value = said if isinstance(said, str) else str(said)
         raise invalid_field(field="boundary", value=value, expected=expected) from error
 

@@ -44,6 +44,23 @@ def test_what_is_no_boundary(said: Any) -> None:  # noqa: ANN401
     assert caught.value.fields[0].field == "boundary"
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("walls", "joined by commas"),
+        ("wall:w=-1..1,open,open", "; walls at the ends of z move along themselves, not by w: 'wall:w=-1..1'"),
+        ("wall:u=inf..1,open,open", "; velocities of walls must be finite, not u=inf..1"),
+        ("wall:q=1..2", "; walls that move are spelled as wall:u=-1..1 or wall:u=0..1:w=-0.5..0.5, not 'wall:q=1..2'"),
+    ],
+)
+def test_what_is_wrong_with_a_wall(said: str, why: str) -> None:
+    with pytest.raises(Problem) as caught:
+        read_boundary(said)
+    expected = caught.value.fields[0].expected
+    assert expected.startswith("one of periodic, wall, open, wall:u=-1..1 (velocities along the wall), or three")
+    assert expected.endswith(why)
+
+
 def test_who_says() -> None:
     assert choose_boundary(None, None, CARD) == (CHANNEL, ())
     assert choose_boundary(None, "open", CARD).boundary == OPEN
