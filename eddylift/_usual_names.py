@@ -64,14 +64,15 @@ def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
 
 
 def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None], components: int = 3) -> str:
-    """Return the end of a message: what helps `find` to find a velocity, as the option ``names``; empty if nothing."""
+    """Return the end of a message: what may help `find` to find a velocity."""
     names = guess(dataset, components)
     with suppress(ValueError):  # names that the dataset has besides
         if names and find(name_axes(dataset.rename(names))) is not None:
             return f"; pass names={names} (on the command line --names {spell_names(names)})"
     if len({frozenset(dataset[name].dims) for name in _components(dataset, components)}) > 1:
         return "; on a staggered grid, first interpolate the components to the centres of the cells"
-    return ""
+    example = {"Ux": "u", "lat_": "y"}
+    return f"; names renames variables and dims, as names={example} does (on the command line --names Ux:u,lat_:y)"
 
 
 def _components(dataset: xr.Dataset, count: int) -> list[str]:

@@ -20,7 +20,7 @@ from eddylift._errors import InvalidInputError
 from eddylift._files import check_exists, is_array, is_zarr, own_errors, require_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -48,14 +48,10 @@ def check_target(path: Path, source: Path, *, overwrite: bool, in_space: bool = 
         InvalidInputError: if it cannot, there is no source, or the path exists already.
     """
     check_exists(source)
-    _check_kind(path)
-    if _suffix(path) == VTKHDF and not in_space:
-        expected = ", ".join(suffix for suffix in SUFFIXES if suffix != VTKHDF)
-        message = f"{path} cannot hold a plane: expected a name that ends in {expected}"
-        raise InvalidInputError(message)
-    if _suffix(path) != VTKHDF and is_array(source) != (_suffix(path) == ".npy"):
-        message = f"{path} cannot hold the answer: a .npy array has no coordinates, so .npy goes to .npy or {VTKHDF}"
-        raise InvalidInputError(message)
+    bare = is_array(source)
+    fitting = [each for each in SUFFIXES if (in_space if each == VTKHDF else (each == ".npy") == bare)]
+    given = "a bare array" if bare else "a dataset"
+    _check_suffix(path, fitting, f"cannot hold the answer, as the input is {given}{'' if in_space else ' of planes'}")
     if not path.parent.is_dir():
         message = f"{path.parent} is not a folder"
         raise InvalidInputError(message)
@@ -84,7 +80,7 @@ def save_volume(path: str | Path, volume: AnyVolume) -> None:
         InvalidInputError: if the name or the volume does not fit, or it cannot be written.
     """
     path = Path(path)
-    _check_kind(path)
+    _check_suffix(path, SUFFIXES, "has an unknown ending")
     if _suffix(path) != VTKHDF and isinstance(volume, np.ndarray) != (_suffix(path) == ".npy"):
         message = f"{path} cannot hold {type(volume).__name__}: arrays go to .npy or {VTKHDF}, all else to the others"
         raise InvalidInputError(message)
@@ -125,9 +121,9 @@ def write(path: Path, volume: NDArray[Any] | xr.Dataset) -> None:
             _remove(old)
 
 
-def _check_kind(path: Path) -> None:
-    if _suffix(path) not in SUFFIXES:
-        message = f"{path} has an unknown ending: expected a name that ends in {', '.join(SUFFIXES)}"
+def _check_suffix(path: Path, fitting: Sequence[str], problem: str) -> None:
+    if _suffix(path) not in fitting:
+        message = f"{path} {problem}: expected a name that ends in {', '.join(fitting)}"
         raise InvalidInputError(message)
     if _suffix(path) in ZARR:
         require_zarr(str(path))

@@ -143,8 +143,9 @@ def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
     expected = "variables u, v, w over (z, y, x) or (time, z, y, x), or one variable with a component dim of u, v, w"
     names = guess(dataset)
     if names and {*map(str, dataset.data_vars)}.isdisjoint({*names.values()} - {*names}):
-        option = spell(names)
-        expected += f". If they have other names here, pass names={option}"
+        expected += f". If they have other names here, pass names={spell(names)}"
+    else:
+        expected += ". The option names renames variables and dims, as names=Ux:u,lat_:y does"
     raise invalid_field(field=field, value=value or listed or None, expected=expected)
 
 

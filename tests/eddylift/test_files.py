@@ -162,7 +162,7 @@ def test_kinds_that_are_not_read(tmp_path: Path, content: bytes, message: str) -
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.npz", "a.vti"])
 def test_kinds_that_are_not_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.nc").touch()
-    with pytest.raises(InvalidInputError, match=r"has an unknown ending"):
+    with pytest.raises(InvalidInputError, match=r"expected a name that ends in \.nc, "):
         check_target(tmp_path / name, tmp_path / "a.nc", overwrite=True)
 
 
@@ -343,11 +343,18 @@ def test_zarr_is_optional(tmp_path: Path, dataset: xr.Dataset, monkeypatch: pyte
             check_target(tmp_path / name, tmp_path / "a.nc", overwrite=True)
 
 
-@pytest.mark.parametrize(("target", "source"), [("a.npy", "a.nc"), ("a.zip", "a.npy")])
-def test_targets_of_another_kind(tmp_path: Path, dataset: xr.Dataset, target: str, source: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "source", "kind"),
+    [
+        ("a.npy", "a.nc", r"a dataset: expected a name that ends in \.nc, .*, \.zip, \.vtkhdf$"),
+        ("a.foo", "a.nc", r"a dataset: expected a name that ends in \.nc, .*, \.zip, \.vtkhdf$"),
+        ("a.zip", "a.npy", r"a bare array: expected a name that ends in \.npy, \.vtkhdf$"),
+    ],
+)
+def test_targets_of_another_kind(tmp_path: Path, dataset: xr.Dataset, target: str, source: str, kind: str) -> None:
     dataset.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     np.save(tmp_path / "a.npy", dataset["u"])
-    with pytest.raises(InvalidInputError, match=r"cannot hold the answer"):
+    with pytest.raises(InvalidInputError, match=rf"cannot hold the answer, as the input is {kind}"):
         check_target(tmp_path / target, tmp_path / source, overwrite=False)
 
 

@@ -29,6 +29,15 @@ def joined(array: NDArray[np.float32], labels: list[object] | None) -> xr.Datase
     return (field if labels is None else field.assign_coords(component=labels)).to_dataset()
 
 
+def test_the_option_names_is_told_where_no_names_are_usual(array: NDArray[np.float32]) -> None:
+    for volume in (
+        named(array, ("a", "b", "c"), ("lev", "lat_", "lon_")),
+        named(array, ("u", "v", "w"), ("p", "q", "r")),
+    ):
+        with pytest.raises(InvalidInputError, match=r"names renames variables and dims, .*--names Ux:u,lat_:y\)$"):
+            find(volume)
+
+
 @pytest.mark.parametrize(
     ("names", "dims"),
     [
@@ -130,7 +139,7 @@ def test_what_cannot_be_a_volume(array: NDArray[np.float32]) -> None:
 
 
 def test_what_looks_like_nothing_is_not_guessed(array: NDArray[np.float32]) -> None:
-    with pytest.raises(InvalidInputError, match=r"got a\(z, y, x\), b\(z, y, x\), c\(z, y, x\)$"):
+    with pytest.raises(InvalidInputError, match=r"got a\(z, y, x\), b\(z, y, x\), c\(z, y, x\); names renames"):
         find(named(array, ("a", "b", "c")))
 
 

@@ -115,6 +115,11 @@ def test_usual_names_are_offered_and_come_back(
     assert after[components[0]].dims == tuple(dims)
 
 
+def test_the_option_names_is_told_where_no_names_are_usual() -> None:
+    volume = dataset(COARSE).rename(u="a", v="b", w="c")
+    assert refused(netcdf(volume)).endswith("The option names renames variables and dims, as names=Ux:u,lat_:y does")
+
+
 def test_other_variables_over_components_can_be_dropped() -> None:
     volume = joined(COARSE).assign(bulk=("component", [1.0, 0.0, 0.0]))
     assert "bulk: a variable over space; expected velocity alone; drop=bulk" in refused(netcdf(volume))
