@@ -312,7 +312,7 @@ class AsyncClient:
 
     async def jobs(self) -> list[AsyncJob]:
         """See `Client.jobs`."""
-        return [AsyncJob(self._send, status) for status in await self._send(_calls.jobs())]
+        return [AsyncJob(self._send, status, quiet=True) for status in await self._send(_calls.jobs())]
 
     async def job(self, name: str) -> AsyncJob:
         """See `Client.job`."""

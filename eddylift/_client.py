@@ -520,7 +520,7 @@ class Client:
 
     def jobs(self) -> list[Job]:
         """List the jobs of the service, the newest first."""
-        return [Job(self._send, status) for status in self._send(_calls.jobs())]
+        return [Job(self._send, status, quiet=True) for status in self._send(_calls.jobs())]
 
     def job(self, name: str) -> Job:
         """Return a job by its id."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from anyio import sleep
 
 from eddylift import _calls
-from eddylift._errors import JobError
+from eddylift._errors import JobError, warn
 from eddylift._progress import Progress
 from eddylift._reporting import reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Any
 
     from eddylift._calls import Call
     from eddylift._job_status import JobStatus
@@ -42,7 +43,21 @@ def _is_done(status: JobStatus, report: ProgressCallback) -> bool:
 class _Job:
     """What `Job` and `AsyncJob` share."""
 
-    status: JobStatus
+    def __init__(self, status: JobStatus, *, quiet: bool) -> None:
+        self._told: set[str] = set()
+        self.status = status
+        if not quiet:
+            self._update(status)
+
+    def _update(self, status: JobStatus) -> JobStatus:
+        """Keep a status, and issue its warnings, each once."""
+        self.status = status
+        report: Mapping[str, Any] = status.report or {}
+        for message in (*status.get("warnings", ()), *report.get("warnings", ())):
+            if message not in self._told:
+                self._told.add(message)
+                warn(message)
+        return status
 
     def __repr__(self) -> str:
         """Show the job and its latest status."""
@@ -68,20 +83,20 @@ class Job(_Job):
     Args:
         send: sends a call to the service and returns its result.
         status: status of the job.
+        quiet: whether to keep its warnings until it is asked for again.
 
     Attributes:
         id: id of the job.
         status: latest status that the service sent.
     """
 
-    def __init__(self, send: Callable[[Call[JobStatus]], JobStatus], status: JobStatus) -> None:
+    def __init__(self, send: Callable[[Call[JobStatus]], JobStatus], status: JobStatus, *, quiet: bool = False) -> None:
+        super().__init__(status, quiet=quiet)
         self._send = send
-        self.status = status
 
     def refresh(self) -> JobStatus:
         """Ask the service for the status."""
-        self.status = self._send(_calls.job(self.id))
-        return self.status
+        return self._update(self._send(_calls.job(self.id)))
 
     def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
         """Wait until it is done. Interrupting the wait leaves the job running.
@@ -99,13 +114,11 @@ class Job(_Job):
 
     def cancel(self) -> JobStatus:
         """Cancel the job. Blocks that are done are kept."""
-        self.status = self._send(_calls.cancel(self.id))
-        return self.status
+        return self._update(self._send(_calls.cancel(self.id)))
 
     def resume(self) -> JobStatus:
         """Resume the job after a failure or a cancellation."""
-        self.status = self._send(_calls.resume(self.id))
-        return self.status
+        return self._update(self._send(_calls.resume(self.id)))
 
 
 class AsyncJob(_Job):
@@ -114,16 +127,18 @@ class AsyncJob(_Job):
     Args:
         send: as for `Job`, but awaited.
         status: as for `Job`.
+        quiet: as for `Job`.
     """
 
-    def __init__(self, send: Callable[[Call[JobStatus]], Awaitable[JobStatus]], status: JobStatus) -> None:
+    def __init__(
+        self, send: Callable[[Call[JobStatus]], Awaitable[JobStatus]], status: JobStatus, *, quiet: bool = False
+    ) -> None:
+        super().__init__(status, quiet=quiet)
         self._send = send
-        self.status = status
 
     async def refresh(self) -> JobStatus:
         """See `Job.refresh`."""
-        self.status = await self._send(_calls.job(self.id))
-        return self.status
+        return self._update(await self._send(_calls.job(self.id)))
 
     async def wait(self, *, progress: ProgressCallback | bool | None = None) -> JobStatus:
         """See `Job.wait`."""
@@ -134,10 +149,8 @@ class AsyncJob(_Job):
 
     async def cancel(self) -> JobStatus:
         """See `Job.cancel`."""
-        self.status = await self._send(_calls.cancel(self.id))
-        return self.status
+        return self._update(await self._send(_calls.cancel(self.id)))
 
     async def resume(self) -> JobStatus:
         """See `Job.resume`."""
-        self.status = await self._send(_calls.resume(self.id))
-        return self.status
+        return self._update(await self._send(_calls.resume(self.id)))

@@ -21,6 +21,7 @@ import httpx2
 
 from eddylift import _errors
 from eddylift._codecs import Answer
+from eddylift._job_status import JobStatus
 from eddylift._progress import Progress
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
 
 def warn(answer: Answer, result: object) -> None:
     """Issue the service's warnings, from headers or a report."""
-    if isinstance(result, bytes):  # a part of what was opened with these warnings
+    # A part of what was opened with these warnings, or a status, whose job issues them once.
+    if isinstance(result, bytes | JobStatus):
         return
     reported = result.get("warnings") if isinstance(result, dict) else None
     for message in dict.fromkeys([*answer.warnings, *(reported if isinstance(reported, list) else ())]):

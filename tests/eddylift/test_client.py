@@ -207,6 +207,17 @@ def test_warnings_of_the_service(ask: Ask, service: FakeService) -> None:
     assert [str(each.message) for each in caught] == ["periodic, though the card says wall", "two", "three"]
 
 
+def test_warnings_of_a_job_are_issued_once(service: FakeService) -> None:
+    running = {**JOB, "state": "running", "report": None, "warnings": ["one"]}
+    done = {**JOB, "warnings": ["one"], "report": {**REPORT, "warnings": ["one", "two"]}}
+    service.script = [httpx2.Response(200, json=each) for each in (running, running, done, {"jobs": [done]})]
+    with eddylift.Client("http://fake", transport=httpx2.MockTransport(service)) as client:
+        with pytest.warns(eddylift.EddyliftWarning) as caught:
+            client.submit("box", "fine").wait()
+        assert [str(each.message) for each in caught] == ["one", "two"]
+        assert client.jobs()[0].status["warnings"] == ["one"]
+
+
 def test_views_leave_the_transport_open(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is that of the client, which closes it."""
     closed: list[bool] = []
