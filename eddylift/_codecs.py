@@ -14,6 +14,7 @@ import numpy as np
 
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._npy import read_array
+from eddylift._precision import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -160,7 +161,7 @@ def write_npy(volume: NDArray[Any], precision: type[np.floating[Any]] = np.float
     """Write an array, floating-point numbers in a precision.
 
     Raises:
-        InvalidInputError: for masked values, or Python objects.
+        InvalidInputError: for masked values, Python objects, or a value that would be infinite.
     """
     if np.ma.is_masked(volume):
         message = f"the volume has {np.ma.getmaskarray(volume).sum()} masked values: every cell needs a velocity"
@@ -169,7 +170,7 @@ def write_npy(volume: NDArray[Any], precision: type[np.floating[Any]] = np.float
         message = f"the volume holds Python objects (dtype {volume.dtype}), expected float32"
         raise InvalidInputError(message)
     if np.issubdtype(volume.dtype, np.floating):
-        volume = volume.astype(precision, copy=False)
+        volume = rounded("the volume", volume, precision)
     file = io.BytesIO()
     np.save(file, volume, allow_pickle=False)
     return file.getbuffer()

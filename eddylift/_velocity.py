@@ -16,6 +16,7 @@ from eddylift import _missing, _usual_names
 from eddylift._axes import TIME, backwards
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_attribute, spell_names
+from eddylift._precision import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -151,7 +152,7 @@ def take(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
     for number, name in enumerate(COMPONENTS):
         array = velocity.component(dataset, number)
         units = array.attrs.get("units")
-        values = array.values.astype(np.float32) if array.dtype.kind == "f" else array.values
+        values = rounded(name, array.values) if array.dtype.kind == "f" else array.values
         attributes = {**_missing.as_sent(array), **({"units": units} if isinstance(units, str) else {})}
         parts[name] = xr.Variable(array.dims, values, attributes)
     sent = xr.Dataset(parts, {axis: at for axis in (TIME, *AXES) if (at := _positions(dataset, axis)) is not None})
@@ -183,7 +184,7 @@ def standard(dataset: xr.Dataset, velocity: Velocity) -> xr.Dataset:
 
 def _single_precision(array: xr.DataArray) -> xr.DataArray:
     def convert(values: NDArray[Any]) -> NDArray[Any]:
-        values = values.astype(np.float32, copy=False)
+        values = rounded(array.name, values)
         if bad := values.size - np.count_nonzero(np.isfinite(values)):
             message = f"{array.name}: NaN or infinity, {bad} in all; expected a velocity in every cell"
             raise InvalidInputError(message)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from tests.eddylift.conftest import Ask, FakeService
 
     Use = Callable[[Ask, xr.DataArray], object]
@@ -92,3 +94,16 @@ def test_means_have_no_markers(tmp_path: Path) -> None:
     assert np.isnan(open_volume(tmp_path / "gap.nc", drop=["y"])["u"][0, 0, 0])
     with pytest.raises(InvalidInputError, match=r"u: nan at \(z, y, x\) = \(0, 0, 0\); expected values everywhere"):
         open_volume(tmp_path / "gap.nc", resample="y", boundary="wall")
+
+
+@pytest.mark.parametrize("kind", ["array", "dataset", "upload"])
+def test_what_would_be_infinite_in_single_precision_is_refused_as_it_is(
+    ask: Ask, service: FakeService, dataset: xr.Dataset, array: NDArray[np.float32], kind: str
+) -> None:
+    large = array.astype(np.float64)
+    large[0, 1, 2, 3] = 2e299
+    volume = dataset.astype(np.float64)
+    volume["u"][1, 2, 3] = 2e299
+    with pytest.raises(InvalidInputError, match=r"^(the volume|u): 2e\+299, which is infinite in float32"):
+        ask("upload", volume, "box") if kind == "upload" else ask("upscale", large if kind == "array" else volume)
+    assert not [each for each in service.requests if each.method != "GET"]
