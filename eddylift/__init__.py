@@ -36,6 +36,7 @@ from eddylift._types import (
     StoredVolume,
     Symmetry,
 )
+from eddylift._version import __version__
 from eddylift._writing import save_volume
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "UnauthorizedError",
     "UnexpectedAnswerError",
     "UnreachableError",
+    "__version__",
     "open_volume",
     "save_volume",
 ]

@@ -130,7 +130,8 @@ def as_dataset(volume: object) -> xr.Dataset:
 
         return volume.to_dataset(name=ARRAY).assign_attrs(without(volume.attrs))
     hint = "; call its method compute() first" if hasattr(volume, "compute") else ""
-    message = f"a volume is a numpy array or an xarray Dataset or DataArray, got {type(volume).__qualname__}{hint}"
+    expected = "a numpy array, an xarray Dataset or DataArray, or the path of one to read"
+    message = f"a volume is {expected}, got {type(volume).__qualname__}{hint}"
     raise InvalidInputError(message)
 
 

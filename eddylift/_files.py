@@ -159,6 +159,10 @@ def _open_only_group(path: Path) -> xr.Dataset:
 
     tree = xr.open_datatree(path, engine="h5netcdf", phony_dims="access", **RAW)
     groups = [node for node in tree.subtree if node.data_vars]
+    if "VTKHDF" in tree.children:
+        message = f"{path} is VTKHDF, which is written for ParaView, but not read: read what it was made from"
+        tree.close()
+        raise InvalidInputError(message)
     if len(groups) != 1:
         found = ", ".join(node.path for node in groups) or "no variables"
         message = f"{path} holds {found}; expected one group with the velocity: ncks -G : -g GROUP IN OUT takes it out"

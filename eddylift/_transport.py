@@ -8,6 +8,7 @@ import http
 import io
 import ipaddress
 import logging
+import math
 import os
 import random
 import socket
@@ -66,7 +67,7 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
     """Check and return the arguments of both httpx2 clients.
 
     Raises:
-        InvalidInputError: for an address or a token that HTTP cannot carry.
+        InvalidInputError: for an address or a token that HTTP cannot carry, or a timeout that is no time.
     """
     try:
         url = httpx2.URL(base_url)
@@ -75,6 +76,9 @@ def settings(base_url: str, token: str | None, timeout: float | None) -> dict[st
         raise _errors.InvalidInputError(message) from None
     if url.scheme not in {"http", "https"} or not url.host:
         message = f"{base_url!r} is not an address: expected http://host:port or https://host"
+        raise _errors.InvalidInputError(message)
+    if timeout is not None and not 0 < timeout < math.inf:
+        message = f"timeout: {timeout}; expected seconds, more than 0, or None to wait for ever"
         raise _errors.InvalidInputError(message)
     # Velocities hardly compress, and an identity answer has a known length to show progress against.
     headers = {"Accept-Encoding": "identity"}

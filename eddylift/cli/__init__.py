@@ -1,10 +1,10 @@
 """The command line: eddylift models | upscale | forecast | discover, volumes | upload, submit | watch ..."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
+from eddylift._version import __version__
 from eddylift.cli import _discover, _forecast, _jobs, _models, _volumes
 
 app = typer.Typer(
@@ -16,10 +16,7 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 typer calls it so
     if value:
-        try:
-            typer.echo(version("eddylift"))
-        except PackageNotFoundError:
-            typer.echo("a checkout, not installed")
+        typer.echo(__version__)
         raise typer.Exit
 
 

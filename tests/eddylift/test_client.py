@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import pickle
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -305,6 +306,18 @@ def test_address_with_a_path(service: FakeService) -> None:
     ):
         client.models()
     assert str(service.requests[0].url) == "https://host/lift/v1/models"
+
+
+def test_what_is_no_volume(ask: Ask) -> None:
+    with pytest.raises(InvalidInputError, match=r"a volume is a numpy array, .* or the path of one to read, got list"):
+        ask("upscale", [1.0])
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("kind", [eddylift.Client, eddylift.AsyncClient])
+def test_what_is_no_timeout(kind: type[eddylift.Client], timeout: float) -> None:
+    with pytest.raises(InvalidInputError, match=r"^timeout: .*; expected seconds, more than 0, or None"):
+        kind("http://fake", timeout=timeout)
 
 
 @pytest.mark.parametrize("address", ["localhost:8000", "ftp://host", "http://", "", "http://host:port", "host"])

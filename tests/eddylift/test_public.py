@@ -46,6 +46,7 @@ def test_public_names() -> None:
         "UnauthorizedError",
         "UnexpectedAnswerError",
         "UnreachableError",
+        "__version__",
         "open_volume",
         "save_volume",
     ]

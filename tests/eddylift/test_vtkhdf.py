@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eddylift import InvalidInputError, save_volume
+from eddylift import InvalidInputError, open_volume, save_volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +83,12 @@ def test_paraview_reads_it(dataset: xr.Dataset, array: NDArray[np.float32], tmp_
         assert image.GetDimensions() == (5, 4, 3)
         values = support.vtk_to_numpy(image.GetCellData().GetArray("velocity"))
         np.testing.assert_array_equal(values.reshape(2, 3, 4, 3), np.moveaxis((step + 1) * array, 0, -1))
+
+
+def test_it_is_not_read(dataset: xr.Dataset, tmp_path: Path) -> None:
+    save_volume(tmp_path / "fine.vtkhdf", dataset)
+    with pytest.raises(InvalidInputError, match=r"fine\.vtkhdf is VTKHDF, which is written for ParaView, but not read"):
+        open_volume(tmp_path / "fine.vtkhdf")
 
 
 @pytest.mark.parametrize("name", ["fine.vti", "fine.npy", "fine"])
