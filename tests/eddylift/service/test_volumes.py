@@ -192,6 +192,17 @@ def test_a_view_of_824_gigabytes_opens_with_few_cells_read(client: Client, setti
     client.delete_volume("huge")
 
 
+def test_times_of_a_view_become_dates(client: Client) -> None:
+    dates = xr.date_range("2020-01-01", periods=2)
+    client.upload(channel((4, 4, 4)).expand_dims(time=dates), "dated")
+    view = client.open("dated", model=TRILINEAR)
+    dated = xr.decode_cf(view)
+    assert dated["time"].values.tolist() == dates.values.tolist()
+    assert not dated["u"].variable._in_memory
+    assert np.array_equal(dated["u"].sel(time="2020-01-02").squeeze(), wanted(channel((4, 4, 4)))[0])
+    client.delete_volume("dated")
+
+
 def test_what_is_no_group_is_not_sent(client: Client, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="is a folder, and cannot be read as a Zarr group"):
         client.upload(tmp_path, "some")
