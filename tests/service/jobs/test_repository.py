@@ -17,6 +17,7 @@ from tests.service.wire import dataset, noise, send
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     import pytest
@@ -30,9 +31,9 @@ def test_an_answer_that_was_left_by_a_job_that_is_done_is_dropped(
     """Which may take long: other services can change the list of jobs meanwhile."""
     drop = LocalStorage.drop
 
-    def dropped(self: LocalStorage) -> None:
+    def dropped(self: LocalStorage, stopped: threading.Event | None = None) -> None:
         with locked(tmp_path / "replicas" / "alone"):
-            drop(self)
+            drop(self, stopped)
 
     monkeypatch.setattr(LocalStorage, "drop", dropped)
     repository, scratch = JobRepository(tmp_path / "jobs.sqlite"), tmp_path / "scratch"
