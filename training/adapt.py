@@ -117,6 +117,9 @@ def run(args: argparse.Namespace) -> int:
         model = SuperResolution(widen(cast("Network", model.network), args.wider))
     card = describe(model, flow=args.name)
     if args.wider > 1 or "-wide-" in args.parent:
+        if args.name.endswith("-wide"):
+            message = f"--name: {args.name}; expected it without -wide, which is added to the name of a wide network"
+            raise ValueError(message)
         card = dataclasses.replace(card, name=card.name.replace(f"-{args.name}-", f"-{args.name}-wide-"))
     require_new(catalogue, card.name, overwrite=args.overwrite)
     runs = open_datasets(args.data, **{**reading(args), "flow": args.flow or args.name})

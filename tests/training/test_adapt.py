@@ -204,6 +204,15 @@ def test_a_model_is_not_replaced_unless_told(
     assert weights.card(PARENT) == before
 
 
+def test_the_name_of_a_wide_network_is_given_without_wide(
+    tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine-wide", "--wider", "2"]
+    with pytest.raises(SystemExit):
+        main(["adapt", *options, "--weights", str(weights.folder), "--out", str(tmp_path / "out")])
+    assert "--name: mine-wide; expected it without -wide" in capsys.readouterr().err
+
+
 def test_what_is_not_better_is_not_stored(tmp_path: Path, weights: Catalogue) -> None:
     options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine", "--weights", str(weights.folder)]
     options += ["--steps", "1", "--rate", "0", "--relaxation-rate", "1e-30", "--out", str(tmp_path / "out")]
