@@ -23,14 +23,16 @@ USUAL: Final = np.array([-999.9, -9999.0], np.float32)
 
 def decoded(name: Hashable, variable: xr.Variable) -> xr.Variable:
     """Return a variable with its numbers unpacked, NaN in place of its markers, and limits in its own units."""
-    # The encoding says how numbers were stored that are unpacked already.
+    # Attributes win. Without them, the encoding tells how the numbers had been packed, which `limits` needs.
     keys = () if {*PACKING} & {*variable.attrs} else ("dtype", *PACKING)
     stored = variable.copy(deep=False)
     stored.encoding = {key: variable.encoding[key] for key in keys if key in variable.encoding}
     if variable.dtype.kind == "f":
         # xarray compares in the precision of the markers, which single precision never equals.
-        markers = {key: np.asarray(variable.attrs[key], variable.dtype) for key in MARKERS if key in variable.attrs}
-        stored.attrs = {**variable.attrs, **markers}
+        markers = {key: np.asarray(variable.attrs[key]) for key in MARKERS if key in variable.attrs}
+        with np.errstate(over="ignore"):
+            rounded = {key: each.astype(variable.dtype) for key, each in markers.items() if each.dtype.kind in "fiu"}
+        stored.attrs = {**variable.attrs, **rounded}
     found = xr.conventions.decode_cf_variable(name, stored, decode_times=False, decode_timedelta=False)
     rest = {key: value for key, value in found.attrs.items() if key not in LIMITS}
     found.attrs = {**rest, **limits(found)}

@@ -68,9 +68,18 @@ def test_missing_data(use: Use, ask: Ask, service: FakeService, value: float, at
 
 @pytest.mark.parametrize("use", [resample, forecast, discover])
 def test_attributes_that_are_no_numbers(use: Use, ask: Ask) -> None:
-    field = xr.DataArray(np.ones((2, 2, 4, 4)), dims=("time", "component", "y", "x"), attrs={"missing_value": "none"})
-    with pytest.raises(InvalidInputError, match=r"cannot be unpacked: could not convert string to float: 'none'"):
+    field = xr.DataArray(np.ones((2, 2, 4, 4)), dims=("time", "component", "y", "x"), attrs={"valid_min": "none"})
+    with pytest.raises(InvalidInputError, match=r"cannot be unpacked: .*'less'"):
         use(ask, field)
+
+
+@pytest.mark.parametrize("marker", ["none", 1e40])
+def test_markers_that_no_number_equals(ask: Ask, tmp_path: Path, marker: object) -> None:
+    field = xr.DataArray(np.ones((2, 4, 4), np.float32), dims=("z", "y", "x"), attrs={"missing_value": marker})
+    resample(ask, field.expand_dims(time=2).rename(z="component"))
+    volume = xr.Dataset(dict.fromkeys("uvw", field))
+    volume.to_netcdf(tmp_path / "box.nc", engine="h5netcdf")
+    xr.testing.assert_equal(open_volume(tmp_path / "box.nc"), volume)
 
 
 def test_packed_numbers_are_sent_unpacked(ask: Ask, service: FakeService) -> None:
