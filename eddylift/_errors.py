@@ -19,6 +19,7 @@ from __future__ import annotations
 import http
 import inspect
 import json
+import traceback
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,13 @@ class EddyliftWarning(UserWarning):
 
 
 def warn(message: str) -> None:
-    """Issue a warning at the line that called this package; the clients have different numbers of frames between."""
-    frame, frames = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals["__name__"].partition(".")[0] == __package__:
-        frame, frames = frame.f_back, frames + 1
-    warnings.warn(message, EddyliftWarning, stacklevel=frames + 1)
+    """Issue a warning at the line that called this package, through whatever this package calls in turn.
+
+    In a worker thread, such as one of `AsyncClient`, that is the line that runs the thread.
+    """
+    names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_stack(inspect.currentframe())]
+    own = [depth for depth, name in enumerate(names) if name.partition(".")[0] == __package__]
+    warnings.warn(message, EddyliftWarning, stacklevel=own[-1] + 2)
 
 
 class InvalidInputError(EddyliftError, ValueError):

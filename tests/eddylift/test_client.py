@@ -272,6 +272,13 @@ def test_warnings_point_to_the_caller(
     assert {each.filename for each in caught} == {conftest.__file__}
 
 
+def test_warnings_point_past_the_context_managers_of_the_client(service: FakeService, dataset: xr.Dataset) -> None:
+    with eddylift.Client("http://fake", transport=httpx2.MockTransport(service)) as client:
+        with pytest.warns(eddylift.EddyliftWarning, match="not on the walls") as caught, suppress(NotFoundError):
+            client.upload(dataset, "box", boundary="wall", resample=["y"])
+        assert [each.filename for each in caught] == [__file__]
+
+
 def test_symmetry(ask: Ask) -> None:
     assert ask("symmetry", "relaxed-isotropic-x4") == SYMMETRY
 
