@@ -39,8 +39,13 @@ def decoded(name: Hashable, variable: xr.Variable) -> xr.Variable:
     return found
 
 
-def whole(name: Hashable, array: xr.DataArray) -> xr.DataArray:
+def whole(name: Hashable, array: xr.DataArray, way_round: str = "") -> xr.DataArray:
     """Return an array in memory, its numbers unpacked, without attributes on missing data and on packed numbers.
+
+    Args:
+        name: of the variable, for messages.
+        array: its values and attributes.
+        way_round: what else the user can do about missing data, for messages.
 
     Raises:
         InvalidInputError: if data are missing, naming the first such cell, or these attributes are no numbers.
@@ -66,7 +71,7 @@ def whole(name: Hashable, array: xr.DataArray) -> xr.DataArray:
         message = (
             f"{name}: {array.values[tuple(place)]:g} at ({', '.join(map(str, array.dims))}) = "
             f"({', '.join(map(str, place))}); expected values everywhere. NaN, fill values such as -999.9, and what is "
-            "outside of valid_range mark missing data: fill the gaps, or cut out a part without any"
+            f"outside of valid_range mark missing data: fill the gaps, or cut out a part without any{way_round}"
         )
         raise InvalidInputError(message)
     return xr.DataArray(values, array.coords, array.dims, array.name, without(found.attrs))

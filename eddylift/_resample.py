@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NOTE = "eddylift_resampled"
 # On a wall, the velocity varies by less, relative to the next point. In the outer cells of channels it varies by 0.34.
 ON_WALL = 0.1
+# A variance that is less, relative to the mean square of the velocity, is rounding in single precision.
+ROUNDING = 1e-10
 
 
 def to_uniform(dataset: xr.Dataset, axes: Sequence[str], boundary: object = None) -> xr.Dataset:
@@ -95,11 +97,13 @@ def _resample(dataset: xr.Dataset, axis: str, cells: int | None, *, wall: bool) 
     edges = np.linspace(low, high, (cells or len(points)) + 1)
     weights = mean_weights(points, edges)
     variables: dict[Hashable, Any] = {}
+    velocity = _velocity(dataset)
     for name, array in dataset.data_vars.items():
         if axis not in array.dims:
             variables[name] = array.variable
             continue
-        array = _missing.whole(name, array)  # noqa: PLW2901 means would hide what is missing
+        way_round = "" if name in velocity else f"; or leave {name} out by drop"
+        array = _missing.whole(name, array, way_round)  # noqa: PLW2901 means would hide what is missing
         if array.dtype.kind != "f":
             message = f"{name} is {array.dtype} and cannot be resampled along {axis}; leave it out by drop"
             raise InvalidInputError(message)
@@ -107,7 +111,7 @@ def _resample(dataset: xr.Dataset, axis: str, cells: int | None, *, wall: bool) 
         means = np.moveaxis(np.tensordot(weights, array.values, axes=(1, place)), 0, place)
         variables[name] = xr.Variable(array.dims, means.astype(array.dtype), array.attrs)
     if on_walls:
-        _look_at_walls(dataset, axis)
+        _look_at_walls(dataset[velocity], axis)
     attributes = {key: value for key, value in dataset[axis].attrs.items() if key != "bounds"}
     centres = xr.Variable(axis, (edges[:-1] + edges[1:]) / 2, attributes)
     note = f"{axis}: {len(weights)} uniform cells from {low:g} to {high:g}, means of the linear interpolant"
@@ -128,16 +132,25 @@ def _ends(dataset: xr.Dataset, axis: str, bounds: str, points: NDArray[np.float6
     return float(limits.min()), float(limits.max())
 
 
-def _look_at_walls(dataset: xr.Dataset, axis: str) -> None:
+def _velocity(dataset: xr.Dataset) -> list[Hashable]:
+    """Return the names of u, v, w; only if none is there, those of variables with components."""
+    return [name for name in COMPONENTS if name in dataset] or [
+        name for name, array in dataset.data_vars.items() if COMPONENT in array.dims
+    ]
+
+
+def _look_at_walls(velocity: xr.Dataset, axis: str) -> None:
     """Warn if the outer points of an axis are not on its walls, where the velocity does not vary."""
-    variances = np.zeros(4)
-    for name, array in dataset.data_vars.items():
-        if axis in array.dims and (name in COMPONENTS or COMPONENT in array.dims):
+    variances, square = np.zeros(4), 0.0
+    for array in velocity.data_vars.values():
+        if axis in array.dims:
             planes = array.isel({axis: [0, 1, -2, -1]})
             varying = planes.var([each for each in AXES if each in planes.dims and each != axis])
             variances += varying.mean([each for each in varying.dims if each != axis]).values
+            square += float((planes**2).mean())
     low, next_low, next_high, high = variances
-    if low > ON_WALL**2 * next_low or high > ON_WALL**2 * next_high:
+    rounding = ROUNDING * square
+    if low > max(ON_WALL**2 * next_low, rounding) or high > max(ON_WALL**2 * next_high, rounding):
         warn(
             f"resample: {axis}; the velocity varies at the first or last point, so these are not on the walls, but "
             f"they are taken as such: give CF bounds ({axis}_bnds) if they are centres of cells, or boundary open"

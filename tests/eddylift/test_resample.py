@@ -118,6 +118,24 @@ def test_a_warning_if_walls_are_not_at_the_outer_points() -> None:
     assert to_uniform(centred.assign(y_bnds=(("y", "nv"), np.stack([volume.y - 0.1, volume.y + 0.1], 1))), "y", "wall")
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_no_warning_where_each_plane_is_uniform_or_vorticity_varies(kind: str) -> None:
+    """As in laminar Couette flow, whose moving walls have a velocity that numbers round."""
+    volume = channel()
+    couette = volume.assign(u=0.1 + volume.y / 3 + 0 * volume.u, w=0 * volume.u).astype(kind)
+    assert to_uniform(couette, "y", "wall")
+    noise = np.random.default_rng(0).standard_normal((3, 4, 48, 5)).astype(kind)
+    assert to_uniform(couette.assign(vorticity=(("component", "z", "y", "x"), noise)), "y", "wall")
+
+
+def test_missing_data_of_what_is_no_velocity_can_be_left_out() -> None:
+    volume = channel().assign(p=channel().u.where(channel().y > 0))
+    with pytest.raises(InvalidInputError, match=r"p: nan .*cut out a part without any; or leave p out by drop$"):
+        to_uniform(volume, "y")
+    with pytest.raises(InvalidInputError, match=r"u: nan .*cut out a part without any$"):
+        to_uniform(volume.assign(u=volume.p), "y")
+
+
 @pytest.mark.parametrize(
     ("said", "boundary", "refused"),
     [
