@@ -19,7 +19,14 @@ TIME: Final = "time"
 # Steps that differ by more than this fraction of their mean are not even.
 UNEVEN: Final = 0.01
 # Units of time as xarray decodes them, by their symbols.
-LENGTHS: Final = {"d": "days", "h": "hours", "min": "minutes", "s": "seconds"}
+TIME_UNITS: Final = {
+    "d": "days",
+    "h": "hours",
+    "min": "minutes",
+    "s": "seconds",
+    "ms": "milliseconds",
+    "us": "microseconds",
+}
 
 
 def backwards(volume: xr.Dataset | xr.DataArray, axes: Iterable[str]) -> dict[str, slice]:
@@ -117,7 +124,8 @@ def _elapsed(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> xr
     Differences need no calendar.
 
     Raises:
-        InvalidInputError: if dates are in a unit that varies in length, such as months.
+        InvalidInputError: if dates are in a unit that varies in length, such as months, or positions cannot be decoded:
+            durations fit in 64 bits of nanoseconds up to 292 years.
     """
     import xarray as xr  # noqa: PLC0415 slow
 
@@ -128,11 +136,14 @@ def _elapsed(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> xr
         values = values.astype("m8[us]") if values.dtype.kind == "O" else values
     length, since, _ = str(attributes.get("units", "")).partition(" since ")
     if since:
-        attributes["units"] = LENGTHS.get(str(_units.symbol(length)), length)
-    elapsed = xr.conventions.decode_cf_variable(axis, xr.Variable(axis, values, attributes), decode_timedelta=True)
+        attributes["units"] = TIME_UNITS.get(str(_units.symbol(length)), length)
+    try:
+        elapsed = xr.conventions.decode_cf_variable(axis, xr.Variable(axis, values, attributes), decode_timedelta=True)
+        elapsed.load()
+    except (ValueError, OverflowError) as error:
+        message = f"{axis} cannot be decoded: {error}{way_round}"
+        raise InvalidInputError(message) from None
     if since and elapsed.dtype.kind != "m":
-        message = (
-            f"{axis}: in {length} since a date; expected days, hours, minutes, seconds or parts of these{way_round}"
-        )
+        message = f"{axis}: in {length} since a date; expected {', '.join(TIME_UNITS.values())}{way_round}"
         raise InvalidInputError(message)
     return elapsed

@@ -120,6 +120,7 @@ def test_arrays_with_names_keep_the_order_of_dims_components_and_cells(
         (xr.Variable("time", [0, 1, 2], {"units": "hour since 2026-11-29", "calendar": "noleap"}), [3, 4]),
         (xr.Variable("time", [17760000, 17760001, 17760002], {"units": "h since 0001-01-01"}), [17760003, 17760004]),
         (xr.Variable("time", [0, 60, 120], {"units": "minutes since the start"}), [180, 240]),
+        (xr.Variable("time", [0, 3600000, 7200000], {"units": "ms since 2026-11-29"}), [10800000, 14400000]),
         (np.array([NoLeapHour(n) for n in range(3)]), [NoLeapHour(3), NoLeapHour(4)]),
     ],
 )
@@ -148,7 +149,12 @@ def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
         (
             {"time": xr.Variable("time", [0, 1, 2], {"units": "months since 2000-01-01"})},
             {},
-            "time: in months since a date; expected days, hours, minutes, seconds or parts of these; drop=time leaves",
+            "time: in months since a date; expected days, hours, minutes, seconds, .*; drop=time leaves",
+        ),
+        (
+            {"time": xr.Variable("time", [0, 1e5, 2e5], {"units": "days since 0001-01-01"})},
+            {},
+            "time cannot be decoded: .*overflow; drop=time leaves",
         ),
         ({"x": np.arange(5.0) ** 2}, {}, "x: spaced by 1 to 7; expected even steps, or dx"),
         ({"x": list("abcde")}, {}, "x: <U1; expected numbers"),
