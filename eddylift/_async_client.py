@@ -13,6 +13,7 @@ from anyio import to_thread
 from eddylift import _calls, _paths, _transfer, _transport
 from eddylift._client import Client
 from eddylift._errors import EddyliftError, InvalidInputError, NotFoundError, RefusedError
+from eddylift._files import require_zarr
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
 from eddylift._processes import PerProcess
@@ -272,6 +273,7 @@ class AsyncClient:
                 "transport: an asynchronous one; expected none to open views: Client(transport=...) opens them too"
             )
             raise InvalidInputError(message)
+        require_zarr("opening a view")
         path = _paths.view_path(volume, model, boundary, names, drop, error=error)
         fixed, reader = await self._send(_calls.view(path)), self._reader()
         ask = partial(_transfer.open_view, reader._send, reader.close)  # noqa: SLF001 our own

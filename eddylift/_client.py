@@ -454,9 +454,11 @@ class Client:
             drop: as for `upscale`.
             error: whether to add a variable ``error``, the expected absolute error of each cell.
         """
+        require_zarr("opening a view")
         path = _paths.view_path(volume, model, boundary, names, drop, error=error)
         fixed, reader = self._send(_calls.view(path)), self._again()  # a view may outlive this client
-        close = reader.close if self._transport is None else lambda: None  # which would close that of this client
+        # Closing the reader would close the transport, which is this client's.
+        close = reader.close if self._transport is None else lambda: None
         return _transfer.open_view(reader._send, close, str(self._http.base_url), fixed)  # noqa: SLF001 our own
 
     def submit(

@@ -210,11 +210,7 @@ def open_view(send: Callable[[Call[Any]], Any], close: Callable[[], None], addre
         close: called when nothing needs the view any more.
         address: address of the service.
         path: where the view is.
-
-    Raises:
-        InvalidInputError: if the zarr package is missing.
     """
-    _files.require_zarr("opening a view")
     import xarray as xr  # noqa: PLC0415 slow
 
     from eddylift._zarr_store import ViewStore  # noqa: PLC0415 not in the base install

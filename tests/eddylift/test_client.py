@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import math
 import pickle
@@ -234,6 +235,18 @@ def test_views_leave_the_transport_open(service: FakeService, monkeypatch: pytes
         gc.collect()
         assert not closed
     assert closed
+
+
+def test_views_need_zarr(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is sent or opened."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    message = "opening a view needs the zarr package"
+    client = eddylift.Client("http://fake", transport=httpx2.MockTransport(service))
+    with client, pytest.raises(InvalidInputError, match=message):
+        client.open("box")
+    with pytest.raises(InvalidInputError, match=message):
+        anyio.run(eddylift.AsyncClient("http://127.0.0.1:9").open, "box")
+    assert not service.requests
 
 
 def test_views_are_not_opened_past_a_transport(service: FakeService) -> None:
