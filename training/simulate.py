@@ -62,9 +62,11 @@ def require_used(args: argparse.Namespace) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     given = {name for name in vars(parser.parse_args([])) if getattr(args, name) != parser.get_default(name)}
-    used = {"flow", "set", "n", "seed", "out"} if args.flow in planes.SETS else given - {"set"}
-    if unused := sorted(f"--{name.replace('_', '-')}" for name in given - used):
-        message = f"{', '.join(unused)}: {args.flow} flow has no such options"
+    in_a_plane = args.flow in planes.SETS
+    unused = given - {"flow", "set", "n", "seed", "out"} if in_a_plane else given & {"set"}
+    if unused:
+        named = ", ".join(sorted(f"--{name.replace('_', '-')}" for name in unused))
+        message = f"{named}: {args.flow} flow has no such options"
         raise ValueError(message)
 
 

@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.weights:
         require_new(Catalogue(args.weights), card.name, overwrite=args.overwrite)
-    held_out = trainer.source.validation()  # not after training: values may be missing
+    # Read now: missing values are refused before training, not after it.
+    held_out = trainer.source.validation()
     model = trainer.run()
     print(f"{args.out}: {trainer.seconds / 60:.1f} min, MAE over trilinear's on snapshots that were kept back:")
     for flow, samples in held_out.items():

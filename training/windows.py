@@ -102,7 +102,8 @@ class Windows:
     def identity(self) -> str:
         """Name, size and checksum of the runs, as another set may have the same name."""
         runs, frames = self.frames.shape[:2]
-        return f"{self.name}: {runs} runs of {frames} frames, {zlib.crc32(self.frames.numpy().tobytes()):08x}"
+        checksum = zlib.crc32(np.ascontiguousarray(self.frames.numpy()).data)
+        return f"{self.name}: {runs} runs of {frames} frames, {checksum:08x}"
 
     def draw(self, batch: int, length: int, random: torch.Generator) -> Window:
         """Random windows for training.
