@@ -12,6 +12,8 @@ from eddylift._errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
+    from numpy.typing import NDArray
+
 PACKING: Final = ("scale_factor", "add_offset", "_Unsigned")
 MARKERS: Final = ("_FillValue", "missing_value")
 LIMITS: Final = ("valid_range", "valid_min", "valid_max")
@@ -29,9 +31,8 @@ def decoded(name: Hashable, variable: xr.Variable) -> xr.Variable:
     stored.encoding = {key: variable.encoding[key] for key in keys if key in variable.encoding}
     if variable.dtype.kind == "f":
         # xarray compares in the precision of the markers, which single precision never equals.
-        markers = {key: np.asarray(variable.attrs[key]) for key in MARKERS if key in variable.attrs}
         with np.errstate(over="ignore"):
-            rounded = {key: each.astype(variable.dtype) for key, each in markers.items() if each.dtype.kind in "fiu"}
+            rounded = {key: each.astype(variable.dtype) for key, each in markers(variable.attrs).items()}
         stored.attrs = {**variable.attrs, **rounded}
     found = xr.conventions.decode_cf_variable(name, stored, decode_times=False, decode_timedelta=False)
     rest = {key: value for key, value in found.attrs.items() if key not in LIMITS}
@@ -77,6 +78,12 @@ def whole(name: Hashable, array: xr.DataArray, way_round: str = "") -> xr.DataAr
     return xr.DataArray(values, array.coords, array.dims, array.name, without(found.attrs))
 
 
+def markers(attributes: Mapping[Hashable, Any]) -> dict[str, NDArray[Any]]:
+    """Return the numbers that mark missing data, by their attributes; text marks none."""
+    given = {key: np.atleast_1d(attributes[key]) for key in MARKERS if key in attributes}
+    return {key: numbers for key, numbers in given.items() if numbers.dtype.kind in "fiu"}
+
+
 def limits(variable: xr.Variable) -> dict[str, Any]:
     """Return the attributes that name the valid numbers of a decoded variable, in the variable's own units.
 
@@ -101,8 +108,8 @@ def limits(variable: xr.Variable) -> dict[str, Any]:
 def as_sent(array: xr.DataArray) -> dict[str, Any]:
     """Return the attributes by which the service finds the missing data of an array, and unpacks it."""
     packing = {key: array.attrs[key] for key in PACKING if key in array.attrs}
-    markers = [number for key in MARKERS if key in array.attrs for number in np.atleast_1d(array.attrs[key]).tolist()]
-    return {**packing, **({"missing_value": markers} if markers else {}), **limits(array.variable)}
+    missing = [number for each in markers(array.attrs).values() for number in each.tolist()]
+    return {**packing, **({"missing_value": missing} if missing else {}), **limits(array.variable)}
 
 
 def without(attributes: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from eddylift import InvalidInputError, open_volume
+from eddylift._missing import as_sent
 from eddylift._resample import to_uniform
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def test_markers_that_no_number_equals(ask: Ask, tmp_path: Path, marker: object)
     volume = xr.Dataset(dict.fromkeys("uvw", field))
     volume.to_netcdf(tmp_path / "box.nc", engine="h5netcdf")
     xr.testing.assert_equal(open_volume(tmp_path / "box.nc"), volume)
+
+
+def test_markers_are_sent_if_they_are_numbers() -> None:
+    array = xr.DataArray(np.ones(4), dims="x", attrs={"_FillValue": -1.0, "missing_value": "none"})
+    assert as_sent(array) == {"missing_value": [-1.0]}
 
 
 def test_packed_numbers_are_sent_unpacked(ask: Ask, service: FakeService) -> None:
