@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eddylift._errors import InvalidInputError
-from eddylift._npy import open_array, read_array
+from eddylift._npy import open_array
 from eddylift._unnamed_axes import name_axes
 from eddylift._usual_names import DIMS
 
@@ -60,8 +60,7 @@ def read(path: Path) -> NDArray[Any] | xr.Dataset:
     check_exists(path)
     with own_errors(path, "read"):
         if is_array(path):
-            with path.open("rb") as file:
-                return read_array(file)
+            return np.array(open_array(path))
         with open_dataset(path) as dataset:
             return dataset.load()
 

@@ -71,8 +71,8 @@ def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None],
             return f"; pass names={names} (on the command line --names {spell_names(names)})"
     if len({frozenset(dataset[name].dims) for name in _components(dataset, components)}) > 1:
         return "; on a staggered grid, first interpolate the components to the centres of the cells"
-    example = {"Ux": "u", "lat_": "y"}
-    return f"; names renames variables and dims, as names={example} does (on the command line --names Ux:u,lat_:y)"
+    example = {"Ux": "u", "lev": "z"}
+    return f"; names renames variables and dims, as names={example} does (on the command line --names Ux:u,lev:z)"
 
 
 def _components(dataset: xr.Dataset, count: int) -> list[str]:

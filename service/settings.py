@@ -14,8 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MEBI = 1024**2
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX: Final = "EDDYLIFT_"
-# Variables that are no settings: of clients, of Docker Compose, and those that Kubernetes makes of a service's name.
-OTHERS: Final = re.compile(r"URL|TOKEN|METRICS_TOKEN|PORT(_.*)?|SERVICE_.*")
+# Variables that are no settings: of clients, of Docker Compose, and those that Kubernetes makes of names of services.
+OTHERS: Final = re.compile(r"URL|TOKEN|METRICS_TOKEN|(.*_)?(PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?)")
 
 
 class SettingError(ValueError):
@@ -105,7 +105,8 @@ class Settings(BaseSettings):
         PositiveFloat,
         Field(
             description="How long a listing of a volume in an object store is trusted, or 50 times as long as it took "
-            "if that is longer, up to 300 s; changes are seen after that. Jobs list their volumes anew when they begin."
+            "if that is longer, up to 300 s; changes are seen after that. Jobs list their volumes anew when they are "
+            "ordered and when they begin."
         ),
     ] = 30.0
     scheduler: Annotated[

@@ -200,7 +200,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
 async def _on_validation(request: Request, error: Exception) -> Response:
     """Parameters and JSON bodies that are not valid."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 registered for it
-    fields = list(dict.fromkeys(map(_field_of, error.errors()[: 2 * MAX_FIELDS])))[:MAX_FIELDS]  # some come twice
+    # Some come twice, as two dependencies may read one parameter.
+    fields = list(dict.fromkeys(map(_field_of, error.errors()[: 2 * MAX_FIELDS])))[:MAX_FIELDS]
     return respond(request, Problem("unfit", "; ".join(map(str, fields)), fields))
 
 

@@ -42,6 +42,8 @@ LARGEST: Final = 1.1
 # A plane at a wall is at most so far from the wall's velocity, relative to the next plane (rms). Simulated walls reach
 # 0.64, walls at rest in a frame that moves have 1.2 or more; of axes without walls, 99.9 % exceed this.
 APPROACH: Final = 0.85
+# Planes that are nearer to the wall's velocity than this share of the largest rms of a plane are at rest there.
+AT_REST: Final = 0.01
 # Longest edge of a cell over its shortest one; the channel that models learned from has 2.4.
 LONGEST: Final = 3.0
 
@@ -119,7 +121,7 @@ def look_at(read: Read[np.float32], cells: Cells) -> Look:
 
     outer = at_end(0), at_end(1), at_end(2)
     usual = [kinks(np.moveaxis(inside, axis - 3, 0)) if inside is not None else [] for axis in range(3)]
-    ends = fit(outer[0], usual[0]), fit(outer[1], usual[1]), fit(outer[2], usual[2])
+    ends = end_of(outer[0], usual[0]), end_of(outer[1], usual[1]), end_of(outer[2], usual[2])
     moments = tuple(tuple(map(Plane.of, planes)) for planes in outer)
     if inside is None:
         return Look(ends, moments)
@@ -127,11 +129,11 @@ def look_at(read: Read[np.float32], cells: Cells) -> Look:
     return Look(ends, moments, traits(components), components[0].size)
 
 
-def fit(planes: tuple[NDArray[np.float32], ...], usual: Sequence[float]) -> End:
+def end_of(planes: tuple[NDArray[np.float32], ...], usual: Sequence[float]) -> End:
     """How the two first and the two last planes of an axis fit together.
 
     Args:
-        planes: (..., y, x) each; none if they could not be read.
+        planes: the first, second, last but one and last one, (..., y, x) each; none if they could not be read.
         usual: kinks inside the volume; none if they could not be read.
     """
     if not planes:
@@ -185,14 +187,15 @@ def check_ends(ends: Ends, boundary: Boundaries) -> tuple[str, ...]:
 def check_walls(look: Look, boundary: Boundaries) -> tuple[str, ...]:
     """A warning about walls whose velocity the flow does not approach."""
     strange = []
+    least = AT_REST * max((plane.square for planes in look.planes for plane in planes), default=0.0) ** 0.5
     for axis, kind, planes in zip(AXES, boundary, look.planes, strict=True):
         if not is_wall(kind) or not planes:
             continue
         for name, plane, inner, wall in zip(("first", "last"), planes[::3], planes[1:3], Walls.of(kind), strict=True):
             off, deeper = plane.distance(wall), inner.distance(wall)
-            if off > APPROACH * deeper:
+            if off > max(APPROACH * deeper, least):
                 mean = ", ".join(f"{value:.3g}" for value in plane.mean)
-                strange.append(f"{axis}, {name} plane (off by {off:.3g}, the next by {deeper:.3g}; mean {mean})")
+                strange.append(f"{axis}, {name} plane (off by {off:.3g}, next plane {deeper:.3g}; mean {mean})")
     if not strange:
         return ()
     warning = (

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Rms of the difference between coarse values and the block means of a reference, relative to the fluctuations.
 APART: Final = 0.01
+# Of means in single precision, relative to the largest one.
+ROUNDING: Final = 1e-6
 # Coordinates of a reference may be so far from the centres of the fine cells, in fine spacings.
 TOLERANCE: Final = 0.05
 
@@ -85,7 +87,7 @@ def check_means(coarse: NDArray[np.float32], reference: NDArray[np.float32]) -> 
     means = coarsen(torch.from_numpy(np.ascontiguousarray(reference)), factor).numpy()
     off = float(np.sqrt(np.square(coarse - means, dtype=np.float64).mean()))
     usual = float(np.sqrt(means.var(axis=(-3, -2, -1), dtype=np.float64).mean()))
-    if off <= APART * usual:
+    if off <= max(APART * usual, ROUNDING * float(np.abs(means).max())):
         return ()
     warning = (
         f"the coarse volume is not the block mean of the reference: they differ by {off:.3g} (rms), and the means vary "

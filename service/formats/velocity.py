@@ -145,7 +145,7 @@ def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
     if names and {*map(str, dataset.data_vars)}.isdisjoint({*names.values()} - {*names}):
         expected += f". If they have other names here, pass names={spell(names)}"
     else:
-        expected += ". The option names renames variables and dims, as names=Ux:u,lat_:y does"
+        expected += ". The option names renames variables and dims, as names=Ux:u,lev:z does"
     raise invalid_field(field=field, value=value or listed or None, expected=expected)
 
 

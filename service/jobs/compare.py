@@ -107,6 +107,7 @@ def _measure(
     stopped: threading.Event,
 ) -> dict[str, Any]:
     first = check_reference(view, reference)
+    progress.warnings = (*view.warnings, *_check_means(view, reference, first))
     rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
 
     def note(done: int, total: int) -> None:
@@ -138,7 +139,7 @@ def _measure(
                 rows[name].append(found)
     means = {name: mean_of(each) for name, each in rows.items()}
     about = {"model": view.card.name, "boundary": list(view.boundary), "levels": view.levels}
-    return {**about, "warnings": [*view.warnings, *_check_means(view, reference, first)], **means}
+    return {**about, "warnings": list(progress.warnings), **means}
 
 
 def _check_means(view: View, reference: OpenVolume, first: int) -> tuple[str, ...]:

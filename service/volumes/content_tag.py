@@ -58,7 +58,7 @@ class TrustedTag:
         self._making = threading.Lock()
         self._tag: ContentTag | None = None
         self._generation = ""
-        self._until = 0.0
+        self._began = self._until = 0.0
 
     def get(
         self, make: Callable[[str], ContentTag], generation: Callable[[], str] = str, *, fresh: bool = False
@@ -68,12 +68,14 @@ class TrustedTag:
         Args:
             make: lists the volume for a new one, given its generation.
             generation: see [`Generations`][service.volumes.generations.Generations]; with another one the tag is new.
-            fresh: whether to make a new one in any case.
+            fresh: whether it must have been begun after this call.
         """
+        asked = time.monotonic()
         with self._making:
             start, now = time.monotonic(), generation()
-            if fresh or self._tag is None or self._generation != now or self._until < start:
-                self._tag, self._generation = make(now), now
+            old = self._began <= asked if fresh else self._until < start
+            if old or self._tag is None or self._generation != now:
+                self._tag, self._generation, self._began = make(now), now, start
                 end = time.monotonic()
                 self._until = end + max(self._least_s, min(TAG_MOST_S, (end - start) / TAG_SHARE))
             return self._tag

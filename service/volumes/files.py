@@ -87,7 +87,8 @@ def exchange(one: Path, other: Path) -> None:
 def remove(path: Path, stopped: threading.Event | None = None) -> None:
     """Remove a file or a folder, file by file, until it is stopped; what cannot be removed stays."""
     if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         return
     for folder, _, files in os.walk(path, topdown=False):
         for file in files:

@@ -34,7 +34,7 @@ def test_the_option_names_is_told_where_no_names_are_usual(array: NDArray[np.flo
         named(array, ("a", "b", "c"), ("lev", "lat_", "lon_")),
         named(array, ("u", "v", "w"), ("p", "q", "r")),
     ):
-        with pytest.raises(InvalidInputError, match=r"names renames variables and dims, .*--names Ux:u,lat_:y\)$"):
+        with pytest.raises(InvalidInputError, match=r"names renames variables and dims, .*--names Ux:u,lev:z\)$"):
             find(volume)
 
 

@@ -63,7 +63,10 @@ def test_a_data_folder_that_cannot_be_written_is_found_at_the_start(
 def test_variables_that_are_no_settings_are_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("BLOCKS", "block_", "ZZZZ", "URL", "TOKEN", "PORT", "PORT_8000_TCP", "SERVICE_HOST", "MAX_JOBS"):
+    for name in (
+        *("BLOCKS", "block_", "ZZZZ", "URL", "TOKEN", "PORT", "PORT_8000_TCP", "SERVICE_HOST", "MAX_JOBS"),
+        *("SCHEDULER_SERVICE_HOST", "SCHEDULER_PORT_8786_TCP_ADDR", "METRICS_SERVICE_PORT_HTTP"),
+    ):
         monkeypatch.setenv(f"EDDYLIFT_{name}", "3")
     monkeypatch.setenv("EDDYLIFT_WEIGHTS", "/nowhere")
     assert main([]) == 2

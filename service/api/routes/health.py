@@ -37,7 +37,7 @@ async def get_ready(request: Request, services: ServicesDep) -> Health:
     if bearer(request) is None:
         return Health(status="ready")
     registry = services.engine.registry
-    names = await asyncio.to_thread(registry.names)  # a probe does not wait for volumes to be read
+    names = await asyncio.to_thread(registry.names)  # services.threads may be busy for long
     return Health(
         status="ready",
         models=[name for name in names if name not in registry.failures],

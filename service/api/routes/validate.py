@@ -64,7 +64,7 @@ async def post_validate(
     said = {COARSE: coarse and coarse.boundary, REFERENCE: reference.boundary}
     boundary, warnings = choose_boundary(asked_or_said(asked, said), None, card)
     for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
-        if volume is not None:
+        if volume is not None:  # for its refusals; the warnings below are of the coarse volume
             with within(part):
                 check_ends(volume.look.ends, boundary)
     if coarse is None:

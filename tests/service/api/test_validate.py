@@ -119,6 +119,10 @@ def test_a_coarse_volume_that_is_no_block_mean(client: TestClient) -> None:
         assert "the coarse volume is not the block mean of the reference" in answer["warnings"][-1]
     rounded = coarse.astype(np.float16).astype(np.float32)
     assert not post(client, reference=(npy(FINE), NPY), coarse=(npy(rounded), NPY)).json()["warnings"]
+    uniform = np.full_like(FINE, 3.1)
+    uniform[1:] = -0.13
+    same = uniform[:, ::4, ::4, ::4]
+    assert not post(client, reference=(npy(uniform), NPY), coarse=(npy(same), NPY)).json()["warnings"]
     other = np.stack([-coarse, coarse, -coarse])
     series = post(client, reference=(npy(times), NPY), coarse=(npy(other), NPY)).json()
     assert "not the block mean" in series["warnings"][-1]

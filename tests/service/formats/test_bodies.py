@@ -117,7 +117,7 @@ def test_usual_names_are_offered_and_come_back(
 
 def test_the_option_names_is_told_where_no_names_are_usual() -> None:
     volume = dataset(COARSE).rename(u="a", v="b", w="c")
-    assert refused(netcdf(volume)).endswith("The option names renames variables and dims, as names=Ux:u,lat_:y does")
+    assert refused(netcdf(volume)).endswith("The option names renames variables and dims, as names=Ux:u,lev:z does")
 
 
 def test_other_variables_over_components_can_be_dropped() -> None:

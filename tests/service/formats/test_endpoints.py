@@ -157,6 +157,7 @@ def test_walls_that_the_flow_does_not_approach() -> None:
     (warning,) = check_walls(moving, ("periodic", "wall", "periodic"))
     assert "that of these walls: y, first plane (off by " in warning
     assert "; y, last plane (off by " in warning
+    assert ", the " not in warning  # at which the page takes joined warnings apart
     (warning,) = check_walls(moving, ("periodic", "wall:u=-15..0", "periodic"))
     assert "that of these walls: y, last plane (off by " in warning
 
@@ -166,6 +167,12 @@ def test_walls_where_there_are_none() -> None:
     for walls in (("wall", "open", "open"), ("open", "wall", "open"), ("open", "open", "wall")):
         assert check_walls(isotropic, walls)
     assert check_walls(look(np.zeros((3, 4, 4, 4), np.float32)), ("wall", "wall", "wall")) == ()
+
+
+def test_a_fluid_at_rest_up_to_rounding_approaches_its_walls() -> None:
+    layer = 1e-9 * noise(3, 12, 8, 8)
+    layer[:, 4:8] = noise(3, 4, 8, 8)
+    assert check_walls(look(layer), ("wall", "periodic", "periodic")) == ()
 
 
 def test_samples_are_told_apart() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +17,12 @@ from obstore.store import MemoryStore
 
 from service.formats.velocity import DatasetVelocity
 from service.volumes import content_tag
+from service.volumes.content_tag import ContentTag, TrustedTag, digested
 from service.volumes.s3_storage import S3Storage
 from service.volumes.uploads import UploadStore
 from tests.service.orders import LEARNED, wanted
 from tests.service.wire import dataset, files_of, noise, send
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,3 +241,27 @@ def test_a_tag_is_of_the_group_alone(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "zarr.json").read_text())
     (tmp_path / "zarr.json").write_text(json.dumps({**document, "attributes": {"more": 1}}))
     assert content_tag.tag_of(tmp_path) != tag
+
+
+def test_jobs_that_ask_at_the_same_time_share_a_fresh_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tag, listings, go_on, looks = TrustedTag(1.0), list[str](), threading.Event(), list[float]()
+
+    def look() -> float:
+        looks.append(time.monotonic())
+        return looks[-1]
+
+    def make(generation: str) -> ContentTag:
+        listings.append(generation)
+        assert go_on.wait(PATIENCE_S)
+        return digested([])
+
+    monkeypatch.setattr(content_tag, "time", SimpleNamespace(monotonic=look))
+    with ThreadPoolExecutor(5) as threads:
+        answers = [threads.submit(tag.get, make, fresh=True)]
+        wait_until(lambda: bool(listings))
+        answers += [threads.submit(tag.get, make, fresh=True) for _ in range(4)]
+        wait_until(lambda: len(looks) == 6)  # two of the first one, and all others wait
+        go_on.set()
+    assert len({id(each.result()) for each in answers}) == len(listings) == 2
+    tag.get(make, fresh=True)
+    assert len(listings) == 3
