@@ -2,7 +2,7 @@
 
 Training begins from the weights of a stored model, the parent. A ``relaxed`` model begins with relaxation weights of
 one, so that it is the same function; these weights learn at a higher rate than the others. ``--wider`` begins with
-copies of each field, as the same function too. Some of the data are held out: the last snapshot of each run, or the end
+copies of each field and ``--deeper`` with more residual blocks, as the same function too. Some of the data are held out: the last snapshot of each run, or the end
 of the longest axis of a single snapshot. The error there is measured ``--checks`` times, and the best weights are kept,
 as a network can learn a single snapshot by heart. The model is stored under a new name, and only if its error there is
 below its parent's. Its card has the parent, the gain and the symmetries it breaks.
@@ -26,7 +26,7 @@ from training.recordings import add_reading, open_datasets, reading
 from training.samples import PATCH
 from training.train import MIRRORED, require_new
 from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, provenance
-from training.widen import widen
+from training.widen import deepen, widen
 
 if TYPE_CHECKING:
     import argparse
@@ -80,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wider", type=int, choices=range(1, 5), default=1, help="how many times as many fields as the parent"
     )
+    parser.add_argument(
+        "--deeper", type=int, choices=range(9), default=0, help="how many residual blocks more than the parent"
+    )
     parser.add_argument("--steps", type=int, default=300, help="number of steps in all (default: %(default)s)")
     parser.add_argument(
         "--relaxation-steps", type=int, default=0, help="first steps, in which only relaxation weights learn"
@@ -112,9 +115,11 @@ def run(args: argparse.Namespace) -> int:
     parent = catalogue.trained(args.parent).to(args.device)
     family = args.family or ("relaxed" if ancestor.family == "equivariant" else ancestor.family)
     model = descend(parent, family, mirrored=args.mirrored or None)
+    torch.manual_seed(args.seed)
     if args.wider > 1:
-        torch.manual_seed(args.seed)
         model = SuperResolution(widen(cast("Network", model.network), args.wider))
+    if args.deeper:
+        model = SuperResolution(deepen(cast("Network", model.network), args.deeper))
     card = describe(model, flow=args.name)
     if args.wider > 1 or "-wide-" in args.parent:
         if args.name.endswith("-wide"):

@@ -1,9 +1,9 @@
-"""A wider network that computes the same function, so that training can go on with more fields."""
+"""A wider or deeper network that computes the same function, so that training can go on with more weights."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -42,6 +42,23 @@ def widen(network: Network, times: int) -> Network:
             if layer.relaxation is not None:
                 copy.relaxation = nn.Parameter(layer.relaxation.detach().clone())
     return wider
+
+
+def deepen(network: Network, blocks: int) -> Network:
+    """Add residual blocks at the end of the trunk. They add nothing at first, as their last convolutions are zero.
+
+    This is the network morphism of Chen, Goodfellow & Shlens (arXiv 1511.05641) for residual blocks.
+
+    Args:
+        network: of any family.
+        blocks: to add. Each makes the halo two coarse cells wider.
+    """
+    old = network.architecture
+    deeper = Network(dataclasses.replace(old, blocks=old.blocks + blocks)).to(network.lift.psi)
+    deeper.load_state_dict({**deeper.state_dict(), **network.state_dict()})
+    for block in list(deeper.trunk)[old.blocks :]:
+        cast("GroupLayer", block.second).psi.data.zero_()
+    return deeper
 
 
 def _widened(layer: GroupLayer, times: int) -> Tensor:

@@ -163,9 +163,10 @@ def test_what_is_better_is_stored_with_its_parent_and_gain(
 ) -> None:
     options = ["--data", str(store(tmp_path / "mine", 3)), "--name", "mine", "--weights", str(weights.folder)]
     options += ["--steps", "60", "--relaxation-steps", "10", "--threads", "1", "--out", str(tmp_path / "out")]
-    assert main(["adapt", *options, *mirrored, "--wider", str(wider)]) == 0
+    assert main(["adapt", *options, *mirrored, "--wider", str(wider), "--deeper", "1"]) == 0
     card = weights.card(name)
     assert card.architecture is not None
+    assert card.architecture["blocks"] == 2  # one more than the parent
     assert (card.flow, card.architecture["fields"]) == ("mine", wider)
     assert (card.group, card.architecture["mirrored"]) == (("Oh", True) if mirrored else ("O", False))
     assert card.trained["parent"] == PARENT

@@ -1,4 +1,4 @@
-"""A wider network begins as the same function, and its copies learn different things."""
+"""A wider or deeper network begins as the same function, and copies of fields learn different things."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.networks import Architecture, Network
-from training.widen import widen
+from training.widen import deepen, widen
 
 ARCHITECTURES = [
     Architecture("conv", "C1", 6, 2, frames=3),
@@ -34,6 +34,20 @@ def test_a_wider_network_computes_the_same(architecture: Architecture, times: in
     assert wider.architecture.fields == times * architecture.fields
     coarse = torch.randn(1, 3 * architecture.frames, *3 * [2 * network.halo + 2], dtype=torch.float64)
     torch.testing.assert_close(wider(coarse), network(coarse), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_deeper_network_computes_the_same_and_learns(architecture: Architecture) -> None:
+    torch.manual_seed(0)
+    network = trained(architecture)
+    deeper = deepen(network, 2)
+    assert deeper.architecture.blocks == architecture.blocks + 2
+    coarse = torch.randn(1, 3 * architecture.frames, *3 * [2 * deeper.halo + 2], dtype=torch.float64)
+    answer, inner = deeper(coarse), slice(deeper.halo - network.halo, network.halo - deeper.halo)
+    torch.testing.assert_close(answer, network(coarse[..., inner, inner, inner]), rtol=1e-9, atol=1e-9)
+    answer.square().mean().backward()
+    for block in list(deeper.trunk)[architecture.blocks :]:
+        assert block.second.psi.grad.norm() > 0
 
 
 def test_copies_learn_different_things() -> None:
