@@ -1,11 +1,12 @@
 """``python -m training adapt``: adapt a stored model to your own data.
 
 Training begins from the weights of a stored model, the parent. A ``relaxed`` model begins with relaxation weights of
-one, so that it is the same function; these weights learn at a higher rate than the others. ``--wider`` begins with
-copies of each field and ``--deeper`` with more residual blocks, as the same function too. Some of the data are held out: the last snapshot of each run, or the end
-of the longest axis of a single snapshot. The error there is measured ``--checks`` times, and the best weights are kept,
-as a network can learn a single snapshot by heart. The model is stored under a new name, and only if its error there is
-below its parent's. Its card has the parent, the gain and the symmetries it breaks.
+one, so that it is the same function; these weights learn at a higher rate than the others. ``--wider`` copies each
+field and ``--deeper`` adds residual blocks; the network still begins as the same function. Some of the data are held
+out: the last snapshot of each run, or the end of the longest axis of a single snapshot. The error there is measured
+``--checks`` times, and the best weights are kept, as a network can learn a single snapshot by heart. The model is
+stored under a new name, and only if its error there is below its parent's. Its card has the parent, the gain and the
+symmetries it breaks.
 """
 
 from __future__ import annotations
