@@ -165,8 +165,9 @@ def discovery_summary(found: Discovery) -> Group:
 
 def health_sentence(found: Health) -> str:
     """Say whether a service is ready, and what it cannot serve."""
-    models = found.get("models")
-    served = f"{len(models)} models" if models else "a token with the scope read shows the models"
+    models = found.get("models", [])
+    plural = "s" if len(models) > 1 else ""
+    served = f"{len(models)} model{plural}" if models else "a token with the scope read shows the models"
     lines = [f"{found.status}: {served}"]
     lines += [f"{name} cannot be served: {why}" for name, why in found.get("failures", {}).items()]
     lines += [f"{name}: {why}" for name, why in found.get("warnings", {}).items()]
@@ -215,11 +216,11 @@ def _gain(card: Card) -> str:
     """MAE relative to trilinear interpolation, on each held-out run of the card: isotropic 0.12, channel 0.27."""
     if card.family == "trilinear":
         return "1"
-    found = []
-    for run in card.get("measured", []):
-        if ratio := run.get("mae_over_trilinear"):
-            flow = run.get("run", "").partition("-")[0]
-            found.append(f"{flow} {ratio['mean']:.2f}".strip())
+    found = [
+        f"{run.get('flow', '')} {ratio['mean']:.2f}".strip()
+        for run in card.get("measured", [])
+        if (ratio := run.get("mae_over_trilinear"))
+    ]
     return ", ".join(found) or "-"
 
 

@@ -23,6 +23,7 @@ class JobStatus(Record):
         model: name of the model; None of a discovery.
         boundary: in z, y, x order; None takes that of the source.
         names: new names of variables and dims of the source, by old ones.
+        drop: variables of the source or the reference that it leaves out.
         reference: volume that the answer is compared with; of a discovery, the fields Y.
         x_kind: what the source of a discovery has, ``vector`` or ``scalar``; None takes ``vector``.
         y_kind: what its reference has.
@@ -35,6 +36,7 @@ class JobStatus(Record):
         stage: ``computing`` blocks, ``comparing`` slabs, or ``discovering``, in steps.
         blocks: number of blocks (or slabs, or steps) in this stage; None until they are counted.
         blocks_done: how many of them are done.
+        warnings: what seems doubtful about the request.
         voxels_per_second: fine cells (of a discovery, cells of X) per second, while it runs.
         seconds_left: estimate, while it runs.
     """
@@ -46,6 +48,7 @@ class JobStatus(Record):
     model: str | None
     boundary: str | None
     names: dict[str, str]
+    drop: list[str]
     reference: str | None
     x_kind: Literal["scalar", "vector"] | None
     y_kind: Literal["scalar", "vector"] | None
@@ -58,6 +61,7 @@ class JobStatus(Record):
     stage: Literal["computing", "comparing", "discovering"]
     blocks: int | None
     blocks_done: int
+    warnings: list[str]
     voxels_per_second: float | None
     seconds_left: float | None
 

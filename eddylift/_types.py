@@ -71,7 +71,7 @@ class Card(Record):
         frames: number of time levels in its input.
         group: its symmetry group; None for trilinear.
         parameters: number of weights.
-        boundary: of the fields that it was trained on, in z, y, x order.
+        boundary: of the fields that it was trained on, in z, y, x order; None if they had different ones.
         sampling: how the coarse fields of its training were made; yours should be made alike.
         halo: coarse cells to read around a block.
         receptive_field: coarse cells along an axis that one cell of the answer depends on.
@@ -87,7 +87,7 @@ class Card(Record):
     frames: int
     group: str | None
     parameters: int
-    boundary: list[str]
+    boundary: list[str] | None
     sampling: str
     halo: int
     receptive_field: int
@@ -110,10 +110,13 @@ class ForecastCard(Record):
         flow: what it was trained on, such as ``smoke``.
         frames: number of frames in its input.
         boundary: of the flow that it was trained on, in y, x order.
+        architecture: of its network.
         parameters: number of weights.
         trained: on which set of runs, and how.
         measured: errors of the model and of persistence in forecasts of 20 frames, as rms error relative to the rms of
             the truth. ``future`` is at later times of the training runs, ``domain`` in runs with the inflow elsewhere.
+        units: ``dx``, ``dt`` and ``nu`` of the run that its sample is from, which is stored in cells per frame; may be
+            empty.
         sha256: hash of the weights.
     """
 
@@ -122,9 +125,11 @@ class ForecastCard(Record):
     flow: str
     frames: int
     boundary: list[str]
+    architecture: dict[str, Any]
     parameters: int
     trained: dict[str, Any]
     measured: dict[str, dict[str, float]]
+    units: dict[str, float]
     sha256: str
 
     @classmethod

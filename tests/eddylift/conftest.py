@@ -99,7 +99,7 @@ HEALTH = {
     "jobs": None,
     "data": "Permission denied",
 }
-JOB = {
+JOB: dict[str, Any] = {
     "id": "abc",
     "task": "upscale",
     "source": "box",
@@ -107,6 +107,7 @@ JOB = {
     "model": "trilinear-x4",
     "boundary": None,
     "names": {},
+    "drop": [],
     "reference": "true",
     "x_kind": None,
     "y_kind": None,
@@ -119,6 +120,7 @@ JOB = {
     "stage": "comparing",
     "blocks": 3,
     "blocks_done": 3,
+    "warnings": [],
     "voxels_per_second": None,
     "seconds_left": None,
 }

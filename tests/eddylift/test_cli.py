@@ -59,12 +59,12 @@ def test_models(run: Run) -> None:
 
 
 def test_models_for_any_flow(run: Run, service: FakeService) -> None:
-    runs = ["isotropic-96-seed101", "channel-96-seed101"]
-    measured = [{"run": run, "mae_over_trilinear": {"mean": 0.25}} for run in runs]
+    flows = ["isotropic", "taylor-green"]
+    measured = [{"run": f"{flow}-64", "flow": flow, "mae_over_trilinear": {"mean": 0.25}} for flow in flows]
     general = {**CARDS[1], "name": "conv-general-x4", "flow": "general", "boundary": None, "measured": measured}
     service.script = [httpx2.Response(200, json={"models": [general]})]
     (_, line) = run("models").stdout.splitlines()
-    assert " ".join(line.split()) == "conv-general-x4 any flow 1 isotropic 0.25, channel 0.25"
+    assert " ".join(line.split()) == "conv-general-x4 any flow 1 isotropic 0.25, taylor-green 0.25"
 
 
 def test_models_fit_a_terminal(run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,15 +99,17 @@ def test_symmetry(run: Run) -> None:
 
 def test_health(run: Run, service: FakeService) -> None:
     assert run("health").stdout.splitlines() == [
-        "ready: 1 models",
+        "ready: 1 model",
         "x cannot be served: torn",
         "the data folder cannot be written: Permission denied",
     ]
+    service.script = [httpx2.Response(200, json={**HEALTH, "models": ["a", "b"], "failures": {}, "data": None})]
+    assert run("health").stdout == "ready: 2 models\n"
     service.script = [httpx2.Response(200, json={**HEALTH, "models": [], "failures": {}, "data": None})]
     assert run("health").stdout == "ready: a token with the scope read shows the models\n"
     service.script = [problem(503, {"Retry-After": "1"}, detail="warming up")]
     assert "warming up" in run("health", code=1).stderr
-    assert len(service.requests) == 3
+    assert len(service.requests) == 4
 
 
 def test_delete(run: Run, service: FakeService) -> None:
