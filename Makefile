@@ -1,4 +1,5 @@
-# Every target first makes what it needs. On a new machine with Python 3.11 and make, `make demo` is enough.
+# Every target first makes what it needs. On a new machine with Python 3.11 to 3.13 and make, `make demo` is enough.
+# The Python that makes .venv.
 PYTHON ?= python3
 # Options for pip, for example another index.
 PIP_FLAGS ?=

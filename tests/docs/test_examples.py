@@ -80,12 +80,12 @@ def folder(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_python(page: Path, url: str) -> None:
-    run_together([block.replace(PRINTED, url) for block in blocks(page, "python")])
+def test_python(page: Path) -> None:
+    run_together(blocks(page, "python"))
 
 
-@pytest.mark.usefixtures("folder")
-def test_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebook(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "examples")  # Jupyter runs a notebook in its own folder
     monkeypatch.setenv("MPLBACKEND", "agg")
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     run_together(["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"])
