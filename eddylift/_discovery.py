@@ -23,6 +23,7 @@ class Discovery(Record):
             decided by tests of whole groups; empty with too few pairs for it.
         common: share of the departures from each element that pairs have in common, about 0 where it is kept on the
             average and 1 where all depart alike; to be looked at where pairs are not independent; empty likewise.
+        common_errors: standard errors of these shares; empty likewise, and missing in answers of older services.
         equivariance_errors: ||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g.
         error_inside: the largest of them among the elements that are kept.
         error_outside: the smallest among the others; None if there are none.
@@ -41,6 +42,7 @@ class Discovery(Record):
     moved: list[str]
     p_values: dict[str, float]
     common: dict[str, float]
+    common_errors: dict[str, float]
     equivariance_errors: dict[str, float]
     error_inside: float
     error_outside: float | None
@@ -57,16 +59,17 @@ class Discovery(Record):
 
     def titles(self) -> list[str]:
         """Return the titles of the columns of `rows`."""
-        return ["element", "kept", "equivariance error", *(["p-value", "common"] if self.p_values else [])]
+        averages = ["p-value", "common", "standard error"] if self.p_values else []
+        return ["element", "kept", "equivariance error", *averages]
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return of each element: name, whether it is kept, equivariance error, p-value and common share."""
+        """Return of each element: name, whether it is kept, and the numbers that the titles name."""
+        averages = [self.p_values, self.common, self.get("common_errors", {})] if self.p_values else []
         return [
             (
                 element,
                 "yes" if element in self.kept else "no",
-                spell(self.equivariance_errors[element]),
-                *([spell(self.p_values[element]), spell(self.common[element])] if self.p_values else []),
+                *(spell(column.get(element)) for column in (self.equivariance_errors, *averages)),
             )
             for element in self.elements
         ]

@@ -134,6 +134,9 @@ class Discovery(BaseModel, from_attributes=True):
         description="share of the departures from each element that pairs have in common: about 0 where it is kept on "
         "the average, 1 where all depart alike; for pairs that are not independent; empty with too few pairs"
     )
+    common_errors: dict[str, float] = Field(
+        default={}, description="standard errors of `common`, from leaving out each eighth of the pairs; empty likewise"
+    )
     equivariance_errors: dict[str, float] = Field(
         description="||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g"
     )

@@ -82,6 +82,7 @@ DISCOVERY = {
     "moved": ["A", "B"],
     "p_values": {"x,y": 1.0, "-x,-y": 0.0005},
     "common": {"x,y": 0.0, "-x,-y": 0.75},
+    "common_errors": {"x,y": 0.0, "-x,-y": 0.125},
     "equivariance_errors": {"x,y": 0.0, "-x,-y": 0.25},
     "error_inside": 0.0,
     "error_outside": 0.25,

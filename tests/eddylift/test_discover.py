@@ -43,11 +43,17 @@ def test_what_is_found(ask: Ask, service: FakeService) -> None:
     assert found == DISCOVERY
     assert found.kept == ["x,y"]
     assert repr(found).startswith("Discovery(group='C2', elements=['x,y', '-x,-y'], kept=['x,y'], symbol='1'")
-    assert "<td>-x,-y</td><td>no</td><td>0.25</td><td>0.0005</td><td>0.75</td>" in found._repr_html_()
+    assert "<td>-x,-y</td><td>no</td><td>0.25</td><td>0.0005</td><td>0.75</td><td>0.125</td>" in found._repr_html_()
     arrays, options = sent(service)
     assert np.array_equal(arrays["x"], X)
     assert np.array_equal(arrays["y"], Y)
     assert options == {"y_kind": "vector", "group": "C2"}
+
+
+def test_an_older_service_has_no_standard_errors(ask: Ask, service: FakeService) -> None:
+    found = {name: value for name, value in DISCOVERY.items() if name != "common_errors"}
+    service.script = [httpx2.Response(200, json=found)]
+    assert ask("discover", X, Y).rows()[1] == ("-x,-y", "no", "0.25", "0.0005", "0.75", "-")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +172,7 @@ def test_command_line(service: FakeService, tmp_path: Path, monkeypatch: pytest.
     result = CliRunner().invoke(cli.app, ["discover", *files, "--y-kind", "vector"])
     assert result.exit_code == 0, result.output
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert ["-x,-y", "no", "0.25", "0.0005", "0.75"] in rows
+    assert ["-x,-y", "no", "0.25", "0.0005", "0.75", "0.125"] in rows
     assert ["lift", "1", "A", "0.9,", "B", "0.1"] in rows
     assert "1: 1 of the 2 elements of C2 are kept on the average" in " ".join(result.stdout.split())
     assert sent(service)[1] == {"y_kind": "vector"}

@@ -11,8 +11,9 @@ import pytest
 
 import service.api.routes.discover as route
 from models.discovery import discover
-from models.discovery_fit import Recipe
+from models.discovery_fit import USUAL, Recipe
 from models.group import group
+from models.pairs import ENOUGH_PAIRS
 from service.formats.containers import Body
 from service.formats.pairs import read_pairs
 from service.settings import Settings
@@ -63,6 +64,16 @@ def test_vectors_in_space_on_a_finer_grid(client: TestClient) -> None:
     y[:, 2] = 1
     found = ask(client, x, y, y_kind="vector", group="O").json()
     assert (found["group"], found["symbol"], len(found["elements"])) == ("O", "4", 24)
+
+
+def test_noisy_pairs_have_common_shares_with_standard_errors(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(USUAL, 2, Recipe(fields=1, equivariant_steps=1, steps=1))
+    x, y = noise(2, ENOUGH_PAIRS, 1, 4, 4)
+    found = ask(client, x, y, group="C4").json()
+    assert list(found["common"]) == list(found["common_errors"]) == found["elements"]
+    assert found["common_errors"]["-x,-y"] > 0
 
 
 @pytest.mark.parametrize(
