@@ -1,4 +1,4 @@
-"""Units in which a network sees pairs (X, Y), so that neither units nor offsets of single fields decide what counts.
+"""Units in which a network sees pairs (X, Y), so that neither units nor large offsets of a field decide what counts.
 
 Each scalar has units of its own, and so has each vector. What is subtracted and divided by commutes with rotations and
 reflections:

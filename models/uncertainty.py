@@ -3,10 +3,11 @@
     error = c s softplus(f(asinh(4 y / s) ..., log(l / s + e) ...)),    e = 1e-3,
 
 is the expected absolute error of a fine cell, the mean over its components, in the units of the velocity. The y are
-four scalars read from the features of the trunk, invariant under rotations; s is the local variation of the coarse
-field, and f a network of one hidden layer. The l are lengths: of the network's correction to trilinear interpolation,
-and those of [`lengths_of`][models.uncertainty.lengths_of], which tell how much of the field is as fine as the grid. The
-error scales as the velocity does, does not change with a boost, and is zero where the field is constant.
+four scalars read from the features of the trunk, invariant under rotations if the network is equivariant; s is the
+local variation of the coarse field, and f a network of one hidden layer. The l are lengths: of the network's correction
+to trilinear interpolation, and those of [`lengths_of`][models.uncertainty.lengths_of], which tell how much of the field
+is as fine as the grid. The error scales as the velocity does, does not change with a boost, and is zero where the field
+is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
 whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual). At last c is
