@@ -12,20 +12,19 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
-import models
 from models.blocks import format_boundary, plan
 from service.formats.error import ERROR, error_attributes
 from service.formats.grid import length_of
 from service.formats.layout import labelled, on_fine_grid, plain_attributes
 from service.formats.names import AXES, COMPONENT, TIME, UNCHANGED, Naming
 from service.formats.zarr_group import objects_in, write_group
+from service.settings import CHECKOUT
 from service.volumes.storage import DOCUMENT, FINGERPRINT
 
 if TYPE_CHECKING:
@@ -38,11 +37,21 @@ if TYPE_CHECKING:
     from service.volumes.source import OpenVolume
 
 
-# The code that computes blocks. Not the version of eddylift: it is not installed in the image, only copied there.
-CODE: Final = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(models.__file__).parent.rglob("*.py")))
-).hexdigest()
+# The code that reads values, divides volumes and computes blocks.
+COMPUTING: Final = ("models", "service/engine", "service/formats", "service/volumes")
 INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
+
+
+def hash_code() -> str:
+    """Hash of the code that computes blocks.
+
+    Not the version of eddylift: it is not installed in the image, only copied there.
+    """
+    paths = sorted(path for folder in COMPUTING for path in (CHECKOUT / folder).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+CODE: Final = hash_code()
 
 
 class BlockIndex(NamedTuple):

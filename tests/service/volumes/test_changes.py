@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,18 @@ import pytest
 from obstore.store import MemoryStore
 
 from service.formats.velocity import DatasetVelocity
+from service.settings import CHECKOUT
 from service.volumes import content_tag
 from service.volumes.content_tag import ContentTag, TrustedTag, digested
 from service.volumes.s3_storage import S3Storage
 from service.volumes.uploads import UploadStore
+from service.volumes.view import CODE, hash_code
 from tests.service.orders import LEARNED, wanted
 from tests.service.wire import dataset, files_of, noise, send
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import xarray as xr
     from fastapi.testclient import TestClient
@@ -90,6 +92,24 @@ def test_a_view_with_a_fingerprint_is_of_one_content(replicas: tuple[TestClient,
         response = other.get(f"{path};fingerprint={opened}/{part}")
         assert (response.status_code, response.json()["type"]) == (409, "urn:eddylift:problem:changed")
     chunk(other)
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [
+        ("models/blocks.py", True),
+        ("service/engine/regions.py", True),
+        ("service/formats/velocity.py", True),
+        ("service/volumes/source.py", True),
+        ("service/api/errors.py", False),
+    ],
+)
+def test_other_code_that_computes_blocks_makes_another_view(
+    changed: str, monkeypatch: pytest.MonkeyPatch, *, counts: bool
+) -> None:
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path == CHECKOUT / changed))
+    assert (hash_code() != CODE) is counts
 
 
 def test_a_block_that_is_read_while_the_volume_changes_is_read_again(
