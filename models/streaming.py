@@ -6,6 +6,7 @@ next, so that nothing is computed twice: a block takes no longer than at once, b
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from models.superresolution import Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
     import numpy as np
     from jaxtyping import Float
@@ -50,6 +51,16 @@ class Stream:
         """
         scale = Scale(*(part.to(slab.device) for part in self._scale))
         return self.model.compute(slab, circular, scale, error=self.error, join=self._join)
+
+    @contextmanager
+    def undone_on_failure(self) -> Iterator[None]:
+        """Forget a slab that is given in this context if an error ends that, so that the slab can be given again."""
+        kept = dict(self._kept)
+        try:
+            yield
+        except BaseException:
+            self._kept = kept
+            raise
 
     def _join(self, place: Hashable, x: Tensor, radius: int) -> Tensor:
         if place in self._kept:

@@ -24,6 +24,8 @@ OF_DISK: Final = frozenset({"no-room", "not-stored"})
 DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 # Errors of the operating system that are not of the host's disk: of the network, and of files that are not there.
 ELSEWHERE: Final = (ConnectionError, TimeoutError, FileNotFoundError)
+# Words of PyTorch for too little memory: of the host, of pinned buffers, of the libraries of CUDA.
+SHORT: Final = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
 
 class FieldError(NamedTuple):
@@ -133,7 +135,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is not enough memory, as PyTorch does in its own words."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SHORT)
+    )
 
 
 def problem_of_host(error: BaseException | None, failed: str) -> Problem | None:

@@ -12,11 +12,12 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import InvalidStateError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
+from models.streaming import Stream
 from service.engine.inference import InferenceResult
 from service.engine.queue import RequestQueue, fail
 from service.problems import Problem, is_out_of_memory
@@ -147,10 +148,13 @@ class Batcher:
                 while len(self._in_flight) >= self.device.depth:
                     self._land()
                 continue
+            ahead = bool(self._in_flight)
             if short:
                 self._release(key, len(part))
             if len(part) > 1:
                 size = len(part) // 2 if short else 1
+                continue
+            if short and ahead:  # of the memory that those took
                 continue
             if short:
                 cells = " x ".join(map(str, key.shape))
@@ -164,7 +168,9 @@ class Batcher:
         for item in batch:
             item.request.started = item.request.started or start
         blocks = [item.request.read(item) for item in batch]
-        land = self.device.launch(batch[0].request.compute_of(batch[0]), blocks, key.circular)
+        compute = batch[0].request.compute_of(batch[0])
+        with compute.undone_on_failure() if isinstance(compute, Stream) else nullcontext():
+            land = self.device.launch(compute, blocks, key.circular)
         self._in_flight.append(InFlightBatch(key, batch, land))
 
     def _land(self) -> None:

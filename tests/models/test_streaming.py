@@ -63,3 +63,23 @@ def test_nothing_is_computed_twice() -> None:
     for slab in (coarse[None, :, :, :cut], coarse[None, :, :, cut:]):
         stream(torch.from_numpy(slab), (False, True, True))
     assert sorted(planes.values(), reverse=True) == [12 + 2 * left for left in range(model.halo - 1, -1, -1)]
+
+
+@torch.inference_mode()
+def test_a_slab_that_did_not_fit_can_be_given_again() -> None:
+    torch.manual_seed(1)
+    model = SuperResolution(Network(Architecture("conv", "C1", 2, 2))).frozen()
+    coarse = np.random.default_rng(0).standard_normal((1, 3, 12 + 2 * model.halo, 4, 4)).astype(np.float32)
+    cut, circular = 2 * model.halo + 1, (False, True, True)
+    first, second = (torch.from_numpy(part) for part in (coarse[None, :, :, :cut], coarse[None, :, :, cut:]))
+    stream, other = Stream(model, coarse), Stream(model, coarse)
+    for each in (stream, other):
+        each(first, circular)
+
+    def fetch() -> None:
+        stream(second, circular)
+        raise MemoryError
+
+    with pytest.raises(MemoryError), stream.undone_on_failure():
+        fetch()
+    assert torch.equal(stream(second, circular), other(second, circular))

@@ -1,4 +1,4 @@
-"""Blocks from all requests are computed together, within what fits."""
+"""Blocks from all requests are computed together."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from models.convolution import NOWHERE
-from service.engine.batcher import RECOVERY
-from service.engine.device import Device
 from service.problems import Problem
 from tests.service.engine.conftest import Watched, check, request, sample
-from tests.service.wire import Cramped, Gate
+from tests.service.wire import Gate
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from models.convolution import Axes
-    from models.superresolution import SuperResolution
     from tests.service.engine.conftest import Start
 
 
@@ -90,108 +84,6 @@ def test_a_batch_holds_so_many_blocks_and_cells(start: Start) -> None:
     assert gate.batches == [1, 1]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"),
-        MemoryError(),
-    ],
-)
-def test_a_batch_that_does_not_fit_is_halved(start: Start, error: Exception) -> None:
-    model, batcher = Cramped(2, error), start(batch_blocks=8)
-    made = request(model, 4, 4, 72)
-    check(made, batcher.queue.submit(made))
-    # What was learned of the first batch holds for the rest of it and for the next ones.
-    assert model.batches == [8, 4, *[2] * 9]
-    assert sample(batcher, "out_of_memory_total") == 2
-
-
-def test_larger_batches_are_tried_again_later(start: Start) -> None:
-    model = Cramped(1, torch.OutOfMemoryError("full"))
-    batcher = start(batch_blocks=2)
-    batcher.queue.submit(request(model, 4, 4, 8)).result(PATIENCE_S)
-    model.room = 2
-    model.batches.clear()
-    batcher.queue.submit(request(model, 4, 4, 4 * (RECOVERY + 4))).result(PATIENCE_S)
-    assert model.batches[0] == 1
-    assert model.batches[-1] == 2
-
-
-def test_a_block_that_never_fits_fails_its_request_alone(start: Start) -> None:
-    class Picky(Cramped):
-        def forward(self, coarse: torch.Tensor, circular: Axes = NOWHERE) -> torch.Tensor:
-            if (coarse.mean(dim=(1, 2, 3, 4, 5)).round() == 7).any():
-                raise self.error
-            return super().forward(coarse, circular)
-
-    model = Picky(8, torch.OutOfMemoryError("full"))
-    batcher = start(wait_s=0.2, batch_blocks=4)
-    requests = [request(model, seed=seed) for seed in (1, 7, 2, 3)]
-    futures = [batcher.queue.submit(made) for made in requests]
-    with pytest.raises(Problem, match="4 x 4 x 4") as refusal:
-        futures[1].result(PATIENCE_S)
-    assert refusal.value.kind == "out-of-memory"
-    for index in (0, 2, 3):
-        check(requests[index], futures[index])
-    model.error = ZeroDivisionError("a bug")
-    futures = [batcher.queue.submit(request(model, seed=seed)) for seed in (1, 7, 2, 3)]
-    with pytest.raises(ZeroDivisionError):
-        futures[1].result(PATIENCE_S)
-    assert all(futures[index].result(PATIENCE_S) for index in (0, 2, 3))
-    assert sample(batcher, "queue_cells") == 0
-
-
-def test_a_batch_takes_no_more_than_the_memory_holds(start: Start) -> None:
-    gate, small = Gate(), Gate()
-    gate.open.set()
-    small.open.set()
-
-    class Small(Device):
-        def room(self, model: SuperResolution) -> int | None:
-            return 2 * 4 * 4 * 6 + 1 if model is small else None
-
-    batcher = start(device=Small(torch.device("cpu")))
-    for _ in range(2):
-        batcher.queue.submit(request(small, 4, 4, 20)).result(PATIENCE_S)
-    assert small.batches == 2 * [2, 2, 1]
-    batcher.queue.submit(request(gate, 4, 4, 20, name="other")).result(PATIENCE_S)
-    assert gate.batches == [5]
-
-
-def test_a_model_that_does_not_fit_to_be_measured_is_computed_block_by_block(start: Start) -> None:
-    class Full(Device):
-        def room(self, model: SuperResolution) -> int | None:  # noqa: ARG002 as of a device
-            message = "CUDA out of memory"
-            raise torch.OutOfMemoryError(message)
-
-    gate = Gate()
-    gate.open.set()
-    made = request(gate, 4, 4, 4 * (RECOVERY + 3))
-    start(made, device=Full(torch.device("cpu")))
-    check(made, made.future)
-    assert gate.batches == [*[1] * RECOVERY, 2, 1]  # more once that has gone well for long
-
-
-def test_an_error_while_measuring_fails_its_request_alone(start: Start) -> None:
-    errors = [RuntimeError("an illegal instruction")]
-
-    class Broken(Device):
-        def room(self, model: SuperResolution) -> int | None:  # noqa: ARG002 as of a device
-            if errors:
-                raise errors.pop()
-            return None
-
-    gate = Gate()
-    gate.open.set()
-    batcher = start(device=Broken(torch.device("cpu")))
-    with pytest.raises(RuntimeError, match="illegal"):
-        batcher.queue.submit(request(gate)).result(PATIENCE_S)
-    made = request(gate)
-    check(made, batcher.queue.submit(made))
-    assert sample(batcher, "queue_cells") == 0
-
-
 def test_a_device_that_works_ahead_has_the_next_batch_while_it_computes_one(start: Start) -> None:
     gate, device = Gate(), Watched(depth=2)
     gate.open.set()
@@ -213,23 +105,6 @@ def test_answers_do_not_wait_for_works_to_come(start: Start) -> None:
     batcher = start(first, device=device, batch_blocks=2, wait_s=PATIENCE_S)
     check(first, first.future)
     check(second, batcher.queue.submit(second))
-
-
-def test_a_batch_that_does_not_fit_waits_for_those_ahead_of_it(start: Start) -> None:
-    """What they hold may be what it lacked."""
-    model, device = Gate(), Watched(depth=2)
-    model.open.set()
-
-    def full() -> None:
-        message = "CUDA out of memory"
-        raise torch.OutOfMemoryError(message)
-
-    device.when[1] = full
-    made = request(model, 4, 4, 16)
-    start(made, device=device, batch_blocks=2)
-    check(made, made.future)
-    assert device.events[:4] == ["launch 0", "launch 1", "land 0", "launch 2"]
-    assert model.batches == [2, 1, 1]
 
 
 def test_what_a_device_tells_late_concerns_one_batch(start: Start) -> None:
