@@ -25,8 +25,8 @@ class SettingError(ValueError):
 class Settings(BaseSettings):
     """Settings of the service, each read from the environment as ``EDDYLIFT_<NAME>``: ``EDDYLIFT_BATCH_WAIT_MS=20``.
 
-    At most the service holds ``max_requests`` bodies of ``max_body_bytes``, and the answers to ``max_queue_cells``
-    coarse cells (768 bytes each); lower these on a small host.
+    At most the service holds ``max_requests`` bodies of ``max_body_bytes``, and as many answers to ``max_cells`` coarse
+    cells (768 bytes each, 1024 with the expected error), until they are sent; lower these on a small host.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
