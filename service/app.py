@@ -11,7 +11,6 @@ import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-import torch
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -37,7 +36,7 @@ from service.api.routes import (
     views,
     volumes,
 )
-from service.engine.engine import build_engine
+from service.engine.engine import build_engine, limit_threads
 from service.engine.forecasts import Forecasts
 from service.formats.sandbox import Sandbox
 from service.jobs.executor import LocalExecutor
@@ -155,12 +154,8 @@ async def _running(services: Services) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     engine, lifecycle, ending = services.engine, services.lifecycle, threading.Event()
 
-    def limit_threads() -> None:
-        if services.settings.threads:
-            torch.set_num_threads(services.settings.threads)
-
     def load() -> None:
-        limit_threads()
+        limit_threads(services.settings)
         loaded = False
         while not loaded:
             try:
@@ -177,7 +172,7 @@ async def _running(services: Services) -> AsyncIterator[None]:
         with suppress(Problem):  # the first body starts one then
             services.sandbox.warm()
 
-    engine.batcher.start(limit_threads)
+    engine.batcher.start(lambda: limit_threads(services.settings))
     loader = threading.Thread(target=load, name="loader", daemon=True)
     loader.start()
     services.jobs.start()

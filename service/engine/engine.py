@@ -6,6 +6,8 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import torch
+
 from models.catalogue import Catalogue
 from service.engine.batcher import Batcher
 from service.engine.device import open_device
@@ -197,3 +199,9 @@ def build_engine(settings: Settings, metrics: Metrics, threads: Threads) -> Engi
     batcher = Batcher(device, limits, metrics)
     block, region, deadline_s = settings.block, settings.region, settings.request_deadline_s
     return Engine(registry, batcher, threads, block=block, region=region, deadline_s=deadline_s)
+
+
+def limit_threads(settings: Settings) -> None:
+    """Let a computation of this thread take as many threads as the settings say, if they do."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from service.engine.engine import Engine, build_engine
+from service.engine.engine import Engine, build_engine, limit_threads
 from service.jobs.executor import missing_blocks, store_block
 from service.problems import Problem
 from service.runtime.malloc import keep_tidy
@@ -104,5 +104,5 @@ def worker_parts() -> Worker:
     settings = Settings()
     threads = Threads(settings.readers)
     engine = build_engine(settings, Metrics(), threads)
-    engine.batcher.start()
+    engine.batcher.start(lambda: limit_threads(settings))
     return Worker(engine, build_opener(settings), BlockComputer(engine, threads), threads)

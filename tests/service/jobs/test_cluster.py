@@ -6,18 +6,21 @@ import os
 import signal
 from contextlib import ExitStack, contextmanager
 from multiprocessing import forkserver
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import dask
 import numpy as np
 import pytest
+import torch
 from distributed import LocalCluster
 
+from service.jobs.dask_worker import worker_parts
 from tests.service.conftest import parts
 from tests.service.orders import chunks, fine, finish, look, order, stored, wanted, whole_blocks
 from tests.service.servers import free_port
 from tests.service.wire import dataset, noise, send
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,6 +170,22 @@ def test_a_job_that_no_worker_takes_fails_and_says_so(
         assert portal is not None
         portal.call(parts(client).jobs.runner.executor.close)
     assert detail == f"for 1 s there was no worker at tcp://127.0.0.1:{port}; with one, the job can be resumed"
+
+
+def test_a_worker_computes_with_the_threads_of_its_settings(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with one, as Dask tells PyTorch."""
+    for name, value in {"WEIGHTS": catalogue.folder, "DATA": tmp_path, "DEVICE": "cpu", "THREADS": 3}.items():
+        monkeypatch.setenv(f"EDDYLIFT_{name}", str(value))
+    told = SimpleQueue[int]()
+    monkeypatch.setattr(torch, "set_num_threads", told.put)
+    monkeypatch.setattr("service.jobs.dask_worker.keep_tidy", lambda: None)  # it would change this process
+    worker = worker_parts.__wrapped__()
+    try:
+        assert told.get(timeout=PATIENCE_S) == 3
+    finally:
+        worker.engine.batcher.close()
 
 
 @pytest.mark.slow
