@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from service.engine.engine import Engine, build_engine, limit_threads
-from service.jobs.executor import missing_blocks, store_block
+from service.jobs.executor import is_stored, store_block
 from service.problems import Problem
 from service.runtime.malloc import keep_tidy
 from service.runtime.metrics import Metrics
@@ -78,7 +78,7 @@ async def fill_blocks(task: Task, blocks: Blocks) -> None:
     storages = worker.opener.storages
     view = await worker.threads.run(lambda: _open_view(task, worker))
     target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
-    missing = await worker.threads.run(lambda: missing_blocks(view, target, blocks))
+    missing = await worker.threads.run(lambda: tuple(index for index in blocks if not is_stored(view, target, index)))
     if not missing:
         return
 

@@ -87,8 +87,3 @@ def store_block(view: View, target: Storage, chunks: dict[str, bytes]) -> None:
 def is_stored(view: View, target: Storage, index: BlockIndex) -> bool:
     """Whether a block is done: chunks are of one size, and one that a power failure cut short is not."""
     return all(target.size(key) == view.chunk_bytes(key) for key in view.keys(index))
-
-
-def missing_blocks(view: View, target: Storage, blocks: Blocks) -> Blocks:
-    """Those that are not done."""
-    return tuple(index for index in blocks if not is_stored(view, target, index))

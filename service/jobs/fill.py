@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import threading
 from typing import TYPE_CHECKING, Final
 
-from service.jobs.executor import missing_blocks
+from service.jobs.executor import is_stored
 from service.problems import Problem
 from service.volumes.regions import regions
 from service.volumes.storage import require_same
@@ -62,6 +63,10 @@ async def fill(
     progress.begin("computing", view.levels * math.prod(view.layout.counts), math.prod(view.chunk))
     await threads.run(lambda: target.begin(view.documents))
     running: set[asyncio.Task[None]] = set()
+    stopped = threading.Event()
+
+    def is_missing(index: BlockIndex) -> bool:
+        return not stopped.is_set() and not is_stored(view, target, index)
 
     async def compute(blocks: Blocks) -> None:
         async for _ in _fill_region(executor, view, target, blocks):
@@ -74,7 +79,8 @@ async def fill(
     async with asyncio.TaskGroup() as group:
         while batch := list(itertools.islice(rest, LOOKUP)):
             missing = await threads.run(
-                lambda batch=batch: [missing_blocks(view, target, blocks) for blocks in batch]  # type: ignore[misc]
+                lambda batch=batch: [tuple(filter(is_missing, blocks)) for blocks in batch],  # type: ignore[misc]
+                stopped,
             )
             progress.done += sum(map(len, batch)) - sum(map(len, missing))
             for blocks in filter(None, missing):

@@ -101,6 +101,29 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
     assert client.get("/v1/volumes/fine").status_code == 404
 
 
+def test_cancelling_does_not_wait_until_all_blocks_are_looked_up(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an object store each of them takes a request."""
+    send(client, "box", dataset(noise(3, 8, 8, 8)))
+    looking, go_on, looked = threading.Event(), threading.Event(), []
+
+    def slow(*block: object) -> bool:
+        looked.append(block)
+        looking.set()
+        return go_on.wait(PATIENCE_S)
+
+    monkeypatch.setattr("service.jobs.fill.is_stored", slow)
+    job = order(client)
+    assert looking.wait(PATIENCE_S)
+    with ThreadPoolExecutor(1) as other:
+        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
+        wait_until_cancelled(client, job)
+        go_on.set()
+        assert cancelling.result().json()["state"] == "cancelled"
+    assert len(looked) == 1
+
+
 def test_a_service_that_is_stopped_goes_on_at_the_next_start(
     serve: Serve, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
