@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBI = 1024**2
@@ -29,7 +32,9 @@ class Settings(BaseSettings):
     cells (768 bytes each, 1024 with the expected error), until they are sent; lower these on a small host.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, enable_decoding=False, frozen=True, extra="ignore"
+    )
 
     # Models and device.
     weights: Annotated[Path, Field(description="Folder of models.")] = CHECKOUT / "weights"
@@ -262,6 +267,18 @@ class Settings(BaseSettings):
     grace_s: Annotated[
         PositiveFloat, Field(description="How long requests may still run after `drain_s`; then they are cut off.")
     ] = 30.0
+
+    @field_validator("s3_buckets", "cors_origins", "trusted_hosts", mode="before")
+    @classmethod
+    def _read_list(cls, value: object) -> object:
+        """Read a list from JSON, as it is in the environment."""
+        if not isinstance(value, str):
+            return value
+        with suppress(ValueError):
+            if isinstance(found := json.loads(value), list):
+                return found
+        example = json.dumps([part.strip(" []\"'") for part in value.split(",")])
+        raise PydanticCustomError("list", "expected a JSON list, such as {example}", {"example": example})
 
 
 def unknown_variables() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from service.__main__ import main
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
         ("DEVICE", "cuda:99", "error: EDDYLIFT_DEVICE is cuda:99, which is not available: "),
         ("WEIGHTS", "/nowhere", "error: EDDYLIFT_WEIGHTS is /nowhere, where there are no models"),
         ("MAX_JOBS", "none", "error: EDDYLIFT_MAX_JOBS is 'none': "),
+        ("S3_BUCKETS", "flows", """error: EDDYLIFT_S3_BUCKETS is 'flows': expected a JSON list, such as ["flows"]"""),
+        (
+            "TRUSTED_HOSTS",
+            "[a, b",
+            """error: EDDYLIFT_TRUSTED_HOSTS is '[a, b': expected a JSON list, such as ["a", "b"]""",
+        ),
+        ("CORS_ORIGINS", "3", """error: EDDYLIFT_CORS_ORIGINS is '3': expected a JSON list, such as ["3"]"""),
         ("TOKENS", "/nowhere/tokens", "error: EDDYLIFT_TOKENS: "),
     ],
 )
@@ -37,6 +45,14 @@ def test_a_setting_that_cannot_be_used_is_named(
     assert main([]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(line)
+
+
+def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDDYLIFT_TRUSTED_HOSTS", '["gpu-host.example", "*"]')
+    monkeypatch.setenv("EDDYLIFT_S3_BUCKETS", "")
+    settings = Settings()
+    assert settings.trusted_hosts == ("gpu-host.example", "*")
+    assert settings.s3_buckets == ()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
