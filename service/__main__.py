@@ -8,6 +8,7 @@ import logging
 import math
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -147,7 +148,8 @@ def serve(host: str, port: int) -> int:
         server_header=False,
         timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
-    Server(config, app.state.services.lifecycle, settings.drain_s).run()
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again, too
+        Server(config, app.state.services.lifecycle, settings.drain_s).run()
     return 0
 
 

@@ -43,6 +43,12 @@ def impatient(catalogue: Catalogue) -> Iterator[str]:
         yield address
 
 
+def test_an_interrupt_ends_it_well(catalogue: Catalogue) -> None:
+    with ServiceProcess(catalogue.folder) as service:
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(PATIENCE_S) == 0
+
+
 def post(address: str, **options: object) -> httpx2.Response:
     return httpx2.post(f"{address}/v1/upscale?model=trilinear-x4", headers={"Content-Type": NPY}, **options)  # type: ignore[arg-type]
 
