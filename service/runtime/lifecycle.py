@@ -31,9 +31,9 @@ class Lifecycle:
         self.delay = "no model is loaded yet"
         self.leaving = False
         self.on_leave: list[Callable[[], Awaitable[None]]] = []
-        self._metrics = metrics
         self._alive = alive
         self._on_ready: list[Callable[[], None]] = []
+        metrics.ready.set_function(lambda: float(self.ready))
 
     @property
     def ready(self) -> bool:
@@ -55,7 +55,6 @@ class Lifecycle:
     def started(self) -> None:
         """Note that a model is loaded."""
         self.warm = True
-        self._metrics.ready.set(1)
         for function in self._on_ready:
             function()
         self._on_ready.clear()
@@ -69,11 +68,9 @@ class Lifecycle:
     def stopped(self) -> None:
         """Note that nothing is computed any more."""
         self.warm = False
-        self._metrics.ready.set(0)
 
     async def leave(self) -> None:
         """Begin to shut down: admit nothing more, then await ``on_leave``. Admitted requests are finished."""
         self.leaving = True
-        self._metrics.ready.set(0)
         for hook in self.on_leave:
             await hook()

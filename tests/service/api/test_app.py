@@ -62,6 +62,7 @@ def test_a_dead_worker_is_told(serve: Callable[..., TestClient]) -> None:
     parts(client).engine.batcher.close()
     for path in ("/health/live", "/health/ready"):
         assert client.get(path).status_code == 503
+    assert "eddylift_ready 0.0" in client.get("/metrics").text
 
 
 def test_models_that_cannot_be_loaded_do_not_stop_the_others(serve: Callable[..., TestClient], tmp_path: Path) -> None:
