@@ -89,7 +89,11 @@ class Settings(BaseSettings):
         Field(description="Largest number of event streams of jobs at a time; another one is refused (429)."),
     ] = 64
     keep_days: Annotated[
-        PositiveFloat, Field(description="Days for which a job that has ended stays on the list, with its report.")
+        PositiveFloat,
+        Field(
+            description="Days for which a job that has ended stays on the list, with its report. If it has no target, "
+            "and failed or was cancelled, what it has computed stays as long, so that it can be resumed."
+        ),
     ] = 90.0
     s3_buckets: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]+[a-z0-9](/[^/]+)*/?$")], ...],

@@ -90,7 +90,8 @@ async def post_jobs(
     Volumes are stored ones by name, or `s3://bucket/path` in buckets that the service may use. A target that is this
     very volume, begun by an earlier job, is completed; nothing else is overwritten. With a `reference`, the answer is
     compared with it block by block, as `POST /v1/validate` does it for volumes that fit into memory; the job's `report`
-    has the metrics, and without a `target` nothing else is kept.
+    has the metrics, and without a `target` nothing else is kept, unless the job fails or is cancelled: then what it has
+    computed stays for as long as it can be resumed.
 
     With the task `discover`, the `report` has the symmetries that the map from `source` to `reference` keeps, as
     `POST /v1/discover` finds them: each time of the two is a pair (X, Y) of velocities or, by `x_kind` and `y_kind`, of
