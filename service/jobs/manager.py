@@ -190,7 +190,7 @@ class JobManager:
                         continue
                     deaths = job.deaths + (job.owner is not None and job.state == "running")
                     if deaths >= MOST_DEATHS:
-                        detail = f"the service stopped {deaths} times during this job, before any block was done"
+                        detail = f"the service stopped {deaths} times during this job, without a further block done"
                         self.repository.mark(job.id, "failed", detail)
                         continue
                     self.repository.take_up(job.id, self.lease.id, deaths)

@@ -244,4 +244,4 @@ def test_a_job_over_which_services_die_is_given_up(tmp_path: Path) -> None:
     assert take_up() == ("failed", 2)
     found = repository.get(job.id)
     assert found is not None
-    assert found.detail == "the service stopped 3 times during this job, before any block was done"
+    assert found.detail == "the service stopped 3 times during this job, without a further block done"
