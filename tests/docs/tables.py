@@ -1,4 +1,4 @@
-"""``python -m tests.docs.tables`` writes the tables anew that the documentation takes from the code."""
+"""``python -m tests.docs.tables`` writes the tables anew that the documentation takes from the code and the cards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eddylift import METRICS
+from models.catalogue import GENERAL, Card, Catalogue
+from models.operators import FACTOR
 from service.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
@@ -15,7 +17,24 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
+README: Final = CHECKOUT / "README.md"
 DOCS: Final = CHECKOUT / "docs"
+CATALOGUE: Final = Catalogue(CHECKOUT / "weights")
+ERROR: Final = "mae_over_trilinear"
+FLOWS: Final = {
+    "isotropic": "isotropic, 96³",
+    "channel": "channel, Re_tau 180",
+    "couette": "plane Couette, Re 3000",
+    "decaying": "decaying, 64³",
+    "sheared": "sheared, 64³",
+    "taylor-green": "Taylor-Green, 64³",
+}
+CALIBRATION: Final = {
+    "expected / found": "error_predicted_over_found",
+    "50 %": "error_coverage_50",
+    "90 %": "error_coverage_90",
+    "rank correlation": "error_rank_correlation",
+}
 
 
 def settings() -> str:
@@ -34,8 +53,78 @@ def metrics() -> str:
     return _table(("metric", "unit", "better", "meaning"), rows)
 
 
-TABLES: Final[dict[Path, Callable[[], str]]] = {DOCS / "operating.md": settings, DOCS / "api.md": metrics}
-"""Each by its page, which has one table with these titles."""
+def errors() -> str:
+    """Errors of the trained models and of the linear estimator, relative to trilinear interpolation."""
+    # Of the linear estimator, only TABLE.md has the deviations.
+    text = (CATALOGUE.folder / "TABLE.md").read_text()
+    linear = [line.split(" | ") for line in text.splitlines() if line.startswith("| best linear estimator |")]
+    rows = [("best linear estimator", linear[0][1], *(cells[6] for cells in linear))]
+    for card in _trained():
+        found = _measured(card)
+        cells = [f"{found[flow]['mean']:.3f} ± {found[flow]['std']:.3f}" if flow in found else "" for flow in FLOWS]
+        rows.append((f"`{card.name}`", f"{card.parameters:,}", *cells))
+    return _table(("model", "parameters", *FLOWS.values()), rows)
+
+
+def calibration() -> str:
+    """How well the errors that the models expect agree with those found."""
+    rows = []
+    for card in _trained():
+        found = [_measured(card, key) for key in CALIBRATION.values()]
+        cells = [", ".join(f"{value['mean']:.2f}" for value in each.values()) for each in found]
+        rows.append((f"`{card.name}`", ", ".join(found[0]), *cells))
+    return _table(("model", "simulation", *CALIBRATION), rows)
+
+
+TABLES: Final[list[tuple[Path, Callable[[], str]]]] = [
+    (README, errors),
+    (DOCS / "models.md", errors),
+    (DOCS / "models.md", calibration),
+    (DOCS / "operating.md", settings),
+    (DOCS / "api.md", metrics),
+]
+"""Pages, each with what makes the table there that has these titles."""
+
+
+def claims() -> list[tuple[Path, str]]:
+    """Pages, each with a sentence there that compares models."""
+    models = DOCS / "models.md"
+    cards = {card.name: card for card in _trained()}
+    default, wide = cards["equivariant-general-x4"], cards["equivariant-general-wide-x4"]
+    isotropic, channel = cards["equivariant-isotropic-x4"], cards["relaxed-channel-x4"]
+    found = {flow: round(100 * value["mean"]) for flow, value in _measured(default).items()}
+    gains = [_percent_below(wide, default, flow) for flow in FLOWS]
+    walls = -_percent_below(default, channel, "channel", f"near_wall_{ERROR}")
+    wider = f"errors lower by {min(gains)} to {max(gains)} %"
+    return [
+        (
+            README,
+            f"{found['isotropic']} % of the mean absolute error of trilinear interpolation in isotropic turbulence",
+        ),
+        (README, f"and {found['channel']} % in a channel at Re_tau 180"),
+        (README, f"`{wide.name}` has {wider}"),
+        (models, f"`{wide.name}`: {wider}"),
+        (models, f"{_percent_below(default, isotropic, 'isotropic')} % below that of `{isotropic.name}`"),
+        (models, f"{_percent_below(default, channel, 'channel')} % below that of `{channel.name}`"),
+        (models, f"but {walls} % above it at the walls"),
+    ]
+
+
+def _trained() -> list[Card]:
+    """The cards of the trained models, general ones first."""
+    cards = [card for card in map(CATALOGUE.card, CATALOGUE.names()) if card.flow and card.factor == FACTOR]
+    return sorted(cards, key=lambda card: card.flow != GENERAL)
+
+
+def _measured(card: Card, key: str = ERROR) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of a metric by flow."""
+    return {each["flow"]: each[key] for each in card.measured if key in each}
+
+
+def _percent_below(card: Card, other: Card, flow: str, key: str = ERROR) -> int:
+    """By how many per cent of the error of another model that of a model is lower."""
+    mine, theirs = (_measured(each, key)[flow]["mean"] for each in (card, other))
+    return round(100 - 100 * mine / theirs)
 
 
 def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -57,12 +146,16 @@ def _default(field: FieldInfo) -> str:
             return f"`{json.dumps(other)}`"
 
 
+def like(table: str) -> re.Pattern[str]:
+    """Finds the tables with the same titles."""
+    return re.compile(re.escape(table.partition("\n")[0]) + r"\n(?:\|.*\n)*")
+
+
 def main() -> None:
     """Write each in the place of the table with the same titles."""
-    for page, make in TABLES.items():
+    for page, make in TABLES:
         table = make()
-        old = re.escape(table.partition("\n")[0]) + r"\n(\|.*\n)*"
-        page.write_text(re.sub(old, lambda _, table=table: table, page.read_text()))  # type: ignore[misc]
+        page.write_text(like(table).sub(lambda _, table=table: table, page.read_text()))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

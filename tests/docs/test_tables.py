@@ -1,4 +1,4 @@
-"""Tables of the documentation tell of everything that the code has."""
+"""Tables and numbers of the documentation are those of the code and of the models' cards."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.tables import TABLES
+from tests.docs.tables import TABLES, claims, like
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
-def test_a_table_is_up_to_date(page: Path) -> None:
-    assert f"\n\n{TABLES[page]()}" in page.read_text(), "run `python -m tests.docs.tables`"
+@pytest.mark.parametrize(("page", "make"), TABLES, ids=[f"{page.name}-{make.__name__}" for page, make in TABLES])
+def test_a_table_is_up_to_date(page: Path, make: Callable[[], str]) -> None:
+    table = make()
+    assert like(table).findall(page.read_text()) == [table], f"run `python -m tests.docs.tables`; expected:\n{table}"
+
+
+def test_comparisons_of_models_have_the_numbers_of_the_cards() -> None:
+    missing = [(page.name, text) for page, text in claims() if text not in " ".join(page.read_text().split())]
+    assert not missing
