@@ -47,7 +47,9 @@ def test_a_deeper_network_computes_the_same_and_learns(architecture: Architectur
     torch.testing.assert_close(answer, network(coarse[..., inner, inner, inner]), rtol=1e-9, atol=1e-9)
     answer.square().mean().backward()
     for block in list(deeper.trunk)[architecture.blocks :]:
-        assert block.second.psi.grad.norm() > 0
+        gradient = block.get_parameter("second.psi").grad
+        assert gradient is not None
+        assert gradient.norm() > 0
 
 
 def test_copies_learn_different_things() -> None:
