@@ -277,11 +277,12 @@ class Client:
             steps: how many frames to forecast.
             model: name of the model, as `forecast_models` lists it; None takes the service's default.
             boundary: ``"periodic"`` or ``"wall"`` for both axes; or two of them in y, x order; or by axis. None takes
-                the attribute ``boundary`` of the frames, else the boundary on the model's card.
+                the attribute ``boundary`` of the frames, else the boundary on the model's card. A wall lets nothing
+                through, but does not slow the flow along it.
             dx: edge of a cell, in the velocity's unit of length. None takes it from the coordinates, else 1.
             dt: time between frames, in the velocity's unit of time. None takes it from the coordinates (in seconds if
                 they are dates), else 1.
-            nu: viscosity, for models that take it.
+            nu: viscosity, which models with ``viscous`` in the ``architecture`` of their card need.
             names: as for `upscale`.
             drop: variables over time to leave out, such as ``["density"]``.
             progress: called while frames are sent, computed and received; True shows bars.

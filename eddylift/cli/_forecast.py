@@ -63,7 +63,7 @@ def forecast(  # noqa: PLR0913 arguments are options
         float | None,
         typer.Option("--dt", help="Time between frames. Default: from the coordinates (dates: in seconds), else 1."),
     ] = None,
-    nu: Annotated[float, typer.Option("--nu", help="Viscosity, for models that take it.")] = 0.0,
+    nu: Annotated[float, typer.Option("--nu", help="Viscosity, which models of viscous flows need.")] = 0.0,
     names: Names = None,
     drop: Drop = None,
     overwrite: Overwrite = False,

@@ -63,11 +63,11 @@ def read_plane_boundary(said: str | None, usual: tuple[str, str]) -> tuple[str, 
     return y, x
 
 
-def read_units(dx: float, dt: float, nu: float) -> Units:
+def read_units(dx: float, dt: float, nu: float, card: ForecastCard) -> Units:
     """Read the units of frames.
 
     Raises:
-        Problem: 422 if one is not finite, dx or dt is not above 0, or nu is below 0.
+        Problem: 422 if one is not finite, dx or dt is not above 0, nu is below 0, or 0 for a model that needs it.
     """
     for name, value in (("dx", dx), ("dt", dt), ("nu", nu)):
         try:
@@ -75,4 +75,6 @@ def read_units(dx: float, dt: float, nu: float) -> Units:
         except ValueError as error:
             least = "at least" if name == "nu" else "more than"
             raise invalid_field(field=name, value=str(value), expected=f"a number, {least} 0") from error
+    if nu == 0 and card.architecture["viscous"]:
+        raise invalid_field(field="nu", value="0", expected=f"the viscosity, which {card.name} needs, more than 0")
     return Units(dx, dt, nu)

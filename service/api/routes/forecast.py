@@ -57,12 +57,13 @@ async def post_forecast(
     boundary: Annotated[
         str | None,
         Query(
-            description="`periodic` or `wall`, for both axes or one per axis in y, x order; if unset, as on the card."
+            description="`periodic` or `wall`, for both axes or one per axis in y, x order; if unset, as on the card. "
+            "A wall lets nothing through, but does not slow the flow along it."
         ),
     ] = None,
     dx: Annotated[float, Query(description="Edge of a cell, the same along both axes.")] = 1.0,
     dt: Annotated[float, Query(description="Time between frames.")] = 1.0,
-    nu: Annotated[float, Query(description="Viscosity, for models that take it.")] = 0.0,
+    nu: Annotated[float, Query(description="Viscosity; models with `viscous` in their `architecture` need it.")] = 0.0,
 ) -> Response:
     """Answer an array `(time, 2, y, x)` of u, v, evenly spaced in time, with the `steps` frames that follow.
 
@@ -72,7 +73,7 @@ async def post_forecast(
     'http://localhost:8000/v1/forecast?steps=20&dx=2&dt=2'`
     """
     card = await services.threads.run(lambda: services.forecasts.find(model))
-    ends, units = read_plane_boundary(boundary, card.boundary), read_units(dx, dt, nu)
+    ends, units = read_plane_boundary(boundary, card.boundary), read_units(dx, dt, nu, card)
     body = await receive_body(request, services.settings)
     frames = await services.body_threads.run(lambda: read_frames(body, services.settings, card, steps))
     result = await unless_gone(request, services.forecasts.forecast(card, frames, steps, ends, units))

@@ -104,6 +104,19 @@ def test_replaced_weights_answer_under_their_own_card(serve: Serve, tmp_path: Pa
         (catalogue.folder / "broken" / "card.json").write_text("{")
 
 
+def test_a_model_of_viscous_flows_needs_the_viscosity(serve: Serve, tmp_path: Path) -> None:
+    architecture = ForecastArchitecture("conv", "C1", 1, 1, frames=3, viscous=True)
+    card = ForecastCard(DEFAULT, "conv", "planar", 3, ("wall", "wall"), architecture.to_dict(), 1, {}, {})
+    model, given = Forecaster(ForecastNetwork(architecture)), np.ones((3, 2, 8, 8), np.float32)
+    ForecastCatalogue(tmp_path).save(model, card, np.zeros((4, 2, 8, 8), np.float32))
+    client = serve(weights=tmp_path)
+    for nu in ({}, {"nu": 0}):
+        refused = client.post("/v1/forecast", content=npy(given), params=nu, headers={"Content-Type": NPY})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "nu")
+    wanted = model.frozen()(torch.from_numpy(given)[None], 2, (False, False), Units(nu=0.5))
+    assert np.allclose(post(client, given, steps=2, nu=0.5), wanted[0].numpy(), atol=1e-6)
+
+
 def test_a_model_whose_card_was_measured_again_is_not_loaded_again(
     client: TestClient, frames: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
