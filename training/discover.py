@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         show("all of Oh", both, kept)
         about = {"flow": StoredRun(args.run).flow, "symbol": both, "kept": kept}
     write_json(args.out / f"{name}.json", {**about, "findings": findings})
-    draw_findings(args.out / f"{name}.png", cases)
+    draw_findings(args.out / f"{name}.png", cases, RECIPE.sigmas if args.run else None)
     return 0
 
 

@@ -18,12 +18,29 @@ ROUND_OFF = 1e-17
 COLUMNS = 4
 
 
-def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]]) -> None:
-    """Draw for each case Y (in 3D its mean along x), above the equivariance errors of the fit, or p-values.
+def deciding(finding: Finding, sigmas: float | None) -> tuple[str, dict[str, float], float | None]:
+    """What tells which elements are kept: its name, its values, and up to which of them an element is kept.
+
+    Args:
+        finding: to be drawn.
+        sigmas: of the recipe of its fit, see [`Recipe`][models.discovery_fit.Recipe].
+    """
+    if not finding.p_values:
+        return "equivariance error", finding.equivariance_errors, None
+    if sigmas is None:
+        return "p-value", finding.p_values, None
+    # The identity has neither a share nor an error.
+    ratios = {name: share / (finding.common_errors[name] or 1) for name, share in finding.common.items()}
+    return "common share / standard error", ratios, sigmas
+
+
+def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]], sigmas: float | None = None) -> None:
+    """Draw for each case Y (in 3D its mean along x), above what tells which elements are kept.
 
     Args:
         path: PNG to write.
         cases: names, pairs and findings.
+        sigmas: of the recipe of their fits.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 training runs on hosts without it
 
@@ -41,11 +58,14 @@ def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]]) -> No
         image.set(xticks=[], yticks=[], title=f"{name}: {finding.symbol}, {len(finding.kept)} of {finding.group}")
         image.set_xlabel("y" if pairs.dimension == 3 else "x")  # noqa: PLR2004
         image.set_ylabel("z" if pairs.dimension == 3 else "y")  # noqa: PLR2004
-        values = finding.p_values or finding.equivariance_errors
+        what, values, most = deciding(finding, sigmas)
+        if most is None:
+            values = {element: max(value, ROUND_OFF) for element, value in values.items()}
+            elements.set(yscale="log", ylim=(ROUND_OFF / 10, 10))
+        else:
+            elements.axhline(most, color="grey", linestyle="--")
         for place, (element, value) in enumerate(values.items()):
-            colour = KEPT if element in finding.kept else BROKEN
-            elements.semilogy(place, max(value, ROUND_OFF), "o", ms=4, color=colour)
-        what = "p-value" if finding.p_values else "equivariance error"
-        elements.set(xlabel="element (blue: kept, orange: broken)", xticks=[], ylim=(ROUND_OFF / 10, 10))
+            elements.plot(place, value, "o", ms=4, color=KEPT if element in finding.kept else BROKEN)
+        elements.set(xlabel="element (blue: kept, orange: broken)", xticks=[])
         elements.set_ylabel("" if column else what)
     figure.savefig(path, dpi=110)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from models.pairs import Pairs
 from models.point_groups import symbol
 from training.__main__ import main
 from training.dataset import StoredRun
+from training.discovery_figure import deciding, draw_findings
 from training.experiments.perovskite import PHASES, SPECIES, density, read_structure
 from training.experiments.squares import square_to
 from training.experiments.turbulence import expected, pairs_of
@@ -106,6 +108,20 @@ def test_a_run_keeps_what_both_kinds_of_pairs_keep(
     assert last == ["         all of Oh", " m, 2 elements", " x,y,z x,y,-z"]
     stored = json.loads((tmp_path / f"{tmp_path.name}.json").read_text())
     assert (stored["flow"], stored["symbol"], stored["kept"]) == ("mine", "m", ["x,y,z", "x,y,-z"])
+
+
+def test_the_figure_shows_what_decided(tmp_path: Path) -> None:
+    """Errors of exact data; p-values of independent pairs; shares in standard errors where a recipe says so."""
+    pairs = square_to("rectangle")
+    exact = discover(pairs, group("C2", 2), Recipe(fields=1, equivariant_steps=1, steps=1))
+    p, common, errors = ({"x,y": float(one), "-x,-y": other} for one, other in ((1, 0.4), (0, 0.3), (0, 0.1)))
+    noisy = dataclasses.replace(exact, p_values=p, common=common, common_errors=errors)
+    assert deciding(exact, 2.0) == ("equivariance error", exact.equivariance_errors, None)
+    assert deciding(noisy, None) == ("p-value", p, None)
+    _, ratios, most = deciding(noisy, 2.0)
+    assert (ratios, most) == ({"x,y": 0, "-x,-y": pytest.approx(3)}, 2.0)
+    draw_findings(tmp_path / "found.png", [("exact", pairs, exact), ("noisy", pairs, noisy)], 2.0)
+    assert (tmp_path / "found.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["square", "--run", "here"], ["--x", "x.npy"]])
