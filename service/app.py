@@ -44,6 +44,7 @@ from service.jobs.lease import ReplicaLease
 from service.jobs.manager import JobManager
 from service.jobs.repository import JobRepository
 from service.jobs.runner import JobRunner
+from service.jobs.tidying import Tidier
 from service.problems import Problem
 from service.runtime.lifecycle import Lifecycle
 from service.runtime.metrics import Metrics, StateCollector
@@ -100,14 +101,15 @@ def build(settings: Settings) -> Services:
         threads=job_threads,
         metrics=metrics,
     )
+    lease = ReplicaLease(settings.data / "replicas")
     manager = JobManager(
         repository,
-        ReplicaLease(settings.data / "replicas"),
+        lease,
         runner,
+        Tidier(repository, lease, opener.storages, settings.keep_days),
         storages=opener.storages,
         lifecycle=lifecycle,
         threads=job_threads,
-        keep_days=settings.keep_days,
         most=settings.max_queued_jobs,
     )
     lifecycle.on_leave.append(manager.close)

@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import threading
-import time
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from models.replacing import PART
 from service.jobs.progress import Progress
 from service.jobs.repository import ENDED
 from service.problems import Problem, busy, invalid_field
-from service.runtime.threads import Threads
-from service.volumes.files import is_stale
 from service.volumes.storage import inside
 
 if TYPE_CHECKING:
@@ -26,14 +20,15 @@ if TYPE_CHECKING:
     from service.jobs.repository import Job, JobRepository
     from service.jobs.runner import JobRunner
     from service.jobs.spec import JobSpec
+    from service.jobs.tidying import Tidier
     from service.runtime.lifecycle import Lifecycle
+    from service.runtime.threads import Threads
     from service.volumes.storages import Storages
 
 
 logger = logging.getLogger("service.jobs")
-# Seconds between two looks at the list of jobs, and between two removals of what killed services left.
+# Seconds between two looks at the list of jobs.
 POLL_S: Final = 1.0
-TIDY_S: Final = 3600.0
 RESUMABLE: Final = ENDED - {"done"}
 # A job fails after this number of services in a row have died while they did it.
 MOST_DEATHS: Final = 3
@@ -55,10 +50,10 @@ class JobManager:
         repository: the list of jobs.
         lease: of this replica.
         runner: does jobs.
-        storages: for temporary answers.
+        tidier: runs beside the jobs, which do not wait for it, as it may take long.
+        storages: of volumes.
         lifecycle: no jobs are taken while it shuts down.
         threads: for reading and writing.
-        keep_days: how long a job that has ended stays on the list.
         most: jobs of all replicas that may run or wait.
 
     Attributes:
@@ -70,30 +65,29 @@ class JobManager:
         repository: JobRepository,
         lease: ReplicaLease,
         runner: JobRunner,
+        tidier: Tidier,
         *,
         storages: Storages,
         lifecycle: Lifecycle,
         threads: Threads,
-        keep_days: float,
         most: int,
     ) -> None:
         self.repository = repository
         self.lease = lease
         self.runner = runner
-        self.keep_s = keep_days * 86_400
         self.failure: str | None = None
         self._most = most
+        self._tidier = tidier
         self._storages = storages
         self._lifecycle = lifecycle
         self._threads = threads
-        self._tidying = Threads(1)  # of its own, as jobs would wait for it
         self._claiming = asyncio.Lock()
         self._running: dict[str, _Running] = {}
         self._watchers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to take up jobs without an owner, and to tidy the data folder; call it in the event loop."""
-        self._watchers = [asyncio.create_task(each, name="jobs") for each in (self._watch(), self._keep_tidy())]
+        self._watchers = [asyncio.create_task(each, name="jobs") for each in (self._watch(), self._tidier.run())]
 
     async def close(self) -> None:
         """Stop; jobs that have not ended are free for other replicas, or for the next start."""
@@ -138,17 +132,6 @@ class JobManager:
                 self.failure = None
             await asyncio.sleep(POLL_S)
 
-    async def _keep_tidy(self) -> None:
-        """Again and again, remove what killed services left; jobs do not wait for it, as it may take long."""
-        while True:
-            for tidy in (self._tidy, self._storages.volumes.tidy):
-                stopped = threading.Event()
-                try:
-                    await self._tidying.run(partial(tidy, stopped), stopped)
-                except Exception:  # of any kind: the next round may succeed
-                    logger.exception("the data folder cannot be tidied")
-            await asyncio.sleep(TIDY_S)
-
     async def _look(self) -> None:
         async with self._claiming:  # a job that is being added is not taken for a lost one
             running = dict(self._running)
@@ -157,21 +140,6 @@ class JobManager:
                     self._launch(job)
                 elif (mine := self._running.get(job.id)) and not mine.task.cancelling():
                     mine.task.cancel()  # once it has ended, the next look finds a job that nobody does
-
-    def _tidy(self, stopped: threading.Event) -> None:
-        """Forget jobs that ended long ago, and drop temporary answers that killed services left, until stopped."""
-        if not self.repository.path.exists():
-            return
-        with self.lease.exclusive():
-            self.repository.forget(time.time() - self.keep_s)
-            used = self.repository.not_done()
-            left = [
-                path.name
-                for path in self._storages.scratch_folder.glob("*")
-                if (is_stale(path) if path.name.startswith(PART) else path.name not in used)
-            ]
-        for name in left:  # this may take long, and nobody else needs them
-            self._storages.scratch(name).drop(stopped)
 
     def _poll(self, running: Mapping[str, _Running]) -> list[Job]:
         """Jobs running here that are to be cancelled, and jobs that this replica takes up."""

@@ -260,7 +260,7 @@ def test_what_killed_services_leave_is_removed_while_jobs_go_on(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Again and again, although there is no job yet, and although removing something takes long or fails."""
-    monkeypatch.setattr("service.jobs.manager.TIDY_S", 0.01)
+    monkeypatch.setattr("service.jobs.tidying.TIDY_S", 0.01)
     begun, go_on, tidy = threading.Event(), threading.Event(), UploadStore.tidy
 
     def slow(self: UploadStore, stopped: threading.Event) -> None:

@@ -219,8 +219,8 @@ def test_a_job_over_which_services_die_is_given_up(tmp_path: Path) -> None:
         """A replica takes the job up, and dies."""
         lease = ReplicaLease(tmp_path / "replicas")
         manager = JobManager(
-            repository, lease, cast("Any", None), storages=cast("Any", None), lifecycle=cast("Any", None),
-            threads=cast("Any", None), keep_days=1, most=1,
+            repository, lease, cast("Any", None), cast("Any", None), storages=cast("Any", None),
+            lifecycle=cast("Any", None), threads=cast("Any", None), most=1,
         )  # fmt: skip
         manager._poll({})
         lease.end()
