@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         StoredVolume,
         Symmetry,
         UpscaleOptions,
+        ValidateOptions,
         VolumeOptions,
     )
 
@@ -122,7 +123,7 @@ class AsyncClient:
         self,
         coarse: AnyVolume | str | Path | None,
         reference: AnyVolume | str | Path,
-        **options: Unpack[VolumeOptions],
+        **options: Unpack[ValidateOptions],
     ) -> Report:
         """See `Client.validate`."""
         return await self._make_and_send(_calls.validate, coarse, reference, **options)

@@ -118,13 +118,17 @@ def validate(
     *,
     model: str | None = None,
     boundary: Boundary | None = None,
+    length: Sequence[float] | str | None = None,
     **changes: Unpack[Changes],
 ) -> Call[Report]:
     """Ask for the errors of a model's answer to `coarse`, compared with `reference`."""
     given = {"reference": reference} if coarse is None else {"coarse": coarse, "reference": reference}
     prepared = Preparation(**changes, boundary=boundary).apply(*given.values())
     body = multipart({name: encode(volume)[0] for name, volume in zip(given, prepared, strict=True)})
-    return Call("POST", "/v1/validate", _one(Report), _options(model, boundary), body, computes=True)
+    options = _options(model, boundary)
+    if length is not None:
+        options["length"] = length if isinstance(length, str) else ",".join(map(str, length))
+    return Call("POST", "/v1/validate", _one(Report), options, body, computes=True)
 
 
 def self_validate(model: str) -> Call[Reproduction]:

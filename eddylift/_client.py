@@ -178,13 +178,14 @@ class Client:
         call = _calls.check(coarse, model=model, boundary=boundary, names=names, drop=drop, resample=resample)
         return self._send(call, progress=progress)
 
-    def validate(
+    def validate(  # noqa: PLR0913 arguments are options
         self,
         coarse: AnyVolume | str | Path | None,
         reference: AnyVolume | str | Path,
         *,
         model: str | None = None,
         boundary: Boundary | None = None,
+        length: Sequence[float] | str | None = None,
         names: Names | None = None,
         drop: Sequence[str] | None = None,
         resample: Sequence[str] | None = None,
@@ -199,13 +200,21 @@ class Client:
             reference: the true fine volume; the model's factor times as many cells along each axis.
             model: as for `upscale`.
             boundary: as for `upscale`.
+            length: of each axis (z, y, x), in one unit, for volumes without coordinates; None takes cells as cubes.
             names: as for `upscale`, of both volumes.
             drop: as for `upscale`.
             resample: as for `upscale`; a number of cells is for the reference alone, without `coarse`.
             progress: as for `upscale`.
         """
         call = _calls.validate(
-            coarse, reference, model=model, boundary=boundary, names=names, drop=drop, resample=resample
+            coarse,
+            reference,
+            model=model,
+            boundary=boundary,
+            length=length,
+            names=names,
+            drop=drop,
+            resample=resample,
         )
         return self._send(call, progress=progress)
 

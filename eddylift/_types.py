@@ -33,11 +33,17 @@ class Changes(TypedDict, total=False):
 
 
 class VolumeOptions(Changes, total=False):
-    """Options of `Client.check` and `Client.validate`."""
+    """Options of `Client.check`."""
 
     model: str | None
     boundary: Boundary | None
     progress: ProgressCallback | bool | None
+
+
+class ValidateOptions(VolumeOptions, total=False):
+    """Options of `Client.validate`."""
+
+    length: Sequence[float] | str | None
 
 
 class UpscaleOptions(VolumeOptions, total=False):

@@ -105,7 +105,7 @@ def check(
 
 
 @connected()
-def validate(
+def validate(  # noqa: PLR0913 arguments are options
     session: Session,
     reference: Annotated[
         Path | None,
@@ -117,6 +117,10 @@ def validate(
     ] = None,
     model: Model = None,
     boundary: Boundary = None,
+    length: Annotated[
+        str | None,
+        typer.Option("--length", help="Of the axes z, y, x of volumes without coordinates: 1.2,2,2.4. Default: cubes."),
+    ] = None,
     names: Names = None,
     drop: Drop = None,
     resample: Resample = None,
@@ -132,6 +136,7 @@ def validate(
                 truth,
                 model=model,
                 boundary=boundary,
+                length=length,
                 names=names,
                 drop=drop,
                 resample=resample,
@@ -139,8 +144,8 @@ def validate(
             )
         session.show(report, _display.report_table(report))
         return
-    if any(option is not None for option in (coarse, boundary, names, drop, resample)):
-        message = "--coarse, --boundary, --names, --drop and --resample go with a REFERENCE"
+    if any(option is not None for option in (coarse, boundary, length, names, drop, resample)):
+        message = "--coarse, --boundary, --length, --names, --drop and --resample go with a REFERENCE"
         raise InvalidInputError(message)
     if model is None:
         message = "name the --model whose card is to be reproduced, or give a REFERENCE"

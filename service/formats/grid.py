@@ -91,6 +91,27 @@ def length_of(*grids: Grid) -> tuple[float, float, float]:
     return z, y, x
 
 
+def read_length(said: str | None, *grids: Grid) -> tuple[float, float, float]:
+    """Length of each axis (z, y, x) as an option says it, ``1.2,2,2.4``; None gives that of the grids, see `length_of`.
+
+    Raises:
+        Problem: 422 if it is no such length, or a grid has coordinates.
+    """
+    if said is None:
+        return length_of(*grids)
+    try:
+        z, y, x = map(float, said.split(","))
+    except ValueError:
+        z = y = x = math.nan
+    if not all(0 < each < math.inf for each in (z, y, x)):
+        raise invalid_field(field="length", value=said, expected="a positive number for each of z, y, x: 1.2,2,2.4")
+    if any(at is not None for grid in grids for at in grid.coordinates):
+        raise invalid_field(
+            field="length", value=said, expected="none, as the volumes have coordinates; drop=z,y,x leaves them out"
+        )
+    return z, y, x
+
+
 def check_axis_units(*datasets: xr.Dataset) -> None:
     """Refuse (422) coordinates in different units where lengths along all axes are needed; see ``length_of``."""
     axes = {axis: each[axis].attrs for axis in AXES for each in reversed(datasets) if axis in each.coords}

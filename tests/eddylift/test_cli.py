@@ -251,6 +251,8 @@ def test_validate(run: Run, service: FakeService, array: NDArray[np.float32]) ->
     result = run("validate", "fine.npy", "--coarse", "coarse.npy", "-m", "trilinear-x4", "--json")
     assert json.loads(result.stdout) == REPORT
     assert [b'; name="coarse"' in request.content for request in service.requests] == [False, True]
+    run("validate", "fine.npy", "--length", "1.2,2,2.4")
+    assert service.requests[-1].url.params["length"] == "1.2,2,2.4"
 
 
 def test_check(run: Run, service: FakeService, array: NDArray[np.float32]) -> None:

@@ -199,6 +199,8 @@ def test_validate(ask: Ask, service: FakeService, array: NDArray[np.float32], *,
     assert request.content.count(b'; name="reference"') == 1
     assert request.content.count(b'; name="coarse"') == with_coarse
     assert dict(request.url.params) == {"model": "trilinear-x4"}
+    ask("validate", None, finer(array), length=(1.2, 2, 2.4))
+    assert service.requests[-1].url.params["length"] == "1.2,2,2.4"
 
 
 def test_warnings_of_the_service(ask: Ask, service: FakeService) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import Form, unless_gone
@@ -13,7 +13,7 @@ from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import asked_or_said, choose_boundary
 from service.formats.endpoints import check_cubes, check_ends, check_look
-from service.formats.grid import length_of
+from service.formats.grid import read_length
 from service.formats.reference import (
     check_lengths,
     check_means,
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 COARSE, REFERENCE = "coarse", "reference"
 FORM = Form({COARSE: "The coarse volume.", REFERENCE: "The true fine volume."}, required=(REFERENCE,))
+LengthQuery = Annotated[
+    str | None,
+    Query(
+        description="Of each axis, in z, y, x order and in one unit, for volumes without coordinates: metrics of "
+        "derivatives and spectra depend on the shape of the cells.",
+        examples=["1.2,2,2.4"],
+    ),
+]
 
 
 @router.post(
@@ -46,14 +54,19 @@ FORM = Form({COARSE: "The coarse volume.", REFERENCE: "The true fine volume."}, 
     responses=responses(400, 404, 408, 413, 415, 422, 429, 503),
 )
 async def post_validate(
-    request: Request, services: ServicesDep, card: QueryCard, asked: BoundaryDep, naming: NamingDep
+    request: Request,
+    services: ServicesDep,
+    card: QueryCard,
+    asked: BoundaryDep,
+    naming: NamingDep,
+    length: LengthQuery = None,
 ) -> Report:
     """Super-resolve a coarse volume and compare with a reference that is finer by the model's factor.
 
     Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`. Without `coarse`, the service
     takes the mean of the reference over blocks of factor^3 cells. The answer has the metrics of the model and of
     trilinear interpolation, as means over the times. Lengths come from the coordinates of the reference, else of
-    the coarse volume; without any, cells are cubes and the longest edge is 2 pi.
+    the coarse volume, or else from `length`; without any, cells are cubes and the longest edge is 2 pi.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 
@@ -83,8 +96,8 @@ async def post_validate(
     if COARSE in parts:
         sent = samples[:, card.frames // 2]
         warnings = (*warnings, *await services.body_threads.run(lambda: check_means(sent, references)))
-    length = length_of(reference, coarse)
-    scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, length))
+    lengths = read_length(length, reference, coarse)
+    scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, lengths))
     return Report(
         model=card.name,
         boundary=list(boundary),

@@ -155,6 +155,22 @@ def test_lengths_may_be_those_of_the_coarse_volume(client: TestClient, catalogue
     same(dropped["metrics"], measured(catalogue, velocity, length=(16 * cube, 20 * cube, 24 * cube)))
 
 
+def test_lengths_of_bare_arrays(client: TestClient, catalogue: Catalogue) -> None:
+    fine = noise(3, 16, 20, 24)
+    sent = {"coarse": (npy(means(fine)), NPY), "reference": (npy(fine), NPY)}
+    same(
+        post(client, {"length": "4,10,24"}, **sent).json()["metrics"],
+        measured(catalogue, fine, length=(4.0, 10.0, 24.0)),
+    )
+    for length in ("4,10", "4,10,0", "4,10,inf", "4,10,nan", "cubes"):
+        refused = post(client, {"length": length}, **sent).json()
+        assert refused["errors"] == [
+            {"field": "length", "value": length, "expected": "a positive number for each of z, y, x: 1.2,2,2.4"}
+        ]
+    sent["coarse"] = (netcdf(dataset(means(fine)).drop_vars("x")), NETCDF)
+    assert "as the volumes have coordinates" in post(client, {"length": "4,10,24"}, **sent).json()["detail"]
+
+
 def test_several_times_are_samples(client: TestClient, catalogue: Catalogue) -> None:
     fine = noise(2, 3, 16, 16, 16)
     answer = post(client, reference=(zipped(files_of(dataset(fine))), ZIP)).json()
