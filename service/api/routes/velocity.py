@@ -12,11 +12,13 @@ from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_body
 from service.api.dependencies import NamingDep, ServicesDep, admit
 from service.api.errors import responses
-from service.api.responses import BINARY, VOLUME
+from service.api.responses import BINARY, VOLUME, WARNING, add_warnings
 from service.formats.boundaries import read_boundary
-from service.formats.grid import check_axis_units
+from service.formats.endpoints import check_cubes
+from service.formats.grid import check_axis_units, check_times
 from service.formats.names import AXES
 from service.formats.npy import NPY, NpyBody
+from service.formats.reference import check_units
 from service.formats.volume import ReadOptions
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
@@ -35,6 +37,7 @@ VELOCITY: dict[int | str, dict[str, Any]] = {
                 "`none`, in which case the file may hold the axis either way round.",
             },
             LENGTH: {"schema": {"type": "string"}, "description": "Of each axis, in z, y, x order: `1.2,2,2.4`."},
+            WARNING: {"schema": {"type": "string"}, "description": "What a `model` makes of the coordinates."},
             UNITS: {
                 "schema": {"type": "string"},
                 "description": "The file's, of velocity and length, each percent-encoded: `m%20s-1,m`.",
@@ -50,13 +53,19 @@ VELOCITY: dict[int | str, dict[str, Any]] = {
     response_class=Response,
     dependencies=[Depends(admit)],
     openapi_extra={"requestBody": {"required": True, "description": "A velocity.", "content": VOLUME}},
-    responses={**VELOCITY, **responses(400, 408, 413, 415, 422, 429, 503)},
+    responses={**VELOCITY, **responses(400, 404, 408, 413, 415, 422, 429, 503)},
 )
 async def post_velocity(
     request: Request,
     services: ServicesDep,
     naming: NamingDep,
     factor: Annotated[int, Query(description="How much finer it may be than a coarse one.", ge=1, le=4)] = 1,
+    model: Annotated[
+        str | None, Query(description="That the velocity is for; warnings depend on it, and there are none without.")
+    ] = None,
+    units: Annotated[
+        str | None, Query(description="Of the coarse velocity, for a true one: another unit is refused.")
+    ] = None,
 ) -> Response:
     """Answer the velocity in any file that `/v1/upscale` takes, found and checked as there, as a bare array.
 
@@ -66,12 +75,14 @@ async def post_velocity(
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
     """
+    card = None if model is None else services.engine.registry.find(model)
     body = await receive_body(request, services.settings)
     options = ReadOptions(factor, naming)
 
     def read() -> Response:
         _, _, volume = services.sandbox.read(body, options)
         check_axis_units(volume.layout.rest)
+        check_units(units, volume.units[0])
         boundary = read_boundary(volume.boundary)
         parts = NpyBody.write(volume.velocity if volume.has_times else volume.velocity[0])
         kinds = (
@@ -85,6 +96,10 @@ async def post_velocity(
         }
         if boundary:
             headers["Eddylift-Boundary"] = format_boundary(boundary)
-        return Response(b"".join(parts), headers=headers, media_type=NPY)
+        response = Response(b"".join(parts), headers=headers, media_type=NPY)
+        if card:
+            add_warnings(response, check_cubes(volume, volume.layout.rest, card))
+            add_warnings(response, check_times(volume.layout.rest) if card.frames > 1 else ())
+        return response
 
     return await services.body_threads.run(read)

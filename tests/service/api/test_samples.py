@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, from_npy, netcdf, noise, npy, zipped
 
 if TYPE_CHECKING:
+    import httpx2
     from fastapi.testclient import TestClient
 
     from models.catalogue import Catalogue
@@ -53,6 +55,34 @@ def test_the_velocity_of_any_file(client: TestClient) -> None:
     answer = client.post("/v1/velocity?factor=4", content=npy(levels.astype(np.float64)), headers={"Content-Type": NPY})
     np.testing.assert_array_equal(from_npy(answer.content), levels)
     assert "Eddylift-Boundary" not in answer.headers
+
+
+def test_a_model_warns_of_the_coordinates_of_a_file(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare array, as which the velocity goes on, has none."""
+    volume = dataset(noise(3, 3, 4, 4, 4)).assign_coords(time=[0.0, 1.0, 3.0])
+
+    def warnings(model: str) -> list[str]:
+        answer = client.post(f"/v1/velocity?model={model}", content=netcdf(volume), headers={"Content-Type": NETCDF})
+        assert answer.status_code == 200, answer.text
+        return answer.headers.get_list("X-Eddylift-Warning")
+
+    (uneven,) = warnings("conv-isotropic-x4-3frames")
+    assert "the times are spaced by 1 to 2" in uneven
+    assert warnings("relaxed-isotropic-x4") == []
+    registry = client.app.state.services.engine.registry  # type: ignore[attr-defined]
+    learned = dataclasses.replace(registry.card("relaxed-isotropic-x4"), learned={"roughness": [0.0, 9.0]})
+    monkeypatch.setattr(registry, "find", lambda _: learned)
+    (long,) = warnings("learned")
+    assert "the cells are 4 times as long along x as along z" in long
+
+
+def test_a_true_velocity_in_other_units_is_refused(client: TestClient) -> None:
+    def post(units: str) -> httpx2.Response:
+        body = netcdf(dataset(noise(3, 4, 5, 6)))
+        return client.post("/v1/velocity", params={"units": units}, content=body, headers={"Content-Type": NETCDF})
+
+    assert post("m/s").status_code == 200
+    assert post("km/h").json()["errors"][0]["field"] == "reference.units"
 
 
 def test_lengths_in_different_units_are_refused(client: TestClient) -> None:
