@@ -114,13 +114,13 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.weights)
     ancestor = catalogue.card(args.parent)
     parent = catalogue.trained(args.parent).to(args.device)
+    torch.manual_seed(args.seed)
+    if args.deeper and parent.network is not None:
+        parent = SuperResolution(deepen(parent.network, args.deeper))
     family = args.family or ("relaxed" if ancestor.family == "equivariant" else ancestor.family)
     model = descend(parent, family, mirrored=args.mirrored or None)
-    torch.manual_seed(args.seed)
     if args.wider > 1:
         model = SuperResolution(widen(cast("Network", model.network), args.wider))
-    if args.deeper:
-        model = SuperResolution(deepen(cast("Network", model.network), args.deeper))
     card = describe(model, flow=args.name)
     if args.wider > 1 or "-wide-" in args.parent:
         if args.name.endswith("-wide"):

@@ -177,6 +177,18 @@ def test_what_is_better_is_stored_with_its_parent_and_gain(
     assert weights.trained(name).network is not None
 
 
+def test_a_deeper_network_is_compared_with_its_parent_between_walls(
+    tmp_path: Path, weights: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its halo is wider than that of its parent."""
+    folder = store(tmp_path / "mine", 3)
+    description = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**description, "boundary": ("periodic", "wall", "periodic")}))
+    options = ["--data", str(folder), "--name", "mine", "--weights", str(weights.folder), "--steps", "1"]
+    main(["adapt", *options, "--deeper", "1", "--threads", "1", "--out", str(tmp_path / "out")])
+    assert "MAE over trilinear's on held-out data" in capsys.readouterr().out
+
+
 def test_a_card_has_all_steps_of_a_model_that_was_trained_on_under_its_own_name(
     tmp_path: Path, weights: Catalogue
 ) -> None:
