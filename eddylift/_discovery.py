@@ -12,25 +12,30 @@ class Discovery(Record):
     """Which symmetries pairs of fields (X, Y) keep.
 
     Attributes:
-        group: whose elements were asked about.
-        elements: of it, each named by where it takes the point x,y or x,y,z.
-        kept: elements of the largest subgroup that is kept.
-        symbol: its Hermann-Mauguin symbol.
-        exact: whether it is kept to rounding, in all layers of the network; otherwise on the average.
-        layers: ``kept``, ``symbol`` and shares of ``irreps`` of each layer, to rounding.
-        moved: irreps in which relaxation weights moved.
-        p_values: of each element by itself, by a test of what the pairs keep on the average; which group is kept is
-            decided by tests of whole groups; empty with too few pairs for it.
-        common: share of the departures from each element that pairs have in common, about 0 where it is kept on the
-            average and 1 where all depart alike; to be looked at where pairs are not independent; empty likewise.
-        common_errors: standard errors of these shares; empty likewise, and missing in answers of older services.
-        equivariance_errors: ||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g.
-        error_inside: the largest of them among the elements that are kept.
-        error_outside: the smallest among the others; None if there are none.
+        group: group whose elements were tested.
+        elements: elements of ``group``, each named by the image of the point x,y or x,y,z.
+        kept: elements of the largest subgroup that the pairs keep.
+        symbol: Hermann-Mauguin symbol of the group of the kept elements.
+        exact: whether the relaxation weights of all layers keep this group to rounding; otherwise the pairs keep it on
+            average.
+        layers: for each layer of the network, the elements that it keeps to rounding (``kept``), the ``symbol`` of
+            their group, and the share of each irrep in its relaxation weights (``irreps``).
+        moved: irreps in the relaxation weights after the fit, averaged over the kept elements; if no symmetry is
+            broken, only A, A1 or A1g.
+        p_values: for each element, the share of random turns of the pairs, by powers of it, after which they keep it no
+            better than before; small values mean that it is broken. Which group is kept is decided by tests of whole
+            groups. Empty with too few pairs.
+        common: for each element, the part of the departures from it that all pairs have in common: about 0 if it is
+            kept on average, 1 if all pairs break it in the same way. To be used if the pairs depend on each other.
+            Empty with too few pairs.
+        common_errors: standard errors of ``common``; empty likewise, and missing in answers of older services.
+        equivariance_errors: ||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f, for each element g.
+        error_inside: largest equivariance error of the kept elements.
+        error_outside: smallest equivariance error of the other elements; None if all are kept.
         mse: mean squared error of the fit, over all channels in the units of Y.
-        mse_zero: the same of predicting nothing.
-        mse_copy: the same of copying X.
-        verdict: what was found, in words.
+        mse_zero: mean squared error of predicting zero, for scalars their mean; over all channels, as ``mse``.
+        mse_copy: mean squared error of copying X, as ``mse``; that of ``mse_zero`` if Y is another kind of field.
+        verdict: the result in words.
     """
 
     group: str

@@ -59,9 +59,9 @@ class LayerFinding:
     """What the relaxation weights of a layer keep.
 
     Attributes:
-        kept: elements that leave them as they are to rounding.
-        symbol: of the group that these are.
-        irreps: share of each irrep in their squared norm.
+        kept: elements that leave the relaxation weights unchanged, to rounding.
+        symbol: Hermann-Mauguin symbol of the group of these elements.
+        irreps: share of each irrep in the squared norm of the relaxation weights.
     """
 
     kept: list[str]
@@ -74,20 +74,21 @@ class Finding:
     """Which symmetries pairs keep.
 
     Attributes:
-        group: of the network, ``D4`` or ``Oh`` for example.
-        elements: of it, by where they take a point.
-        kept: elements of the largest subgroup that is kept.
-        symbol: its Hermann-Mauguin symbol.
-        exact: whether it is kept to rounding, in all layers; otherwise on the average.
-        layers: what each layer keeps to rounding.
-        moved: irreps in which the relaxation weights of any layer, averaged over the elements that are kept, moved.
-        p_values: of each element, tested by itself; empty with too few pairs for a test.
-        common: share of the departures from each element that pairs have in common; empty likewise.
-        common_errors: standard errors of these shares; empty likewise.
-        equivariance_errors: of the fitted network, for each element.
-        mse, mse_zero, mse_copy: mean squared error of the fit, of predicting nothing, and of copying X, over all
-            channels in the units of Y; constants that are added to scalars do not count.
-        unfitted: channels of Y in which the fit is hardly better than predicting nothing or copying X.
+        group: group of the network, whose elements were tested; such as ``D4`` or ``Oh``.
+        elements: its elements, each named by the image of a point.
+        kept: elements of the largest subgroup that the pairs keep.
+        symbol: Hermann-Mauguin symbol of the group of the kept elements.
+        exact: whether the relaxation weights of all layers keep this group to rounding; otherwise the pairs keep it on
+            average.
+        layers: what each layer keeps, to rounding.
+        moved: irreps in the relaxation weights of any layer, averaged over the kept elements.
+        p_values: p-value of each element, tested with its powers; empty with too few pairs for a test.
+        common: part of the departures from each element that all pairs have in common; empty likewise.
+        common_errors: standard errors of ``common``; empty likewise.
+        equivariance_errors: equivariance error of the fitted network for each element.
+        mse, mse_zero, mse_copy: mean squared error of the fit, of predicting zero, and of copying X, over all channels
+            in the units of Y; constants that are added to scalars do not count.
+        unfitted: channels of Y in which the fit is hardly better than predicting zero or copying X.
     """
 
     group: str
@@ -130,7 +131,7 @@ class Finding:
             found += f"; what noisy data keep on the average is seen from {ENOUGH_PAIRS} pairs on"
         if self.unfitted:
             found += (
-                f". In channels {self.unfitted} of Y, counted from 0, the fit is hardly better than predicting nothing "
+                f". In channels {self.unfitted} of Y, counted from 0, the fit is hardly better than predicting zero "
                 "or copying X: elements that count as kept may be broken"
             )
         return f"{found}."

@@ -83,7 +83,7 @@ class ForecastCard(BaseModel):
     """What a forecasting model is, and its errors on runs that it has not seen."""
 
     name: str = Field(examples=["relaxed-smoke"])
-    family: str = Field(description="of its network", examples=["relaxed"])
+    family: str = Field(description="family of its network", examples=["relaxed"])
     flow: str = Field(description="what it was trained on", examples=["smoke"])
     frames: int = Field(description="number of frames in its input", examples=[10])
     boundary: list[str] = Field(description="of the flow that it was trained on, (y, x)", examples=[["wall", "wall"]])
@@ -109,43 +109,66 @@ class ForecastCards(BaseModel):
 class LayerDiscovery(BaseModel, from_attributes=True):
     """What the relaxation weights of one layer keep."""
 
-    kept: list[str] = Field(description="elements that leave them as they are", examples=[["x,y", "-x,y"]])
-    symbol: str = Field(description="of the group that these are", examples=["m"])
-    irreps: dict[str, float] = Field(description="share of each irrep in their squared norm", examples=[{"A1": 0.9}])
+    kept: list[str] = Field(
+        description="elements that leave the relaxation weights of this layer unchanged", examples=[["x,y", "-x,y"]]
+    )
+    symbol: str = Field(description="Hermann-Mauguin symbol of the group of these elements", examples=["m"])
+    irreps: dict[str, float] = Field(
+        description="share of each irrep in the squared norm of the relaxation weights", examples=[{"A1": 0.9}]
+    )
 
 
 class Discovery(BaseModel, from_attributes=True):
     """Which symmetries pairs of fields keep."""
 
-    group: str = Field(description="whose elements were asked about", examples=["D4"])
+    group: str = Field(description="group whose elements were tested", examples=["D4"])
     elements: list[str] = Field(
-        description="of this group, named by the image of a point", examples=[["x,y", "-y,x", "-x,y"]]
+        description="elements of `group`, each named by the image of a point", examples=[["x,y", "-y,x", "-x,y"]]
     )
-    kept: list[str] = Field(description="elements of the largest subgroup that is kept", examples=[["x,y", "-x,y"]])
-    symbol: str = Field(description="its Hermann-Mauguin symbol", examples=["m"])
-    exact: bool = Field(description="whether it is kept to rounding, in all layers; otherwise on the average")
+    kept: list[str] = Field(
+        description="elements of the largest subgroup that the pairs keep", examples=[["x,y", "-x,y"]]
+    )
+    symbol: str = Field(description="Hermann-Mauguin symbol of the group of the kept elements", examples=["m"])
+    exact: bool = Field(
+        description="whether the relaxation weights of all layers keep this group to rounding; otherwise the pairs "
+        "keep it on average"
+    )
     layers: dict[str, LayerDiscovery] = Field(description="what each layer of the network keeps, to rounding")
-    moved: list[str] = Field(description="irreps in which relaxation weights moved", examples=[["A1", "B1"]])
+    moved: list[str] = Field(
+        description="irreps in the relaxation weights after the fit, averaged over the kept elements; if no symmetry "
+        "is broken, only A, A1 or A1g",
+        examples=[["A1", "B1"]],
+    )
     p_values: dict[str, float] = Field(
-        description="of each element by itself, that random turns of the pairs keep it no better; which group is kept "
-        "is decided by tests of whole groups; empty with too few pairs"
+        description="for each element, the share of random turns of the pairs, by powers of it, after which they keep "
+        "it no better than before; small values mean that it is broken. Which group is kept is decided by tests of "
+        "whole groups. Empty with too few pairs"
     )
     common: dict[str, float] = Field(
-        description="share of the departures from each element that pairs have in common: about 0 where it is kept on "
-        "the average, 1 where all depart alike; for pairs that are not independent; empty with too few pairs"
+        description="for each element, the part of the departures from it that all pairs have in common: about 0 if it "
+        "is kept on average, 1 if all pairs break it in the same way. To be used if the pairs depend on each other. "
+        "Empty with too few pairs"
     )
     common_errors: dict[str, float] = Field(
         default={}, description="standard errors of `common`, from leaving out each eighth of the pairs; empty likewise"
     )
     equivariance_errors: dict[str, float] = Field(
-        description="||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f for each element g"
+        description="||f(g x) - g f(x)|| / ||f(x)|| of the fitted network f, for each element g"
     )
-    error_inside: float = Field(description="the largest of them among the elements that are kept", examples=[4e-16])
-    error_outside: float | None = Field(description="the smallest among the others; null if there are none")
+    error_inside: float = Field(description="largest equivariance error of the kept elements", examples=[4e-16])
+    error_outside: float | None = Field(
+        description="smallest equivariance error of the other elements; null if all are kept"
+    )
     mse: float = Field(description="mean squared error of the fit, over all channels in the units of Y")
-    mse_zero: float = Field(description="the same of predicting nothing")
-    mse_copy: float = Field(description="the same of copying X; of predicting nothing where Y is another kind of field")
-    verdict: str = Field(description="in words", examples=["m: 2 of the 8 elements of D4 are kept to rounding."])
+    mse_zero: float = Field(
+        description="mean squared error of predicting zero, for scalars their mean; over all channels, as `mse`"
+    )
+    mse_copy: float = Field(
+        description="mean squared error of copying X, as `mse`; that of `mse_zero` if Y is another kind of field"
+    )
+    verdict: str = Field(
+        description="the result in words", examples=["m: 2 of the 8 elements of D4 are kept to rounding."]
+    )
 
 
 class Report(BaseModel):
@@ -155,8 +178,8 @@ class Report(BaseModel):
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
     levels: int = Field(description="answers compared; metrics are means over them", examples=[1])
     warnings: list[str] = Field(default=[], description=WARNINGS)
-    metrics: Metrics = Field(description="of the model", examples=[EXAMPLE])
-    trilinear: Metrics = Field(description="of trilinear interpolation", examples=[EXAMPLE])
+    metrics: Metrics = Field(description="metrics of the model's answer", examples=[EXAMPLE])
+    trilinear: Metrics = Field(description="metrics of trilinear interpolation", examples=[EXAMPLE])
     expected_mae: float | None = Field(
         default=None,
         description="the `mae` that the model expects without knowing the reference: the mean of the errors that it "
@@ -202,7 +225,7 @@ class Reproduction(BaseModel):
 
     model: str = Field(examples=["trilinear-x4"])
     device: str = Field(examples=["cpu"])
-    precision: str = Field(description="that the model is served in", examples=["float32"])
+    precision: str = Field(description="floating-point format in which the model is served", examples=["float32"])
     mae_over_rms: float | None = Field(examples=[0.124])
     card_mae_over_rms: float | None = Field(description="as the card says of the same sample", examples=[0.124])
     trilinear_mae_over_rms: float | None = Field(examples=[0.124])
