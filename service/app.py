@@ -18,7 +18,7 @@ from models.forecast_catalogue import ForecastCatalogue
 from service.api import errors
 from service.api.auth import Access
 from service.api.dependencies import Services, check_query
-from service.api.fairness import Places
+from service.api.fairness import Slots
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
 from service.api.routes import (
     check,
@@ -135,9 +135,9 @@ def build(settings: Settings) -> Services:
         chunk_cache=chunk_cache,
         parts=PartReader(chunk_cache, view_threads),
         jobs=manager,
-        places=Places(settings.max_requests, "requests", metrics.open_requests),
-        streams=Places(settings.max_event_streams, "event streams", metrics.event_streams),
-        discoveries=Places(DISCOVERIES, "discoveries", metrics.discoveries),
+        slots=Slots(settings.max_requests, "requests", metrics.open_requests),
+        streams=Slots(settings.max_event_streams, "event streams", metrics.event_streams),
+        discoveries=Slots(DISCOVERIES, "discoveries", metrics.discoveries),
     )
 
 

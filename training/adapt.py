@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def continued(trained: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """What a card says if a model was trained on under its own name: steps and minutes in all, and its first parent."""
+    """For the card of a model that replaces its own parent: steps and minutes of both, and the parent's own parent."""
     return {
         "steps": before.get("steps", 0) + trained["steps"],
         "minutes": round(before.get("minutes", 0) + trained["minutes"], 1),

@@ -96,8 +96,8 @@ class Simulation(Protocol):
         """Time that it has reached."""
 
     @property
-    def life(self) -> float:
-        """Time after which the flow begins again."""
+    def restart_after(self) -> float:
+        """Time after which the flow restarts."""
 
     def advance(self, until: float) -> None:
         """Take one step, at most to a given time."""
@@ -171,14 +171,15 @@ class Run:
         """Run until there are this many snapshots.
 
         Raises:
-            ValueError: if the flow would begin again between the frames of one of them.
+            ValueError: if the flow would restart between the frames of one of them.
         """
+        length = self.simulation.restart_after
         for number in range(len(self.records), snapshots):
-            ages = [self.recipe.moment(number, frame) // self.simulation.life for frame in range(self.recipe.frames)]
-            if ages[0] != ages[-1]:
+            restarts = [self.recipe.moment(number, frame) // length for frame in range(self.recipe.frames)]
+            if restarts[0] != restarts[-1]:
                 message = (
                     f"settle, interval: {self.recipe.settle:g}, {self.recipe.interval:g}; expected no snapshot near "
-                    f"t = {ages[-1] * self.simulation.life:g}, where the flow begins again"
+                    f"t = {restarts[-1] * length:g}, where the flow restarts"
                 )
                 raise ValueError(message)
         while (number := len(self.records)) < snapshots:

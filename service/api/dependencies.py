@@ -1,4 +1,4 @@
-"""Dependencies of routes: the parts of the service, places, and common parameters."""
+"""Dependencies of routes: the parts of the service, slots, and common parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastapi.dependencies.models import Dependant
 
-    from service.api.fairness import Places
+    from service.api.fairness import Slots
     from service.engine.engine import Engine
     from service.engine.forecasts import Forecasts
     from service.formats.sandbox import Sandbox
@@ -54,9 +54,9 @@ class Services:
         chunk_cache: chunks of views.
         parts: parts of views for pictures.
         jobs: computes in the background.
-        places: places for requests that hold a volume.
-        streams: places for event streams.
-        discoveries: places for discoveries that are computed or wait.
+        slots: slots for requests that hold a volume.
+        streams: slots for event streams.
+        discoveries: slots for discoveries that are computed or wait.
     """
 
     settings: Settings
@@ -74,9 +74,9 @@ class Services:
     chunk_cache: ChunkCache
     parts: PartReader
     jobs: JobManager
-    places: Places
-    streams: Places
-    discoveries: Places
+    slots: Slots
+    streams: Slots
+    discoveries: Slots
 
 
 # Dependencies that neither wait nor compute are async: FastAPI runs others in threads, which takes longer than they do.
@@ -106,21 +106,21 @@ def _query_of(dependant: Dependant) -> list[str]:
 
 
 async def admit(request: Request, services: ServicesDep) -> AsyncIterator[None]:
-    """Take a place for a request until its answer has been sent.
+    """Take a slot for a request until its answer has been sent.
 
     Raises:
-        Problem: "unready" until a model is loaded, "busy" if all places, or those of this client, are taken.
+        Problem: "unready" until a model is loaded, "busy" if all slots, or those of this client, are taken.
     """
     services.lifecycle.require_ready()
-    with services.places.take(request.state.client):
+    with services.slots.take(request.state.client):
         yield
 
 
 async def admit_stream(request: Request, services: ServicesDep) -> AsyncIterator[None]:
-    """Take a place for an event stream, and give back the client's turn, which it would hold for long.
+    """Take a slot for an event stream, and give back the client's turn, which it would hold for long.
 
     Raises:
-        Problem: "busy" if all places, or those of this client, are taken.
+        Problem: "busy" if all slots, or those of this client, are taken.
     """
     with services.streams.take(request.state.client):
         await request.state.turn.aclose()

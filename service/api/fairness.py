@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 # How many requests of a client may wait for each one that is served.
 WAITING: Final = 16
-# Of all places, 1 / RESERVE, and at least one, are kept for other clients.
+# Of all slots, 1 / RESERVE, and at least one, are kept for other clients.
 RESERVE: Final = 4
 
 
-class Places:
-    """Places for costly requests. Requests that find none are refused, and no client holds all of them.
+class Slots:
+    """Limits how many costly requests are served at a time, in all and for each client. Further ones are refused.
 
     Args:
-        total: number of places.
+        total: number of slots, one for each request that is served.
         what: what takes them, in the plural, for messages.
         gauge: shows how many are taken.
 
     Attributes:
-        share: largest number of places of one client.
+        share: largest number of slots of one client.
     """
 
     def __init__(self, total: int, what: str, gauge: Gauge) -> None:
@@ -41,12 +41,12 @@ class Places:
 
     @property
     def taken(self) -> int:
-        """Places that are taken."""
+        """Number of slots that are taken."""
         return self._taken.total()
 
     @contextmanager
     def take(self, client: str) -> Iterator[None]:
-        """Hold a place.
+        """Hold a slot.
 
         Raises:
             Problem: 429 if all are taken, or all that this client may have.

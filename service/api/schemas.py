@@ -299,7 +299,7 @@ class Jobs(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service lives, and can compute."""
+    """Whether the service runs and can compute."""
 
     status: str = Field(examples=["ready"])
     models: list[str] = Field(default=[], description="models that are served")

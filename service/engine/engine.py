@@ -169,7 +169,7 @@ class Engine:
         request.background = background
         future = asyncio.wrap_future(self.batcher.queue.submit(request))
         with self._deadline(request):
-            result = (await future).taken()
+            result = (await future).detach()
         record(request, result)
         return result
 

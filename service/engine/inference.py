@@ -65,11 +65,11 @@ class InferenceResult:
     queue_seconds: float
     compute_seconds: float
 
-    def taken(self) -> InferenceResult:
-        """The same result; this one then no longer holds the field.
+    def detach(self) -> InferenceResult:
+        """Move the field into a new result.
 
-        Futures and their callbacks refer to each other, so they are freed only by the garbage collector. That runs
-        after so many objects, however large they are.
+        A future keeps this one until the garbage collector runs, which happens after so many objects, however large
+        they are. It must not keep the field that long.
         """
         answer = replace(self)
         self.fine = np.empty(0, np.float32)

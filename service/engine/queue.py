@@ -122,7 +122,7 @@ class RequestQueue:
             bisect.insort(self._queues[request.background], request, key=lambda other: other.turn)
             self._count()
             self._changed.notify_all()
-        # Weak, for the reason given at InferenceResult.taken. The code that ends the request still refers to it.
+        # Weak, for the reason given at InferenceResult.detach. The code that ends the request still refers to it.
         weak = weakref.ref(request)
         request.future.add_done_callback(lambda _: self._leave(weak()))
         return request.future

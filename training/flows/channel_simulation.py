@@ -31,7 +31,7 @@ class ChannelSimulation:
     """
 
     columns = "    #      time  Re_tau  samples  u_rms+   at y+  -u'v'+  off linear"
-    life = math.inf
+    restart_after = math.inf
     usual: ClassVar = {"re_tau": 180.0, "nx": 0.0, "nz": 0.0}
 
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:

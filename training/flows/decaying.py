@@ -27,11 +27,11 @@ class DecayingSimulation(PeriodicSimulation):
     """See [`Simulation`][training.runs.Simulation]. Option: ``resolution``, k_max eta at a dissipation of one."""
 
     usual: ClassVar = {"resolution": 1.4}
-    life = 6.0
+    restart_after = 6.0
 
     def start(self, grid: Grid) -> Tensor:
-        """Random, of the spectrum whose turn it is."""
-        peak, power = SPECTRA[self.lives % len(SPECTRA)]
+        """Random modes; restarts take the spectra in turn."""
+        peak, power = SPECTRA[self.restarts % len(SPECTRA)]
         return random_modes(grid, self.seed, peak=peak, power=power)
 
     def flow(self, grid: Grid, modes: Tensor, time: float) -> Flow:
@@ -53,14 +53,14 @@ def taylor_green(grid: Grid) -> Complex[Tensor, "3 kz ky kx"]:
 
 
 class TaylorGreenSimulation(PeriodicSimulation):
-    """The vortex through its transition, with a little noise that breaks its symmetries and tells lives apart.
+    """The vortex through its transition, with a little noise that breaks its symmetries and differs between restarts.
 
     Option: ``reynolds``, one over the viscosity. Dissipation peaks near t = 6 to 9 (Brachet et al., J. Fluid Mech. 130,
     1983).
     """
 
     usual: ClassVar = {"reynolds": 400.0}
-    life = 16.0
+    restart_after = 16.0
     noise = 0.05
     """Its rms over that of the vortex."""
 

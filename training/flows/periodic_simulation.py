@@ -1,6 +1,6 @@
 """A periodic box as a run: spun up on few points, then refined and settled before its snapshots.
 
-A flow that decays has a limited life: after that it begins again, from the initial condition of another seed.
+A flow that decays restarts after a while, from the initial condition of another seed.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ if TYPE_CHECKING:
 
 SPIN_UP_POINTS = 64
 SEEDS = 1000
-"""Seeds of a life, so that each run and each life has its own."""
+"""Restarts add this to the seed, so that no two starts share one; runs have lower seeds."""
 
 
 class PeriodicSimulation(ABC):
     """See [`Simulation`][training.runs.Simulation]. Each flow defines ``flow``, and overrides what differs.
 
     Raises:
-        ValueError: if another box is asked for than the cube, or of a flow that decays, a spin-up or a seed that may be
-            one of a later life of another run.
+        ValueError: if another box is asked for than the cube, or of a flow that decays, a spin-up or a seed that a
+            restart of another run may have.
     """
 
     columns = "    #      time  energy     eps  Re_lam  k_eta    skew   flat  divergence   budget"
     usual: ClassVar[dict[str, float]] = {}
     """Options and their usual values."""
-    life: float = math.inf
-    """Time after which the flow begins again."""
+    restart_after: float = math.inf
+    """Time after which the flow restarts."""
 
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:
         if recipe.box != 1:
             message = f"{recipe.flow} flow is simulated in a cube: box must be 1, not {recipe.box:g}"
             raise ValueError(message)
-        if recipe.spin_up and self.life < math.inf:
+        if recipe.spin_up and self.restart_after < math.inf:
             message = f"{recipe.flow} flow has no spin-up on fewer points: spin-up must be 0, not {recipe.spin_up:g}"
             raise ValueError(message)
-        if recipe.seed >= SEEDS and self.life < math.inf:
-            message = f"seed: {recipe.seed}; expected less than {SEEDS}, as later lives have seeds from there on"
+        if recipe.seed >= SEEDS and self.restart_after < math.inf:
+            message = f"seed: {recipe.seed}; expected less than {SEEDS}, as restarts have seeds from there on"
             raise ValueError(message)
         self.recipe, self.options = recipe, {**self.usual, **recipe.options}
         points = min(SPIN_UP_POINTS, recipe.n) if state is None and recipe.spin_up else recipe.n
         grid = Grid(points if state is None else int(state["points"]), device=device)
-        self.earlier_steps, self.lives = 0, 0
+        self.earlier_steps, self.restarts = 0, 0
         if state is None:
             self.now = self.flow(grid, self.start(grid), 0.0)
             return
         self.now = self.flow(grid, torch.from_numpy(state["modes"]).to(device), float(state["time"]))
         self.now.steps, self.earlier_steps = int(state["steps"]), int(state["earlier_steps"])
-        self.lives = int(state.get("lives", 0))
+        self.restarts = int(state.get("lives", 0))
         begin, injected, dissipated = (float(value) for value in state["budget"])
         self.now.budget = Budget(None if np.isnan(begin) else begin, injected, dissipated)
 
@@ -71,13 +71,13 @@ class PeriodicSimulation(ABC):
         """The equations of this flow."""
 
     def start(self, grid: Grid) -> Tensor:
-        """The initial modes of this life."""
+        """Initial modes, of this start."""
         return random_modes(grid, self.seed)
 
     @property
     def seed(self) -> int:
-        """Seed of this life."""
-        return self.recipe.seed + SEEDS * self.lives
+        """Seed of this start."""
+        return self.recipe.seed + SEEDS * self.restarts
 
     def more(self, flow: Flow) -> Record:  # noqa: ARG002
         """Statistics of a snapshot that only this flow has."""
@@ -93,22 +93,22 @@ class PeriodicSimulation(ABC):
         return self.now.time
 
     def advance(self, until: float) -> None:
-        """Take one step. At the end of the spin-up the flow is refined; at the end of its life it begins again."""
+        """Take one step. At the end of the spin-up the flow is refined; at later times it may restart."""
         flow, spinning = self.now, self.now.time < self.recipe.spin_up
-        ends = self.recipe.spin_up if spinning else (self.lives + 1) * self.life
+        ends = self.recipe.spin_up if spinning else (self.restarts + 1) * self.restart_after
         flow.step(min(until, ends))
         if flow.time == ends:
             self._change(spinning=spinning)
 
     def _change(self, *, spinning: bool) -> None:
-        """Refine the flow, or begin it again."""
+        """Refine the flow, or restart it."""
         old = self.now
         self.earlier_steps += old.steps
         grid = Grid(self.recipe.n, device=old.grid.device)
         if spinning:
             modes = refine(old.modes, old.grid, grid)
         else:
-            self.lives += 1
+            self.restarts += 1
             modes = self.start(grid)
         self.now = self.flow(grid, modes, old.time)
 
@@ -153,7 +153,7 @@ class PeriodicSimulation(ABC):
             "time": flow.time,
             "steps": flow.steps,
             "earlier_steps": self.earlier_steps,
-            "lives": self.lives,
+            "lives": self.restarts,
             "budget": [np.nan if budget.start is None else budget.start, budget.injected, budget.dissipated],
             "modes": flow.modes.cpu().numpy(),
         }

@@ -112,7 +112,7 @@ class SyntheticSimulation:
     """
 
     columns = "    #  kind           roughness  divergence"
-    life = math.inf
+    restart_after = math.inf
     usual: ClassVar[dict[str, float]] = {}
 
     def __init__(self, recipe: Recipe, device: str, state: dict[str, Any] | None = None) -> None:

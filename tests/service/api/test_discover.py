@@ -122,7 +122,7 @@ def test_byte_order_and_layout_do_not_matter() -> None:
     assert np.array_equal(read.y[:], Y)
 
 
-def test_others_are_served_meanwhile_and_no_client_takes_all_places(
+def test_others_are_served_meanwhile_and_no_client_takes_all_slots(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, begun, go_on = serve(), threading.Event(), threading.Event()
@@ -135,14 +135,14 @@ def test_others_are_served_meanwhile_and_no_client_takes_all_places(
         return finding
 
     monkeypatch.setattr(route, "discover", wait)
-    places = parts(client).discoveries
-    with ThreadPoolExecutor(places.share) as pool:
-        waiting = [pool.submit(ask, client) for _ in range(places.share)]
+    slots = parts(client).discoveries
+    with ThreadPoolExecutor(slots.share) as pool:
+        waiting = [pool.submit(ask, client) for _ in range(slots.share)]
         assert begun.wait(PATIENCE_S)
-        wait_until(lambda: places.taken == places.share)
+        wait_until(lambda: slots.taken == slots.share)
         refused = ask(client)
         fine = post(client, noise(3, 4, 4, 4))
         go_on.set()
-        assert [each.result().status_code for each in waiting] == places.share * [200]
+        assert [each.result().status_code for each in waiting] == slots.share * [200]
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
     assert from_npy(fine.content).shape == (3, 16, 16, 16)

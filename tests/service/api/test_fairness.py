@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.api.auth import make_token
-from service.api.fairness import WAITING, Places, Turns
+from service.api.fairness import WAITING, Slots, Turns
 from service.problems import Problem
 from tests.service.conftest import parts, serve_as_trilinear
 from tests.service.wire import NPY, Gate, noise, npy
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from tests.service.conftest import Serve
 
 
-def places(total: int) -> Places:
-    return Places(total, "requests", Gauge("places", "Taken.", registry=CollectorRegistry()))
+def slots(total: int) -> Slots:
+    return Slots(total, "requests", Gauge("slots", "Taken.", registry=CollectorRegistry()))
 
 
 @pytest.mark.parametrize(("total", "share"), [(1, 1), (2, 1), (4, 3), (32, 24)])
 def test_a_client_gets_its_share_and_others_the_rest(total: int, share: int) -> None:
-    some = places(total)
+    some = slots(total)
     with ExitStack() as held:
         for _ in range(share):
             held.enter_context(some.take("greedy"))
@@ -74,7 +74,7 @@ def test_requests_of_a_client_wait_for_their_turn_and_those_of_others_do_not() -
     asyncio.run(run())
 
 
-def test_one_token_does_not_take_the_places_of_another(serve: Serve, tmp_path: Path) -> None:
+def test_one_token_does_not_take_the_slots_of_another(serve: Serve, tmp_path: Path) -> None:
     (greedy, line), (other, more) = make_token("greedy", "read"), make_token("other", "read")
     (tmp_path / "tokens").write_text(f"{line}\n{more}\n")
     client, gate = serve(tokens=tmp_path / "tokens", data=tmp_path / "data", max_requests=4), Gate()
@@ -89,11 +89,11 @@ def test_one_token_does_not_take_the_places_of_another(serve: Serve, tmp_path: P
 
     with ThreadPoolExecutor(4) as clients, gate:
         held = [clients.submit(ask, greedy) for _ in range(3)]
-        wait_until(lambda: parts(client).places.taken == 3)
+        wait_until(lambda: parts(client).slots.taken == 3)
         refused = ask(greedy)
         assert refused.status_code == 429, [refused.text, *(each.result().text for each in held if each.done())]
         assert int(refused.headers["Retry-After"]) >= 1
         held.append(clients.submit(ask, other))
-        wait_until(lambda: parts(client).places.taken == 4)
+        wait_until(lambda: parts(client).slots.taken == 4)
         gate.open.set()
         assert [each.result(60).status_code for each in held] == [200] * 4

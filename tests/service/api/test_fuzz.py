@@ -195,7 +195,7 @@ def fuzzed(catalogue: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         wait_until(lambda: client.get("/health/ready").is_success)
         send(client, "box", dataset(GOOD))
         yield client
-        assert parts(client).places.taken == 0
+        assert parts(client).slots.taken == 0
 
 
 def answered(response: httpx2.Response) -> None:

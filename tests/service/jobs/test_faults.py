@@ -74,7 +74,7 @@ def idle(client: TestClient) -> None:
     service = parts(client)
     wait_until(
         lambda: (
-            service.places.taken == 0 and service.engine.batcher.queue.cells == 0 and not service.chunk_cache._running
+            service.slots.taken == 0 and service.engine.batcher.queue.cells == 0 and not service.chunk_cache._running
         )
     )
     wait_until(lambda: not any(service.engine.batcher.queue._queues))

@@ -75,7 +75,7 @@ def test_what_decays_has_no_spin_up(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--spacing", "0"], "spacing: 0; expected more than 0"),
         (["--spacing", "-0.1"], "spacing: -0.1; expected more than 0"),
         (["--settle", "0"], "settle: 0; expected at least 0.1, the spacing"),
-        (["--settle", "2"], "settle, interval: 2, 2; expected no snapshot near t = 6, where the flow begins again"),
+        (["--settle", "2"], "settle, interval: 2, 2; expected no snapshot near t = 6, where the flow restarts"),
         (["--seed", "1001"], "seed: 1001; expected less than 1000"),
     ],
 )
@@ -122,9 +122,9 @@ def test_couette_flow_says_how_its_walls_move(tmp_path: Path) -> None:
     assert -1 < profile[0] < -0.5
 
 
-def test_what_decays_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each life from another spectrum and seed, at the same age."""
-    monkeypatch.setattr(DecayingSimulation, "life", 0.2)
+def test_what_decays_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each restart has another spectrum and seed; snapshots are at the same time after it."""
+    monkeypatch.setattr(DecayingSimulation, "restart_after", 0.2)
     Run(short("decaying", interval=0.2), tmp_path, DecayingSimulation).advance(4)
     run = StoredRun(tmp_path)
     found = run.description["statistics"]
