@@ -63,21 +63,21 @@ def _text(said: Any) -> str:  # noqa: ANN401 whatever an attribute holds
     return said if isinstance(said, str) else ",".join(map(str, np.atleast_1d(said)))
 
 
-def asked_or_said(asked: Boundaries | None, said: Mapping[str, object]) -> Boundaries | None:
-    """The boundaries that are asked for, else those that the data say, of which the first count; None without any.
+def requested_or_stored(requested: Boundaries | None, stored: Mapping[str, object]) -> Boundaries | None:
+    """The boundary given with the request; otherwise that of the first volume that has one; None if none has.
 
     Args:
-        asked: by the request, or None.
-        said: attributes ``boundary``, or None, by the volumes that they are of.
+        requested: boundary given with the request, or None.
+        stored: attribute ``boundary`` of each volume, or None, by its name in messages.
 
     Raises:
         Problem: 422 if an attribute is needed and is no boundary.
     """
-    for volume, attribute in said.items():
-        if asked is None:
+    for volume, attribute in stored.items():
+        if requested is None:
             with within(volume):
-                asked = read_boundary(attribute)
-    return asked
+                requested = read_boundary(attribute)
+    return requested
 
 
 def choose_boundary(asked: Boundaries | None, attribute: object, card: Card) -> ChosenBoundary:

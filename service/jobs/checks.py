@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.formats.boundaries import asked_or_said, read_boundary
+from service.formats.boundaries import read_boundary, requested_or_stored
 from service.jobs.compare import check_reference
 from service.jobs.discover import check_discovery
 from service.problems import invalid_field, within
@@ -66,8 +66,8 @@ def open_view(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> V
             source = opener.source(spec.source, options, fresh=True)
         reference = open_reference(spec, card.factor, opener, fresh=True)
         spec.naming.check(source.stored, reference.stored)
-        said = {"source": source.dataset.attrs.get("boundary"), "reference": reference.dataset.attrs.get("boundary")}
-        options = options._replace(boundary=asked_or_said(options.boundary, said))
+        stored = {"source": source.dataset.attrs.get("boundary"), "reference": reference.dataset.attrs.get("boundary")}
+        options = options._replace(boundary=requested_or_stored(options.boundary, stored))
     with within("source"):
         return opener.view(spec.source, card, options, fresh=spec.reference is None)
 

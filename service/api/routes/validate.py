@@ -11,7 +11,7 @@ from service.api.bodies import Form, unless_gone
 from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
-from service.formats.boundaries import asked_or_said, choose_boundary
+from service.formats.boundaries import choose_boundary, requested_or_stored
 from service.formats.endpoints import check_cubes, check_ends, check_look
 from service.formats.grid import read_length
 from service.formats.reference import (
@@ -74,8 +74,8 @@ async def post_validate(
     """
     parts = await FORM.receive(request, services.settings)
     coarse, reference = await services.body_threads.run(lambda: _read(parts, services.sandbox, naming, card.factor))
-    said = {COARSE: coarse and coarse.boundary, REFERENCE: reference.boundary}
-    boundary, warnings = choose_boundary(asked_or_said(asked, said), None, card)
+    stored = {COARSE: coarse and coarse.boundary, REFERENCE: reference.boundary}
+    boundary, warnings = choose_boundary(requested_or_stored(asked, stored), None, card)
     for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
         if volume is not None:  # for its refusals; the warnings below are of the coarse volume
             with within(part):

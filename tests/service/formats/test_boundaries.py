@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.catalogue import TRILINEAR
-from service.formats.boundaries import asked_or_said, choose_boundary, read_boundary
+from service.formats.boundaries import choose_boundary, read_boundary, requested_or_stored
 from service.problems import Problem
 
 CHANNEL = ("periodic", "wall", "periodic")
@@ -71,13 +71,13 @@ def test_who_says() -> None:
     assert choose_boundary(CHANNEL, "nonsense", CARD) == (CHANNEL, ())
 
 
-def test_the_first_volume_that_says_counts() -> None:
-    assert asked_or_said(None, {"source": None, "reference": None}) is None
-    assert asked_or_said(None, {"source": None, "reference": "open"}) == OPEN
-    assert asked_or_said(None, {"source": "open", "reference": "nonsense"}) == OPEN
-    assert asked_or_said(CHANNEL, {"source": "nonsense", "reference": "open"}) == CHANNEL
+def test_the_boundary_of_the_request_counts_or_else_the_first_one_stored() -> None:
+    assert requested_or_stored(None, {"source": None, "reference": None}) is None
+    assert requested_or_stored(None, {"source": None, "reference": "open"}) == OPEN
+    assert requested_or_stored(None, {"source": "open", "reference": "nonsense"}) == OPEN
+    assert requested_or_stored(CHANNEL, {"source": "nonsense", "reference": "open"}) == CHANNEL
     with pytest.raises(Problem) as caught:
-        asked_or_said(None, {"source": None, "reference": "nonsense"})
+        requested_or_stored(None, {"source": None, "reference": "nonsense"})
     assert caught.value.fields[0].field == "reference.boundary"
 
 
