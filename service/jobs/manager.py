@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.jobs")
-# Seconds between two looks at the list of jobs.
+# Seconds between two readings of the list of jobs.
 POLL_S: Final = 1.0
 RESUMABLE: Final = ENDED - {"done"}
 # A job fails after this number of services in a row have died while they did it.
@@ -123,7 +123,7 @@ class JobManager:
         """Again and again, save progress, cancel jobs on request, and take up jobs without an owner."""
         while True:
             try:
-                await self._look()
+                await self._poll()
             except Exception as error:  # of any kind: the next round may succeed
                 if str(error) != self.failure:
                     logger.exception("the list of jobs cannot be used")
@@ -132,16 +132,16 @@ class JobManager:
                 self.failure = None
             await asyncio.sleep(POLL_S)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         async with self._claiming:  # a job that is being added is not taken for a lost one
             running = dict(self._running)
-            for job in await self._threads.run(lambda: self._poll(running)):
+            for job in await self._threads.run(lambda: self._claim(running)):
                 if not job.stopping:
                     self._launch(job)
                 elif (mine := self._running.get(job.id)) and not mine.task.cancelling():
-                    mine.task.cancel()  # once it has ended, the next look finds a job that nobody does
+                    mine.task.cancel()  # once it has ended, the next round finds a job that nobody does
 
-    def _poll(self, running: Mapping[str, _Running]) -> list[Job]:
+    def _claim(self, running: Mapping[str, _Running]) -> list[Job]:
         """Jobs running here that are to be cancelled, and jobs that this replica takes up."""
         if not self.repository.path.exists():
             return []

@@ -222,7 +222,7 @@ def test_a_job_over_which_services_die_is_given_up(tmp_path: Path) -> None:
             repository, lease, cast("Any", None), cast("Any", None), storages=cast("Any", None),
             lifecycle=cast("Any", None), threads=cast("Any", None), most=1,
         )  # fmt: skip
-        manager._poll({})
+        manager._claim({})
         lease.end()
         found = repository.get(job.id)
         assert found is not None
