@@ -15,7 +15,7 @@ import xarray as xr
 from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import to_float32
-from service.formats.endpoints import check_cubes, check_look, look_at
+from service.formats.field_checks import check_cubes, check_field, summarise
 from service.formats.grid import check_times, length_of
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming, StoredNames
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries
     from models.catalogue import Card
-    from service.formats.endpoints import Look
+    from service.formats.field_checks import FieldSummary
     from service.formats.grid import Coordinate
     from service.formats.layout import Layout
     from service.settings import Settings
@@ -41,13 +41,13 @@ class ModelInput(NamedTuple):
     Attributes:
         samples: velocity, (sample, frame, 3, z, y, x).
         boundary: what lies beyond the ends of each axis (z, y, x).
-        look: what was seen of the volume.
+        summary: what the checks of the volume are based on.
         warnings: for the client.
     """
 
     samples: NDArray[np.float32]
     boundary: Boundaries
-    look: Look
+    summary: FieldSummary
     warnings: list[str]
 
 
@@ -90,13 +90,13 @@ class Volume:
         return length_of(self)
 
     @property
-    def look(self) -> Look:
-        """See [`look_at`][service.formats.endpoints.look_at]; of the level in the middle."""
+    def summary(self) -> FieldSummary:
+        """See [`summarise`][service.formats.field_checks.summarise]; of the level in the middle."""
         middle = self.velocity[len(self.velocity) // 2]
-        return look_at(lambda z, y, x: middle[:, z, y, x], self.cells)
+        return summarise(lambda z, y, x: middle[:, z, y, x], self.cells)
 
     def prepare(self, card: Card, asked: Boundaries | None) -> ModelInput:
-        """Choose the boundary, look at the volume, and divide its times into samples for a model.
+        """Choose the boundary, check the volume, and divide its times into samples for a model.
 
         Args:
             card: of the model.
@@ -106,10 +106,10 @@ class Volume:
             Problem: 422 if the volume does not fit the model or the boundary.
         """
         boundary, warnings = choose_boundary(asked, self.boundary, card)
-        look = self.look
-        warnings += check_look(look, boundary, card) + check_cubes(self, self.layout.rest, card)
+        summary = self.summary
+        warnings += check_field(summary, boundary, card) + check_cubes(self, self.layout.rest, card)
         samples = self.samples(card.frames)
-        return ModelInput(samples, boundary, look, [*warnings, *self.check_times(card.frames)])
+        return ModelInput(samples, boundary, summary, [*warnings, *self.check_times(card.frames)])
 
     def samples(self, frames: int) -> NDArray[np.float32]:
         """The samples for a model of this number of frames: (sample, frame, 3, z, y, x).

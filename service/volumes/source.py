@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.formats.boundaries import read_boundary
 from service.formats.decoding import load_all
-from service.formats.endpoints import Look, look_at
+from service.formats.field_checks import FieldSummary, summarise
 from service.formats.names import UNCHANGED, Naming
 from service.formats.velocity import DatasetVelocity, find_velocity
 from service.problems import too_large
@@ -35,7 +35,7 @@ class OpenVolume(OpenFields):
 
     found: DatasetVelocity
     # Read when first needed. In Python 3.11 a cached_property locks those of all volumes while it reads one.
-    _look: Look | None = None
+    _summary: FieldSummary | None = None
     _rest: xr.Dataset | None = None
 
     @property
@@ -58,14 +58,14 @@ class OpenVolume(OpenFields):
         return read_boundary(self.dataset.attrs.get("boundary"))
 
     @property
-    def look(self) -> Look:
-        """See [`look_at`][service.formats.endpoints.look_at]; of the time in the middle."""
-        if self._look is None:
+    def summary(self) -> FieldSummary:
+        """See [`summarise`][service.formats.field_checks.summarise]; of the time in the middle."""
+        if self._summary is None:
             middle = self.levels // 2
-            look = look_at(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
+            summary = summarise(lambda z, y, x: self.read(range(middle, middle + 1), z, y, x), self.cells)
             self.require_unchanged()
-            self._look = look
-        return self._look
+            self._summary = summary
+        return self._summary
 
     @property
     def rest(self) -> xr.Dataset:
@@ -96,7 +96,7 @@ def open_source(
     factor: int = 1,
     partly: bool = False,
 ) -> OpenVolume:
-    """Open a Zarr group, v2 or v3, and look at its velocity.
+    """Open a Zarr group, v2 or v3, and find its velocity.
 
     Args:
         storage: where it is.

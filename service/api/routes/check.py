@@ -10,7 +10,7 @@ from service.api.dependencies import BoundaryDep, NamingDep, PredictingCard, Ser
 from service.api.errors import responses
 from service.api.responses import VOLUME
 from service.api.schemas import Check
-from service.formats.endpoints import is_like_learned
+from service.formats.field_checks import is_like_learned
 from service.formats.volume import ReadOptions
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
@@ -36,12 +36,12 @@ async def post_check(
     """
     body = await receive_body(request, services.settings)
     _, _, volume = await services.body_threads.run(lambda: services.sandbox.read(body, ReadOptions(naming=naming)))
-    samples, boundary, look, warnings = volume.prepare(card, asked)
+    samples, boundary, summary, warnings = volume.prepare(card, asked)
     cards = await services.threads.run(services.engine.registry.cards)
     fitting = [
         each.name
         for each in cards
-        if each.learned and (each.frames, each.factor) == (card.frames, card.factor) and is_like_learned(look, each)
+        if each.learned and (each.frames, each.factor) == (card.frames, card.factor) and is_like_learned(summary, each)
     ]
     expected = await unless_gone(request, services.engine.check(card, samples, boundary))
     return Check(

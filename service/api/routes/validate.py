@@ -12,7 +12,7 @@ from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, Services
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary, requested_or_stored
-from service.formats.endpoints import check_cubes, check_ends, check_look
+from service.formats.field_checks import check_cubes, check_ends, check_field
 from service.formats.grid import read_length
 from service.formats.reference import (
     check_lengths,
@@ -79,7 +79,7 @@ async def post_validate(
     for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
         if volume is not None:  # for its refusals; the warnings below are of the coarse volume
             with within(part):
-                check_ends(volume.look.ends, boundary)
+                check_ends(volume.summary.ends, boundary)
     if coarse is None:
         coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
     else:
@@ -88,7 +88,7 @@ async def post_validate(
     check_lengths(coarse.layout.rest, reference.layout.rest)
     warnings += check_cubes(coarse, coarse.layout.rest, card)
     with within(COARSE if COARSE in parts else REFERENCE):
-        warnings += check_look(coarse.look, boundary, card)
+        warnings += check_field(coarse.summary, boundary, card)
         samples = coarse.samples(card.frames)
         warnings = (*warnings, *coarse.check_times(card.frames))
     references = targets(reference, samples)

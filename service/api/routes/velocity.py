@@ -14,7 +14,7 @@ from service.api.dependencies import NamingDep, ServicesDep, admit
 from service.api.errors import responses
 from service.api.responses import BINARY, VOLUME, WARNING, add_warnings
 from service.formats.boundaries import read_boundary
-from service.formats.endpoints import check_cubes
+from service.formats.field_checks import check_cubes
 from service.formats.grid import check_axis_units, check_times
 from service.formats.names import AXES
 from service.formats.npy import NPY, NpyBody

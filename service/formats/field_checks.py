@@ -1,4 +1,4 @@
-"""Looks at a volume before it is computed: do its ends fit its boundary, and has the model learned from such fields?"""
+"""Checks a volume before it is computed: do its ends fit its boundary, and has the model learned from such fields?"""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ class Plane(NamedTuple):
         return float(np.sqrt(max(0.0, self.square - 2 * cross + own)))
 
 
-class Look(NamedTuple):
-    """What a look at a volume finds.
+class FieldSummary(NamedTuple):
+    """What the checks need to know of a volume.
 
     Attributes:
         ends: of each axis (z, y, x).
         planes: the first, second, last but one and last one along each axis; none where they could not be read.
         traits: see [`models.metrics.traits`][models.metrics.traits]; of the middle of the volume.
-        cells: that the traits are of.
+        cells: number of cells that the traits are of.
     """
 
     ends: Ends = ("continued", "continued", "continued")
@@ -87,8 +87,8 @@ class Look(NamedTuple):
     cells: int = 0
 
 
-def look_at(read: Read[np.float32], cells: Cells) -> Look:
-    """Look at parts of a volume: its middle, and planes at the ends of each axis.
+def summarise(read: Read[np.float32], cells: Cells) -> FieldSummary:
+    """Summarise a volume by parts of it: its middle, and planes at the ends of each axis.
 
     Planes are compared that vary, and only equal ends whose neighbours differ are repeated ones: a field that is
     uniform along an axis, or symmetric about its middle, has equal ends without a plane too many. Parts with values
@@ -124,9 +124,9 @@ def look_at(read: Read[np.float32], cells: Cells) -> Look:
     ends = end_of(outer[0], usual[0]), end_of(outer[1], usual[1]), end_of(outer[2], usual[2])
     moments = tuple(tuple(map(Plane.of, planes)) for planes in outer)
     if inside is None:
-        return Look(ends, moments)
+        return FieldSummary(ends, moments)
     components = inside.reshape(-1, *inside.shape[-3:])
-    return Look(ends, moments, traits(components), components[0].size)
+    return FieldSummary(ends, moments, traits(components), components[0].size)
 
 
 def end_of(planes: tuple[NDArray[np.float32], ...], usual: Sequence[float]) -> End:
@@ -184,11 +184,11 @@ def check_ends(ends: Ends, boundary: Boundaries) -> tuple[str, ...]:
     return (warning,)
 
 
-def check_walls(look: Look, boundary: Boundaries) -> tuple[str, ...]:
+def check_walls(summary: FieldSummary, boundary: Boundaries) -> tuple[str, ...]:
     """A warning about walls whose velocity the flow does not approach."""
     strange = []
-    least = AT_REST * max((plane.square for planes in look.planes for plane in planes), default=0.0) ** 0.5
-    for axis, kind, planes in zip(AXES, boundary, look.planes, strict=True):
+    least = AT_REST * max((plane.square for planes in summary.planes for plane in planes), default=0.0) ** 0.5
+    for axis, kind, planes in zip(AXES, boundary, summary.planes, strict=True):
         if not is_wall(kind) or not planes:
             continue
         for name, plane, inner, wall in zip(("first", "last"), planes[::3], planes[1:3], Walls.of(kind), strict=True):
@@ -215,18 +215,18 @@ MEANINGS: Final = {
 }
 
 
-def is_like_learned(look: Look, card: Card) -> bool:
+def is_like_learned(summary: FieldSummary, card: Card) -> bool:
     """Whether a model has learned from fields such as this one; True of models that do not know."""
-    return not unlike(look.traits, card.learned, look.cells)
+    return not unlike(summary.traits, card.learned, summary.cells)
 
 
-def check_likeness(look: Look, card: Card) -> tuple[str, ...]:
+def check_likeness(summary: FieldSummary, card: Card) -> tuple[str, ...]:
     """A warning if a field is unlike all that a model has learned from."""
-    found = unlike(look.traits, card.learned, look.cells)
+    found = unlike(summary.traits, card.learned, summary.cells)
     if not found:
         return ()
     told = "; ".join(
-        f"{MEANINGS[name, side]} ({name} {look.traits[name]:.2f}, in training {low:.2f} to {high:.2f})"
+        f"{MEANINGS[name, side]} ({name} {summary.traits[name]:.2f}, in training {low:.2f} to {high:.2f})"
         for name, side in found.items()
         for low, high in [card.learned[name]]
     )
@@ -259,6 +259,6 @@ def check_cubes(grid: Grid, rest: xr.Dataset, card: Card) -> tuple[str, ...]:
     return (warning,)
 
 
-def check_look(look: Look, boundary: Boundaries, card: Card) -> tuple[str, ...]:
+def check_field(summary: FieldSummary, boundary: Boundaries, card: Card) -> tuple[str, ...]:
     """Warnings about a volume, its boundary and a model; see ``check_ends`` for errors."""
-    return check_ends(look.ends, boundary) + check_walls(look, boundary) + check_likeness(look, card)
+    return check_ends(summary.ends, boundary) + check_walls(summary, boundary) + check_likeness(summary, card)

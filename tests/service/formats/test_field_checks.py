@@ -12,15 +12,15 @@ import pytest
 import xarray as xr
 
 from models.catalogue import HELD_OUT, TRILINEAR
-from service.formats.endpoints import (
+from service.formats.field_checks import (
     Ends,
-    Look,
+    FieldSummary,
     check_cubes,
     check_ends,
     check_likeness,
     check_walls,
     is_like_learned,
-    look_at,
+    summarise,
 )
 from service.problems import Problem, invalid_field
 from tests.service.wire import noise
@@ -28,12 +28,12 @@ from tests.service.wire import noise
 SAMPLES = Path(__file__).parents[3] / "weights" / HELD_OUT
 
 
-def look(velocity: np.ndarray[Any, Any]) -> Look:
-    return look_at(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:])
+def summary_of(velocity: np.ndarray[Any, Any]) -> FieldSummary:
+    return summarise(lambda z, y, x: velocity[:, z, y, x], velocity.shape[1:])
 
 
 def ends_of(velocity: np.ndarray[Any, Any]) -> Ends:
-    return look(velocity).ends
+    return summary_of(velocity).ends
 
 
 def repeated(velocity: np.ndarray[Any, Any]) -> tuple[bool, ...]:
@@ -81,15 +81,15 @@ def test_parts_with_bad_values_are_left_out() -> None:
         return part
 
     velocity[0, 40, 40, 0] = velocity[0, 40, 40, -1]
-    seen = look_at(read, (70, 70, 71))
+    seen = summarise(read, (70, 70, 71))
     assert seen.ends == ("continued", "continued", "repeated")
     assert not seen.traits
     velocity[0, 40, 40, 0] = np.nan
-    seen = look_at(read, (70, 70, 71))
-    assert seen == Look(planes=(*seen.planes[:2], ()))
+    seen = summarise(read, (70, 70, 71))
+    assert seen == FieldSummary(planes=(*seen.planes[:2], ()))
     velocity[:, 40, 40, [0, 40]] = velocity[:, 40, 40, [-1, 41]]
     velocity[:, 0] = np.nan
-    seen = look_at(read, (70, 70, 71))
+    seen = summarise(read, (70, 70, 71))
     assert seen.ends == ("continued", "continued", "repeated")
     assert seen.traits
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_reached_is_not_passed_over() -> None:
         raise Problem("storage", "no answer")
 
     with pytest.raises(Problem, match="no answer"):
-        look_at(read, (4, 4, 4))
+        summarise(read, (4, 4, 4))
 
 
 def test_only_periodic_axes_are_refused() -> None:
@@ -149,9 +149,9 @@ def test_cut_turbulence() -> None:
 
 def test_walls_that_the_flow_does_not_approach() -> None:
     channel = np.load(SAMPLES / "channel-x4" / "coarse.npy")
-    assert check_walls(look(channel), ("periodic", "wall", "periodic")) == ()
+    assert check_walls(summary_of(channel), ("periodic", "wall", "periodic")) == ()
     channel[0] -= 15
-    moving = look(channel)
+    moving = summary_of(channel)
     assert check_walls(moving, ("periodic", "wall:u=-15..-15", "periodic")) == ()
     assert check_walls(moving, ("periodic", "open", "periodic")) == ()
     (warning,) = check_walls(moving, ("periodic", "wall", "periodic"))
@@ -163,16 +163,16 @@ def test_walls_that_the_flow_does_not_approach() -> None:
 
 
 def test_walls_where_there_are_none() -> None:
-    isotropic = look(np.load(SAMPLES / "isotropic-x4" / "coarse.npy"))
+    isotropic = summary_of(np.load(SAMPLES / "isotropic-x4" / "coarse.npy"))
     for walls in (("wall", "open", "open"), ("open", "wall", "open"), ("open", "open", "wall")):
         assert check_walls(isotropic, walls)
-    assert check_walls(look(np.zeros((3, 4, 4, 4), np.float32)), ("wall", "wall", "wall")) == ()
+    assert check_walls(summary_of(np.zeros((3, 4, 4, 4), np.float32)), ("wall", "wall", "wall")) == ()
 
 
 def test_a_fluid_at_rest_up_to_rounding_approaches_its_walls() -> None:
     layer = 1e-9 * noise(3, 12, 8, 8)
     layer[:, 4:8] = noise(3, 4, 8, 8)
-    assert check_walls(look(layer), ("wall", "periodic", "periodic")) == ()
+    assert check_walls(summary_of(layer), ("wall", "periodic", "periodic")) == ()
 
 
 def test_samples_are_told_apart() -> None:
@@ -183,8 +183,10 @@ def test_samples_are_told_apart() -> None:
 
 def test_what_is_told_of_a_field_unlike_those_learned() -> None:
     card = dataclasses.replace(TRILINEAR, name="learned", learned={"roughness": [0.8, 1.4], "skewness": [-0.4, -0.1]})
-    assert is_like_learned(Look(traits={"roughness": 1.0, "skewness": -0.3, "divergence": 9.0}, cells=4096), card)
-    noise = Look(traits={"roughness": 1.73, "skewness": 0.0}, cells=4096)
+    assert is_like_learned(
+        FieldSummary(traits={"roughness": 1.0, "skewness": -0.3, "divergence": 9.0}, cells=4096), card
+    )
+    noise = FieldSummary(traits={"roughness": 1.73, "skewness": 0.0}, cells=4096)
     (warning,) = check_likeness(noise, card)
     assert "the model learned was not trained on fields like this one" in warning
     assert "as noise does (roughness 1.73, in training 0.80 to 1.40)" in warning
