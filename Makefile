@@ -74,6 +74,8 @@ clean:  ## remove the environments and caches
 # Without their dependencies: py3nj needs a Fortran compiler and is not used; the others are in pyproject.toml.
 ESCNN := escnn-atompaint==1.1.0 lie_learn==0.0.2
 .venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or \
+		sys.exit("$(PYTHON) is not Python 3.11 to 3.13; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps $(ESCNN)
