@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         for each in error.errors():
             name = f"EDDYLIFT_{'.'.join(map(str, each['loc']))}".upper()
-            sys.stderr.write(f"error: {name} is {each['input']!r}: {each['msg']}\n")
+            message = each["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"error: {name} is {each['input']!r}: {message}\n")
         return 2
     except SettingError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
-from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBI = 1024**2
@@ -282,7 +281,8 @@ class Settings(BaseSettings):
             if isinstance(found := json.loads(value), list):
                 return found
         example = json.dumps([part.strip(" []\"'") for part in value.split(",")])
-        raise PydanticCustomError("list", "expected a JSON list, such as {example}", {"example": example})
+        message = f"expected a JSON list, such as {example}"
+        raise ValueError(message)
 
 
 def unknown_variables() -> list[str]:
