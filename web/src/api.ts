@@ -144,6 +144,11 @@ export function watch<T>(path: string, signal: AbortSignal, isLast: (event: T) =
   return ask(path, read, { signal, headers: { Accept: "text/event-stream" } });
 }
 
+/** Random hexadecimal digits. Only over HTTPS or on the same machine would a browser offer crypto.randomUUID. */
+export function hex(digits: number): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(digits)), (byte) => (byte & 15).toString(16)).join("");
+}
+
 /** What went wrong, in words. */
 export function words(error: unknown): string {
   if (error instanceof Problem) return `${error.title}: ${error.detail}`;

@@ -1,7 +1,7 @@
 // Whole volumes, super-resolved in the background.
 import { computed, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { json, order, watch, words } from "./api";
+import { hex, json, order, watch, words } from "./api";
 import { duration } from "./parts";
 import { Metrics } from "./report";
 import { format } from "./slice";
@@ -121,7 +121,7 @@ function Order() {
       onSubmit={(event) => {
         event.preventDefault();
         const said = Object.fromEntries([...new FormData(event.currentTarget)].filter(([, value]) => value !== ""));
-        void act(order("/v1/jobs", said, { "Idempotency-Key": crypto.randomUUID() }));
+        void act(order("/v1/jobs", said, { "Idempotency-Key": hex(32) }));
       }}
     >
       <label>

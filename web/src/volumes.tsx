@@ -5,6 +5,7 @@ import { bytes, json, words } from "./api";
 import { Drop, size } from "./parts";
 import * as trial from "./trial";
 import type { Volume } from "./types";
+import { nameOf, send, walk, type Part } from "./upload";
 import { Viewer } from "./viewer";
 
 const volumes = signal<Volume[] | null>(null);
@@ -17,53 +18,33 @@ async function refresh(): Promise<void> {
   volumes.value = (await json<{ volumes: Volume[] }>("/v1/volumes")).volumes;
 }
 
-function report(error: unknown): void {
-  failure.value = words(error);
-  status.value = "";
+/** Do something, and tell what goes wrong. */
+async function act(work: () => Promise<unknown>): Promise<void> {
+  failure.value = "";
+  try {
+    await work();
+  } catch (error) {
+    failure.value = words(error);
+  }
 }
 
-/** Send the files of a Zarr group; what describes it goes last, so that the volume is seen when it is whole. */
-async function send(name: string, files: { key: string; file: File }[]): Promise<void> {
-  failure.value = "";
-  if (!files.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`${name} is not a Zarr group: it has neither zarr.json nor .zgroup.`);
-  const last = (key: string) => Number(/^(zarr\.json|\.z.*)$/.test(key));
-  files.sort((a, b) => last(a.key) - last(b.key));
-  let done = 0;
-  const next = files.values();
-  const worker = async () => {
-    for (const { key, file } of next) {
-      const path = key.split("/").map(encodeURIComponent).join("/");
-      await bytes(`/v1/volumes/${encodeURIComponent(name)}/${path}`, { method: "PUT", body: file });
-      status.value = `Sending ${name}: ${++done} of ${files.length} files`;
-    }
-  };
-  await Promise.all(Array.from({ length: 4 }, worker));
-  status.value = "";
+/** Store the folder of a Zarr group as a volume of its name. */
+async function store(folder: string, parts: Part[]): Promise<void> {
+  const name = nameOf(folder);
+  await refresh();
+  const replace = volumes.value!.some((volume) => volume.name === name);
+  if (replace && !confirm(`There is a volume ${name} already. Replace it?`)) return;
+  try {
+    await send(name, parts, replace, (done, all) => (status.value = `Sending ${name}: ${done} of ${all} files`));
+  } finally {
+    status.value = "";
+  }
   await refresh();
 }
 
-/** All files below an entry that was dropped. */
-async function walk(entry: FileSystemEntry, path = ""): Promise<{ key: string; file: File }[]> {
-  if (entry.isFile) {
-    const file = await new Promise<File>((go, stop) => (entry as FileSystemFileEntry).file(go, stop));
-    return [{ key: path, file }];
-  }
-  const reader = (entry as FileSystemDirectoryEntry).createReader();
-  const found: FileSystemEntry[] = [];
-  for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((go, stop) => reader.readEntries(go, stop));
-    if (!some.length) break;
-    found.push(...some);
-  }
-  return (await Promise.all(found.map((each) => walk(each, path ? `${path}/${each.name}` : each.name)))).flat();
-}
-
-/** A name that the service takes. */
-const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(/[^\w.-]+/g, "-");
-
 function take(transfer: DataTransfer): void {
   const entry = transfer.items[0]?.webkitGetAsEntry();
-  if (entry?.isDirectory) walk(entry).then((files) => send(nameOf(entry.name), files)).catch(report);
+  if (entry?.isDirectory) void act(async () => store(entry.name, await walk(entry)));
   else failure.value = "Drop the folder of a Zarr group. For a single file, use Try.";
 }
 
@@ -79,7 +60,8 @@ function Upload() {
         const list = [...(event.currentTarget.files ?? [])];
         if (!list.length) return;
         const root = list[0]!.webkitRelativePath.split("/")[0]!;
-        send(nameOf(root), list.map((file) => ({ key: file.webkitRelativePath.slice(root.length + 1), file }))).catch(report);
+        const parts = list.map((file) => ({ key: file.webkitRelativePath.slice(root.length + 1), file }));
+        void act(() => store(root, parts));
         event.currentTarget.value = "";
       }}
     />
@@ -95,7 +77,7 @@ async function drop(name: string): Promise<void> {
 
 export function Volumes() {
   useEffect(() => {
-    Promise.all([refresh(), trial.load()]).catch(report);
+    void act(() => Promise.all([refresh(), trial.load()]));
   }, []);
   const models = trial.cards.value?.models ?? [];
   const chosen = model.value || trial.cards.value?.default || models[0]?.name || "";
@@ -144,7 +126,7 @@ export function Volumes() {
               <button class="main" disabled={Boolean(volume.problem)} aria-label={`View ×${card?.factor}: ${volume.name}`} onClick={() => (opened.value = volume.name)}>
                 View ×{card?.factor}
               </button>
-              <button aria-label={`Delete ${volume.name}`} onClick={() => void drop(volume.name).catch(report)}>
+              <button aria-label={`Delete ${volume.name}`} onClick={() => void act(() => drop(volume.name))}>
                 Delete
               </button>
             </div>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -12,29 +13,86 @@ from tests.service.page.conftest import CELLS, put
 from tests.service.wire import dataset, files_of, noise
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.service.page.conftest import Open, Service
 
 
+def folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a folder."""
+    for key, content in files.items():
+        (path / key).parent.mkdir(parents=True, exist_ok=True)
+        (path / key).write_bytes(content)
+    return path
+
+
+def stored(service: Service, name: str) -> dict[str, int]:
+    """The keys of a stored volume, and the sizes of its objects; of no volume none."""
+    keys = httpx2.get(f"{service.address}/v1/volumes/{name}/").json().get("keys", [])
+    return {each["key"]: each["bytes"] for each in keys}
+
+
+def sizes(files: Mapping[str, bytes]) -> dict[str, int]:
+    return {key: len(content) for key, content in files.items()}
+
+
 def test_a_folder_is_stored_as_a_volume(service: Service, open_page: Open, tmp_path: Path) -> None:
-    for key, content in files_of(dataset(noise(3, 4, 4, 4))).items():
-        path = tmp_path / "my flow" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    files = files_of(dataset(noise(3, 4, 4, 4)))
+    left = {"README.md": b"of the author", "u/.DS_Store": b"of a desktop", ".cache/0": b"of a program"}
     page = open_page(f"{service.address}/#/volumes")
-    page.get_by_label("Drop the folder").set_input_files(tmp_path / "my flow")
+    page.get_by_label("Drop the folder").set_input_files(folder(tmp_path / "my flow", {**files, **left}))
     volume = page.locator(".cards li", has_text="my-flow")
     expect(volume).to_contain_text(CELLS.format(4))
-    page.on("dialog", lambda dialog: dialog.accept())
+    assert stored(service, "my-flow") == sizes(files)
+    page.once("dialog", lambda dialog: dialog.accept())
     volume.get_by_role("button", name="Delete").click()
     expect(volume).to_have_count(0)
+
+
+def test_a_folder_of_a_name_that_is_taken_replaces_the_volume_if_one_agrees(
+    service: Service, open_page: Open, tmp_path: Path
+) -> None:
+    old, new = (files_of(dataset(noise(3, n, n, n)), version=version) for n, version in ((4, 2), (8, 3)))
+    put(service.address, "twice", old)
+    page = open_page(f"{service.address}/#/volumes")
+    place = page.get_by_label("Drop the folder")
+    path = folder(tmp_path / "twice.zarr", new)
+    with page.expect_event("dialog") as asked:
+        place.set_input_files(path)
+    assert "twice" in asked.value.message
+    asked.value.dismiss()
+    assert stored(service, "twice") == sizes(old)
+    page.once("dialog", lambda dialog: dialog.accept())
+    place.set_input_files(path)
+    expect(page.locator(".cards li", has_text="twice")).to_contain_text(CELLS.format(8))
+    assert stored(service, "twice") == sizes(new)
+
+
+def test_a_folder_is_not_stored_if_one_of_its_files_is_refused(
+    service: Service, open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page(f"{service.address}/#/volumes")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+    body = json.dumps({"title": "No room", "detail": "the disk is full", "errors": []})
+    page.route("**/v1/volumes/*/u/c/**", lambda route: route.fulfill(status=507, body=body))
+    page.get_by_label("Drop the folder").set_input_files(
+        folder(tmp_path / "holes", files_of(dataset(noise(3, 4, 4, 4))))
+    )
+    expect(page.get_by_role("alert")).to_have_text("No room: the disk is full")
+    expect(page.get_by_role("status")).to_have_count(0)
+    assert sent
+    assert not [url for url in sent if url.endswith("zarr.json")]
+    volumes = httpx2.get(f"{service.address}/v1/volumes").json()["volumes"]
+    assert not [each["name"] for each in volumes if each["name"].startswith("holes")]
 
 
 def test_a_job_is_watched_to_its_end(service: Service, open_page: Open) -> None:
     put(service.address, "small", files_of(dataset(noise(3, 8, 8, 8))))
     put(service.address, "true", files_of(dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"])))
     page = open_page(f"{service.address}/#/jobs")
+    page.evaluate("delete Crypto.prototype.randomUUID")  # which no page has that comes over HTTP from another host
     page.locator("select[name=source]").select_option("small")
     page.locator("select[name=model]").select_option("relaxed-isotropic-x4")
     page.get_by_label("Target").fill("small-fine")

@@ -1,0 +1,67 @@
+// The folder of a Zarr group, sent as a volume, which appears when all of it is there.
+import { bytes, hex, order } from "./api";
+
+export interface Part {
+  key: string;
+  file: File;
+}
+
+/** Documents and chunks of Zarr v2 and v3 (0.1.2, 0/1/2, c/0/1/2, c), in no hidden folder: desktops leave files of their own. */
+const MEMBER = /^(?:[^./][^/]*\/)*(?:zarr\.json|\.z(?:group|array|attrs|metadata)|c|(?:c[./])?\d+(?:[./]\d+)*)$/;
+const DOCUMENT = /(?:^|\/)(?:zarr\.json|\.z\w+)$/;
+const AT_A_TIME = 4;
+
+/** A name that the service takes. */
+export const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(/[^\w.-]+/g, "-").slice(0, 100);
+
+/** Send a group under a name of its own, documents last, and then give it its name; `tell` hears of each file. */
+export async function send(name: string, parts: Part[], replace: boolean, tell: (done: number, all: number) => void): Promise<void> {
+  const members = parts.filter(({ key }) => MEMBER.test(key));
+  if (!members.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`${name} is not a Zarr group: it has neither zarr.json nor .zgroup.`);
+  const draft = `/v1/volumes/${encodeURIComponent(`${name.slice(0, 80)}.part-${hex(12)}`)}`;
+  let done = 0;
+  const put = async ({ key, file }: Part, signal: AbortSignal) => {
+    await bytes(`${draft}/${key.split("/").map(encodeURIComponent).join("/")}`, { method: "PUT", body: file, signal });
+    tell(++done, members.length);
+  };
+  const isDocument = ({ key }: Part) => DOCUMENT.test(key);
+  try {
+    await each(members.filter((part) => !isDocument(part)), put);
+    await each(members.filter(isDocument), put);
+    await order(`${draft}/rename`, { to: name, replace });
+  } catch (error) {
+    await bytes(draft, { method: "DELETE" }).catch(() => null);
+    throw error;
+  }
+}
+
+/** Do something with each, a few at a time; the first failure stops all, and is thrown once they have stopped. */
+async function each<T>(list: T[], work: (one: T, signal: AbortSignal) => Promise<void>): Promise<void> {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const next = list.values();
+  const worker = async () => {
+    for (const one of next) {
+      if (signal.aborted) return;
+      await work(one, signal).catch((error) => controller.abort(error));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  signal.throwIfAborted();
+}
+
+/** All files below an entry that was dropped. */
+export async function walk(entry: FileSystemEntry, path = ""): Promise<Part[]> {
+  if (entry.isFile) {
+    const file = await new Promise<File>((go, stop) => (entry as FileSystemFileEntry).file(go, stop));
+    return [{ key: path, file }];
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const found: FileSystemEntry[] = [];
+  for (;;) {
+    const some = await new Promise<FileSystemEntry[]>((go, stop) => reader.readEntries(go, stop));
+    if (!some.length) break;
+    found.push(...some);
+  }
+  return (await Promise.all(found.map((each) => walk(each, path ? `${path}/${each.name}` : each.name)))).flat();
+}
