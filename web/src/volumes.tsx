@@ -10,6 +10,8 @@ import { Viewer } from "./viewer";
 
 const volumes = signal<Volume[] | null>(null);
 const opened = signal("");
+/** Each click opens a view anew: its volume or model may have changed. */
+const clicks = signal(0);
 const model = signal("");
 const status = signal("");
 const failure = signal("");
@@ -106,7 +108,7 @@ export function Volumes() {
           {status.value}
         </p>
       )}
-      {opened.value && <Viewer key={`${opened.value}/${viewed}`} volume={opened.value} model={viewed} />}
+      {opened.value && <Viewer key={`${clicks.value}/${viewed}`} volume={opened.value} model={viewed} />}
       <Upload />
       {volumes.value?.length === 0 && <p class="why">No volume is stored here yet.</p>}
       <ul class="cards">
@@ -123,7 +125,15 @@ export function Volumes() {
               </p>
             )}
             <div class="actions">
-              <button class="main" disabled={Boolean(volume.problem)} aria-label={`View ×${card?.factor}: ${volume.name}`} onClick={() => (opened.value = volume.name)}>
+              <button
+                class="main"
+                disabled={Boolean(volume.problem)}
+                aria-label={`View ×${card?.factor}: ${volume.name}`}
+                onClick={() => {
+                  opened.value = volume.name;
+                  clicks.value++;
+                }}
+              >
                 View ×{card?.factor}
               </button>
               <button aria-label={`Delete ${volume.name}`} onClick={() => void act(() => drop(volume.name))}>

@@ -147,6 +147,20 @@ def test_colours_are_those_of_the_field_on_screen(service: Service, open_page: O
     assert ranges[1] != ranges[0]
 
 
+def test_a_view_of_a_volume_that_changed_can_be_opened_again(service: Service, open_page: Open) -> None:
+    put(service.address, "changing", files_of(dataset(noise(3, 8, 8, 8))))
+    page = open_page(f"{service.address}/#/volumes")
+    view(page, "changing")
+    settled(page)
+    put(service.address, "changing", files_of(dataset(noise(3, 8, 8, 8, seed=1))))
+    page.get_by_role("radio", name="y", exact=True).click()
+    trouble = page.locator(".viewer > .note")
+    expect(trouble).to_contain_text("open it again")
+    view(page, "changing")
+    expect(trouble).to_have_count(0)
+    settled(page)
+
+
 def test_a_tile_that_is_refused_is_asked_for_once(service: Service, open_page: Open) -> None:
     put(service.address, "refused", files_of(dataset(noise(3, 8, 8, 8))))
     page = open_page(f"{service.address}/#/volumes")
