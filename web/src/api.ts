@@ -114,6 +114,11 @@ export function bytes(path: string, options?: RequestInit): Promise<{ headers: H
   return ask(path, async (response) => ({ headers: response.headers, content: await response.arrayBuffer() }), options);
 }
 
+/** Warnings of an answer: each has a header, which a browser joins by commas, and begins with "the". */
+export function warnings(headers: Headers): string[] {
+  return headers.get("X-Eddylift-Warning")?.split(/, (?=the )/) ?? [];
+}
+
 export function json<T>(path: string, options?: RequestInit): Promise<T> {
   return ask(path, (response) => response.json(), options);
 }

@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { hex, json, order, watch, words } from "./api";
-import { duration } from "./parts";
+import { Warnings, duration } from "./parts";
 import { Metrics } from "./report";
 import { format } from "./slice";
 import * as trial from "./trial";
@@ -95,11 +95,7 @@ function Row({ job }: { job: Job }) {
         )}
       </p>
       {job.detail && <p class="note bad">{job.detail}</p>}
-      {job.warnings.map((warning) => (
-        <p key={warning} class="note warn">
-          {warning}
-        </p>
-      ))}
+      <Warnings of={job.warnings} />
       {job.report && "verdict" in job.report && <p class="note">{job.report.verdict}</p>}
       {job.report && "metrics" in job.report && (
         <details>

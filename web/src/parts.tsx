@@ -69,6 +69,14 @@ export function DropFile({ onFile, ...place }: Pick<DropProps, "label" | "about"
   );
 }
 
+export function Warnings({ of }: { of: string[] }) {
+  return of.map((warning) => (
+    <p key={warning} class="note warn">
+      {warning}
+    </p>
+  ));
+}
+
 export function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? "" : "s"}`;
 }

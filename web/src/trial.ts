@@ -1,6 +1,6 @@
 // One trial: a coarse field, what a model makes of it, and the true field where it is known.
 import { computed, effect, signal } from "@preact/signals";
-import { bytes, json, words } from "./api";
+import { bytes, json, warnings, words } from "./api";
 import { Field, type Units } from "./field";
 import { format, parse } from "./npy";
 import type { Spectrum } from "./spectrum";
@@ -206,7 +206,7 @@ async function compute(): Promise<void> {
     fine: field(parse(ours.content).data, fine),
     trilinear: field(parse(plain.content).data, fine),
     truth: given.truth && field(given.truth.data, fine),
-    warnings: ours.headers.get("X-Eddylift-Warning")?.split(/, (?=the )/) ?? [],
+    warnings: warnings(ours.headers),
   };
   answer.value = found;
   void judge(found, body, query).catch((error) => (failure.value = words(error)));

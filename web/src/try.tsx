@@ -5,7 +5,7 @@ import { words } from "./api";
 import { LogChart, type Line } from "./chart";
 import { COARSE, FAMILY, TRUTH } from "./colours";
 import { AXES, NAMES, difference, others, range, unit, type Axis, type Field, type Name, type Plane } from "./field";
-import { Choice, DropFile } from "./parts";
+import { Choice, DropFile, Warnings } from "./parts";
 import { Metrics } from "./report";
 import { ColourBar, Slice, WHOLE, format, type Look } from "./slice";
 import { kind } from "./spectrum";
@@ -263,11 +263,7 @@ function Results({ found }: { found: Answer }) {
   return (
     <>
       <h1 class="hidden">{found.input.name}, made finer</h1>
-      {found.warnings.map((warning) => (
-        <p key={warning} class="note warn">
-          {warning}
-        </p>
-      ))}
+      <Warnings of={found.warnings} />
       <Slices found={found} />
       <div class="pair">
         <section>

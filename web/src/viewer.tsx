@@ -1,11 +1,11 @@
 // A view of any size: it opens at once, and is computed only where somebody looks.
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { json, words } from "./api";
+import { bytes, warnings, words } from "./api";
 import { Around } from "./around";
 import { AXES, NAMES, others, unit, type Axis, type Name, type Units } from "./field";
 import { useGestures, type Place } from "./gestures";
-import { Choice, count } from "./parts";
+import { Choice, Warnings, count } from "./parts";
 import { ColourBar, format } from "./slice";
 import { EDGE, Tiles, type Slice } from "./tiles";
 
@@ -18,14 +18,16 @@ interface Head {
   boundary: string;
   units: Units;
   error: boolean;
+  warnings: string[];
 }
 
 /** What the documents of a view say of it. */
 async function open(view: string): Promise<Head> {
-  const { attributes, consolidated_metadata } = await json<{
+  const { headers, content } = await bytes(`${view}/zarr.json`);
+  const { attributes, consolidated_metadata } = JSON.parse(new TextDecoder().decode(content)) as {
     attributes: Record<string, unknown>;
     consolidated_metadata: { metadata: Record<string, { shape: number[]; dimension_names: string[]; attributes: { units?: string } }> };
-  }>(`${view}/zarr.json`);
+  };
   const { metadata } = consolidated_metadata;
   const velocity = metadata.u ?? Object.values(metadata).find((each) => each.dimension_names?.includes("component"))!;
   const time = velocity.dimension_names.indexOf("time");
@@ -38,6 +40,7 @@ async function open(view: string): Promise<Head> {
     boundary: attributes.boundary as string,
     units: { velocity: velocity.attributes.units, length: metadata.x?.attributes.units },
     error: "error" in metadata,
+    warnings: warnings(headers),
   };
 }
 
@@ -203,6 +206,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
   const { pending, failure, range } = status.value;
   return (
     <div class="viewer">
+      <Warnings of={head.warnings} />
       <div class="tools">
         <Choice label="Field" value={field.value} options={names.map((each) => [each, NAMES[each].label, NAMES[each].about])} onChange={(next) => (field.value = next)} />
         <Choice

@@ -154,11 +154,21 @@ def test_a_view_of_a_volume_that_changed_can_be_opened_again(service: Service, o
     settled(page)
     put(service.address, "changing", files_of(dataset(noise(3, 8, 8, 8, seed=1))))
     page.get_by_role("radio", name="y", exact=True).click()
-    trouble = page.locator(".viewer > .note")
+    trouble = page.locator(".viewer > .note.bad")
     expect(trouble).to_contain_text("open it again")
     view(page, "changing")
     expect(trouble).to_have_count(0)
     settled(page)
+
+
+def test_warnings_of_a_view_are_shown(service: Service, open_page: Open) -> None:
+    put(service.address, "doubtful", files_of(dataset(noise(3, 8, 8, 8)).assign_attrs(boundary="wall")))
+    page = open_page(f"{service.address}/#/volumes")
+    view(page, "doubtful", "relaxed-isotropic-x4")
+    document = httpx2.get(f"{service.address}/v1/views/doubtful/relaxed-isotropic-x4/zarr.json")
+    told = document.headers.get_list("X-Eddylift-Warning")
+    assert len(told) > 1
+    expect(page.locator(".viewer > .note.warn")).to_have_text(told)
 
 
 def test_a_tile_that_is_refused_is_asked_for_once(service: Service, open_page: Open) -> None:
@@ -172,7 +182,7 @@ def test_a_tile_that_is_refused_is_asked_for_once(service: Service, open_page: O
 
     page.route("**/slices/z/**", refuse)
     view(page, "refused")
-    trouble = page.locator(".viewer > .note")
+    trouble = page.locator(".viewer > .note.bad")
     expect(trouble).to_have_text("Broken: the disk is full")
     settled(page)
     page.evaluate(TWO_FRAMES)
