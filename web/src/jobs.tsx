@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { hex, json, order, watch, words } from "./api";
-import { Warnings, duration } from "./parts";
+import { Options, Warnings, duration } from "./parts";
 import { Metrics } from "./report";
 import { format } from "./slice";
 import * as trial from "./trial";
@@ -116,8 +116,9 @@ function Order() {
       class="order"
       onSubmit={(event) => {
         event.preventDefault();
-        const said = Object.fromEntries([...new FormData(event.currentTarget)].filter(([, value]) => value !== ""));
-        void act(order("/v1/jobs", said, { "Idempotency-Key": hex(32) }));
+        const { names, drop, ...said } = Object.fromEntries([...new FormData(event.currentTarget)].filter(([, value]) => value !== "")) as Record<string, string>;
+        const spec = { ...said, names: names && Object.fromEntries(names.split(",").map((pair) => pair.split(":"))), drop: drop?.split(",") };
+        void act(order("/v1/jobs", spec, { "Idempotency-Key": hex(32) }));
       }}
     >
       <label>
@@ -149,6 +150,7 @@ function Order() {
           ))}
         </select>
       </label>
+      <Options />
       <button class="main" disabled={!volumes.value.length}>
         Start
       </button>

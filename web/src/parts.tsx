@@ -69,6 +69,28 @@ export function DropFile({ onFile, ...place }: Pick<DropProps, "label" | "about"
   );
 }
 
+const PAIR = "[^:,]+:[^:,]+";
+
+/** How to read a volume, where it does not say it itself; as refusals advise. */
+export function Options({ said = {} }: { said?: Record<string, string> }) {
+  return (
+    <>
+      <label>
+        Boundary
+        <input name="boundary" placeholder="as the volume says" defaultValue={said.boundary} />
+      </label>
+      <label>
+        Names
+        <input name="names" placeholder="such as Ux:u,Uy:v,Uz:w" pattern={`${PAIR}(,${PAIR})*`} defaultValue={said.names} />
+      </label>
+      <label>
+        Drop
+        <input name="drop" placeholder="variables, such as p,T" defaultValue={said.drop} />
+      </label>
+    </>
+  );
+}
+
 export function Warnings({ of }: { of: string[] }) {
   return of.map((warning) => (
     <p key={warning} class="note warn">

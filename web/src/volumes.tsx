@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { bytes, json, words } from "./api";
-import { Drop, size } from "./parts";
+import { Drop, Options, size } from "./parts";
 import * as trial from "./trial";
 import type { Volume } from "./types";
 import { nameOf, send, walk, type Part } from "./upload";
@@ -12,7 +12,8 @@ const volumes = signal<Volume[] | null>(null);
 const opened = signal("");
 /** Each click opens a view anew: its volume or model may have changed. */
 const clicks = signal(0);
-const model = signal("");
+/** The model of views, and options. */
+const said = signal<Record<string, string>>({});
 const status = signal("");
 const failure = signal("");
 
@@ -82,22 +83,28 @@ export function Volumes() {
     void act(() => Promise.all([refresh(), trial.load()]));
   }, []);
   const models = trial.cards.value?.models ?? [];
-  const chosen = model.value || trial.cards.value?.default || models[0]?.name || "";
+  const chosen = said.value.model || trial.cards.value?.default || models[0]?.name || "";
   const card = models.find((each) => each.name === chosen);
-  const viewed = chosen + (card?.uncertainty.quantiles ? ";error=true" : "");
+  const options = Object.entries({ ...said.value, model: "", error: card?.uncertainty.quantiles ? "true" : "" }).filter(([, value]) => value);
+  const viewed = [chosen, ...options.map(([name, value]) => `${name}=${value}`)].join(";");
   return (
     <div class="volumes">
-      <div class="top">
-        <h1>Volumes and views</h1>
+      <h1>Volumes and views</h1>
+      <form
+        class="order"
+        onSubmit={(event) => event.preventDefault()}
+        onChange={(event) => (said.value = Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>)}
+      >
         <label>
-          Model{" "}
-          <select aria-label="Model of views" value={chosen} onChange={(event) => (model.value = event.currentTarget.value)}>
+          Model
+          <select name="model" aria-label="Model of views" value={chosen}>
             {models.map((each) => (
               <option key={each.name}>{each.name}</option>
             ))}
           </select>
         </label>
-      </div>
+        <Options said={said.value} />
+      </form>
       {failure.value && (
         <p class="note bad" role="alert">
           {failure.value}
@@ -127,7 +134,6 @@ export function Volumes() {
             <div class="actions">
               <button
                 class="main"
-                disabled={Boolean(volume.problem)}
                 aria-label={`View ×${card?.factor}: ${volume.name}`}
                 onClick={() => {
                   opened.value = volume.name;

@@ -107,6 +107,27 @@ def test_a_job_is_watched_to_its_end(service: Service, open_page: Open) -> None:
     expect(page.locator(".cards li", has_text="small-fine")).to_contain_text(CELLS.format(32))
 
 
+def test_a_volume_is_told_how_to_be_read(service: Service, open_page: Open) -> None:
+    volume = dataset(noise(3, 8, 8, 8), extra=("z", [0.0] * 8)).rename(u="one", v="two", w="three")
+    put(service.address, "odd", files_of(volume))
+    page = open_page(f"{service.address}/#/volumes")
+    options = {"Boundary": "open,wall,periodic", "Names": "one:u,two:v,three:w", "Drop": "extra"}
+    page.get_by_label("Model of views").select_option("trilinear-x4")
+    for label, value in options.items():
+        page.get_by_label(label, exact=True).fill(value)
+    page.locator(".cards li", has_text="odd").get_by_role("button", name="View").click()
+    expect(page.locator(".viewer")).to_contain_text(f"{CELLS.format(32)}, boundary open, wall, periodic")
+    page.get_by_role("link", name="Jobs").click()
+    for name, value in (("source", "odd"), ("model", "trilinear-x4")):
+        page.locator(f"select[name={name}]").select_option(value)
+    for label, value in {**options, "Target": "odd-fine"}.items():
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".list li", has_text="odd-fine").locator(".state")).to_have_text("done")
+    job = httpx2.get(f"{service.address}/v1/jobs").json()["jobs"][0]
+    assert job["boundary"] == options["Boundary"]
+
+
 def test_the_cards_of_all_models(service: Service, open_page: Open) -> None:
     page = open_page(f"{service.address}/#/models")
     names = {card["name"] for card in httpx2.get(f"{service.address}/v1/models").json()["models"]}
