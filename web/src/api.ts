@@ -22,15 +22,17 @@ export class Problem extends Error {
 const waits = signal<ReadonlyMap<object, string>>(new Map());
 /** What the page waits for, told to whoever looks at it; null if for nothing. */
 export const waiting = computed(() => [...waits.value.values()].at(-1) ?? null);
-/** Whether the service asks for a token that the page does not have. */
-export const locked = signal<"" | "missing" | "refused">("");
-
 const KEY = "eddylift-token";
+/** The token of this tab. */
+export const token = signal(sessionStorage.getItem(KEY) ?? "");
+/** Why the page asks for a token: the service wants one, does not know this one, or the user wants to give another one. */
+export const locked = signal<"" | "missing" | "refused" | "another">("");
 let unlock: (() => void)[] = [];
 
 /** Keep a token for this tab, and send again what waits for one. */
-export function give(token: string): void {
-  sessionStorage.setItem(KEY, token.trim());
+export function give(text: string): void {
+  token.value = text.trim();
+  sessionStorage.setItem(KEY, token.value);
   locked.value = "";
   for (const go of unlock.splice(0)) go();
 }
@@ -44,9 +46,9 @@ async function ask<T>(path: string, read: (response: Response) => Promise<T>, op
   };
   try {
     for (let tries = 1; ; tries++) {
-      const token = sessionStorage.getItem(KEY);
+      const sent = token.value;
       const headers = new Headers(options.headers);
-      if (token) headers.set("Authorization", `Bearer ${token}`);
+      if (sent) headers.set("Authorization", `Bearer ${sent}`);
       try {
         const response = await fetch(path, { ...options, headers });
         if (response.ok) {
@@ -55,8 +57,8 @@ async function ask<T>(path: string, read: (response: Response) => Promise<T>, op
         }
         if (response.status === 401) {
           // Another request may have brought one meanwhile.
-          if (token === sessionStorage.getItem(KEY)) {
-            locked.value = token ? "refused" : "missing";
+          if (sent === token.value) {
+            locked.value = sent ? "refused" : "missing";
             await new Promise<void>((go) => unlock.push(go));
           }
           continue;

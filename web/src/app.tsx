@@ -1,7 +1,7 @@
 // The frame around the pages: where one is, light and dark, the token, and what the page waits for.
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { give, locked, waiting } from "./api";
+import { give, locked, token, waiting } from "./api";
 import { Jobs } from "./jobs";
 import { Models } from "./models";
 import { Try } from "./try";
@@ -22,26 +22,37 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const theme = signal(localStorage.getItem(THEME) ?? (dark.matches ? "dark" : "light"));
 theme.subscribe((value) => (document.documentElement.dataset.theme = value));
 
+const WHY = {
+  missing: "Ask the operator of the service for one (python -m service token makes it).",
+  refused: "The service does not know this token. Try another one.",
+  another: "Another token may allow more: reading, writing, or everything.",
+};
+
 function Token() {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     locked.value ? dialog.current!.showModal() : dialog.current!.close();
   }, [locked.value]);
   return (
-    <dialog ref={dialog} aria-labelledby="token-title" onClose={() => locked.value && dialog.current!.showModal()}>
+    <dialog ref={dialog} aria-labelledby="token-title" onClose={() => (locked.value === "another" ? (locked.value = "") : locked.value && dialog.current!.showModal())}>
       <form
         method="dialog"
         onSubmit={(event) => {
           event.preventDefault();
           const field = event.currentTarget.elements.namedItem("token") as HTMLInputElement;
-          if (field.value.trim()) give(field.value);
+          give(field.value);
           field.value = "";
         }}
       >
         <h2 id="token-title">This service requires a token</h2>
-        <p>{locked.value === "refused" ? "The service does not know this token. Try another one." : "Ask the operator of the service for one (python -m service token makes it)."}</p>
-        <input name="token" type="password" aria-label="Token" autocomplete="off" placeholder="eddylift_…" />
+        <p>{locked.value && WHY[locked.value]}</p>
+        <input name="token" type="password" aria-label="Token" autocomplete="off" placeholder="eddylift_…" required pattern="\s*[!-~]+\s*" title="ASCII characters without spaces" />
         <button class="main">Use it in this tab</button>
+        {locked.value === "another" && (
+          <button type="button" onClick={() => (locked.value = "")}>
+            Keep the one in use
+          </button>
+        )}
       </form>
     </dialog>
   );
@@ -64,6 +75,7 @@ export function App() {
           ))}
           <a href="/docs">API</a>
         </nav>
+        {token.value && <button onClick={() => (locked.value = "another")}>Token</button>}
         <button
           class="theme"
           aria-label={theme.value === "dark" ? "Light colours" : "Dark colours"}

@@ -161,6 +161,7 @@ function Order() {
 export function Jobs() {
   useWatch();
   useEffect(() => {
+    failure.value = "";
     Promise.all([
       refresh(),
       json<{ volumes: Volume[] }>("/v1/volumes").then((found) => (volumes.value = found.volumes)),

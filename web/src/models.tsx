@@ -196,6 +196,7 @@ function ModelCard({ card, standard, linear }: { card: Card; standard: boolean; 
 
 export function Models() {
   useEffect(() => {
+    failure.value = "";
     trial.load().catch((error) => (failure.value = words(error)));
   }, []);
   const { models, default: standard, linear } = trial.cards.value ?? { models: [], default: null, linear: {} };

@@ -21,6 +21,7 @@ from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from fastapi import FastAPI
 
@@ -49,6 +50,14 @@ def put(address: str, name: str, files: Mapping[str, bytes]) -> None:
     """Upload the files of a volume."""
     for key, content in files.items():
         httpx2.put(f"{address}/v1/volumes/{name}/{key}", content=content).raise_for_status()
+
+
+def folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a folder."""
+    for key, content in files.items():
+        (path / key).parent.mkdir(parents=True, exist_ok=True)
+        (path / key).write_bytes(content)
+    return path
 
 
 # Playwright runs an event loop in this thread, in which tests of other folders could run none of their own.

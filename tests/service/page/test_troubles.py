@@ -10,7 +10,7 @@ import numpy as np
 from playwright.sync_api import expect
 
 from service.api.auth import make_token
-from tests.service.page.conftest import drop, put
+from tests.service.page.conftest import drop, folder, put
 from tests.service.wire import Gate, dataset, files_of, noise, npy
 
 if TYPE_CHECKING:
@@ -138,3 +138,31 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(
     expect(page.locator(".samples button").first).to_be_visible()
     expect(dialog).to_be_hidden()
     assert secret not in page.url
+
+
+def test_a_token_that_cannot_be_one_is_refused_and_one_that_allows_too_little_replaced(
+    start: Callable[..., Service], open_page: Open, tmp_path: Path
+) -> None:
+    made = {"read": make_token("reader", "read"), "write": make_token("writer", "write")}
+    (tmp_path / "tokens").write_text("\n".join(line for _, line in made.values()))
+    page = open_page(f"{start(tokens=tmp_path / 'tokens').address}/#/volumes")
+    dialog, field = page.get_by_role("dialog"), page.get_by_role("textbox", name="Token")
+    use = page.get_by_role("button", name="Use it")
+    field.fill(f"{made['read'][0]}\N{HORIZONTAL ELLIPSIS}")  # copied from where it was shortened
+    use.click()
+    expect(page.locator("input:invalid")).to_have_count(1)
+    field.fill(made["read"][0])
+    use.click()
+    expect(dialog).to_be_hidden()
+    path = folder(tmp_path / "mine", files_of(dataset(noise(3, 4, 4, 4))))
+    page.get_by_label("Drop the folder").set_input_files(path)
+    expect(page.get_by_role("alert")).to_contain_text("scope write")
+    ask = page.get_by_role("button", name="Token")
+    ask.click()
+    page.get_by_role("button", name="Keep").click()
+    expect(dialog).to_be_hidden()
+    ask.click()
+    field.fill(made["write"][0])
+    use.click()
+    page.get_by_label("Drop the folder").set_input_files(path)
+    expect(page.locator(".cards li", has_text="mine")).to_be_visible()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx2
 from playwright.sync_api import expect
 
-from tests.service.page.conftest import CELLS, put
+from tests.service.page.conftest import CELLS, folder, put
 from tests.service.wire import dataset, files_of, noise
 
 if TYPE_CHECKING:
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.service.page.conftest import Open, Service
-
-
-def folder(path: Path, files: Mapping[str, bytes]) -> Path:
-    """Write the files of a folder."""
-    for key, content in files.items():
-        (path / key).parent.mkdir(parents=True, exist_ok=True)
-        (path / key).write_bytes(content)
-    return path
 
 
 def stored(service: Service, name: str) -> dict[str, int]:
