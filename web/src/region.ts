@@ -1,6 +1,7 @@
 // A box of a view: up to 256^3 cells of one of its levels, fetched cube by cube.
 import { signal } from "@preact/signals";
 import { bytes } from "./api";
+import { each } from "./each";
 import type { Name } from "./field";
 import { halves } from "./npy";
 import type { Solid } from "./solid";
@@ -52,24 +53,24 @@ export class Region implements Solid {
     const found = new Float32Array(nz * ny * nx);
     const cubes: Three[] = [];
     for (let z = 0; z < nz; z += CUBE) for (let y = 0; y < ny; y += CUBE) for (let x = 0; x < nx; x += CUBE) cubes.push([z, y, x]);
-    this.pending.value += cubes.length;
+    let left = cubes.length;
+    this.pending.value += left;
     const { view, level, time } = this.place;
-    const next = cubes.values();
-    const worker = async () => {
-      for (const corner of next) {
-        const number = corner.map((at, i) => at / CUBE + this.first[i]!).join("/");
-        const { headers, content } = await bytes(`${view}/boxes/${level}/${number}?field=${name}&time=${time}`, { signal: this.controller.signal });
-        const [depth, rows, columns] = headers.get("X-Eddylift-Shape")!.split(",").map(Number) as Three;
-        const data = halves(content, Number(headers.get("X-Eddylift-Scale")));
-        for (let z = 0; z < depth; z++)
-          for (let y = 0; y < rows; y++) {
-            const from = (z * rows + y) * columns;
-            found.set(data.subarray(from, from + columns), ((corner[0] + z) * ny + corner[1] + y) * nx + corner[2]);
-          }
-        this.pending.value--;
-      }
+    const fetch = async (corner: Three, failed: AbortSignal) => {
+      const number = corner.map((at, i) => at / CUBE + this.first[i]!).join("/");
+      const signal = AbortSignal.any([failed, this.controller.signal]);
+      const { headers, content } = await bytes(`${view}/boxes/${level}/${number}?field=${name}&time=${time}`, { signal });
+      const [depth, rows, columns] = headers.get("X-Eddylift-Shape")!.split(",").map(Number) as Three;
+      const data = halves(content, Number(headers.get("X-Eddylift-Scale")));
+      for (let z = 0; z < depth; z++)
+        for (let y = 0; y < rows; y++) {
+          const from = (z * rows + y) * columns;
+          found.set(data.subarray(from, from + columns), ((corner[0] + z) * ny + corner[1] + y) * nx + corner[2]);
+        }
+      this.pending.value--;
+      left--;
     };
-    await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+    await each(cubes, AT_A_TIME, fetch).finally(() => (this.pending.value -= left));
     return found;
   }
 

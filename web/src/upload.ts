@@ -1,5 +1,6 @@
 // The folder of a Zarr group, sent as a volume, which appears when all of it is there.
 import { bytes, hex, order } from "./api";
+import { each } from "./each";
 
 export interface Part {
   key: string;
@@ -26,28 +27,13 @@ export async function send(name: string, parts: Part[], replace: boolean, tell: 
   };
   const isDocument = ({ key }: Part) => DOCUMENT.test(key);
   try {
-    await each(members.filter((part) => !isDocument(part)), put);
-    await each(members.filter(isDocument), put);
+    await each(members.filter((part) => !isDocument(part)), AT_A_TIME, put);
+    await each(members.filter(isDocument), AT_A_TIME, put);
     await order(`${draft}/rename`, { to: name, replace });
   } catch (error) {
     await bytes(draft, { method: "DELETE" }).catch(() => null);
     throw error;
   }
-}
-
-/** Do something with each, a few at a time; the first failure stops all, and is thrown once they have stopped. */
-async function each<T>(list: T[], work: (one: T, signal: AbortSignal) => Promise<void>): Promise<void> {
-  const controller = new AbortController();
-  const { signal } = controller;
-  const next = list.values();
-  const worker = async () => {
-    for (const one of next) {
-      if (signal.aborted) return;
-      await work(one, signal).catch((error) => controller.abort(error));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
-  signal.throwIfAborted();
 }
 
 /** All files below an entry that was dropped. */

@@ -111,6 +111,18 @@ def test_a_box_of_a_view(service: Service, open_page: Open) -> None:
     assert pictures[0] != pictures[1]
 
 
+def test_no_cube_of_a_box_is_awaited_after_one_was_refused(service: Service, open_page: Open) -> None:
+    put(service.address, "broken", files_of(dataset(noise(3, 40, 4, 4))))
+    page = open_page(f"{service.address}/#/volumes")
+    body = json.dumps({"title": "Broken", "detail": "the disk is full", "errors": []})
+    page.route("**/boxes/**", lambda route: route.fulfill(status=500, body=body))
+    view(page, "broken")
+    page.get_by_role("radio", name="128").click()
+    page.get_by_role("button", name="Draw what is in the middle").click()
+    expect(page.get_by_role("alert")).to_have_text("Broken: the disk is full")
+    expect(page.locator(".three output")).not_to_contain_text("to come")
+
+
 def test_colours_are_those_of_the_field_on_screen(service: Service, open_page: Open) -> None:
     put(service.address, "noise", files_of(dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"])))
     page = open_page(f"{service.address}/#/volumes")
