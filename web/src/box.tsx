@@ -35,9 +35,12 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
     }
     return () => made.current?.close();
   }, []);
-  const solid = solids[which.value] ?? solids[first]!;
+  // Which solids there are changes with the model.
+  const shown = which.value in solids ? which.value : first;
+  const solid = solids[shown]!;
   useEffect(() => {
     let stale = false;
+    if (made.current) failure.value = "";
     const surface = way.value === "surface";
     top.value = null;
     Promise.all([pack(solid, tint.value), surface ? pack(solid, "q") : null]).then(
@@ -47,7 +50,8 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
         made.current?.show(solid, shape ?? colour, shape && colour);
       },
       (error) => {
-        if (!stale) failure.value = words(error);
+        // What is given up for another solid is no failure.
+        if (!stale && error.name !== "AbortError") failure.value = words(error);
       },
     );
     return () => (stale = true);
@@ -61,7 +65,7 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
     <div class="box" aria-busy={top.value === null}>
       <div class="tools">
         {Object.keys(solids).length > 1 && (
-          <Choice label="Field in the box" value={which.value} options={Object.keys(solids).map((name) => [name, name])} onChange={(next) => (which.value = next)} />
+          <Choice label="Field in the box" value={shown} options={Object.keys(solids).map((name) => [name, name])} onChange={(next) => (which.value = next)} />
         )}
         <Choice
           label="Drawing"
@@ -97,7 +101,7 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
         ref={canvas}
         tabIndex={0}
         role="application"
-        aria-label={`The ${which.value} field in three dimensions. Arrows turn, plus and minus zoom.`}
+        aria-label={`The ${shown} field in three dimensions. Arrows turn, plus and minus zoom.`}
         {...gestures}
         onWheel={(event) => {
           event.preventDefault();

@@ -123,6 +123,19 @@ def test_no_cube_of_a_box_is_awaited_after_one_was_refused(service: Service, ope
     expect(page.locator(".three output")).not_to_contain_text("to come")
 
 
+def test_a_box_that_is_moved_while_it_comes(service: Service, open_page: Open) -> None:
+    put(service.address, "moved", files_of(dataset(noise(3, 8, 8, 8))))
+    page = open_page(f"{service.address}/#/volumes")
+    view(page, "moved")
+    page.route("**/boxes/**", lambda _: None)
+    with page.expect_request("**/boxes/**"):
+        page.get_by_role("button", name="Draw what is in the middle").click()
+    page.unroute("**/boxes/**")
+    page.get_by_role("button", name="Move the box here").click()
+    expect(page.locator(".box")).to_have_attribute("aria-busy", "false")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_colours_are_those_of_the_field_on_screen(service: Service, open_page: Open) -> None:
     put(service.address, "noise", files_of(dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"])))
     page = open_page(f"{service.address}/#/volumes")
