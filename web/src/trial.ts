@@ -1,31 +1,11 @@
 // One trial: a coarse field, what a model makes of it, and the true field where it is known.
 import { computed, effect, signal } from "@preact/signals";
 import { bytes, json, warnings, words } from "./api";
-import { Field, type Units } from "./field";
+import { Field } from "./field";
+import { cellsOf, posted, read, requireFit, times, withTruth, type Cells, type Input, type Naming } from "./input";
 import { format, parse } from "./npy";
 import type { Spectrum } from "./spectrum";
 import type { Card, Cards, Report, Sample } from "./types";
-
-/** Fine cells that a tab can hold and draw. */
-const MOST = 256 ** 3;
-const NETCDF = "application/netcdf";
-const TYPES: Record<string, string> = { npy: "application/x-npy", zip: "application/zip", nc: NETCDF, nc4: NETCDF, cdf: NETCDF, h5: NETCDF, hdf5: NETCDF };
-
-export interface Input {
-  name: string;
-  /** All times of the file, (3, z, y, x) or (time, 3, z, y, x). */
-  shape: number[];
-  data: Float32Array;
-  length: number[];
-  /** Of the file, of each axis: ascending, descending or none; of a sample unknown. */
-  coordinates: string[];
-  units: Units;
-  /** The boundary that the file or the sample says. */
-  boundary: string[] | null;
-  /** The file itself, for an answer in its own container; none of a sample. */
-  file: File | null;
-  truth: { name: string; data: Float32Array } | null;
-}
 
 export interface Answer {
   input: Input;
@@ -38,6 +18,13 @@ export interface Answer {
   warnings: string[];
 }
 
+/** Errors against the truth or those that the model expects, or why there are none; nothing yet while they are measured. */
+interface Scores {
+  report?: Report;
+  expected?: { expected_mae: number; correction: number };
+  failure?: string;
+}
+
 export const cards = signal<Cards | null>(null);
 export const samples = signal<Sample[]>([]);
 export const input = signal<Input | null>(null);
@@ -45,9 +32,10 @@ export const input = signal<Input | null>(null);
 export const model = signal("");
 export const boundary = signal<string[] | null>(null);
 export const level = signal(0);
+/** Of the files that are read next. */
+export const naming = signal<Naming>({ names: "", drop: "" });
 export const answer = signal<Answer | null>(null);
-export const report = signal<Report | null>(null);
-export const expected = signal<{ expected_mae: number; correction: number } | null>(null);
+export const scores = signal<Scores>({});
 export const spectra = signal<Record<string, Spectrum | null>>({});
 export const busy = signal("");
 export const failure = signal("");
@@ -70,6 +58,19 @@ export const ends = computed(() => {
   return { ends: ["periodic", "periodic", "periodic"], why: "neither the field nor the model gives one" };
 });
 
+/** How many times of the input have an answer. */
+export const levels = computed(() => (input.value && chosen.value.card ? times(input.value) - chosen.value.card.frames + 1 : 1));
+/** The first of the times that the model takes: as many as it has frames. It answers the one in their middle. */
+const first = computed(() => Math.max(0, Math.min(level.value, levels.value - 1)));
+const answered = computed(() => first.value + ((chosen.value.card?.frames ?? 1) >> 1));
+
+/** The true field, where it is of the time and of the cells that are answered. */
+export const truth = computed(() => {
+  const [given, factor] = [input.value, chosen.value.card?.factor];
+  const fits = given?.truth && factor && given.truth.time === answered.value && given.truth.cells.join() === cellsOf(given).map((n) => n * factor).join();
+  return fits ? given.truth : null;
+});
+
 let loading: Promise<void> | null = null;
 
 /** Fetch what there is to choose from, once. */
@@ -87,117 +88,117 @@ export function load(): Promise<void> {
   return loading;
 }
 
-async function during(what: string, work: () => Promise<void>): Promise<void> {
+let running = new AbortController();
+
+/** Do something instead of what is being done, which is given up: it must not overwrite what comes of this. */
+function during(what: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  running.abort();
+  running = new AbortController();
+  return told(what, work, running.signal);
+}
+
+async function told(what: string, work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
   busy.value = what;
   failure.value = "";
   try {
-    await work();
+    await work(signal);
   } catch (error) {
-    failure.value = words(error);
+    if (!signal.aborted) failure.value = words(error);
   } finally {
-    busy.value = "";
+    if (!signal.aborted) busy.value = "";
   }
 }
 
-/** A file as a request. */
-function posted(file: File): RequestInit {
-  const type = TYPES[file.name.split(".").pop()!.toLowerCase()] ?? "application/octet-stream";
-  return { method: "POST", body: file, headers: { "Content-Type": type } };
+let reading: AbortSignal | null = null;
+
+/** Read what is to be computed, and compute it. */
+function begin(what: string, get: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  return during(what, async (signal) => {
+    reading = signal;
+    try {
+      await get(signal);
+    } finally {
+      if (reading === signal) reading = null;
+    }
+    await compute(signal);
+  });
 }
 
-async function read(file: File, factor: number): Promise<Omit<Input, "truth">> {
-  const { headers, content } = await bytes(`/v1/velocity?factor=${factor}`, posted(file));
-  const { shape, data } = parse(content);
-  const said = headers.get("Eddylift-Boundary");
-  const length = headers.get("Eddylift-Length")!.split(",").map(Number);
-  const [velocity, along] = (headers.get("Eddylift-Units") ?? "").split(",").map(decodeURIComponent);
-  const coordinates = headers.get("Eddylift-Coordinates")?.split(",") ?? [];
-  return { name: file.name, shape, data, length, coordinates, units: { velocity, length: along }, boundary: said ? said.split(",") : null, file };
-}
-
-/** Refuse a field that the model cannot take, or whose answer a tab cannot hold. */
-function requireFit({ name, shape }: Input, card: Card): void {
-  const cells = shape.slice(-3);
-  if (cells.reduce((product, n) => product * n * card.factor, 1) > MOST)
-    throw new Error(`${cells.join(" × ")} cells are too many for this page: store the field as a volume and look at it there.`);
-  const times = shape.length > 4 ? shape[0]! : 1;
-  if (times < card.frames) throw new Error(`${name} has ${times} times; ${card.name} takes ${card.frames}.`);
-}
-
-async function take(found: Input): Promise<void> {
-  await load();
+function take(found: Input): void {
   if (chosen.value.card) requireFit(found, chosen.value.card);
-  answer.value = report.value = expected.value = null;
+  answer.value = null;
+  scores.value = {};
   spectra.value = {};
   boundary.value = null;
   level.value = 0;
   input.value = found;
 }
 
+/** What the service is to know of a file that it reads. */
+function context(factor: number): Record<string, string> {
+  const { card } = chosen.value;
+  return { factor: String(factor), ...(card && { model: card.name }) };
+}
+
 /** Take a file as the coarse field. */
 export function drop(file: File): Promise<void> {
-  return during(`Reading ${file.name}`, async () => {
-    await take({ ...(await read(file, 1)), truth: null });
-    await compute();
+  return begin(`Reading ${file.name}`, async (signal) => {
+    await load();
+    take({ ...(await read(file, naming.value, context(1), signal)), truth: null });
   });
 }
 
 /** Take a file as the true field of the coarse one that is there. */
 export function dropTruth(file: File): Promise<void> {
-  return during(`Reading ${file.name}`, async () => {
-    const coarse = input.value!;
-    const { shape, data, coordinates } = await read(file, chosen.value.card?.factor ?? 4);
-    const [have, want] = [shape.slice(-3), coarse.shape.slice(-3).map((n) => n * (chosen.value.card?.factor ?? 4))];
-    if (have.join() !== want.join() || shape.length > 4) throw new Error(`The true field has cells ${have.join(" × ")}; expected ${want.join(" × ")}, at one time.`);
-    const axis = ["z", "y", "x"].find((_, i) => [coarse.coordinates[i], coordinates[i]].sort().join() === "descending,none");
-    if (axis) throw new Error(`One file has coordinates ${axis} that descend, the other one has none: its ends may be swapped.`);
-    input.value = { ...coarse, truth: { name: file.name, data } };
-    await compute();
+  return begin(`Reading ${file.name}`, async (signal) => {
+    const [coarse, factor, time] = [input.value!, chosen.value.card?.factor ?? 4, answered.value];
+    const { velocity } = coarse.units;
+    const fine = await read(file, naming.value, { ...context(factor), ...(velocity && { units: velocity }) }, signal);
+    input.value = withTruth(coarse, fine, factor, time);
   });
 }
 
 /** Take a held-out sample, with its truth. */
 export function choose(sample: Sample): Promise<void> {
-  return during(`Fetching ${sample.name}`, async () => {
+  return begin(`Fetching ${sample.name}`, async (signal) => {
     const [coarse, fine] = await Promise.all(
-      ["coarse", "fine"].map(async (part) => parse((await bytes(`/v1/samples/${sample.name}/${part}`)).content)),
+      ["coarse", "fine"].map(async (part) => parse((await bytes(`/v1/samples/${sample.name}/${part}`, { signal })).content)),
     );
-    const { name, length, boundary: said } = sample;
-    await take({ name, ...coarse!, length, coordinates: [], units: {}, boundary: said, file: null, truth: { name, data: fine!.data } });
-    await compute();
+    const { name, length, boundary: said, frames } = sample;
+    const truth = { name, data: fine!.data, cells: fine!.shape.slice(-3), time: frames >> 1 };
+    const none = { names: "", drop: "" };
+    take({ name, ...coarse!, length, coordinates: [], units: {}, boundary: said, warnings: [], file: null, naming: none, truth });
   });
 }
 
-/** Compute what is chosen, and say how good it is. */
-export function recompute(): Promise<void> {
-  return during("Computing", compute);
+/** Compute what is chosen, and say how good it is; what is being read is computed in any case. */
+export function recompute(): void {
+  if (!reading) void during("Computing", compute);
 }
 
-async function compute(): Promise<void> {
-  const [given, { card }] = [input.value!, chosen.value];
+async function compute(signal: AbortSignal): Promise<void> {
+  const [given, { card }, known] = [input.value!, chosen.value, truth.value];
   const said = ends.value.ends;
   if (!card) throw new Error("The service has no default model: choose one.");
   requireFit(given, card);
-  const cells = given.shape.slice(-3) as [number, number, number];
+  const cells = cellsOf(given);
   const size = 3 * cells[0] * cells[1] * cells[2];
-  // A model takes as many times as it has frames, and answers the one in their middle.
-  const first = Math.min(level.value, given.data.length / size - card.frames);
-  const part = given.data.subarray(first * size, (first + card.frames) * size);
+  const part = given.data.subarray(first.value * size, (first.value + card.frames) * size);
   const body = format([...(card.frames > 1 ? [card.frames] : []), 3, ...cells], part);
   const middle = part.subarray((card.frames >> 1) * size, ((card.frames >> 1) + 1) * size);
   busy.value = `Computing ${cells.map((n) => n * card.factor).join(" × ")} cells`;
   const query = new URLSearchParams({ boundary: said.join(",") });
   const upscale = async (name: string, what: Blob, error: boolean) => {
     const asked = new URLSearchParams([...query, ["model", name], ...(error ? [["error", "true"]] : [])]);
-    return bytes(`/v1/upscale?${asked}`, { method: "POST", body: what, headers: { "Content-Type": "application/x-npy" } });
+    return bytes(`/v1/upscale?${asked}`, { method: "POST", body: what, headers: { "Content-Type": "application/x-npy" }, signal });
   };
   const [ours, plain] = await Promise.all([
     upscale(card.name, body, Boolean(card.uncertainty.quantiles)),
     upscale(`trilinear-x${card.factor}`, format([3, ...cells], middle), false),
   ]);
   const periodic = said.map((end) => end === "periodic");
-  const fine = cells.map((n) => n * card.factor) as [number, number, number];
-  const field = (data: Float32Array, shape: [number, number, number]) => new Field(data, shape, given.length, periodic);
+  const fine = cells.map((n) => n * card.factor) as Cells;
+  const field = (data: Float32Array, shape: Cells) => new Field(data, shape, given.length, periodic);
   const found: Answer = {
     input: given,
     model: card,
@@ -205,35 +206,45 @@ async function compute(): Promise<void> {
     coarse: field(middle, cells),
     fine: field(parse(ours.content).data, fine),
     trilinear: field(parse(plain.content).data, fine),
-    truth: given.truth && field(given.truth.data, fine),
-    warnings: warnings(ours.headers),
+    truth: known && field(known.data, fine),
+    warnings: [...given.warnings, ...warnings(ours.headers)],
   };
   answer.value = found;
-  void judge(found, body, query).catch((error) => (failure.value = words(error)));
-  measure(found);
+  scores.value = {};
+  const gone = new AbortController();
+  const stop = effect(() => {
+    if (answer.value === found) return;
+    gone.abort();
+    queueMicrotask(() => stop());
+  });
+  void judge(found, body, query, gone.signal);
+  measure(found, gone.signal);
 }
 
 /** Errors against the truth, or those that the model expects. */
-async function judge(found: Answer, body: Blob, query: URLSearchParams): Promise<void> {
-  report.value = expected.value = null;
-  query = new URLSearchParams([...query, ["model", found.model.name]]);
-  if (found.truth) {
-    const form = new FormData();
-    form.append("coarse", body, "coarse.npy");
-    form.append("reference", format([3, ...found.truth.cells], found.truth.data), "reference.npy");
-    const given = await json<Report>(`/v1/validate?${query}`, { method: "POST", body: form });
-    if (answer.value === found) report.value = given;
-  } else if (found.model.uncertainty.quantiles) {
-    const headers = { "Content-Type": "application/x-npy" };
-    const given = await json<{ expected_mae: number; correction: number }>(`/v1/check?${query}`, { method: "POST", body, headers });
-    if (answer.value === found) expected.value = given;
+async function judge(found: Answer, body: Blob, query: URLSearchParams, signal: AbortSignal): Promise<void> {
+  const asked = new URLSearchParams([...query, ["model", found.model.name]]);
+  try {
+    if (found.truth) {
+      asked.set("length", found.input.length.join());
+      const form = new FormData();
+      form.append("coarse", body, "coarse.npy");
+      form.append("reference", format([3, ...found.truth.cells], found.truth.data), "reference.npy");
+      scores.value = { report: await json<Report>(`/v1/validate?${asked}`, { method: "POST", body: form, signal }) };
+    } else if (found.model.uncertainty.quantiles) {
+      const headers = { "Content-Type": "application/x-npy" };
+      scores.value = { expected: await json(`/v1/check?${asked}`, { method: "POST", body, headers, signal }) };
+    }
+  } catch (error) {
+    if (!signal.aborted) scores.value = { failure: words(error) };
   }
 }
 
 /** Spectra of all fields, one after the other, in a worker. */
-function measure(found: Answer): void {
+function measure(found: Answer, signal: AbortSignal): void {
   spectra.value = {};
   const worker = new Worker(new URL("./spectrum.worker.ts", import.meta.url), { type: "module" });
+  signal.addEventListener("abort", () => worker.terminate());
   const fields = Object.entries({ truth: found.truth, fine: found.fine, trilinear: found.trilinear, coarse: found.coarse }).filter(([, field]) => field);
   const names = fields.map(([name]) => name);
   worker.onmessage = ({ data }: MessageEvent<Spectrum | null>) => {
@@ -244,25 +255,19 @@ function measure(found: Answer): void {
     const { data, cells, length, periodic } = field!;
     worker.postMessage({ data: data.slice(0, 3 * field!.size), cells, length, periodic });
   }
-  const stop = effect(() => {
-    if (answer.value !== found) {
-      worker.terminate();
-      queueMicrotask(() => stop());
-    }
-  });
 }
 
 /** Save what was computed: as .npy, or as a file of the kind that came. */
 export function download(own: boolean): Promise<void> {
-  return during("Preparing the file", () => save(own));
+  return told("Preparing the file", (signal) => save(own, signal), running.signal);
 }
 
-async function save(own: boolean): Promise<void> {
+async function save(own: boolean, signal: AbortSignal): Promise<void> {
   const { fine, model: card, input: given, boundary: said } = answer.value!;
   let [blob, ending] = [format([fine.components, ...fine.cells], fine.data), "npy"];
   if (own && given.file) {
-    const query = new URLSearchParams({ model: card.name, boundary: said.join(",") });
-    const { content } = await bytes(`/v1/upscale?${query}`, posted(given.file));
+    const query = new URLSearchParams({ ...given.naming, model: card.name, boundary: said.join(",") });
+    const { content } = await bytes(`/v1/upscale?${query}`, { ...posted(given.file), signal });
     [blob, ending] = [new Blob([content]), given.file.name.split(".").pop()!];
   }
   const link = document.createElement("a");

@@ -5,7 +5,8 @@ import { words } from "./api";
 import { LogChart, type Line } from "./chart";
 import { COARSE, FAMILY, TRUTH } from "./colours";
 import { AXES, NAMES, difference, others, range, unit, type Axis, type Field, type Name, type Plane } from "./field";
-import { Choice, DropFile, Warnings } from "./parts";
+import { Inputs } from "./inputs";
+import { Choice, Warnings } from "./parts";
 import { Metrics } from "./report";
 import { ColourBar, Slice, WHOLE, format, type Look } from "./slice";
 import { kind } from "./spectrum";
@@ -18,100 +19,6 @@ const axis = signal<Axis>(0);
 const share = signal(0.5);
 const name = signal<Name>("u");
 const look: Look = { camera: signal(WHOLE), probe: signal(null) };
-
-const ENDS = ["periodic", "wall", "open"];
-
-function Inputs() {
-  const { card, why } = trial.chosen.value;
-  const given = trial.input.value;
-  const models = trial.cards.value?.models.filter((each) => each.family !== "trilinear") ?? [];
-  const levels = given && given.shape.length > 4 && card ? given.shape[0]! - card.frames + 1 : 1;
-  const again = () => given && void trial.recompute();
-  return (
-    <aside class="inputs">
-      <section>
-        <h2>Coarse field</h2>
-        <DropFile label="Drop or choose a file" about=".npy, NetCDF, HDF5 or zipped Zarr" onFile={(file) => void trial.drop(file)} />
-        <p class="or">or a held-out sample</p>
-        <div class="samples">
-          {trial.samples.value.map((sample) => (
-            <button key={sample.name} class={given?.name === sample.name ? "on" : ""} onClick={() => void trial.choose(sample)}>
-              {sample.name}
-              <small>{sample.cells.join(" × ")}</small>
-            </button>
-          ))}
-        </div>
-        {given && (
-          <dl class="facts">
-            <dt>field</dt>
-            <dd>{given.name}</dd>
-            <dt>cells z, y, x</dt>
-            <dd>{given.shape.slice(-3).join(" × ")}</dd>
-            <dt>truth</dt>
-            <dd>{given.truth?.name ?? "not known"}</dd>
-          </dl>
-        )}
-        {given && !given.truth && <DropFile kind="small" label="Add the true fine field" about="for errors and spectra" onFile={(file) => void trial.dropTruth(file)} />}
-      </section>
-      <section>
-        <h2>Model</h2>
-        <select
-          aria-label="Model"
-          value={card?.name}
-          onChange={(event) => {
-            trial.model.value = event.currentTarget.value;
-            again();
-          }}
-        >
-          {models.map((each) => (
-            <option key={each.name}>{each.name}</option>
-          ))}
-        </select>
-        <p class="why">{why}</p>
-      </section>
-      <section>
-        <h2>Boundary</h2>
-        <div class="ends">
-          {AXES.map((each, i) => (
-            <label key={each}>
-              {each}
-              <select
-                aria-label={`Boundary along ${each}`}
-                value={trial.ends.value.ends[i]!.split(":")[0]}
-                onChange={(event) => {
-                  const next = [...trial.ends.value.ends];
-                  next[i] = event.currentTarget.value;
-                  trial.boundary.value = next;
-                  again();
-                }}
-              >
-                {ENDS.map((end) => (
-                  <option key={end}>{end}</option>
-                ))}
-              </select>
-            </label>
-          ))}
-        </div>
-        <p class="why">{trial.ends.value.why}</p>
-        {levels > 1 && (
-          <label class="level">
-            Time level
-            <input
-              type="number"
-              min={0}
-              max={levels - 1}
-              value={trial.level.value}
-              onChange={(event) => {
-                trial.level.value = Math.max(0, Math.min(levels - 1, event.currentTarget.valueAsNumber || 0));
-                again();
-              }}
-            />
-          </label>
-        )}
-      </section>
-    </aside>
-  );
-}
 
 interface Panel {
   name: string;
@@ -244,26 +151,33 @@ function Spectra({ found }: { found: Answer }) {
 }
 
 function Scores({ found }: { found: Answer }) {
-  const guess = trial.expected.value;
-  if (found.truth) return trial.report.value ? <Metrics report={trial.report.value} /> : <p class="why">Measuring…</p>;
-  return guess ? (
+  const { report, expected, failure } = trial.scores.value;
+  if (report) return <Metrics report={report} />;
+  if (failure)
+    return (
+      <p class="note bad" role="alert">
+        The answer could not be measured. {failure}
+      </p>
+    );
+  return expected ? (
     <p class="expected">
-      The truth is not known. The model expects a mean absolute error of <b>{format(guess.expected_mae)}</b>, and corrected trilinear interpolation by{" "}
-      <b>{format(guess.correction)}</b>.
+      The truth is not known. The model expects a mean absolute error of <b>{format(expected.expected_mae)}</b>, and corrected trilinear interpolation by{" "}
+      <b>{format(expected.correction)}</b>.
     </p>
   ) : (
-    <p class="why">{found.model.uncertainty.quantiles ? "Measuring…" : "The truth is not known, and this model predicts no error."}</p>
+    <p class="why">{found.truth || found.model.uncertainty.quantiles ? "Measuring…" : "The truth is not known, and this model predicts no error."}</p>
   );
 }
 
 function Results({ found }: { found: Answer }) {
   const solids = { trilinear: found.trilinear, [found.model.name]: found.fine, ...(found.truth ? { truth: found.truth } : {}) };
   const own = found.input.file && !found.input.name.endsWith(".npy");
+  const busy = Boolean(trial.busy.value);
   const kindOfFile = found.input.name.split(".").pop();
   return (
     <>
       <h1 class="hidden">{found.input.name}, made finer</h1>
-      <Warnings of={found.warnings} />
+      <Warnings of={[...new Set([...found.warnings, ...(trial.scores.value.report?.warnings ?? [])])]} />
       <Slices found={found} />
       <div class="pair">
         <section>
@@ -274,8 +188,14 @@ function Results({ found }: { found: Answer }) {
           <h2>How good it is</h2>
           <Scores found={found} />
           <div class="actions">
-            <button onClick={() => void trial.download(false)}>Download .npy</button>
-            {own && <button onClick={() => void trial.download(true)}>Download .{kindOfFile}</button>}
+            <button disabled={busy} title={found.fine.components > 3 ? "u, v, w and the expected error" : "u, v, w"} onClick={() => void trial.download(false)}>
+              Download .npy
+            </button>
+            {own && (
+              <button disabled={busy} onClick={() => void trial.download(true)}>
+                Download .{kindOfFile}
+              </button>
+            )}
           </div>
         </section>
       </div>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -10,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.service.page.conftest import TWO_FRAMES, drop
 from tests.service.page.pictures import diverging, picture
-from tests.service.wire import NPY, dataset, files_of, from_npy, netcdf, noise, npy, zipped
+from tests.service.wire import NPY, dataset, files_of, from_netcdf, from_npy, netcdf, noise, npy, zipped
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -82,6 +83,8 @@ def test_a_sample_is_measured_against_its_truth(service: Service, open_page: Ope
     expect(box).to_be_visible()
     drawn = "canvas => new Promise(done => requestAnimationFrame(() => done(canvas.width)))"
     assert box.evaluate(drawn) > 100
+    page.get_by_label("Model").select_option("equivariant-general-x4")
+    expect(page.get_by_role("radio", name="equivariant-general-x4")).to_be_checked()
 
 
 def test_files_of_other_kinds_say_their_boundary_and_units(service: Service, open_page: Open) -> None:
@@ -102,3 +105,53 @@ def test_files_of_other_kinds_say_their_boundary_and_units(service: Service, ope
     drop(page, npy(velocity))
     drop(page, netcdf(fine), "true.nc", place=1)
     expect(page.get_by_role("alert")).to_contain_text("coordinates y that descend, the other one has none")
+
+
+def test_names_of_a_file_are_said_on_the_page(service: Service, open_page: Open) -> None:
+    volume = (
+        dataset(noise(3, 4, 4, 4)).rename(u="east", v="north", w="up").assign(p=(("z", "y", "x"), np.zeros((4,) * 3)))
+    )
+    page = open_page(service.address)
+    drop(page, netcdf(volume), "field.nc")
+    expect(page.get_by_role("alert")).to_contain_text("expected")
+    page.get_by_text("Names in the file").click()
+    page.get_by_label("names").fill("east:u,north:v,up:w")
+    page.get_by_label("drop", exact=True).fill("p")
+    drop(page, netcdf(volume), "field.nc")
+    expect(page.locator("figure.slice")).to_have_count(3)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download .nc").click()
+    assert {"east", "north", "up"} < {*from_netcdf(download.value.path().read_bytes()).variables}
+
+
+def test_a_model_of_several_times_warns_of_uneven_ones(service: Service, open_page: Open) -> None:
+    page = open_page(service.address)
+    page.get_by_label("Model").select_option("conv-isotropic-x4-3frames")
+    drop(page, netcdf(dataset(noise(3, 3, 4, 4, 4)).assign_coords(time=[0.0, 1.0, 3.0])), "field.nc")
+    expect(page.locator(".note.warn", has_text="the times are spaced by 1 to 2")).to_be_visible()
+    expect(page.locator("figure.slice")).to_have_count(3)
+
+
+def test_what_is_chosen_last_is_shown(service: Service, open_page: Open) -> None:
+    page = open_page(service.address)
+    drop(page, npy(noise(3, 4, 4, 4)))
+    expect(page.locator("figure.slice", has_text="equivariant")).to_be_visible()
+    page.route("**/v1/upscale*model=relaxed*", lambda _: None)
+    with page.expect_event("requestfailed", lambda request: "model=relaxed" in request.url):
+        with page.expect_request("**/v1/upscale*model=relaxed*"):
+            page.get_by_label("Model").select_option("relaxed-isotropic-x4")
+        expect(page.get_by_role("button", name="Download .npy")).to_be_disabled()
+        page.get_by_label("Model").select_option("equivariant-general-x4")
+    expect(page.locator(".note.busy")).to_have_count(0)
+    expect(page.locator("figure.slice", has_text="equivariant")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_what_cannot_be_measured_is_said_so(service: Service, open_page: Open) -> None:
+    page = open_page(service.address)
+    body = json.dumps({"title": "Broken", "detail": "the disk is full", "errors": []})
+    page.route("**/v1/check*", lambda route: route.fulfill(status=500, body=body))
+    drop(page, npy(noise(3, 4, 4, 4)))
+    expect(page.get_by_role("alert")).to_have_text("The answer could not be measured. Broken: the disk is full")
+    expect(page.get_by_text("Measuring")).to_have_count(0)
+    expect(page.locator("figure.slice")).to_have_count(3)
