@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eddylift import Client
-from models.catalogue import Catalogue
+from models.held_out import HeldOutSamples
 from models.metrics.spectra import spectrum
 from training.figures import COLOURS
 
@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo.png"), help="file to write")
     args = parser.parse_args()
-    held_out = Catalogue(ROOT / "weights").held_out("isotropic")
+    held_out = HeldOutSamples(ROOT / "weights").find("isotropic")
     if held_out is None:
         parser.exit(1, "weights/held-out has no isotropic sample; python -m training evaluate --ship writes one\n")
     coarse, fine = held_out.coarse[0], held_out.fine

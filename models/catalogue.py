@@ -9,14 +9,11 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from models.blocks import CUBE, PERIODIC
+from models.blocks import PERIODIC
 from models.convolution import count_parameters
 from models.networks import FACTORS, Architecture, Network
-from models.npy import PARSING
 from models.operators import FACTOR
 from models.replacing import replacing
 from models.superresolution import SuperResolution
@@ -26,16 +23,11 @@ from models.weights import read_weights, write_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from models.blocks import Boundaries
     from models.convolution import Precision
     from models.networks import Family
 
 CARD = "card.json"
-HELD_OUT = "held-out"
-ABOUT = "sample.json"
-FIRST_FLOW = "isotropic"
 BASELINE = "linear.json"
 GENERAL = "general"
 """The flow in the name of models that were trained on many flows."""
@@ -57,29 +49,6 @@ class UnknownModelError(KeyError):
     def __str__(self) -> str:
         """Name the models that there are."""
         return f"there is no model {self.name!r}; there are {', '.join(self.known)}"
-
-
-class HeldOut(NamedTuple):
-    """A sample that no model was trained on, shipped with the weights.
-
-    Attributes:
-        coarse: velocity, (frame, 3, z, y, x); block means of the fine field.
-        fine: velocity at the middle frame, (3, f z, f y, f x) with f the factor.
-        boundary: of each axis (z, y, x).
-        length: of each axis (z, y, x).
-        run: the simulation that it is from.
-    """
-
-    coarse: NDArray[np.float32]
-    fine: NDArray[np.float32]
-    boundary: Boundaries = PERIODIC
-    length: tuple[float, float, float] = CUBE
-    run: str = ""
-
-    @property
-    def factor(self) -> int:
-        """Fine cells per coarse cell along an axis."""
-        return int(self.fine.shape[-1] // self.coarse.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -269,53 +238,8 @@ class Catalogue:
         with replacing(self.folder / card.name / CARD) as path:
             path.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
 
-    def held_out_folder(self, flow: str | None, frames: int, factor: int) -> Path:
-        """Where the shipped sample is that models of this flow are measured on."""
-        flow = FIRST_FLOW if flow in (None, GENERAL) else flow
-        return self.folder / HELD_OUT / (f"{flow}-x{factor}" + (f"-{frames}frames" if frames > 1 else ""))
-
-    def held_out(self, flow: str | None, frames: int = 1, factor: int = FACTOR) -> HeldOut | None:
-        """The shipped sample of a flow, or of ``FIRST_FLOW`` for models of no or any flow; None if there is none."""
-        folder = self.held_out_folder(flow, frames, factor)
-        return self.sample(folder.name) if folder.exists() else None
-
     def linear(self) -> dict[str, float]:
         """MAE of the best linear estimator relative to trilinear interpolation, by flow, as in ``TABLE.md``."""
         path = self.folder / BASELINE
         found: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
         return found
-
-    def samples(self) -> list[str]:
-        """Names of all shipped samples, in order: ``<flow>-x<factor>``, and ``-<n>frames`` if there are several."""
-        return sorted(path.parent.name for path in self.folder.glob(f"{HELD_OUT}/*/{ABOUT}"))
-
-    def sample(self, name: str) -> HeldOut:
-        """The shipped sample of a name in [`samples`][models.catalogue.Catalogue.samples]."""
-        folder = self.folder / HELD_OUT / name
-        with PARSING:
-            coarse, fine = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("coarse", "fine"))
-        about = json.loads((folder / ABOUT).read_text())
-        z, y, x = about["boundary"]
-        length_z, length_y, length_x = about["length"]
-        framed = 5
-        return HeldOut(
-            coarse if coarse.ndim == framed else coarse[None],
-            fine,
-            (z, y, x),
-            (length_z, length_y, length_x),
-            about["run"],
-        )
-
-    def write_held_out(self, flow: str, sample: HeldOut) -> Path:
-        """Write the shipped sample of a flow: ``coarse.npy`` and ``fine.npy``, which can be sent as they are."""
-        frames = len(sample.coarse)
-        folder = self.held_out_folder(flow, frames, sample.factor)
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays = {"coarse": sample.coarse[0] if frames == 1 else sample.coarse, "fine": sample.fine}
-        for name, values in arrays.items():
-            with replacing(folder / f"{name}.npy") as path:
-                np.save(path, values)
-        about = {"run": sample.run, "boundary": sample.boundary, "length": sample.length}
-        with replacing(folder / ABOUT) as path:
-            path.write_text(json.dumps(about, indent=2) + "\n")
-        return folder

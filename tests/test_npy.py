@@ -14,7 +14,7 @@ import pytest
 
 from eddylift import open_volume
 from eddylift._npy import read_array
-from models.catalogue import Catalogue
+from models.held_out import HeldOutSamples
 from service.formats.npy import NpyBody
 from service.settings import Settings
 from tests.service.wire import noise, npy
@@ -30,7 +30,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
     "read",
     [
         lambda _: NpyBody(npy(COARSE), Settings()).content,
-        lambda _: Catalogue(WEIGHTS).sample("isotropic-x4").coarse,
+        lambda _: HeldOutSamples(WEIGHTS).read("isotropic-x4").coarse,
         lambda _: read_array(io.BytesIO(npy(COARSE))),
         lambda folder: open_volume(folder / "coarse.npy"),
     ],

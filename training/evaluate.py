@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.catalogue import GENERAL, PLAIN, Card, Catalogue, HeldOut
+from models.catalogue import GENERAL, PLAIN, Card, Catalogue
+from models.held_out import HeldOut, HeldOutSamples
 from models.metrics.pointwise import mae_over_rms, near_walls, ratio
 from models.metrics.report import report
 from models.networks import FACTORS
@@ -129,7 +130,7 @@ def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
 
 def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: str) -> Card:
     """Measure a model on runs, and on the shipped sample; write and return its card, with all else on it unchanged."""
-    held_out = catalogue.held_out(card.flow, card.frames, card.factor)
+    held_out = HeldOutSamples(catalogue.folder).find(card.flow, card.frames, card.factor)
     require_unseen(card, [*(run.name for run in runs), *([held_out.run] if held_out else [])])
     model = catalogue.load(card.name, device)
     quantiles = card.uncertainty.get("quantiles")
@@ -237,19 +238,20 @@ def run(args: argparse.Namespace) -> int:
     fitting = {
         card.name: [run for run in runs if args.models or card.flow in (None, GENERAL, run.flow)] for card in cards
     }
-    replaced = [catalogue.held_out_folder(each.flow, args.frames, args.factor) for each in shipped]
+    stored = HeldOutSamples(args.weights)
+    replaced = [stored.folder_of(each.flow, args.frames, args.factor) for each in shipped]
     others = []
     for card in map(catalogue.card, catalogue.names()):
         require_unseen(card, [each.name for each in shipped])
-        if card.name not in fitting and catalogue.held_out_folder(card.flow, card.frames, card.factor) in replaced:
+        if card.name not in fitting and stored.folder_of(card.flow, card.frames, card.factor) in replaced:
             others.append(card)  # its errors on the sample must be of the new one, too
     for card in cards:
-        held_out = catalogue.held_out(card.flow, card.frames, card.factor)
-        kept = catalogue.held_out_folder(card.flow, card.frames, card.factor) not in replaced
+        held_out = stored.find(card.flow, card.frames, card.factor)
+        kept = stored.folder_of(card.flow, card.frames, card.factor) not in replaced
         require_unseen(card, [run.name for run in fitting[card.name]] + ([held_out.run] if held_out and kept else []))
     for each in shipped:
         last = snapshot(each, each.count(args.frames) - 1, args.frames, args.factor)
-        print(catalogue.write_held_out(each.flow, last))
+        print(stored.write(each.flow, last))
     measured = [evaluate(catalogue, card, fitting[card.name], args.device) for card in cards]
     for card in others:
         evaluate(catalogue, card, [], args.device)

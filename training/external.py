@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from models.catalogue import HeldOut
+    from models.held_out import HeldOut
     from models.metrics.compare import Value
     from training.dataset import Dataset
     from training.recordings import Recording

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.blocks import Boundaries
-    from models.catalogue import Card, HeldOut
+    from models.catalogue import Card
+    from models.held_out import HeldOut
     from models.metrics.compare import Value
     from training.runs import Recipe
 

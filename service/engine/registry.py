@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from models.catalogue import DEFAULT, TRILINEAR, Card, UnknownModelError
+from models.held_out import HeldOutSamples
 from models.metrics.report import report
 from models.superresolution import upscale
 from service.engine.scores import TOLERANCE, close
@@ -19,9 +20,10 @@ from service.settings import SettingError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from models.catalogue import Catalogue, HeldOut
+    from models.catalogue import Catalogue
     from models.convolution import Precision
     from models.forecast_catalogue import ForecastCard
+    from models.held_out import HeldOut
     from models.superresolution import SuperResolution
     from service.engine.device import Device
 
@@ -212,7 +214,7 @@ class ModelRegistry:
         """Why a model may not be served in a precision; None if it may."""
         if precision == "tf32" and self.device.place.type != "cuda":
             return f"{self.device} has no tf32"
-        sample = self.catalogue.held_out(card.flow, card.frames, card.factor)
+        sample = HeldOutSamples(self.catalogue.folder).find(card.flow, card.frames, card.factor)
         if sample is None or not card.sample:
             return None if precision == "float32" else "there is no held-out sample with a known error"
         return card_mismatch(model, card, sample)

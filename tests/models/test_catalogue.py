@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.blocks import PERIODIC
-from models.catalogue import GENERAL, Catalogue, HeldOut, UnknownModelError, describe
+from models.catalogue import Catalogue, UnknownModelError, describe
 from models.networks import Architecture, Network
 from models.replacing import replacing
 from models.superresolution import SuperResolution, upscale
@@ -53,7 +53,7 @@ def test_three_frames_are_named(tmp_path: Path) -> None:
 
 
 def test_models_of_factor_two(tmp_path: Path) -> None:
-    """They have names, cards and held-out samples of their own, and come back as they were."""
+    """They have names and cards of their own, and come back as they were."""
     catalogue = Catalogue(tmp_path)
     model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1, factor=2)))
     card = catalogue.save(model, describe(model, flow="channel"))
@@ -62,18 +62,6 @@ def test_models_of_factor_two(tmp_path: Path) -> None:
     for name in (card.name, "trilinear-x2"):
         assert catalogue.card(name).factor == 2
         assert upscale(catalogue.load(name), u, PERIODIC).shape == (3, 8, 10, 12)
-    sample = HeldOut(np.ones((1, 3, 2, 2, 2), np.float32), np.ones((3, 4, 4, 4), np.float32))
-    catalogue.write_held_out("channel", sample)
-    assert catalogue.held_out("channel", factor=2) is not None
-    assert catalogue.held_out("channel") is None
-
-
-def test_general_models_are_tried_on_the_first_flow(tmp_path: Path) -> None:
-    catalogue = Catalogue(tmp_path)
-    catalogue.write_held_out(
-        "isotropic", HeldOut(np.ones((1, 3, 1, 1, 1), np.float32), np.ones((3, 4, 4, 4), np.float32))
-    )
-    assert catalogue.held_out(GENERAL) is not None
 
 
 def test_trilinear_needs_no_folder(tmp_path: Path) -> None:
@@ -125,18 +113,6 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
             part.write_text(content)
     assert path.read_text() == "first"
     assert [*tmp_path.iterdir()] == [path]
-
-
-def test_held_out_sample(tmp_path: Path) -> None:
-    catalogue = Catalogue(tmp_path)
-    assert catalogue.held_out("isotropic") is None
-    sample = HeldOut(np.ones((1, 3, 1, 1, 1), np.float32), np.full((3, 4, 4, 4), 2, np.float32))
-    catalogue.write_held_out("isotropic", sample)
-    found = catalogue.held_out("isotropic")
-    assert found is not None
-    assert np.array_equal(found.coarse, sample.coarse)
-    assert np.array_equal(found.fine, sample.fine)
-    assert catalogue.names() == ["trilinear-x4"]
 
 
 @pytest.mark.parametrize(

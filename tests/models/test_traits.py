@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.catalogue import HELD_OUT
 from models.group import group, rotate_vector
+from models.held_out import HELD_OUT
 from models.metrics.traits import ranges, traits, unlike
 
 SAMPLES = Path(__file__).parents[2] / "weights" / HELD_OUT

@@ -13,7 +13,8 @@ import torch
 from fastapi.testclient import TestClient
 
 from models.blocks import PERIODIC
-from models.catalogue import Catalogue, HeldOut, describe
+from models.catalogue import Catalogue, describe
+from models.held_out import HeldOut, HeldOutSamples
 from models.metrics.report import report
 from models.networks import Architecture, Network
 from models.operators import coarsen
@@ -53,7 +54,7 @@ def measure(catalogue: Catalogue, model: SuperResolution) -> None:
     """Store a model, a held-out sample of its factor, and on its card the error on that."""
     fine = torch.from_numpy(noise(3, 16, 16, 16, seed=9))
     sample = HeldOut(coarsen(fine, model.factor).numpy()[None], fine.numpy())
-    catalogue.write_held_out("isotropic", sample)
+    HeldOutSamples(catalogue.folder).write("isotropic", sample)
     measured = report(
         torch.from_numpy(upscale(model.frozen(), sample.coarse, PERIODIC)), fine, torch.from_numpy(sample.coarse[0])
     )

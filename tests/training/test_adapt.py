@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.catalogue import HeldOut
+    from models.held_out import HeldOut
 
 PARENT = "equivariant-general-x4"
 

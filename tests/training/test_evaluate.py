@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from models.catalogue import Catalogue, describe
+from models.held_out import HeldOutSamples
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from tests.training.recorded import velocity, write_components
@@ -143,7 +144,7 @@ def test_a_sample_that_is_replaced_is_measured_anew_by_all_models_or_none(
     with pytest.raises(SystemExit):
         main([*command, str(run.folder), "--ship", str(second.folder)])
     assert "was trained on isotropic-16-seed1" in capsys.readouterr().err
-    shipped = catalogue.held_out("isotropic")
+    shipped = HeldOutSamples(catalogue.folder).find("isotropic")
     assert shipped is not None
     assert (shipped.run, samples()) == (first.name, before)
     assert main([*command, "--ship", str(second.folder), "--models", one]) == 0
@@ -154,9 +155,9 @@ def test_a_sample_that_is_replaced_is_measured_anew_by_all_models_or_none(
 
 
 def test_a_sample_is_replaced_whole(run: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue = Catalogue(tmp_path / "weights")
+    samples = HeldOutSamples(tmp_path / "weights")
     sample = snapshot(run, 0, 1, 4)
-    folder = catalogue.write_held_out("isotropic", sample)
+    folder = samples.write("isotropic", sample)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def stop(path: Path, values: NDArray[np.float32]) -> None:
@@ -165,7 +166,7 @@ def test_a_sample_is_replaced_whole(run: StoredRun, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(np, "save", stop)
     with pytest.raises(KeyboardInterrupt):
-        catalogue.write_held_out("isotropic", sample)
+        samples.write("isotropic", sample)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -206,7 +207,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_written(
     error = capsys.readouterr().err
     assert "bad" in error
     assert said in error
-    assert catalogue.held_out("jet", 3, 4) is None
+    assert HeldOutSamples(catalogue.folder).find("jet", 3, 4) is None
     assert catalogue.card(card.name) == card
 
 

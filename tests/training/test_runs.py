@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from models.catalogue import Catalogue
+from models.held_out import HeldOutSamples
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.flows import channel, periodic
@@ -149,7 +150,7 @@ def test_a_channel_is_trained_and_measured_with_its_walls(tmp_path: Path, capsys
     # Two steps leave it near interpolation, with a correction that may go either way.
     assert entry["near_wall_mae_over_trilinear"]["mean"] == pytest.approx(1, abs=0.4)
     assert entry["stress_profile_error"]["mean"] > 0
-    sample = Catalogue(tmp_path).held_out("channel")
+    sample = HeldOutSamples(tmp_path).find("channel")
     assert sample is not None
     assert (sample.run, sample.boundary) == (held_out.name, card.boundary)
     assert sample.length == pytest.approx((0.75 * math.pi, 2, 1.5 * math.pi))
@@ -206,7 +207,7 @@ def test_three_frames_are_trained_on_and_measured(tmp_path: Path, capsys: pytest
     card = Catalogue(tmp_path / "weights").card("conv-isotropic-x4-3frames")
     assert card.frames == 3
     assert card.measured[0]["mae_over_trilinear"]["mean"] < 1
-    sample = Catalogue(tmp_path / "weights").held_out("isotropic", 3)
+    sample = HeldOutSamples(tmp_path / "weights").find("isotropic", 3)
     assert sample is not None
     assert sample.coarse.shape == (3, 3, 4, 4, 4)
     with pytest.raises(SystemExit):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models.catalogue import Catalogue
+from models.held_out import HeldOutSamples
 from models.networks import Architecture
 from models.weights import WEIGHTS
 from tests.training.recorded import velocity, write_components
@@ -209,7 +210,7 @@ def test_train_and_evaluate_on_the_command_line(
     assert len(card.symmetry["equivariance_error"]) == 48
     assert card.symmetry["equivariance_error"]["x,y,z"] == 0
     assert card.symmetry["relaxation"]["network.lift"]["A1"] > 0.99
-    held = catalogue.held_out("isotropic")
+    held = HeldOutSamples(catalogue.folder).find("isotropic")
     assert held is not None
     assert held.fine.shape == (3, 16, 16, 16)
 

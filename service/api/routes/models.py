@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from models.catalogue import DEFAULT
+from models.held_out import HeldOutSamples
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import unless_gone
 from service.api.dependencies import ServicesDep, admit
@@ -51,8 +52,8 @@ async def get_symmetry(services: ServicesDep, name: str) -> Symmetry:
 async def post_model_validate(request: Request, services: ServicesDep, name: str) -> Reproduction:
     """Run the held-out sample that is shipped with the weights on this device, and compare with the card's errors."""
     card = await services.threads.run(lambda: services.engine.registry.card(name))
-    catalogue = services.engine.registry.catalogue
-    sample = await services.threads.run(lambda: catalogue.held_out(card.flow, card.frames, card.factor))
+    samples = HeldOutSamples(services.settings.weights)
+    sample = await services.threads.run(lambda: samples.find(card.flow, card.frames, card.factor))
     if sample is None:
         detail = f"no held-out sample is shipped for {card.name}"
         raise Problem("no-sample", detail)

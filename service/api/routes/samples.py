@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from models.catalogue import HELD_OUT
+from models.held_out import HeldOutSamples
 from service.api.auth import REFUSALS, needs
 from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
@@ -28,10 +28,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 @router.get("", summary="List the held-out samples")
 async def get_samples(services: ServicesDep) -> Samples:
     """Pairs of a coarse and a true fine velocity that no model was trained on."""
-    catalogue = services.engine.registry.catalogue
+    samples = _samples(services)
 
     def read(name: str) -> Sample:
-        sample = catalogue.sample(name)
+        sample = samples.read(name)
         return Sample(
             name=name,
             run=sample.run,
@@ -42,11 +42,15 @@ async def get_samples(services: ServicesDep) -> Samples:
             cells=list(sample.coarse.shape[-3:]),
         )
 
-    return Samples(samples=await services.threads.run(lambda: [read(name) for name in catalogue.samples()]))
+    return Samples(samples=await services.threads.run(lambda: [read(name) for name in samples.names()]))
+
+
+def _samples(services: ServicesDep) -> HeldOutSamples:
+    return HeldOutSamples(services.settings.weights)
 
 
 async def _find_sample(services: ServicesDep, name: str) -> str:
-    names = await services.threads.run(services.engine.registry.catalogue.samples)
+    names = await services.threads.run(_samples(services).names)
     if name not in names:
         detail = f"there is no sample {name}; there are {', '.join(names) or 'none'}"
         raise Problem("no-sample", detail)
@@ -66,5 +70,5 @@ async def get_sample(
     part: Literal["coarse", "fine"],
 ) -> Response:
     """The coarse velocity of a sample, (3, z, y, x) or (frame, 3, z, y, x), or the fine one of its middle frame."""
-    path = services.engine.registry.catalogue.folder / HELD_OUT / name / f"{part}.npy"
+    path = _samples(services).folder / name / f"{part}.npy"
     return await services.threads.run(lambda: answer_file(request, path))

@@ -13,7 +13,7 @@ import xarray as xr
 
 from eddylift import Client
 from models.blocks import parse_boundary
-from models.catalogue import Catalogue, HeldOut
+from models.held_out import HeldOut, HeldOutSamples
 from models.superresolution import SuperResolution, upscale
 from service.app import create_app
 from service.settings import Settings
@@ -34,7 +34,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     weights = tmp_path_factory.mktemp("weights")
     fine = np.random.default_rng(2).standard_normal((3, 16, 16, 16), np.float32)
     coarse = fine.reshape(3, 4, 4, 4, 4, 4, 4).mean(axis=(2, 4, 6))
-    Catalogue(weights).write_held_out("isotropic", HeldOut(coarse[None], fine))
+    HeldOutSamples(weights).write("isotropic", HeldOut(coarse[None], fine))
     data = tmp_path_factory.mktemp("data")
     # Blocks are computed one by one, to the bits of `expected`.
     return Settings(weights=weights, device="cpu", threads=1, max_body_bytes=LIMIT, data=data, block=3, region=1)

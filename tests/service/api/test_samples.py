@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from models.held_out import HeldOutSamples
 from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, from_npy, netcdf, noise, npy, zipped
 
 if TYPE_CHECKING:
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def test_the_samples_are_those_of_the_weights(client: TestClient, catalogue: Catalogue) -> None:
+    samples = HeldOutSamples(catalogue.folder)
     listed = client.get("/v1/samples").json()["samples"]
-    assert [each["name"] for each in listed] == catalogue.samples() == ["isotropic-x2", "isotropic-x4"]
+    assert [each["name"] for each in listed] == samples.names() == ["isotropic-x2", "isotropic-x4"]
     quarter = listed[1]
-    shipped = catalogue.held_out("isotropic")
+    shipped = samples.find("isotropic")
     assert shipped is not None
     cells = list(shipped.coarse.shape[2:])
     assert (quarter["factor"], quarter["frames"], quarter["cells"]) == (4, 1, cells)

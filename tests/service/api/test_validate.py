@@ -12,6 +12,7 @@ import torch
 
 from models.blocks import PERIODIC, parse_boundary
 from models.convolution import NOWHERE
+from models.held_out import HeldOutSamples
 from models.metrics.report import report
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
@@ -367,7 +368,7 @@ def test_a_device_reproduces_a_card(client: TestClient, catalogue: Catalogue, mo
     assert answer["reproduced"] is True
     assert answer["mae_over_rms"] == pytest.approx(answer["card_mae_over_rms"], rel=1e-5)
     assert answer["metrics"]["mae_over_rms"] == answer["mae_over_rms"]
-    held_out = catalogue.held_out("isotropic", factor=factor)
+    held_out = HeldOutSamples(catalogue.folder).find("isotropic", factor=factor)
     assert held_out is not None
     plain = measured(catalogue, held_out.fine, model=f"trilinear-x{factor}")
     assert answer["trilinear_mae_over_rms"] == pytest.approx(plain["mae_over_rms"])

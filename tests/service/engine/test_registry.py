@@ -14,6 +14,7 @@ import torch
 from models.blocks import PERIODIC
 from models.catalogue import TRILINEAR, Card, Catalogue
 from models.convolution import EVERYWHERE
+from models.held_out import HeldOutSamples
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution, upscale
 from models.weights import CorruptWeightsError
@@ -48,7 +49,7 @@ def altered(catalogue: Catalogue, tmp_path: Path) -> Catalogue:
     """The same models, with a card that promises a tenth more error."""
     copy = Catalogue(tmp_path)
     copy.save(catalogue.trained(LEARNED), catalogue.card(LEARNED))
-    copy.write_held_out("isotropic", catalogue.held_out("isotropic"))  # type: ignore[arg-type]
+    HeldOutSamples(tmp_path).write("isotropic", HeldOutSamples(catalogue.folder).find("isotropic"))  # type: ignore[arg-type]
     card = catalogue.card(LEARNED)
     error = 1.1 * card.sample["mae_over_rms"]
     copy.write(dataclasses.replace(card, sample={"mae_over_rms": error}))
@@ -190,7 +191,7 @@ def test_weights_are_those_of_the_card_that_was_read(altered: Catalogue, monkeyp
 
 def test_a_consistency_that_breaks_is_a_fault(catalogue: Catalogue) -> None:
     """Trilinear interpolation is not consistent, which is a fault in a model whose card says that it is."""
-    sample = catalogue.held_out("isotropic")
+    sample = HeldOutSamples(catalogue.folder).find("isotropic")
     assert sample is not None
     model = SuperResolution()
     card = dataclasses.replace(TRILINEAR, sample={"mae_over_rms": 1.0})

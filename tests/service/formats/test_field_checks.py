@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from models.catalogue import HELD_OUT, TRILINEAR
+from models.catalogue import TRILINEAR
+from models.held_out import HELD_OUT
 from service.formats.field_checks import (
     Ends,
     FieldSummary,
