@@ -196,12 +196,3 @@ def rotate_vector(field: Shaped[Tensor, ...], matrix: Int[Tensor, "n n"]) -> Sha
     cells = moved.shape[-len(matrix) :]
     turned = torch.einsum("ij,...jc->...ic", matrix.to(moved.dtype), moved.flatten(-len(matrix)))
     return turned.reshape(*turned.shape[:-1], *cells)
-
-
-def rotate_regular(
-    features: Shaped[Tensor, "batch channels *cells"], of: Group, element: int
-) -> Shaped[Tensor, "batch channels *cells2"]:
-    """Move regular features: (k f)_h(x) = f_(k^-1 h)(k^-1 x), with channels numbered (field, group element)."""
-    moved = rotate_scalar(features, of.matrices[element])
-    fields: Tensor = moved.unflatten(1, (-1, of.order))
-    return fields[:, :, of.quotients[element]].flatten(1, 2)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -34,9 +34,6 @@ from models.group import Group, pullback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# The element whose relaxation weight an entry of a kernel has: of the features that come in, h, or that go out, g.
-Side = Literal["input", "output"]
 
 
 class GroupLayer(KernelLayer):
@@ -175,8 +172,8 @@ class Convolve(GroupLayer):
 
     W[o, g, s, i, h, d] = sum_l w_l(h) psi_l[o, i, g^-1 s, g^-1 h, g^-1 d].
 
-    In the paper's formula, relaxation weights depend on the input element h; in its published code, on the output
-    element g. Either way, the layer commutes with exactly those k for which w(k h) = w(h) for all h.
+    Relaxation weights depend on the input element h, as in the paper's formula; in its published code, they depend on
+    the output element g. Either way, the layer commutes with exactly those k for which w(k h) = w(h) for all h.
 
     Args:
         over: the group.
@@ -185,7 +182,6 @@ class Convolve(GroupLayer):
         banks: number of banks.
         relaxed: learn the relaxation weights.
         factor: sub-voxels per edge of a cell.
-        relaxed_side: the element that they depend on, of the ``input`` or the ``output``.
     """
 
     def __init__(
@@ -197,7 +193,6 @@ class Convolve(GroupLayer):
         banks: int = 1,
         relaxed: bool = False,
         factor: int = 1,
-        relaxed_side: Side = "input",
     ) -> None:
         order, voxels, cells = over.order, factor**over.dimension, SIZE**over.dimension
         o, g, s, i, h = _axes(fields, order, voxels, fields_in, order)
@@ -206,7 +201,7 @@ class Convolve(GroupLayer):
             over,
             (fields, fields_in, voxels * order * cells),
             (o * fields_in + i) * voxels * order * cells + moved,
-            h if relaxed_side == "input" else g,
+            h,
             outputs=fields * order * voxels,
             banks=banks,
             relaxed=relaxed,

@@ -24,6 +24,8 @@ KEPT = (2, 4)
 """Held-out inflows: index of the first one, and the step to the next."""
 BEGIN = 4
 """First frame that is used: before it, smoke hardly moves."""
+TESTED_EVERY = 10
+"""Frames from the start of a test window to that of the next."""
 
 
 class Window(NamedTuple):
@@ -119,15 +121,15 @@ class Windows:
             starts += sides * [start]
         return self._take(runs, starts, length)
 
-    def test(self, split: str, length: int, every: int = 10) -> Window:
-        """All windows of a split, ``every`` so many frames: ``future`` or ``domain``.
+    def test(self, split: str, length: int) -> Window:
+        """Windows of a split, ``future`` or ``domain``, that begin at every tenth frame.
 
         Raises:
             ValueError: if there are none.
         """
         first, last = (self.early, self.frames.shape[1]) if split == "future" else (BEGIN, self.early)
         runs = torch.nonzero(self.kept if split == "domain" else ~self.kept).flatten().tolist()
-        starts = range(first, last - length + 1, every)
+        starts = range(first, last - length + 1, TESTED_EVERY)
         if not runs or not starts:
             message = f"{self.name}: {len(runs)} runs of {last - first} frames in the split {split}; expected {length}"
             raise ValueError(message)

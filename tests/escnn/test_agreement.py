@@ -14,9 +14,10 @@ import pytest
 import torch
 from escnn import gspaces, nn
 
-from models.group import Group, GroupName, group, rotate_regular, rotate_vector
+from models.group import Group, GroupName, group, rotate_vector
 from models.irreps import irrep_shares
 from models.layers import Convolve, GroupLayer, Lift, Project
+from tests.models.regular import rotate_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from models.convolution import EVERYWHERE, wrap
-from models.group import NAMES, Group, group, pullback, rotate_regular, rotate_scalar, rotate_vector
+from models.group import NAMES, Group, group, pullback, rotate_scalar, rotate_vector
 from models.metrics.gradients import central_differences
+from tests.models.regular import rotate_regular
 
 EVERY = [group(name, dimension) for dimension, names in NAMES.items() for name in names]
 

@@ -52,12 +52,12 @@ def read_structure(phase: str) -> Structure:
     )
 
 
-def density(structure: Structure, cells: int = CELLS) -> Float[Tensor, "species z y x"]:
+def density(structure: Structure) -> Float[Tensor, "species z y x"]:
     """A channel for each species, the sum of Gaussians at its atoms in all cells around, on a cube about a Ba atom."""
-    places = EDGE * ((np.arange(cells) + 0.5) / cells - 0.5)
+    places = EDGE * ((np.arange(CELLS) + 0.5) / CELLS - 0.5)
     z, y, x = np.meshgrid(places, places, places, indexing="ij")
     cube = np.stack([x, y, z], axis=-1)
-    channels = np.zeros((len(SPECIES), cells, cells, cells))
+    channels = np.zeros((len(SPECIES), CELLS, CELLS, CELLS))
     shifts = np.stack(np.meshgrid(*3 * [np.arange(-2, 3)], indexing="ij"), axis=-1).reshape(-1, 3)
     for name, share in zip(structure.species, structure.shares, strict=True):
         for atom in (share + shifts) @ structure.lattice:

@@ -14,6 +14,9 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+PEAK = 4.0
+"""Wavenumber of a random start with the most energy."""
+
 
 class Planar:
     """Runs of one grid, stepped together.
@@ -72,22 +75,22 @@ class Planar:
         return values
 
 
-def random_vorticity(runs: int, n: int, seed: int, *, rms: float = 1.0, peak: float = 4.0) -> Float[Tensor, "run n n"]:
-    """Random vorticity in a square of edge 2 pi with ``E(k) ~ k^4 exp(-2 (k / peak)^2)`` and so large a velocity.
+def random_vorticity(runs: int, n: int, seed: int) -> Float[Tensor, "run n n"]:
+    """Random vorticity in a square of edge 2 pi; each component of velocity has rms 1.
+
+    The spectrum is ``E(k) ~ k^4 exp(-2 (k / PEAK)^2)``.
 
     Args:
         runs: how many.
         n: points a side.
         seed: of the noise.
-        rms: of a component of velocity.
-        peak: wavenumber with the most energy.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((runs, n, n), generator=generator, dtype=torch.float64)
     k = torch.fft.fftfreq(n, 1 / n, dtype=torch.float64)
     k = (k[:, None] ** 2 + k[: n // 2 + 1] ** 2).sqrt()
     # Energy goes as |w|^2 / k^2 in a shell of k modes.
-    flow = Planar(torch.fft.irfft2(torch.fft.rfft2(noise) * k**2.5 * torch.exp(-((k / peak) ** 2)), s=(n, n)), 0.0)
+    flow = Planar(torch.fft.irfft2(torch.fft.rfft2(noise) * k**2.5 * torch.exp(-((k / PEAK) ** 2)), s=(n, n)), 0.0)
     vorticity: Tensor = torch.fft.irfft2(flow.modes, s=(n, n))
     found = flow.velocity().square().mean(dim=(1, 2, 3), keepdim=True)[:, 0].sqrt()
-    return rms * vorticity / found
+    return vorticity / found
