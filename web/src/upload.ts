@@ -21,8 +21,9 @@ export async function send(name: string, parts: Part[], replace: boolean, tell: 
   if (!members.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`${name} is not a Zarr group: it has neither zarr.json nor .zgroup.`);
   const draft = `/v1/volumes/${encodeURIComponent(`${name.slice(0, 80)}.part-${hex(12)}`)}`;
   let done = 0;
-  const put = async ({ key, file }: Part, signal: AbortSignal) => {
-    await bytes(`${draft}/${key.split("/").map(encodeURIComponent).join("/")}`, { method: "PUT", body: file, signal });
+  // None is broken off: the service might store it after the draft was dropped.
+  const put = async ({ key, file }: Part) => {
+    await bytes(`${draft}/${key.split("/").map(encodeURIComponent).join("/")}`, { method: "PUT", body: file });
     tell(++done, members.length);
   };
   const isDocument = ({ key }: Part) => DOCUMENT.test(key);
