@@ -14,7 +14,7 @@ function NamingField({ option, example }: { option: keyof Naming; example: strin
         value={trial.naming.value[option]}
         placeholder={example}
         autocomplete="off"
-        onChange={(event) => (trial.naming.value = { ...trial.naming.value, [option]: event.currentTarget.value.trim() })}
+        onInput={(event) => (trial.naming.value = { ...trial.naming.value, [option]: event.currentTarget.value.trim() })}
       />
     </label>
   );
