@@ -28,9 +28,10 @@ async def post_check(
 ) -> Check:
     """Super-resolve a coarse volume, and answer the error that the model expects and the correction that it makes.
 
-    The volume comes as to `/v1/upscale`; several levels give means over them. Where the error is as large as the
-    correction, the answer is not expected to be closer to the truth than it is to trilinear interpolation. `fitting`
-    names the models that were trained on fields like this one.
+    The volume comes as to `/v1/upscale`; several levels give means over them. The smaller the error is beside the
+    correction, the more the answer improves on trilinear interpolation: where they are equal, about 0.7 of the error of
+    interpolation is left, and 0.9 where the error is twice as large. `fitting` names the models that were trained on
+    fields like this one.
 
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' 'http://localhost:8000/v1/check'`
     """
