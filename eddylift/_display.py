@@ -231,7 +231,7 @@ def check_table(found: Check) -> Table:
     table.add_row("expected mean error", spell(found.expected_mae))
     table.add_row("mean correction to trilinear", spell(found.correction))
     table.add_row("expected error over correction", spell(found.expected_mae_over_correction))
-    table.add_row("models that learned from such fields", spell(found.fitting) or "-")
+    table.add_row("models that know their errors on such fields", spell(found.fitting) or "-")
     return table
 
 

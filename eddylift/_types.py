@@ -221,7 +221,7 @@ class Check(Record):
         correction: mean of |answer - trilinear interpolation|, in the units of the velocity.
         expected_mae_over_correction: the ratio of the two; None if there is no correction.
         warnings: what seems doubtful about the request.
-        fitting: models that were trained on fields like this one.
+        fitting: models that have learned to predict their errors on fields like this one.
     """
 
     model: str

@@ -1,6 +1,6 @@
 """Three numbers that characterise a coarse velocity, whatever its units and its mean.
 
-They show whether a model has learned from such fields:
+They show whether a model has learned to predict its errors on such fields:
 
 - ``roughness``: rms second difference over rms first difference along the axes. Near 0 where the grid resolves
   everything already, sqrt(3) for white noise.

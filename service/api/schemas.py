@@ -194,7 +194,9 @@ class Check(BaseModel):
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
     levels: int = Field(description="answers; the numbers below are means over them", examples=[1])
     warnings: list[str] = Field(default=[], description=WARNINGS)
-    fitting: list[str] = Field(default=[], description="models that were trained on fields like this one")
+    fitting: list[str] = Field(
+        default=[], description="models that have learned to predict their errors on fields like this one"
+    )
     expected_mae: float = Field(description="mean absolute error that the model expects, in the units of the velocity")
     correction: float = Field(description="mean of |answer - trilinear interpolation|, in the units of the velocity")
     expected_mae_over_correction: float | None = Field(

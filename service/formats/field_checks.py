@@ -1,4 +1,4 @@
-"""Checks a volume before it is computed: do its ends fit its boundary, and has the model learned from such fields?"""
+"""Checks a volume before it is computed: do its ends fit its boundary, and has the model learned such errors?"""
 
 from __future__ import annotations
 
@@ -216,21 +216,24 @@ MEANINGS: Final = {
 
 
 def is_like_learned(summary: FieldSummary, card: Card) -> bool:
-    """Whether a model has learned from fields such as this one; True of models that do not know."""
+    """Whether a model has learned to predict its errors on such fields; True of models that do not know."""
     return not unlike(summary.traits, card.learned, summary.cells)
 
 
 def check_likeness(summary: FieldSummary, card: Card) -> tuple[str, ...]:
-    """A warning if a field is unlike all that a model has learned from."""
+    """A warning if a field is unlike all that a model has learned to predict its errors on."""
     found = unlike(summary.traits, card.learned, summary.cells)
     if not found:
         return ()
     told = "; ".join(
-        f"{MEANINGS[name, side]} ({name} {summary.traits[name]:.2f}, in training {low:.2f} to {high:.2f})"
+        f"{MEANINGS[name, side]} ({name} {summary.traits[name]:.2f}, learned {low:.2f} to {high:.2f})"
         for name, side in found.items()
         for low, high in [card.learned[name]]
     )
-    warning = f"the model {card.name} was not trained on fields like this one: {told}. Trilinear may be better"
+    warning = (
+        f"the model {card.name} has not learned to predict its errors on fields like this one: {told}. Expected errors "
+        "may be far off; the answer itself may be good"
+    )
     return (warning,)
 
 

@@ -263,7 +263,7 @@ def test_check(run: Run, service: FakeService, array: NDArray[np.float32]) -> No
         ["expected mean error", "0.1"],
         ["mean correction to trilinear", "0.4"],
         ["expected error over correction", "0.25"],
-        ["models that learned from such fields", "general"],
+        ["models that know their errors on such fields", "general"],
     ]
     assert json.loads(run("check", "coarse.npy", "--json").stdout) == CHECK
     assert service.requests[0].url.params["boundary"] == "periodic"

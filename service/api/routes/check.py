@@ -30,8 +30,8 @@ async def post_check(
 
     The volume comes as to `/v1/upscale`; several levels give means over them. The smaller the error is beside the
     correction, the more the answer improves on trilinear interpolation: where they are equal, about 0.7 of the error of
-    interpolation is left, and 0.9 where the error is twice as large. `fitting` names the models that were trained on
-    fields like this one.
+    interpolation is left, and 0.9 where the error is twice as large. `fitting` names the models that have learned
+    to predict their errors on fields like this one.
 
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' 'http://localhost:8000/v1/check'`
     """

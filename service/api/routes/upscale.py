@@ -85,8 +85,8 @@ async def post_upscale(
 
     Values are float32, float64 or packed integers, computed and answered in float32. Cells are centred and uniform. A
     periodic axis holds each plane of its period once. `X-Eddylift-Warning` also warns of a boundary that is not the
-    model's, of a periodic axis along which the velocity is not periodic, and of a field unlike those that the model has
-    learned from.
+    model's, of a periodic axis along which the velocity is not periodic, and of a field unlike those on which the model
+    has learned to predict its errors.
 
     With `error=true`, a dataset has one more variable `error`, over the dims of `u`, and an array is `(4, z, y, x)`: u,
     v, w and the expected absolute error of each cell, the mean over the components.

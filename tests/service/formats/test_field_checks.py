@@ -189,8 +189,8 @@ def test_what_is_told_of_a_field_unlike_those_learned() -> None:
     )
     noise = FieldSummary(traits={"roughness": 1.73, "skewness": 0.0}, cells=4096)
     (warning,) = check_likeness(noise, card)
-    assert "the model learned was not trained on fields like this one" in warning
-    assert "as noise does (roughness 1.73, in training 0.80 to 1.40)" in warning
+    assert "the model learned has not learned to predict its errors on fields like this one" in warning
+    assert "as noise does (roughness 1.73, learned 0.80 to 1.40)" in warning
     assert "as if its phases were random" in warning
     assert not is_like_learned(noise, card)
     assert check_likeness(noise, TRILINEAR) == ()
