@@ -101,7 +101,7 @@ KINDS: dict[str, tuple[Callable[[Random, int], Field], ...]] = {
     "synthetic": (random_phases, fronts, sawteeth, drops, vortices, foam, bursts),
     "single-cells": (points,),
 }
-"""The kinds of fields by flow. They do not count when a card says from which fields its prediction of errors learned."""
+"""The kinds of fields by flow. Cards do not count them among the fields that a prediction of errors learned from."""
 
 
 class SyntheticSimulation:
