@@ -89,7 +89,7 @@ class Client:
         return f"{type(self).__name__}({str(self._http.base_url)!r})"
 
     def health(self) -> Health:
-        """Return whether the service is ready, and what it serves."""
+        """Return what a service that is ready serves; one that is not raises a `BusyError`, after all attempts."""
         return self._send(_calls.health())
 
     def models(self) -> list[Card]:
@@ -132,15 +132,18 @@ class Client:
             model: name of the model, such as ``relaxed-channel-x4``; None takes the service's default, for any flow.
             boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes; or three of them in z, y, x order
                 (``"periodic,wall,periodic"`` or a list); or by axis (``{"y": "wall"}``, the others periodic). None
-                takes the attribute ``boundary`` of the volume, else the boundary on the model's card, else periodic.
-                Walls that move have velocities: ``"periodic,wall:u=-1..1,periodic"``.
+                takes the attribute ``boundary`` of the volume, else the boundary on the model's card. Without any of
+                these, as with the general models, every axis is taken as periodic, which is wrong for channels and
+                cut-outs. Walls that move have velocities: ``"periodic,wall:u=-1..1,periodic"``.
             names: new names of variables and dims by old ones, such as ``{"Ux": "u", "lev": "z"}``, or as text
                 ``"Ux:u,lev:z"``; the answer has the new names.
-            drop: variables over space to leave out, such as ``["p", "rho"]`` or ``"p,rho"``.
+            drop: variables and coordinates to leave out, by their names before ``names`` applies, such as
+                ``["p", "rho"]`` or ``"p,rho"``. Only velocity is made finer; other variables over space are refused.
             resample: axes to resample to uniform cells, such as ``"y"`` of a channel, or ``["z", "y"]``. There are as
                 many cells as points, or as many as you say: ``"y:32"``. Each cell gets the exact mean of the field,
-                taken as linear between its points. They lie between its CF bounds, else its first and last point; a
-                periodic axis is refused, so a boundary must be given. The answer has a note in ``eddylift_resampled``.
+                taken as linear between its points. The cells fill the axis from its first CF bound to its last, or, if
+                it has none, from the first point to the last. A periodic axis is refused, so a boundary must be given.
+                The answer has a note in ``eddylift_resampled``.
             error: whether to add the expected absolute error of each cell, the mean over u, v, w: a variable ``error``
                 of a dataset, a coordinate ``error`` of a DataArray, a fourth channel of an array.
             progress: called while the volume is sent, computed and received; True shows bars.
@@ -319,8 +322,10 @@ class Client:
     ) -> StoredVolume:
         """Upload a coarse volume, object by object. The service stores it.
 
-        It gets its name when it is complete; only then is an older volume of this name deleted. Anything but a folder
-        with a Zarr group is converted first, velocity to float32, which needs ``eddylift[zarr]``.
+        It gets its name when it is complete; only then is an older volume of this name deleted. A folder with a Zarr
+        group is sent as it is if no option is given. Everything else is converted first, velocity to float32, and
+        copied to the temporary folder, which needs ``eddylift[zarr]``; a file, or a group with options, is read into
+        memory for that. `open` and `submit` take ``boundary``, ``names`` and ``drop`` too, without a copy.
 
         If an upload was interrupted, call it again within a day: it continues, if no object is refused.
 

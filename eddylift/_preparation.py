@@ -86,7 +86,7 @@ def open_volume(
     Args:
         path: path of the file or folder. The format is recognised by the content.
         names: new names of variables and dims, by old ones.
-        drop: variables over space to leave out.
+        drop: variables and coordinates to leave out, by their names in the file.
         resample: axes to resample to uniform cells, such as ``y``, or ``y:128`` with a number of cells; this reads the
             velocity at once.
         boundary: what lies beyond the ends, as for `Client.upscale`, since a periodic axis cannot be resampled; None

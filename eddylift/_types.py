@@ -74,15 +74,20 @@ class Card(Record):
         family: trilinear, conv, equivariant or relaxed.
         flow: what it was trained on; None if it was not trained.
         factor: fine cells per coarse cell along an axis.
-        frames: number of time levels in its input.
+        frames: number of times in its input.
         group: its symmetry group; None for trilinear.
         parameters: number of weights.
         boundary: of the fields that it was trained on, in z, y, x order; None if they had different ones.
+        architecture: of its network; None for trilinear.
         sampling: how the coarse fields of its training were made; yours should be made alike.
         halo: coarse cells to read around a block.
         receptive_field: coarse cells along an axis that one cell of the answer depends on.
+        trained: data, steps and time of its training.
+        learned: ranges of traits of the coarse fields that it learned from; outside of them, the service warns.
         measured: errors on held-out simulations, one entry for each.
         sample: errors on the sample that comes with the weights.
+        symmetry: equivariance error of each group element on that sample, and irreps of the relaxation weights.
+        uncertainty: how its prediction of errors was trained; empty if it predicts none.
         sha256: hash of the weights; None if there are none.
     """
 
@@ -92,13 +97,18 @@ class Card(Record):
     factor: int
     frames: int
     group: str | None
+    architecture: dict[str, Any] | None
     parameters: int
     boundary: list[str] | None
     sampling: str
     halo: int
     receptive_field: int
+    trained: dict[str, Any]
+    learned: dict[str, list[float]]
     measured: list[dict[str, Any]]
     sample: dict[str, Any]
+    symmetry: dict[str, Any]
+    uncertainty: dict[str, Any]
     sha256: str | None
 
     @classmethod
@@ -172,7 +182,7 @@ class Report(Record):
     Attributes:
         model: its name.
         boundary: in z, y, x order.
-        levels: number of time levels over which the metrics are means.
+        levels: number of times over which the metrics are means.
         metrics: of the model's answer; `METRICS` says what each means, its unit and which values are better.
         trilinear: of trilinear interpolation.
         expected_mae: the mean absolute error that the model expects, to compare with ``metrics["mae"]``; None if it
@@ -216,7 +226,7 @@ class Check(Record):
     Attributes:
         model: its name.
         boundary: in z, y, x order.
-        levels: number of time levels over which the numbers are means.
+        levels: number of times over which the numbers are means.
         expected_mae: mean absolute error that the model expects, in the units of the velocity.
         correction: mean of |answer - trilinear interpolation|, in the units of the velocity.
         expected_mae_over_correction: the ratio of the two; None if there is no correction.

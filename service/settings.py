@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         CHECKOUT / "data" / "service"
     )
     max_volume_cells: Annotated[
-        PositiveInt, Field(description="Largest number of coarse cells in one time level of a stored volume.")
+        PositiveInt, Field(description="Largest number of coarse cells at one time of a stored volume.")
     ] = 17_179_869_184
     spare_bytes: Annotated[
         NonNegativeInt,

@@ -39,8 +39,9 @@ class Card(BaseModel):
     family: str = Field(description="trilinear, conv, equivariant or relaxed", examples=["relaxed"])
     flow: str | None = Field(description="what it was trained on", examples=["channel"])
     factor: int = Field(description="fine cells per coarse cell along an axis", examples=[4])
-    frames: int = Field(description="number of time levels in its input", examples=[1])
+    frames: int = Field(description="number of times in its input", examples=[1])
     group: str | None = Field(description="its symmetry group; null for trilinear", examples=["O"])
+    architecture: dict[str, Any] | None = Field(description="of its network; null for trilinear")
     parameters: int = Field(examples=[104280])
     halo: int = Field(description="coarse cells read around a block", examples=[10])
     receptive_field: int = Field(description="coarse cells along an axis that an answer depends on", examples=[21])
@@ -48,8 +49,12 @@ class Card(BaseModel):
     boundary: list[str] | None = Field(
         description="of the fields it was trained on, (z, y, x); null if they were of several kinds"
     )
+    trained: dict[str, Any] = Field(description="data, steps and time of its training")
+    learned: dict[str, list[float]] = Field(description="ranges of traits of the coarse fields that it learned from")
     measured: list[dict[str, Any]] = Field(description="errors on held-out simulations")
     sample: dict[str, Any] = Field(description="errors on the sample that is shipped with the weights")
+    symmetry: dict[str, Any] = Field(description="equivariance errors on that sample, irreps of the relaxation weights")
+    uncertainty: dict[str, Any] = Field(description="how its prediction of errors was trained; empty if there is none")
     sha256: str | None = Field(description="hash of its weights; null if there are none")
 
 
@@ -210,7 +215,7 @@ class Sample(BaseModel):
     name: str = Field(examples=["isotropic-x4"])
     run: str = Field(description="the simulation that it is from", examples=["isotropic-64-seed103"])
     factor: int = Field(description="fine cells per coarse cell along an axis", examples=[4])
-    frames: int = Field(description="time levels of the coarse velocity", examples=[1])
+    frames: int = Field(description="times of the coarse velocity", examples=[1])
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "wall", "periodic"]])
     length: list[float] = Field(description="of each axis, in z, y, x order", examples=[[1.2, 2.0, 2.4]])
     cells: list[int] = Field(description="coarse ones, in z, y, x order", examples=[[16, 16, 16]])
