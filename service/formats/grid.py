@@ -173,8 +173,8 @@ def read_coordinate(coordinate: xr.DataArray, axis: str) -> Coordinate:
         raise invalid_field(
             field=axis,
             value=f"spaced by {steps.min():g} to {steps.max():g}",
-            expected=f"uniform spacing, to {TOLERANCE:g} of its mean. Resample a stretched axis to "
-            f"uniform cells; if the cells are uniform and only their coordinates were rounded, drop={axis} leaves "
-            "these out",
+            expected=f"uniform spacing, to {TOLERANCE:g} of its mean. Resample a stretched axis, in Python by "
+            f"eddylift.open_volume(path, resample='{axis}', boundary=...); if the cells are uniform and only their "
+            f"coordinates were rounded, drop={axis} leaves these out",
         )
     return values
