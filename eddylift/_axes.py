@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from eddylift import _units
 from eddylift._errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     import xarray as xr
 
@@ -34,6 +34,21 @@ def backwards(volume: xr.Dataset | xr.DataArray, axes: Iterable[str]) -> dict[st
     positions = {axis: volume[axis].values for axis in axes if axis in volume.coords}
     descending = [axis for axis, at in positions.items() if len(at) > 1 and (at[1:] < at[:-1]).all()]
     return dict.fromkeys(descending, slice(None, None, -1))
+
+
+def bounds_of(volume: xr.Dataset, axis: str) -> str | None:
+    """Return the name of the variable with the CF bounds of the cells along an axis (CF 7.1); None if there is none."""
+    if axis not in volume.coords:
+        return None
+    name = volume[axis].attrs.get("bounds", volume[axis].encoding.get("bounds"))
+    dims = volume[name].dims if isinstance(name, str) and name in volume.variables else ()
+    is_of_axis = axis in dims and len(dims) > 1 and {"z", "y", "x", "component"} & {*dims} <= {axis}
+    return str(name) if is_of_axis else None
+
+
+def attributes_of(volume: xr.Dataset, axis: str) -> dict[Hashable, Any]:
+    """Return the attributes of an axis that its positions on other cells share: all but the name of its CF bounds."""
+    return {key: value for key, value in volume[axis].attrs.items() if key != "bounds"}
 
 
 def edge(volume: xr.Dataset | xr.DataArray, axes: Iterable[str], way_round: str) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from eddylift import _usual_names
-from eddylift._axes import TIME, backwards, edge, step, unit
+from eddylift._axes import TIME, attributes_of, backwards, bounds_of, edge, step, unit
 from eddylift._codecs import NPY, Body, as_array, as_dataset, read_npy, write_npy
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_boundary
@@ -96,7 +96,7 @@ class Frames:
             array = self.dataset[name]
             ordered = variable.isel(backwards(self.dataset, AXES)).transpose(*array.dims)
             found[name] = xr.Variable(array.dims, ordered.values, without(array.attrs))
-        rest = self.dataset.drop_vars([TIME, *found], errors="ignore")
+        rest = self.dataset.drop_vars([TIME, bounds_of(self.dataset, TIME), *found], errors="ignore")
         following = rest.assign(found).assign_coords(self._later(len(values)))
         following.encoding = {key: value for key, value in self.dataset.encoding.items() if key != "source"}
         return following
@@ -124,7 +124,7 @@ class Frames:
         times = self.dataset[TIME]
         *_, before, last = times.values
         following = last + (last - before) * np.arange(1, steps + 1)
-        return {TIME: xr.Variable(TIME, following, times.attrs, times.encoding)}
+        return {TIME: xr.Variable(TIME, following, attributes_of(self.dataset, TIME), times.encoding)}
 
 
 def encode(
@@ -170,10 +170,11 @@ def find(dataset: xr.Dataset) -> Frames:
             f"got {_usual_names.listed(dataset)}{_usual_names.suggestion(dataset, _find, len(COMPONENTS))}"
         )
         raise InvalidInputError(message)
+    known = (*frames.variables, TIME, COMPONENT, bounds_of(dataset, TIME))
     others = [
         str(name)
         for name, array in dataset.variables.items()
-        if {TIME, COMPONENT} & {*array.dims} and name not in (*frames.variables, TIME, COMPONENT)
+        if {TIME, COMPONENT} & {*array.dims} and name not in known
     ]
     if others:
         message = (

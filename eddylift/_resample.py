@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from eddylift import _missing
+from eddylift._axes import attributes_of, bounds_of
 from eddylift._errors import InvalidInputError, warn
 from eddylift._paths import spell_attribute
 from eddylift._velocity import AXES, COMPONENT, COMPONENTS
@@ -90,10 +91,9 @@ def _resample(dataset: xr.Dataset, axis: str, cells: int | None, *, wall: bool) 
     if len(points) < 2 or not np.isfinite(points).all() or not (np.diff(points) > 0).all():  # noqa: PLR2004 an interval
         message = f"{axis} cannot be resampled: expected two or more distinct, finite positions"
         raise InvalidInputError(message)
-    bounds = str(dataset[axis].attrs.get("bounds"))
+    bounds = bounds_of(dataset, axis)
     low, high = _ends(dataset, axis, bounds, points)
-    on_walls = wall and bounds not in dataset.variables
-    dataset = dataset.drop_vars(bounds, errors="ignore")
+    dataset = dataset.drop_vars(bounds or ())
     edges = np.linspace(low, high, (cells or len(points)) + 1)
     weights = mean_weights(points, edges)
     variables: dict[Hashable, Any] = {}
@@ -110,10 +110,9 @@ def _resample(dataset: xr.Dataset, axis: str, cells: int | None, *, wall: bool) 
         place = array.dims.index(axis)
         means = np.moveaxis(np.tensordot(weights, array.values, axes=(1, place)), 0, place)
         variables[name] = xr.Variable(array.dims, means.astype(array.dtype), array.attrs)
-    if on_walls:
+    if wall and bounds is None:
         _look_at_walls(dataset[velocity], axis)
-    attributes = {key: value for key, value in dataset[axis].attrs.items() if key != "bounds"}
-    centres = xr.Variable(axis, (edges[:-1] + edges[1:]) / 2, attributes)
+    centres = xr.Variable(axis, (edges[:-1] + edges[1:]) / 2, attributes_of(dataset, axis))
     note = f"{axis}: {len(weights)} uniform cells from {low:g} to {high:g}, means of the linear interpolant"
     earlier = dataset.attrs.get(NOTE)
     # Other coordinates along the axis are of its points, and left out with them.
@@ -121,9 +120,12 @@ def _resample(dataset: xr.Dataset, axis: str, cells: int | None, *, wall: bool) 
     return xr.Dataset(variables, coordinates, {**dataset.attrs, NOTE: f"{earlier}; {note}" if earlier else note})
 
 
-def _ends(dataset: xr.Dataset, axis: str, bounds: str, points: NDArray[np.float64]) -> tuple[float, float]:
+def _ends(dataset: xr.Dataset, axis: str, bounds: str | None, points: NDArray[np.float64]) -> tuple[float, float]:
     """Return where an axis begins and ends: by its CF bounds if it has some, else at its first and last point."""
-    if bounds not in dataset.variables:
+    if bounds is None:
+        if "bounds" in dataset[axis].attrs:
+            told = f"its bounds, {dataset[axis].attrs['bounds']}, are missing"
+            warn(f"resample: {axis}; {told}, so its first and last point are taken as its ends")
         return points[0], points[-1]
     limits = dataset[bounds].values
     if limits.dtype.kind not in "fiu" or not limits.min() <= points[0] < points[-1] <= limits.max():

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from eddylift import _missing, _usual_names
-from eddylift._axes import TIME, backwards
+from eddylift._axes import TIME, attributes_of, backwards, bounds_of
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_attribute, spell_names
 from eddylift._precision import rounded
@@ -127,10 +127,11 @@ def find(dataset: xr.Dataset) -> Velocity:
             f"u, v, w beside these; got {_usual_names.listed(dataset)}{_usual_names.suggestion(dataset, _find)}"
         )
         raise InvalidInputError(message)
+    known = (*velocity.variables, *AXES, COMPONENT, *_bounds(dataset))
     others = [
         str(name)
         for name, array in dataset.variables.items()
-        if {*AXES, COMPONENT} & {*array.dims} and name not in (*velocity.variables, *AXES, COMPONENT)
+        if {*AXES, COMPONENT} & {*array.dims} and name not in known
     ]
     if others:
         message = (
@@ -212,13 +213,15 @@ def check_free(dataset: xr.Dataset) -> None:
 def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Dataset:
     """Return a dataset with its velocity replaced by the answer, and with the expected error if the answer has it.
 
+    CF bounds of the coarse cells are left out.
+
     Raises:
         UnexpectedAnswerError: if the answer does not have u, v, w over the same dims.
     """
     if any(name not in fine or set(fine[name].dims) != _dims(dataset, velocity) for name in COMPONENTS):
         message = f"the answer holds {_usual_names.listed(fine)}, expected u, v, w over the dims that were sent"
         raise UnexpectedAnswerError(message)
-    rest = dataset
+    dataset = rest = dataset.drop_vars(_bounds(dataset))
     if TIME in fine.dims:
         # A model of several frames answers fewer times, those in the middle.
         first = (dataset.sizes[TIME] - fine.sizes[TIME]) // 2
@@ -238,7 +241,9 @@ def put_back(dataset: xr.Dataset, velocity: Velocity, fine: xr.Dataset) -> xr.Da
     if ERROR in fine:
         over = [dim for dim in dataset[velocity.variables[0]].dims if dim != COMPONENT]
         variables[ERROR] = fine[ERROR].variable.transpose(*over)
-    coordinates = {axis: xr.Variable(axis, fine[axis].values, rest[axis].attrs) for axis in AXES if axis in rest.coords}
+    coordinates = {
+        axis: xr.Variable(axis, fine[axis].values, attributes_of(rest, axis)) for axis in AXES if axis in rest.coords
+    }
     answer = rest.drop_vars([*variables, *coordinates], errors="ignore").assign(variables).assign_coords(coordinates)
     in_order = {name: answer[name] for name in (*dataset.data_vars, *(name for name in variables if name == ERROR))}
     answer = xr.Dataset(in_order, answer.coords, {**dataset.attrs, **_notes(dataset, fine)})
@@ -265,6 +270,10 @@ def _dims(dataset: xr.Dataset, velocity: Velocity) -> set[Hashable]:
     return {*dataset[velocity.variables[0]].dims} - {COMPONENT}
 
 
+def _bounds(dataset: xr.Dataset) -> list[str]:
+    return [name for axis in AXES if (name := bounds_of(dataset, axis)) is not None]
+
+
 def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
     if axis not in dataset.variables:
         return
@@ -279,9 +288,11 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
     # Positions far from 0 are only as even as the last place of their type lets them be.
     rounding = 4 * np.spacing(np.abs(positions).max(initial=0)) if array.dtype.kind == "f" else 0
     if steps.size and np.ptp(steps) > STRETCHED * steps.mean() + rounding:
+        bounds = bounds_of(dataset, axis)
+        ends = f"bounds, {bounds}" if bounds else "end points; if these are centres of cells, first store CF bounds"
         message = (
             f"{axis} is stretched, spaced by {steps.min():.4g} to {steps.max():.4g}; resample='{axis}' (on the command "
-            f"line --resample {axis}) puts it on uniform cells"
+            f"line --resample {axis}) puts it on uniform cells between its {ends}"
         )
         raise InvalidInputError(message)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from service.formats.decoding import unpacked
-from service.formats.names import AXES, TIME
+from service.formats.names import AXES, COMPONENT, TIME
 from service.formats.units import same_units
 from service.problems import invalid_field
 
@@ -138,6 +138,13 @@ def check_times(dataset: xr.Dataset) -> tuple[str, ...]:
         return ()
     told = f"{steps.min():g} to {steps.max():g}"
     return (f"the times are spaced by {told}, but the model was trained on several times at even steps",)
+
+
+def without_bounds(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset without the CF bounds of its cells (CF 7.1), which fine cells do not share."""
+    axes = {str(dataset[axis].attrs.get("bounds")): axis for axis in AXES if axis in dataset.coords}
+    over = {name: {*AXES, COMPONENT} & {*array.dims} for name, array in dataset.variables.items() if array.ndim > 1}
+    return dataset.drop_vars([name for name, dims in over.items() if dims == {axes.get(str(name))}])
 
 
 def read_coordinates(dataset: xr.Dataset, axes: Sequence[str]) -> tuple[Coordinate | None, ...]:

@@ -170,8 +170,8 @@ def on_fine_grid(rest: xr.Dataset, found: DatasetVelocity, factor: int, answers:
 
 
 def plain_attributes(variable: xr.DataArray) -> dict[str, Any]:
-    """Attributes of a variable, without those on how its numbers are stored."""
-    return {str(key): value for key, value in variable.attrs.items() if key not in STORAGE_ATTRIBUTES}
+    """Attributes of a variable, without those on how its numbers are stored, and without CF bounds."""
+    return {str(key): value for key, value in variable.attrs.items() if key not in {*STORAGE_ATTRIBUTES, "bounds"}}
 
 
 def _note(attributes: Mapping[Any, Any], provenance: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import to_float32
 from service.formats.field_checks import check_cubes, check_field, summarise
-from service.formats.grid import check_times, length_of
+from service.formats.grid import check_times, length_of, without_bounds
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming, StoredNames
 from service.formats.velocity import check_cells, descending, find_velocity
@@ -195,7 +195,7 @@ def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
 
 def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions) -> Volume:
     naming = with_cutout_names(dataset, options.naming)
-    named = naming.apply(dataset, partly=options.partly)
+    named = without_bounds(naming.apply(dataset, partly=options.partly))
     turned = descending(named)
     named = named.isel(turned)
     found = find_velocity(named, options.factor)

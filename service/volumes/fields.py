@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from service.formats.cutouts import with_cutout_names
+from service.formats.grid import without_bounds
 from service.formats.names import TIME, StoredNames
 from service.formats.pairs import find_fields
 from service.formats.velocity import descending
@@ -130,7 +131,7 @@ def open_dataset(
     with decoding(field="volume", value=value, expected="a Zarr group"), reaching(storage.name):
         store.inspect(settings)
         dataset = open_group(store)
-    named = with_cutout_names(dataset, naming).apply(dataset, partly=partly)
+    named = without_bounds(with_cutout_names(dataset, naming).apply(dataset, partly=partly))
     turned = descending(named)
     return named.isel(turned), turned, StoredNames.of(dataset)
 

@@ -98,6 +98,12 @@ def test_datasets_go_on_in_time(ask: Ask, service: FakeService, dataset: xr.Data
     xr.testing.assert_identical(other, wanted.assign_attrs(boundary="periodic,wall"))
 
 
+def test_cf_bounds_of_times_are_not_taken_for_fields(ask: Ask, dataset: xr.Dataset) -> None:
+    bounded = dataset.assign(time_bnds=(("time", "nv"), np.zeros((3, 2))))
+    bounded["time"].attrs["bounds"] = "time_bnds"
+    xr.testing.assert_identical(ask("forecast", bounded), ask("forecast", dataset))
+
+
 def test_arrays_with_names_keep_the_order_of_dims_components_and_cells(
     ask: Ask, service: FakeService, frames: NDArray[np.float32]
 ) -> None:

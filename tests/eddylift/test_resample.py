@@ -104,6 +104,13 @@ def test_cells_lie_between_cf_bounds() -> None:
         to_uniform(centred.assign(y_bnds=0.9 * centred.y_bnds), "y")
 
 
+def test_a_warning_if_cf_bounds_are_missing() -> None:
+    """As where they were dropped: the points are centres of cells, then."""
+    volume = channel().assign_coords(y=channel().y.assign_attrs(bounds="y_bnds"))
+    with pytest.warns(EddyliftWarning, match=r"^resample: y; its bounds, y_bnds, are missing, so its first and last"):
+        to_uniform(volume, "y", "open")
+
+
 def test_a_warning_if_walls_are_not_at_the_outer_points() -> None:
     volume = channel()
     noise = xr.DataArray(np.random.default_rng(0).standard_normal((4, 48, 5)), dims=("z", "y", "x"))

@@ -196,6 +196,38 @@ def test_what_else_lies_over_space_is_offered_to_be_dropped(array: NDArray[np.fl
     xr.testing.assert_identical(prepared, volume)
 
 
+def with_bounds(volume: xr.Dataset, *axes: str) -> xr.Dataset:
+    """Give the cells CF bounds."""
+    for axis in axes:
+        volume = volume.assign({f"{axis}_bnds": ((axis, "nv"), volume[axis].values[:, None] + [-0.5, 0.5])})
+        volume = volume.assign_coords({axis: volume[axis].assign_attrs(bounds=f"{axis}_bnds", units="m")})
+    return volume
+
+
+def test_cf_bounds_are_not_taken_for_fields(array: NDArray[np.float32]) -> None:
+    """The answer has none, as those of the coarse cells do not fit it."""
+    volume = with_bounds(named(array, ("u", "v", "w")), *AXES)
+    for bounded in (volume, volume.expand_dims("time"), xr.decode_cf(volume, decode_coords="all")):
+        velocity = find(bounded)
+        sent = take(bounded, velocity)
+        assert {*sent.variables} == {*"uvwzyx"}
+        fine = sent.isel(x=[0, 0, 1, 1])
+        answer = put_back(bounded, velocity, fine)
+        assert ({*answer.variables}, answer["x"].attrs) == ({*"uvwzyx"}, {"units": "m"})
+    for attribute in ("p", "x", "u", "z_bnds"):
+        volume["y"].attrs["bounds"] = attribute
+        with pytest.raises(InvalidInputError, match=r"^y_bnds: a variable over space"):
+            find(volume)
+
+
+def test_a_stretched_axis_is_told_before_its_bounds(array: NDArray[np.float32]) -> None:
+    volume = named(array, ("u", "v", "w")).assign_coords(y=[0.0, 1.0, 3.0])
+    with pytest.raises(InvalidInputError, match=r"^y is .* its end points; if these are centres of cells, first store"):
+        find(volume)
+    with pytest.raises(InvalidInputError, match=r"^y is stretched, .* between its bounds, y_bnds$"):
+        find(with_bounds(volume, "y"))
+
+
 def test_names_and_variables_that_are_not_there(array: NDArray[np.float32]) -> None:
     volume = named(array, ("u", "v", "w"))
     with pytest.raises(InvalidInputError, match=r"^names has Ux; the volume has u, v, w, x, y, z$"):

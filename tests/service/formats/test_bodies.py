@@ -142,6 +142,20 @@ def test_variables_can_be_dropped(write: Callable[..., bytes]) -> None:
     assert "drop: q" in refused(write(volume), Naming(drop=("q",)))
 
 
+@CONTAINERS
+def test_cf_bounds_are_not_taken_for_fields(write: Callable[..., bytes]) -> None:
+    """Those of coarse cells are left out; what an axis calls so, but is none, stays a variable over space."""
+    volume = dataset(COARSE, x_bnds=(("x", "nv"), np.zeros((6, 2))), y_edges=(("y", "nv"), np.zeros((5, 2))))
+    for axis, name in (("x", "x_bnds"), ("y", "y_edges"), ("z", "missing")):
+        volume[axis].attrs["bounds"] = name
+    after = raw(answered(write(volume)))
+    assert {*after.variables} == {*"uvwzyx"}
+    assert not any("bounds" in after[axis].attrs for axis in "zyx")
+    volume["x"].attrs["bounds"] = "y_edges"
+    assert "x_bnds: a variable over space" in refused(write(volume))
+    assert "p: a variable over space" in refused(write(volume.drop_vars("x_bnds").assign(p=volume.u)))
+
+
 @pytest.mark.parametrize("names", ["u:v", "u:y", "x:y", "x:i,y:i"])
 def test_names_that_would_occur_twice(names: str) -> None:
     volume = dataset(COARSE).drop_vars([*"zyx"])
