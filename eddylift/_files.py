@@ -31,12 +31,16 @@ GROUP_MARKS = ("zarr.json", ".zgroup")
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
 # What libraries raise at a broken file; RuntimeError is numcodecs'.
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
+VTK = (
+    "VTK; by pyvista, save an array (3, z, y, x) as .npy, such as cell_data['U'].reshape(nz, ny, nx, 3)"
+    ".transpose(3, 0, 1, 2) of a uniform grid"
+)
 # First bytes of formats that are not read, and what to do about each.
 FOREIGN = {
     b"\x0e\x03\x13\x01": "HDF4; convert it by h4toh5",
-    b"# vtk": "VTK; save it as NetCDF, for example by pyvista and xarray",
-    b"<?xml": "XML, perhaps of VTK; save it as NetCDF, for example by pyvista and xarray",
-    b"<VTKFile": "VTK; save it as NetCDF, for example by pyvista and xarray",
+    b"# vtk": VTK,
+    b"<?xml": f"XML, perhaps of {VTK}",
+    b"<VTKFile": VTK,
     b"MATLAB 5": "MATLAB before 7.3; save u, v, w by save(..., '-v7.3')",
 }
 
@@ -164,7 +168,10 @@ def _open_only_group(path: Path) -> xr.Dataset:
         raise InvalidInputError(message)
     if len(groups) != 1:
         found = ", ".join(node.path for node in groups) or "no variables"
-        message = f"{path} holds {found}; expected one group with the velocity: ncks -G : -g GROUP IN OUT takes it out"
+        message = (
+            f"{path} holds {found}; expected one group with the velocity: read its arrays by h5py, and pass "
+            "np.stack([u, v, w]), each over (z, y, x)"
+        )
         tree.close()
         raise InvalidInputError(message)
     dataset = groups[0].to_dataset()
@@ -190,7 +197,10 @@ def _open_classic(path: Path, version: int) -> xr.Dataset:
 
 def _open_zarr(path: Path) -> xr.Dataset:
     if not is_zarr(path):
-        message = f"{path} is a folder, and cannot be read as a Zarr group: it has no {' and no '.join(GROUP_MARKS)}"
+        message = (
+            f"{path} is a folder, and cannot be read as a Zarr group: it has no {' and no '.join(GROUP_MARKS)}. Pass "
+            "the path of one file; xarray.concat([open_volume(path) for path in paths], 'time') joins several"
+        )
         raise InvalidInputError(message)
     require_zarr(str(path))
     return _open_group(path, None, zarr_format=3 if (path / GROUP_MARKS[0]).is_file() else 2)

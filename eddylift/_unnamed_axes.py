@@ -14,7 +14,7 @@ UNNAMED: Final = "phony_dim"
 
 
 def name_axes(dataset: xr.Dataset) -> xr.Dataset:
-    """Name axes that have no names: u, v, w are over ([time,] z, y, x), and x, y, z, time are coordinates.
+    """Name axes that have no names: u, v, w are taken to be over ([time,] z, y, x), and x, y, z, time are coordinates.
 
     Raises:
         InvalidInputError: for coordinates of another length than their axis.
@@ -26,5 +26,11 @@ def name_axes(dataset: xr.Dataset) -> xr.Dataset:
     named = dataset.drop_vars(axes).rename(dict(zip(dims, AXES[-len(dims) :], strict=True)))
     try:
         return named.assign_coords({name: (name, axis.values, axis.attrs) for name, axis in axes.items()})
-    except ValueError as error:
-        raise InvalidInputError(str(error)) from None
+    except ValueError:
+        positions = ", ".join(f"{axis.size} positions along {name}" for name, axis in axes.items())
+        message = (
+            f"u, v, w: {dataset['u'].shape}, with {positions}; expected (z, y, x) or (time, z, y, x), as the axes have "
+            "no names. Of another order, pass the arrays, read by h5py: np.stack([file[name][:].transpose(2, 1, 0) for "
+            "name in 'uvw']) if they are over (x, y, z)"
+        )
+        raise InvalidInputError(message) from None

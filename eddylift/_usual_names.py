@@ -12,7 +12,7 @@ from eddylift._paths import spell_names
 from eddylift._unnamed_axes import UNNAMED, name_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import xarray as xr
 
@@ -42,8 +42,8 @@ DIMS: Final = {
     "y": ("j", "lat", "latitude", "yc", "ny", "ycoor"),
     "x": ("i", "lon", "longitude", "xc", "nx", "xcoor"),
 }
-# Of one array that has it all, the order of its dims if they have the names that h5netcdf and xarray make up.
-ORDERS: Final = {UNNAMED: ("time", "z", "y", "x", "component"), "dim_": ("time", "component", "z", "y", "x")}
+# What the names begin with that h5netcdf and xarray make up for dims without one.
+MADE_UP: Final = (UNNAMED, "dim_")
 # Usual labels of a component axis, in the order u, v, w.
 LABELS: Final = (*COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
 
@@ -52,15 +52,30 @@ def guess(dataset: xr.Dataset, components: int = 3) -> dict[str, str]:
     """Return new names by old ones, as ``{"Ux": "u"}``, of what looks like velocity and its dims."""
     found = _components(dataset, components)
     renamed = dict(zip(found, "uvw", strict=False))
-    dims = {str(dim): None for array in dataset.data_vars.values() if array.ndim >= components for dim in array.dims}
+    arrays = sorted(
+        (each for each in dataset.data_vars.values() if each.ndim >= components), key=lambda each: -each.ndim
+    )
+    dims = {str(dim): None for array in arrays for dim in array.dims}
     for name, usual in DIMS.items():
         fitting = [dim for dim in sorted(dims) if dim.lower() in (name, *usual)]
         if name not in dims and len(fitting) == 1:
             renamed[fitting[0]] = name
-    for prefix, order in ORDERS.items():
-        if not found and all(dim.startswith(prefix) for dim in dims):
-            renamed |= dict(zip(dims, order[-len(dims) :], strict=False))
+    if arrays and not found:
+        left = {str(dim): size for dim, size in arrays[0].sizes.items() if dim not in {*DIMS, *renamed}}
+        renamed |= _order(left, {*dims, *renamed.values()}, components)
     return {old: new for old, new in renamed.items() if old != new}
+
+
+def _order(left: Mapping[str, int], taken: set[str], components: int) -> dict[str, str]:
+    """Return names for the dims of one array that have none, if their lengths tell where its components are."""
+    axes = ("z", "y", "x")[-components:]
+    orders = set()
+    for order in (("time", "component", *axes), ("time", *axes, "component")):
+        names = tuple(name for name in order if name not in taken)[-len(left) :]
+        if len(names) == len(left) and dict(zip(names, left.values(), strict=True)).get("component") == components:
+            orders.add(names)
+    is_told = len(orders) == 1 and (len(left) == 1 or all(dim.startswith(MADE_UP) for dim in left))
+    return dict(zip(left, orders.pop(), strict=True)) if is_told else {}
 
 
 def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None], components: int = 3) -> str:
@@ -68,7 +83,8 @@ def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None],
     names = guess(dataset, components)
     with suppress(ValueError):  # names that the dataset has besides
         if names and find(name_axes(dataset.rename(names))) is not None:
-            return f"; pass names={names} (on the command line --names {spell_names(names)})"
+            in_order = "if its dims are in this order, " if sum(old.startswith(MADE_UP) for old in names) > 1 else ""
+            return f"; {in_order}pass names={names} (on the command line --names {spell_names(names)})"
     if len({frozenset(dataset[name].dims) for name in _components(dataset, components)}) > 1:
         return "; on a staggered grid, first interpolate the components to the centres of the cells"
     example = {"Ux": "u", "lev": "z"}

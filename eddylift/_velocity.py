@@ -70,7 +70,9 @@ def from_array(array: NDArray[Any]) -> xr.Dataset:
     series = 5
     names = (*COMPONENTS, ERROR)[: array.shape[-4] if array.ndim in {4, series} else 0]
     if len(names) < len(COMPONENTS) or array.shape[-4] > len(names):
-        message = f"an array is (3, z, y, x) or (time, 3, z, y, x), got {array.shape}"
+        are_last = array.ndim in {4, series} and array.shape[-1] == len(COMPONENTS)
+        way_round = "; np.moveaxis(array, -1, -4) moves the components to their place" if are_last else ""
+        message = f"an array is (3, z, y, x) or (time, 3, z, y, x), got {array.shape}{way_round}"
         raise InvalidInputError(message)
     dims = (TIME, *AXES) if array.ndim == series else AXES
     return xr.Dataset({name: (dims, array[..., number, :, :, :]) for number, name in enumerate(names)})

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import xarray as xr
 
-from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, Naming
+from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, UNNAMED, Naming
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
 
-# The prefix that h5netcdf gives to dims without a name.
-UNNAMED: Final = "phony_dim"
 STEP: Final = re.compile(r"[Vv]elocity_\d+")
 CUTOUT_AXES: Final = ("zcoor", "ycoor", "xcoor")
 CUTOUT_DIMS: Final = (*CUTOUT_AXES, "values")
@@ -28,7 +26,11 @@ NAMES: Final = tuple(zip(CUTOUT_DIMS, (*AXES, COMPONENT), strict=True))
 
 
 def name_dims(dataset: xr.Dataset) -> xr.Dataset:
-    """Name the unnamed dims of velocity and coordinates, where their order is known."""
+    """Name the unnamed dims of velocity and coordinates, where their order is known.
+
+    Raises:
+        Problem: 422 if the coordinates do not fit this order.
+    """
     named = {name: (_dims(str(name), variable) or variable.dims) for name, variable in dataset.variables.items()}
     if all(dims == dataset[name].dims for name, dims in named.items()):
         return dataset
@@ -36,7 +38,16 @@ def name_dims(dataset: xr.Dataset) -> xr.Dataset:
     for name, variable in dataset.variables.items():
         variables[name] = variable.copy(deep=False)
         variables[name].dims = named[name]
-    result = xr.Dataset(variables, attrs=dataset.attrs)
+    try:
+        result = xr.Dataset(variables, attrs=dataset.attrs)
+    except ValueError as error:  # dims of several lengths
+        raise invalid_field(
+            field="shape",
+            value=", ".join(
+                f"{name}{variables[name].shape}" for name in named if variables[name].dims != dataset[name].dims
+            ),
+            expected="u, v, w over (z, y, x) or (time, z, y, x), with as many x, y, z, as the dims have no names",
+        ) from error
     result.encoding = dataset.encoding
     result.set_close(dataset.close)
     return result

@@ -142,9 +142,9 @@ def check_times(dataset: xr.Dataset) -> tuple[str, ...]:
 
 def without_bounds(dataset: xr.Dataset) -> xr.Dataset:
     """A dataset without the CF bounds of its cells (CF 7.1), which fine cells do not share."""
-    axes = {str(dataset[axis].attrs.get("bounds")): axis for axis in AXES if axis in dataset.coords}
-    over = {name: {*AXES, COMPONENT} & {*array.dims} for name, array in dataset.variables.items() if array.ndim > 1}
-    return dataset.drop_vars([name for name, dims in over.items() if dims == {axes.get(str(name))}])
+    named = {axis: str(dataset[axis].attrs.get("bounds")) for axis in AXES if axis in dataset.coords}
+    over = {str(name): {*AXES, COMPONENT} & {*each.dims} for name, each in dataset.variables.items() if each.ndim > 1}
+    return dataset.drop_vars([name for axis, name in named.items() if over.get(name) == {axis}])
 
 
 def read_coordinates(dataset: xr.Dataset, axes: Sequence[str]) -> tuple[Coordinate | None, ...]:

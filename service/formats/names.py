@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import xarray as xr
 
@@ -44,6 +44,9 @@ USUAL_DIMS: Final = {
     "y": ("j", "lat", "latitude", "yc", "ny", "ycoor"),
     "x": ("i", "lon", "longitude", "xc", "nx", "xcoor"),
 }
+# What the names begin with that h5netcdf, and xarray, make up for dims without one.
+UNNAMED: Final = "phony_dim"
+MADE_UP: Final = (UNNAMED, "dim_")
 # Usual labels of a component axis, in the order u, v, w.
 USUAL_LABELS: Final = (*USUAL_COMPONENTS, ("x", "y", "z"), ("0", "1", "2"), ("1", "2", "3"))
 
@@ -142,18 +145,30 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
     lower = {str(name).lower(): str(name) for name in dataset.data_vars}
     usual = next((each for each in USUAL_COMPONENTS if lower.keys() >= set(each)), ())
     names = dict(zip((lower[each] for each in usual), COMPONENTS, strict=False))
-    dims = {str(dim): None for array in dataset.data_vars.values() if array.ndim >= len(AXES) for dim in array.dims}
+    arrays = [array for array in dataset.data_vars.values() if array.ndim >= len(AXES)]
+    dims = {str(dim): None for array in arrays for dim in array.dims}
     for ours, theirs in USUAL_DIMS.items():
         if ours not in dims:
             fitting = [dim for dim in dims if dim.lower() in (ours, *theirs)]
             names |= dict.fromkeys(fitting[:1], ours)
-    # HDF5 without names of dims: in the order of bare arrays.
-    unnamed = [dim for dim in dims if dim.startswith("phony_dim")]
-    if len(unnamed) == len(dims) in (3, 4):
-        vector = len(dims) > len(AXES) and not usual and dataset.sizes[unnamed[-1]] == len(COMPONENTS)
-        wanted = (*AXES, COMPONENT) if vector else (TIME, *AXES)[-len(dims) :]
-        names |= dict(zip(unnamed, wanted, strict=True))
+    if usual and len(dims) in (3, 4) and all(dim.startswith(UNNAMED) for dim in dims):
+        names |= dict(zip(dims, (TIME, *AXES)[-len(dims) :], strict=True))
+    elif arrays and not usual:
+        largest = max(arrays, key=lambda array: array.ndim)
+        left = {str(dim): size for dim, size in largest.sizes.items() if dim not in {*USUAL_DIMS, *names}}
+        names |= _order(left, {*dims, *names.values()})
     return {theirs: ours for theirs, ours in names.items() if theirs != ours}
+
+
+def _order(left: Mapping[str, int], taken: set[str]) -> dict[str, str]:
+    """Names for the dims of one array that have none, if their lengths tell where its components are."""
+    orders = set()
+    for order in ((TIME, COMPONENT, *AXES), (TIME, *AXES, COMPONENT)):
+        names = tuple(name for name in order if name not in taken)[-len(left) :]
+        if len(names) == len(left) and dict(zip(names, left.values(), strict=True)).get(COMPONENT) == len(COMPONENTS):
+            orders.add(names)
+    is_told = len(orders) == 1 and (len(left) == 1 or all(dim.startswith(MADE_UP) for dim in left))
+    return dict(zip(left, orders.pop(), strict=True)) if is_told else {}
 
 
 def order_of(labels: Sequence[Any]) -> tuple[int, ...] | None:

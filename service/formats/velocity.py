@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from service.formats.decoding import Decoding, load, unpacked
 from service.formats.fields import DatasetFields
 from service.formats.grid import read_coordinates
-from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, guess, order_of, spell
+from service.formats.names import AXES, COMPONENT, COMPONENTS, MADE_UP, TIME, guess, order_of, spell
 from service.formats.units import same_units
 from service.problems import invalid_field, too_large
 
@@ -143,7 +143,8 @@ def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
     expected = "variables u, v, w over (z, y, x) or (time, z, y, x), or one variable with a component dim of u, v, w"
     names = guess(dataset)
     if names and {*map(str, dataset.data_vars)}.isdisjoint({*names.values()} - {*names}):
-        expected += f". If they have other names here, pass names={spell(names)}"
+        in_order = " and this order" if sum(name.startswith(MADE_UP) for name in names) > 1 else ""
+        expected += f". If they have other names{in_order} here, pass names={spell(names)}"
     else:
         expected += ". The option names renames variables and dims, as names=Ux:u,lev:z does"
     raise invalid_field(field=field, value=value or listed or None, expected=expected)

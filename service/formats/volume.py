@@ -181,7 +181,10 @@ def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, options:
 def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
     bare, series = 4, 5
     if array.ndim not in (bare, series) or array.shape[-4] != len(COMPONENTS):
-        raise invalid_field(field="shape", value=list(array.shape), expected="(3, z, y, x) or (time, 3, z, y, x)")
+        are_last = array.ndim in (bare, series) and array.shape[-1] == len(COMPONENTS)
+        way_round = "; numpy.moveaxis(array, -1, -4) moves the components to their place" if are_last else ""
+        expected = f"(3, z, y, x) or (time, 3, z, y, x){way_round}"
+        raise invalid_field(field="shape", value=list(array.shape), expected=expected)
     levels = array if array.ndim == series else array[None]
     z, y, x = levels.shape[2:]
     check_cells((z, y, x), len(levels), factor)

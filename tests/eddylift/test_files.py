@@ -14,6 +14,7 @@ from eddylift import InvalidInputError, open_volume
 from eddylift._files import read
 from eddylift._preparation import Preparation
 from eddylift._transfer import group
+from eddylift._velocity import find
 from eddylift._writing import check_target, write
 
 if TYPE_CHECKING:
@@ -94,20 +95,39 @@ def test_plain_hdf5_with_other_names_and_variables(tmp_path: Path, group: str) -
     np.testing.assert_array_equal(found[list("uvw")].to_dataarray(), cube[:3])
 
 
-def test_plain_hdf5_of_another_layout(tmp_path: Path) -> None:
-    values = np.random.default_rng(1).standard_normal((4, 4, 4, 3), np.float32)
+@pytest.mark.parametrize("place", [0, -1])
+def test_plain_hdf5_with_one_array(tmp_path: Path, place: int) -> None:
+    values = np.random.default_rng(1).standard_normal((3, 4, 4, 4), np.float32)
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["U"] = values
-    with pytest.raises(InvalidInputError) as refused:
-        open_volume(tmp_path / "a.h5")
+        file["velocity"], file["p"] = np.moveaxis(values, 0, place), values[0]
+    with pytest.raises(InvalidInputError, match="if its dims are in this order") as refused:
+        open_volume(tmp_path / "a.h5", drop=["p"])
     offered = str(refused.value).rpartition("--names ")[2].removesuffix(")")
-    np.testing.assert_array_equal(open_volume(tmp_path / "a.h5", names=offered)["v"], values[..., 1])
+    np.testing.assert_array_equal(open_volume(tmp_path / "a.h5", names=offered, drop=["p"])["v"], values[1])
+
+
+def test_plain_hdf5_of_another_order(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name in "uvw":
-            file[name] = values[..., 0]
-        file["x"] = np.arange(5.0)
-    with pytest.raises(InvalidInputError, match="x"):
+            file[name] = np.zeros((6, 5, 4))
+        for name, cells in zip("xyz", (6, 5, 4), strict=True):
+            file[name] = np.arange(cells)
+    told = r"u, v, w: \(6, 5, 4\), with 4 positions along z, 5 positions along y, 6 positions along x; expected"
+    with pytest.raises(InvalidInputError, match=rf"^{told} \(z, y, x\) or"):
         open_volume(tmp_path / "a.h5")
+
+
+def test_a_folder_of_files(tmp_path: Path, array: NDArray[np.float32]) -> None:
+    paths = [tmp_path / "run" / f"{number}.npy" for number in range(2)]
+    paths[0].parent.mkdir()
+    for path in paths:
+        np.save(path, array)
+    with pytest.raises(
+        InvalidInputError, match=r"run is a folder, .*; xarray\.concat\(\[open_volume\(path\) for path in"
+    ):
+        open_volume(paths[0].parent)
+    joined = xr.concat([open_volume(path) for path in paths], "time")
+    assert find(joined).component(joined, 0).shape == (2, *array.shape[1:])
 
 
 @pytest.mark.parametrize("suffix", [".npy", *GRIDDED])
@@ -148,7 +168,10 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     [
         (b"", "a.nc: of an unknown format"),
         (b"some text", "a.nc: of an unknown format"),
-        (b"# vtk DataFile Version 3.0", "a.nc: VTK; save it as NetCDF"),
+        (
+            b"# vtk DataFile Version 3.0",
+            r"a.nc: VTK; by pyvista, save an array \(3, z, y, x\) as .npy, such as cell_data",
+        ),
         (b"\x0e\x03\x13\x01", "a.nc: HDF4; convert it by h4toh5"),
         (b"CDF\x05", "in its classic format: pip install netCDF4, or convert it by nccopy -k nc4 a.nc a-4.nc"),
     ],

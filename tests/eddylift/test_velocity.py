@@ -116,12 +116,25 @@ def test_times_called_t(array: NDArray[np.float32]) -> None:
 
 def test_dims_that_xarray_made_up(array: NDArray[np.float32]) -> None:
     parts = named(array, ("u", "v", "w"))
-    for field in (parts.to_dataarray(), xr.DataArray(array), xr.DataArray(array[None])):
+    last, alone = np.moveaxis(array, 0, -1), parts.to_dataarray().rename(variable="dim_0")
+    fields = (parts.to_dataarray(), alone, alone.transpose(..., "dim_0"))
+    for field in (*fields, *map(xr.DataArray, (array, array[None], last, last[None]))):
         with pytest.raises(InvalidInputError) as caught:
             find(as_dataset(field))
         offered = str(caught.value).rpartition("--names ")[2].removesuffix(")")
         (prepared,) = Preparation(names=offered).apply(as_dataset(field))
         np.testing.assert_array_equal(split(prepared, find(prepared))["v"].squeeze(), array[1])
+
+
+def test_the_order_of_dims_that_xarray_made_up_is_told(array: NDArray[np.float32]) -> None:
+    """As it is not known: they could be x, y, z. Where no dim or more than one has three cells, nothing is offered."""
+    with pytest.raises(
+        InvalidInputError, match=r"; if its dims are in this order, pass names=\{'dim_0': 'component', "
+    ):
+        find(as_dataset(xr.DataArray(array)))
+    for shape in ((3, 4, 4, 3), (4, 4, 4, 4)):
+        with pytest.raises(InvalidInputError, match=r"; names renames variables and dims, as"):
+            find(as_dataset(xr.DataArray(np.zeros(shape))))
 
 
 def test_a_staggered_grid(array: NDArray[np.float32]) -> None:
@@ -136,6 +149,10 @@ def test_what_cannot_be_a_volume(array: NDArray[np.float32]) -> None:
     field = xr.DataArray(array, dims=("component", *AXES), coords={"velocity": 1.0})
     with pytest.raises(InvalidInputError, match=r"^velocity: a dim or coordinate of the array; expected another name"):
         as_dataset(field)
+    with pytest.raises(
+        InvalidInputError, match=r"got \(5, 5, 5, 3\); np\.moveaxis\(array, -1, -4\) moves the components"
+    ):
+        as_dataset(np.zeros((5, 5, 5, 3)))
 
 
 def test_what_looks_like_nothing_is_not_guessed(array: NDArray[np.float32]) -> None:
