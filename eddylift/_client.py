@@ -203,7 +203,8 @@ class Client:
             reference: the true fine volume; the model's factor times as many cells along each axis.
             model: as for `upscale`.
             boundary: as for `upscale`.
-            length: of each axis (z, y, x), in one unit, for volumes without coordinates; None takes cells as cubes.
+            length: of each axis (z, y, x), in one unit, for volumes without coordinates. Unless each axis has a length,
+                cells are taken as cubes.
             names: as for `upscale`, of both volumes.
             drop: as for `upscale`.
             resample: as for `upscale`; a number of cells is for the reference alone, without `coarse`.

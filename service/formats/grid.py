@@ -80,15 +80,31 @@ def length_of(*grids: Grid) -> tuple[float, float, float]:
     Args:
         grids: divisions of the same volume into cells.
     """
-    axes = [
-        next((at for at in found if at is not None), None)
-        for found in zip(*(g.coordinates for g in grids), strict=True)
-    ]
-    if any(at is None for at in axes):
+    known = _known(grids)
+    if len(known) < len(AXES):
         z, y, x = (2 * math.pi * n / max(grids[0].cells) for n in grids[0].cells)
     else:
-        z, y, x = (spacing(at) * len(at) for at in axes if at is not None)
+        z, y, x = (spacing(known[axis]) * len(known[axis]) for axis in AXES)
     return z, y, x
+
+
+def check_known(*grids: Grid) -> tuple[str, ...]:
+    """A warning if some axes have coordinates, but not all, so that cells are taken as cubes; see ``length_of``."""
+    known = _known(grids)
+    if len(known) in {0, len(AXES)}:
+        return ()
+    lacking = " and ".join(axis for axis in AXES if axis not in known)
+    warning = (
+        f"the coordinates are along {' and '.join(known)} alone, so derivatives and spectra take cells as cubes: give "
+        f"those along {lacking} too"
+    )
+    return (warning,)
+
+
+def _known(grids: Sequence[Grid]) -> dict[str, Coordinate]:
+    """Coordinates by axis, those of the first grid that has some."""
+    axes = zip(AXES, *(grid.coordinates for grid in grids), strict=True)
+    return {axis: at for axis, *found in axes for at in reversed(found) if at is not None}
 
 
 def read_length(said: str | None, *grids: Grid) -> tuple[float, float, float]:
@@ -105,10 +121,9 @@ def read_length(said: str | None, *grids: Grid) -> tuple[float, float, float]:
         z = y = x = math.nan
     if not all(0 < each < math.inf for each in (z, y, x)):
         raise invalid_field(field="length", value=said, expected="a positive number for each of z, y, x: 1.2,2,2.4")
-    if any(at is not None for grid in grids for at in grid.coordinates):
-        raise invalid_field(
-            field="length", value=said, expected="none, as the volumes have coordinates; drop=z,y,x leaves them out"
-        )
+    if known := _known(grids):
+        expected = f"none, as the volumes have coordinates; drop={','.join(known)} leaves them out"
+        raise invalid_field(field="length", value=said, expected=expected)
     return z, y, x
 
 

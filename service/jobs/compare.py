@@ -14,7 +14,7 @@ from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
 from service.formats.error import ERROR
-from service.formats.grid import length_of
+from service.formats.grid import check_known, length_of
 from service.formats.names import Naming
 from service.formats.reference import check_lengths, check_means, check_moments, check_pair, check_units
 from service.jobs.fill import block_indices
@@ -107,7 +107,7 @@ def _measure(
     stopped: threading.Event,
 ) -> dict[str, Any]:
     first = check_reference(view, reference)
-    progress.warnings = (*view.warnings, *_check_means(view, reference, first))
+    progress.warnings = (*view.warnings, *_check_means(view, reference, first), *check_known(reference, view.source))
     rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
 
     def note(done: int, total: int) -> None:

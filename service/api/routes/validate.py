@@ -13,7 +13,7 @@ from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary, requested_or_stored
 from service.formats.field_checks import check_cubes, check_ends, check_field
-from service.formats.grid import read_length
+from service.formats.grid import check_known, read_length
 from service.formats.reference import (
     check_lengths,
     check_means,
@@ -66,7 +66,7 @@ async def post_validate(
     Parts are files named `coarse` and `reference`, in any container of `/v1/upscale`. Without `coarse`, the service
     takes the mean of the reference over blocks of factor^3 cells. The answer has the metrics of the model and of
     trilinear interpolation, as means over the times. Lengths come from the coordinates of the reference, else of
-    the coarse volume, or else from `length`; without any, cells are cubes and the longest edge is 2 pi.
+    the coarse volume, or else from `length`; unless each axis has some, cells are cubes and the longest edge is 2 pi.
 
     The answer depends on the request alone: one whose answer was lost can be sent again.
 
@@ -97,6 +97,7 @@ async def post_validate(
         sent = samples[:, card.frames // 2]
         warnings = (*warnings, *await services.body_threads.run(lambda: check_means(sent, references)))
     lengths = read_length(length, reference, coarse)
+    warnings = (*warnings, *check_known(reference, coarse))
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, lengths))
     return Report(
         model=card.name,

@@ -15,7 +15,7 @@ from service.api.errors import responses
 from service.api.responses import BINARY, VOLUME, WARNING, add_warnings
 from service.formats.boundaries import read_boundary
 from service.formats.field_checks import check_cubes
-from service.formats.grid import check_axis_units, check_times
+from service.formats.grid import check_axis_units, check_known, check_times
 from service.formats.names import AXES
 from service.formats.npy import NPY, NpyBody
 from service.formats.reference import check_units
@@ -71,7 +71,7 @@ async def post_velocity(
 
     It is `(3, z, y, x)`, or `(time, 3, z, y, x)` if the file has times. This is for clients that cannot read NetCDF,
     HDF5 or Zarr, such as the page of this service. Axes whose coordinates descend are reversed. Lengths come from the
-    coordinates, which must have the same unit; without any, the longest edge is 2 pi.
+    coordinates, which must have the same unit; unless each axis has some, cells are cubes and the longest edge is 2 pi.
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
     """
@@ -98,7 +98,7 @@ async def post_velocity(
             headers["Eddylift-Boundary"] = format_boundary(boundary)
         response = Response(b"".join(parts), headers=headers, media_type=NPY)
         if card:
-            add_warnings(response, check_cubes(volume, volume.layout.rest, card))
+            add_warnings(response, check_cubes(volume, volume.layout.rest, card) + check_known(volume))
             add_warnings(response, check_times(volume.layout.rest) if card.frames > 1 else ())
         return response
 

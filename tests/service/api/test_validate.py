@@ -169,7 +169,21 @@ def test_lengths_of_bare_arrays(client: TestClient, catalogue: Catalogue) -> Non
             {"field": "length", "value": length, "expected": "a positive number for each of z, y, x: 1.2,2,2.4"}
         ]
     sent["coarse"] = (netcdf(dataset(means(fine)).drop_vars("x")), NETCDF)
-    assert "as the volumes have coordinates" in post(client, {"length": "4,10,24"}, **sent).json()["detail"]
+    refused = post(client, {"length": "4,10,24"}, **sent).json()
+    assert refused["detail"].endswith("as the volumes have coordinates; drop=z,y leaves them out")
+    assert post(client, {"length": "4,10,24", "drop": "z,y"}, **sent).status_code == 200
+
+
+def test_coordinates_along_some_axes_alone_are_told(client: TestClient) -> None:
+    fine = dataset(noise(3, 16, 20, 24))
+
+    def warnings(*lacks: str) -> list[str]:
+        return list(post(client, reference=(netcdf(fine.drop_vars(lacks)), NETCDF)).json()["warnings"])
+
+    assert warnings() == warnings("z", "y", "x") == []
+    (warning,) = warnings("z", "x")
+    assert warning.startswith("the coordinates are along y alone, so derivatives and spectra take cells as cubes")
+    assert warning.endswith("along z and x too")
 
 
 def test_several_times_are_samples(client: TestClient, catalogue: Catalogue) -> None:

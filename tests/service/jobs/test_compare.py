@@ -81,6 +81,16 @@ def test_a_job_looks_whether_the_source_is_the_block_mean(client: TestClient) ->
         assert any("not the block mean" in each for each in report["warnings"]) == warned
 
 
+def test_a_job_tells_of_coordinates_along_some_axes_alone(client: TestClient) -> None:
+    """Unless those of the reference are along the others."""
+    fine = dataset(smooth(16, 16, 16))
+    send(client, "box", fine.coarsen(z=4, y=4, x=4).mean().drop_vars(["z", "x"]))
+    for name, lacks, told in (("bare", ["z", "y", "x"], True), ("true", ["y"], False)):
+        send(client, name, fine.drop_vars(lacks))
+        report = finish(client, order(client, target=None, reference=name))["report"]
+        assert any("coordinates are along y alone" in each for each in report["warnings"]) == told
+
+
 @pytest.mark.parametrize(
     ("asked", "source", "reference", "expected"),
     [(None, None, "open", "open"), (None, "wall", "open", "wall"), ("open", "wall", None, "open")],
