@@ -19,9 +19,9 @@ Boundary = str | Mapping[str, str] | Sequence[str]
 Names = Mapping[str, str] | Sequence[str]
 """New names by old ones: ``{"Ux": "u", "lev": "z"}`` or ``"Ux:u,lev:z"``."""
 
-Metrics = dict[str, float | list[float] | None]
-"""Errors and statistics by name, which `METRICS` explains; None if one does not apply, such as profiles without
-walls."""
+Metrics = dict[str, float | list[float | None] | None]
+"""Errors and statistics by name, which `METRICS` explains; None if one does not apply, such as errors near walls where
+there are none, or is not defined, such as the skewness of a fluid at rest."""
 
 
 class Changes(TypedDict, total=False):
@@ -182,7 +182,7 @@ class Report(Record):
     Attributes:
         model: its name.
         boundary: in z, y, x order.
-        levels: number of times over which the metrics are means.
+        levels: number of times; a metric is the mean over those that have it.
         metrics: of the model's answer; `METRICS` says what each means, its unit and which values are better.
         trilinear: of trilinear interpolation.
         expected_mae: the mean absolute error that the model expects, to compare with ``metrics["mae"]``; None if it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from contextlib import contextmanager
@@ -199,7 +200,9 @@ def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int = 4) -> t
 
 
 def resolved_wavenumber(answer: Spectrum, reference: Spectrum) -> float:
-    """The first shell with less than half of the reference's energy; the last shell if there is none."""
+    """The first shell with less than half of the reference's energy; the last shell if there is none, NaN at rest."""
+    if not reference.energy.any():
+        return math.nan
     short = (answer.energy < reference.energy / 2).nonzero()
     return float(answer.k[int(short[0]) if len(short) else -1])
 

@@ -24,8 +24,11 @@ def _sentence(metric: Metric) -> str:
     return f"{metric.meaning}; unit: {metric.unit}{better}"
 
 
-class Metrics(RootModel[dict[str, float | list[float] | None]]):
-    """Errors and statistics by name; null where undefined. The unit `velocity` is the volume's, and `1` is none."""
+class Metrics(RootModel[dict[str, float | list[float | None] | None]]):
+    """Errors and statistics by name, means over the answers that have them, null if none has.
+
+    The unit `velocity` is the volume's, and `1` is none.
+    """
 
     model_config = ConfigDict(json_schema_extra=_explain)
 
@@ -181,7 +184,7 @@ class Report(BaseModel):
 
     model: str = Field(examples=["trilinear-x4"])
     boundary: list[str] = Field(description="in z, y, x order", examples=[["periodic", "periodic", "periodic"]])
-    levels: int = Field(description="answers compared; metrics are means over them", examples=[1])
+    levels: int = Field(description="answers compared; a metric is the mean over those that have it", examples=[1])
     warnings: list[str] = Field(default=[], description=WARNINGS)
     metrics: Metrics = Field(description="metrics of the model's answer", examples=[EXAMPLE])
     trilinear: Metrics = Field(description="metrics of trilinear interpolation", examples=[EXAMPLE])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from models.metrics.compare import Value
 
 
-Metrics = dict[str, "float | list[float] | None"]
+Metrics = dict[str, "float | list[float | None] | None"]
 # An error within this relative distance of the card's reproduces it.
 TOLERANCE: Final = 0.005
 
@@ -72,7 +72,7 @@ def measure(
     boundary: Boundaries,
     length: tuple[float, float, float],
 ) -> Metrics:
-    """All metrics, each the mean over samples.
+    """All metrics, each the mean over the samples that have it.
 
     Args:
         answers: (sample, 3, fine z, fine y, fine x).
@@ -92,18 +92,15 @@ def measure(
 
 
 def mean_of(rows: Sequence[Mapping[str, Value]]) -> Metrics:
-    """The mean of every metric over samples."""
+    """The mean of every metric over the samples that have it."""
     return {name: _mean([row[name] for row in rows]) for name in rows[0]}
 
 
-def _mean(values: Sequence[Value]) -> float | list[float] | None:
-    """The mean of numbers or, entry by entry, of lists; None where there is none, as JSON has no NaN."""
-    if any(value is None for value in values):
-        return None
-    mean = np.mean(np.array(values, dtype=np.float64), axis=0)
-    if not np.isfinite(mean).all():
-        return None
-    return [float(part) for part in mean] if mean.ndim else float(mean)
+def _mean(values: Sequence[Value]) -> float | list[float | None] | None:
+    """The mean of what is finite of numbers or, entry by entry, of lists; None where nothing is."""
+    mean: float | list[float | None] | None
+    mean = np.ma.masked_invalid(np.array(values, dtype=np.float64)).mean(axis=0).tolist()
+    return mean
 
 
 def close(value: object, to: object, tolerance: float = TOLERANCE) -> bool:

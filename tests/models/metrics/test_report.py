@@ -120,6 +120,7 @@ def test_spectrum_errors_split_at_the_coarse_nyquist() -> None:
     assert resolved_wavenumber(answer, reference) == 16
     answer.energy[6] *= 0.4
     assert resolved_wavenumber(answer, reference) == 7
+    assert math.isnan(resolved_wavenumber(answer, spectrum(torch.zeros(3, 8, 8, 8))))
 
 
 def test_shells_that_a_simulation_left_empty_do_not_count() -> None:

@@ -225,6 +225,22 @@ def test_what_is_undefined_is_null(client: TestClient) -> None:
     assert answer.json()["metrics"]["relative_l2"] is None
 
 
+def test_times_without_a_value_do_not_count(client: TestClient) -> None:
+    """A flow in a plane, which starts from rest."""
+    plane = FINE * np.array([1, 1, 0], np.float32)[:, None, None, None]
+    series = np.stack([0 * plane, plane])
+    found, alone = (
+        post(client, {"model": "trilinear-x4"}, reference=(npy(fine), NPY)).json()["metrics"]
+        for fine in (series, plane)
+    )
+    assert found["mae"] == pytest.approx(alone["mae"] / 2)
+    for name in ("relative_l2", "skill", "spectrum_error_low", "resolved_wavenumber", "enstrophy_ratio"):
+        assert found[name] == pytest.approx(alone[name]), name
+    u, v, w = found["skewness"]
+    assert [u, v] == pytest.approx(alone["skewness"][:2])
+    assert w is None
+
+
 SHIFTED = dataset(FINE).assign_coords(x=dataset(FINE).x + 1.5)
 
 
