@@ -11,7 +11,7 @@ is constant.
 
 It is trained after the network, whose answers it leaves as they are, on the likelihood of a Laplace distribution,
 whose best scale is the expected absolute error (Kendall & Gal, NeurIPS 2017, eq. 5, with an L1 residual). At last c is
-set so that the mean of the predictions is that of the errors on snapshots that were kept back.
+set so that predictions and errors have the same mean on snapshots that were kept back, in the median over flows.
 """
 
 from __future__ import annotations

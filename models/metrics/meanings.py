@@ -29,7 +29,9 @@ METRICS: Final = {
     "skill": Metric("higher", "1", "1 - mean square error / that of trilinear: 1 is exact, 0 as good as trilinear"),
     "spectrum_error_low": Metric("lower", "1", "rms of log10 E/E_reference at scales that the coarse grid resolves"),
     "spectrum_error_high": Metric("lower", "1", "the same at finer scales"),
-    "resolved_wavenumber": Metric("higher", "1", "first shell of wavenumbers with less than half of the energy"),
+    "resolved_wavenumber": Metric(
+        "higher", "1", "first shell of wavenumbers with less than half of the energy; in waves along the longest edge"
+    ),
     "divergence": Metric(
         "near the reference's",
         "1",
@@ -49,6 +51,10 @@ METRICS: Final = {
     ),
     "consistency": Metric("lower", "1", "difference between the block mean of the answer and the coarse volume"),
     "mae_near_wall": Metric("lower", "velocity", "mean absolute error in the coarse cells next to walls"),
-    "mean_profile_error": Metric("lower", "1", "error of the profile of the mean velocity between walls"),
-    "stress_profile_error": Metric("lower", "1", "error of the profiles of the Reynolds stresses between walls"),
+    "mean_profile_error": Metric(
+        "lower", "1", "error of the profile of the mean velocity along the one axis that is not periodic"
+    ),
+    "stress_profile_error": Metric(
+        "lower", "1", "error of the profiles of the Reynolds stresses along the one axis that is not periodic"
+    ),
 }

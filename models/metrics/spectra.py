@@ -30,12 +30,13 @@ ROUND_OFF = 1e-12
 
 
 class Spectrum(NamedTuple):
-    """Kinetic energy by wavenumber shell.
+    """Kinetic energy by wavenumber.
 
     Attributes:
-        k: shell k holds the wavenumbers that round to k, in units of 2 pi over the longest edge's period.
+        k: shell k holds the wavenumbers that round to k, in units of 2 pi over the longest edge's period; along lines
+            they are waves in the axis.
         energy: E(k); its sum is the kinetic energy of the fluctuations, mean |u|^2 / 2, without that of modes beyond
-            the last shell.
+            the last shell; along lines, of fluctuations about the mean of each.
     """
 
     k: Tensor
@@ -159,7 +160,7 @@ def _space(shape: Cells, scratch: Path | None) -> Iterator[NDArray[np.complex128
 
 
 class Lines:
-    """E(k) along one axis (Pope, eq. 6.206, summed over components), averaged over the other two.
+    """E(k) along one axis, half of E_ii of Pope, eq. 6.206, averaged over the other two.
 
     Args:
         cells: of the volume along (z, y, x).
