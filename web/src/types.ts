@@ -1,5 +1,5 @@
 // What the service answers, as far as the page reads it; /docs has all of it.
-export type Numbers = Record<string, number | number[] | null>;
+export type Numbers = Record<string, number | (number | null)[] | null>;
 
 export interface Measured {
   run: string;
