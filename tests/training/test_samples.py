@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models.blocks import parse_boundary
-from models.group import rotate_boundary
+from models.group import rotate_boundary, rotate_vector
 from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
@@ -77,10 +77,18 @@ def test_runs_of_a_flow_are_drawn_by_the_square_root_of_their_snapshots(tmp_path
 
 
 def test_augmentation_turns_components_with_axes(run: StoredRun) -> None:
-    """Divergence is small only if both turn together; independent axes would double it."""
+    """Each draw is a shifted snapshot that is turned as a whole, in one of 48 ways."""
     source = Source([run], halo=4, factor=4, augment=True, device="cpu", seed=1)
-    speeds = {tuple(source.draw().fine.square().mean(dim=(0, 2, 3, 4)).tolist()) for _ in range(30)}
-    assert len(speeds) > 2  # components are exchanged
+    snapshots = [torch.from_numpy(np.array(run[index])) for index in range(2)]
+    shifts = list(itertools.product(range(4), repeat=3))
+    shifted = {s.roll(shift, (1, 2, 3)).numpy().tobytes() for s in snapshots for shift in shifts}
+    seen = set()
+    for _ in range(10):
+        fine = source.draw().fine[0]
+        back = [rotate_vector(fine, matrix.T).contiguous().numpy().tobytes() in shifted for matrix in source.matrices]
+        assert sum(back) == 1
+        seen.add(back.index(True))
+    assert len(seen) > 5
 
 
 def test_a_sample_between_walls_is_read_as_a_served_block(tmp_path: Path) -> None:

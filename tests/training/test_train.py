@@ -13,6 +13,7 @@ import torch
 from models.catalogue import Catalogue
 from models.held_out import HeldOutSamples
 from models.networks import Architecture
+from models.operators import coarsen
 from models.weights import WEIGHTS
 from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
@@ -170,16 +171,23 @@ def test_samples_at_rest_are_learned_from_and_checked_on_no_more(run: StoredRun,
     assert torch.equal(kept[0].fine[0], torch.from_numpy(other[-1].copy()))
 
 
-def test_fastest_precision_is_one_of_both() -> None:
-    assert fastest_precision("cpu") in {"float32", "bfloat16"}
+def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, precision in (("avx512_bf16", "bfloat16"), ("avx512_f", "float32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", {name: True}.copy)
+        assert fastest_precision("cpu") == precision
 
 
 def test_bfloat16_training_keeps_the_answer_consistent(run: StoredRun, tmp_path: Path) -> None:
     """Only the network runs in bfloat16; interpolation and consistency stay in single precision."""
-    trainer = Trainer(SMALL, Recipe(1, precision="bfloat16"), [run], tmp_path / "out")
-    loss = trainer.loss(trainer.source.draw())
-    assert loss.dtype == torch.float32
-    loss.backward()
+    answers = []
+    for precision in ("float32", "bfloat16"):
+        trainer = Trainer(SMALL, Recipe(1, precision=precision), [run], tmp_path / precision)
+        trainer.model.register_forward_hook(lambda _model, _given, answer: answers.append(answer))
+        sample = trainer.source.draw()
+        trainer.loss(sample).backward()
+        torch.testing.assert_close(coarsen(answers[-1]), sample.coarse[:, 0], rtol=0, atol=1e-5)
+    exact, rounded = answers
+    assert 1e-5 < (exact - rounded).abs().max() < 0.1
 
 
 def test_train_and_evaluate_on_the_command_line(
