@@ -6,7 +6,6 @@ import asyncio
 import select
 import socket
 import threading
-import time
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -74,6 +73,9 @@ class Server:
         self.loop = asyncio.get_running_loop()
         await self.app(scope, receive, send)
 
+    def connections(self) -> list[Connection]:
+        return [*cast("set[Connection]", self.server.server_state.connections)]
+
     def connect(self, content: bytes = b"") -> socket.socket:
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -136,11 +138,11 @@ def test_a_head_that_drips_does_not_last(start: Callable[..., Server]) -> None:
 
 
 def test_a_request_that_is_being_served_is_left_alone(start: Callable[..., Server]) -> None:
-    server = start(head_s=0.2)
+    server = start()
     with closing(server.connect(GET.replace(b"/", b"/wait", 1))) as served:
         wait_until(lambda: server.app.running == 1)
-        with closing(server.connect()) as silent:
-            assert is_closed(silent)
+        (connection,) = server.connections()
+        assert not connection._head_timer
         server.loop.call_soon_threadsafe(server.app.gate.set)
         assert b" 200 " in answer(served)
 
@@ -163,15 +165,18 @@ def test_an_answer_that_is_read_too_slowly_is_given_up(start: Callable[..., Serv
 
 
 def test_an_answer_that_is_read_slowly_but_steadily_is_sent(start: Callable[..., Server]) -> None:
-    server = start(send_idle_s=0.5, body_bytes_per_s=1)
+    server = start(send_idle_s=PATIENCE_S)
     with closing(server.connect(GET.replace(b"/", b"/large", 1))) as slow:
-        wait_until(lambda: bool(server.server.server_state.connections))
-        (connection,) = cast("set[Connection]", server.server.server_state.connections)
-        # Many times as long as it may read nothing.
-        while connection._waited < 2:
-            assert slow.recv(1000)
-            time.sleep(0.001)
-        assert server.app.running
+        wait_until(lambda: any(each._send_timer for each in server.connections()))
+        (connection,) = server.connections()
+        for _ in range(4):
+            before, checked = connection._count_unread(), threading.Event()
+            while connection._count_unread() == before:
+                assert slow.recv(1000)
+            server.loop.call_soon_threadsafe(connection._check_sending)
+            server.loop.call_soon_threadsafe(checked.set)
+            assert checked.wait(PATIENCE_S)
+            assert not connection.transport.is_closing()
 
 
 def test_a_request_lasts_until_its_answer_is_sent(start: Callable[..., Server]) -> None:
