@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import subprocess
@@ -55,17 +54,6 @@ def test_both_clients_have_the_same_calls() -> None:
 
 def test_types_are_shipped() -> None:
     assert (ROOM / "py.typed").exists()
-
-
-def test_imports_no_other_room_and_no_torch() -> None:
-    allowed = {"anyio", "eddylift", "h5py", "httpx2", "numpy", "rich", "stamina", "typer", "xarray", "zarr"}
-    for file in ROOM.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names.append(node.module or "")
-            roots = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
-            assert roots <= allowed, file.name
 
 
 def test_starts_without_what_is_slow_or_optional() -> None:
