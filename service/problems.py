@@ -20,6 +20,8 @@ FLOATS: Final = "float32 or float64"
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Kinds of problems of a disk. The log says more of them than a client is told.
 OF_DISK: Final = frozenset({"no-room", "not-stored"})
+# Errors of a file that is not there. On NFS, one that is open may have been removed by another host (ESTALE).
+GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 # Errors of a process, or a host, that can open no more files.
 DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 # Errors of the operating system that are not of the host's disk: of the network, and of files that are not there.

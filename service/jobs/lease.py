@@ -8,7 +8,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from service.problems import storing
+from service.problems import GONE, storing
 from service.runtime.file_lock import locked
 
 if TYPE_CHECKING:
@@ -59,8 +59,10 @@ class ReplicaLease:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except FileNotFoundError:
-            return False
+        except OSError as error:
+            if error.errno in GONE:
+                return False
+            raise
         path.unlink(missing_ok=True)
         return False
 

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from service.problems import unready
+from service.problems import GONE, unready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,14 +44,24 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         with file:
-            try:
-                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    detail = f"another service holds {path.name} for more than {PATIENCE_S:g} s"
-                    raise unready(detail) from None
-                time.sleep(POLL_S)
-                continue
-            if os.fstat(file.fileno()).st_nlink:  # otherwise it was removed meanwhile
+            if _lock(file, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
                 yield file
                 return
+        if time.monotonic() > deadline:
+            detail = f"another service holds {path.name} for more than {PATIENCE_S:g} s"
+            raise unready(detail)
+        time.sleep(POLL_S)
+
+
+def _lock(file: BinaryIO, path: Path, kind: int) -> bool:
+    """Lock an open file, unless another process holds it, or has removed or replaced it since it was opened."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        # Not by the number of its links: NFS keeps one to a file that is removed while it is open.
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in GONE:
+            return False
+        raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from models.replacing import PART
-from service.problems import FULL
+from service.problems import FULL, GONE
 from service.volumes.files import is_stale, write_whole
 from service.volumes.regions import region_of
 
@@ -75,8 +75,10 @@ class DiskCache:
         path = self.root / name
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno in GONE:
+                return None
+            raise
         with suppress(OSError):  # dropped meanwhile, or on a disk that can only be read
             os.utime(path)
         if len(content) != size:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zarr.storage import LocalStore
 
 from models.replacing import PART
-from service.problems import storing
+from service.problems import GONE, storing
 from service.volumes.content_tag import ContentTag
 from service.volumes.files import remove, write_whole
 from service.volumes.storage import DOCUMENT, is_same, taken
@@ -65,8 +65,10 @@ class LocalStorage:
         """See [`Storage`][service.volumes.storage.Storage]."""
         try:
             return (self.path / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as error:
+            if error.errno in GONE:
+                return None
+            raise
 
     def put(self, key: str, content: bytes) -> None:
         """See [`Storage`][service.volumes.storage.Storage]."""
