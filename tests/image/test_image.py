@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 
@@ -83,6 +84,13 @@ def test_an_image_is_built_by_one_service_alone() -> None:
     for service in COMPOSE.values():
         if service["image"] in built and "build" not in service:
             assert service["pull_policy"] == "never"
+
+
+def test_what_an_object_store_needs_is_taken_from_the_shell() -> None:
+    section = (CHECKOUT / "docs" / "volumes.md").read_text().partition("## Object stores")[2].partition("\n## ")[0]
+    names = set(re.findall(r"`([A-Z][A-Z0-9_]+)", section))
+    assert "AWS_SESSION_TOKEN" in names
+    assert names <= COMPOSE["eddylift"]["environment"].keys()
 
 
 def test_the_healthcheck_stands_in_the_image_alone() -> None:
