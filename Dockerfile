@@ -7,7 +7,7 @@ COPY pyproject.toml .
 RUN python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; print(*extras['server'], *extras['telemetry'], sep='\n')" > requirements.txt
 
 FROM python:3.11-slim AS environment
-# For a smaller image without CUDA, give the index with torch's CPU builds.
+# Optional: an index with other builds of torch. Those for CPUs make a smaller image.
 ARG PIP_EXTRA_INDEX_URL=""
 RUN python -m venv /opt/venv
 COPY --from=requirements /build/requirements.txt /build/

@@ -86,6 +86,11 @@ def test_an_image_is_built_by_one_service_alone() -> None:
             assert service["pull_policy"] == "never"
 
 
+def test_each_image_may_take_torch_from_an_index_of_its_own() -> None:
+    indexes = [service["build"]["args"]["PIP_EXTRA_INDEX_URL"] for service in COMPOSE.values() if "build" in service]
+    assert len(indexes) == len(set(indexes))
+
+
 def test_what_an_object_store_needs_is_taken_from_the_shell() -> None:
     section = (CHECKOUT / "docs" / "volumes.md").read_text().partition("## Object stores")[2].partition("\n## ")[0]
     names = set(re.findall(r"`([A-Z][A-Z0-9_]+)", section))
