@@ -324,9 +324,9 @@ class Client:
         """Upload a coarse volume, object by object. The service stores it.
 
         It gets its name when it is complete; only then is an older volume of this name deleted. A folder with a Zarr
-        group is sent as it is if no option is given. Everything else is converted first, velocity to float32, and
-        copied to the temporary folder, which needs ``eddylift[zarr]``; a file, or a group with options, is read into
-        memory for that. `open` and `submit` take ``boundary``, ``names`` and ``drop`` too, without a copy.
+        group is sent as it is if no option but ``boundary`` is given. Everything else is converted first, velocity to
+        float32, and copied to the temporary folder, which needs ``eddylift[zarr]``; a file, or a group with options, is
+        read into memory for that. `open` and `submit` take ``names`` and ``drop`` too, without a copy.
 
         If an upload was interrupted, call it again within a day: it continues, if no object is refused.
 

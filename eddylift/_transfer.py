@@ -16,7 +16,7 @@ from eddylift._codecs import as_dataset
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
 from eddylift._paths import spell_boundary
 from eddylift._progress import Progress
-from eddylift._writing import temporary_folder, write_zarr
+from eddylift._writing import temporary_folder, with_attribute, write_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,8 +71,8 @@ def is_of(stored: StoredVolume, objects: list[Object]) -> bool:
 def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[tuple[list[Object], str | None]]:
     """Give the objects of a Zarr group, metadata documents last, so that a group that has them is complete.
 
-    A folder that is a Zarr group is sent as it is, without files that do not belong to the group. Anything else, and a
-    volume with options to apply, is written to a temporary group first.
+    A folder that is a Zarr group is sent as it is, without files that do not belong to the group; a boundary changes
+    its attribute. Anything else, and a volume with other options to apply, is written to a temporary group first.
 
     The other thing given is why no velocity was found, or None. That is no error: names may be given later, when the
     volume is opened or a job is submitted.
@@ -81,9 +81,18 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
         InvalidInputError: if the path has no volume with names, a cell has no velocity, or the zarr package is missing.
     """
     problem = None
+    changed: dict[str, Path] = {}
     with contextlib.ExitStack() as kept:
-        if isinstance(volume, str | Path) and _files.is_zarr(Path(volume)) and not any(preparation):
+        if (
+            isinstance(volume, str | Path)
+            and _files.is_zarr(Path(volume))
+            and not any(preparation._replace(boundary=None))
+        ):
             folder, mark = Path(volume), _modified
+            if preparation.boundary is not None:
+                with _files.own_errors(folder, "sent"):
+                    documents = Path(kept.enter_context(temporary_folder()))
+                    changed = with_attribute(folder, "boundary", spell_boundary(preparation.boundary), documents)
             if importlib.util.find_spec("zarr") is not None:
                 from eddylift._velocity import find  # noqa: PLC0415 needs xarray, which is slow
 
@@ -102,9 +111,11 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
                 prepared, problem = _standard(volume, preparation)
                 write_zarr(folder, prepared)
         with _files.own_errors(folder, "sent"):
-            paths = {path.relative_to(folder).as_posix(): path for path in _files_in(folder)}
+            paths = {path.relative_to(folder).as_posix(): path for path in _files_in(folder)} | changed
             objects = [
-                Object(key, path, path.stat().st_size, mark(path)) for key, path in paths.items() if _is_of_group(key)
+                Object(key, path, path.stat().st_size, (_digest if key in changed else mark)(path))
+                for key, path in paths.items()
+                if _is_of_group(key)
             ]
         yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS), problem
 

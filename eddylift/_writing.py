@@ -32,6 +32,8 @@ ZARR = frozenset({".zarr", ".zip"})
 VTKHDF = ".vtkhdf"
 # How a variable lies in Zarr, as xarray keeps it. Zarr v3 does not take the codecs of v2.
 LAYOUT = frozenset({"chunks", "preferred_chunks", "shards", "serializer", "filters", "compressors", "compressor"})
+# Where the attributes of a Zarr group are in its documents: of v3, of v2, and of v2 consolidated.
+ATTRIBUTES = {"zarr.json": ["attributes"], ".zattrs": [], ".zmetadata": ["metadata", ".zattrs"]}
 SUFFIXES = (".npy", ".nc", ".nc4", ".h5", ".hdf5", ".zarr", ".zip", VTKHDF)
 
 
@@ -144,6 +146,25 @@ def write_zarr(folder: Path, volume: xr.Dataset) -> None:
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
         warnings.simplefilter("ignore", ZarrUserWarning)
         _plain_fields(volume).to_zarr(folder, zarr_format=volume.encoding.get("zarr_format", 3))
+
+
+def with_attribute(group: Path, name: str, value: str, folder: Path) -> dict[str, Path]:
+    """Write the documents with the attributes of a Zarr group into a folder, with one attribute changed.
+
+    Returns:
+        The documents that were written, by key.
+    """
+    written = {}
+    for key, members in ATTRIBUTES.items():
+        if (group / key).is_file() or (key == ".zattrs" and (group / ".zgroup").is_file()):
+            document = json.loads((group / key).read_bytes()) if (group / key).is_file() else {}
+            attributes = document
+            for member in members:
+                attributes = attributes.setdefault(member, {})
+            attributes[name] = value
+            written[key] = folder / key
+            written[key].write_text(json.dumps(document))
+    return written
 
 
 def _plain_fields(volume: xr.Dataset) -> xr.Dataset:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Literal
 
 import httpx2
 import numpy as np
 import pytest
+import xarray as xr
 
 from eddylift import InvalidInputError, RefusedError, StoredVolume, save_volume
 from eddylift._preparation import Preparation
@@ -18,7 +20,6 @@ from tests.eddylift.conftest import problem
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import xarray as xr
     from numpy.typing import NDArray
 
     from eddylift import Progress
@@ -85,6 +86,31 @@ def test_drafts_of_files_of_equal_sizes_and_times(dataset: xr.Dataset, tmp_path:
         with group(folder, Preparation()) as (objects, _):
             names.add(draft_name("box", objects))
     assert len(names) == 2
+
+
+@pytest.mark.parametrize("consolidated", [False, True])
+@pytest.mark.parametrize("attributes", [{}, {"boundary": "open", "title": "box"}])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_boundary_changes_the_attribute_of_a_group_alone(
+    dataset: xr.Dataset, tmp_path: Path, zarr_format: Literal[2, 3], attributes: dict[str, str], *, consolidated: bool
+) -> None:
+    """Its chunks are sent from where they are; a later attempt goes on with the same draft."""
+    given, got = tmp_path / "given.zarr", tmp_path / "got.zarr"
+    volume = dataset.drop_attrs(deep=False).assign_attrs(attributes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # consolidated metadata is not in Zarr v3 yet
+        volume.to_zarr(given, zarr_format=zarr_format, consolidated=consolidated)
+    drafts = set()
+    for _ in range(2):
+        with group(given, Preparation(boundary={"y": "wall"})) as (objects, problem):
+            drafts.add(draft_name("box", objects))
+            for each in objects:
+                (got / each.key).parent.mkdir(parents=True, exist_ok=True)
+                (got / each.key).write_bytes(each.read())
+    assert (problem, len(drafts)) == (None, 1)
+    assert {each.key for each in objects if each.path != given / each.key} <= {"zarr.json", ".zattrs", ".zmetadata"}
+    found = xr.open_zarr(got, consolidated=consolidated)
+    xr.testing.assert_identical(found.load(), volume.assign_attrs(boundary="periodic,wall,periodic"))
 
 
 @pytest.mark.parametrize(("status", "deleted"), [(401, False), (403, False), (409, False), (413, True), (422, True)])
