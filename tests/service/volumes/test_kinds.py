@@ -111,6 +111,15 @@ def test_what_is_not_velocity_is_in_a_view_as_it_was(client: TestClient) -> None
     assert found.attrs["doi"] is None
 
 
+def test_cf_bounds_of_coarse_cells_are_in_no_view(client: TestClient) -> None:
+    volume = dataset(COARSE).assign(x_bnds=(("x", "nv"), np.zeros((6, 2))))
+    volume["x"].attrs["bounds"] = "x_bnds"
+    send(client, "box", volume)
+    found = raw(client, f"box/{PLAIN}")
+    assert "x_bnds" not in found.variables
+    assert found["x"].attrs.keys() == {"units", "long_name"}
+
+
 @pytest.mark.parametrize("labels", [["u", "v", "w"], ["w", "v", "u"], ["ux", "uy", "uz"], [1, 2, 3]])
 def test_labels_of_components_stay(client: TestClient, labels: list[Any]) -> None:
     send(client, "box", joined(COARSE, coords={"component": labels}))
