@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 # How long anything may take that is sure to happen. Only a test that fails ever waits for so long.
 PATIENCE_S: Final = 300.0
@@ -19,3 +21,9 @@ def wait_until(true: Callable[[], bool]) -> None:
         assert time.monotonic() < end, f"still not true after {PATIENCE_S:g} s"
         time.sleep(pause_s)
         pause_s = min(1.5 * pause_s, 0.1)  # looking takes time, too
+
+
+def age(path: Path, seconds: float) -> None:
+    """Let a file or a folder have been changed last so long ago."""
+    changed = time.time() - seconds
+    os.utime(path, (changed, changed))

@@ -93,6 +93,14 @@ def test_a_model_that_does_not_is_served_in_float32(altered: Catalogue, caplog: 
     )
 
 
+@pytest.mark.parametrize(("factor", "reproduced"), [(1.004, True), (1.006, False)])
+def test_a_card_is_reproduced_within_half_a_percent(catalogue: Catalogue, factor: float, *, reproduced: bool) -> None:
+    card, sample = catalogue.card(LEARNED), HeldOutSamples(catalogue.folder).find("isotropic")
+    assert sample is not None
+    promises = dataclasses.replace(card, sample={"mae_over_rms": factor * card.sample["mae_over_rms"]})
+    assert (card_mismatch(catalogue.load(LEARNED), promises, sample) is None) is reproduced
+
+
 def test_what_cannot_be_certified_is_served_in_float32(catalogue: Catalogue) -> None:
     made = registry(catalogue, "bfloat16")
     assert made.precisions[UNMEASURED] == made.precisions[TRILINEAR.name] == "float32"

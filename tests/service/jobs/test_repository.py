@@ -56,16 +56,17 @@ def test_jobs_that_ended_long_ago_are_forgotten_with_their_keys(serve: Serve, tm
         for key in "abc"
     )
     repository.mark(old.id, "failed")
+    repository.mark(new.id, "cancelled")
     repository.forget(time.time() - 60)
     assert len(repository.all()) == 3
     with sqlite3.connect(tmp_path / "jobs.sqlite") as connection:
         connection.execute("UPDATE orders SET created = created - 1e6")
-        connection.execute("UPDATE orders SET ended = created + 1 WHERE ended")
-    repository.mark(new.id, "cancelled")
+        for job, days in ((old, 11.5), (new, 10.5)):
+            connection.execute("UPDATE orders SET ended = ended - ? WHERE id = ?", (86_400 * days, job.id))
     for job in (old, new):
         (scratch / job.id / "u").mkdir(parents=True)
     (scratch / ".part-new").mkdir()
-    client = serve(data=tmp_path, keep_days=1)
+    client = serve(data=tmp_path, keep_days=11)
     wait_until(lambda: not (scratch / old.id).exists())
     assert {job["id"] for job in client.get("/v1/jobs").json()["jobs"]} == {new.id, waiting.id}
     assert [repository.keyed(key) is not None for key in "abc"] == [False, True, True]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import struct
 from contextlib import nullcontext, suppress
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from service.volumes.chunk_cache import DiskCache
 from service.volumes.files import write_whole
 from service.volumes.uploads import UploadStore
 from tests.service.wire import dataset, noise, send
+from tests.waiting import age, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -249,10 +249,11 @@ def test_what_is_refused_or_dropped_leaves_no_volume(serve: Serve, tmp_path: Pat
         (tmp_path / "data" / "volumes" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / "volumes" / name).write_bytes(b"left by a service that was killed")
     for left in (tmp_path / "data" / "volumes").iterdir():
-        os.utime(left, (0, 0))
+        age(left, 3700)
     (tmp_path / "data" / "volumes" / ".part-new").write_bytes(b"another service writes it")
+    age(tmp_path / "data" / "volumes" / ".part-new", 1800)
     serve(data=tmp_path / "data")
-    assert [path.name for path in (tmp_path / "data" / "volumes").iterdir()] == [".part-new"]
+    wait_until(lambda: [path.name for path in (tmp_path / "data" / "volumes").iterdir()] == [".part-new"])
 
 
 def test_a_chunk_in_the_index_of_its_shard_is_not_decoded() -> None:
@@ -271,7 +272,8 @@ def test_what_others_write_among_blocks_of_views_is_left_alone(tmp_path: Path) -
         write_whole(tmp_path / name, b"12345")
     for name in ("new", "left"):
         (tmp_path / "view" / name).rename(tmp_path / "view" / f".part-{name}")
-    os.utime(tmp_path / "view" / ".part-left", (0, 0))
+    age(tmp_path / "view" / ".part-new", 1800)
+    age(tmp_path / "view" / ".part-left", 3700)
     (tmp_path / "older" / "u" / "c").mkdir(parents=True)
     assert DiskCache(tmp_path, 10).get("view/u", 5) == b"12345"
     assert [path.name for path in tmp_path.iterdir()] == ["view"]
