@@ -19,6 +19,7 @@ from service.app import create_app
 from service.settings import CHECKOUT, Settings
 from tests.service.servers import serving
 from tests.service.wire import NPY, npy
+from tests.waiting import PATIENCE_S
 from training import __main__ as training
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def test_training_takes_the_options(command: str, monkeypatch: pytest.MonkeyPatc
 def test_the_printed_refusal_is_what_the_service_answers(url: str) -> None:
     coarse = np.zeros((3, 4, 4, 4), np.float32)
     coarse[0, 1, 2, 3] = np.nan
-    answer = httpx2.post(f"{url}/v1/upscale", content=npy(coarse), headers={"Content-Type": NPY}).json()
+    headers = {"Content-Type": NPY}
+    answer = httpx2.post(f"{url}/v1/upscale", content=npy(coarse), headers=headers, timeout=PATIENCE_S).json()
     (printed,) = map(json.loads, blocks(CHECKOUT / "docs" / "http.md", "json"))
     assert answer == {**printed, "request_id": answer["request_id"]}

@@ -15,6 +15,7 @@ import pytest
 import eddylift
 from eddylift import UnexpectedAnswerError
 from tests.eddylift.conftest import CARDS
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ def test_each_process_has_its_own_connections_and_threads(
         ask(client)
         child = multiprocessing.get_context("fork").Process(target=ask, args=(client,))
         child.start()
-        child.join(60)  # with the threads of its parent, it waits for ever
+        child.join(PATIENCE_S)  # with the threads of its parent, it waits for ever
         child.kill()
         assert child.exitcode == 0
         ask(client)

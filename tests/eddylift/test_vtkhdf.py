@@ -91,9 +91,16 @@ def test_it_is_not_read(dataset: xr.Dataset, tmp_path: Path) -> None:
         open_volume(tmp_path / "fine.vtkhdf")
 
 
-@pytest.mark.parametrize("name", ["fine.vti", "fine.npy", "fine"])
-def test_a_name_that_does_not_fit(dataset: xr.Dataset, tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInputError, match="fine"):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("fine.vti", r"ending: expected .*, \.vtkhdf$"),
+        ("fine.npy", r"cannot hold Dataset: arrays go to \.npy or \.vtkhdf"),
+        ("fine", r"ending: expected .*, \.vtkhdf$"),
+    ],
+)
+def test_a_name_that_does_not_fit(dataset: xr.Dataset, tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(InvalidInputError, match=told):
         save_volume(tmp_path / name, dataset)
 
 

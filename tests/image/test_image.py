@@ -71,7 +71,8 @@ def test_it_starts_is_healthy_answers_and_ends(image: Image, port: int) -> None:
                 assert np.abs(view["u"].values - fine[0]).max() < 1e-5 * fine.std()
             # By address, as Prometheus asks; a browser that was led here sends the name of the page's host.
             for host, status in {"172.18.0.2:8000": 200, "localhost": 200, "rebound.example": 421}.items():
-                assert httpx2.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}).status_code == status
+                metrics = httpx2.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}, timeout=PATIENCE_S)
+                assert metrics.status_code == status
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0
         finally:

@@ -12,6 +12,7 @@ from zarr.core.buffer import Buffer, cpu
 from zarr.testing.store import StoreTests
 
 from eddylift._zarr_store import VolumeStore
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from eddylift import Client
@@ -46,10 +47,10 @@ class TestVolumeStore(StoreTests[VolumeStore, cpu.Buffer]):
         return VolumeStore(**store_kwargs)
 
     async def set(self, store: VolumeStore, key: str, value: Buffer) -> None:
-        httpx2.put(f"{store}/{key}", content=value.to_bytes()).raise_for_status()
+        httpx2.put(f"{store}/{key}", content=value.to_bytes(), timeout=PATIENCE_S).raise_for_status()
 
     async def get(self, store: VolumeStore, key: str) -> Buffer:
-        return cpu.Buffer.from_bytes(httpx2.get(f"{store}/{key}").raise_for_status().content)
+        return cpu.Buffer.from_bytes(httpx2.get(f"{store}/{key}", timeout=PATIENCE_S).raise_for_status().content)
 
     def test_store_repr(self, store: VolumeStore) -> None:
         assert repr(store) == f"VolumeStore('{store.address.rstrip('/')}{store.path}')"

@@ -15,7 +15,7 @@ from service.api.fairness import WAITING, Slots, Turns
 from service.problems import Problem
 from tests.service.conftest import parts, serve_as_trilinear
 from tests.service.wire import NPY, Gate, noise, npy
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,4 +96,4 @@ def test_one_token_does_not_take_the_slots_of_another(serve: Serve, tmp_path: Pa
         held.append(clients.submit(ask, other))
         wait_until(lambda: parts(client).slots.taken == 4)
         gate.open.set()
-        assert [each.result(60).status_code for each in held] == [200] * 4
+        assert [each.result(PATIENCE_S).status_code for each in held] == [200] * 4

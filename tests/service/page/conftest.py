@@ -49,7 +49,7 @@ def drop(page: Page, content: bytes, name: str = "field.npy", place: int = 0) ->
 def put(address: str, name: str, files: Mapping[str, bytes]) -> None:
     """Upload the files of a volume."""
     for key, content in files.items():
-        httpx2.put(f"{address}/v1/volumes/{name}/{key}", content=content).raise_for_status()
+        httpx2.put(f"{address}/v1/volumes/{name}/{key}", content=content, timeout=PATIENCE_S).raise_for_status()
 
 
 def folder(path: Path, files: Mapping[str, bytes]) -> Path:

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from service.api.auth import make_token
 from tests.service.page.conftest import drop, folder, put
 from tests.service.wire import Gate, dataset, files_of, noise, npy
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,7 @@ def test_a_job_is_watched_on_after_its_stream_ended_early(
     monkeypatch.setitem(registry._models, name, (registry.card(name), gate))
     put(service.address, "gated", files_of(dataset(noise(3, 8, 8, 8))))
     spec = {"source": "gated", "target": "gated-fine", "model": "trilinear-x4"}
-    httpx2.post(f"{service.address}/v1/jobs", json=spec).raise_for_status()
+    httpx2.post(f"{service.address}/v1/jobs", json=spec, timeout=PATIENCE_S).raise_for_status()
     page = open_page(f"{service.address}/#/jobs")
     state = page.locator(".list li", has_text="gated").locator(".state")
     expect(state).to_have_text("running")

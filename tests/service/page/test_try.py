@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from tests.service.page.conftest import TWO_FRAMES, drop
 from tests.service.page.pictures import diverging, picture
 from tests.service.wire import NPY, dataset, files_of, from_netcdf, from_npy, netcdf, noise, npy, zipped
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -42,6 +43,7 @@ def test_a_dropped_file_is_drawn_pixel_by_pixel(service: Service, open_page: Ope
         f"{service.address}/v1/upscale?model=equivariant-general-x4&boundary=periodic",
         content=npy(coarse),
         headers={"Content-Type": NPY},
+        timeout=PATIENCE_S,
     )
     fine = from_npy(answer.content)
     # The range is that of planes at these shares of the axis, but for half a percent at each end.

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from tests.service.page.conftest import CELLS, TWO_FRAMES, put
 from tests.service.page.pictures import diverging, picture
 from tests.service.wire import dataset, files_of, noise
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route
@@ -159,7 +160,8 @@ def test_colours_are_those_of_the_field_on_screen(service: Service, open_page: O
         route.continue_()
     settled(page)
     assert bar.inner_text() == ranges[0]
-    tile = httpx2.get(f"{service.address}/v1/views/noise/trilinear-x4/slices/z/16/0/0/0?field=u")
+    address = f"{service.address}/v1/views/noise/trilinear-x4/slices/z/16/0/0/0?field=u"
+    tile = httpx2.get(address, timeout=PATIENCE_S)
     plane = np.frombuffer(tile.content, np.float16).astype(np.float32) * float(tile.headers["X-Eddylift-Scale"])
     for _ in range(2):
         most = float(bar.locator("span").last.inner_text())
@@ -190,8 +192,8 @@ def test_warnings_of_a_view_are_shown(service: Service, open_page: Open) -> None
     put(service.address, "doubtful", files_of(dataset(noise(3, 8, 8, 8)).assign_attrs(boundary="wall")))
     page = open_page(f"{service.address}/#/volumes")
     view(page, "doubtful", "relaxed-isotropic-x4")
-    document = httpx2.get(f"{service.address}/v1/views/doubtful/relaxed-isotropic-x4/zarr.json")
-    told = document.headers.get_list("X-Eddylift-Warning")
+    address = f"{service.address}/v1/views/doubtful/relaxed-isotropic-x4/zarr.json"
+    told = httpx2.get(address, timeout=PATIENCE_S).headers.get_list("X-Eddylift-Warning")
     assert len(told) > 1
     expect(page.locator(".viewer > .note.warn")).to_have_text(told)
 

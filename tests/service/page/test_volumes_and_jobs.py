@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 from playwright.sync_api import expect
 
 from tests.service.page.conftest import CELLS, folder, put
 from tests.service.wire import dataset, files_of, noise
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     from tests.service.page.conftest import Open, Service
 
 
+def told(service: Service, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx2.get(f"{service.address}/v1/{path}", timeout=PATIENCE_S).json()
+    return found
+
+
 def stored(service: Service, name: str) -> dict[str, int]:
     """The keys of a stored volume, and the sizes of its objects; of no volume none."""
-    keys = httpx2.get(f"{service.address}/v1/volumes/{name}/").json().get("keys", [])
+    keys = told(service, f"volumes/{name}/").get("keys", [])
     return {each["key"]: each["bytes"] for each in keys}
 
 
@@ -76,7 +82,7 @@ def test_a_folder_is_not_stored_if_one_of_its_files_is_refused(
     expect(page.get_by_role("status")).to_have_count(0)
     assert sent
     assert not [url for url in sent if url.endswith("zarr.json")]
-    volumes = httpx2.get(f"{service.address}/v1/volumes").json()["volumes"]
+    volumes = told(service, "volumes")["volumes"]
     assert not [each["name"] for each in volumes if each["name"].startswith("holes")]
 
 
@@ -116,13 +122,13 @@ def test_a_volume_is_told_how_to_be_read(service: Service, open_page: Open) -> N
         page.get_by_label(label, exact=True).fill(value)
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".list li", has_text="odd-fine").locator(".state")).to_have_text("done")
-    job = httpx2.get(f"{service.address}/v1/jobs").json()["jobs"][0]
+    job = told(service, "jobs")["jobs"][0]
     assert job["boundary"] == options["Boundary"]
 
 
 def test_the_cards_of_all_models(service: Service, open_page: Open) -> None:
     page = open_page(f"{service.address}/#/models")
-    names = {card["name"] for card in httpx2.get(f"{service.address}/v1/models").json()["models"]}
+    names = {card["name"] for card in told(service, "models")["models"]}
     expect(page.locator(".model h2")).to_have_count(len(names))
     expect(page.locator(".model", has_text="default")).to_contain_text("equivariant-general-x4")
 

@@ -50,7 +50,8 @@ def test_an_interrupt_ends_it_well(catalogue: Catalogue) -> None:
 
 
 def post(address: str, **options: object) -> httpx2.Response:
-    return httpx2.post(f"{address}/v1/upscale?model=trilinear-x4", headers={"Content-Type": NPY}, **options)  # type: ignore[arg-type]
+    url = f"{address}/v1/upscale?model=trilinear-x4"
+    return httpx2.post(url, headers={"Content-Type": NPY}, timeout=PATIENCE_S, **options)  # type: ignore[arg-type]
 
 
 def test_it_answers(address: str, catalogue: Catalogue) -> None:
@@ -99,7 +100,7 @@ def test_bodies_that_drip_are_given_up(impatient: str) -> None:
 
 def test_it_does_not_say_what_it_runs_on(address: str) -> None:
     for path in ("/health/live", "/v1/nothing"):
-        assert "server" not in httpx2.get(f"{address}{path}").headers
+        assert "server" not in httpx2.get(f"{address}{path}", timeout=PATIENCE_S).headers
 
 
 def test_clients_that_hang_up_are_forgotten(address: str) -> None:
@@ -107,12 +108,12 @@ def test_clients_that_hang_up_are_forgotten(address: str) -> None:
     head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
     for sent in (b"", b"POST /v1", HEAD, head, head + body[:1000], head + body):
         raw(address, sent).close()
-    wait_until(lambda: "eddylift_open_requests 0.0" in httpx2.get(f"{address}/metrics").text)
+    wait_until(lambda: "eddylift_open_requests 0.0" in httpx2.get(f"{address}/metrics", timeout=PATIENCE_S).text)
     assert post(address, content=npy(noise(3, 4, 4, 4))).status_code == 200
 
 
 def test_garbage(address: str) -> None:
     for content in (b"\x00\xff\x16\x03\x01" * 100, b"GET\r\n\r\n", HEAD + b"Content-Length: minus one\r\n\r\n"):
         with raw(address, content) as connection:
-            assert connection.recv(100).startswith(b"HTTP/1.1 400") or not content
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
     assert post(address, content=npy(noise(3, 4, 4, 4))).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
 from tests.service.orders import LEARNED, ORDER, finish, order
 from tests.service.wire import dataset, noise, post, send
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +45,7 @@ class Stuck:
 
     def __call__(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401 as it is
         self.entered.set()
-        assert self.open.wait(120)
+        assert self.open.wait(PATIENCE_S)
         raise OSError
 
 
@@ -71,7 +73,7 @@ def test_bodies_that_take_long_hold_up_bodies(
     monkeypatch.setattr(parts(client).sandbox, "read", stuck)
     with ThreadPoolExecutor(1) as threads:
         body = threads.submit(post, client, noise(3, 4, 4, 4))
-        assert stuck.entered.wait(120)
+        assert stuck.entered.wait(PATIENCE_S)
         answers(client)
         assert not body.done()
         stuck.open.set()
@@ -89,19 +91,27 @@ def test_a_view_that_takes_long_holds_up_views(
     monkeypatch.setattr(OpenVolume, method, slow)
     with ThreadPoolExecutor(1) as threads:
         view = threads.submit(client.get, f"/v1/views/slow/{LEARNED}/u/c/0/0/0")
-        assert stuck.entered.wait(120)
+        assert stuck.entered.wait(PATIENCE_S)
         answers(client, views=False)
         assert post(client, noise(3, 4, 4, 4)).is_success
         assert not view.done()
         stuck.open.set()
 
 
+@contextmanager
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Requests soon give up what another process holds."""
+    with monkeypatch.context() as patch:
+        patch.setattr(file_lock, "PATIENCE_S", 0.2)
+        yield
+
+
 def test_who_holds_the_lock_of_the_jobs_holds_up_jobs(
     client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_lock, "PATIENCE_S", 0.2)
     with locked(tmp_path / "data" / "replicas" / "alone"):
-        refused = client.post("/v1/jobs", json={"source": "box", "target": "fine", "model": LEARNED})
+        with impatient(monkeypatch):
+            refused = client.post("/v1/jobs", json={"source": "box", "target": "fine", "model": LEARNED})
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         answers(client, jobs=False)
         assert post(client, noise(3, 4, 4, 4)).is_success
@@ -111,18 +121,18 @@ def test_who_holds_the_lock_of_the_jobs_holds_up_jobs(
 def test_who_holds_one_volume_holds_up_that_volume(
     client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_lock, "PATIENCE_S", 0.2)
     with locked(tmp_path / "data" / "volumes" / ".generations" / "slow"):
-        assert client.get(f"/v1/views/slow/{LEARNED}/zarr.json").status_code == 503
-        assert client.delete("/v1/volumes/slow").status_code == 503
-        answers(client)
+        with impatient(monkeypatch):
+            assert client.get(f"/v1/views/slow/{LEARNED}/zarr.json").status_code == 503
+            assert client.delete("/v1/volumes/slow").status_code == 503
+            answers(client, jobs=False)
+        finish(client, order(client))
     assert client.get(f"/v1/views/slow/{LEARNED}/zarr.json").is_success
 
 
 def test_a_job_waits_for_who_is_writing_into_its_target(
     client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_lock, "PATIENCE_S", 0.2)
-    with locked(tmp_path / "data" / "volumes" / ".generations" / "fine"):
+    with locked(tmp_path / "data" / "volumes" / ".generations" / "fine"), impatient(monkeypatch):
         assert client.post("/v1/jobs", json=ORDER).status_code == 503
     finish(client, order(client))
