@@ -86,7 +86,7 @@ def build(settings: Settings) -> Services:
     threads, body_threads, view_threads, job_threads, engine_threads = (Threads(settings.readers) for _ in range(5))
     engine = build_engine(settings, metrics, engine_threads)
     lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
-    opener = build_opener(settings)
+    opener = build_opener(settings, engine.registry)
     kept = DiskCache(settings.data / "views", settings.view_bytes, settings.spare_bytes)
     chunk_cache = ChunkCache(BlockComputer(engine, view_threads), kept, view_threads, settings.region)
     executor = _build_executor(settings, BlockComputer(engine, job_threads), job_threads)

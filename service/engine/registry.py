@@ -173,6 +173,18 @@ class ModelRegistry:
                     self.failures.pop(name, None)
         return self._models[name][1]
 
+    def precision_of(self, card: Card) -> Precision:
+        """The precision in which a model is served here; loads the model, unless all are served in float32.
+
+        Raises:
+            Problem: "unloadable" if it cannot be loaded.
+        """
+        if self.precision == "float32":
+            return self.precision
+        with unloadable(f"{card.name} cannot be loaded"):
+            self.get(card.name)
+        return self.precisions[card.name]
+
     def warm(self) -> Iterator[str]:
         """Load all models; those that cannot be loaded become ``failures``.
 

@@ -93,7 +93,8 @@ def _open_view(task: Task, worker: Worker) -> View:
         view = worker.opener.view(task.source, card, task.options, fresh=fresh)
         if view.fingerprint == task.fingerprint:
             return view
-    detail = f"a Dask worker differs from the service: in {task.source}, the weights of {task.model}, or settings"
+    differs = f"{task.source}, the weights or the precision of {task.model}, or settings"
+    detail = f"a Dask worker differs from the service: in {differs}"
     raise Problem("changed", detail)
 
 
@@ -105,4 +106,4 @@ def worker_parts() -> Worker:
     threads = Threads(settings.readers)
     engine = build_engine(settings, Metrics(), threads)
     engine.batcher.start(lambda: limit_threads(settings))
-    return Worker(engine, build_opener(settings), BlockComputer(engine, threads), threads)
+    return Worker(engine, build_opener(settings, engine.registry), BlockComputer(engine, threads), threads)

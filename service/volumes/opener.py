@@ -19,6 +19,7 @@ from service.volumes.view import View, ViewOptions
 
 if TYPE_CHECKING:
     from models.catalogue import Card
+    from service.engine.registry import ModelRegistry
     from service.settings import Settings
     from service.volumes.source import OpenVolume
 
@@ -33,11 +34,13 @@ class VolumeOpener:
     Args:
         storages: finds volumes.
         settings: for limits, and the size of blocks.
+        registry: says in which precision a model is served.
     """
 
-    def __init__(self, storages: Storages, settings: Settings) -> None:
+    def __init__(self, storages: Storages, settings: Settings, registry: ModelRegistry) -> None:
         self.storages = storages
         self.settings = settings
+        self.registry = registry
         self._sources: LRUCache[tuple[str, ViewOptions], OpenVolume] = LRUCache(OPENED)
         self._views: LRUCache[str, View] = LRUCache(OPENED)
         self._opening = threading.Lock()
@@ -60,14 +63,14 @@ class VolumeOpener:
 
         Raises:
             Problem: 404 if there is no such volume, 400 or 422 if it cannot be super-resolved by this model, 409 if it
-                was changed while it was opened.
+                was changed while it was opened; and as `ModelRegistry.precision_of` does.
         """
         source = self.source(name, options, fresh=fresh)
         boundary, warnings = choose_boundary(options.boundary, source.dataset.attrs.get("boundary"), card)
         if source.levels < card.frames:
             expected = f"at least {card.frames} for {card.name}"
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
-        edge, precision = self.settings.block, self.settings.precision
+        edge, precision = self.settings.block, self.registry.precision_of(card)
         warnings += check_times(source.rest) if card.frames > 1 else ()
         warnings += check_field(source.summary, boundary, card) + check_cubes(source, source.dataset, card)
         if options.error:
@@ -99,8 +102,8 @@ class VolumeOpener:
         return source
 
 
-def build_opener(settings: Settings) -> VolumeOpener:
+def build_opener(settings: Settings, registry: ModelRegistry) -> VolumeOpener:
     """An opener of volumes in the data folder, and in the buckets of the settings."""
     uploads = UploadStore(settings.data / "volumes", settings.spare_bytes)
     storages = Storages(uploads, settings.data / "scratch", settings)
-    return VolumeOpener(storages, settings)
+    return VolumeOpener(storages, settings, registry)

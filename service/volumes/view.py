@@ -71,7 +71,7 @@ class View:
         boundary: what lies beyond the ends of each axis (z, y, x).
         edge: longest edge of a block, in coarse cells.
         naming: see [`ViewOptions`][service.volumes.view.ViewOptions].
-        precision: the service's setting.
+        precision: in which the model is served here; not the setting, as other processes may serve it in another one.
         warnings: warnings for the user about the boundary.
         error: whether it also has the expected error.
     """

@@ -26,7 +26,8 @@ from service.engine.registry import ModelRegistry, card_mismatch
 from service.problems import Problem
 from service.runtime.metrics import Metrics
 from service.runtime.threads import Threads
-from tests.service.wire import noise
+from tests.service.conftest import parts
+from tests.service.wire import dataset, noise, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,6 +221,22 @@ def test_clients_are_told_the_precision(serve: Callable[..., TestClient]) -> Non
     assert ready["precisions"][LEARNED] == "bfloat16"
     assert ready["precisions"][UNMEASURED] == ready["precisions"][TRILINEAR.name] == "float32"
     assert UNMEASURED in ready["warnings"]
+
+
+def test_a_view_is_of_the_precision_in_which_its_model_is_served(
+    serve: Callable[..., TestClient], tmp_path: Path
+) -> None:
+    """Not of the setting: a service that falls back to float32 must not continue what another one began."""
+    plain, fallen = (serve(data=tmp_path, precision=each) for each in ("float32", "tf32"))
+    send(plain, "box", dataset(noise(3, 4, 4, 4)))
+
+    def fingerprint(client: TestClient) -> str:
+        found: str = client.get(f"/v1/views/box/{LEARNED}/zarr.json").json()["attributes"]["eddylift_fingerprint"]
+        return found
+
+    assert fingerprint(fallen) == fingerprint(plain)  # a CPU has no tf32
+    parts(fallen).engine.registry.precisions[LEARNED] = "tf32"  # as on a GPU
+    assert fingerprint(fallen) != fingerprint(plain)
 
 
 @pytest.mark.gpu
