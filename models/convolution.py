@@ -120,18 +120,30 @@ class Frozen(nn.Module):
 
     def forward(self, x: Tensor, circular: Axes = NOWHERE) -> Tensor:
         """Apply the layer. On a CPU, the bits of a block's answer do not depend on the others in its batch."""
-        x = x.to(self.kernel.dtype)
+        x = wrap(x.to(self.kernel.dtype), circular)
+        dimension = self.kernel.ndim - 2
+        still, every = dimension * [0], dimension * [1]
         if ONEDNN and x.device.type == "cpu" and x.dtype in ONEDNN_DTYPES:
             # conv3d computes one small block by another method than two, with other bits and often more slowly.
-            dimension = self.kernel.ndim - 2
-            still, every = dimension * (0,), dimension * (1,)
-            answer = torch.mkldnn_convolution(wrap(x, circular), self.kernel, None, still, every, every, 1)
-        elif x.device.type == "cuda":
-            # cuDNN multiplies in TensorFloat-32 unless it is told not to.
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.tf32):
-                answer = convolve(x, self.kernel, circular)
+            answer = torch.mkldnn_convolution(x, self.kernel, None, still, every, every, 1)
         else:
-            answer = convolve(x, self.kernel, circular)
+            # What conv3d calls, with all the switches in torch.backends: those are of the process, and another thread
+            # could turn the one for TensorFloat-32 meanwhile.
+            answer = torch._convolution(  # noqa: SLF001
+                x,
+                self.kernel,
+                None,
+                stride=every,
+                padding=still,
+                dilation=every,
+                transposed=False,
+                output_padding=still,
+                groups=1,
+                benchmark=False,
+                deterministic=False,
+                cudnn_enabled=True,
+                allow_tf32=self.tf32,
+            )
         return spread(answer if self.answer is None else answer.to(self.answer), self.factor)
 
 

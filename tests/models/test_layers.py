@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.activation import Activation
 from models.convolution import EVERYWHERE, Frozen, convolve, freeze, spread, wrap
@@ -132,6 +134,24 @@ def test_the_trivial_group_is_an_ordinary_convolution(
     plain.weight.data = layer.psi.data.reshape(7, 5, *dimension * [3])
     torch.testing.assert_close(layer(x, ALONG[dimension]), plain(x))
     torch.testing.assert_close(layer.frozen()(x, ALONG[dimension]), plain(x))
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_each_convolution_on_a_gpu_says_whether_it_is_in_tf32(precision: Precision) -> None:
+    """The switch in ``torch.backends`` is one for all threads: another one could turn it meanwhile."""
+    said = []
+
+    class Listener(TorchDispatchMode):
+        def __torch_dispatch__(self, call: Any, _: object, operands: Any = (), options: Any = None) -> Any:  # noqa: ANN401
+            if call is torch.ops.aten._convolution.default:
+                said.append(operands[-1])
+            return call(*operands, **(options or {}))
+
+    with FakeTensorMode(), torch.inference_mode(), Listener():  # type: ignore[no-untyped-call]
+        layer = Frozen(torch.empty(5, 2, 3, 3, 3, device="cuda"), 1, precision)
+        answer = layer(torch.empty(1, 2, 4, 5, 6, device="cuda"), EVERYWHERE)
+    assert (answer.device.type, answer.shape) == ("cuda", (1, 5, 4, 5, 6))
+    assert said == [precision == "tf32"]
 
 
 def test_convolve_wraps_only_the_circular_axes() -> None:
