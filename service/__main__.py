@@ -133,9 +133,11 @@ def serve(host: str, port: int) -> int:
             f"EDDYLIFT_DATA is {settings.data}, where volumes and jobs are stored, and cannot be written: {reason}"
         )
         raise SettingError(message)
-    # uvicorn raises SIGTERM again once it has shut down; that is a regular end.
+    # uvicorn raises SIGTERM again once it has shut down; that is a regular end, unless the device has failed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = create_app(settings)
+    batcher = app.state.services.engine.batcher
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(batcher.broken)))
     config = uvicorn.Config(
         app,
         host=host,

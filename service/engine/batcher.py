@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
 import threading
 import time
 from collections import deque
@@ -20,7 +22,7 @@ import torch
 from models.streaming import Stream
 from service.engine.inference import InferenceResult
 from service.engine.queue import RequestQueue, fail
-from service.problems import Problem, is_out_of_memory
+from service.problems import Problem, is_out_of_memory, unready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +56,7 @@ class Batcher:
 
     Attributes:
         queue: of waiting requests.
+        broken: whether the device has failed for this process, which ends then.
     """
 
     def __init__(self, device: Device, limits: Limits, metrics: Metrics) -> None:
@@ -63,6 +66,7 @@ class Batcher:
         # Of each model, the coarse cells that fit the device at a time, halos included.
         self._room: dict[str, int | None] = {}
         self.queue = RequestQueue(limits, metrics, self._capacity)
+        self.broken = False
         self._in_flight: deque[InFlightBatch] = deque()
         # Sizes that did not fit are not tried again for a while: key -> (largest size allowed, successes since).
         self._ceilings: dict[BatchKey, tuple[int, int]] = {}
@@ -81,14 +85,14 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether the thread runs, and can compute."""
+        return self._thread is not None and self._thread.is_alive() and not self.broken
 
     def _run(self, prepare: Callable[[], None]) -> None:
         prepare()
         with torch.inference_mode():
             for key, batch in self._batches():
-                with _failing_alone(key, batch):
+                with self._failing_alone(key, batch):
                     if key.model not in self._room:
                         self._measure(key, batch[0].request)
                     self._compute(key, batch)
@@ -137,11 +141,13 @@ class Batcher:
             try:
                 self._forward(key, part)
             except Exception as error:  # of any kind: it fails the requests of this batch alone
+                if not self.device.works():
+                    raise
                 short = out_of_memory(error)
                 if not short and len(part) == 1:
                     logger.exception("%s failed on a block of %s", key.model, key.shape)
                 # The traceback holds on to the tensors that did not fit.
-                failure: Exception = error.with_traceback(None)
+                failure = error.with_traceback(None)
             else:
                 self._fitted(key, len(part))
                 batch = batch[len(part) :]
@@ -153,14 +159,8 @@ class Batcher:
                 self._release(key, len(part))
             if len(part) > 1:
                 size = len(part) // 2 if short else 1
-                continue
-            if short and ahead:  # of the memory that those took
-                continue
-            if short:
-                cells = " x ".join(map(str, key.shape))
-                detail = f"a block of {cells} coarse cells, halo included, does not fit the device"
-                failure = Problem("out-of-memory", detail, retry_after=60)
-            fail(part[0].request, failure)
+            elif not (short and ahead):  # what was ahead took memory
+                fail(part[0].request, _does_not_fit(key) if short else failure)
 
     def _forward(self, key: BatchKey, batch: list[QueuedBlock]) -> None:
         """Send a batch to the device."""
@@ -176,7 +176,7 @@ class Batcher:
     def _land(self) -> None:
         """Fetch the results of the oldest batch on the device, and hand its blocks to their requests."""
         key, batch, land = self._in_flight.popleft()
-        with _failing_alone(key, batch):  # a device may raise late
+        with self._failing_alone(key, batch):  # a device may raise late
             fine, seconds = land()
             self._observe(key, batch, seconds)
             for item, part in zip(batch, fine, strict=True):
@@ -223,16 +223,34 @@ class Batcher:
         except InvalidStateError:
             logger.info("an answer came after its client had left")
 
+    @contextmanager
+    def _failing_alone(self, key: BatchKey, batch: list[QueuedBlock]) -> Iterator[None]:
+        """Let an error, of any kind, fail the requests of a batch alone: the thread lives on if the device does."""
+        try:
+            yield
+        except Exception as error:
+            logger.exception("%s failed on blocks of %s", key.model, key.shape)
+            failure: Exception = error.with_traceback(None)
+            if self.broken or not self.device.works():
+                self._break()
+                failure = unready("the device has failed, and this service ends", 30)
+            for item in batch:
+                fail(item.request, failure)
 
-@contextmanager
-def _failing_alone(key: BatchKey, batch: list[QueuedBlock]) -> Iterator[None]:
-    """Let an error, of any kind, fail the requests of a batch alone: the thread lives on."""
-    try:
-        yield
-    except Exception as error:
-        logger.exception("%s failed on blocks of %s", key.model, key.shape)
-        for item in batch:
-            fail(item.request, error.with_traceback(None))
+    def _break(self) -> None:
+        """End this process, as only another one can use the device again."""
+        if not self.broken:
+            self.broken = True
+            logger.critical("%s has failed, which ends this process", self.device)
+            # Before anything is answered: a Dask worker dies here, and its scheduler counts who died over which blocks.
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.queue.close()
+
+
+def _does_not_fit(key: BatchKey) -> Problem:
+    cells = " x ".join(map(str, key.shape))
+    detail = f"a block of {cells} coarse cells, halo included, does not fit the device"
+    return Problem("out-of-memory", detail, retry_after=60)
 
 
 def out_of_memory(error: BaseException) -> bool:

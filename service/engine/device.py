@@ -81,6 +81,10 @@ class Device:
     def release(self) -> None:
         """Free memory that the allocator holds."""
 
+    def works(self) -> bool:
+        """Whether it can still compute in this process, after an error."""
+        return True
+
 
 class Gpu(Device):
     """A device that works ahead: copies to it, kernels, and copies from it have a stream each.
@@ -158,6 +162,14 @@ class Gpu(Device):
     def release(self) -> None:
         """See the class above."""
         torch.cuda.empty_cache()
+
+    def works(self) -> bool:
+        """See the class above: after some errors, such as an illegal access, every call of CUDA fails."""
+        try:
+            torch.cuda.synchronize(self.place)
+        except RuntimeError:
+            return False
+        return True
 
 
 def open_device(place: torch.device) -> Device:

@@ -90,7 +90,10 @@ class JobManager:
         self._watchers = [asyncio.create_task(each, name="jobs") for each in (self._watch(), self._tidier.run())]
 
     async def close(self) -> None:
-        """Stop; jobs that have not ended are free for other replicas, or for the next start."""
+        """Stop; jobs that have not ended are free for other replicas, or for the next start.
+
+        If the device has failed, each keeps its owner, so that it counts as one that the service died of.
+        """
         if not self._watchers:
             return
         running = dict(self._running)
@@ -100,7 +103,7 @@ class JobManager:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._watchers = []
-        await asyncio.to_thread(self._hand_back, list(running))
+        await asyncio.to_thread(self._hand_back, list(running) if self._lifecycle.alive() else [])
         await asyncio.wait({tidier})
 
     def _hand_back(self, names: list[str]) -> None:

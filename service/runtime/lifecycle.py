@@ -20,6 +20,7 @@ class Lifecycle:
         alive: whether the thread that computes is alive.
 
     Attributes:
+        alive: the same.
         warm: whether a model is loaded; the others follow, or are loaded when they are first used.
         delay: why none is loaded yet.
         leaving: whether the service is shutting down, and admits nothing more.
@@ -31,14 +32,14 @@ class Lifecycle:
         self.delay = "no model is loaded yet"
         self.leaving = False
         self.on_leave: list[Callable[[], Awaitable[None]]] = []
-        self._alive = alive
+        self.alive = alive
         self._on_ready: list[Callable[[], None]] = []
         metrics.ready.set_function(lambda: float(self.ready))
 
     @property
     def ready(self) -> bool:
         """Whether the service can compute."""
-        return self.warm and self._alive() and not self.leaving
+        return self.warm and self.alive() and not self.leaving
 
     def require_ready(self) -> None:
         """Refuse (503) requests while nothing can be computed."""

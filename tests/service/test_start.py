@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,11 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from models.catalogue import Catalogue
+    from service.runtime.server import Server
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,29 @@ def test_a_setting_that_cannot_be_used_is_named(
     assert main([]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(line)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_failed_device_is_no_regular_end(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, broken: bool
+) -> None:
+    """So that what starts again only services that failed starts this one."""
+
+    def run(server: Server) -> None:
+        app: FastAPI = server.config.app  # type: ignore[assignment]
+        app.state.services.engine.batcher.broken = broken
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("service.runtime.server.Server.run", run)
+    for name, value in {"WEIGHTS": catalogue.folder, "DATA": tmp_path, "DEVICE": "cpu"}.items():
+        monkeypatch.setenv(f"EDDYLIFT_{name}", str(value))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main([])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == broken
 
 
 def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:

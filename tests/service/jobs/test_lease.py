@@ -193,6 +193,29 @@ def test_the_list_can_be_shared_by_machines(tmp_path: Path) -> None:
         assert after.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
+def test_a_job_during_which_the_device_fails_counts_as_one_that_the_service_died_of(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would otherwise end one service after the other; it is done if another one can."""
+    ended = threading.Event()
+    monkeypatch.setattr("os.kill", lambda *_: ended.set())
+    client = serve(data=tmp_path / "data", block=4)
+    send(client, "box", dataset(noise(3, 8, 8, 8)))
+    device = parts(client).engine.batcher.device
+    monkeypatch.setattr(device, "launch", lambda *_: 1 / 0)
+    monkeypatch.setattr(device, "works", lambda: False)
+    job = order(client)
+    assert ended.wait(PATIENCE_S)
+    wait_until(lambda: client.get("/health/live").status_code == 503)
+    assert client.portal is not None
+    client.portal.call(parts(client).lifecycle.leave)
+    jobs = parts(client).jobs
+    left = jobs.repository.get(job)
+    assert left is not None
+    assert (left.state, left.owner, jobs.lease.is_alive(jobs.lease.id)) == ("running", jobs.lease.id, False)
+    finish(serve(data=tmp_path / "data", block=4), job)
+
+
 def test_a_service_that_is_about_to_end_takes_no_order(pair: tuple[TestClient, TestClient]) -> None:
     one, other = pair
     send(one, "box", dataset(noise(3, 8, 8, 8)))
