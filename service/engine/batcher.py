@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("service.engine")
+# Words of cuDNN for too little memory, or for what it cannot compute at all.
+NO_ENGINE: Final = ("unable to find an engine", "Unable to find a valid cuDNN algorithm")
 # Number of batches that must fit before a larger size, which did not, is tried again.
 RECOVERY: Final = 64
 
@@ -255,4 +257,8 @@ def _does_not_fit(key: BatchKey) -> Problem:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether a computation ran out of memory, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or is_out_of_memory(error)
+        or (isinstance(error, RuntimeError) and any(words in str(error) for words in NO_ENGINE))
+    )
