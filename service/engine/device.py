@@ -7,6 +7,7 @@ one before are fetched. This takes three streams, and pinned memory so that copi
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -44,12 +45,14 @@ class Device:
 
     Attributes:
         depth: batches under way at a time.
+        quiet: held while a model is loaded and checked there, and while memory is measured.
     """
 
     depth = 1
 
     def __init__(self, place: torch.device) -> None:
         self.place = place
+        self.quiet = threading.Lock()
 
     def __str__(self) -> str:
         """Its name."""
@@ -134,13 +137,15 @@ class Gpu(Device):
     def room(self, model: SuperResolution) -> int:
         """Coarse cells of a model that fit at a time, halos included, from the memory that two blocks take."""
         few, many = EDGES
-        less, more = (self._peak(model, edge) for edge in EDGES)
+        with self.quiet:
+            less, more = (self._peak(model, edge) for edge in EDGES)
+            free = self._free
         bytes_per_cell = max(1.0, (more - less) / (many**3 - few**3))
         fixed = max(0.0, less - bytes_per_cell * few**3)
         # Bytes of a cell that waits to be computed or fetched while another batch is computed.
         channels = 4 if model.error_head else 3
         waiting = (self.depth - 1) * 4 * (3 * model.frames + channels * model.factor**3)
-        return max(1, int((PORTION * self._free - fixed) / (bytes_per_cell + waiting)))
+        return max(1, int((PORTION * free - fixed) / (bytes_per_cell + waiting)))
 
     def _peak(self, model: SuperResolution, edge: int) -> int:
         """Largest number of bytes that a block takes, with the workspace of cuDNN."""

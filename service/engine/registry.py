@@ -14,7 +14,7 @@ from models.held_out import HeldOutSamples
 from models.metrics.report import report
 from models.superresolution import upscale
 from service.engine.scores import TOLERANCE, close
-from service.problems import Problem, invalid_field, unknown_model
+from service.problems import Problem, invalid_field, is_out_of_memory, unknown_model
 from service.settings import SettingError
 
 if TYPE_CHECKING:
@@ -169,7 +169,8 @@ class ModelRegistry:
         if name not in self._models:
             with self._loading:
                 if name not in self._models:
-                    self._models[name] = self._load(self.card(name))
+                    with self.device.quiet:
+                        self._models[name] = self._load(self.card(name))
                     self.failures.pop(name, None)
         return self._models[name][1]
 
@@ -206,11 +207,14 @@ class ModelRegistry:
     def _load(self, card: Card) -> tuple[Card, SuperResolution]:
         """The model of a card in the precision of the settings if it reproduces the card in it, else in float32."""
         name, precision = card.name, self.precision if card.architecture else "float32"
+        self.warnings.pop(name, None)  # of a try that failed
         if precision != "float32":
             try:
                 model = self.catalogue.load(card, str(self.device), precision)
                 wrong = self._mismatch(model, card, precision)
             except RuntimeError as error:  # the device cannot compute in it
+                if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
+                    raise  # at the moment; the next try may succeed
                 wrong = str(error)
             if wrong is None:
                 self.precisions[name] = precision

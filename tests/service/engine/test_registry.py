@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import numpy as np
@@ -128,6 +128,57 @@ def test_a_precision_that_the_device_lacks_is_not_served(catalogue: Catalogue, m
     made = registry(catalogue, "bfloat16")
     assert made.precisions[LEARNED] == "float32"
     assert made.warnings[LEARNED].endswith("no kernel for bfloat16")
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [torch.OutOfMemoryError("CUDA out of memory")],
+        [RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")],
+        [RuntimeError("no kernel for bfloat16"), RuntimeError("CUDA is busy")],
+    ],
+)
+def test_a_model_that_cannot_be_loaded_at_first_is_served_as_if_it_could(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, errors: list[RuntimeError]
+) -> None:
+    """Memory that is short for a moment changes no precision, and no warning of that moment stays."""
+    made, left = ModelRegistry(catalogue, CPU, "bfloat16"), iter(errors)
+
+    def check(*_: object) -> None:
+        if error := next(left, None):
+            raise error
+
+    monkeypatch.setattr("service.engine.registry.card_mismatch", check)
+    with pytest.raises(RuntimeError, match="CUDA"):
+        made.get(LEARNED)
+    made.get(LEARNED)
+    assert made.precisions[LEARNED] == "bfloat16"
+    assert not made.warnings
+
+
+def test_memory_is_not_measured_while_a_model_is_loaded(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What that takes would count as what the measured model takes."""
+
+    class Measured(Gpu):
+        _free = 10**9
+
+        def __init__(self) -> None:
+            Device.__init__(self, CPU.place)
+
+        def _peak(self, model: SuperResolution, edge: int) -> int:  # noqa: ARG002 as of a GPU
+            assert self.quiet.locked()
+            return edge**3
+
+    device, load = Measured(), catalogue.load
+    made = ModelRegistry(catalogue, device)
+
+    def alone(*arguments: Any) -> SuperResolution:  # noqa: ANN401 passed on
+        assert device.quiet.locked()
+        return load(*arguments)
+
+    monkeypatch.setattr(catalogue, "load", alone)
+    assert device.room(made.get(LEARNED)) > 1
+    assert not device.quiet.locked()
 
 
 def test_models_are_loaded_one_by_one_the_quickest_first(
