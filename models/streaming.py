@@ -49,8 +49,9 @@ class Stream:
             slab: the next planes; the first slab has more planes than two halos, and gives as many as it has more.
             circular: axes (z, y, x) to wrap around; z must not be one of them.
         """
-        scale = Scale(*(part.to(slab.device) for part in self._scale))
-        return self.model.compute(slab, circular, scale, error=self.error, join=self._join)
+        # Kept there, as a copy from the CPU waits until the device is done with the slabs before.
+        self._scale = Scale(*(part.to(slab.device) for part in self._scale))
+        return self.model.compute(slab, circular, self._scale, error=self.error, join=self._join)
 
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.blocks import PERIODIC, Block, Boundaries, Plan
 from models.convolution import Frozen
@@ -45,6 +47,28 @@ def test_slabs_make_the_block(architecture: Architecture | None, boundary: Bound
     found = torch.cat([stream(slab, layout.circular) for slab in slabs], dim=2)[0]
     expected = upscale(model, source, boundary, error=head is not None)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5 * float(expected[:3].std()))
+
+
+@torch.no_grad()
+def test_slabs_after_the_first_copy_nothing_from_the_cpu() -> None:
+    """Such a copy waits until the device has done what came before."""
+    model = SuperResolution(Network(Architecture("conv", "C1", 1, 1))).frozen().to("meta")
+    stream = Stream(model, np.zeros((1, 3, 30, 4, 4), np.float32))
+    copies = []
+
+    class Listener(TorchDispatchMode):
+        def __torch_dispatch__(self, call: Any, _: object, operands: Any = (), options: Any = None) -> Any:  # noqa: ANN401
+            if call is torch.ops.aten._to_copy.default:
+                copies.append(operands[0].device.type)
+            return call(*operands, **(options or {}))
+
+    first = 2 * model.halo + 1
+    with Listener():  # type: ignore[no-untyped-call]
+        for thickness, copied in ((first, ["cpu", "cpu"]), (3, []), (3, [])):
+            copies.clear()
+            answer = stream(torch.empty(1, 1, 3, thickness, 4, 4, device="meta"), (False, True, True))
+            assert copies == copied
+    assert answer.shape == (1, 3, 12, 16, 16)
 
 
 @torch.inference_mode()
