@@ -193,7 +193,7 @@ def read_npy(answer: Answer) -> NDArray[np.float32]:
 
 
 def read_netcdf(answer: Answer) -> xr.Dataset:
-    """Read a dataset into memory.
+    """Read a dataset into memory; times stay as they are stored, since not all can be decoded.
 
     Raises:
         UnexpectedAnswerError: if the answer is anything else.
@@ -202,10 +202,11 @@ def read_netcdf(answer: Answer) -> xr.Dataset:
 
     _expect(answer, NETCDF)
     try:
-        return xr.load_dataset(answer.content, engine="h5netcdf").drop_encoding()
+        found = xr.load_dataset(answer.content, engine="h5netcdf", decode_times=False, decode_timedelta=False)
     except (ValueError, OSError) as error:
         message = f"the answer is not a whole NetCDF-4 file: {error}"
         raise UnexpectedAnswerError(message) from None
+    return found.drop_encoding()
 
 
 def _expect(answer: Answer, content_type: str) -> None:

@@ -121,11 +121,26 @@ def test_times_and_units_of_axes_travel(dataset: xr.Dataset, times: xr.Variable)
     volume = dataset.expand_dims(time=2).assign_coords(
         time=times, y=("y", dataset.y.values, {"units": "m", "bounds": "y_b"})
     )
-    travelled = read_netcdf(sent(encode(volume)[0]))
+    travelled = xr.decode_cf(read_netcdf(sent(encode(volume)[0])))
     xr.testing.assert_identical(travelled["time"].variable, times.to_index_variable())
     assert travelled["y"].attrs == {"units": "m"}
     unnamed = dataset.expand_dims(time=["a", "b"])
     assert "time" not in read_netcdf(sent(encode(unnamed)[0])).coords
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"units": "days since 2000-01-01", "calendar": "noleap"},
+        {"units": "days since 2000-01-01", "calendar": "none"},
+        {"units": "days since 0000-01-01"},
+        {"units": "months since 2000-01-01"},
+        {"units": "seconds since start"},
+    ],
+)
+def test_times_that_cannot_be_decoded_stay_on_the_answer(dataset: xr.Dataset, attributes: dict[str, str]) -> None:
+    series = dataset.expand_dims(time=2).assign_coords(time=("time", [0.5, 1.5], attributes))
+    xr.testing.assert_identical(round_trip(series), series)
 
 
 def test_notes_of_the_service_go_below_an_earlier_history(dataset: xr.Dataset) -> None:
