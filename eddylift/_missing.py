@@ -35,8 +35,7 @@ def decoded(name: Hashable, variable: xr.Variable) -> xr.Variable:
             rounded = {key: each.astype(variable.dtype) for key, each in markers(variable.attrs).items()}
         stored.attrs = {**variable.attrs, **rounded}
     found = xr.conventions.decode_cf_variable(name, stored, decode_times=False, decode_timedelta=False)
-    rest = {key: value for key, value in found.attrs.items() if key not in LIMITS}
-    found.attrs = {**rest, **limits(found)}
+    found.attrs = in_own_units(found)
     return found
 
 
@@ -93,16 +92,21 @@ def limits(variable: xr.Variable) -> dict[str, Any]:
     packing = {key: variable.encoding[key] for key in PACKING if key in variable.encoding}
     if not packing:
         return given
-    stored = np.dtype(variable.encoding["dtype"])
     turned = packing.get("scale_factor", 1) < 0
     found = {}
     for key, value in given.items():
         numbers = np.atleast_1d(value)
         if numbers.dtype.kind in "iu":
-            packed = xr.Variable("limit", numbers.astype(stored), packing)
+            packed = xr.Variable("limit", numbers.astype(variable.encoding.get("dtype", numbers.dtype)), packing)
             numbers = np.sort(xr.conventions.decode_cf_variable(key, packed).values)
         found[TURNED.get(key, key) if turned else key] = numbers.tolist() if len(numbers) > 1 else numbers[0].item()
     return found
+
+
+def in_own_units(variable: xr.Variable) -> dict[Hashable, Any]:
+    """Return the attributes of a decoded variable, its with limits in its own units, as it will not be packed again."""
+    rest = {key: value for key, value in variable.attrs.items() if key not in LIMITS}
+    return {**rest, **limits(variable)}
 
 
 def as_sent(array: xr.DataArray) -> dict[str, Any]:

@@ -198,6 +198,7 @@ def _single_precision(array: xr.DataArray) -> xr.DataArray:
     single: xr.DataArray = xr.apply_ufunc(
         convert, array, dask="parallelized", output_dtypes=[np.float32], keep_attrs=True
     )
+    single.attrs = _missing.in_own_units(array.variable)
     return single
 
 

@@ -169,12 +169,15 @@ def with_attribute(group: Path, name: str, value: str, folder: Path) -> dict[str
 
 def _plain_fields(volume: xr.Dataset) -> xr.Dataset:
     """Drop packing of fields, and chunks and codecs of all: they are those of what was read, and may not fit now."""
+    from eddylift._missing import in_own_units  # noqa: PLC0415 needs xarray, which is slow
+
     fields = {}
     for name, array in volume.data_vars.items():
         if array.ndim >= 3:  # noqa: PLR2004 z, y, x
             # Zarr's chunks are of one size.
             even = {dim: max(sizes) for dim, sizes in array.chunksizes.items()}
             fields[name] = array.variable.chunk(even) if even else array.variable.copy(deep=False)
+            fields[name].attrs = in_own_units(array.variable)
             fields[name].encoding = {"_FillValue": None}
     plain = volume.assign(fields)
     for variable in plain.variables.values():

@@ -151,8 +151,9 @@ def test_notes_of_the_service_go_below_an_earlier_history(dataset: xr.Dataset) -
         assert found == {"history": "made\nlifted", "title": "box", "eddylift_model": "m"}
 
 
-def test_packing_of_the_file_a_dataset_came_from_is_dropped(dataset: xr.Dataset) -> None:
-    dataset["u"].encoding = {"dtype": "int16", "scale_factor": 10.0, "_FillValue": -999}
+@pytest.mark.parametrize("stored", [{"dtype": "int16"}, {}])
+def test_packing_of_the_file_a_dataset_came_from_is_dropped(dataset: xr.Dataset, stored: dict[str, str]) -> None:
+    dataset["u"].encoding = {**stored, "scale_factor": 10.0, "_FillValue": -999}
     xr.testing.assert_identical(round_trip(dataset), dataset)
 
 

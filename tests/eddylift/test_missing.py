@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from eddylift import InvalidInputError, open_volume
+from eddylift import InvalidInputError, open_volume, save_volume
 from eddylift._missing import as_sent
+from eddylift._preparation import Preparation
 from eddylift._resample import to_uniform
+from eddylift._transfer import group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +112,22 @@ def test_means_have_no_markers(tmp_path: Path) -> None:
     assert np.isnan(open_volume(tmp_path / "gap.nc", drop=["y"])["u"][0, 0, 0])
     with pytest.raises(InvalidInputError, match=r"u: nan at \(z, y, x\) = \(0, 0, 0\); expected values everywhere"):
         open_volume(tmp_path / "gap.nc", resample="y", boundary="wall")
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("factor", [0.25, -0.25])
+def test_limits_of_what_was_packed_are_those_of_the_numbers(
+    tmp_path: Path, dataset: xr.Dataset, suffix: str, factor: float
+) -> None:
+    for name in "uvw":
+        dataset[name].attrs = {"valid_min": np.int16(-3000), "units": "m/s"}
+        dataset[name].encoding = {"dtype": "int16", "scale_factor": factor}
+    kept = {"units": "m/s", "valid_max" if factor < 0 else "valid_min": -3000 * factor}
+    save_volume(tmp_path / f"a{suffix}", dataset)
+    assert open_volume(tmp_path / f"a{suffix}")["u"].attrs == kept
+    with group(dataset, Preparation()) as (objects, _):
+        (document,) = (json.loads(each.read()) for each in objects if each.key == "u/zarr.json")
+    assert document["attributes"] == kept
 
 
 @pytest.mark.parametrize("kind", ["array", "dataset", "upload"])
