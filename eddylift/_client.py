@@ -423,8 +423,8 @@ class Client:
         """Return a stored volume as a Zarr store: ``dataset.to_zarr(client.store("box"))``.
 
         The volume is written chunk by chunk, so it may be larger than memory. Chunks that were not written read as
-        zeros. (`upload`, in contrast, shows a volume only when it is complete.) The store works as long as the client
-        is open. Needs ``eddylift[zarr]``.
+        the fill value: NaN for floats and 0 for integers, if xarray writes. (`upload`, in contrast, shows a volume only
+        when it is complete.) The store works as long as the client is open. Needs ``eddylift[zarr]``.
 
         Args:
             name: name of the volume, which need not exist yet.

@@ -192,7 +192,8 @@ def _files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Pa
         above: the folders that it is in, without links.
 
     Raises:
-        InvalidInputError: for a link to nothing, or to a folder that it is in: chunks that are left out read as zeros.
+        InvalidInputError: for a link to nothing, or to a folder that it is in: chunks that are left out would read as
+            the fill value.
         OSError: if a folder cannot be read.
     """
     above |= {folder.resolve()}

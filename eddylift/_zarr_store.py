@@ -12,6 +12,7 @@ from zarr.core.buffer import default_buffer_prototype
 from eddylift import _calls, _paths
 from eddylift._errors import NotFoundError
 from eddylift._processes import PerProcess
+from eddylift._transfer import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
 
 T = TypeVar("T")
+# Title of the problem that the service answers where it has no such volume.
+UNKNOWN_VOLUME = "There is no such volume"
 # For calls that wait; zarr itself limits how many there are, by its setting async.concurrency.
 THREADS = PerProcess(lambda: ThreadPoolExecutor(32, "eddylift"))
 
@@ -40,6 +43,8 @@ class VolumeStore(Store):
     supports_writes: bool = True
     supports_deletes: bool = True
     supports_listing: bool = True
+    # Chunks of a volume read as its fill value until they are written.
+    has_all_chunks: bool = False
 
     def __init__(self, send: Callable[[Call[Any]], Any], address: str, path: str, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
@@ -67,10 +72,6 @@ class VolumeStore(Store):
         """Return a store of the same volume, read-only or not."""
         return type(self)(self._send, self.address, self.path, read_only=read_only)
 
-    def _has(self, key: str) -> bool:  # noqa: ARG002 of any volume
-        """Return whether an object exists for sure; chunks of a volume read as zeros until they are written."""
-        return False
-
     async def _call(self, call: Call[T]) -> T:
         found: T = await asyncio.get_running_loop().run_in_executor(THREADS.get(), self._send, call)
         return found
@@ -78,13 +79,18 @@ class VolumeStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Fetch an object, or a range of it; None if it does not exist."""
+        """Fetch an object, or a range of it; None if it does not exist.
+
+        Raises:
+            NotFoundError: for a chunk that should exist, or of a volume that does not exist (any more).
+        """
         try:
             content = await self._call(_calls.get_object(self.path, key, _spelled(byte_range)))
-        except NotFoundError:
-            if self._has(key):
-                raise
-            return None
+        except NotFoundError as error:
+            is_document = key.rpartition("/")[2] in DOCUMENTS
+            if is_document or not (self.has_all_chunks or error.title == UNKNOWN_VOLUME):
+                return None
+            raise
         return (prototype or default_buffer_prototype()).buffer.from_bytes(content)
 
     async def get_partial_values(
@@ -144,6 +150,17 @@ class VolumeStore(Store):
                 yield child
             last = child
 
+    async def getsize(self, key: str) -> int:
+        """Return the size of an object.
+
+        Raises:
+            FileNotFoundError: if it does not exist, nor perhaps the volume, as zarr expects.
+        """
+        try:
+            return await super().getsize(key)
+        except NotFoundError as error:
+            raise FileNotFoundError(key) from error
+
     async def getsize_prefix(self, prefix: str) -> int:
         """Return the total size of the objects under a prefix, without fetching them."""
         return sum([size async for _, size in self._objects(_folder(prefix))])
@@ -172,9 +189,7 @@ class ViewStore(VolumeStore):
     """A view as a Zarr store. It has all its chunks, and does not list them."""
 
     supports_writes = supports_deletes = supports_listing = False
-
-    def _has(self, key: str) -> bool:
-        return "/c/" in key
+    has_all_chunks = True
 
 
 def _folder(prefix: str) -> str:

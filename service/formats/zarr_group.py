@@ -73,7 +73,9 @@ def write_group(dataset: xr.Dataset, version: int, *, consolidated: bool = False
         # Consolidated metadata and fixed-length texts are not in the v3 specification yet; the request had them.
         warnings.simplefilter("ignore", ZarrUserWarning)
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
-        dataset.to_zarr(store, mode="w", zarr_format=version, consolidated=consolidated, encoding=encoding)
+        # With all chunks, also those that equal the fill value: a view that lacks one is gone.
+        how: dict[str, Any] = {"consolidated": consolidated, "encoding": encoding, "write_empty_chunks": True}
+        dataset.to_zarr(store, mode="w", zarr_format=version, **how)
     return objects_in(store)
 
 

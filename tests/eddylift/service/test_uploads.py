@@ -52,7 +52,7 @@ def assert_has(client: Client, name: str, volume: xr.Dataset) -> None:
 
 
 def test_what_is_behind_a_link_is_sent(client: Client, tmp_path: Path) -> None:
-    """And a link to nothing is refused, as chunks that are missing read as zeros."""
+    """And a link to nothing is refused, as chunks that are missing read as the fill value."""
     folder, elsewhere = tmp_path / "box.zarr", tmp_path / "elsewhere"
     channel().to_zarr(folder, consolidated=False)
     for part in ("u/c", "v", "w/zarr.json"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -192,15 +193,35 @@ def test_a_view_of_824_gigabytes_opens_with_few_cells_read(client: Client, setti
     client.delete_volume("huge")
 
 
-def test_times_of_a_view_become_dates(client: Client) -> None:
-    dates = xr.date_range("2020-01-01", periods=2)
+@pytest.mark.parametrize("periods", [1, 2])
+def test_times_of_a_view_become_dates(client: Client, periods: int) -> None:
+    """A single one is stored as 0 since itself."""
+    dates = xr.date_range("2020-01-01", periods=periods)
     client.upload(channel((4, 4, 4)).expand_dims(time=dates), "dated")
     view = client.open("dated", model=TRILINEAR)
     dated = xr.decode_cf(view)
     assert dated["time"].values.tolist() == dates.values.tolist()
     assert not dated["u"].variable._in_memory
-    assert np.array_equal(dated["u"].sel(time="2020-01-02").squeeze(), wanted(channel((4, 4, 4)))[0])
+    assert np.array_equal(dated["u"].sel(time=dates[-1]), wanted(channel((4, 4, 4)))[0])
     client.delete_volume("dated")
+
+
+def test_values_that_equal_the_fill_value_are_told_from_those_of_a_deleted_volume(client: Client) -> None:
+    volume = channel((4, 4, 4)).expand_dims("time").assign(nu=0.0, run=7, done=False, step=("time", [0]))
+    client.upload(volume, "box")
+
+    def opened() -> list[xr.Dataset]:
+        store = client.store("box", read_only=True)
+        return [client.open("box", model=TRILINEAR), xr.open_zarr(store, chunks=None, consolidated=False)]
+
+    others = ("nu", "run", "done", "step")
+    for found in opened():
+        assert all(np.array_equal(found[name], volume[name]) for name in others)
+    lost = opened()
+    client.delete_volume("box")
+    for found, name in itertools.product(lost, ("u", *others)):
+        with pytest.raises(NotFoundError, match="there is no volume box"):
+            found[name].load()
 
 
 def test_what_is_no_group_is_not_sent(client: Client, tmp_path: Path) -> None:
