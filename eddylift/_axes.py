@@ -98,7 +98,7 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
         way_round: what else the user can do, for messages.
 
     Raises:
-        InvalidInputError: if positions are no numbers, or not even.
+        InvalidInputError: if positions are no numbers, all the same, or not even.
     """
     if axis not in volume.coords or volume.sizes[axis] < 2:  # noqa: PLR2004 a step
         return None
@@ -110,8 +110,9 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
     if steps.dtype.kind == "m":
         steps = steps / np.timedelta64(1, "s")
     mean = abs(float(steps.mean()))
-    if not np.ptp(steps) <= UNEVEN * mean:
-        message = f"{axis}: spaced by {steps.min():.4g} to {steps.max():.4g}; expected even steps{way_round}"
+    if not (mean and np.ptp(steps) <= UNEVEN * mean):
+        found = f"{steps.min():.4g} to {steps.max():.4g}"
+        message = f"{axis}: spaced by {found}; expected even steps, not 0{way_round}"
         raise InvalidInputError(message)
     return mean
 

@@ -122,8 +122,10 @@ class Frames:
         if TIME not in self.dataset.coords or self.dataset.sizes[TIME] < 2:  # noqa: PLR2004 a step
             return {}
         times = self.dataset[TIME]
-        *_, before, last = times.values
-        following = last + (last - before) * np.arange(1, steps + 1)
+        first, last, intervals = times.values[0], times.values[-1], self.dataset.sizes[TIME] - 1
+        # By the mean step, as it is computed, and divided last, so that no rounding adds up. Integers stay integers.
+        elapsed = (last - first) * np.arange(1, steps + 1)
+        following = last + (elapsed / intervals if elapsed.dtype.kind == "f" else elapsed // intervals)
         return {TIME: xr.Variable(TIME, following, attributes_of(self.dataset, TIME), times.encoding)}
 
 

@@ -138,6 +138,20 @@ def test_between_dates_are_seconds(
     assert np.array_equal(found.time, later)
 
 
+@pytest.mark.parametrize(
+    ("times", "last"),
+    [
+        ([1000.0, 1000.999, 1002.0], 1202.0),
+        ([0, 299, 600], 60600),
+        (DAY.astype("M8[s]") + np.array([0, 299, 600]), DAY + np.timedelta64(60600, "s")),
+    ],
+)
+def test_times_go_on_by_the_mean_step(ask: Ask, dataset: xr.Dataset, times: NDArray[Any], last: object) -> None:
+    found = ask("forecast", dataset.assign_coords(time=times), steps=200).time
+    assert found[-1].values == last
+    assert found.dtype.kind == np.asarray(times).dtype.kind
+
+
 def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
     other = dataset.rename(u="Ux", v="Uy").assign(smoke=dataset.u)
     with pytest.raises(InvalidInputError, match=r"pass names=\{'Ux': 'u', 'Uy': 'v'\} .*--names Ux:u,Uy:v"):
@@ -151,7 +165,13 @@ def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("coordinates", "options", "message"),
     [
-        ({"time": [0.0, 1.0, 3.0]}, {"dt": 1.0}, "time: spaced by 1 to 2; expected even steps; drop=time"),
+        (
+            {"time": [0.0, 1.0, 3.0]},
+            {"dt": 1.0},
+            "time: spaced by 1 to 2; expected even steps, not 0; drop=time",
+        ),
+        ({"time": [0, 0, 0]}, {}, "time: spaced by 0 to 0; expected even steps, not 0; drop=time"),
+        ({"y": np.zeros(4), "x": np.zeros(5)}, {}, "y: spaced by 0 to 0; expected even steps, not 0, or dx"),
         (
             {"time": xr.Variable("time", [0, 1, 2], {"units": "months since 2000-01-01"})},
             {},
@@ -162,7 +182,7 @@ def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
             {},
             "time cannot be decoded: .*overflow; drop=time leaves",
         ),
-        ({"x": np.arange(5.0) ** 2}, {}, "x: spaced by 1 to 7; expected even steps, or dx"),
+        ({"x": np.arange(5.0) ** 2}, {}, "x: spaced by 1 to 7; expected even steps, not 0, or dx"),
         ({"x": list("abcde")}, {}, "x: <U1; expected numbers"),
         ({"x": np.arange(5.0)}, {}, "cells: 0.1 along y, 1 along x; expected the same length along each axis, or dx"),
         ({}, {"boundary": {"z": "wall"}}, "boundary names the axes z, expected some of y, x"),
