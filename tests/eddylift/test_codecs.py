@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 from email import message_from_bytes
 from email.policy import default
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -140,6 +140,13 @@ def test_times_and_units_of_axes_travel(dataset: xr.Dataset, times: xr.Variable)
 )
 def test_times_that_cannot_be_decoded_stay_on_the_answer(dataset: xr.Dataset, attributes: dict[str, str]) -> None:
     series = dataset.expand_dims(time=2).assign_coords(time=("time", [0.5, 1.5], attributes))
+    xr.testing.assert_identical(round_trip(series), series)
+
+
+@pytest.mark.parametrize("times", [np.array(["2024-01-01", "2024-01-02"], "M8[ns]"), np.array([1, 2], "m8[ns]")])
+def test_dates_and_durations_may_have_units_of_their_own(dataset: xr.Dataset, times: NDArray[Any]) -> None:
+    noted = ("time", times, {"units": "days since 2000-01-01", "calendar": "standard"})
+    series = dataset.expand_dims(time=2).assign_coords(time=noted)
     xr.testing.assert_identical(round_trip(series), series)
 
 
