@@ -250,12 +250,12 @@ class Arrival:
 
     def __init__(self, folder: str | Path, volume: StoredVolume, report: ProgressCallback) -> None:
         self.folder = Path(folder)
-        # Named after the content, so that a download of other content is not continued.
-        self.part = self.folder.with_name(f".{self.folder.name}.{volume['tag'][:16]}.part")
         with _files.own_errors(self.folder, "written"):
             if self.folder.exists():
                 message = f"{self.folder} exists already"
                 raise InvalidInputError(message)
+            # Named after the content, so that a download of other content is not continued.
+            self.part = self.folder.with_name(f".{self.folder.name}.{volume['tag'][:16]}.part")
             self.part.mkdir(parents=True, exist_ok=True)
         self.tag = volume["tag"]
         self.total = volume["bytes"]

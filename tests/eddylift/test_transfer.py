@@ -45,6 +45,13 @@ def test_downloads_into_what_is_no_folder(ask: Ask, service: FakeService, file: 
         ask("download", "box", file / "box")
 
 
+@pytest.mark.parametrize("folder", [".", "", "/"])
+def test_downloads_into_what_exists(ask: Ask, service: FakeService, folder: str) -> None:
+    service.script = [httpx2.Response(200, json=STORED)]
+    with pytest.raises(InvalidInputError, match=r"^[./] exists already$"):
+        ask("download", "box", folder)
+
+
 def test_downloads_that_cannot_go_on(file: Path) -> None:
     folder = file.with_name("box")
     arrival = Arrival(folder, STORED, silent)
