@@ -73,7 +73,7 @@ def read_names(names: Names | None) -> dict[str, str]:
     """
     if isinstance(names, Mapping):
         return dict(names)
-    pairs = [str(pair).split(":") for pair in read_list("names", names)]
+    pairs = [[name.strip() for name in str(pair).split(":")] for pair in read_list("names", names)]
     if bad := [pair for pair in pairs if len(pair) != 2 or not all(pair)]:  # noqa: PLR2004 a pair
         message = f"names: {':'.join(bad[0])}; expected pairs such as ux:u,uy:v,uz:w"
         raise InvalidInputError(message)

@@ -268,7 +268,7 @@ def test_a_data_array_has_its_dims_and_coordinates_renamed(array: NDArray[np.flo
 
 def test_options_may_be_text_or_lists(array: NDArray[np.float32]) -> None:
     volume = named(array, ("Ux", "v", "w")).assign(p=3.0)
-    (as_text,) = Preparation("Ux:u", "p", "y, z", "open").apply(volume)
+    (as_text,) = Preparation("Ux : u", "p", "y, z", "open").apply(volume)
     (as_lists,) = Preparation({"Ux": "u"}, ["p"], ["y", "z"], "open").apply(volume)
     xr.testing.assert_identical(as_text, as_lists)
     assert set(as_text.data_vars) == {"u", "v", "w"}
