@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from models.discovery_fit import USUAL, operations
 from models.group import group
 from models.pairs import FEWEST_CELLS, Pairs, UnfitPairsError
 from service.formats.containers import read_npy
-from service.formats.decoding import Decoding
+from service.formats.decoding import MISSING, Decoding
 from service.formats.fields import DatasetFields
 from service.formats.grid import read_coordinates, spacing
 from service.formats.names import AXES, COMPONENTS, TIME
@@ -110,6 +111,13 @@ def fit_pairs(x: Fields, y: Fields, kinds: tuple[Kind, Kind], names: tuple[str, 
 def _read(name: str, body: Body, settings: Settings) -> torch.Tensor:
     with within(name):
         values = read_npy(body, settings)
+    with np.errstate(over="ignore"):
+        missing = np.isin(values.astype(np.float32), np.array(MISSING, np.float32))
+    if missing.any():
+        place = np.unravel_index(int(missing.argmax()), missing.shape)
+        value = f"{values[place]:g} at ({', '.join(map(str, place))})"
+        expected = "values everywhere; this one marks missing data. Fill the gaps, or cut out a part without any"
+        raise invalid_field(field=name, value=value, expected=expected)
     # A copy, as PyTorch takes only arrays that are writable and in the byte order of this machine.
     return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
 

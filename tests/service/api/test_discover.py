@@ -84,6 +84,8 @@ def test_noisy_pairs_have_common_shares_with_standard_errors(
         (X, Y[:, :, :6, :6], {}, 422, "y"),
         (X, Y.astype(np.float32), {}, 422, "y"),
         (X, np.full_like(Y, np.nan), {}, 422, "y"),
+        (X, np.full_like(Y, -999.9), {}, 422, "y"),
+        (np.full_like(X, -9999.0), Y, {}, 422, "x"),
         (X[0], Y, {}, 422, "x"),
         (X.astype(int), Y, {}, 422, "x.dtype"),
         (X, Y, {"y_kind": "vector"}, 422, "y"),
