@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TIMES = ("time", *DIMS["time"])
 GROUP_MARKS = ("zarr.json", ".zgroup")
+DOCUMENTS = frozenset({*GROUP_MARKS, ".zarray", ".zattrs", ".zmetadata"})
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
 # What libraries raise at a broken file; RuntimeError is numcodecs'.
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)

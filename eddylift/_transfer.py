@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from eddylift import _errors, _files
 from eddylift._codecs import as_dataset
 from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift._files import DOCUMENTS
 from eddylift._paths import spell_boundary
 from eddylift._progress import Progress
 from eddylift._writing import temporary_folder, with_attribute, write_zarr
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from eddylift._progress import ProgressCallback
     from eddylift._types import StoredVolume
 
-DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 # Statuses by which an object is refused for what it is. With any other, such as that of a token that has expired, the
 # upload can go on later.
 HOPELESS = frozenset({413, 415, 422})

@@ -11,8 +11,8 @@ from zarr.core.buffer import default_buffer_prototype
 
 from eddylift import _calls, _paths
 from eddylift._errors import NotFoundError
+from eddylift._files import DOCUMENTS
 from eddylift._processes import PerProcess
-from eddylift._transfer import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
