@@ -16,6 +16,7 @@ from tests.service.conftest import parts
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pytest
@@ -30,8 +31,8 @@ DEFAULT = "equivariant-general-x4"
 ORDER = {"source": "box", "target": "fine", "model": LEARNED}
 
 
-def order(client: TestClient, **changes: object) -> str:
-    response = client.post("/v1/jobs", json={**ORDER, **changes})
+def order(client: TestClient, usual: Mapping[str, str] = ORDER, /, **changes: object) -> str:
+    response = client.post("/v1/jobs", json={**usual, **changes})
     assert response.status_code == 202, response.text
     name: str = response.json()["id"]
     return name

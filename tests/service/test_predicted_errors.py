@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from models.superresolution import SuperResolution, upscale
 from service.engine.inference import VolumeRequest
 from tests.service.conftest import parts
 from tests.service.orders import DEFAULT, LEARNED, finish, order
-from tests.service.wire import NETCDF, NPY, dataset, from_netcdf, from_npy, joined, netcdf, noise, npy, send
+from tests.service.wire import NETCDF, NPY, dataset, fetch, from_netcdf, from_npy, joined, netcdf, noise, npy, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,24 +49,6 @@ def stored(serve: Serve, tmp_path: Path) -> TestClient:
 def post(client: TestClient, content: bytes, media_type: str = NPY, **query: str) -> httpx2.Response:
     params = {"error": "true", **query}
     return client.post("/v1/upscale", params=params, content=content, headers={"Content-Type": media_type})
-
-
-def opened(client: TestClient, view: str) -> xr.Dataset:
-    store: dict[str, Any] = {}
-    head = client.get(f"/v1/views/{view}/zarr.json")
-    assert head.status_code == 200, head.text
-    for name, about in head.json()["consolidated_metadata"]["metadata"].items():
-        shape, edges = about["shape"], about["chunk_grid"]["configuration"]["chunk_shape"]
-        values = np.empty(shape, about["data_type"])
-        for place in np.ndindex(*(-(-n // edge) for n, edge in zip(shape, edges, strict=True))):
-            key = "/".join([name, "c", *map(str, place)])
-            content = client.get(f"/v1/views/{view}/{key}").content
-            assert int(client.head(f"/v1/views/{view}/{key}").headers["Content-Length"]) == len(content)
-            box = tuple(slice(n * edge, (n + 1) * edge) for n, edge in zip(place, edges, strict=True))
-            part = np.frombuffer(content, values.dtype).reshape(edges)
-            values[box] = part[tuple(slice(n) for n in values[box].shape)]
-        store[name] = (about["dimension_names"], values, about["attributes"])
-    return xr.Dataset(store, attrs=head.json()["attributes"])
 
 
 def test_an_array_has_the_error_as_a_fourth_channel(client: TestClient, wanted: NDArray[np.float32]) -> None:
@@ -137,14 +119,16 @@ def test_a_view_has_an_array_of_errors(stored: TestClient, catalogue: Catalogue,
     if layout == "joined":
         send(stored, "joined", joined(COARSE))
     name = "box" if layout == "apart" else "joined"
-    found = opened(stored, f"{name}/default;error=true")
-    plain = opened(stored, f"{name}/{DEFAULT}")
+    found = fetch(stored, f"{name}/default;error=true")
+    plain = fetch(stored, f"{name}/{DEFAULT}")
     velocity = np.stack([found[each] for each in "uvw"]) if layout == "apart" else found.velocity.values
     np.testing.assert_array_equal(velocity, tiled[:3])
     np.testing.assert_array_equal(found.error, tiled[3])
     assert "absolute error" in found.error.attrs["long_name"]
     assert found.attrs["eddylift_model"] == plain.attrs["eddylift_model"] == DEFAULT
     assert "error" not in plain
+    chunk = f"/v1/views/{name}/default;error=true/error/c/0/0/0"
+    assert stored.head(chunk).headers["Content-Length"] == str(len(stored.get(chunk).content))
     assert found.attrs["eddylift_fingerprint"] != plain.attrs["eddylift_fingerprint"]
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
+import math
 import threading
 import warnings
 import zipfile
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 from models.convolution import NOWHERE
@@ -128,11 +132,39 @@ def send(client: TestClient, name: str, volume: xr.Dataset, **options: Any) -> d
     return sent
 
 
+def fetch(client: TestClient, view: str) -> xr.Dataset:
+    """All of a view, object by object."""
+    head = client.get(f"/v1/views/{view}/zarr.json")
+    assert head.status_code == 200, head.text
+    found = {"zarr.json": head.content}
+    for name, document in head.json()["consolidated_metadata"]["metadata"].items():
+        found[f"{name}/zarr.json"] = client.get(f"/v1/views/{view}/{name}/zarr.json").content
+        assert json.loads(found[f"{name}/zarr.json"]) == document
+        chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
+        counts = (range(math.ceil(n / edge)) for n, edge in zip(document["shape"], chunks, strict=True))
+        for numbers in itertools.product(*counts):
+            key = "/".join([name, "c", *map(str, numbers)])
+            response = client.get(f"/v1/views/{view}/{key}")
+            assert response.status_code == 200, response.text
+            found[key] = response.content
+    store = MemoryStore({key: cpu.Buffer.from_bytes(content) for key, content in found.items()})
+    opened: xr.Dataset = xr.open_zarr(store, consolidated=True)
+    return opened.load()
+
+
+def stacked(found: xr.Dataset) -> NDArray[np.float32]:
+    return np.stack([found[name].values for name in "uvw"])
+
+
+def post_bytes(client: TestClient, content: bytes, media_type: str = NPY, **query: str) -> httpx2.Response:
+    params = {"model": "trilinear-x4", **query}
+    return client.post("/v1/upscale", params=params, content=content, headers={"Content-Type": media_type})
+
+
 def post(
     client: TestClient, array: NDArray[Any], model: str = "trilinear-x4", boundary: str = "periodic"
 ) -> httpx2.Response:
-    params = {"model": model, "boundary": boundary}
-    return client.post("/v1/upscale", params=params, content=npy(array), headers={"Content-Type": NPY})
+    return post_bytes(client, npy(array), model=model, boundary=boundary)
 
 
 class Gate(SuperResolution):

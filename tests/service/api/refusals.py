@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.service.wire import NPY, noise, npy
+from tests.service.wire import noise, npy
+from tests.service.wire import post_bytes as post
 
 if TYPE_CHECKING:
     import httpx2
     from fastapi.testclient import TestClient
 
 GOOD = noise(3, 4, 5, 6)
-
-
-def post(client: TestClient, content: bytes, media_type: str = NPY, **query: str) -> httpx2.Response:
-    params = {"model": "trilinear-x4", **query}
-    return client.post("/v1/upscale", params=params, content=content, headers={"Content-Type": media_type})
 
 
 def refused(client: TestClient, response: httpx2.Response, status: int, field: str) -> dict[str, Any]:

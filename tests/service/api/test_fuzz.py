@@ -26,6 +26,7 @@ from service.problems import Problem
 from service.settings import Settings
 from tests.service.conftest import parts
 from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, netcdf, noise, npy, send, zipped
+from tests.service.wire import post_bytes as post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,11 +206,6 @@ def answered(response: httpx2.Response) -> None:
     assert 400 <= response.status_code < 500, (response.status_code, response.text)
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["status"] == response.status_code
-
-
-def post(client: TestClient, body: bytes, media_type: str) -> httpx2.Response:
-    params = {"model": "trilinear-x4"}
-    return client.post("/v1/upscale", params=params, content=body, headers={"Content-Type": media_type})
 
 
 @given(body=mutated(BODIES[NETCDF]) | st.binary(max_size=300).map(lambda rest: b"\x89HDF\r\n\x1a\n" + rest))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.service.api.refusals import GOOD, post, refused
+from tests.service.api.refusals import GOOD, refused
 from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, joined, netcdf, noise, npy, zipped
+from tests.service.wire import post_bytes as post
 
 if TYPE_CHECKING:
     from collections.abc import Callable

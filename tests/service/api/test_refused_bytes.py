@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.service.api.refusals import GOOD, post, refused
+from tests.service.api.refusals import GOOD, refused
 from tests.service.wire import NETCDF, ZIP, dataset, files_of, netcdf, npy, zipped
+from tests.service.wire import post_bytes as post
 
 if TYPE_CHECKING:
     from collections.abc import Callable

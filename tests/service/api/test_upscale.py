@@ -27,12 +27,12 @@ from tests.service.wire import (
     npy,
     zipped,
 )
+from tests.service.wire import post_bytes as post
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import httpx2
     from fastapi.testclient import TestClient
     from numpy.typing import NDArray
 
@@ -40,11 +40,6 @@ if TYPE_CHECKING:
 
 LEARNED = "relaxed-isotropic-x4"
 BOUNDARIES = ["periodic", "wall", "open", "periodic,wall,open"]
-
-
-def post(client: TestClient, content: bytes, media_type: str = NPY, **query: str) -> httpx2.Response:
-    params = {"model": "trilinear-x4", **query}
-    return client.post("/v1/upscale", params=params, content=content, headers={"Content-Type": media_type})
 
 
 def answered(client: TestClient, array: NDArray[Any], **query: str) -> NDArray[np.float32]:

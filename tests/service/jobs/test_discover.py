@@ -17,7 +17,7 @@ from service.jobs.progress import Progress
 from service.settings import Settings
 from service.volumes.local_storage import LocalStorage
 from tests.service.conftest import parts
-from tests.service.orders import LEARNED, finish, look
+from tests.service.orders import LEARNED, finish, look, order
 from tests.service.wire import dataset, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -37,12 +37,6 @@ ORDER = {"task": "discover", "source": "x", "reference": "y", "group": "O"}
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(USUAL, 3, RECIPE)
-
-
-def order(client: TestClient, **changes: object) -> str:
-    response = client.post("/v1/jobs", json={**ORDER, **changes})
-    assert response.status_code == 202, response.text
-    return str(response.json()["id"])
 
 
 def upload(client: TestClient) -> None:
@@ -74,7 +68,7 @@ def test_a_service_that_starts_again_goes_on_with_a_discovery(
 
         monkeypatch.setattr(StoredCheckpoints, "save", held)
         upload(client)
-        job = order(client)
+        job = order(client, ORDER)
         assert reached.wait(PATIENCE_S)
         running = look(client, job)
         assert (running["stage"], running["blocks"], running["blocks_done"]) == ("discovering", 5, 3)
@@ -113,7 +107,7 @@ def test_scalars_and_planes_are_read_as_in_a_request(
     send(stored, volumes["source"], xr.Dataset(velocity, {"x": np.arange(-6.5, 0, 2)}))
     fields = xr.Dataset({name: (dims, y[:, i]) for i, name in enumerate(names)}, {"x": -np.arange(8.0)})
     send(stored, volumes["reference"], fields)
-    found = finish(stored, order(stored, **volumes, y_kind=kind, group=group))["report"]
+    found = finish(stored, order(stored, ORDER, **volumes, y_kind=kind, group=group))["report"]
     assert found == requested(stored, x, y[..., ::-1], y_kind=kind, group=group)
 
 
@@ -122,7 +116,7 @@ def test_names_may_be_those_of_one_volume(stored: TestClient) -> None:
     send(stored, "named-x", bare)
     send(stored, "named-y", dataset(Y).drop_vars([*"zyx"]).rename(u="ux").assign(p=bare.u))
     spec = {"source": "named-x", "reference": "named-y", "names": {"ux": "u"}, "drop": ["p"]}
-    assert finish(stored, order(stored, **spec))["report"] == requested(stored)
+    assert finish(stored, order(stored, ORDER, **spec))["report"] == requested(stored)
     refused = stored.post("/v1/jobs", json={**ORDER, **spec, "drop": ["p", "q"]})
     assert refused.json()["errors"][0]["field"] == "drop"
 
@@ -189,12 +183,12 @@ def test_times_may_all_be_later_or_in_other_units(
     stored: TestClient, monkeypatch: pytest.MonkeyPatch, times: dict[str, object]
 ) -> None:
     monkeypatch.setitem(USUAL, 2, RECIPE)
-    finish(stored, order(stored, source="now", group="C2", **times))
+    finish(stored, order(stored, ORDER, source="now", group="C2", **times))
 
 
 def test_a_half_turn_does_not_swap_axes(stored: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(USUAL, 2, RECIPE)
-    found = finish(stored, order(stored, source="stretched", reference="stretched", group="C2"))["report"]
+    found = finish(stored, order(stored, ORDER, source="stretched", reference="stretched", group="C2"))["report"]
     assert found["elements"] == ["x,y", "-x,-y"]
 
 

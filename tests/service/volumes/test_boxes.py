@@ -13,8 +13,7 @@ from service.settings import Settings
 from service.volumes.derived import derive
 from tests.service.conftest import parts
 from tests.service.volumes.test_slices import close, decoded
-from tests.service.volumes.test_views import fetch
-from tests.service.wire import dataset, noise, send
+from tests.service.wire import dataset, fetch, noise, send
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

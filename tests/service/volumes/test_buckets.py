@@ -17,7 +17,7 @@ from zarr.storage import ObjectStore
 
 from service.settings import Settings
 from tests.service.conftest import parts
-from tests.service.orders import LEARNED, Gate, finish, look, wanted
+from tests.service.orders import LEARNED, Gate, finish, look, order, wanted
 from tests.service.wire import dataset, files_of, noise, send
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -121,28 +121,21 @@ def client(server: Server, serve: Serve, tmp_path: Path) -> TestClient:
     return serve(data=tmp_path / "data", block=4, s3_buckets=allowed, s3_endpoint=server.address, s3_fresh_s=0.2)
 
 
-def order(client: TestClient, **changes: object) -> str:
-    response = client.post("/v1/jobs", json={**ORDER, **changes})
-    assert response.status_code == 202, response.text
-    name: str = response.json()["id"]
-    return name
-
-
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
 def test_from_bucket_to_bucket(client: TestClient, server: Server, catalogue: Catalogue, boundary: str) -> None:
     velocity = noise(3, 5, 8, 9)
     server.put(SOURCE, dataset(velocity).assign_attrs(boundary=boundary))
-    assert finish(client, order(client))["blocks"] == 12
+    assert finish(client, order(client, ORDER))["blocks"] == 12
     assert np.array_equal(server.velocity(TARGET), wanted(catalogue, velocity, boundary))
 
 
 def test_between_bucket_and_folder(client: TestClient, server: Server, catalogue: Catalogue, tmp_path: Path) -> None:
     velocity = noise(3, 4, 5, 6)
     send(client, "box", dataset(velocity))
-    finish(client, order(client, source="box"))
+    finish(client, order(client, ORDER, source="box"))
     assert np.array_equal(server.velocity(TARGET), wanted(catalogue, velocity))
     server.put(SOURCE, dataset(velocity))
-    finish(client, order(client, target="fine"))
+    finish(client, order(client, ORDER, target="fine"))
     with xr.open_zarr(tmp_path / "data" / "volumes" / "fine", consolidated=True) as found:
         assert np.array_equal(found["w"].values, wanted(catalogue, velocity)[2])
 
@@ -162,10 +155,10 @@ def test_jobs_read_what_is_there_now(server: Server, serve: Serve, tmp_path: Pat
     """Whatever else has listed the bucket before: chunks would be new, and what describes them old."""
     client = serve(data=tmp_path / "data", block=4, s3_buckets=("flows",), s3_endpoint=server.address, s3_fresh_s=1e6)
     server.put(SOURCE, dataset(noise(3, 4, 4, 4)))
-    finish(client, order(client))
+    finish(client, order(client, ORDER))
     velocity = noise(3, 5, 4, 4, seed=1)
     server.put(SOURCE, dataset(velocity))
-    finish(client, order(client, target="s3://flows/made/next.zarr"))
+    finish(client, order(client, ORDER, target="s3://flows/made/next.zarr"))
     assert np.array_equal(server.velocity("s3://flows/made/next.zarr"), wanted(catalogue, velocity))
 
 
@@ -173,7 +166,7 @@ def test_a_server_that_fails_one_request_in_ten(client: TestClient, server: Serv
     velocity = noise(3, 8, 9, 8)
     server.put(SOURCE, dataset(velocity))
     server.failing = 0.1
-    finish(client, order(client))
+    finish(client, order(client, ORDER))
     server.failing = 0
     assert server.failed > 0
     assert np.array_equal(server.velocity(TARGET), wanted(catalogue, velocity))
@@ -188,7 +181,7 @@ def test_a_server_that_is_away_fails_the_job_which_goes_on(
     velocity = noise(3, 8, 8, 8)
     server.put(SOURCE, dataset(velocity))
     gate = Gate(client, monkeypatch, 3)
-    job = order(client)
+    job = order(client, ORDER)
     wait_until(lambda: look(client, job)["blocks_done"] >= 2)
     server.failing = 1.0
     gate.open.set()
@@ -221,7 +214,7 @@ def test_what_is_done_is_not_computed_again(
 ) -> None:
     server.put(SOURCE, dataset(noise(3, 8, 8, 8)))
     gate = Gate(client, monkeypatch, 4)
-    job = order(client)
+    job = order(client, ORDER)
     wait_until(lambda: look(client, job)["blocks_done"] >= 3)
     assert client.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
     gate.open.set()
@@ -266,17 +259,17 @@ def test_orders_that_cannot_be(
 
 def test_an_allowed_folder_of_a_bucket(client: TestClient, server: Server) -> None:
     server.put("s3://private/mine/box", dataset(noise(3, 4, 4, 4)))
-    finish(client, order(client, source="s3://private/mine/box"))
+    finish(client, order(client, ORDER, source="s3://private/mine/box"))
 
 
 def test_of_two_services_one_has_the_target(client: TestClient, server: Server, serve: Serve, tmp_path: Path) -> None:
     """They see each other by what lies in the bucket alone."""
     server.put(SOURCE, dataset(noise(3, 4, 4, 4)))
-    finish(client, order(client))
+    finish(client, order(client, ORDER))
     other = serve(data=tmp_path / "other", block=4, s3_buckets=("flows",), s3_endpoint=server.address)
     taken = other.post("/v1/jobs", json={**ORDER, "model": "trilinear-x4"})
     assert taken.status_code == 409
-    finish(other, order(other))  # the same volume: all is there
+    finish(other, order(other, ORDER))  # the same volume: all is there
     assert parts(other).jobs.runner.executor.computed == 0
 
 

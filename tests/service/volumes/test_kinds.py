@@ -14,8 +14,7 @@ from zarr.storage import MemoryStore
 from models.catalogue import Catalogue, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
-from tests.service.volumes.test_views import fetch, stacked
-from tests.service.wire import dataset, joined, noise, send
+from tests.service.wire import dataset, fetch, joined, noise, send, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 from service.volumes.derived import derive
 from tests.service.conftest import parts
-from tests.service.volumes.test_views import fetch
-from tests.service.wire import dataset, joined, noise, send
+from tests.service.wire import dataset, fetch, joined, noise, send
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

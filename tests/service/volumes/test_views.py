@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
-import json
-import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import xarray as xr
-from zarr.core.buffer import cpu
-from zarr.storage import MemoryStore
 
 from models.blocks import parse_boundary
-from models.superresolution import upscale
 from tests.service.conftest import parts
-from tests.service.wire import dataset, noise, send
+from tests.service.orders import HALF, LEARNED, THREE, wanted
+from tests.service.wire import dataset, fetch, noise, send, stacked
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -29,46 +23,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastapi.testclient import TestClient
-    from numpy.typing import NDArray
 
     from models.catalogue import Catalogue
 
     Serve = Callable[..., TestClient]
 
-LEARNED, THREE, HALF = "relaxed-isotropic-x4", "conv-isotropic-x4-3frames", "relaxed-isotropic-x2"
-
 
 @pytest.fixture
 def client(serve: Serve, tmp_path: Path) -> TestClient:
     return serve(data=tmp_path / "data", block=6)
-
-
-def fetch(client: TestClient, view: str) -> xr.Dataset:
-    """All of a view, object by object."""
-    head = client.get(f"/v1/views/{view}/zarr.json")
-    assert head.status_code == 200, head.text
-    found = {"zarr.json": head.content}
-    for name, document in head.json()["consolidated_metadata"]["metadata"].items():
-        found[f"{name}/zarr.json"] = client.get(f"/v1/views/{view}/{name}/zarr.json").content
-        assert json.loads(found[f"{name}/zarr.json"]) == document
-        chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
-        counts = (range(math.ceil(n / edge)) for n, edge in zip(document["shape"], chunks, strict=True))
-        for numbers in itertools.product(*counts):
-            key = "/".join([name, "c", *map(str, numbers)])
-            response = client.get(f"/v1/views/{view}/{key}")
-            assert response.status_code == 200, response.text
-            found[key] = response.content
-    store = MemoryStore({key: cpu.Buffer.from_bytes(content) for key, content in found.items()})
-    opened: xr.Dataset = xr.open_zarr(store, consolidated=True)
-    return opened.load()
-
-
-def wanted(catalogue: Catalogue, model: str, source: NDArray[np.float32], boundary: str) -> NDArray[np.float32]:
-    return upscale(catalogue.load(model), source, parse_boundary(boundary), block=6)
-
-
-def stacked(found: xr.Dataset) -> NDArray[np.float32]:
-    return np.stack([found[name].values for name in "uvw"])
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "periodic,wall,open"])
@@ -81,7 +44,7 @@ def test_a_view_is_what_a_request_is_answered(
     send(client, "box", dataset(velocity).assign_attrs(boundary=boundary, title="mine"))
     found = fetch(client, f"box/{model}")
     assert found["u"].shape == (7 * factor, 8 * factor, 13 * factor)
-    assert np.array_equal(stacked(found), wanted(catalogue, model, velocity, boundary))
+    assert np.array_equal(stacked(found), wanted(catalogue, velocity, boundary, model, 6))
     assert found["u"].attrs["units"] == "m s-1"
     np.testing.assert_allclose(found["y"][:3], 2 + 0.5 * (np.arange(3) + 0.5) / factor)
     assert found.attrs["title"] == "mine"
@@ -89,7 +52,7 @@ def test_a_view_is_what_a_request_is_answered(
     assert found.attrs["eddylift_factor"] == factor
     assert found.attrs["eddylift_boundary"] == ",".join(parse_boundary(boundary))
     other = fetch(client, f"box/{model};boundary=open")
-    assert np.array_equal(stacked(other), wanted(catalogue, model, velocity, "open"))
+    assert np.array_equal(stacked(other), wanted(catalogue, velocity, "open", model, 6))
 
 
 def test_times_are_levels_of_their_own(client: TestClient, catalogue: Catalogue) -> None:
@@ -100,7 +63,7 @@ def test_times_are_levels_of_their_own(client: TestClient, catalogue: Catalogue)
     assert str(found["time"].values[1])[:10] == "2000-01-11"
     for level in range(2):
         now = stacked(found.isel(time=level))
-        assert np.array_equal(now, wanted(catalogue, LEARNED, velocity[level], "periodic"))
+        assert np.array_equal(now, wanted(catalogue, velocity[level], block=6))
 
 
 def test_three_frames_give_the_middle_one(client: TestClient, catalogue: Catalogue) -> None:
@@ -111,7 +74,7 @@ def test_three_frames_give_the_middle_one(client: TestClient, catalogue: Catalog
     assert str(found["time"].values[0])[:10] == "2000-01-11"
     for level in range(2):
         now = stacked(found.isel(time=level))
-        assert np.array_equal(now, wanted(catalogue, THREE, velocity[level : level + 3], "periodic"))
+        assert np.array_equal(now, wanted(catalogue, velocity[level : level + 3], model=THREE, block=6))
     send(client, "short", dataset(velocity[:2]))
     refused = client.get(f"/v1/views/short/{THREE}/zarr.json")
     assert refused.status_code == 422
@@ -129,7 +92,7 @@ def test_one_array_for_all_components(client: TestClient, catalogue: Catalogue) 
         send(client, name, joined.drop_vars("component").to_dataset(name=name))
         found = fetch(client, f"{name}/{LEARNED}")
         assert found[name].dims == ("component", "z", "y", "x")
-        assert np.array_equal(found[name].values, wanted(catalogue, LEARNED, velocity, "periodic"))
+        assert np.array_equal(found[name].values, wanted(catalogue, velocity, block=6))
 
 
 def test_only_what_is_looked_at_is_computed_and_once(client: TestClient) -> None:
@@ -206,7 +169,7 @@ def test_a_volume_that_changes_is_looked_at_anew(client: TestClient, catalogue: 
     send(client, "box", dataset(velocity))
     after = client.get(f"/v1/views/box/{LEARNED}/u/c/0/0/0")
     assert after.headers["etag"] != before.headers["etag"]
-    assert np.array_equal(stacked(fetch(client, f"box/{LEARNED}")), wanted(catalogue, LEARNED, velocity, "periodic"))
+    assert np.array_equal(stacked(fetch(client, f"box/{LEARNED}")), wanted(catalogue, velocity, block=6))
 
 
 def test_chunks_answer_as_objects_do(client: TestClient) -> None:
