@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 
 Real = TypeVar("Real", bound=np.floating[Any])
 LIMIT = 2.0
-"""Longest residual that a network may add, in units of the [`variation`][models.operators.variation]."""
-BOUND = 2 * LIMIT + 1.02
-"""Largest possible distance of an answer from trilinear interpolation, in the same units.
+"""Longest residual that a network may add, in units of the [`variation`][models.operators.variation].
 
-The consistency step subtracts the mean of the residual, at most ``LIMIT``, and that of the interpolation's error, at
-most 1.011: it is a sum of differences between neighbours, whose coefficients have a norm of 1.011 / sqrt(18).
+In these units, an answer is at most 2 ``LIMIT`` + 1.02 from trilinear interpolation. The consistency step subtracts the
+mean of the residual, at most ``LIMIT``, and that of the interpolation's error, at most 1.011: it is a sum of
+differences between neighbours, whose coefficients have a norm of 1.011 / sqrt(18).
 """
 
 

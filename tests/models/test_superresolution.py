@@ -16,7 +16,7 @@ from models.convolution import EVERYWHERE, crop
 from models.group import group, rotate_vector
 from models.networks import Architecture, Network
 from models.operators import coarsen, refine, trilinear, variation
-from models.superresolution import BOUND, SuperResolution, upscale
+from models.superresolution import SuperResolution, upscale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -238,7 +238,7 @@ def hostile_fields(frames: int, edge: int = 8) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["conv", "equivariant, three frames", "relaxed x2 + x2", "equivariant x2"])
 def test_no_answer_is_further_from_trilinear_than_the_bound(name: str, precision: str, weights: str) -> None:
-    """Whatever the field and the weights, cell by cell."""
+    """At most about five times the local variation, whatever the field and the weights, cell by cell."""
     model = build(name, broken=weights != "initial")
     if weights == "huge":
         for key, parameter in model.named_parameters():
@@ -253,7 +253,7 @@ def test_no_answer_is_further_from_trilinear_than_the_bound(name: str, precision
         near = upscale(plain, exact[model.frames // 2], PERIODIC)
         away = np.sqrt(((answer - near) ** 2).sum(axis=0))
         varies = variation(torch.from_numpy(exact[None, model.frames // 2]), EVERYWHERE)
-        limit = BOUND * refine(varies, model.factor)[0, 0].numpy()
+        limit = 5.02 * refine(varies, model.factor)[0, 0].numpy()
         # The answer and its neighbourhood are rounded, and the block's typical velocity is taken out of them.
         largest = functional.max_pool3d(torch.from_numpy(np.abs(exact)).amax(dim=(0, 1))[None], 3, 1, 1)
         rounding = 16 * np.finfo(dtype).eps * (refine(largest, model.factor)[0].numpy() + np.median(np.abs(exact)))
