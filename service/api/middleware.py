@@ -55,16 +55,13 @@ class AccessMiddleware:
         app: behind it.
         access: the tokens.
         settings: the limits.
-        rates: by the settings if None.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, settings: Settings, rates: Rates | None = None) -> None:
+    def __init__(self, app: ASGIApp, access: Access, settings: Settings) -> None:
         self.app = app
         self.access = access
         self.settings = settings
-        if rates is None and settings.rate_per_s:
-            rates = Rates(settings.rate_per_s, settings.rate_burst)
-        self.rates = rates
+        self.rates = Rates(settings.rate_per_s, settings.rate_burst) if settings.rate_per_s else None
         self.turns = Turns(settings.max_client_requests)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
