@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.tables import TABLES, claims, like
+from models.catalogue import DEFAULT
+from tests.docs.tables import CATALOGUE, TABLES, claims, like
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,3 +23,10 @@ def test_a_table_is_up_to_date(page: Path, make: Callable[[], str]) -> None:
 def test_comparisons_of_models_have_the_numbers_of_the_cards() -> None:
     missing = [(page.name, text) for page, text in claims() if text not in " ".join(page.read_text().split())]
     assert not missing
+
+
+@pytest.mark.parametrize("name", [DEFAULT, "equivariant-general-wide-x4"])
+def test_the_general_equivariant_models_keep_every_symmetry_of_the_cube(name: str) -> None:
+    errors = CATALOGUE.card(name).symmetry["equivariance_error"]
+    assert len(errors) == 48
+    assert max(errors.values()) < 1e-5

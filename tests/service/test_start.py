@@ -1,24 +1,28 @@
-"""What cannot be used ends the start in a line that names it."""
+"""How a service starts and ends: what cannot be used is named in a line."""
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from fastapi.testclient import TestClient
 
 from service.__main__ import main
+from service.runtime.logs import request_id
+from service.runtime.server import Server
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import uvicorn
     from fastapi import FastAPI
 
     from models.catalogue import Catalogue
-    from service.runtime.server import Server
 
 
 @pytest.mark.parametrize(
@@ -120,3 +124,40 @@ def test_variables_that_are_no_settings_are_named(
         "EDDYLIFT_ZZZZ is no setting",
         "EDDYLIFT_block_ is no setting; is EDDYLIFT_BLOCK meant?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("style", "line"),
+    [("text", r"\S+ \S+ INFO root \[mine\]: ready"), ("json", r'\{.*"message": "ready", "request_id": "mine"\}')],
+)
+def test_each_line_of_the_log_has_the_id_of_its_request(
+    style: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("logging.root", logging.RootLogger(logging.WARNING))  # the other one belongs to the tests
+    monkeypatch.setenv("EDDYLIFT_LOG_FORMAT", style)
+    monkeypatch.setenv("EDDYLIFT_WEIGHTS", "/nowhere")
+    assert main([]) == 2
+    named = request_id.set("mine")
+    logging.root.info("ready")
+    request_id.reset(named)
+    assert re.fullmatch(line, capsys.readouterr().err.splitlines()[-1])
+
+
+@pytest.mark.parametrize(("proxy", "statuses"), [("127.0.0.1", [200, 200]), ("192.0.2.1", [200, 429])])
+def test_a_proxy_that_is_named_says_which_client_asks_and_no_other_host_does(
+    proxy: str, statuses: list[int], catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[uvicorn.Config] = []
+    monkeypatch.setattr(Server, "run", lambda server: served.append(server.config))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", proxy)
+    limits = {"rate_per_s": 1e-3, "rate_burst": 1}
+    settings = {"weights": catalogue.folder, "data": tmp_path, "device": "cpu", "threads": 1, **limits}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"EDDYLIFT_{name.upper()}", str(value))
+    assert main([]) == 0
+    (config,) = served
+    config.load()
+    client = TestClient(config.loaded_app, "http://127.0.0.1", client=("127.0.0.1", 50_000))
+    headers = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(2)]
+    assert [client.get("/v1/models", headers=each).status_code for each in headers] == statuses

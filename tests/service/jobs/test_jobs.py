@@ -62,16 +62,21 @@ def test_events_tell_until_the_end(client: TestClient) -> None:
     assert done == sorted(done)
 
 
-def test_jobs_wait_for_each_other_and_are_listed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most", [1, 2])
+def test_jobs_wait_for_each_other_and_are_listed(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    client = serve(data=tmp_path / "data", block=4, max_jobs=most)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     gate = Gate(client, monkeypatch, 0)
-    first, second = order(client), order(client, target="other")
-    wait_until(lambda: look(client, first)["state"] == "running")
-    assert look(client, second)["state"] == "queued"
-    assert [job["id"] for job in client.get("/v1/jobs").json()["jobs"]] == [second, first]
-    assert client.post(f"/v1/jobs/{second}/cancel").json()["state"] == "cancelled"
+    *running, waiting = (order(client, target=f"fine-{number}") for number in range(most + 1))
+    wait_until(lambda: all(look(client, job)["state"] == "running" for job in running))
+    assert look(client, waiting)["state"] == "queued"
+    assert [job["id"] for job in client.get("/v1/jobs").json()["jobs"]] == [waiting, *reversed(running)]
+    assert client.post(f"/v1/jobs/{waiting}/cancel").json()["state"] == "cancelled"
     gate.open.set()
-    finish(client, first)
+    for job in running:
+        finish(client, job)
 
 
 @pytest.mark.parametrize(

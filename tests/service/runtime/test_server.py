@@ -28,10 +28,10 @@ LIMIT = 3_000_000
 
 @pytest.fixture(scope="module")
 def address(catalogue: Catalogue) -> Iterator[str]:
-    """A service that is stopped with SIGTERM, upon which it must end well."""
+    """A service that is stopped with SIGINT, upon which it must end well."""
     with ServiceProcess(catalogue.folder, max_body_bytes=LIMIT) as service:
         yield service.address
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signal.SIGINT)
         assert service.process.wait(PATIENCE_S) == 0
 
 
@@ -43,9 +43,15 @@ def impatient(catalogue: Catalogue) -> Iterator[str]:
         yield address
 
 
-def test_an_interrupt_ends_it_well(catalogue: Catalogue) -> None:
-    with ServiceProcess(catalogue.folder) as service:
-        service.process.send_signal(signal.SIGINT)
+def test_a_request_that_does_not_end_is_cut_off(catalogue: Catalogue) -> None:
+    """So that a service ends after SIGTERM, and well."""
+    with (
+        ServiceProcess(catalogue.folder, drain_s=0, grace_s=1, body_idle_s=2 * PATIENCE_S) as service,
+        raw(service.address, HEAD + b"Content-Length: 1000\r\n\r\nhalf"),
+    ):
+        metrics = f"{service.address}/metrics"
+        wait_until(lambda: "eddylift_open_requests 1.0" in httpx2.get(metrics, timeout=PATIENCE_S).text)
+        service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(PATIENCE_S) == 0
 
 
