@@ -37,12 +37,17 @@ def backwards(volume: xr.Dataset | xr.DataArray, axes: Iterable[str]) -> dict[st
 
 
 def bounds_of(volume: xr.Dataset, axis: str) -> str | None:
-    """Return the name of the variable with the CF bounds of the cells along an axis (CF 7.1); None if there is none."""
+    """Return the name of the bounds of the cells along an axis; None if there are none.
+
+    They are CF bounds (CF 7.1), or the n + 1 positions of the faces of n cells.
+    """
     if axis not in volume.coords:
         return None
     name = volume[axis].attrs.get("bounds", volume[axis].encoding.get("bounds"))
-    dims = volume[name].dims if isinstance(name, str) and name in volume.variables else ()
-    is_of_axis = axis in dims and len(dims) > 1 and {"z", "y", "x", "component"} & {*dims} <= {axis}
+    bounds = volume.variables.get(name) if isinstance(name, str) else None
+    if bounds is None or {"z", "y", "x", "component"} & {*bounds.dims} - {axis}:
+        return None
+    is_of_axis = (axis in bounds.dims and bounds.ndim > 1) or bounds.shape == (volume[axis].size + 1,)
     return str(name) if is_of_axis else None
 
 

@@ -28,10 +28,10 @@ ROUNDING = 1e-10
 def to_uniform(dataset: xr.Dataset, axes: Sequence[str], boundary: object = None) -> xr.Dataset:
     """Resample a dataset to uniform cells along some axes, between the first and the last point of each.
 
-    There are as many cells as points, or the number that is given. If an axis has CF bounds, its cells lie between
-    these. The field is taken as linear between its points, and beyond the outer ones, and a cell gets its exact mean.
-    The integral over the axis (in a channel, the mass flux) is therefore kept. A note is added to the attribute
-    ``eddylift_resampled``.
+    There are as many cells as points, or the number that is given. If an axis has CF bounds, or its attribute
+    ``bounds`` names the positions of the faces, its cells lie between these. The field is taken as linear between its
+    points, and beyond the outer ones, and a cell gets its exact mean. The integral over the axis (in a channel, the
+    mass flux) is therefore kept. A note is added to the attribute ``eddylift_resampled``.
 
     Args:
         dataset: with the positions of its points along these axes.
@@ -121,10 +121,10 @@ def _resample(dataset: xr.Dataset, axis: str, cells: int | None, *, wall: bool) 
 
 
 def _ends(dataset: xr.Dataset, axis: str, bounds: str | None, points: NDArray[np.float64]) -> tuple[float, float]:
-    """Return where an axis begins and ends: by its CF bounds if it has some, else at its first and last point."""
+    """Return where an axis begins and ends: by its bounds if it has some, else at its first and last point."""
     if bounds is None:
         if "bounds" in dataset[axis].attrs:
-            told = f"its bounds, {dataset[axis].attrs['bounds']}, are missing"
+            told = f"its bounds, {dataset[axis].attrs['bounds']}, are missing or have another shape"
             warn(f"resample: {axis}; {told}, so its first and last point are taken as its ends")
         return points[0], points[-1]
     limits = dataset[bounds].values

@@ -88,13 +88,13 @@ def test_data_arrays_say_so_too() -> None:
     assert uniform.attrs["eddylift_resampled"].startswith("y: 48 uniform cells")
 
 
-def test_cells_lie_between_cf_bounds() -> None:
+@pytest.mark.parametrize("dims", [("y", "nv"), ("y_face",)])
+def test_cells_lie_between_their_bounds(dims: tuple[str, ...]) -> None:
     """Centres of cells do not lie on the walls."""
     edges = np.tanh(np.linspace(-2, 2, 49)) / np.tanh(2)
+    bounds = np.stack([edges[:-1], edges[1:]], 1) if len(dims) > 1 else edges
     centred = channel().assign_coords(y=("y", (edges[1:] + edges[:-1]) / 2, {"units": "m", "bounds": "y_bnds"}))
-    centred = centred.assign(
-        u=2 * centred.y + 1 + 0 * centred.u, y_bnds=(("y", "nv"), np.stack([edges[:-1], edges[1:]], 1))
-    )
+    centred = centred.assign(u=2 * centred.y + 1 + 0 * centred.u, y_bnds=(dims, bounds))
     uniform = to_uniform(centred, "y")
     np.testing.assert_allclose(uniform.y, (np.arange(48) + 0.5) / 24 - 1)
     np.testing.assert_allclose(uniform.u, 2 * uniform.y + 1 + 0 * uniform.u, atol=1e-12)
@@ -104,11 +104,13 @@ def test_cells_lie_between_cf_bounds() -> None:
         to_uniform(centred.assign(y_bnds=0.9 * centred.y_bnds), "y")
 
 
-def test_a_warning_if_cf_bounds_are_missing() -> None:
+def test_a_warning_if_bounds_are_missing_or_have_another_shape() -> None:
     """As where they were dropped: the points are centres of cells, then."""
     volume = channel().assign_coords(y=channel().y.assign_attrs(bounds="y_bnds"))
-    with pytest.warns(EddyliftWarning, match=r"^resample: y; its bounds, y_bnds, are missing, so its first and last"):
-        to_uniform(volume, "y", "open")
+    told = r"^resample: y; its bounds, y_bnds, are missing or have another shape, so its first and last"
+    for each in (volume, volume.assign(y_bnds=("y_face", np.arange(5.0)))):
+        with pytest.warns(EddyliftWarning, match=told):
+            to_uniform(each, "y", "open")
 
 
 def test_a_warning_if_walls_are_not_at_the_outer_points() -> None:
