@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PACKING: Final = ("scale_factor", "add_offset", "_Unsigned")
 MARKERS: Final = ("_FillValue", "missing_value")
 LIMITS: Final = ("valid_range", "valid_min", "valid_max")
-# The limits of numbers that are packed with a negative factor.
+# Limits that are packed with a negative factor.
 TURNED: Final = {"valid_min": "valid_max", "valid_max": "valid_min"}
 # Numbers that mark missing data even where no attribute says so; -999.9 is the JHTDB's.
 USUAL: Final = np.array([-999.9, -9999.0], np.float32)
@@ -86,25 +86,26 @@ def markers(attributes: Mapping[Hashable, Any]) -> dict[str, NDArray[Any]]:
 def limits(variable: xr.Variable) -> dict[str, Any]:
     """Return the attributes that name the valid numbers of a decoded variable, in the variable's own units.
 
-    Those of packed integers are packed as these are, unless they are floats.
+    Those of packed integers are packed as these are, unless they are floats, as those are that this returns.
     """
     given = {key: variable.attrs[key] for key in LIMITS if key in variable.attrs}
     packing = {key: variable.encoding[key] for key in PACKING if key in variable.encoding}
     if not packing:
         return given
-    turned = packing.get("scale_factor", 1) < 0
+    turned = TURNED if packing.get("scale_factor", 1) < 0 else {}
     found = {}
     for key, value in given.items():
-        numbers = np.atleast_1d(value)
+        name, numbers = key, np.atleast_1d(value)
         if numbers.dtype.kind in "iu":
             packed = xr.Variable("limit", numbers.astype(variable.encoding.get("dtype", numbers.dtype)), packing)
             numbers = np.sort(xr.conventions.decode_cf_variable(key, packed).values)
-        found[TURNED.get(key, key) if turned else key] = numbers.tolist() if len(numbers) > 1 else numbers[0].item()
+            name = turned.get(key, key)
+        found[name] = numbers.tolist() if len(numbers) > 1 else numbers[0].item()
     return found
 
 
 def in_own_units(variable: xr.Variable) -> dict[Hashable, Any]:
-    """Return the attributes of a decoded variable, its with limits in its own units, as it will not be packed again."""
+    """Return the attributes of a decoded variable, with limits in its own units, as it will not be packed again."""
     rest = {key: value for key, value in variable.attrs.items() if key not in LIMITS}
     return {**rest, **limits(variable)}
 

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from eddylift import InvalidInputError, open_volume, save_volume
-from eddylift._missing import as_sent
+from eddylift._missing import as_sent, limits
 from eddylift._preparation import Preparation
 from eddylift._resample import to_uniform
 from eddylift._transfer import group
@@ -56,6 +56,7 @@ def discover(ask: Ask, field: xr.DataArray) -> object:
         (-99.9, {"valid_min": -10.0, "valid_max": 10.0}),
         (99.9, {"valid_max": 10.0}),
         (-99.9, {"scale_factor": 0.1, "valid_min": -9.0}),
+        (-99.9, {"scale_factor": -0.1, "valid_max": 9.0}),
     ],
 )
 def test_missing_data(use: Use, ask: Ask, service: FakeService, value: float, attributes: dict[str, Any]) -> None:
@@ -128,6 +129,15 @@ def test_limits_of_what_was_packed_are_those_of_the_numbers(
     with group(dataset, Preparation()) as (objects, _):
         (document,) = (json.loads(each.read()) for each in objects if each.key == "u/zarr.json")
     assert document["attributes"] == kept
+
+
+@pytest.mark.parametrize("given", [np.int16(-3000), -3000.0])
+def test_a_negative_factor_turns_packed_limits_once(given: object) -> None:
+    """Limits that are floats are in the units of the unpacked numbers already."""
+    encoding = {"dtype": "int16", "scale_factor": -0.25}
+    found = limits(xr.Variable("x", np.ones(4), {"valid_min": given}, encoding))
+    assert found == ({"valid_min": -3000.0} if isinstance(given, float) else {"valid_max": 750.0})
+    assert limits(xr.Variable("x", np.ones(4), found, encoding)) == found
 
 
 @pytest.mark.parametrize("kind", ["array", "dataset", "upload"])
