@@ -156,7 +156,9 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
     elif arrays and not usual:
         largest = max(arrays, key=lambda array: array.ndim)
         left = {str(dim): size for dim, size in largest.sizes.items() if dim not in {*USUAL_DIMS, *names}}
-        names |= _order(left, {*dims, *names.values()})
+        ordered = _order(left, {*dims, *names.values()})
+        if {*AXES} <= {*dims, *names.values(), *ordered.values()}:
+            names |= ordered
     return {theirs: ours for theirs, ours in names.items() if theirs != ours}
 
 

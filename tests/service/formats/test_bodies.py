@@ -315,6 +315,11 @@ def test_one_dim_of_another_name_holds_the_components() -> None:
     assert refused(sent).endswith("If they have other names here, pass names=dim_0:component")
 
 
+def test_planes_get_no_names_that_cannot_work() -> None:
+    plane = joined(COARSE, ("z", "y", "x", "component")).isel(z=0, drop=True).rename(component="dim_0")
+    assert "dim_0:component" not in refused(netcdf(plane))
+
+
 def test_positions_that_do_not_fit_unnamed_dims() -> None:
     """As of arrays over (x, y, z)."""
     file = io.BytesIO()
