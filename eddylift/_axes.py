@@ -117,7 +117,7 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
     mean = abs(float(steps.mean()))
     if not (mean and np.ptp(steps) <= UNEVEN * mean):
         found = f"{steps.min():.4g} to {steps.max():.4g}"
-        message = f"{axis}: spaced by {found}; expected even steps, not 0{way_round}"
+        message = f"{axis}: spaced by {found}; expected even steps other than 0{way_round}"
         raise InvalidInputError(message)
     return mean
 

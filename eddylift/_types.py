@@ -20,8 +20,8 @@ Names = Mapping[str, str] | Sequence[str]
 """New names by old ones: ``{"Ux": "u", "lev": "z"}`` or ``"Ux:u,lev:z"``."""
 
 Metrics = dict[str, float | list[float | None] | None]
-"""Errors and statistics by name, which `METRICS` explains; None if one does not apply, such as errors near walls where
-there are none, or is not defined, such as the skewness of a fluid at rest."""
+"""Errors and statistics by name, which `METRICS` explains. None, or an entry of a list, if one does not apply, such as
+errors near walls where there are none, or is not defined, such as the skewness of a fluid at rest."""
 
 
 class Changes(TypedDict, total=False):

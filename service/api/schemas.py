@@ -25,7 +25,7 @@ def _sentence(metric: Metric) -> str:
 
 
 class Metrics(RootModel[dict[str, float | list[float | None] | None]]):
-    """Errors and statistics by name, means over the answers that have them, null if none has.
+    """Errors and statistics by name, means over the answers that have them; null, also as an entry, if none has.
 
     The unit `velocity` is the volume's, and `1` is none.
     """

@@ -105,7 +105,7 @@ def test_data_arrays_are_put_in_order(ask: Ask, service: FakeService) -> None:
         (on_grid(np.concatenate([Y, Y], 1), ["p", "q"]), r"y: channel \['p', 'q'\]; expected labels such as u, v"),
         (
             on_grid(Y, ["p"]).assign_coords(y=[0, 1, 3, 4]),
-            "y: spaced by 1 to 2; expected even steps, not 0, as D4 swaps axes",
+            "y: spaced by 1 to 2; expected even steps other than 0, as D4 swaps axes",
         ),
         (on_grid(Y, ["p"]).assign_coords(y=[0, 2, 4, 6]), "cells: 2 along y, 1 along x; expected the same length"),
         (in_units(on_grid(Y, ["p"]), y="km", x="metres"), "cells: in km along y, m along x; expected one unit"),
