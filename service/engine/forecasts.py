@@ -116,6 +116,8 @@ class Forecasts:
         with unloadable(f"{card.name} cannot be loaded"), self._loading:
             known = self._models.get(card.name)
             if known is None or not is_same_model(known[0], card):
-                model = self.catalogue.load(card).to(str(self._engine.registry.device))
+                device = self._engine.registry.device
+                with device.quiet:
+                    model = self.catalogue.load(card).to(str(device))
                 known = self._models[card.name] = card, model
             return known[1]

@@ -17,6 +17,7 @@ from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster, Units
 from service.app import create_app
 from service.settings import Settings
+from tests.service.conftest import parts
 from tests.service.wire import NPY, from_npy, npy
 from tests.waiting import wait_until
 
@@ -115,6 +116,23 @@ def test_a_model_of_viscous_flows_needs_the_viscosity(serve: Serve, tmp_path: Pa
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "nu")
     wanted = model.frozen()(torch.from_numpy(given)[None], 2, (False, False), Units(nu=0.5))
     assert np.allclose(post(client, given, steps=2, nu=0.5), wanted[0].numpy(), atol=1e-6)
+
+
+def test_memory_is_not_measured_while_a_model_is_loaded(
+    client: TestClient, frames: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that takes would count as what the measured model takes."""
+    inside, load = parts(client), ForecastCatalogue.load
+    held: list[bool] = []
+
+    def watched(catalogue: ForecastCatalogue, card: ForecastCard) -> Forecaster:
+        held.append(inside.engine.registry.device.quiet.locked())
+        return load(catalogue, card)
+
+    monkeypatch.setattr(ForecastCatalogue, "load", watched)
+    inside.forecasts._models.clear()
+    post(client, frames[:10], steps=1)
+    assert held == [True]
 
 
 def test_a_model_whose_card_was_measured_again_is_not_loaded_again(
