@@ -88,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--relaxation-steps", type=int, default=0, help="first steps, in which only relaxation weights learn"
     )
-    parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate of all weights")
+    parser.add_argument(
+        "--rate", type=float, default=8e-4, help="highest learning rate of all weights (default: %(default)s)"
+    )
     parser.add_argument(
         "--relaxation-rate", type=float, default=1e-2, help="highest learning rate of the relaxation weights"
     )
