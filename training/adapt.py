@@ -89,7 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--relaxation-steps", type=int, default=0, help="first steps, in which only relaxation weights learn"
     )
     parser.add_argument(
-        "--rate", type=float, default=8e-4, help="highest learning rate of all weights (default: %(default)s)"
+        "--rate",
+        type=float,
+        default=8e-4,
+        help="highest learning rate of all weights (default: %(default)s, for hundreds of steps); give 3e-4 with --wider",
     )
     parser.add_argument(
         "--relaxation-rate", type=float, default=1e-2, help="highest learning rate of the relaxation weights"
