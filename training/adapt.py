@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=float,
         default=8e-4,
-        help="highest learning rate of all weights (default: %(default)s, for hundreds of steps); give 3e-4 with --wider",
+        help="highest learning rate of all weights (default: %(default)s); with --wider, give 3e-4",
     )
     parser.add_argument(
         "--relaxation-rate", type=float, default=1e-2, help="highest learning rate of the relaxation weights"
