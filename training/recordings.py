@@ -179,7 +179,9 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     """Declare the options for files: flow, boundary, names."""
     parser.add_argument("--flow", help="name of the flow, for files without it and for the network")
     parser.add_argument(
-        "--boundary", help="periodic, or three for z, y, x, such as periodic,wall,periodic (default: that of each file)"
+        "--boundary",
+        help="periodic, wall, wall:u=-1..1 (walls that move) or open; or three of them for z, y, x, such as "
+        "periodic,wall,periodic (default: that of each file)",
     )
     parser.add_argument("--names", type=_pairs, help="new names of variables and dims by old ones: Ux:u,lev:z")
     parser.add_argument("--drop", type=_listed, help="variables to leave out: p,rho")

@@ -1,7 +1,8 @@
 """``python -m training train``: train a network on stored runs, and store it in ``weights/``.
 
 A checkpoint is replaced every few minutes, and the same command continues from it. With more ``--steps`` a complete
-training is extended. In the same folder, ``losses.csv`` has the loss of each step.
+training is extended; to replace its stored model, also give ``--overwrite``, and train the prediction of its error
+anew. In the same folder, ``losses.csv`` has the loss of each step.
 """
 
 from __future__ import annotations

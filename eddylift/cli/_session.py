@@ -50,8 +50,8 @@ Boundary = Annotated[
     typer.Option(
         "--boundary",
         "-b",
-        help="periodic, wall or open; or three of them for z, y, x, such as periodic,wall,periodic. "
-        "Default: the volume's attribute boundary, else the model's, else periodic.",
+        help="periodic, wall, wall:u=-1..1 (walls that move) or open; or three of them for z, y, x, such as "
+        "periodic,wall,periodic. Default: the volume's attribute boundary, else the model's, else periodic.",
     ),
 ]
 Names = Annotated[
