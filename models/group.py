@@ -192,7 +192,8 @@ def rotate_vector(field: Shaped[Tensor, ...], matrix: Int[Tensor, "n n"]) -> Sha
             (..., component, z, y, x).
         matrix: R_g, as for [`rotate_scalar`][models.group.rotate_scalar].
     """
-    moved = rotate_scalar(field, matrix)
-    cells = moved.shape[-len(matrix) :]
-    turned = torch.einsum("ij,...jc->...ic", matrix.to(moved.dtype), moved.flatten(-len(matrix)))
-    return turned.reshape(*turned.shape[:-1], *cells)
+    axis = -len(matrix) - 1
+    components = rotate_scalar(field, matrix).unbind(axis)
+    # No matrix product: autocast would round its operands, and a matrix on the CPU does not meet a field on a GPU.
+    turned = [components[int(row.abs().argmax())] * int(row.sum()) for row in matrix]
+    return torch.stack(turned, dim=axis)

@@ -74,8 +74,8 @@ def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, pr
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 0.5 * (1 + math.cos(math.pi * n / steps)))
     for step in trange(steps, unit="step", dynamic_ncols=True):
         optimizer.zero_grad(set_to_none=True)
+        sample = source.draw()
         with torch.autocast(torch.device(source.device).type, torch.bfloat16, enabled=precision == "bfloat16"):
-            sample = source.draw()
             predicted, found = predicted_and_found(model, sample)
         loss = laplace_loss(predicted, found, local_variation(model, sample))
         loss.backward()
