@@ -125,10 +125,11 @@ class Client:
         """Make a coarse volume finer, in the same layout, coordinates and units.
 
         Args:
-            coarse: an array (3, z, y, x) or (time, 3, z, y, x) with components (u, v, w); or an xarray object over
-                (z, y, x) or (time, z, y, x), with variables u, v, w or a component dim; or the path of a file that
-                `open_volume` reads, to which the answer is an array for .npy, else a dataset. A model of 3 frames
-                answers n - 2 of n times, those with neighbours on both sides; of just 3, with an array (3, z, y, x).
+            coarse: an array (3, z, y, x) or (time, 3, z, y, x) with components (u, v, w), of uniform cells; or an
+                xarray object over (z, y, x) or (time, z, y, x), with variables u, v, w or a component dim; or the path
+                of a file that `open_volume` reads, to which the answer is an array for .npy, else a dataset. A model of
+                3 frames answers n - 2 of n times, those with neighbours on both sides; of just 3, with an array
+                (3, z, y, x).
             model: name of the model, such as ``relaxed-channel-x4``; None takes the service's default, for any flow.
             boundary: ``"periodic"``, ``"wall"`` or ``"open"`` for all axes; or three of them in z, y, x order
                 (``"periodic,wall,periodic"`` or a list); or by axis (``{"y": "wall"}``, the others periodic). None
@@ -136,7 +137,7 @@ class Client:
                 these, as with the general models, every axis is taken as periodic, which is wrong for channels and
                 cut-outs. Walls that move have velocities: ``"periodic,wall:u=-1..1,periodic"``.
             names: new names of variables and dims by old ones, such as ``{"Ux": "u", "lev": "z"}``, or as text
-                ``"Ux:u,lev:z"``; the answer has the new names.
+                ``"Ux:u,lev:z"``; the answer has the new names. ``{"yp": "y"}`` makes ``yp`` the positions along y.
             drop: variables and coordinates to leave out, by their names before ``names`` applies, such as
                 ``["p", "rho"]`` or ``"p,rho"``. Only velocity is made finer; other variables over space are refused.
             resample: axes to resample to uniform cells, such as ``"y"`` of a channel, or ``["z", "y"]``. There are as

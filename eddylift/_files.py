@@ -171,7 +171,7 @@ def _open_only_group(path: Path) -> xr.Dataset:
         found = ", ".join(node.path for node in groups) or "no variables"
         message = (
             f"{path} holds {found}; expected one group with the velocity: read its arrays by h5py, and pass "
-            "np.stack([u, v, w]), each over (z, y, x)"
+            "np.stack([u, v, w]), each over (z, y, x); if an axis is stretched, an xarray.Dataset with its positions"
         )
         tree.close()
         raise InvalidInputError(message)

@@ -51,7 +51,7 @@ class Preparation(NamedTuple):
             raise InvalidInputError(message)
         import xarray as xr  # noqa: PLC0415 slow
 
-        from eddylift import _resample, _velocity  # noqa: PLC0415 need xarray
+        from eddylift import _renaming, _resample  # noqa: PLC0415 need xarray
 
         names, drop, axes = read_names(self.names), read_list("drop", self.drop), read_list("resample", self.resample)
         if len(volumes) > 1 and (numbered := [axis for axis in axes if ":" in str(axis)]):
@@ -61,7 +61,7 @@ class Preparation(NamedTuple):
             )
             raise InvalidInputError(message)
         given = [volume if isinstance(volume, xr.DataArray) else as_dataset(volume) for volume in volumes]
-        datasets = [name_axes(as_dataset(volume)) for volume in _velocity.rename(given, names, drop)]
+        datasets = [name_axes(as_dataset(volume)) for volume in _renaming.rename(given, names, drop)]
         if axes:
             if self.boundary is None and not any("boundary" in dataset.attrs for dataset in datasets):
                 message = (

@@ -31,6 +31,6 @@ def name_axes(dataset: xr.Dataset) -> xr.Dataset:
         message = (
             f"u, v, w: {dataset['u'].shape}, with {positions}; expected (z, y, x) or (time, z, y, x), as the axes have "
             "no names. Of another order, pass the arrays, read by h5py: np.stack([file[name][:].transpose(2, 1, 0) for "
-            "name in 'uvw']) if they are over (x, y, z)"
+            "name in 'uvw']) if they are over (x, y, z); if an axis is stretched, an xarray.Dataset with its positions"
         )
         raise InvalidInputError(message) from None

@@ -78,6 +78,25 @@ def _order(left: Mapping[str, int], taken: set[str], components: int) -> dict[st
     return dict(zip(left, orders.pop(), strict=True)) if is_told else {}
 
 
+def positions(dataset: xr.Dataset, others: Sequence[str]) -> dict[str, str]:
+    """Return the axes without positions by those of some variables that may have them: by their names or their dims."""
+    fitting = [
+        (name, axis)
+        for axis in ("z", "y", "x")
+        for name in others
+        if axis not in dataset.variables
+        and dataset[name].shape == (dataset.sizes[axis],)
+        and dataset[name].dtype.kind in "fiu"
+        and axis in (name[0].lower(), *dataset[name].dims)
+    ]
+    found: dict[str, str] = {}
+    # Names first: dims of equal length are not told apart in HDF5 files that do not name them.
+    for name, axis in sorted(fitting, key=lambda pair: pair[0][0].lower() != pair[1]):
+        if name not in found and axis not in found.values():
+            found[name] = axis
+    return found
+
+
 def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None], components: int = 3) -> str:
     """Return the end of a message: what may help `find` to find a velocity."""
     names = guess(dataset, components)

@@ -19,7 +19,7 @@ from eddylift._paths import spell_attribute, spell_names
 from eddylift._precision import rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable
 
     from numpy.typing import NDArray
 
@@ -78,43 +78,6 @@ def from_array(array: NDArray[Any]) -> xr.Dataset:
     return xr.Dataset({name: (dims, array[..., number, :, :, :]) for number, name in enumerate(names)})
 
 
-def rename(
-    volumes: Sequence[xr.Dataset | xr.DataArray], names: Mapping[str, str], drop: Sequence[str]
-) -> list[xr.Dataset | xr.DataArray]:
-    """Leave out variables, and rename others and dims; a DataArray keeps its own name, which does not matter.
-
-    Args:
-        volumes: one, or a pair with the same names.
-        names: new names by old ones.
-        drop: variables to leave out.
-
-    Raises:
-        InvalidInputError: for a name that none of the volumes has, or that would occur twice.
-    """
-    present = {name for volume in volumes for name in _names(volume)}
-    for option, wanted in (("names", names), ("drop", drop)):
-        if missing := sorted(set(wanted) - present):
-            message = f"{option} has {', '.join(missing)}; the volume has {', '.join(sorted(map(str, present)))}"
-            if any(isinstance(volume, xr.DataArray) and volume.name in missing for volume in volumes):
-                message += ", and is a DataArray, whose own name does not matter"
-            raise InvalidInputError(message)
-    renamed = []
-    for volume in volumes:
-        rest = volume.drop_vars(drop, errors="ignore")
-        old = _names(rest)
-        mine = {name: new for name, new in names.items() if name in old}
-        if len({*mine.values(), *(old - {*mine})}) < len(old):
-            message = f"names cannot be {spell_names(mine)}: the volume would have two of one name"
-            raise InvalidInputError(message)
-        renamed.append(rest.rename(mine))
-    return renamed
-
-
-def _names(volume: xr.Dataset | xr.DataArray) -> set[Hashable]:
-    """Return the names in a volume: of its dims, coordinates and, in a dataset, variables."""
-    return {*volume.dims, *volume.coords, *(volume.data_vars if isinstance(volume, xr.Dataset) else ())}
-
-
 def find(dataset: xr.Dataset) -> Velocity:
     """Find the velocity.
 
@@ -136,10 +99,15 @@ def find(dataset: xr.Dataset) -> Velocity:
         if {*AXES, COMPONENT} & {*array.dims} and name not in known
     ]
     if others:
-        message = (
-            f"{', '.join(others)}: a variable over space that is not velocity cannot be made finer; leave it out by "
-            f"drop={others} (on the command line --drop {','.join(others)})"
-        )
+        names = _usual_names.positions(dataset, others)
+        message = f"{', '.join(others)}: a variable over space that is not velocity cannot be made finer"
+        if drop := [name for name in others if name not in names]:
+            message += f"; leave it out by drop={drop} (on the command line --drop {','.join(drop)})"
+        if names:
+            message += (
+                f"; if {', '.join(names)} are positions along {', '.join(names.values())}, pass names={names} (on the "
+                f"command line --names {spell_names(names)}), else drop them"
+            )
         raise InvalidInputError(message)
     for axis in AXES:
         _check_coordinate(dataset, axis)

@@ -31,7 +31,11 @@ def name_dims(dataset: xr.Dataset) -> xr.Dataset:
     Raises:
         Problem: 422 if the coordinates do not fit this order.
     """
-    named = {name: (_dims(str(name), variable) or variable.dims) for name, variable in dataset.variables.items()}
+    known = {name: _dims(str(name), variable) for name, variable in dataset.variables.items()}
+    # What else is over the dims of the velocity.
+    axes = known.get("u") or ()
+    over = dict(zip(dataset["u"].dims, axes, strict=True)) if axes else {}
+    named = {name: dims or tuple(over.get(dim, dim) for dim in dataset[name].dims) for name, dims in known.items()}
     if all(dims == dataset[name].dims for name, dims in named.items()):
         return dataset
     variables: dict[Hashable, xr.Variable] = {}
@@ -53,7 +57,7 @@ def name_dims(dataset: xr.Dataset) -> xr.Dataset:
     return result
 
 
-def _dims(name: str, variable: xr.Variable) -> tuple[str, ...] | None:
+def _dims(name: str, variable: xr.Variable) -> tuple[Hashable, ...] | None:
     if not any(str(dim).startswith(UNNAMED) for dim in variable.dims):
         return None
     if STEP.fullmatch(name) and variable.shape[3:] == (len(COMPONENTS),):

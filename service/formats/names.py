@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import xarray as xr
+
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    import xarray as xr
-
 
 AXES: Final = ("z", "y", "x")
 TIME: Final = "time"
@@ -95,7 +94,7 @@ class Naming:
             raise invalid_field(field="names", value=names, expected=expected) from error
 
     def apply(self, dataset: xr.Dataset, *, partly: bool = False) -> xr.Dataset:
-        """Drop and rename.
+        """Drop and rename. What gets the name of a dim, with a value for each of its cells, becomes its coordinate.
 
         Args:
             dataset: as it is stored.
@@ -107,11 +106,26 @@ class Naming:
         if not partly:
             self.check(StoredNames.of(dataset))
         rest = dataset.drop_vars(self.drop, errors="ignore")
-        old = {*map(str, rest.variables), *map(str, rest.dims)}
+        variables, sizes = {*map(str, rest.variables)}, {str(dim): size for dim, size in rest.sizes.items()}
+        old = {*variables, *sizes}
         names = {ours: theirs for ours, theirs in self.names if ours in old and ours != theirs}
-        if len({*names.values(), *(old - {*names})}) < len(old):
-            raise invalid_field(field="names", value=spell(names), expected="names that differ from each other")
-        return rest.rename(names)
+        new_sizes = {names.get(dim, dim): size for dim, size in sizes.items()}
+        # xarray's rename would make no coordinates of them.
+        positions = {
+            ours
+            for ours, theirs in names.items()
+            if ours not in sizes and theirs in new_sizes and rest[ours].shape == (new_sizes[theirs],)
+        }
+        for before in (variables, old - positions):
+            if len({names.get(name, name) for name in before}) < len(before):
+                raise invalid_field(field="names", value=spell(names), expected="names that differ from each other")
+        renamed = rest.drop_vars(positions).rename({ours: names[ours] for ours in names.keys() - positions})
+        for ours in positions:
+            position = rest[ours].variable.copy(deep=False)
+            position.dims = (names[ours],)
+            # Without an index, for which it would be read.
+            renamed = renamed.assign_coords(xr.Coordinates({names[ours]: position}, indexes={}))
+        return renamed
 
     def check(self, *stored: StoredNames) -> None:
         """Refuse (422) a name that none of some datasets has."""
@@ -121,7 +135,7 @@ class Naming:
         _require_known("names", [ours for ours, _ in self.names], variables | dims)
 
     def undo(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Give a dataset its own names back; dropped variables stay dropped."""
+        """Give a dataset its own names back, also to a dim those of its positions; dropped variables stay dropped."""
         known = {*map(str, dataset.variables), *map(str, dataset.dims)}
         return dataset.rename({theirs: ours for ours, theirs in self.names if theirs in known and ours != theirs})
 
@@ -160,6 +174,25 @@ def guess(dataset: xr.Dataset) -> dict[str, str]:
         if {*AXES} <= {*dims, *names.values(), *ordered.values()}:
             names |= ordered
     return {theirs: ours for theirs, ours in names.items() if theirs != ours}
+
+
+def positions(dataset: xr.Dataset, others: Iterable[str]) -> dict[str, str]:
+    """The axes without positions by those of some variables that may have them: by their names or their dims."""
+    fitting = [
+        (name, axis)
+        for axis in AXES
+        for name in others
+        if axis not in dataset.variables
+        and dataset[name].shape == (dataset.sizes[axis],)
+        and dataset[name].dtype.kind in "fiu"
+        and axis in (name[0].lower(), *dataset[name].dims)
+    ]
+    found: dict[str, str] = {}
+    # Names first: dims of equal length are not told apart in HDF5 files that do not name them.
+    for name, axis in sorted(fitting, key=lambda pair: pair[0][0].lower() != pair[1]):
+        if name not in found and axis not in found.values():
+            found[name] = axis
+    return found
 
 
 def _order(left: Mapping[str, int], taken: set[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from service.formats.decoding import Decoding, load, unpacked
 from service.formats.fields import DatasetFields
 from service.formats.grid import read_coordinates
-from service.formats.names import AXES, COMPONENT, COMPONENTS, MADE_UP, TIME, guess, order_of, spell
+from service.formats.names import AXES, COMPONENT, COMPONENTS, MADE_UP, TIME, guess, order_of, positions, spell
 from service.formats.units import same_units
 from service.problems import invalid_field, too_large
 
@@ -151,18 +151,21 @@ def _refuse(dataset: xr.Dataset, field: str, value: str) -> NoReturn:
 
 
 def _check_others(dataset: xr.Dataset, names: list[Hashable]) -> None:
-    """Refuse other variables over space, which have no values on the fine grid."""
+    """Refuse other variables over space, which have no values on the fine grid, or are positions of another name."""
     others = [
         str(name)
         for name, array in dataset.variables.items()
         if {*AXES, COMPONENT} & {*array.dims} and name not in (*names, *AXES, COMPONENT)
     ]
     if others:
-        raise invalid_field(
-            field=others[0],
-            value="a variable over space",
-            expected=f"velocity alone; drop={','.join(others)} leaves out what cannot be super-resolved",
-        )
+        found = positions(dataset, others)
+        expected = "velocity alone"
+        if drop := [name for name in others if name not in found]:
+            expected += f"; drop={','.join(drop)} leaves out what cannot be super-resolved"
+        if found:
+            told = f"{', '.join(found)} are positions along {', '.join(found.values())}"
+            expected += f"; if {told}, names={spell(found)} keeps them; if not, drop them"
+        raise invalid_field(field=others[0], value="a variable over space", expected=expected)
 
 
 def _check_variables(dataset: xr.Dataset, names: list[Hashable]) -> None:

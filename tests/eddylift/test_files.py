@@ -88,7 +88,7 @@ def test_plain_hdf5_with_other_names_and_variables(tmp_path: Path, group: str) -
     with pytest.raises(InvalidInputError, match=r"--names ux:u,uy:v,uz:w\)$"):
         open_volume(tmp_path / "a.h5")
     names = {"ux": "u", "uy": "v", "uz": "w"}
-    with pytest.raises(InvalidInputError, match="--drop p,profile"):
+    with pytest.raises(InvalidInputError, match=r"--drop p\); if profile are positions along z, pass names="):
         open_volume(tmp_path / "a.h5", names=names)
     found = open_volume(tmp_path / "a.h5", names=names, drop=["p", "profile"])
     assert (found["w"].dims, list(found.coords)) == (("z", "y", "x"), ["y", "x"])
