@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
 RATIO = "mae_over_trilinear"
 EXPLANATION = """\
-MAE over trilinear's, mean over the time levels of each file. *Linear* is the least-squares map from 5^3 coarse cells,
-fitted to the file itself; - where it has too few cells for that. Walls that move are given to the models as such."""
+The files of `--external FOLDER`; without it, this section is left out. MAE over trilinear's, mean over the time levels
+of each file. *Linear* is the least-squares map from 5^3 coarse cells, fitted to the file itself; - where it has too few
+cells for that. Walls that move are given to the models as such."""
+SOURCES = """\
+The attribute `source` of each file. *The same snapshot* is that of the other file of this name."""
 PREDICTIONS = """\
 Predicted over found error, and their rank correlation over cells, for models that predict their errors."""
 
@@ -69,8 +72,9 @@ def chapter(folder: Path, weights: Path) -> str:
     cards = [card for card in cards if card.factor == FACTOR and card.frames == 1 and card.flow]
     cards.sort(key=lambda card: (card.flow != GENERAL, str(card.flow), card.family))
     models = {card.name: catalogue.load(card.name) for card in cards}
-    errors, predictions = [], []
+    errors, predictions, sources = [], [], []
     for path in tqdm(sorted(folder.glob("*.nc")), "external"):
+        sources.append(f"- {path.stem}: {open_volume(path).attrs.get('source', 'unknown')}")
         fields = list(samples(open_external(path)))
         found = {
             card.name: spread([measure(models[card.name], each, card.uncertainty.get("quantiles")) for each in fields])
@@ -87,6 +91,8 @@ def chapter(folder: Path, weights: Path) -> str:
         markdown(["file", "trilinear's MAE / rms", "linear", *titles], errors),
         PREDICTIONS,
         markdown(["file", *titles], predictions),
+        SOURCES,
+        "\n".join(sources),
     ]
     return "\n\n".join(parts) + "\n"
 

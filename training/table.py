@@ -261,7 +261,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only these; the table has no others (default: all)",
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder for runs (default: %(default)s)")
-    parser.add_argument("--external", type=Path, help="folder of NetCDF files simulated by others")
+    parser.add_argument("--external", type=Path, help="folder of NetCDF files simulated by others (default: none)")
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument(
         "--snapshots", type=int, default=8, help="largest number from each held-out run (default: %(default)s)"

@@ -42,7 +42,7 @@ def test_a_row_a_file_and_a_column_a_model(tmp_path: Path) -> None:
     catalogue.save(model, describe(model, flow="general"))
     folder = tmp_path / "files"
     folder.mkdir()
-    write(folder / "small.nc", 16, boundary="periodic")
+    write(folder / "small.nc", 16, boundary="periodic", source="isotropic; a/b 1234567, MIT")
     write(folder / "large.nc", 48, boundary="periodic")
     lines = chapter(folder, catalogue.folder).splitlines()
     head, _, large, small, *predictions = (line for line in lines if line.startswith("| "))
@@ -52,3 +52,4 @@ def test_a_row_a_file_and_a_column_a_model(tmp_path: Path) -> None:
     assert float(small.rstrip(" |").split(" | ")[3]) == pytest.approx(1, abs=0.5)
     assert predictions[0] == "| file | equivariant-general |"
     assert predictions[2] == "| large | - |"  # it does not predict its error
+    assert lines[-2:] == ["- large: unknown", "- small: isotropic; a/b 1234567, MIT"]
