@@ -12,8 +12,8 @@ from models.pairs import Kind  # noqa: TC001 FastAPI reads it
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import Form, unless_gone
 from service.api.dependencies import ServicesDep, admit
+from service.api.discovery_schemas import Discovery
 from service.api.errors import responses
-from service.api.schemas import Discovery
 from service.formats.pairs import GROUPS, check_cost, find_group, read_pairs
 from service.problems import StoppedError
 

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from service.api.auth import REFUSALS, Token, needs
 from service.api.dependencies import Services, ServicesDep, admit_stream
+from service.api.discovery_schemas import Discovery
 from service.api.errors import responses
 from service.api.routing import CheckedRoute
-from service.api.schemas import Discovery, Job, Jobs, Report
+from service.api.schemas import Job, Jobs, Report
 from service.jobs import repository
 from service.jobs.spec import JobSpec  # noqa: TC001 FastAPI reads annotations
 from service.problems import Problem
