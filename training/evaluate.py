@@ -116,7 +116,7 @@ def rounded(value: Value) -> Value:
     return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
 
 
-def spread(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
+def summary_of(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
     """Mean and standard deviation of every metric over the samples that have it; their number if not all do."""
     summary: dict[str, Any] = {}
     for name in rows[0]:
@@ -140,7 +140,7 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
         snapshots = tqdm(samples(run, card.frames, card.factor), f"{card.name} on {run.name}", count)
         rows = [measure(model, each, quantiles) for each in snapshots]
         about = {**run.provenance(), "flow": run.flow, "cells": list(run.cells), "samples": count}
-        measured[run.name] = {**about, **spread(rows)}
+        measured[run.name] = {**about, **summary_of(rows)}
     card = dataclasses.replace(card, measured=list(measured.values()))
     if held_out:
         shipped = {name: rounded(value) for name, value in measure(model, held_out, quantiles).items()}

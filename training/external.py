@@ -19,7 +19,7 @@ from models.blocks import parse_boundary
 from models.catalogue import GENERAL, Catalogue
 from models.operators import FACTOR
 from training.baselines import LinearEstimator
-from training.evaluate import judge, measure, middle, samples, spread
+from training.evaluate import judge, measure, middle, samples, summary_of
 from training.markdown import markdown
 from training.recordings import open_dataset
 
@@ -77,7 +77,9 @@ def chapter(folder: Path, weights: Path) -> str:
         sources.append(f"- {path.stem}: {open_volume(path).attrs.get('source', 'unknown')}")
         fields = list(samples(open_external(path)))
         found = {
-            card.name: spread([measure(models[card.name], each, card.uncertainty.get("quantiles")) for each in fields])
+            card.name: summary_of(
+                [measure(models[card.name], each, card.uncertainty.get("quantiles")) for each in fields]
+            )
             for card in cards
         }
         plain = next(iter(found.values()))["trilinear_mae_over_rms"]["mean"]

@@ -22,7 +22,7 @@ from models.replacing import replacing
 from training import external
 from training.baselines import LinearEstimator, consistent_trilinear, spectral, tricubic
 from training.dataset import StoredRun
-from training.evaluate import judge, measure, middle, require_unseen, samples, spread
+from training.evaluate import judge, measure, middle, require_unseen, samples, summary_of
 from training.figures import Bar, draw_errors, draw_symmetry
 from training.flows.kinds import FLOWS, recipe_of
 from training.markdown import markdown
@@ -187,7 +187,7 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
     held_out = list(islice(samples(run, run.frames), snapshots))
     everyone = {name: each for name, each in everyone.items() if each.frames <= run.frames}
     found = {
-        name: spread([each.judge(sample) for sample in tqdm(held_out, f"{name} on {run.name}")])
+        name: summary_of([each.judge(sample) for sample in tqdm(held_out, f"{name} on {run.name}")])
         for name, each in everyone.items()
     }
     first = next(iter(found.values()))

@@ -18,7 +18,7 @@ from models.superresolution import SuperResolution
 from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
 from training.__main__ import main
-from training.evaluate import evaluate, learned_from, require_unseen, rounded, snapshot, spread
+from training.evaluate import evaluate, learned_from, require_unseen, rounded, snapshot, summary_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,5 +254,5 @@ def test_metrics_are_averaged_over_the_samples_that_have_them() -> None:
         {"a": math.inf, "b": 2.0, "c": None},
     ]
     some = {"mean": 2.0, "samples": 2}
-    assert spread(rows) == {"a": {**some, "std": rounded(2**0.5)}, "b": {**some, "std": 0.0}}
+    assert summary_of(rows) == {"a": {**some, "std": rounded(2**0.5)}, "b": {**some, "std": 0.0}}
     assert rounded(math.inf) is None
