@@ -268,11 +268,11 @@ class ProjectScalar(GroupLayer):
         self,
         over: Group,
         fields_in: int,
-        scalars: int = 1,
+        scalars: int,
         *,
+        factor: int,
         banks: int = 1,
         relaxed: bool = False,
-        factor: int = 1,
     ) -> None:
         voxels, cells = factor**over.dimension, SIZE**over.dimension
         o, s, i, h = _axes(scalars, voxels, fields_in, over.order)

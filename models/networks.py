@@ -172,7 +172,7 @@ class Network(nn.Module):
         return self.refined(self.features(coarse, circular), circular)
 
     def features(
-        self, coarse: Float[Tensor, "batch vectors z y x"], circular: Axes = NOWHERE, join: Join = whole
+        self, coarse: Float[Tensor, "batch vectors z y x"], circular: Axes, join: Join = whole
     ) -> Float[Tensor, "fields channels z2 y2 x2"]:
         """The regular features of the trunk, at the coarse grid, with the halo for what follows; see ``forward``.
 
@@ -189,7 +189,7 @@ class Network(nn.Module):
         return join(self.project, x, self.halo - RADIUS * (1 + 2 * len(self.trunk)))
 
     def refined(
-        self, features: Float[Tensor, "fields channels z y x"], circular: Axes = NOWHERE
+        self, features: Float[Tensor, "fields channels z y x"], circular: Axes
     ) -> Float[Tensor, "batch 3 fine_z fine_y fine_x"]:
         """The fine vector field, from the features of the trunk; see ``forward``."""
         x = features

@@ -49,7 +49,6 @@ from service.problems import Problem
 from service.runtime.lifecycle import Lifecycle
 from service.runtime.metrics import Metrics, StateCollector
 from service.runtime.threads import Threads
-from service.settings import Settings
 from service.volumes.blocks import BlockComputer
 from service.volumes.chunk_cache import ChunkCache, DiskCache
 from service.volumes.opener import build_opener
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
 
     from service.jobs.executor import Executor
+    from service.settings import Settings
 
 
 logger = logging.getLogger("service")
@@ -190,16 +190,12 @@ async def _running(services: Services) -> AsyncIterator[None]:
         await asyncio.to_thread(services.sandbox.close)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """Make an app; it computes between start-up and shut-down of its lifespan.
-
-    Args:
-        settings: from the environment if None.
 
     Raises:
         TokensError: if the file of tokens cannot be used.
     """
-    settings = settings or Settings()
     services = build(settings)
     app = FastAPI(
         title="eddylift",

@@ -34,13 +34,13 @@ def deciding(finding: Finding, sigmas: float | None) -> tuple[str, dict[str, flo
     return "common share / standard error", ratios, sigmas
 
 
-def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]], sigmas: float | None = None) -> None:
+def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]], sigmas: float | None) -> None:
     """Draw for each case Y (in 3D its mean along x), above what tells which elements are kept.
 
     Args:
         path: PNG to write.
         cases: names, pairs and findings.
-        sigmas: of the recipe of their fits.
+        sigmas: of the recipe of their fits; None to draw p-values instead of shares.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 training runs on hosts without it
 

@@ -127,9 +127,9 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
     baseline: Reads | None = None,
     *,
     cells: Cells,
+    factor: int,
     boundary: Boundaries = PERIODIC,
     length: Lengths = CUBE,
-    factor: int = 4,
     slab: int = SLAB,
     scratch: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -146,9 +146,9 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
         coarse: gives what the answer was made from, for ranges of coarse cells.
         baseline: gives trilinear interpolation of the coarse field, for the skill.
         cells: fine cells along (z, y, x).
+        factor: fine cells per coarse cell along an axis.
         boundary: of each axis (z, y, x).
         length: of each axis (z, y, x).
-        factor: fine cells per coarse cell along an axis.
         slab: fine cells that are read at a time. Spectra by shells need a whole plane (y, x) and those along lines a
             whole line, even if these are larger.
         scratch: folder for a file of 8 bytes a fine cell (8.6 GB for 1024^3), for spectra by shells of volumes larger

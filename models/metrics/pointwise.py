@@ -65,8 +65,8 @@ def mae_over_rms(answer: Float[Tensor, "3 z y x"], reference: Float[Tensor, "3 z
     return ratio(errors.mae.mean(), rms(reference.double()))
 
 
-def near_walls(field: Float[Tensor, "3 z y x"], boundary: Boundaries, cells: int = 4) -> Bool[Tensor, "z y x"]:
-    """Which cells are among the first ``cells`` from a wall; by default, those of the first coarse cell."""
+def near_walls(field: Float[Tensor, "3 z y x"], boundary: Boundaries, cells: int) -> Bool[Tensor, "z y x"]:
+    """Which cells are among the first ``cells`` from a wall."""
     _, nz, ny, nx = field.shape
     whole = slice(0, nz), slice(0, ny), slice(0, nx)
     return near_walls_of(whole, Grid((nz, ny, nx), cells, boundary)).to(field.device)

@@ -33,7 +33,7 @@ class Grid(NamedTuple):
     """
 
     cells: Cells
-    factor: int = 4
+    factor: int
     boundary: Boundaries = PERIODIC
     length: Lengths = CUBE
 

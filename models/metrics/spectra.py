@@ -93,8 +93,8 @@ def read_spectrum(
     cells: Cells,
     *,
     slab: int,
-    scratch: Path | None = None,
-    step: Callable[[], None] = lambda: None,
+    scratch: Path | None,
+    step: Callable[[], None],
 ) -> Spectrum:
     """The spectrum by [`Shells`][models.metrics.spectra.Shells] of a volume that is not in memory.
 
@@ -188,7 +188,7 @@ class Lines:
         return Spectrum(torch.arange(1, last + 1), energy[1 : last + 1])
 
 
-def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int = 4) -> tuple[float, float]:
+def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int) -> tuple[float, float]:
     """Rms of log10(E_answer / E_reference) over the shells below and above the coarse Nyquist wavenumber.
 
     Shells that a simulation left empty, so that the reference has only round-off there, are left out.

@@ -288,8 +288,8 @@ class BlockRequest(UpscaleRequest):
         layout: Plan,
         inputs: Mapping[Block, NDArray[np.float32]],
         *,
-        stream: Stream | None = None,
-        error: bool = False,
+        stream: Stream | None,
+        error: bool,
     ) -> None:
         self._inputs = inputs
         self._stream = stream

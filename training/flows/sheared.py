@@ -32,7 +32,7 @@ FURTHEST = 0.5
 class ShearedGrid(Grid):
     """A grid whose points have moved along x by ``strain`` times y."""
 
-    def __init__(self, n: int, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, n: int, *, device: torch.device | str, dtype: torch.dtype) -> None:
         super().__init__(n, device=device, dtype=dtype)
         self.unsheared = self.ky
 

@@ -33,7 +33,7 @@ class Smoke:
         ValueError: if the box is not square.
     """
 
-    def __init__(self, inflow: Float[Tensor, "run y x"], buoyancy: Float[Tensor, "run 2 y x"], dx: float = 1.0) -> None:
+    def __init__(self, inflow: Float[Tensor, "run y x"], buoyancy: Float[Tensor, "run 2 y x"], dx: float) -> None:
         runs, ny, n = inflow.shape
         if ny != n:
             message = f"the box must be square, not {ny} x {n} cells"

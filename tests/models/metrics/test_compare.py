@@ -61,6 +61,7 @@ class Case:
             coarse,
             baseline,
             cells=self.cells,
+            factor=4,
             boundary=self.boundary,
             length=self.length,
             slab=slab,
@@ -138,7 +139,7 @@ def test_float32_volumes_without_a_baseline() -> None:
     case = Case((20, 12, 16), WALLS)
     volumes = [volume.float() for volume in (case.answer, case.reference, case.coarse)]
     answer, reference, coarse = (reader(volume.numpy(), 3000) for volume in volumes)
-    found = compare(answer, reference, coarse, cells=case.cells, boundary=WALLS, length=LENGTH, slab=1000)
+    found = compare(answer, reference, coarse, cells=case.cells, factor=4, boundary=WALLS, length=LENGTH, slab=1000)
     same(found, report(*volumes, boundary=WALLS, length=LENGTH))
     assert found["skill"] is None
 

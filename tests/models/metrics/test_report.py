@@ -110,11 +110,11 @@ def test_shells_of_a_box_are_those_of_its_longest_edge() -> None:
 
 def test_spectrum_errors_split_at_the_coarse_nyquist() -> None:
     answer, reference = spectrum(waves()), spectrum(waves())
-    assert spectrum_errors(answer, reference) == (0.0, 0.0)
+    assert spectrum_errors(answer, reference, 4) == (0.0, 0.0)
     reference.energy[:] += 1e-3
     answer.energy[:] += 1e-3
     answer.energy[2] *= 10  # shell 3 of 16, the coarse grid ends at 4
-    low, high = spectrum_errors(answer, reference)
+    low, high = spectrum_errors(answer, reference, 4)
     assert low == pytest.approx(math.sqrt(1 / 4))
     assert high == 0
     assert resolved_wavenumber(answer, reference) == 16
@@ -127,7 +127,7 @@ def test_shells_that_a_simulation_left_empty_do_not_count() -> None:
     answer, reference = spectrum(waves()), spectrum(waves())
     answer.energy[2] *= 10
     answer.energy[10] = 1e-3
-    assert spectrum_errors(answer, reference) == (1.0, 0.0)
+    assert spectrum_errors(answer, reference, 4) == (1.0, 0.0)
 
 
 def test_line_spectra_of_waves() -> None:
@@ -168,10 +168,10 @@ def test_profile_errors() -> None:
 
 
 def test_near_walls() -> None:
-    near = near_walls(channel(), WALLS)
+    near = near_walls(channel(), WALLS, 4)
     assert near[:, [0, 3, 12, 15]].all()
     assert not near[:, 4:12].any()
-    assert not near_walls(channel(), PERIODIC).any()
+    assert not near_walls(channel(), PERIODIC, 4).any()
 
 
 def test_report_between_walls() -> None:
