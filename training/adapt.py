@@ -23,10 +23,11 @@ from models.superresolution import SuperResolution
 from models.walls import is_wall
 from training.derived import Slab, parted
 from training.evaluate import learned_from, read_symmetry, rounded, snapshot
+from training.precision import add_precision, chosen_precision
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import PATCH
 from training.train import MIRRORED, require_new
-from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, provenance
+from training.trainer import Recipe, Trainer, common_boundary, provenance
 from training.widen import deepen, widen
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
     parser.add_argument("--mirrored", action="store_true", help=MIRRORED)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    add_precision(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder in which to store the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model of that name")
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
     require_new(catalogue, card.name, overwrite=args.overwrite)
     runs = open_datasets(args.data, **{**reading(args), "flow": args.flow or args.name})
     learned, kept = parted(runs, model.frames, model.factor)
-    precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
+    precision = chosen_precision(args.precision, args.device)
     recipe = Recipe(
         args.steps,
         rate=args.rate,

@@ -17,9 +17,9 @@ from models.forecast_catalogue import ForecastCard, ForecastCatalogue
 from models.forecast_network import FORECAST_FAMILIES, TURNING, ForecastArchitecture
 from models.steerable import field_size
 from training.forecast_training import TESTED, Recipe, conditions, rmse, train
+from training.precision import add_precision, chosen_precision
 from training.results import add_result
 from training.train import require_new
-from training.trainer import fastest_precision
 from training.windows import Windows
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blocks", type=int, default=3, help="residual blocks")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    add_precision(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/forecast"), help="folder for checkpoints and results")
     parser.add_argument("--weights", type=Path, help="folder in which to store the network of the first seed")
     parser.add_argument("--overwrite", action="store_true", help="replace stored networks of the same family and flow")
@@ -67,7 +67,7 @@ def architecture_of(args: argparse.Namespace, family: ForecastFamily, data: Wind
 
 def run(args: argparse.Namespace) -> int:
     """Train, compare, and write the results."""
-    precision = fastest_precision("cpu") if args.precision == "auto" else args.precision
+    precision = chosen_precision(args.precision, "cpu")
     data = Windows(args.data)
     if args.weights:
         for family in args.families:

@@ -18,8 +18,9 @@ from models.group import group
 from models.networks import FACTORS, FAMILIES, Architecture
 from models.operators import FACTOR
 from training.dataset import require_alike
+from training.precision import add_precision, chosen_precision
 from training.recordings import add_reading, open_datasets, reading
-from training.trainer import Recipe, Trainer, common_boundary, fastest_precision, over_trilinear, provenance
+from training.trainer import Recipe, Trainer, common_boundary, over_trilinear, provenance
 
 if TYPE_CHECKING:
     import argparse
@@ -54,12 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--augment", action="store_true", help="rotate and reflect samples at random")
     parser.add_argument("--mirrored", action="store_true", help=MIRRORED)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--precision",
-        choices=["auto", "float32", "bfloat16"],
-        default="auto",
-        help="auto: bfloat16 if the device supports it",
-    )
+    add_precision(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the losses")
     parser.add_argument("--weights", type=Path, help="folder in which to store the model, if any")
@@ -103,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     runs = open_datasets(args.data, **reading(args))
     if args.flow is None:
         require_alike(runs)
-    precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
+    precision = chosen_precision(args.precision, args.device)
     recipe = Recipe(args.steps, rate=args.rate, seed=args.seed, augment=args.augment, precision=precision)
     trainer = Trainer(architecture_of(args), recipe, runs, args.out, args.device)
     card = describe(

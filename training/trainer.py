@@ -291,15 +291,6 @@ def over_trilinear(model: SuperResolution, samples: Sequence[Sample]) -> float:
     return sum(ratios) / len(ratios)
 
 
-def fastest_precision(device: str) -> str:
-    """``bfloat16`` if the device supports it. Many CPUs do not, and emulating it took 75 times as long."""
-    if device.startswith("cuda"):
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = any(torch.cpu.get_capabilities().get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
-    return "bfloat16" if native else "float32"
-
-
 def common_boundary(runs: Sequence[Dataset]) -> Boundaries | None:
     """What lies beyond the ends of each axis in all runs, for a card; None if they differ."""
     boundaries = {run.boundary for run in runs}

@@ -28,9 +28,9 @@ from models.uncertainty import LEVELS, ErrorHead, error_quantiles, laplace_loss
 from training.derived import parted
 from training.flows.synthetic import KINDS
 from training.optimizing import clip_gradients
+from training.precision import add_precision, chosen_precision
 from training.recordings import add_reading, open_datasets, reading
 from training.samples import Source
-from training.trainer import fastest_precision
 
 if TYPE_CHECKING:
     import argparse
@@ -226,7 +226,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--rate", type=float, default=2e-2, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    add_precision(parser)
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
@@ -235,7 +235,7 @@ def run(args: argparse.Namespace) -> int:
     """Train the heads, and store the models with them."""
     catalogue = Catalogue(args.weights)
     runs = open_datasets(args.data, **reading(args))
-    precision = fastest_precision(args.device) if args.precision == "auto" else args.precision
+    precision = chosen_precision(args.precision, args.device)
     natural = [each for each in runs if each.flow not in KINDS]
     # Models and data that do not fit are refused before the first head is trained.
     cards = [*map(catalogue.card, args.models)]

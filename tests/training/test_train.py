@@ -19,8 +19,9 @@ from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
 from training.__main__ import main
 from training.dataset import StoredRun
+from training.precision import fastest_precision
 from training.samples import Source
-from training.trainer import CHECKPOINT, Recipe, Trainer, fastest_precision, over_trilinear
+from training.trainer import CHECKPOINT, Recipe, Trainer, over_trilinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
