@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from service.formats.grid import check_known, length_of
 from service.formats.names import Naming
 from service.formats.reference import check_lengths, check_means, check_moments, check_pair, check_units
 from service.jobs.fill import block_indices
-from service.problems import StoppedError, invalid_field, storing, within
+from service.problems import invalid_field, storing, within
+from service.runtime.threads import Stop
 from service.volumes.cost import check_plane
 from service.volumes.source import open_source
 
@@ -84,7 +84,7 @@ async def compare(
     Raises:
         Problem: as reading does.
     """
-    stopped = threading.Event()
+    stopped = Stop()
 
     def measure() -> dict[str, Any]:
         with within("answer"):
@@ -104,15 +104,14 @@ def _measure(
     reference: OpenVolume,
     progress: Progress,
     scratch: Path,
-    stopped: threading.Event,
+    stopped: Stop,
 ) -> dict[str, Any]:
     first = check_reference(view, reference)
     progress.warnings = (*view.warnings, *_check_means(view, reference, first), *check_known(reference, view.source))
     rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
 
     def note(done: int, total: int) -> None:
-        if stopped.is_set():
-            raise StoppedError
+        stopped.check()
         if progress.stage != "comparing":
             progress.begin("comparing", 2 * view.levels * total, 0)
         progress.done = sum(map(len, rows.values())) * total + done
@@ -151,12 +150,11 @@ def _check_means(view: View, reference: OpenVolume, first: int) -> tuple[str, ..
     return check_means(coarse(*part), one_level(reference, first + level)(*fine))
 
 
-def stored_mean_error(view: View, target: Storage, stopped: threading.Event) -> float:
+def stored_mean_error(view: View, target: Storage, stopped: Stop) -> float:
     """Mean of the expected errors that are stored, read chunk by chunk."""
     total, cells = 0.0, 0
     for index in block_indices(view):
-        if stopped.is_set():
-            raise StoppedError
+        stopped.check()
         # The last chunk of a block is the error; it is NaN outside of the volume.
         chunk = np.frombuffer(target.get(view.keys(index)[-1]) or b"", "<f4")
         there = chunk[np.isfinite(chunk)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +15,8 @@ from models.discovery_fit import USUAL, Checkpoints, steps_of
 from service.formats.names import COMPONENTS
 from service.formats.pairs import check_cells, find_group, fit_pairs
 from service.formats.reference import check_lags, check_pair
-from service.problems import StoppedError, invalid_field, too_large, within
+from service.problems import invalid_field, too_large, within
+from service.runtime.threads import Stop
 from service.volumes.fields import open_fields
 
 if TYPE_CHECKING:
@@ -128,18 +128,14 @@ async def discover_stored(
     Raises:
         Problem: as reading does; "changed" if a volume has changed.
     """
-    stopped = threading.Event()
-
-    def stop_if_asked() -> None:
-        if stopped.is_set():
-            raise StoppedError
+    stopped = Stop()
 
     def find() -> dict[str, Any]:
         x, y = _open(spec, opener)
         pairs = _pairs(spec, x, y)
         progress.begin("discovering", steps_of(pairs, USUAL[pairs.dimension]), pairs.count * pairs.cells)
         checkpoints = StoredCheckpoints(scratch, f"{x.tag}-{y.tag}", progress, advanced)
-        found = discover(pairs, find_group(spec.group, pairs), progress=stop_if_asked, checkpoints=checkpoints)
+        found = discover(pairs, find_group(spec.group, pairs), progress=stopped.check, checkpoints=checkpoints)
         for volume in (x, y):
             volume.require_unchanged(fresh=True)
         return found.as_dict()

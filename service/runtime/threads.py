@@ -10,10 +10,25 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import anyio.to_thread
 
+from service.problems import StoppedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Result = TypeVar("Result")
+
+
+class Stop(threading.Event):
+    """Tells a thread that nobody waits for its result any more."""
+
+    def check(self) -> None:
+        """Look whether it is set.
+
+        Raises:
+            StoppedError: if so.
+        """
+        if self.is_set():
+            raise StoppedError
 
 
 class Threads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,7 +14,7 @@ from service.api.dependencies import ServicesDep, admit
 from service.api.discovery_schemas import Discovery
 from service.api.errors import responses
 from service.formats.pairs import GROUPS, check_cost, find_group, read_pairs
-from service.problems import StoppedError
+from service.runtime.threads import Stop
 
 router = APIRouter(prefix="/v1", tags=["symmetries"], dependencies=[needs("read")], responses=REFUSALS)
 X, Y = "x", "y"
@@ -63,12 +62,7 @@ async def post_discover(
     pairs = await services.body_threads.run(lambda: read_pairs(parts[X], parts[Y], (x_kind, y_kind), services.settings))
     over = find_group(group, pairs)
     check_cost(pairs, over, services.settings)
-    stopped = threading.Event()
-
-    def stop_if_asked() -> None:
-        if stopped.is_set():
-            raise StoppedError
-
+    stopped = Stop()
     with services.discoveries.take(request.state.client):
-        found = services.discovery_threads.run(lambda: discover(pairs, over, progress=stop_if_asked), stopped)
+        found = services.discovery_threads.run(lambda: discover(pairs, over, progress=stopped.check), stopped)
         return Discovery.model_validate(await unless_gone(request, found))
