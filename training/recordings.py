@@ -6,7 +6,6 @@ name of the flow are options, or the file's attributes ``boundary`` and ``flow``
 
 from __future__ import annotations
 
-import argparse
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from training.dataset import StoredRun
 from training.derived import BlockMeans
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -183,26 +183,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help="periodic, wall, wall:u=-1..1 (walls that move) or open; or three of them for z, y, x, such as "
         "periodic,wall,periodic (default: that of each file)",
     )
-    parser.add_argument("--names", type=_pairs, help="new names of variables and dims by old ones: Ux:u,lev:z")
-    parser.add_argument("--drop", type=_listed, help="variables to leave out: p,rho")
+    parser.add_argument("--names", help="new names of variables and dims by old ones: Ux:u,lev:z")
+    parser.add_argument("--drop", help="variables to leave out: p,rho")
     parser.add_argument("--resample", help="stretched axes to resample to uniform cells: y, or y:128 with their number")
 
 
 def reading(args: argparse.Namespace) -> dict[str, Any]:
     """Return what [`open_dataset`][training.recordings.open_dataset] takes from the options."""
     return {name: getattr(args, name) for name in ("flow", "boundary", "names", "drop", "resample")}
-
-
-def _pairs(text: str) -> dict[str, str]:
-    try:
-        return dict(pair.split(":") for pair in text.split(","))
-    except ValueError:
-        message = f"{text}; expected new names by old ones, such as Ux:u,lev:z"
-        raise argparse.ArgumentTypeError(message) from None
-
-
-def _listed(text: str) -> list[str]:
-    return text.split(",")
 
 
 def _kind(path: Path, said: dict[str, Any], flow: str | None) -> tuple[str, Boundaries]:

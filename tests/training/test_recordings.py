@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from models.superresolution import SuperResolution
 from tests.training.recorded import CELLS, velocity, write_components, write_giverny, write_jhtdb, write_one_array
 from training import samples
 from training.__main__ import main
-from training.recordings import open_dataset, open_datasets
+from training.recordings import add_reading, open_dataset, open_datasets, reading
 from training.samples import Source
 from training.trainer import Recipe, Trainer
 
@@ -61,8 +62,10 @@ def test_other_names_and_stretched_axes(tmp_path: Path) -> None:
     with xr.open_dataset(plain) as dataset:
         other = dataset.load().rename(u="Ux", v="Uy", w="Uz", z="lev").assign(p=("lev", np.zeros(16)))
         other.assign_coords(y=dataset.y**2, x=dataset.x.astype("f4") + 3000).to_netcdf(tmp_path / "other.nc")
-    names = {"Ux": "u", "Uy": "v", "Uz": "w", "lev": "z"}
-    found = open_dataset(tmp_path / "other.nc", "jet", "open", names=names, drop=["p"], resample="y")
+    parser = argparse.ArgumentParser()
+    add_reading(parser)
+    options = ["--flow=jet", "--boundary=open", "--names=Ux: u,Uy:v,Uz:w,lev :z", "--drop=p,", "--resample=y"]
+    found = open_dataset(tmp_path / "other.nc", **reading(parser.parse_args(options)))
     assert found.length == pytest.approx((1.6, 2.3**2 - 0.1**2, 6.0), rel=1e-3)
     everywhere = tuple(np.arange(n) for n in CELLS)
     window = found.window(1, everywhere, 1)  # type: ignore[arg-type]
@@ -296,6 +299,7 @@ def test_equal_ends_of_uniform_and_symmetric_fields_are_no_plane_too_many(tmp_pa
         (["--boundary", "periodic"], "the flow needs a name of small letters, digits and hyphens, got None"),
         (["--boundary", "periodic", "--flow", "../x"], "got '../x'; give --flow"),
         (["--flow", "jet"], "does not say what lies beyond the ends of its axes; give --boundary"),
+        (["--flow", "jet", "--boundary", "open", "--names", "Ux"], "names: Ux; expected pairs such as ux:u,uy:v,uz:w"),
         (["--flow", "jet", "--boundary", "solid"], "boundary must be one of periodic, wall, open"),
     ],
 )

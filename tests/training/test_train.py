@@ -258,7 +258,6 @@ def test_a_stored_model_is_not_replaced_unless_told(
         (["train", "--rate", "nan", "--data", "{data}", "--out", "out"], "--rate: nan; expected at least 0"),
         (["train", "--device", "cuda:99", "--data", "{data}", "--out", "out"], "--device: cuda:99; expected one that"),
         (["simulate", "--device", "gpu"], "--device: gpu; expected one that there is"),
-        (["train", "--names", "Ux", "--data", "{data}", "--out", "out"], "--names: Ux; expected new names by old ones"),
         (["table", "--external", "none"], "--external: none; expected a folder"),
         (
             ["forecast", "--data", "{data}"],
