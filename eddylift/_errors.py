@@ -6,7 +6,7 @@ EddyliftError
 ├── TimedOutError: the service took longer than the timeout
 ├── UnexpectedAnswerError: the answer is not that of an eddylift service
 ├── JobError: a job failed or was cancelled
-└── ServiceError: the service answered with a problem: status, title, detail, errors, request_id
+└── ServiceError: the service answered with a problem: status, title, kind, detail, errors, request_id
     ├── RefusedError: 4xx, the request does not fit
     │   ├── UnauthorizedError: 401 and 403
     │   └── NotFoundError: 404, no such model, volume or job
@@ -114,6 +114,7 @@ class ServiceError(EddyliftError):
         errors: the fields that do not fit.
         retry_after: seconds after which to try again; None if the service does not say.
         request_id: identifies the request in the service's log; None if the service does not say.
+        kind: the end of the document's ``type``, such as ``unknown-volume``; None if another server answered.
     """
 
     def __init__(
@@ -124,14 +125,16 @@ class ServiceError(EddyliftError):
         errors: tuple[FieldError, ...] = (),
         retry_after: float | None = None,
         request_id: str | None = None,
+        kind: str | None = None,
     ) -> None:
-        super().__init__(status, title, detail, errors, retry_after, request_id)
+        super().__init__(status, title, detail, errors, retry_after, request_id, kind)
         self.status = status
         self.title = title
         self.detail = detail
         self.errors = errors
         self.retry_after = retry_after
         self.request_id = request_id
+        self.kind = kind
 
     def __str__(self) -> str:
         head = f"{self.title} ({self.status})"
@@ -180,6 +183,9 @@ _KINDS: dict[int, type[ServiceError]] = {
     503: BusyError,
 }
 
+# What the type of a problem document of the service begins with.
+_TYPE = "urn:eddylift:problem:"
+
 # What an answer without a problem document means: it is not of the service.
 _OF_A_PROXY = {
     413: "a proxy in front of the service takes no body of this size (nginx: client_max_body_size)",
@@ -206,6 +212,7 @@ def from_answer(status: int, content: bytes, retry_after: float | None = None) -
         _fields(problem.get("errors")),
         retry_after,
         request_id if isinstance(request_id, str) else None,
+        str(problem.get("type")).partition(_TYPE)[2] or None,
     )
 
 

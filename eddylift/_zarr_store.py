@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
 
 T = TypeVar("T")
-# Title of the problem that the service answers where it has no such volume.
-UNKNOWN_VOLUME = "There is no such volume"
 # For calls that wait; zarr itself limits how many there are, by its setting async.concurrency.
 THREADS = PerProcess(lambda: ThreadPoolExecutor(32, "eddylift"))
 
@@ -88,7 +86,7 @@ class VolumeStore(Store):
             content = await self._call(_calls.get_object(self.path, key, _spelled(byte_range)))
         except NotFoundError as error:
             is_document = key.rpartition("/")[2] in DOCUMENTS
-            if is_document or not (self.has_all_chunks or error.title == UNKNOWN_VOLUME):
+            if is_document or not (self.has_all_chunks or error.kind == "unknown-volume"):
                 return None
             raise
         return (prototype or default_buffer_prototype()).buffer.from_bytes(content)

@@ -56,7 +56,7 @@ def test_status_tells_the_kind(status: int, kind: type[ServiceError]) -> None:
 
 def test_problem_document_is_kept_and_spelled_out() -> None:
     error = from_answer(422, json.dumps(PROBLEM).encode())
-    assert (error.status, error.title, error.detail) == (422, "Unfit", "the volume does not fit")
+    assert (error.status, error.kind, error.title, error.detail) == (422, "unfit", "Unfit", "the volume does not fit")
     assert error.errors == (FieldError("u", "nan", "finite velocities"),)
     assert str(error) == "Unfit (422): the volume does not fit\n  u: got 'nan', expected finite velocities"
 
@@ -87,12 +87,20 @@ def test_what_the_detail_says_is_not_said_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>Bad gateway</html>", b"\xff\xfe", b"[1]", b"null", b'{"errors": 3, "title": null}']
+    "content",
+    [
+        b"",
+        b"<html>Bad gateway</html>",
+        b"\xff\xfe",
+        b"[1]",
+        b"null",
+        b'{"errors": 3, "title": null, "type": "about:blank"}',
+    ],
 )
 def test_other_answers_leave_the_status(content: bytes) -> None:
     error = from_answer(502, content)
     assert str(error) == "Bad Gateway (502)"
-    assert error.errors == ()
+    assert (error.errors, error.kind) == ((), None)
 
 
 def test_details_of_other_kinds_are_shown() -> None:
@@ -107,7 +115,7 @@ def family(kind: type[EddyliftError]) -> list[type[EddyliftError]]:
 @pytest.mark.parametrize("kind", family(EddyliftError))
 def test_errors_travel_between_processes(kind: type[EddyliftError]) -> None:
     if issubclass(kind, ServiceError):
-        error: EddyliftError = kind(429, "Busy", "full", (FieldError("u", 1, "2"),), 3.0, "3f2a")
+        error: EddyliftError = kind(429, "Busy", "full", (FieldError("u", 1, "2"),), 3.0, "3f2a", "busy")
     elif kind is JobError:
         error = JobError("job abc failed: disk", JobStatus(JOB))
     else:
