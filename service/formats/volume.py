@@ -16,7 +16,7 @@ from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import to_float32
 from service.formats.field_checks import check_cubes, check_field, summarise
-from service.formats.grid import check_times, length_of, without_bounds
+from service.formats.grid import check_times, without_bounds
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming, StoredNames
 from service.formats.velocity import check_cells, descending, find_velocity
@@ -83,11 +83,6 @@ class Volume:
     def turned(self) -> Collection[str]:
         """Axes that were reversed, as their coordinates descend."""
         return self.layout.turned
-
-    @property
-    def length(self) -> tuple[float, float, float]:
-        """See [`length_of`][service.formats.grid.length_of]."""
-        return length_of(self)
 
     @property
     def summary(self) -> FieldSummary:

@@ -15,7 +15,7 @@ from service.api.errors import responses
 from service.api.responses import BINARY, VOLUME, WARNING, add_warnings
 from service.formats.boundaries import read_boundary
 from service.formats.field_checks import check_cubes
-from service.formats.grid import check_axis_units, check_known, check_times
+from service.formats.grid import check_axis_units, check_known, check_times, length_of
 from service.formats.names import AXES
 from service.formats.npy import NPY, NpyBody
 from service.formats.reference import check_units
@@ -91,7 +91,7 @@ async def post_velocity(
         )
         headers = {
             COORDINATES: ",".join(kinds),
-            LENGTH: ",".join(f"{length:.9g}" for length in volume.length),
+            LENGTH: ",".join(f"{length:.9g}" for length in length_of(volume)),
             UNITS: ",".join(quote(str(unit or ""), safe="") for unit in volume.units),
         }
         if boundary:

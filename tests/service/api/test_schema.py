@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from tests.service.wire import dataset, noise, send
+from tests.service.api.validation import FINE, post
+from tests.service.wire import NPY, dataset, noise, npy, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,3 +81,10 @@ def test_every_operation(serve: Callable[..., TestClient], tmp_path: Path, mode:
     assert {"POST /v1/upscale", "PUT /v1/volumes/{name}/{key}", "POST /v1/jobs"} <= labels
     assert {200, 404, 422} <= seen
     assert client.get("/health/live").is_success
+
+
+def test_openapi_explains_every_metric(client: TestClient) -> None:
+    found = post(client, reference=(npy(FINE), NPY)).json()["metrics"]
+    described = client.get("/openapi.json").json()["components"]["schemas"]["Metrics"]["properties"]
+    assert described.keys() == found.keys()
+    assert described["mae"]["description"] == "mean absolute error of all components; unit: velocity; better: lower"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import xarray as xr
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from service.formats.grid import finer, read_coordinate
+from service.formats.grid import finer, length_of, read_coordinate
+from service.formats.layout import BareLayout
+from service.formats.volume import Volume
 from service.problems import Problem
 
 if TYPE_CHECKING:
@@ -47,3 +51,8 @@ def test_an_answer_has_coordinates_that_the_service_reads(
     if dtype == "f8":
         means = fine.reshape(cells, factor).mean(axis=1)
         np.testing.assert_allclose(means, coarse, rtol=0, atol=1e-3 * length / cells)
+
+
+def test_lengths_without_coordinates_are_of_cubic_cells() -> None:
+    volume = Volume(np.zeros((1, 3, 4, 8, 2), np.float32), BareLayout(None), has_times=False)
+    assert length_of(volume) == pytest.approx((math.pi, 2 * math.pi, math.pi / 2))
