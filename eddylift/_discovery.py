@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
-from eddylift._record import Record, spell
+from eddylift._record import Record, html_table, spell
 
 
 class Discovery(Record):
@@ -58,9 +57,7 @@ class Discovery(Record):
 
     def _repr_html_(self) -> str:
         """Show the elements as a table in a notebook, the verdict above."""
-        cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self.rows())
-        head = "".join(f"<th>{title}</th>" for title in self.titles())
-        return f"<table><caption>{html.escape(self.verdict)}</caption><tr>{head}</tr>{cells}</table>"
+        return html_table(self.verdict, self.rows(), self.titles())
 
     def titles(self) -> list[str]:
         """Return the titles of the columns of `rows`."""

@@ -237,8 +237,7 @@ def check_table(found: Check) -> Table:
 
 def report_table(report: Report) -> Table:
     """List the metrics of a model and of trilinear interpolation, with their meanings."""
-    titles = ("metric", report.model, "trilinear", "unit", "better", "meaning")
-    return _table(titles, report.rows(), right=(report.model, "trilinear"))
+    return _table(report.titles(), report.rows(), right=(report.model, "trilinear"))
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> Table:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import reprlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 # Cards are 7 kB long.
 _brief = reprlib.Repr()
@@ -20,6 +23,16 @@ def spell(value: Any) -> str:  # noqa: ANN401 whatever JSON holds
     if isinstance(value, list):
         return ", ".join(map(spell, value))
     return str(value)
+
+
+def html_table(caption: str, rows: Iterable[Sequence[str]], titles: Sequence[str] = ()) -> str:
+    """Write a table for a notebook; the first cell of each row is its name."""
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    body = "".join(
+        f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+        for name, *cells in rows
+    )
+    return f"<table><caption>{html.escape(caption)}</caption>{head and f'<tr>{head}</tr>'}{body}</table>"
 
 
 class Record(dict[str, Any]):
@@ -44,11 +57,7 @@ class Record(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         """Show the members as a table in a notebook."""
-        rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(_brief.repr(value))}</td></tr>"
-            for name, value in self.items()
-        )
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+        return html_table(type(self).__name__, ((name, _brief.repr(value)) for name, value in self.items()))
 
     @classmethod
     def required(cls) -> frozenset[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from eddylift._metrics import METRICS, Metric
-from eddylift._record import Record, spell
+from eddylift._record import Record, html_table, spell
 
 if TYPE_CHECKING:
     from eddylift._progress import ProgressCallback
@@ -200,17 +199,15 @@ class Report(Record):
 
     def _repr_html_(self) -> str:
         """Show the metrics of both as a table in a notebook, with their meanings."""
-        rows = "".join(
-            f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-            for name, *cells in self.rows()
-        )
-        titles = ("metric", self.model, "trilinear", "unit", "better", "meaning")
-        head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-        return f"<table><tr>{head}</tr>{rows}</table>"
+        return html_table(type(self).__name__, self.rows(), self.titles())
 
-    def rows(self) -> list[tuple[str, str, str, str, str, str]]:
-        """Return for each metric: name, model's value, trilinear's value, unit, which values are better, meaning."""
-        found = []
+    def titles(self) -> tuple[str, ...]:
+        """Return the titles of the columns of `rows`."""
+        return ("metric", self.model, "trilinear", "unit", "better", "meaning")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return for each metric what the titles name."""
+        found: list[tuple[str, ...]] = []
         if self.expected_mae is not None:
             found.append(("expected_mae", spell(self.expected_mae), "", "velocity", "", "mae that the model expects"))
         for name, value in self.metrics.items():

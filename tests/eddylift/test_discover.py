@@ -43,7 +43,7 @@ def test_what_is_found(ask: Ask, service: FakeService) -> None:
     assert found == DISCOVERY
     assert found.kept == ["x,y"]
     assert repr(found).startswith("Discovery(group='C2', elements=['x,y', '-x,-y'], kept=['x,y'], symbol='1'")
-    assert "<td>-x,-y</td><td>no</td><td>0.25</td><td>0.0005</td><td>0.75</td><td>0.125</td>" in found._repr_html_()
+    assert "<th>-x,-y</th><td>no</td><td>0.25</td><td>0.0005</td><td>0.75</td><td>0.125</td>" in found._repr_html_()
     arrays, options = sent(service)
     assert np.array_equal(arrays["x"], X)
     assert np.array_equal(arrays["y"], Y)
