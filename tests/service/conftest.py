@@ -111,6 +111,12 @@ def parts(client: TestClient) -> Services:
     return services
 
 
+def call_in_loop(client: TestClient, function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 what it returns
+    """Call a function in the event loop of a service, and wait for it."""
+    assert client.portal is not None
+    return client.portal.call(function, *arguments)
+
+
 def serve_as(name: str, client: TestClient, model: SuperResolution) -> None:
     """Serve another model under the name, and with the card, of one."""
     registry = parts(client).engine.registry

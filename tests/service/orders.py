@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,10 +77,16 @@ def whole_blocks(written: dict[Path, int]) -> dict[Path, int]:
     return {path: when for path, when in written.items() if blocks[path.parts[-3:]] == 3}
 
 
-def wait_until_cancelled(client: TestClient, job: str) -> None:
-    """Until the job's task has been told to stop, which it does once it is not in the middle of something."""
-    wait_until(lambda: parts(client).jobs._running[job].task.cancelling() > 0)
-    client.get("/health/live")  # the event loop has gone round since
+def cancel_held(client: TestClient, job: str, go_on: threading.Event) -> str:
+    """Cancel a job that is held up in the middle of something until it may go on; returns its state after that."""
+    with ThreadPoolExecutor(1) as other:
+        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
+        wait_until(lambda: parts(client).jobs._running[job].task.cancelling() > 0)
+        client.get("/health/live")  # the event loop has gone round since
+        assert not cancelling.done()
+        go_on.set()
+        state: str = cancelling.result().json()["state"]
+        return state
 
 
 class Gate:

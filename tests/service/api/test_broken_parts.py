@@ -13,7 +13,7 @@ from zarr.storage import LocalStore
 from service.app import create_app
 from service.problems import Problem, decoding, is_out_of_descriptors, storing
 from service.settings import Settings
-from tests.service.conftest import parts
+from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import finish, order
 from tests.service.wire import NPY, dataset, noise, npy, send
 from tests.waiting import wait_until
@@ -221,8 +221,7 @@ def test_jobs_that_wait_are_limited(serve: Serve, tmp_path: Path) -> None:
     client = serve(data=tmp_path, max_queued_jobs=1)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     slots = parts(client).jobs.runner._slots
-    assert client.portal
-    client.portal.call(slots.acquire)
+    call_in_loop(client, slots.acquire)
     job = order(client)
     refused = client.post("/v1/jobs", json={"source": "box", "target": "other", "model": "trilinear-x4"})
     assert refused.status_code == 429
@@ -235,8 +234,7 @@ def test_those_who_watch_a_job_are_limited_and_hold_no_turn(serve: Serve, tmp_pa
     client = serve(data=tmp_path, max_event_streams=1, max_client_requests=1)
     send(client, "box", dataset(noise(3, 4, 4, 4)))
     slots = parts(client).jobs.runner._slots
-    assert client.portal
-    client.portal.call(slots.acquire)
+    call_in_loop(client, slots.acquire)
     job = order(client)
     services = parts(client)
     with services.streams.take("somebody"):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from models.superresolution import upscale
-from tests.service.conftest import parts, serve_as_trilinear
+from tests.service.conftest import call_in_loop, parts, serve_as_trilinear
 from tests.service.orders import LEARNED
 from tests.service.wire import NPY, Cramped, Gate, dataset, from_npy, noise, npy, post, send
 from tests.waiting import PATIENCE_S, wait_until
@@ -145,8 +145,7 @@ def test_a_client_that_leaves_leaves_nothing_behind(serve: Callable[..., TestCli
         }
         await client.app(scope, receive, send)
 
-    assert client.portal
-    client.portal.call(call)
+    call_in_loop(client, call)
     wait_until(lambda: metric(client, "open_requests") == 0 and metric(client, "queue_blocks") == 0)
     assert metric(client, "requests_total", route="/v1/upscale", method="POST", status="499") == 1
     gate.open.set()

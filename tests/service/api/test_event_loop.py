@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from tests.service.conftest import call_in_loop
 from tests.service.orders import LEARNED, finish, order
 from tests.service.wire import NPY, dataset, noise, npy, send
 
@@ -26,8 +27,7 @@ def test_no_request_touches_the_disk_in_the_event_loop(serve: Serve, catalogue: 
             seen.append((event, arguments[0]))
 
     client = serve(data=tmp_path / "data", block=4)
-    assert client.portal is not None
-    loop = client.portal.call(threading.get_ident)
+    loop = call_in_loop(client, threading.get_ident)
     sys.addaudithook(watch)  # for good
     velocity = noise(3, 4, 4, 4)
     send(client, "draft", dataset(velocity))

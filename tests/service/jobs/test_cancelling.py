@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from service.volumes.files import write_whole
-from tests.service.conftest import parts
-from tests.service.orders import LEARNED, ORDER, Gate, fine, finish, look, order, wait_until_cancelled, wanted
+from tests.service.conftest import call_in_loop, parts
+from tests.service.orders import LEARNED, ORDER, Gate, cancel_held, fine, finish, look, order, wanted
 from tests.service.wire import dataset, noise, post, send
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -90,12 +89,7 @@ def test_cancelling_waits_for_what_is_being_written(client: TestClient, monkeypa
     monkeypatch.setattr("service.volumes.local_storage.write_whole", slow)
     job = order(client)
     assert writing.wait(PATIENCE_S)
-    with ThreadPoolExecutor(1) as other:
-        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
-        wait_until_cancelled(client, job)
-        assert not cancelling.done()
-        go_on.set()
-        assert cancelling.result().json()["state"] in {"cancelled", "done"}
+    assert cancel_held(client, job, go_on) in {"cancelled", "done"}
     assert begun == ended
     client.delete("/v1/volumes/fine")
     assert client.get("/v1/volumes/fine").status_code == 404
@@ -116,11 +110,7 @@ def test_cancelling_does_not_wait_until_all_blocks_are_looked_up(
     monkeypatch.setattr("service.jobs.fill.is_stored", slow)
     job = order(client)
     assert looking.wait(PATIENCE_S)
-    with ThreadPoolExecutor(1) as other:
-        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
-        wait_until_cancelled(client, job)
-        go_on.set()
-        assert cancelling.result().json()["state"] == "cancelled"
+    assert cancel_held(client, job, go_on) == "cancelled"
     assert len(looked) == 1
 
 
@@ -133,9 +123,7 @@ def test_a_service_that_is_stopped_goes_on_at_the_next_start(
     Gate(client, monkeypatch, 5)
     job = order(client)
     wait_until(lambda: look(client, job)["blocks_done"] >= 3)
-    portal = client.portal
-    assert portal is not None
-    portal.call(parts(client).jobs.close)
+    call_in_loop(client, parts(client).jobs.close)
     again = serve(data=tmp_path / "data", block=4)
     assert finish(again, job)["blocks_done"] == 16
     assert parts(again).jobs.runner.executor.computed <= 13

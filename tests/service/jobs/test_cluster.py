@@ -16,7 +16,7 @@ import torch
 from distributed import LocalCluster
 
 from service.jobs.dask_worker import worker_parts
-from tests.service.conftest import parts
+from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import chunks, fine, finish, look, order, stored, wanted, whole_blocks
 from tests.service.servers import free_port
 from tests.service.wire import dataset, noise, send
@@ -144,11 +144,9 @@ def test_a_scheduler_that_is_away_is_waited_for_and_its_worker_may_be_out_of_rea
     # Nobody listens at its address, as at that of a worker behind NAT.
     with running(catalogue, tmp_path / "data", port, workers=1, contact=f"tcp://127.0.0.1:{free_port()}"):
         finish(client, job)
-        portal = client.portal
         cluster = parts(client).jobs.runner.executor
-        assert portal is not None
         assert cluster is not None
-        portal.call(cluster.close)
+        call_in_loop(client, cluster.close)
     np.testing.assert_allclose(fine(tmp_path), wanted(catalogue, velocity), atol=1e-5 * velocity.std())
 
 
@@ -165,9 +163,7 @@ def test_a_job_that_no_worker_takes_fails_and_says_so(
         client = serve(data=tmp_path / "data", block=4, scheduler=f"tcp://127.0.0.1:{port}")
         send(client, "box", dataset(noise(3, 4, 4, 4)))
         detail = finish(client, order(client), "failed")["detail"]
-        portal = client.portal
-        assert portal is not None
-        portal.call(parts(client).jobs.runner.executor.close)
+        call_in_loop(client, parts(client).jobs.runner.executor.close)
     assert detail == f"for 1 s there was no worker at tcp://127.0.0.1:{port}; with one, the job can be resumed"
 
 

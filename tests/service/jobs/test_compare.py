@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from models.operators import coarsen
 from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
-from tests.service.orders import HALF, LEARNED, ORDER, THREE, finish, order, wait_until_cancelled
+from tests.service.orders import HALF, LEARNED, ORDER, THREE, cancel_held, finish, order
 from tests.service.wire import NETCDF, dataset, in_units, netcdf, noise, npy, send
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -230,11 +229,7 @@ def test_a_comparison_can_be_cancelled_and_resumed(
     monkeypatch.setattr(OpenVolume, "read", held)
     job = order(client, target=None, reference="true")
     assert begun.wait(PATIENCE_S)
-    with ThreadPoolExecutor(1) as other:
-        cancelling = other.submit(client.post, f"/v1/jobs/{job}/cancel")
-        wait_until_cancelled(client, job)
-        go_on.set()
-        assert cancelling.result().json()["state"] == "cancelled"
+    assert cancel_held(client, job, go_on) == "cancelled"
     computed = parts(client).jobs.runner.executor.computed
     if source_changes:
         client.delete("/v1/volumes/box")

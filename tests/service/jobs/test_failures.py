@@ -23,7 +23,7 @@ from service.volumes.blocks import BlockComputer
 from service.volumes.files import write_whole
 from service.volumes.uploads import UploadStore
 from service.volumes.view import BlockIndex
-from tests.service.conftest import parts
+from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import LEARNED, ORDER, Gate, fine, finish, look, order, wanted
 from tests.service.wire import dataset, noise, send
 from tests.waiting import PATIENCE_S, wait_until
@@ -206,18 +206,16 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
     blocks = BlockComputer(service.engine, service.threads)
     worker = Worker(service.engine, service.opener, blocks, service.threads)
     monkeypatch.setattr("service.jobs.dask_worker.worker_parts", lambda: worker)
-    portal = client.portal
-    assert portal is not None
     view, target = (
         open_view(JobSpec(source="box", target="fine", model=LEARNED), service.engine.registry, service.opener),
         service.opener.storages.find("fine"),
     )
     task = Task.of(view, target)
     with pytest.raises(Problem, match="it has other content"):
-        portal.call(fill_blocks, task, (place,))
+        call_in_loop(client, fill_blocks, task, (place,))
     assert target.is_free()
     target.begin(view.documents)
-    portal.call(fill_blocks, task, (place,))
+    call_in_loop(client, fill_blocks, task, (place,))
     assert is_stored(view, target, place)
 
 
@@ -299,7 +297,5 @@ def test_jobs_are_free_for_others_before_tidying_has_stopped(
     Gate(client, monkeypatch, 0)
     order(client)
     assert begun.wait(PATIENCE_S)
-    portal = client.portal
-    assert portal is not None
-    portal.call(parts(client).jobs.close)
+    call_in_loop(client, parts(client).jobs.close)
     assert freed.is_set()

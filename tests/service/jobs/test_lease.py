@@ -23,7 +23,7 @@ from service.jobs.repository import JobRepository
 from service.jobs.spec import JobSpec
 from service.runtime.server import Server
 from service.settings import CHECKOUT
-from tests.service.conftest import parts
+from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import LEARNED, ORDER, Gate, fine, finish, look, order, wanted
 from tests.service.servers import ServiceProcess
 from tests.service.wire import NPY, dataset, noise, npy, send
@@ -129,9 +129,7 @@ def test_what_a_replica_hands_back_another_takes_up(
     Gate(one, monkeypatch, 5)
     job = order(one)
     wait_until(lambda: look(one, job)["blocks_done"] >= 3)
-    portal = one.portal
-    assert portal is not None
-    portal.call(parts(one).lifecycle.leave)
+    call_in_loop(one, parts(one).lifecycle.leave)
     ready = one.get("/health/ready")
     assert (ready.status_code, ready.json()["detail"]) == (503, "the service is shutting down")
     refused = one.post(f"/v1/upscale?model={LEARNED}", content=npy(velocity), headers={"Content-Type": NPY})
@@ -207,8 +205,7 @@ def test_a_job_during_which_the_device_fails_counts_as_one_that_the_service_died
     job = order(client)
     assert ended.wait(PATIENCE_S)
     wait_until(lambda: client.get("/health/live").status_code == 503)
-    assert client.portal is not None
-    client.portal.call(parts(client).lifecycle.leave)
+    call_in_loop(client, parts(client).lifecycle.leave)
     jobs = parts(client).jobs
     left = jobs.repository.get(job)
     assert left is not None
@@ -219,8 +216,7 @@ def test_a_job_during_which_the_device_fails_counts_as_one_that_the_service_died
 def test_a_service_that_is_about_to_end_takes_no_order(pair: tuple[TestClient, TestClient]) -> None:
     one, other = pair
     send(one, "box", dataset(noise(3, 8, 8, 8)))
-    assert one.portal is not None
-    one.portal.call(parts(one).lifecycle.leave)
+    call_in_loop(one, parts(one).lifecycle.leave)
     refused = one.post("/v1/jobs", json=ORDER)
     assert (refused.status_code, refused.json()["detail"]) == (503, "the service is shutting down")
     finish(other, order(other))

@@ -22,7 +22,7 @@ from service.jobs.spec import JobSpec
 from service.volumes.blocks import BlockComputer
 from service.volumes.regions import region_of, regions
 from service.volumes.view import BlockIndex, View
-from tests.service.conftest import parts
+from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import DEFAULT, LEARNED, THREE, chunks, fine, finish, order, wanted
 from tests.service.wire import dataset, from_npy, noise, post, send
 from tests.waiting import PATIENCE_S, wait_until
@@ -138,8 +138,7 @@ def test_a_worker_computes_what_is_missing_together(
     serve: Serve, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(data=tmp_path / "data", block=4)
-    service, portal, velocity = parts(client), client.portal, noise(3, *CELLS)
-    assert portal is not None
+    service, velocity = parts(client), noise(3, *CELLS)
     blocks = BlockComputer(service.engine, service.threads)
     worker = Worker(service.engine, service.opener, blocks, service.threads)
     monkeypatch.setattr("service.jobs.dask_worker.worker_parts", lambda: worker)
@@ -148,8 +147,8 @@ def test_a_worker_computes_what_is_missing_together(
     view, target = open_view(spec, service.engine.registry, service.opener), service.opener.storages.find("fine")
     target.begin(view.documents)
     (whole,) = regions(view, 100)
-    portal.call(fill_blocks, Task.of(view, target), whole[:9])  # the first layer
-    portal.call(fill_blocks, Task.of(view, target), whole)
+    call_in_loop(client, fill_blocks, Task.of(view, target), whole[:9])  # the first layer
+    call_in_loop(client, fill_blocks, Task.of(view, target), whole)
     assert computed(client) == velocity[0].size
     target.finish()
     agrees(fine(tmp_path), wanted(catalogue, velocity), velocity)

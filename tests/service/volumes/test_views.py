@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.blocks import parse_boundary
-from tests.service.conftest import parts
+from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import HALF, LEARNED, THREE, wanted
 from tests.service.wire import dataset, fetch, noise, send, stacked
 from tests.waiting import PATIENCE_S, wait_until
@@ -155,9 +155,7 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
         release.set()
         return len(await service.chunk_cache.chunk(view, "u/c/0/0/0", place))
 
-    portal = client.portal
-    assert portal is not None
-    assert portal.call(come_and_go) == 4 * 24**3
+    assert call_in_loop(client, come_and_go) == 4 * 24**3
     assert not service.chunk_cache._running
 
 
