@@ -4,9 +4,9 @@ import { useEffect, useRef } from "preact/hooks";
 import { words } from "./api";
 import { NAMES, unit, type Units } from "./field";
 import { useGestures } from "./gestures";
-import { Choice } from "./parts";
-import { ColourBar } from "./slice";
-import { pack, type Solid } from "./solid";
+import { Alert, Choice } from "./parts";
+import { ColourBar, format } from "./slice";
+import { MOST, pack, type Solid } from "./solid";
 import { DARKEST, stage, type Stage } from "./stage";
 
 const KEYS: Record<string, [number, number, number]> = {
@@ -25,7 +25,8 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
   const way = useSignal<"surface" | "projection">("surface");
   const tint = useSignal<"vorticity" | "speed">("vorticity");
   const level = useSignal(0.25);
-  const top = useSignal<number | null>(null);
+  /** The values that colours and bytes of the shape are relative to; null while a solid comes. */
+  const tops = useSignal<{ tint: number; shape: number } | null>(null);
   const failure = useSignal("");
   useEffect(() => {
     try {
@@ -38,15 +39,16 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
   // Which solids there are changes with the model.
   const shown = which.value in solids ? which.value : first;
   const solid = solids[shown]!;
+  const reference = solids.truth ?? solids[first]!;
   useEffect(() => {
     let stale = false;
     if (made.current) failure.value = "";
     const surface = way.value === "surface";
-    top.value = null;
-    Promise.all([pack(solid, tint.value), surface ? pack(solid, "q") : null]).then(
+    tops.value = null;
+    Promise.all([pack(solid, tint.value, reference), surface ? pack(solid, "q", reference) : null]).then(
       ([colour, shape]) => {
         if (stale) return;
-        top.value = colour.top;
+        tops.value = { tint: colour.top, shape: (shape ?? colour).top };
         made.current?.show(solid, shape ?? colour, shape && colour);
       },
       (error) => {
@@ -55,14 +57,14 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
       },
     );
     return () => (stale = true);
-  }, [solid, way.value, tint.value]);
+  }, [solid, reference, way.value, tint.value]);
   useEffect(() => made.current?.cut(level.value), [level.value]);
   const gestures = useGestures({
     drag: (dx, dy) => made.current?.turn(-dx / 150, dy / 150, 1),
     pinch: (factor) => made.current?.turn(0, 0, 1 / factor),
   });
   return (
-    <div class="box" aria-busy={top.value === null}>
+    <div class="box" aria-busy={tops.value === null}>
       <div class="tools">
         {Object.keys(solids).length > 1 && (
           <Choice label="Field in the box" value={shown} options={Object.keys(solids).map((name) => [name, name])} onChange={(next) => (which.value = next)} />
@@ -87,16 +89,12 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
         />
         {way.value === "surface" && (
           <label class="slider">
-            <span>level</span>
+            <span>{tops.value && `Q = ${format(level.value * MOST * tops.value.shape)} ${unit("q", units)}`}</span>
             <input type="range" aria-label="Level of Q" min={0.03} max={0.9} step={0.01} value={level.value} onInput={(event) => (level.value = event.currentTarget.valueAsNumber)} />
           </label>
         )}
       </div>
-      {failure.value && (
-        <p class="note bad" role="alert">
-          {failure.value}
-        </p>
-      )}
+      <Alert of={failure.value} />
       <canvas
         ref={canvas}
         tabIndex={0}
@@ -113,7 +111,7 @@ export function Box({ solids, first, units }: { solids: Record<string, Solid>; f
           made.current?.turn(...KEYS[event.key]!);
         }}
       />
-      {top.value !== null && <ColourBar range={[0, top.value]} unit={unit(tint.value, units)} label={NAMES[tint.value].label} from={way.value === "surface" ? DARKEST : 0} />}
+      {tops.value && <ColourBar range={[0, tops.value.tint]} unit={unit(tint.value, units)} label={NAMES[tint.value].label} from={way.value === "surface" ? DARKEST : 0} />}
     </div>
   );
 }

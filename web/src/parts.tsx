@@ -91,6 +91,15 @@ export function Options({ said = {} }: { said?: Record<string, string> }) {
   );
 }
 
+/** What went wrong; nothing if nothing did. */
+export function Alert({ of }: { of: string }) {
+  return of ? (
+    <p class="note bad" role="alert">
+      {of}
+    </p>
+  ) : null;
+}
+
 export function Warnings({ of }: { of: string[] }) {
   return of.map((warning) => (
     <p key={warning} class="note warn">

@@ -19,7 +19,7 @@ import {
   WebGLRenderer,
 } from "three";
 import { MAPS } from "./colours";
-import type { Packed, Solid } from "./solid";
+import { MOST, type Packed, type Solid } from "./solid";
 
 const VERTEX = `
 out vec3 place;
@@ -73,12 +73,12 @@ void main() {
     vec3 light = normalize(vec3(0.4, 0.9, 0.5) - 0.6 * ray);
     float bright = 0.35 + 0.65 * max(0.0, dot(normal, light));
     float shine = 0.25 * pow(max(0.0, dot(reflect(ray, normal), light)), 24.0);
-    vec3 paint = texture(map, vec2(mix(${DARKEST}, 1.0, 1.5 * texture(tint, inside(p)).r), 0.5)).rgb;
+    vec3 paint = texture(map, vec2(mix(${DARKEST}, 1.0, ${MOST} * texture(tint, inside(p)).r), 0.5)).rgb;
     colour = vec4(paint * bright + shine, 1.0);
     return;
   }
   if (!project) discard;
-  most = min(1.0, 1.5 * most);
+  most = min(1.0, ${MOST} * most);
   vec3 paint = texture(map, vec2(most, 0.5)).rgb;
   colour = vec4(paint, smoothstep(0.1, 0.7, most));
 }`;

@@ -52,7 +52,6 @@ interface Place {
 
 export class Tiles {
   range: [number, number] | null = null;
-  failure = "";
   /** How many were fetched. */
   fetched = 0;
   private slice: Slice | null = null;
@@ -60,8 +59,9 @@ export class Tiles {
   private readonly running = new Map<string, AbortController>();
   private queue: Place[] = [];
   private wanted = new Set<string>();
-  /** Those that the service refused, until another slice is shown. */
-  private readonly refused = new Set<string>();
+  /** Those that the service refused, and why, until another slice is shown. */
+  private readonly refused = new Map<string, string>();
+  private tooFar = false;
 
   constructor(private readonly changed: () => void) {}
 
@@ -71,6 +71,12 @@ export class Tiles {
 
   get pending(): number {
     return this.queue.length + this.running.size;
+  }
+
+  /** Why some of what is to be seen is not. */
+  get failure(): string {
+    if (this.tooFar) return "Zoom in: expected errors are known of fine cells alone.";
+    return [...this.wanted].map((key) => this.refused.get(key)).find(Boolean) ?? "";
   }
 
   /** The level of the source's own grid. */
@@ -87,7 +93,6 @@ export class Tiles {
     const before = this.slice;
     this.slice = slice;
     if (!before || before.field !== slice.field || before.view !== slice.view) this.range = null;
-    this.failure = "";
     this.refused.clear();
   }
 
@@ -113,8 +118,10 @@ export class Tiles {
     const source = Tiles.source(slice);
     const level = Tiles.level(slice, window.scale);
     // The source costs nothing to compute, so that it comes first; nobody knows an expected error of it.
-    const levels = level < source ? (slice.field === "error" ? [level] : [source, level]) : [level];
-    const wanted = levels.flatMap((each) => this.places(each, window));
+    const levels = level < source ? [source, level] : [level];
+    const known = levels.filter((each) => slice.field !== "error" || each < source);
+    this.tooFar = !known.length;
+    const wanted = known.flatMap((each) => this.places(each, window));
     this.wanted = new Set(wanted.map(({ key }) => key));
     for (const [key, controller] of this.running)
       if (!this.wanted.has(key)) {
@@ -154,8 +161,7 @@ export class Tiles {
       this.keep(key, { level, row, column, plane: { rows, columns, data }, picture: document.createElement("canvas"), painted: null });
     } catch (error) {
       if (controller.signal.aborted) return;
-      this.failure = words(error);
-      this.refused.add(key);
+      this.refused.set(key, words(error));
     }
     this.running.delete(key);
     this.fill();
@@ -174,6 +180,7 @@ export class Tiles {
   fit(): void {
     const { field } = this.slice!;
     const mine = [...this.kept].filter(([key]) => key.includes(`?field=${field}&`)).map(([, tile]) => tile);
+    if (!mine.length) return;
     const values = new Float32Array(mine.reduce((sum, { plane }) => sum + plane.data.length, 0));
     let at = 0;
     for (const { plane } of mine) {

@@ -12,6 +12,8 @@ import { EDGE, Tiles, type Slice } from "./tiles";
 interface Head {
   fingerprint: string;
   cells: [number, number, number];
+  /** Fine cells of a block. */
+  block: [number, number, number];
   length: [number, number, number];
   times: number;
   factor: number;
@@ -21,12 +23,19 @@ interface Head {
   warnings: string[];
 }
 
+interface Variable {
+  shape: number[];
+  dimension_names: string[];
+  chunk_grid: { configuration: { chunk_shape: number[] } };
+  attributes: { units?: string };
+}
+
 /** What the documents of a view say of it. */
 async function open(view: string): Promise<Head> {
   const { headers, content } = await bytes(`${view}/zarr.json`);
   const { attributes, consolidated_metadata } = JSON.parse(new TextDecoder().decode(content)) as {
     attributes: Record<string, unknown>;
-    consolidated_metadata: { metadata: Record<string, { shape: number[]; dimension_names: string[]; attributes: { units?: string } }> };
+    consolidated_metadata: { metadata: Record<string, Variable> };
   };
   const { metadata } = consolidated_metadata;
   const velocity = metadata.u ?? Object.values(metadata).find((each) => each.dimension_names?.includes("component"))!;
@@ -34,6 +43,7 @@ async function open(view: string): Promise<Head> {
   return {
     fingerprint: attributes.eddylift_fingerprint as string,
     cells: velocity.shape.slice(-3) as [number, number, number],
+    block: velocity.chunk_grid.configuration.chunk_shape.slice(-3) as [number, number, number],
     length: attributes.eddylift_length as [number, number, number],
     times: time < 0 ? 1 : velocity.shape[time]!,
     factor: attributes.eddylift_factor as number,
@@ -42,6 +52,12 @@ async function open(view: string): Promise<Head> {
     error: "error" in metadata,
     warnings: warnings(headers),
   };
+}
+
+/** The plane that is shown first: the middle of the block in the middle, as differences are one-sided at faces of blocks. */
+function middle({ cells, block }: Head, axis: Axis): number {
+  const face = block[axis] * Math.floor(cells[axis] / 2 / block[axis]);
+  return Math.floor((face + Math.min(cells[axis], face + block[axis])) / 2);
 }
 
 export function Viewer({ volume, model }: { volume: string; model: string }) {
@@ -61,11 +77,11 @@ export function Viewer({ volume, model }: { volume: string; model: string }) {
 function Pane({ view, model, head }: { view: string; model: string; head: Head }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const axis = useSignal<Axis>(0);
-  const index = useSignal(Math.floor(head.cells[0] / 2));
+  const index = useSignal(middle(head, 0));
   const field = useSignal<Name>("speed");
   const time = useSignal(0);
   const status = useSignal({ pending: null as number | null, fetched: 0, failure: "", range: null as [number, number] | null });
-  const probe = useSignal<number | null>(null);
+  const probe = useSignal<{ x: number; y: number; value: number } | null>(null);
   const [down, right] = others(axis.value);
   const [rows, columns] = [head.cells[down], head.cells[right]];
   // Cells need not be squares.
@@ -75,10 +91,12 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
   const dirty = useRef(0);
   const shown = useRef<Slice | null>(null);
 
+  // Tiles and the observer outlive a rendering, and are to draw by the axis of the last one.
+  const latest = useRef(() => {});
   const redraw = () => {
     dirty.current ||= requestAnimationFrame(() => {
       dirty.current = 0;
-      draw();
+      latest.current();
     });
   };
   const tiles = useMemo(() => new Tiles(redraw), []);
@@ -111,6 +129,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     const now = status.value;
     if (now.pending !== pending || now.fetched !== fetched || now.failure !== failure || now.range !== range) status.value = { pending, fetched, failure, range };
   };
+  latest.current = draw;
   const fitting = (width: number, height: number) => Math.min(width / columns, height / rows / tall);
   const whole = () => {
     const { width, height } = canvas.current!;
@@ -122,15 +141,18 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     const observer = new ResizeObserver(() => {
       [element.width, element.height] = [element.clientWidth, element.clientHeight].map((n) => Math.round(n * devicePixelRatio)) as [number, number];
       camera.current.scale ||= 0;
-      draw();
+      latest.current();
     });
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
     const slice: Slice = { view, axis: axis.value, index: index.value, field: field.value, time: time.value, rows, columns, factor: head.factor };
+    // All of another plane is to be seen.
+    if (shown.current?.axis !== slice.axis) camera.current.scale &&= 0;
     tiles.show(slice);
     shown.current = slice;
+    probe.value = null;
     redraw();
   }, [axis.value, index.value, field.value, time.value]);
 
@@ -173,7 +195,9 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     },
     pinch: zoom,
     hover: (event) => {
-      probe.value = event && value(place(event));
+      const at = event && place(event);
+      const found = at && value(at);
+      probe.value = at && found !== null ? { ...at, value: found } : null;
     },
   });
   const onKeyDown = (event: KeyboardEvent) => {
@@ -197,13 +221,15 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
   const around = () => {
     const slice = shown.current!;
     const { x, y, scale } = camera.current;
-    const middle: [number, number, number] = [0, 0, 0];
-    [middle[axis.value], middle[down], middle[right]] = [index.value, y, x];
-    return { view, time: time.value, cells: head.cells, length: head.length, middle, level: Math.min(Tiles.source(slice), Tiles.level(slice, scale)) };
+    const at: [number, number, number] = [0, 0, 0];
+    [at[axis.value], at[down], at[right]] = [index.value, y, x];
+    return { view, time: time.value, cells: head.cells, length: head.length, middle: at, level: Math.min(Tiles.source(slice), Tiles.level(slice, scale)) };
   };
   const { label } = NAMES[field.value];
   const names = (Object.keys(NAMES) as Name[]).filter((each) => each !== "error" || head.error);
   const { pending, failure, range } = status.value;
+  const at = probe.value;
+  const derived = field.value === "vorticity" || field.value === "q";
   return (
     <div class="viewer">
       <Warnings of={head.warnings} />
@@ -215,19 +241,18 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
           options={AXES.map((each, i) => [String(i), each, `planes normal to ${each}`])}
           onChange={(next) => {
             axis.value = Number(next) as Axis;
-            index.value = Math.floor(head.cells[axis.value] / 2);
-            camera.current.scale = 0;
+            index.value = middle(head, axis.value);
           }}
         />
         <label class="slider">
           <span>
-            {AXES[axis.value]} = {index.value}
+            {AXES[axis.value]}: cell {index.value} of {head.cells[axis.value]}
           </span>
           <input type="range" aria-label={`Plane along ${AXES[axis.value]}`} min={0} max={head.cells[axis.value] - 1} value={index.value} onInput={(event) => (index.value = event.currentTarget.valueAsNumber)} />
         </label>
         {head.times > 1 && (
           <label class="level">
-            Time <input type="number" min={0} max={head.times - 1} value={time.value} onChange={(event) => (time.value = Math.max(0, Math.min(head.times - 1, event.currentTarget.valueAsNumber || 0)))} />
+            Time level, 0 to {head.times - 1} <input type="number" min={0} max={head.times - 1} value={time.value} onChange={(event) => (time.value = Math.max(0, Math.min(head.times - 1, event.currentTarget.valueAsNumber || 0)))} />
           </label>
         )}
       </div>
@@ -262,7 +287,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
           <button onClick={() => tiles.fit()}>Fit colours</button>
         </span>
         <output role="status">
-          {probe.value === null ? "" : `${label} = ${format(probe.value)} · `}
+          {at && `${label} = ${format(at.value)} at cell ${AXES[down]} ${Math.floor(at.y)}, ${AXES[right]} ${Math.floor(at.x)} · `}
           {pending !== null && (pending ? `${count(pending, "tile")} to come` : "all tiles are here")}
         </output>
       </div>
@@ -270,8 +295,9 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
       {range && <ColourBar range={range} unit={unit(field.value, head.units)} label={label} />}
       <p class="hint">
         {head.cells.join(" × ")} cells, boundary {head.boundary.split(",").join(", ")}. The coarse source comes first; fine blocks follow where you look, from the
-        middle outwards. Rows run along {AXES[down]} upwards, columns along {AXES[right]}. Scroll or pinch to zoom, drag to move. Keys, on the picture: arrows,{" "}
-        <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd>, <kbd>,</kbd> <kbd>.</kbd> step.
+        middle outwards. Rows run along {AXES[down]} upwards, columns along {AXES[right]}.
+        {derived && ` Differences are one-sided, and less exact, at the faces of blocks of ${head.block.join(" × ")} cells.`} Scroll or pinch to zoom, drag to move.
+        Keys, on the picture: arrows, <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd>, <kbd>,</kbd> <kbd>.</kbd> step.
       </p>
       <Around name={model} units={head.units} place={around} />
     </div>

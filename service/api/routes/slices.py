@@ -63,6 +63,9 @@ async def get_slice(
     Levels finer than the source are made from blocks of the view, which are computed if they are missing, and kept for
     all readers. Name the volume and the model as in a view. Lengths come from the coordinates; without any, the longest
     edge is 2 pi. The field `error` needs `<model>;error=true`.
+
+    Derivatives, in `vorticity` and `q`, are central differences within a block of the view, and one-sided at its faces:
+    less exact there, on the first and last plane of each chunk.
     """
     return await answer_with_picture(request, services, (volume, model), tile)
 

@@ -29,9 +29,30 @@ PICTURE = """(canvas, cells) => {
 }"""
 
 
+# The smallest box around what is drawn on a canvas.
+DRAWN = """canvas => {
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    let [left, top, right, bottom] = [width, height, 0, 0];
+    for (let y = 0, at = 3; y < height; y++)
+        for (let x = 0; x < width; x++, at += 4)
+            if (data[at]) {
+                [left, top] = [Math.min(left, x), Math.min(top, y)];
+                [right, bottom] = [Math.max(right, x + 1), Math.max(bottom, y + 1)];
+            }
+    return [left, top, right, bottom];
+}"""
+
+
 def picture(canvas: Locator, cells: int) -> NDArray[np.int64]:
     """Colours of the cells of a square plane, (row, column, 3), row 0 at the bottom."""
     return np.array(canvas.evaluate(PICTURE, cells)).reshape(cells, cells, 3)
+
+
+def drawn(canvas: Locator) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is drawn on a canvas, in its pixels."""
+    left, top, right, bottom = canvas.evaluate(DRAWN)
+    return left, top, right, bottom
 
 
 def diverging(values: NDArray[np.float32], most: float) -> NDArray[np.float64]:

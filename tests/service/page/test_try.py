@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -85,6 +86,15 @@ def test_a_sample_is_measured_against_its_truth(service: Service, open_page: Ope
     expect(box).to_be_visible()
     drawn = "canvas => new Promise(done => requestAnimationFrame(() => done(canvas.width)))"
     assert box.evaluate(drawn) > 100
+    # One level is one value of Q, and one colour one of vorticity, in all fields.
+    scales = set()
+    for name in ("trilinear", "truth", "relaxed-isotropic-x4"):
+        page.locator(".box").get_by_role("radio", name=name).click()
+        page.evaluate(TWO_FRAMES)
+        expect(page.locator(".box")).to_have_attribute("aria-busy", "false")
+        scales.add(page.locator(".box .slider").inner_text() + page.locator(".box .bar").inner_text())
+    assert len(scales) == 1
+    assert re.match(r"Q = [\d.]+ \(velocity / length\)²", scales.pop())
     page.get_by_label("Model").select_option("equivariant-general-x4")
     expect(page.get_by_role("radio", name="equivariant-general-x4")).to_be_checked()
 
