@@ -40,7 +40,8 @@ class Walls(NamedTuple):
         found: dict[str, tuple[float, float]] = {}
         for part in parts:
             match = re.fullmatch(r"([uvw])=(.+?)\.\.(.+)", part)
-            if kind != "wall" or match is None or match[1] <= max(found, default=""):
+            # Three dots could be a decimal point before the two, or after them.
+            if kind != "wall" or match is None or "..." in part or match[1] <= max(found, default=""):
                 message = f"walls that move are spelled as wall:u=-1..1 or wall:u=0..1:w=-0.5..0.5, not {boundary!r}"
                 raise WallError(message)
             low, high = float(match[2]), float(match[3])

@@ -127,6 +127,7 @@ def test_a_boundary_has_one_spelling(text: str, spelled: str) -> None:
         ("periodic,wall:v=0..1,periodic", "walls at the ends of y move along themselves, not by v"),
         ("wall:u=0..1", "walls at the ends of x move along themselves, not by u"),
         ("open,wall:u=1,open", "spelled as wall:u=-1..1"),
+        ("open,wall:u=-1...1,open", "spelled as wall:u=-1..1"),
         ("open,wall:w=0..1:u=0..1,open", "spelled as wall:u=-1..1"),
         ("open,wall:u=0..1:u=0..1,open", "spelled as wall:u=-1..1"),
         ("open,wall:,open", "spelled as wall:u=-1..1"),
