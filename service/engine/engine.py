@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -93,8 +94,8 @@ class Engine:
         except Problem as problem:
             if problem.kind != "out-of-memory" or self.region <= self.block:
                 raise
-            # The first slab of a region is larger than a block.
-            return await compute(self.block)
+        # The first slab of a region is larger than a block. Out of the handler, the failed request is forgotten.
+        return await compute(self.block)
 
     async def validate(
         self,
@@ -168,8 +169,12 @@ class Engine:
         """
         request.background = background
         future = asyncio.wrap_future(self.batcher.queue.submit(request))
-        with self._deadline(request):
-            result = (await future).detach()
+        try:
+            with self._deadline(request):
+                result = (await future).detach()
+        except Exception as error:  # noqa: BLE001 any one
+            # A copy, as the future keeps the error, whose traceback would keep the request; see InferenceResult.detach.
+            raise copy(error.with_traceback(None)) from None
         record(request, result)
         return result
 

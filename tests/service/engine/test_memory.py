@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,20 +13,29 @@ import pytest
 import torch
 
 from models.blocks import PERIODIC
+from models.catalogue import TRILINEAR, Catalogue
 from models.convolution import NOWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from service.engine.batcher import RECOVERY
 from service.engine.device import Device
+from service.engine.engine import Engine
 from service.engine.inference import VolumeRequest
+from service.engine.registry import ModelRegistry
 from service.problems import Problem
+from service.runtime.threads import Threads
 from tests.service.engine.conftest import Watched, check, request, sample
 from tests.service.wire import Cramped, Gate, noise
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from models.catalogue import Card
     from models.convolution import Axes
+    from service.engine.batcher import Batcher
     from service.engine.device import PendingResult
+    from service.engine.inference import InferenceRequest, InferenceResult
     from tests.service.engine.conftest import Start
 
 
@@ -181,3 +194,44 @@ def test_a_slab_that_is_tried_again_has_the_same_numbers(start: Start) -> None:
     start(other)
     np.testing.assert_array_equal(one.future.result(PATIENCE_S).fine, other.future.result(PATIENCE_S).fine)
     assert device.events[:5] == ["launch 0", "launch 1", "land 0", "launch 2", "land 1"]
+
+
+@pytest.mark.parametrize("region", [24, 4])
+def test_nothing_keeps_a_request_that_failed(start: Start, tmp_path: Path, region: int) -> None:
+    """Neither its error, while it is tried again in blocks, nor its future, until the garbage collector runs."""
+    torch.manual_seed(1)
+    model = SuperResolution(Network(Architecture("conv", "C1", 1, 1))).frozen()
+    requests: list[weakref.ref[InferenceRequest]] = []
+    alive: list[int] = []
+
+    class Counting(Watched):
+        def launch(self, *arguments: object) -> PendingResult:
+            alive.append(sum(request() is not None for request in requests))
+            return super().launch(*arguments)  # type: ignore[arg-type]
+
+    class Noting(Engine):
+        async def load(self, card: Card) -> SuperResolution:  # noqa: ARG002 it has this one alone
+            return model
+
+        async def submit(self, request: InferenceRequest, *, background: bool = False) -> InferenceResult:
+            requests.append(weakref.ref(request))
+            return await super().submit(request, background=background)
+
+    async def ask_twice(batcher: Batcher) -> None:
+        registry = ModelRegistry(Catalogue(tmp_path), batcher.device)
+        engine = Noting(registry, batcher, Threads(1), block=4, region=region, deadline_s=None)
+        for _ in range(2):
+            with suppress(Problem):
+                await engine.upscale(TRILINEAR, noise(1, 1, 3, 24, 12, 12), PERIODIC)
+
+    device = Counting()
+    device.when[0] = full
+    batcher = start(device=device, batch_blocks=1)
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(ask_twice(batcher))
+    finally:
+        gc.enable()
+    assert len(requests) == (3 if region == 24 else 2)
+    assert {*alive} == {1}
