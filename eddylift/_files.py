@@ -11,6 +11,7 @@ import importlib.util
 import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from eddylift._unnamed_axes import name_axes
 from eddylift._usual_names import DIMS
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Mapping
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 TIMES = ("time", *DIMS["time"])
 GROUP_MARKS = ("zarr.json", ".zgroup")
 DOCUMENTS = frozenset({*GROUP_MARKS, ".zarray", ".zattrs", ".zmetadata"})
+# What the NetCDF library writes where data are missing, if there is no _FillValue (NC_FILL_SHORT, NC_FILL_INT), by type
+# without byte order. That of floats is too large for a velocity, and bytes have none by convention.
+DEFAULT_FILLS = {"i2": -32767, "i4": -2147483647}
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
 # What libraries raise at a broken file; RuntimeError is numcodecs'.
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
@@ -152,7 +156,7 @@ def _open_hdf5(path: Path) -> xr.Dataset:
     if not dataset.data_vars:
         dataset.close()
         dataset = _open_only_group(path)
-    decoded = _decoded(name_axes(dataset))
+    decoded = _decoded(name_axes(dataset), DEFAULT_FILLS)
     decoded.set_close(dataset.close)
     return decoded
 
@@ -188,7 +192,7 @@ def _open_classic(path: Path, version: int) -> xr.Dataset:
     engines = {"netcdf4": "netCDF4"} | ({} if version > 2 else {"scipy": "scipy"})  # noqa: PLR2004 CDF-2
     for engine, package in engines.items():
         if importlib.util.find_spec(package) is not None:
-            return _decoded(xr.open_dataset(path, engine=engine, **RAW))
+            return _decoded(xr.open_dataset(path, engine=engine, **RAW), DEFAULT_FILLS)
     message = (
         f"{path} is NetCDF in its classic format: pip install {package}, or convert it by nccopy -k nc4 {path.name} "
         f"{path.stem}-4.nc"
@@ -247,16 +251,21 @@ def _open_group(store: Any, group: str | None, *, zarr_format: int) -> xr.Datase
     return dataset
 
 
-def _decoded(dataset: xr.Dataset) -> xr.Dataset:
-    """Decode variables that may be velocity or positions of cells, and drop the file's encoding."""
+def _decoded(dataset: xr.Dataset, fills: Mapping[str, int] = MappingProxyType({})) -> xr.Dataset:
+    """Decode variables that may be velocity or positions of cells, and drop the file's encoding.
+
+    Args:
+        dataset: as it is stored.
+        fills: numbers that mark missing data among packed ones without a ``_FillValue``, by their type.
+    """
     raw = dataset.drop_encoding()
     for variable in raw.variables.values():
         fill = variable.attrs.get("_FillValue")
         if fill is None or fill != fill:  # noqa: PLR0124 NaN, which xarray writes unasked
             variable.encoding["_FillValue"] = variable.attrs.pop("_FillValue", None)
-    fields = {name: _decode(name, array) for name, array in raw.data_vars.items() if array.ndim >= 3}  # noqa: PLR2004 z, y, x
+    fields = {name: _decode(name, array, fills) for name, array in raw.data_vars.items() if array.ndim >= 3}  # noqa: PLR2004 z, y, x
     positions = {
-        name: _decode(name, array)
+        name: _decode(name, array, fills)
         for name, array in raw.coords.items()
         if array.dims == (name,) and str(name).lower() not in TIMES
     }
@@ -267,10 +276,14 @@ def _decoded(dataset: xr.Dataset) -> xr.Dataset:
     return decoded
 
 
-def _decode(name: Hashable, array: xr.DataArray) -> xr.Variable:
-    from eddylift._missing import decoded  # noqa: PLC0415 needs xarray
+def _decode(name: Hashable, array: xr.DataArray, fills: Mapping[str, int]) -> xr.Variable:
+    from eddylift._missing import PACKING, decoded  # noqa: PLC0415 needs xarray
 
-    variable = decoded(name, array.variable.drop_encoding())
+    stored = array.variable.drop_encoding()
+    fill = fills.get(stored.dtype.str[1:])
+    if fill is not None and {*PACKING} & {*stored.attrs}:
+        stored.attrs.setdefault("_FillValue", stored.dtype.type(fill))
+    variable = decoded(name, stored)
     # So that the answer is not packed again.
     variable.encoding = {"_FillValue": None}
     return variable

@@ -32,6 +32,9 @@ LARGEST_CLASSIC: Final = 1 << 30
 CLASSIC: Final = b"CDF"
 # By the byte after that: CDF-1, with 32-bit offsets, and CDF-2, with 64-bit ones. scipy does not read CDF-5.
 CLASSIC_VERSIONS: Final = {1: "NETCDF3_CLASSIC", 2: "NETCDF3_64BIT"}
+# In classic files, the value of cells that were never written if no _FillValue says otherwise, by type without byte
+# order (NC_FILL_SHORT, NC_FILL_INT). That of floats is too large for a velocity, and bytes have none by convention.
+DEFAULT_FILLS: Final = {"i2": -32767, "i4": -2147483647}
 # Nothing is decoded, so that everything but the velocity goes back as it came.
 AS_STORED: Final[dict[str, Any]] = {
     "mask_and_scale": False,
@@ -57,7 +60,11 @@ class NetcdfBody:
             if content.startswith(CLASSIC):
                 self.classic = _classic_format(content[3])
                 self.content = xr.open_dataset(io.BytesIO(content), engine="scipy", **AS_STORED)
-                fills = {}
+                fills = {
+                    name: DEFAULT_FILLS.get(variable.dtype.str[1:])
+                    for name, variable in self.content.variables.items()
+                    if "_FillValue" not in variable.attrs
+                }
             else:
                 with h5py.File(io.BytesIO(content), "r") as file:
                     fills = _inspect(file, content, settings)

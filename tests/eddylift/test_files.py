@@ -260,6 +260,22 @@ def test_packed_velocity_without_fill_values(tmp_path: Path, dataset: xr.Dataset
     assert found["x"].values.tolist() == [3.0, 3.5, 4.0, 4.5]
 
 
+@pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
+@pytest.mark.parametrize(("dtype", "never_written"), [("int16", -32767), ("int32", -2147483647)])
+def test_packed_velocity_that_was_never_written(
+    tmp_path: Path, dataset: xr.Dataset, engine: Literal["h5netcdf", "scipy"], dtype: str, never_written: int
+) -> None:
+    packed = xr.Variable(("z", "y", "x"), np.arange(24, dtype=dtype).reshape(2, 3, 4), {"scale_factor": 0.25})
+    packed[1, 2, 3] = never_written
+    marked = packed.copy()
+    marked.attrs["_FillValue"] = packed.dtype.type(3)
+    dataset.assign(u=packed, v=marked).to_netcdf(tmp_path / "a.nc", engine=engine)
+    found = read(tmp_path / "a.nc")
+    assert isinstance(found, xr.Dataset)
+    assert np.argwhere(np.isnan(found["u"].values)).tolist() == [[1, 2, 3]]
+    assert np.argwhere(np.isnan(found["v"].values)).tolist() == [[0, 0, 3]]
+
+
 def test_zeros_of_zarr_v2_are_values(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     for name, shape in (("u", (2, 2, 2)), ("z", (2,))):

@@ -12,7 +12,7 @@ from zarr.storage import MemoryStore
 
 from service.formats.names import Naming
 from service.problems import Problem
-from tests.service.formats.bodies import COARSE, CONTAINERS, GROUPS, answered, raw, read, refused, zarr_3
+from tests.service.formats.bodies import COARSE, CONTAINERS, GROUPS, answered, classic, raw, read, refused, zarr_3
 from tests.service.wire import dataset, files_of, netcdf, noise, zipped
 
 if TYPE_CHECKING:
@@ -132,6 +132,17 @@ def test_packed_integers(write: Callable[..., bytes]) -> None:
     assert "u: -32768 at (z, y, x) = (0, 0, 1)" in refused(
         write(dataset(gappy), encoding=dict.fromkeys("uvw", packing))
     )
+
+
+@pytest.mark.parametrize(("dtype", "never_written"), [("int16", -32767), ("int32", -2147483647)])
+def test_cells_of_classic_files_that_were_never_written(dtype: str, never_written: int) -> None:
+    volume = dataset(np.round(100 * COARSE).astype(dtype))
+    for name in "uvw":
+        volume[name].attrs["scale_factor"] = 0.01
+    volume["v"][1, 2, 3] = never_written
+    assert f"v: {never_written:g} at (z, y, x) = (1, 2, 3)" in refused(classic(volume))
+    volume["v"].attrs["_FillValue"] = np.array(never_written - 1, dtype)[()]
+    assert read(classic(volume)).velocity[0, 1, 1, 2, 3] == np.float32(0.01 * never_written)
 
 
 def test_integers_that_are_not_packed() -> None:
