@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from service.formats.decoding import STORAGE_ATTRIBUTES, load_all
-from service.formats.error import ERROR, check_free, error_attributes
+from service.formats.error import ERROR, error_attributes
 from service.formats.grid import finer
 from service.formats.names import AXES, COMPONENT, TIME
 
@@ -110,11 +110,7 @@ class DatasetLayout:
         )
 
     def answer(self, fine: NDArray[np.float32], provenance: Mapping[str, str]) -> xr.Dataset:
-        """The same dataset on the fine grid.
-
-        Raises:
-            Problem: 422 if it has the name of the variable of errors already.
-        """
+        """The same dataset on the fine grid."""
         found, error = self.velocity, fine[:, 3:]
         answer = on_fine_grid(self.rest, found, fine.shape[-1] // found.cells[-1], len(fine))
         variables: dict[Hashable, xr.Variable] = {}
@@ -125,7 +121,6 @@ class DatasetLayout:
                 full = full.isel({TIME: 0})
             variables[name] = xr.Variable(dims, full.transpose(*dims).data, self.attributes[name])
         if error.size:
-            check_free({*self.rest.variables, *self.rest.dims, *(ours for ours, _ in self.naming.names)})
             name, dims = next(iter(self.dims.items()))
             dims = tuple(dim for dim in dims if dim != COMPONENT)
             full = xr.Variable((TIME, *AXES), error[:, 0])

@@ -15,6 +15,7 @@ import xarray as xr
 from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import to_float32
+from service.formats.error import check_free
 from service.formats.field_checks import check_cubes, check_field, summarise
 from service.formats.grid import check_times, without_bounds
 from service.formats.layout import BareLayout, DatasetLayout
@@ -149,11 +150,13 @@ class ReadOptions(NamedTuple):
         factor: how much finer than a coarse volume it is.
         naming: names of a dataset; a bare array has none.
         partly: see [`Naming.apply`][service.formats.names.Naming.apply].
+        error: whether the answer will have a variable ``error``.
     """
 
     factor: int = 1
     naming: Naming = UNCHANGED
     partly: bool = False
+    error: bool = False
 
 
 def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, options: ReadOptions) -> Volume:
@@ -194,6 +197,8 @@ def _read_array(array: NDArray[Any], settings: Settings, factor: int) -> Volume:
 def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions) -> Volume:
     naming = with_cutout_names(dataset, options.naming)
     named = without_bounds(naming.apply(dataset, partly=options.partly))
+    if options.error:
+        check_free({*named.variables, *named.dims, *(ours for ours, _ in naming.names)})
     turned = descending(named)
     named = named.isel(turned)
     found = find_velocity(named, options.factor)

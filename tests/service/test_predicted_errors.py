@@ -93,13 +93,24 @@ def test_a_model_that_predicts_no_error_is_refused(stored: TestClient) -> None:
         assert DEFAULT in refused.json()["detail"]
 
 
-def test_a_variable_of_this_name_is_not_written_over(stored: TestClient) -> None:
-    volume = dataset(COARSE, error=xr.Variable((), 0.01))
+@pytest.mark.parametrize(
+    ("volume", "query"),
+    [
+        (dataset(COARSE, error=xr.Variable((), 0.01)), {}),
+        (dataset(COARSE, p=xr.Variable("error", [1.0])), {}),
+        (dataset(COARSE).rename(u="error"), {"names": "error:u"}),
+    ],
+    ids=["variable", "dim", "renamed"],
+)
+def test_a_name_that_is_taken_is_refused_before_anything_is_computed(
+    stored: TestClient, monkeypatch: pytest.MonkeyPatch, volume: xr.Dataset, query: dict[str, str]
+) -> None:
+    monkeypatch.setattr(parts(stored).engine, "upscale", lambda *_, **__: pytest.fail("it was computed"))
     send(stored, "taken", volume)
-    for refused in (
-        post(stored, netcdf(volume), NETCDF),
-        stored.get(f"/v1/views/taken/{DEFAULT};error=true/zarr.json"),
-    ):
+    found = [post(stored, netcdf(volume), NETCDF, **query)]
+    if not query:  # a view has the service's names
+        found.append(stored.get(f"/v1/views/taken/{DEFAULT};error=true/zarr.json"))
+    for refused in found:
         assert refused.status_code == 422, refused.text
         assert "error: in the volume" in refused.json()["detail"]
 

@@ -99,7 +99,7 @@ async def post_upscale(
     times = [time.perf_counter()]
     body = await receive_body(request, services.settings)
     times.append(time.perf_counter())
-    options = ReadOptions(naming=naming)
+    options = ReadOptions(naming=naming, error=error)
     container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body, options))
     samples, boundary, _, warnings = volume.prepare(card, asked)
     times.append(time.perf_counter())
