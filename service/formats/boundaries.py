@@ -44,7 +44,7 @@ def read_boundary(said: object) -> Boundaries | None:
         return None
     try:
         return parse_boundary(_text(said))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         kinds = f"{', '.join(BOUNDARIES)}, wall:u=-1..1 (velocities along the wall)"
         expected = f"one of {kinds}, or three of them for z, y, x joined by commas"
         if isinstance(error, WallError):

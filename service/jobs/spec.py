@@ -16,7 +16,9 @@ VOLUMES: Final = ("source", "target", "reference")
 
 def _joined(boundary: object) -> object:
     """A list of boundaries as the text that it stands for."""
-    return ",".join(map(str, boundary)) if isinstance(boundary, list) else boundary
+    if isinstance(boundary, list) and all(isinstance(each, str) for each in boundary):
+        return ",".join(boundary)
+    return boundary
 
 
 class JobSpec(BaseModel, extra="forbid", frozen=True):

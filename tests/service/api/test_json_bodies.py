@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
 from service.api.auth import make_token
 from service.api.routing import MAX_JSON_BYTES
@@ -139,3 +140,11 @@ def test_the_boundaries_of_a_job_may_be_a_list(guarded: TestClient) -> None:
     spec = {"source": "a", "target": "b", "boundary": ["open", "wall", "open"]}
     assert JobSpec.model_validate(spec).boundary == "open,wall,open"
     assert guarded.post("/v1/jobs", json=spec).json()["detail"] == "source: there is no volume a"
+
+
+def test_a_boundary_is_refused_however_deep_it_is() -> None:
+    deep: list[object] = []
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(ValidationError):
+        JobSpec.model_validate({"source": "a", "target": "b", "boundary": deep})

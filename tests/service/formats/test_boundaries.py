@@ -35,7 +35,7 @@ def test_spellings(said: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "{", "none", "wall,wall", ["wall"] * 4, 7, {"t": "wall"}, ["periodic", None, "wall"]]
+    "said", ["", "{", "[" * 2000, "none", "wall,wall", ["wall"] * 4, 7, {"t": "wall"}, ["periodic", None, "wall"]]
 )
 def test_what_is_no_boundary(said: Any) -> None:  # noqa: ANN401
     with pytest.raises(Problem) as caught:
