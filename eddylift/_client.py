@@ -248,7 +248,8 @@ class Client:
             x: arrays (pair, channel, y, x) or (pair, channel, z, y, x), or the path of a .npy file with them, taken to
                 be periodic; or a DataArray with these dims in any order, also called time and component. Exact
                 symmetries are best seen in float64.
-            y: likewise, on the grid of X or on one that is finer by a whole factor.
+            y: likewise, on the grid of X or on one that is finer by a whole factor. If it has as many channels of the
+                same kind, Y - X is fitted, so both must be in the same units.
             x_kind: ``"scalar"``, each channel of X a field of its own, or ``"vector"``, its components along x, y(, z);
                 None takes scalars.
             y_kind: likewise.

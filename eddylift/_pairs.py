@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from eddylift import _files, _usual_names
+from eddylift import _files, _units, _usual_names
 from eddylift._axes import TIME, UNEVEN, backwards, edge
 from eddylift._codecs import NPY, Body, multipart, write_npy
 from eddylift._errors import InvalidInputError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Kind = Literal["scalar", "vector"]
 # Floating-point numbers, integers, unsigned ones and booleans.
 REAL = "fiub"
+SCALAR: Final = "scalar"
 PAIR: Final = "pair"
 AXES: Final = ("z", "y", "x")
 # The only group without elements that swap axes.
@@ -31,15 +32,17 @@ WAY_ROUND: Final = "; .values gives the bare array, without coordinates"
 
 
 class _Grid(NamedTuple):
-    """Where fields are.
+    """Where fields are, and in which units.
 
     Attributes:
         positions: along pair or time, and along the axes, where there are any; times since the first.
         turned: dims that were reversed.
+        units: of the fields, if they say so.
     """
 
     positions: Mapping[str, NDArray[Any]] = {}
     turned: frozenset[str] = frozenset()
+    units: Any = None
 
 
 def encode(x: Fields, y: Fields, *, x_kind: Kind | None, y_kind: Kind | None, group: str | None) -> Body:
@@ -54,6 +57,8 @@ def encode(x: Fields, y: Fields, *, x_kind: Kind | None, y_kind: Kind | None, gr
     x_values, x_grid = _read("x", x, x_kind, group)
     y_values, y_grid = _read("y", y, y_kind, group)
     _check_places(x_grid, y_grid)
+    if (x_kind or SCALAR) == (y_kind or SCALAR) and x_values.shape[1:2] == y_values.shape[1:2]:
+        _check_units(x_grid.units, y_grid.units)
     precision = np.float32 if x_values.dtype == y_values.dtype == np.float32 else np.float64
     fields = {"x": x_values, "y": y_values}
     return multipart(
@@ -104,7 +109,14 @@ def _in_order(name: str, array: xr.DataArray, kind: Kind | None, group: str | No
     positions = {dim: array[dim].values for dim in (pair, *axes) if dim in array.coords}
     if TIME in positions:
         positions[TIME] = _elapsed(positions[TIME])
-    return array, _Grid(positions, frozenset(turned))
+    return array, _Grid(positions, frozenset(turned), array.attrs.get("units"))
+
+
+def _check_units(x: object, y: object) -> None:
+    if x and y and not _units.same(x, y):
+        expected = f"{x}, as X has: to fields of one kind, Y - X is fitted"
+        message = f"y: in {y}; expected {expected}{WAY_ROUND}"
+        raise InvalidInputError(message)
 
 
 def _check_places(x: _Grid, y: _Grid) -> None:

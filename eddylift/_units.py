@@ -28,6 +28,11 @@ def symbol(units: object) -> str | None:
     return _SYMBOLS.get(text.lower(), text) or None
 
 
+def same(one: object, other: object) -> bool:
+    """Return whether two attributes name the same unit."""
+    return symbol(one) == symbol(other) or of_speed(one) == of_speed(other) != (None, None)
+
+
 def of_speed(units: object) -> tuple[str | None, str | None]:
     """Return the units of length and of time of which a unit of velocity consists; None if it does not say so."""
     found = _SPEED.fullmatch(str(units or "").strip())

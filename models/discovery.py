@@ -38,6 +38,8 @@ EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative differences of relaxation weights up to this count as round-off, by precision of the fit."""
 ROUNDING = 1e-6
 """If copying X leaves less of the square of a channel of Y than this, there is nothing to fit."""
+APART = 10
+"""X and Y of one kind whose rms differs by a larger factor may be in different units."""
 BETTER = 0.99
 """A channel's fit with more than this part of the squared error of trivial answers has hardly seen how Y follows."""
 
@@ -89,6 +91,7 @@ class Finding:
         mse, mse_zero, mse_copy: mean squared error of the fit, of predicting zero, and of copying X, over all channels
             in the units of Y; constants that are added to scalars do not count.
         unfitted: channels of Y in which the fit is hardly better than predicting zero or copying X.
+        unlike: channels of Y whose rms is so far from that of X, of which they have a copy, that units may differ.
     """
 
     group: str
@@ -106,6 +109,7 @@ class Finding:
     mse_zero: float
     mse_copy: float
     unfitted: list[int]
+    unlike: list[int]
 
     @property
     def error_inside(self) -> float:
@@ -133,6 +137,11 @@ class Finding:
             found += (
                 f". In channels {self.unfitted} of Y, counted from 0, the fit is hardly better than predicting zero "
                 "or copying X: elements that count as kept may be broken"
+            )
+        if self.unlike:
+            found += (
+                f". In channels {self.unlike} of Y, counted from 0, the rms is more than {APART} times that of X, or "
+                f"less than 1/{APART}: as Y - X is fitted, this holds only if both are in the same units"
             )
         return f"{found}."
 
@@ -183,6 +192,8 @@ def discover(
             largest = largest_subgroup(over, [*exact, *plausible])
     errors, trivial = fit.errors(), torch.minimum(units.y_square, units.change_square)
     unfitted = (errors > BETTER * trivial) & (BETTER * trivial > ROUNDING * units.y_square)
+    ratio = (units.y_square / units.x_square).sqrt() if pairs.copies else torch.ones(len(errors))
+    unlike = ((ratio > APART) & ratio.isfinite()) | ((ratio < 1 / APART) & (ratio > 0))
     averages = [irrep_shares(w[:, over.products[largest]].mean(dim=1), over) for w in weights.values()]
     return Finding(
         group=over.name,
@@ -205,4 +216,5 @@ def discover(
         mse_zero=float(units.y_square.mean()),
         mse_copy=float(units.change_square.mean()),
         unfitted=unfitted.nonzero().flatten().tolist(),
+        unlike=unlike.nonzero().flatten().tolist(),
     )

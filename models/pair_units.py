@@ -1,5 +1,7 @@
 """Units in which a network sees pairs (X, Y), so that neither units nor large offsets of a field decide what counts.
 
+If X has the same fields as Y, both must be in the same units.
+
 Each scalar has units of its own, and so has each vector. What is subtracted and divided by commutes with rotations and
 reflections:
 
@@ -32,13 +34,15 @@ class PairUnits(NamedTuple):
     Attributes:
         x_offset, x: what X is less, and divided by; each (channel, 1, 1) or (channel, 1, 1, 1).
         change_offset, change: the same of the part of Y that is no copy of X.
-        y_square, change_square: mean squares of Y and of this part of it, about the mean of scalars.
+        x_square, y_square, change_square: mean squares of X, of Y and of this part of it, about the mean of scalars;
+            zero for a constant X.
     """
 
     x_offset: Tensor
     x: Tensor
     change_offset: Tensor
     change: Tensor
+    x_square: Float[Tensor, " channel"]
     y_square: Float[Tensor, " channel"]
     change_square: Float[Tensor, " channel"]
 
@@ -65,7 +69,8 @@ class PairUnits(NamedTuple):
         x_mean, y_mean, change_mean = means
         rounding = ROUNDING * torch.finfo(pairs.x.dtype).eps
         spread = x_square.sqrt()
-        left = torch.where(spread > rounding * x_mean.abs(), x_mean.clamp(-spread, spread), x_mean)
+        varies = spread > rounding * x_mean.abs()
+        left = torch.where(varies, x_mean.clamp(-spread, spread), x_mean)
         size = _divisor(y_square + x_square if pairs.copies else y_square)
         is_change = change_square > rounding**2 * (y_square + y_mean.square())
         part = torch.where(is_change, change_square / size.square(), 0.0).mean()
@@ -78,6 +83,7 @@ class PairUnits(NamedTuple):
             x=shaped(_divisor(x_square + left.square())),
             change_offset=shaped(change_mean),
             change=shaped(size * _divisor(part)),
+            x_square=torch.where(varies, x_square, 0.0),
             y_square=y_square,
             change_square=change_square,
         )

@@ -15,6 +15,7 @@ from models.discovery_fit import USUAL, Checkpoints, steps_of
 from service.formats.names import COMPONENTS
 from service.formats.pairs import check_cells, find_group, fit_pairs
 from service.formats.reference import check_lags, check_pair
+from service.formats.units import same_units
 from service.problems import invalid_field, too_large, within
 from service.runtime.threads import Stop
 from service.volumes.fields import open_fields
@@ -96,6 +97,8 @@ def check_discovery(spec: JobSpec, opener: VolumeOpener) -> None:
     pairs = _pairs(spec, x, y)
     check_pair(x, y, pairs.factor)
     check_lags(x.dataset, y.dataset)
+    if pairs.copies:
+        _check_units(x, y)
     over = find_group(spec.group, pairs)
     most = len(COMPONENTS) * opener.settings.max_cells
     for field, fields, values in (("source", x, most), ("reference", y, FINER * most)):
@@ -152,6 +155,15 @@ def _open(spec: JobSpec, opener: VolumeOpener) -> tuple[OpenFields, OpenFields]:
         y = open_fields(find(str(spec.reference)), settings, y_kind, spec.naming)
     spec.naming.check(x.stored, y.stored)
     return x, y
+
+
+def _check_units(x: OpenFields, y: OpenFields) -> None:
+    """Refuse (422) fields of one kind in different units."""
+    ours, theirs = ([each.dataset[name].attrs.get("units") for name in each.found.names] for each in (x, y))
+    for one, other in zip(ours, theirs, strict=False):  # a velocity may be one variable
+        if None not in (one, other) and not same_units(one, other):
+            expected = f"{one}, as the source has: to fields of one kind, Y - X is fitted"
+            raise invalid_field(field="reference.units", value=str(other), expected=expected)
 
 
 def _pairs(spec: JobSpec, x: OpenFields, y: OpenFields) -> Pairs:

@@ -148,6 +148,16 @@ def test_the_order_of_cells_is_known_of_both_or_none(ask: Ask) -> None:
             ask("discover", on_grid(X, ["p"])[..., ::-1, :], y)
 
 
+@pytest.mark.parametrize(("x", "y"), [("m/s", "cm/s"), ("K", "degC")])
+def test_fields_of_one_kind_in_different_units(ask: Ask, x: str, y: str) -> None:
+    one, other = (on_grid(fields, ["p"]).assign_attrs(units=units) for fields, units in ((X, x), (Y, y)))
+    with pytest.raises(InvalidInputError, match=f"y: in {y}; expected {x}, as X has"):
+        ask("discover", one, other)
+    for same in (other.assign_attrs(units={"m/s": "m s-1", "K": "K"}[x]), other.drop_attrs(), Y):
+        ask("discover", one, same)
+    ask("discover", one, on_grid(np.concatenate([Y, Y], 1), ["p", "q"]).assign_attrs(units=y))
+
+
 def test_cells_may_differ_if_no_axes_are_swapped(ask: Ask) -> None:
     x, y = (on_grid(fields, ["p"]).assign_coords(y=[0, 2, 4, 6]) for fields in (X, Y))
     ask("discover", x, y, group="C2")

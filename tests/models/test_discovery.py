@@ -114,6 +114,18 @@ def test_places_units_and_offsets_do_not_matter(x: Tensor, y: Tensor) -> None:
     assert finding.error_outside > 0.01
 
 
+@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+def test_units_that_differ_are_told(factor: float) -> None:
+    """X is no prediction of Y in other units. Fields of other kinds, and constants, have no units in common."""
+    recipe = Recipe(fields=1, equivariant_steps=1, steps=1)
+    x = torch.cat([SQUARE, SQUARE], 1)
+    finding = discover(Pairs(x, torch.cat([SQUARE, factor * RECTANGLE], 1)), group("C2", 2), recipe)
+    assert finding.unlike == ([] if factor == 1 else [1])
+    assert ("In channels [1] of Y, counted from 0, the rms is more than 10 times" in finding.verdict) == (factor != 1)
+    assert discover(Pairs(x, factor * RECTANGLE), group("C2", 2), recipe).unlike == []
+    assert discover(Pairs(torch.full_like(SQUARE, 0.1), factor * RECTANGLE), group("C2", 2), recipe).unlike == []
+
+
 def test_a_copy_up_to_rounding_keeps_all() -> None:
     noise = torch.randn(SQUARE.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     finding = discover(Pairs(SQUARE + 3, SQUARE + 3 + 1e-15 * noise), group("D4", 2), SHORT)

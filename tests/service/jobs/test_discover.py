@@ -163,6 +163,7 @@ def test_a_checkpoint_that_was_cut_short_or_is_of_another_fit_is_not_used(
         ({"source": "mixed", "x_kind": "scalar"}, 422, "source.variables"),
         ({"source": "plane", "reference": "mixed"}, 422, "reference.variables"),
         ({"source": "now", "reference": "uneven"}, 422, "reference.time"),
+        ({"source": "metres", "reference": "centimetres"}, 422, "reference.units"),
         ({"task": "upscale", "target": "fine"}, 422, "group"),
         ({"task": "upscale", "target": "fine", "group": None, "y_kind": "scalar"}, 422, "y_kind"),
         ({"task": "other"}, 422, "task"),
@@ -217,5 +218,7 @@ def stored(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> It
             ("dates", [0, 5], "days since 2000-01-01"),
         ):
             send(client, name, plane.assign_coords(time=("time", times, {"units": units})))
+        for name, unit in (("metres", "m/s"), ("centimetres", "cm s-1")):
+            send(client, name, plane.assign({each: plane[each].assign_attrs(units=unit) for each in "uv"}))
         send(client, "mixed", plane.assign(p=(("time", "y"), noise(2, 4))))
         yield client
