@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 AXES: Final = ("y", "x")
 COMPONENT: Final = "component"
 COMPONENTS: Final = ("u", "v")
+WITHOUT_CELLS: Final = f"; drop={','.join(AXES)} leaves the positions of cells out"
 WITHOUT_TIMES: Final = f"; drop={TIME} leaves the times out"
 
 
@@ -63,11 +64,9 @@ class Frames:
 
     def options(self, dx: float | None, dt: float | None) -> dict[str, str]:
         """Return the query parameters that describe the frames; see `encode`."""
+        length, time = edge(self.dataset, AXES, WITHOUT_CELLS) or 1.0, step(self.dataset, TIME, WITHOUT_TIMES) or 1.0
         self._check_units(dx, dt)
-        if dx is None:
-            dx = edge(self.dataset, AXES, ", or dx to be given") or 1.0
-        even = step(self.dataset, TIME, WITHOUT_TIMES) or 1.0
-        options = {"dx": str(dx), "dt": str(even if dt is None else dt)}
+        options = {"dx": str(length if dx is None else dx), "dt": str(time if dt is None else dt)}
         if (boundary := self.dataset.attrs.get("boundary")) is not None:
             boundary = boundary.tolist() if isinstance(boundary, np.ndarray) else boundary
             options["boundary"] = spell_boundary(boundary, AXES)

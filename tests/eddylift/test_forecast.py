@@ -171,7 +171,7 @@ def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
             "time: spaced by 1 to 2; expected even steps other than 0; drop=time",
         ),
         ({"time": [0, 0, 0]}, {}, "time: spaced by 0 to 0; expected even steps other than 0; drop=time"),
-        ({"y": np.zeros(4), "x": np.zeros(5)}, {}, "y: spaced by 0 to 0; expected even steps other than 0, or dx"),
+        ({"y": np.zeros(4), "x": np.zeros(5)}, {}, "y: spaced by 0 to 0; expected even steps other than 0; drop=y,x"),
         (
             {"time": xr.Variable("time", [0, 1, 2], {"units": "months since 2000-01-01"})},
             {},
@@ -182,9 +182,14 @@ def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
             {},
             "time cannot be decoded: .*overflow; drop=time leaves",
         ),
-        ({"x": np.arange(5.0) ** 2}, {}, "x: spaced by 1 to 7; expected even steps other than 0, or dx"),
+        ({"x": np.arange(5.0) ** 2}, {"dx": 1.0}, "x: spaced by 1 to 7; expected even steps other than 0; drop=y,x"),
         ({"x": list("abcde")}, {}, "x: <U1; expected numbers"),
-        ({"x": np.arange(5.0)}, {}, "cells: 0.1 along y, 1 along x; expected the same length along each axis, or dx"),
+        ({"x": np.arange(5.0)}, {"dx": 1.0}, "cells: 0.1 along y, 1 along x; expected the same length along each axis"),
+        (
+            {"x": xr.Variable("x", 0.1 * np.arange(5), {"units": "km"})},
+            {"dx": 1.0},
+            "cells: in m along y, km along x; expected one unit along all axes; drop=y,x leaves",
+        ),
         ({}, {"boundary": {"z": "wall"}}, "boundary names the axes z, expected some of y, x"),
     ],
 )
@@ -194,13 +199,12 @@ def test_what_the_coordinates_do_not_tell_is_refused(
     uneven = dataset.assign_coords(coordinates)
     with pytest.raises(InvalidInputError, match=message):
         ask("forecast", uneven, **options)
-    ask("forecast", uneven.drop_vars("time"), dx=1)
+    ask("forecast", uneven, drop=["time", "y", "x"])
 
 
 @pytest.mark.parametrize(
     ("name", "units", "message", "option"),
     [
-        ("x", "km", "x: in km; expected m, as the velocity is in m/s, or dx to be given", "dx"),
         ("y", "kilometres", "y: in km; expected m, as the velocity is in m/s, or dx to be given", "dx"),
         ("time", "ms", "time: in ms; expected s, as the velocity is in m/s, or dt to be given", "dt"),
         ("u", "cm s-1", "y: in m; expected cm, as the velocity is in cm s-1", "dx"),
