@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     import xarray as xr
+    from numpy.typing import NDArray
 
 TIME: Final = "time"
 # Steps that differ by more than this fraction of their mean are not even.
@@ -27,6 +28,11 @@ TIME_UNITS: Final = {
     "ms": "milliseconds",
     "us": "microseconds",
 }
+
+
+def rounding(positions: NDArray[Any]) -> float:
+    """Return how far rounding may have moved positions, once computed and once stored, in their precision."""
+    return 2 * float(np.spacing(np.abs(positions).max(initial=0))) if positions.dtype.kind == "f" else 0.0
 
 
 def backwards(volume: xr.Dataset | xr.DataArray, axes: Iterable[str]) -> dict[str, slice]:
@@ -115,7 +121,11 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
     if steps.dtype.kind == "m":
         steps = steps / np.timedelta64(1, "s")
     mean = abs(float(steps.mean()))
-    if not (mean and np.ptp(steps) <= UNEVEN * mean):
+    stored = volume[axis].values
+    span = abs(float(stored[-1] - stored[0])) if stored.dtype.kind == "f" else 0.0
+    # In the unit of the steps, which may be another one than is stored.
+    slack = 2 * rounding(stored) * mean * steps.size / span if span else 0.0
+    if not np.ptp(steps) < min(mean, UNEVEN * mean + slack):
         found = f"{steps.min():.4g} to {steps.max():.4g}"
         message = f"{axis}: spaced by {found}; expected even steps other than 0{way_round}"
         raise InvalidInputError(message)

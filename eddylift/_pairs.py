@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 
 from eddylift import _files, _units, _usual_names
-from eddylift._axes import TIME, UNEVEN, backwards, edge
+from eddylift._axes import TIME, UNEVEN, backwards, edge, rounding
 from eddylift._codecs import NPY, Body, multipart, write_npy
 from eddylift._errors import InvalidInputError
 
@@ -35,7 +35,7 @@ class _Grid(NamedTuple):
     """Where fields are, and in which units.
 
     Attributes:
-        positions: along pair or time, and along the axes, where there are any; times since the first.
+        positions: along pair or time, and along the axes, where there are any.
         turned: dims that were reversed.
         units: of the fields, if they say so.
     """
@@ -107,8 +107,6 @@ def _in_order(name: str, array: xr.DataArray, kind: Kind | None, group: str | No
     turned = backwards(array, (pair, *axes))
     array = whole(name, array).transpose(pair, channel, *axes).isel(turned)
     positions = {dim: array[dim].values for dim in (pair, *axes) if dim in array.coords}
-    if TIME in positions:
-        positions[TIME] = _elapsed(positions[TIME])
     return array, _Grid(positions, frozenset(turned), array.attrs.get("units"))
 
 
@@ -128,8 +126,10 @@ def _check_places(x: _Grid, y: _Grid) -> None:
                 raise InvalidInputError(message)
     same = {PAIR: "pairs", TIME: "times since the first"}
     for dim in sorted({*same, *AXES} & x.positions.keys() & y.positions.keys()):
-        coarse, fine = x.positions[dim], y.positions[dim]
-        if not (np.array_equal(coarse, fine) if dim == PAIR else _divides(fine, coarse)):
+        stored = x.positions[dim], y.positions[dim]
+        coarse, fine = map(_elapsed, stored) if dim == TIME else stored
+        slack = 2 * sum(map(rounding, stored))
+        if not (np.array_equal(coarse, fine) if dim == PAIR else _divides(fine, coarse, slack)):
             message = (
                 f"y: {dim} from {fine[0]} to {fine[-1]}, that of x from {coarse[0]} to {coarse[-1]}; expected the same "
                 f"{same.get(dim, 'cells, or whole subdivisions of them')}{WAY_ROUND}"
@@ -143,11 +143,11 @@ def _elapsed(times: NDArray[Any]) -> NDArray[Any]:
     return since / np.timedelta64(1, "s") if since.dtype.kind == "m" else since
 
 
-def _divides(fine: NDArray[Any], coarse: NDArray[Any]) -> bool:
+def _divides(fine: NDArray[Any], coarse: NDArray[Any], slack: float) -> bool:
     if not coarse.size or not fine.size or fine.size % coarse.size:
         return True  # the service refuses that, with a message of its own
-    means = fine.reshape(len(coarse), -1).mean(axis=1)
-    return bool(np.abs(means - coarse).max() <= UNEVEN * np.abs(np.diff(coarse)).max(initial=0))
+    means = fine.reshape(len(coarse), -1).mean(axis=1, dtype=np.float64)
+    return bool(np.abs(means - coarse).max() <= UNEVEN * np.abs(np.diff(coarse)).max(initial=0) + slack)
 
 
 def _refuse(name: str, value: str) -> InvalidInputError:

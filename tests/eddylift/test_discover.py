@@ -135,6 +135,16 @@ def test_times_may_all_be_later(ask: Ask, x: Any, y: Any) -> None:  # noqa: ANN4
     ask("discover", at_times(x), at_times(y))
 
 
+def test_positions_and_times_in_single_precision(ask: Ask) -> None:
+    """Their rounding, here 2 % of a cell and of a step, does not count."""
+    x, y = on_grid(X, ["p"]), on_grid(Y, ["p"], refined=3)
+    ask(
+        "discover",
+        *(each.assign_coords({axis: np.float32(20000 + 0.13 * each[axis]) for axis in "yx"}) for each in (x, y)),
+    )
+    ask("discover", *(at_times(np.float32(first + 0.0026 * np.arange(4))) for first in (1000, 1000.7)))
+
+
 @pytest.mark.parametrize(("x", "y"), [([0, 1], [0, 2]), (NOW, NOW + np.array([0, 1], "m8[h]"))])
 def test_times_of_other_pairs(ask: Ask, x: Any, y: Any) -> None:  # noqa: ANN401 numbers or dates
     with pytest.raises(InvalidInputError, match=r"y: time from 0.* expected the same times since the first"):

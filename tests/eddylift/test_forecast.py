@@ -152,6 +152,21 @@ def test_times_go_on_by_the_mean_step(ask: Ask, dataset: xr.Dataset, times: NDAr
     assert found.dtype.kind == np.asarray(times).dtype.kind
 
 
+@pytest.mark.parametrize(("first", "step"), [(1000, 0.0026), (20000, 0.1)])
+def test_coordinates_in_single_precision(
+    ask: Ask, service: FakeService, dataset: xr.Dataset, first: float, step: float
+) -> None:
+    """Their rounding is no unevenness. Positions that coincide are none."""
+    single = {axis: np.float32(first + step * np.arange(n)) for axis, n in dataset[["time", "y", "x"]].sizes.items()}
+    ask("forecast", dataset.assign_coords(single), dx=1)
+    assert float(sent(service)[1]["dt"]) == pytest.approx(step, rel=0.03)
+    with pytest.raises(InvalidInputError, match=r"time: spaced by 0 to .*; expected even steps"):
+        ask("forecast", dataset.assign_coords(time=np.float32(first + 1e-3 * step * np.arange(3))))
+    hours = xr.Variable("time", single["time"], {"units": "hours since 2026-11-29"})
+    ask("forecast", dataset.assign_coords(time=hours))
+    assert float(sent(service)[1]["dt"]) == pytest.approx(3600 * step, rel=0.03)
+
+
 def test_names_and_drop(ask: Ask, dataset: xr.Dataset) -> None:
     other = dataset.rename(u="Ux", v="Uy").assign(smoke=dataset.u)
     with pytest.raises(InvalidInputError, match=r"pass names=\{'Ux': 'u', 'Uy': 'v'\} .*--names Ux:u,Uy:v"):
