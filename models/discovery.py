@@ -81,7 +81,7 @@ class Finding:
         kept: elements of the largest subgroup that the pairs keep.
         symbol: Hermann-Mauguin symbol of the group of the kept elements.
         exact: whether the relaxation weights of all layers keep this group to rounding; otherwise the pairs keep it on
-            average.
+            average, also if it is the identity alone.
         layers: what each layer keeps, to rounding.
         moved: irreps in the relaxation weights of any layer, averaged over the kept elements.
         p_values: p-value of each element, tested with its powers; empty with too few pairs for a test.
@@ -133,6 +133,8 @@ class Finding:
         found = f"{self.symbol}: {len(self.kept)} of the {len(self.elements)} elements of {self.group} are kept {how}"
         if not self.p_values and len(self.kept) == 1 < len(self.elements):
             found += f"; what noisy data keep on the average is seen from {ENOUGH_PAIRS} pairs on"
+        if self.p_values and not self.exact and len(self.kept) < len(self.elements):
+            found += "; if the pairs are not independent, as snapshots of one run, judge by the common shares"
         if self.unfitted:
             found += (
                 f". In channels {self.unfitted} of Y, counted from 0, the fit is hardly better than predicting zero "
@@ -200,7 +202,8 @@ def discover(
         elements=names,
         kept=[names[g] for g in largest],
         symbol=symbol(over.matrices[largest]),
-        exact=largest == exact,
+        # Noisy data keep the identity alone to rounding, whatever they keep on average.
+        exact=largest == exact and (not pairs.many or len(exact) > 1),
         layers={
             name: LayerFinding(
                 [names[g] for g in kept[name]], symbol(over.matrices[kept[name]]), irrep_shares(weights[name], over)
