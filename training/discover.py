@@ -18,7 +18,7 @@ from models.catalogue import Catalogue
 from models.discovery import discover
 from models.group import group
 from models.irreps import element_names
-from models.pairs import Pairs
+from models.pairs import ENOUGH_PAIRS, Pairs
 from models.point_groups import symbol
 from training.dataset import StoredRun
 from training.discovery_figure import draw_findings
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     for case in of_arguments(args):
         finding = discover(case.pairs, group(case.group, case.pairs.dimension), case.recipe)
         show(f"{case.name} of {case.group}", finding.symbol, finding.kept)
+        print(f"{'':>18}  {finding.verdict}")
         cases.append((case.name, case.pairs, finding))
         findings[f"{case.name} of {case.group}"] = finding.as_dict()
     about: dict[str, Any] = {}
@@ -129,6 +130,10 @@ def of_arguments(args: argparse.Namespace) -> Iterator[Case]:
             yield Case(phase, Pairs(before, density(read_structure(phase))[None]), "Oh")
     elif args.run:
         for reading, pairs in pairs_of(StoredRun(args.run)).items():
+            if not pairs.many:
+                expected = f"at least {ENOUGH_PAIRS}, to tell what is kept on the average"
+                message = f"--run: {args.run} has {pairs.count} snapshots; expected {expected}"
+                raise ValueError(message)
             yield Case(reading, pairs, "Oh", RECIPE)
     else:
         x, y = (torch.from_numpy(np.load(path, allow_pickle=False)) for path in (args.x, args.y))

@@ -15,7 +15,7 @@ from models.discovery import discover
 from models.discovery_fit import Recipe
 from models.group import group, rotate_scalar
 from models.operators import coarsen
-from models.pairs import Pairs
+from models.pairs import ENOUGH_PAIRS, Pairs
 from models.point_groups import symbol
 from training.__main__ import main
 from training.dataset import StoredRun
@@ -95,19 +95,32 @@ def test_a_run_has_pairs_of_two_resolutions_and_of_two_times(tmp_path: Path) -> 
 def test_a_run_keeps_what_both_kinds_of_pairs_keep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pair to a vector along x, 4mm about x, and one to a vector along y."""
-    x, targets = torch.ones(1, 1, 3, 3, 3).double(), torch.zeros(2, 1, 3, 3, 3, 3).double()
+    """Pairs to a vector along x, 4mm about x, and others to a vector along y."""
+    x, targets = torch.ones(ENOUGH_PAIRS, 1, 3, 3, 3).double(), torch.zeros(2, ENOUGH_PAIRS, 3, 3, 3, 3).double()
     targets[0, :, 0] = targets[1, :, 1] = 1
     pairs = {name: Pairs(x, y, "scalar", "vector") for name, y in zip(("finer", "later"), targets, strict=True)}
     monkeypatch.setattr("training.discover.pairs_of", lambda _run: pairs)
     monkeypatch.setattr("training.discover.RECIPE", Recipe(fields=1, equivariant_steps=2, steps=10))
     (tmp_path / "run.json").write_text(json.dumps({"flow": "mine"}))
     assert main(["discover", "--run", str(tmp_path), "--out", str(tmp_path)]) == 0
-    *readings, last = [line.split(":") for line in capsys.readouterr().out.splitlines()]
-    assert [symbol.split(",")[0] for _, symbol, _ in readings] == [" 4mm", " 4mm"]
-    assert last == ["         all of Oh", " m, 2 elements", " x,y,z x,y,-z"]
+    *readings, last = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in readings[::2]] == [[name, "of", "Oh:", "4mm,"] for name in pairs]
+    assert [line.strip() for line in readings[1::2]] == 2 * ["4mm: 8 of the 48 elements of Oh are kept to rounding."]
+    assert last.split(":") == ["         all of Oh", " m, 2 elements", " x,y,z x,y,-z"]
     stored = json.loads((tmp_path / f"{tmp_path.name}.json").read_text())
     assert (stored["flow"], stored["symbol"], stored["kept"]) == ("mine", "m", ["x,y,z", "x,y,-z"])
+
+
+def test_a_run_of_few_snapshots_says_nothing_of_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(ENOUGH_PAIRS - 1):
+        np.save(tmp_path / f"snapshot-{index:04d}.npy", np.ones((1, 3, 8, 8, 8), np.float32))
+    about = {"flow": "isotropic", "n": 8, "seed": 1, "frames": 1, "times": [*range(ENOUGH_PAIRS - 1)]}
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    with pytest.raises(SystemExit):
+        main(["discover", "--run", str(tmp_path), "--out", str(tmp_path)])
+    assert "has 9 snapshots; expected at least 10" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_figure_shows_what_decided(tmp_path: Path) -> None:
