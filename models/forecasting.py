@@ -4,7 +4,8 @@
 
 The input of the network, ``u dt / dx`` and ``nu dt / dx^2``, is invariant under ``u -> a u(a x, a^2 t)``. Boosts are
 along periodic axes, where fields can be shifted by any distance without loss; between walls there is no such symmetry.
-The network itself keeps translations and quarter turns. A plain network is left without all of this.
+Nor is there one for weights that belong to places, which would move along. The network itself keeps translations and
+quarter turns. A plain network is left without all of this.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Forecaster(nn.Module):
         super().__init__()
         self.network = network
         self.frames: int = network.architecture.frames
-        self.boosts = network.architecture.family != "plain"
+        self.boosts = network.architecture.family not in {"plain", "relaxed-translation"}
 
     def forward(
         self,

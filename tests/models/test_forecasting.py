@@ -150,6 +150,10 @@ def test_weights_that_differ_from_place_to_place_begin_as_a_convolution(frames: 
         if name.endswith("weights"):
             parameter.data[:, :, :4] *= 2
     assert gap() > 1e-3
+    # Nor do they move along with the mean velocity of the frames.
+    still = model.roll_out(frames, 2, PERIODIC, Scales(torch.zeros(2), torch.ones(2)))
+    still = boost(still, torch.zeros(2, 2), PERIODIC)
+    torch.testing.assert_close(model(frames, 2, PERIODIC), still, rtol=0, atol=1e-12)
 
 
 def unlike(model: Forecaster, frames: Tensor) -> float:
