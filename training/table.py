@@ -108,12 +108,12 @@ and 90 % of them, and Spearman's rank correlation of predicted and found over ce
 """
 THEIRS = {
     "isotropic": """\
-For comparison, Wang, Walters, Smidt & Yu (arXiv 2310.02299) report MAE on isotropic turbulence of their own, from 3
+For comparison, Wang et al. (arXiv 2310.02299) report MAE on isotropic turbulence of their own, from 3
 frames of 32^3 to one of 128^3: trilinear 0.5248, convolution 0.1215, equivariant 0.1119, relaxed 0.1000. Other data and
 other networks: the ratios to trilinear (0.23, 0.21, 0.19) can be set beside those here, the numbers cannot.
 """,
     "channel": """\
-For comparison, Wang, Walters, Smidt & Yu (arXiv 2310.02299) report MAE on a channel of their own, from 3 frames:
+For comparison, Wang et al. (arXiv 2310.02299) report MAE on a channel of their own, from 3 frames:
 trilinear 0.05241, convolution 0.02602, equivariant 0.02540. Other data and other networks: the ratios to trilinear
 (0.50, 0.48) can be set beside those here, the numbers cannot.
 """,
