@@ -294,7 +294,9 @@ class Client:
             boundary: ``"periodic"`` or ``"wall"`` for both axes; or two of them in y, x order; or by axis. None takes
                 the attribute ``boundary`` of the frames, else the boundary on the model's card. A wall lets nothing
                 through, but does not slow the flow along it.
-            dx: edge of a cell, in the velocity's unit of length. None takes it from the coordinates, else 1.
+            dx: edge of a cell, in the velocity's unit of length. None takes it from the coordinates, else 1. What a
+                model sees is u dt / dx, the velocity in cells a frame; an `EddyliftWarning` tells if it is far from
+                those that the model has learned.
             dt: time between frames, in the velocity's unit of time. None takes it from the coordinates (in seconds if
                 they are dates), else 1.
             nu: viscosity, which models with ``viscous`` in the ``architecture`` of their card need.

@@ -16,6 +16,7 @@ import numpy as np
 from models.catalogue import CARD, UnknownModelError, read_card
 from models.forecast_network import ForecastArchitecture, ForecastNetwork
 from models.forecasting import Forecaster
+from models.npy import PARSING
 from models.replacing import replacing
 from models.weights import read_weights, write_weights
 
@@ -108,6 +109,12 @@ class ForecastCatalogue:
         model = Forecaster(ForecastNetwork(ForecastArchitecture(**{**card.architecture, "cells": cells})))
         model.load_state_dict(read_weights(self.folder / card.name, card.sha256))
         return model.frozen()
+
+    def sample(self, name: str) -> NDArray[np.float32]:
+        """The sample of a model, (time, 2, y, x), in cells per frame."""
+        with PARSING:
+            sample: NDArray[np.float32] = np.load(self.folder / name / SAMPLE, allow_pickle=False)
+        return sample
 
     def save(self, model: Forecaster, card: ForecastCard, sample: NDArray[np.float32]) -> ForecastCard:
         """Write a model, its card and a sample, and return the card with the weights' sha256.

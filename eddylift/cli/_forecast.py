@@ -57,7 +57,12 @@ def forecast(  # noqa: PLR0913 arguments are options
         ),
     ] = None,
     dx: Annotated[
-        float | None, typer.Option("--dx", help="Edge of a cell. Default: from the coordinates, else 1.")
+        float | None,
+        typer.Option(
+            "--dx",
+            help="Edge of a cell. Default: from the coordinates, else 1. A model sees u dt / dx, the velocity in cells "
+            "a frame.",
+        ),
     ] = None,
     dt: Annotated[
         float | None,

@@ -95,6 +95,15 @@ class Forecasts:
         with unloadable(f"{name} cannot be served: its card cannot be read"):
             return self.catalogue.card(name)
 
+    def sample(self, card: ForecastCard) -> NDArray[np.float32]:
+        """The sample of a model.
+
+        Raises:
+            Problem: if it cannot be read.
+        """
+        with unloadable(f"the sample of {card.name} cannot be read"):
+            return self.catalogue.sample(card.name)
+
     async def forecast(
         self,
         card: ForecastCard,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 BOUNDARIES: Final = ("periodic", "wall")
+# Velocities that vary more than so many times as much as those that a model has learned, or less, are told.
+APART: Final = 10
 
 
 def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) -> NDArray[np.float32]:
@@ -44,6 +46,28 @@ def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) 
     if cells > settings.max_cells:
         raise too_large(field="shape", value=f"{cells} cells, steps included", limit=f"{settings.max_cells} cells")
     return np.stack([to_float32(values[:, i, None], name)[:, 0] for i, name in enumerate("uv")], axis=1)
+
+
+def check_speed(
+    frames: NDArray[np.float32], units: Units, card: ForecastCard, sample: NDArray[np.float32]
+) -> tuple[str, ...]:
+    """A warning if a velocity is far from those that a model has learned, as it is where dx or dt is wrong.
+
+    Args:
+        frames: that the forecast is made from, (time, 2, y, x).
+        units: of the frames.
+        card: of the model.
+        sample: a run like those that the model has learned, in cells a frame.
+    """
+    found, usual = (float(np.sqrt(each.var(axis=(0, 2, 3), dtype=np.float64).mean())) for each in (frames, sample))
+    found *= units.dt / units.dx
+    if usual / APART <= found <= APART * usual:
+        return ()
+    warning = (
+        f"the velocity varies by {found:.2g} cells a frame (rms), in the sample of {card.name} by {usual:.2g}: so far "
+        "from what the model has learned, its forecast may be nonsense. Are dx and dt right?"
+    )
+    return (warning,)
 
 
 def read_plane_boundary(said: str | None, usual: tuple[str, str]) -> tuple[str, str]:

@@ -23,8 +23,10 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     model = Forecaster(ForecastNetwork(architecture))
     card = ForecastCard("relaxed-smoke", "relaxed", "smoke", 3, ("wall", "wall"), architecture.to_dict(), 1, {}, {})
     catalogue = ForecastCatalogue(tmp_path)
-    saved = catalogue.save(model, card, np.zeros((4, 2, 5, 6), np.float32))
+    sample = np.random.default_rng(0).standard_normal((4, 2, 5, 6), np.float32)
+    saved = catalogue.save(model, card, sample)
     assert catalogue.card("relaxed-smoke") == saved
+    assert np.array_equal(catalogue.sample("relaxed-smoke"), sample)
     frames = torch.randn(1, 3, 2, 5, 6)
     assert torch.equal(catalogue.load(saved.name)(frames, 2, (False, False)), model.frozen()(frames, 2, (False, False)))
     with pytest.raises(UnknownModelError, match="relaxed-smoke"):

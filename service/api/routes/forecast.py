@@ -12,9 +12,9 @@ from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_body, unless_gone
 from service.api.dependencies import ServicesDep, admit
 from service.api.errors import responses
-from service.api.responses import BINARY
+from service.api.responses import BINARY, WARNING, add_warnings
 from service.api.schemas import ForecastCard, ForecastCards
-from service.formats.frames import read_frames, read_plane_boundary, read_units
+from service.formats.frames import check_speed, read_frames, read_plane_boundary, read_units
 from service.formats.npy import NPY, NpyBody
 
 router = APIRouter(prefix="/v1/forecast", tags=["forecasting"], dependencies=[needs("read")], responses=REFUSALS)
@@ -42,6 +42,7 @@ async def get_forecast_models(services: ServicesDep) -> ForecastCards:
             "headers": {
                 "Eddylift-Model": {"schema": {"type": "string"}, "description": "Name of the model."},
                 "Eddylift-Boundary": {"schema": {"type": "string"}, "description": "Boundaries in y, x order."},
+                WARNING: {"schema": {"type": "string"}, "description": "What seems doubtful about the request."},
             },
         },
         **responses(400, 404, 408, 413, 415, 422, 429, 503),
@@ -61,7 +62,13 @@ async def post_forecast(
             "A wall lets nothing through, but does not slow the flow along it."
         ),
     ] = None,
-    dx: Annotated[float, Query(description="Edge of a cell, the same along both axes.")] = 1.0,
+    dx: Annotated[
+        float,
+        Query(
+            description="Edge of a cell, the same along both axes. What a model sees is `u dt / dx`, the velocity in "
+            "cells a frame; `X-Eddylift-Warning` tells if it is far from those that the model has learned."
+        ),
+    ] = 1.0,
     dt: Annotated[float, Query(description="Time between frames.")] = 1.0,
     nu: Annotated[float, Query(description="Viscosity; models with `viscous` in their `architecture` need it.")] = 0.0,
 ) -> Response:
@@ -76,7 +83,10 @@ async def post_forecast(
     ends, units = read_plane_boundary(boundary, card.boundary), read_units(dx, dt, nu, card)
     body = await receive_body(request, services.settings)
     frames = await services.body_threads.run(lambda: read_frames(body, services.settings, card, steps))
+    sample = await services.threads.run(lambda: services.forecasts.sample(card))
     result = await unless_gone(request, services.forecasts.forecast(card, frames, steps, ends, units))
     answer = np.ascontiguousarray(result.fine[0].swapaxes(0, 1))
     headers = {"Eddylift-Model": card.name, "Eddylift-Boundary": ",".join(ends)}
-    return Response(b"".join(NpyBody.write(answer)), media_type=NPY, headers=headers)
+    response = Response(b"".join(NpyBody.write(answer)), media_type=NPY, headers=headers)
+    add_warnings(response, check_speed(frames[-card.frames :], units, card, sample))
+    return response

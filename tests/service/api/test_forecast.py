@@ -76,6 +76,19 @@ def test_units_boundary_and_more_frames(client: TestClient, frames: NDArray[np.f
     assert not np.allclose(found, post(client, given, steps=3), atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("options", "doubtful"), [({}, False), ({"dx": 3}, False), ({"dx": 50}, True), ({"dt": 50}, True)]
+)
+def test_velocities_far_from_those_that_a_model_has_learned_are_told(
+    client: TestClient, frames: NDArray[np.float32], options: dict[str, float], *, doubtful: bool
+) -> None:
+    answer = client.post(
+        "/v1/forecast", content=npy(frames[:10]), params={"steps": 1, **options}, headers={"Content-Type": NPY}
+    )
+    warnings = answer.headers.get_list("X-Eddylift-Warning")
+    assert [each.startswith("the velocity varies by ") for each in warnings] == [True] * doubtful
+
+
 def test_requests_at_once_get_their_own_answers(client: TestClient, frames: NDArray[np.float32]) -> None:
     starts = range(4)
     alone = [post(client, frames[start : start + 10], steps=2) for start in starts]
