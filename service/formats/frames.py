@@ -8,7 +8,7 @@ import numpy as np
 
 from models.forecasting import Units
 from service.formats.containers import read_npy
-from service.formats.decoding import to_float32
+from service.formats.decoding import START, to_float32
 from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) 
     cells = (len(values) + steps) * values.shape[2] * values.shape[3]
     if cells > settings.max_cells:
         raise too_large(field="shape", value=f"{cells} cells, steps included", limit=f"{settings.max_cells} cells")
-    return np.stack([to_float32(values[:, i, None], name)[:, 0] for i, name in enumerate("uv")], axis=1)
+    return np.stack([to_float32(values[:, i], name, START[1:]) for i, name in enumerate("uv")], axis=1)
 
 
 def check_speed(

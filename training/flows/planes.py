@@ -79,7 +79,7 @@ def _planar(n: int, seed: int) -> tuple[Tensor, dict[str, Any]]:
 def decaying(
     n: int, seed: int, *, turn: Tensor | None = None, mean: tuple[float, float] = (0.0, 0.0), scale: float = 1.0
 ) -> tuple[Float[Tensor, "run frame 2 n n"], Units]:
-    """Decaying turbulence whose fluid crosses a cell at most in the time between frames, and its units.
+    """Decaying turbulence whose fluid moves by half a cell (rms) in the time between frames, and its units.
 
     Args:
         n: cells a side.

@@ -183,6 +183,14 @@ def test_what_does_not_fit_is_refused(
     assert field in answer.json()["errors"][0]["field"]
 
 
+def test_a_value_that_is_no_velocity_is_placed_in_the_plane(client: TestClient) -> None:
+    body = np.zeros((10, 2, 8, 8), np.float32)
+    body[3, 1, 5, 6] = np.nan
+    answer = client.post("/v1/forecast", content=npy(body), headers={"Content-Type": NPY})
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["value"]) == ("v", "nan at (level, y, x) = (3, 5, 6)")
+
+
 def test_other_containers_are_refused(client: TestClient) -> None:
     answer = client.post("/v1/forecast", content=b"CDF\x01", headers={"Content-Type": "application/netcdf"})
     assert answer.status_code == 415
