@@ -34,6 +34,10 @@ class Discovery(Record):
         mse: mean squared error of the fit, over all channels in the units of Y.
         mse_zero: mean squared error of predicting zero, for scalars their mean; over all channels, as ``mse``.
         mse_copy: mean squared error of copying X, as ``mse``; that of ``mse_zero`` if Y is another kind of field.
+        unfitted: channels of Y, counted from 0, in which the fit is hardly better than predicting zero or copying X:
+            elements that count as kept may be broken. Missing in answers of older services.
+        unlike: channels of Y whose rms is so far from that of X, which is subtracted, that their units may differ;
+            missing likewise.
         verdict: the result in words.
     """
 
@@ -53,6 +57,8 @@ class Discovery(Record):
     mse: float
     mse_zero: float
     mse_copy: float
+    unfitted: list[int]
+    unlike: list[int]
     verdict: str
 
     def _repr_html_(self) -> str:

@@ -62,4 +62,4 @@ class Record(dict[str, Any]):
     @classmethod
     def required(cls) -> frozenset[str]:
         """Return the members that an answer of the service must have; older services leave the others out."""
-        return frozenset(cls.__annotations__) - {"warnings", "common_errors"}
+        return frozenset(cls.__annotations__) - {"warnings", "common_errors", "unfitted", "unlike"}

@@ -65,6 +65,15 @@ class Discovery(BaseModel, from_attributes=True):
     mse_copy: float = Field(
         description="mean squared error of copying X, as `mse`; that of `mse_zero` if Y is another kind of field"
     )
+    unfitted: list[int] = Field(
+        default=[],
+        description="channels of Y, counted from 0, in which the fit is hardly better than predicting zero or copying "
+        "X: elements that count as kept may be broken",
+    )
+    unlike: list[int] = Field(
+        default=[],
+        description="channels of Y whose rms is so far from that of X, which is subtracted, that units may differ",
+    )
     verdict: str = Field(
         description="the result in words", examples=["m: 2 of the 8 elements of D4 are kept to rounding."]
     )

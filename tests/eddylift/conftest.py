@@ -89,6 +89,8 @@ DISCOVERY = {
     "mse": 0.1,
     "mse_zero": 1.0,
     "mse_copy": 0.5,
+    "unfitted": [],
+    "unlike": [],
     "verdict": "1: 1 of the 2 elements of C2 are kept on the average.",
 }
 HEALTH = {

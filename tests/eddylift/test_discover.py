@@ -50,8 +50,8 @@ def test_what_is_found(ask: Ask, service: FakeService) -> None:
     assert options == {"y_kind": "vector", "group": "C2"}
 
 
-def test_an_older_service_has_no_standard_errors(ask: Ask, service: FakeService) -> None:
-    found = {name: value for name, value in DISCOVERY.items() if name != "common_errors"}
+def test_an_older_service_says_less(ask: Ask, service: FakeService) -> None:
+    found = {name: DISCOVERY[name] for name in DISCOVERY.keys() - {"common_errors", "unfitted", "unlike"}}
     service.script = [httpx2.Response(200, json=found)]
     assert ask("discover", X, Y).rows()[1] == ("-x,-y", "no", "0.25", "0.0005", "0.75", "-")
 

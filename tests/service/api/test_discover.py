@@ -55,7 +55,15 @@ def test_a_square_that_becomes_a_rectangle_keeps_its_mirrors(client: TestClient)
     assert found["error_inside"] < 1e-12
     assert found["error_outside"] > 0.1
     assert found["mse"] < 1e-3 * min(found["mse_zero"], found["mse_copy"])
+    assert (found["unfitted"], found["unlike"]) == ([], [])
     assert found["verdict"] == "2mm: 4 of the 8 elements of D4 are kept to rounding."
+
+
+def test_channels_that_say_little_are_named(client: TestClient) -> None:
+    """Of a constant, nothing can be seen, and not in other units."""
+    found = ask(client, np.concatenate([X, X], 1), np.concatenate([X, 100 * Y], 1), group="C2").json()
+    assert (found["unfitted"], found["unlike"]) == ([], [1])
+    assert ask(client, np.ones_like(X), group="C2").json()["unfitted"] == [0]
 
 
 def test_vectors_in_space_on_a_finer_grid(client: TestClient) -> None:
