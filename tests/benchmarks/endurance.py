@@ -27,14 +27,13 @@ import xarray as xr
 
 from eddylift import AsyncClient, JobError
 from models.blocks import PERIODIC
-from models.catalogue import TRILINEAR, Catalogue, describe
-from models.networks import Network
-from models.superresolution import SuperResolution, upscale
+from models.catalogue import TRILINEAR
+from models.superresolution import upscale
 from service.runtime.malloc import keep_tidy
 from tests.benchmarks.endurance_page import PHASES, write
 from tests.benchmarks.hostile import NPY, Hostile
 from tests.benchmarks.scale import FULL
-from tests.benchmarks.serving import running
+from tests.benchmarks.serving import running, untrained
 from tests.benchmarks.volumes import noise
 
 if TYPE_CHECKING:
@@ -124,9 +123,7 @@ class Endurance:
         self.tally = Tally()
         self.phase = PHASES[0]
         self.end = 0.0
-        catalogue = Catalogue(folder / "weights")
-        network = SuperResolution(Network(load.scale.network))
-        self.name = catalogue.save(network, describe(network, flow="isotropic")).name
+        catalogue, self.name = untrained(folder / "weights", load.scale)
         self.models = {name: catalogue.load(name) for name in (self.name, TRILINEAR.name)}
         edge = load.blocks * load.scale.job_edge
         self.source = noise(3, edge, edge, edge, seed=99)

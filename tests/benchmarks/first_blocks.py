@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING
 import zarr
 
 from eddylift import Client
-from models.catalogue import Catalogue, describe
-from models.networks import Network
-from models.superresolution import SuperResolution
-from tests.benchmarks.serving import running
+from tests.benchmarks.serving import running, untrained
 from tests.benchmarks.timing import Ratio, Row
 from tests.benchmarks.volumes import noise
 
@@ -53,9 +50,7 @@ def measure(scale: Scale) -> Sequence[Row]:
     """Rows of the section."""
     with ExitStack() as kept:
         folder = Path(kept.enter_context(tempfile.TemporaryDirectory()))
-        catalogue = Catalogue(folder / "weights")
-        network = SuperResolution(Network(scale.network))
-        model = catalogue.save(network, describe(network, flow="isotropic")).name
+        catalogue, model = untrained(folder / "weights", scale)
         served = kept.enter_context(running(catalogue.folder, folder / "data", EDDYLIFT_BLOCK=str(scale.edge)))
         client = kept.enter_context(Client(served.address))
         rows = []

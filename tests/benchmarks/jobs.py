@@ -13,10 +13,8 @@ import xarray as xr
 
 from eddylift import Client
 from models.blocks import PERIODIC
-from models.catalogue import Catalogue, describe
-from models.networks import Network
-from models.superresolution import SuperResolution, upscale
-from tests.benchmarks.serving import running
+from models.superresolution import upscale
+from tests.benchmarks.serving import running, untrained
 from tests.benchmarks.timing import Ratio, Row, alternate, by_voxels
 from tests.benchmarks.volumes import noise
 
@@ -33,9 +31,7 @@ def measure(scale: Scale) -> Sequence[Row]:
     """Rows of both sections."""
     with ExitStack() as kept:
         folder = Path(kept.enter_context(tempfile.TemporaryDirectory()))
-        catalogue = Catalogue(folder / "weights")
-        network = SuperResolution(Network(scale.network))
-        model = catalogue.save(network, describe(network, flow="isotropic")).name
+        catalogue, model = untrained(folder / "weights", scale)
         served = kept.enter_context(running(catalogue.folder, folder / "data", EDDYLIFT_BLOCK=str(scale.job_edge)))
         client = kept.enter_context(Client(served.address))
         sources = {}

@@ -50,15 +50,20 @@ def measure(scale: Scale) -> Sequence[Row]:
     """Rows of both sections."""
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        catalogue = Catalogue(folder / "weights")
-        network = SuperResolution(Network(scale.network))
-        model = catalogue.save(network, describe(network, flow="isotropic")).name
+        catalogue, model = untrained(folder / "weights", scale)
         batched = running.enter_context(serve(catalogue.folder, folder / "batched"))
         single = running.enter_context(
             serve(catalogue.folder, folder / "single", EDDYLIFT_MAX_BATCH_BLOCKS="1", EDDYLIFT_BATCH_WAIT_MS="0")
         )
         bare = catalogue.load(model, str(scale.device))
         return [*_throughput(scale, bare, batched, model), *_latency(scale, batched, single, model)]
+
+
+def untrained(weights: Path, scale: Scale) -> tuple[Catalogue, str]:
+    """A catalogue with the network that is served, which nobody trained, and its name there."""
+    catalogue = Catalogue(weights)
+    network = SuperResolution(Network(scale.network))
+    return catalogue, catalogue.save(network, describe(network, flow="isotropic")).name
 
 
 @dataclass(frozen=True)
