@@ -199,7 +199,7 @@ def _numbers(name: str, key: str, value: object) -> tuple[float, ...]:
     if value is None:
         return ()
     try:
-        return tuple(np.atleast_1d(np.asarray(value, np.float64)).tolist())
+        return tuple(np.asarray(value, np.float64).ravel().tolist())
     except (TypeError, ValueError, OverflowError) as error:
         raise invalid_field(field=name, value=f"with {key} {value!r:.99}", expected=f"a number as {key}") from error
 

@@ -149,6 +149,12 @@ def test_integers_that_are_not_packed() -> None:
     assert "u: int16" in refused(zarr_3(dataset(np.zeros((3, 4, 4, 4), "i2"))))
 
 
+def test_numbers_in_nested_attributes() -> None:
+    volume = dataset(COARSE)
+    volume["v"].attrs |= {"scale_factor": [[2.0]], "missing_value": [[-5.0]]}
+    np.testing.assert_array_equal(read(zarr_3(volume)).velocity[0, 1], 2 * COARSE[1])
+
+
 @GROUPS
 def test_packed_and_descending_coordinates(write: Callable[..., bytes]) -> None:
     volume = dataset(COARSE)
