@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 DOCUMENTS: Final = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 # Longest edge of chunks that are written.
 EDGE: Final = 128
+# Deepest nesting of attributes. Libraries copy them recursively.
+MAX_NESTING: Final = 32
 
 
 def open_group(store: Store) -> xr.Dataset:
     """Open a Zarr group, v2 or v3; its arrays are read on access.
 
     Nothing is decoded. Encodings keep the chunks and, under ``FILL``, the value of cells that were never written.
+
+    Raises:
+        Problem: 400 or 422 if it is no readable group, 422 for arrays without names of dims or nested attributes.
     """
     # Fill values as masks: otherwise xarray insists on its own spelling of the attribute.
     opened = ZarrStore.open_group(store, mode="r", consolidated=False, use_zarr_fill_value_as_mask=True)
@@ -40,8 +45,10 @@ def open_group(store: Store) -> xr.Dataset:
     except KeyError as error:
         _require_dims(arrays)
         raise malformed(field="body", value="no readable Zarr group", expected="a Zarr group") from error
+    _check_nesting("attributes", dataset.attrs)
     for name, array in arrays.items():
         variable = dataset.variables[name]
+        _check_nesting(name, variable.attrs)
         variable.attrs.pop("_FillValue", None)
         if "_FillValue" in array.attrs:
             value: Any = array.attrs["_FillValue"]
@@ -50,6 +57,16 @@ def open_group(store: Store) -> xr.Dataset:
         fill = array.fill_value if array.dtype.kind in "iufb" else None
         variable.encoding = {"chunks": variable.encoding["chunks"], FILL: fill}
     return dataset
+
+
+def _check_nesting(field: str, attributes: dict[Any, Any]) -> None:
+    """Refuse (422) deeply nested attributes."""
+    level: list[Any] = [attributes]
+    for _ in range(MAX_NESTING + 1):
+        parts = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
+        level = [part for part in parts if isinstance(part, dict | list)]
+    if level:
+        raise invalid_field(field=field, value="nested attributes", expected=f"at most {MAX_NESTING} levels of nesting")
 
 
 def _require_dims(arrays: dict[str, zarr.Array[Any]]) -> None:

@@ -17,7 +17,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from service.formats.names import Naming
-from service.formats.zarr_group import DOCUMENTS
+from service.formats.zarr_group import DOCUMENTS, MAX_NESTING
 from tests.service.formats.bodies import (
     COARSE,
     CONTAINERS,
@@ -214,6 +214,19 @@ def test_attributes_that_are_no_finite_numbers_are_texts(write: Callable[..., by
                 json.loads(archive.read(name), parse_constant=pytest.fail)
     for part in (raw(answer), raw(answer).u, raw(answer).x):
         assert {key: part.attrs[key] for key in strange} == {"one": "NaN", "more": [1.0, "Infinity", "-Infinity"]}
+
+
+@pytest.mark.parametrize("name", ["attributes", "u"])
+def test_deeply_nested_attributes(name: str) -> None:
+    def written(depth: int) -> bytes:
+        files = files_of(dataset(COARSE))
+        key = "u/zarr.json" if name == "u" else "zarr.json"
+        deep = b'"attributes": {"deep": ' + depth * b"[" + depth * b"]" + b","
+        return zipped({**files, key: files[key].replace(b'"attributes": {', deep)})
+
+    read(written(MAX_NESTING))
+    for depth in (MAX_NESTING + 1, 600):
+        assert f"{name}: nested attributes; expected at most {MAX_NESTING} levels" in refused(written(depth))
 
 
 def test_attributes_of_hdf5_stay() -> None:
