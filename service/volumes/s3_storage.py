@@ -52,8 +52,9 @@ class S3Storage:
 
     def _list(self, generation: str) -> ContentTag:
         with reaching(self.name):
+            # By the time, too: content that is put back has the ETag that it had, and may have been read in between.
             found = [
-                (each["path"], f"{each['size']} {each['e_tag'] or each['last_modified']}", each["size"])
+                (each["path"], f"{each['size']} {each['e_tag']} {each['last_modified']}", each["size"])
                 for part in obstore.list(self.store)
                 for each in part
             ]

@@ -223,6 +223,19 @@ def test_a_large_bucket_is_not_listed_all_the_time(monkeypatch: pytest.MonkeyPat
     assert len(clock.listings) == 5
 
 
+def test_a_bucket_that_is_put_back_has_another_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or blocks of what was there meanwhile, stored while a listing was trusted, would count as blocks of it."""
+
+    def with_equal_etags(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: [[{**each, "e_tag": "md5"} for each in part] for part in function(*arguments)]
+
+    storage = bucket(monkeypatch, with_equal_etags)
+    tag = storage.tag(fresh=True)
+    assert storage.tag(fresh=True) == tag
+    obstore.put(storage.store, "zarr.json", b"{}")
+    assert storage.tag(fresh=True) != tag
+
+
 def test_a_listing_that_had_to_wait_is_trusted_for_minutes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, seconds=60)
     storage = bucket(monkeypatch, clock.slow)
