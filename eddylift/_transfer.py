@@ -36,6 +36,9 @@ HOPELESS = frozenset({413, 415, 422})
 # Keys of chunks in Zarr v3 (c/0/1/2, or c alone) and v2 (0.1.2 or 0/1/2).
 CHUNK = re.compile(r"(?:.+/)?(?:c|(?:c[./])?\d+(?:[./]\d+)*)")
 
+# The service has the same rule in ``service/volumes/uploads.py``.
+DRAFT = re.compile(r".+\.part-[0-9a-f]{12}")
+
 
 class Object(NamedTuple):
     """One object of a Zarr group.
@@ -145,7 +148,14 @@ def missing(objects: list[Object], there: dict[str, int], report: ProgressCallba
 
 
 def draft_name(name: str, objects: list[Object]) -> str:
-    """Return the temporary name of a volume during its upload: named after the content, so that it can be continued."""
+    """Return the temporary name of a volume during its upload: named after the content, so that it can be continued.
+
+    Raises:
+        InvalidInputError: for a name that looks like a temporary one: the service would delete the volume after a day.
+    """
+    if DRAFT.fullmatch(name):
+        message = f"name: {name}; expected another ending: volumes whose names end so are deleted after a day"
+        raise InvalidInputError(message)
     digest = hashlib.sha256(name.encode())
     for each in objects:
         digest.update(f"{each.key} {each.size} {each.mark}\n".encode())

@@ -9,6 +9,7 @@ from service.jobs.compare import check_reference
 from service.jobs.discover import check_discovery
 from service.problems import invalid_field, within
 from service.volumes.storage import inside, require_same
+from service.volumes.uploads import check_kept
 from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
                 field="target", value=None, expected="a volume to write, or a reference to compare with"
             )
         return view.warnings
+    check_kept("target", spec.target)
     for name in {spec.source, spec.reference} - {None}:
         if inside(spec.target, str(name)) or inside(str(name), spec.target):
             expected = "another volume than the source and the reference, not in them and not around them"

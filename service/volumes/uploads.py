@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from service.volumes.content_tag import ContentTag
 
 
+logger = logging.getLogger("service.volumes")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEEPEST: Final = 10
 # Least time between two looks for changes made without a service.
 TAG_TTL_S: Final = 0.5
 GONE: Final = ".gone"
 # The name that clients give a volume until all of it is sent, and the seconds after which such an upload is given up.
-DRAFT: Final = re.compile(r".+\.part-[0-9a-f]{12}")
+DRAFT: Final = re.compile(rf"{NAME.pattern}\.part-[0-9a-f]{{12}}")
 DRAFT_S: Final = 86_400.0
 # Threads that write uploads.
 WRITERS: Final = 4
@@ -164,6 +166,7 @@ class UploadStore:
                 return
             with suppress(Problem):
                 self.delete(name, None, partial(self._require_abandoned, name), stopped)
+                logger.warning("%s is deleted: an upload that was not continued for a day", name)
         for left in [*filter(is_stale, self.root.glob(f"{PART}-*")), *self.root.glob(f"{GONE}-*")]:
             remove(left, stopped)
 
@@ -212,6 +215,7 @@ class UploadStore:
         Raises:
             Problem: 404 if there is no such volume, 409 if the new name is taken, 422 if it cannot be one.
         """
+        check_kept("to", to)
         path, target = self.root / checked_name(name), self.root / checked_name(to)
         if path == target:
             raise invalid_field(field="to", value=to, expected="another name than the volume has")
@@ -265,6 +269,13 @@ def checked_name(name: str) -> str:
         expected = "up to 100 letters, digits, dots, hyphens and underscores, the first a letter or a digit"
         raise invalid_field(field="name", value=name, expected=expected)
     return name
+
+
+def check_kept(field: str, name: str) -> None:
+    """Refuse (422) a name for which a volume would be deleted after a day, as an upload that was given up."""
+    if DRAFT.fullmatch(name):
+        expected = "another ending: volumes whose names end so are uploads, and are deleted after a day"
+        raise invalid_field(field=field, value=name, expected=expected)
 
 
 def checked_key(key: str) -> str:

@@ -79,6 +79,14 @@ def test_uploads_of_what_is_gone(ask: Ask, dataset: xr.Dataset, tmp_path: Path) 
         ask("upload", tmp_path / "box.zarr", "box", progress=remove)
 
 
+def test_no_upload_ends_under_the_name_of_a_draft(ask: Ask, service: FakeService, array: NDArray[np.float32]) -> None:
+    """The service would delete it after a day."""
+    service.script = [problem(404)]
+    with pytest.raises(InvalidInputError, match=r"name: box\.part-202611301905; expected another ending"):
+        ask("upload", array, "box.part-202611301905", boundary="periodic")
+    assert [each.method for each in service.requests] == ["GET"]
+
+
 def test_drafts_of_files_of_equal_sizes_and_times(dataset: xr.Dataset, tmp_path: Path) -> None:
     """As archives unpack them: an upload of one must not go on with the draft of the other."""
     names = set()

@@ -86,6 +86,7 @@ def test_jobs_wait_for_each_other_and_are_listed(
         ({"model": "nothing"}, 404, "there is no model"),
         ({"target": "box"}, 422, "expected another volume than the source"),
         ({"target": "../box"}, 422, "expected up to 100 letters"),
+        ({"target": "fine.part-202611301905"}, 422, "are uploads, and are deleted after a day"),
         ({"target": "taken"}, 409, "there is a volume taken already, and it has other content"),
         ({"boundary": "slippery"}, 422, "boundary: slippery"),
         ({"model": THREE}, 422, "expected at least 3"),

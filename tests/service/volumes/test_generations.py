@@ -136,7 +136,7 @@ def test_a_volume_that_gives_way_to_another_is_not_taken_for_an_abandoned_one(
     assert volumes.object("box", "u").read_text() == "new"
 
 
-def test_uploads_of_clients_that_were_killed_are_removed(tmp_path: Path) -> None:
+def test_uploads_of_clients_that_were_killed_are_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Also if they had sent everything; but nothing that was changed within a day, or that has another name."""
     volumes = UploadStore(tmp_path)
     left, recent, whole = (f"box.part-0123456789a{digit}" for digit in "bcd")
@@ -150,6 +150,7 @@ def test_uploads_of_clients_that_were_killed_are_removed(tmp_path: Path) -> None
     for _ in range(2):
         UploadStore(tmp_path).tidy(threading.Event())
         assert volumes.names() == sorted([recent, *others])
+    assert [record.getMessage().partition(" is deleted")[0] for record in caplog.records] == [left, whole]
 
 
 def test_removing_a_large_folder_can_be_stopped(tmp_path: Path) -> None:

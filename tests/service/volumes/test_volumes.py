@@ -94,7 +94,14 @@ def test_a_volume_takes_another_name_whole(client: TestClient, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "to", "status"), [("none", "box", 404), ("box", "box", 422), ("box", "a/b", 422), ("box", ".gone", 422)]
+    ("name", "to", "status"),
+    [
+        ("none", "box", 404),
+        ("box", "box", 422),
+        ("box", "a/b", 422),
+        ("box", ".gone", 422),
+        ("box", "channel.part-202611301905", 422),
+    ],
 )
 def test_names_that_a_volume_cannot_take(client: TestClient, name: str, to: str, status: int) -> None:
     send(client, "box", dataset(noise(3, 4, 5, 6)))
