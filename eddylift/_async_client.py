@@ -11,6 +11,7 @@ import stamina
 from anyio import to_thread
 
 from eddylift import _calls, _paths, _transfer, _transport
+from eddylift._arrival import Arrival
 from eddylift._client import Client
 from eddylift._errors import EddyliftError, InvalidInputError, NotFoundError, RefusedError
 from eddylift._files import require_zarr
@@ -200,6 +201,10 @@ class AsyncClient:
                     with suppress(EddyliftError):
                         await self._send(_calls.delete(path))
                 raise
+            if changed := await to_thread.run_sync(_transfer.changed, volume, objects):
+                with suppress(EddyliftError):
+                    await self._send(_calls.delete(path))
+                raise changed
             stored = await self._rename(draft, name, objects, replace=replace)
         _transfer.warn(None if problem else stored.problem)
         return stored
@@ -237,7 +242,7 @@ class AsyncClient:
         """See `Client.download`."""
         path, volume = _paths.volume_path(name), await self._send(_calls.volume(name))
         with reporting(progress) as report:
-            arrival = await to_thread.run_sync(_transfer.Arrival, folder, volume, report)
+            arrival = await to_thread.run_sync(Arrival, folder, volume, report)
             more = True
             while more:
                 sizes, more = await self._send(_calls.objects(path, arrival.last))

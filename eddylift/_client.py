@@ -10,6 +10,7 @@ import httpx2
 import stamina
 
 from eddylift import _calls, _paths, _transfer, _transport
+from eddylift._arrival import Arrival
 from eddylift._errors import EddyliftError, NotFoundError, RefusedError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
@@ -347,7 +348,7 @@ class Client:
 
         Raises:
             InvalidInputError: if the name is taken or no name of a volume, or the volume cannot be sent, as where a
-                cell is NaN.
+                cell is NaN, or changes while it is sent.
         """
         _paths.checked_volume(name)
         with (
@@ -367,6 +368,10 @@ class Client:
                     with suppress(EddyliftError):
                         self._send(_calls.delete(path))
                 raise
+            if changed := _transfer.changed(volume, objects):
+                with suppress(EddyliftError):
+                    self._send(_calls.delete(path))
+                raise changed
             stored = self._rename(draft, name, objects, replace=replace)
         _transfer.warn(None if problem else stored.problem)
         return stored
@@ -415,7 +420,7 @@ class Client:
         """
         path = _paths.volume_path(name)
         with reporting(progress) as report:
-            arrival = _transfer.Arrival(folder, self._send(_calls.volume(name)), report)
+            arrival = Arrival(folder, self._send(_calls.volume(name)), report)
             more = True
             while more:
                 sizes, more = self._send(_calls.objects(path, arrival.last))

@@ -13,8 +13,9 @@ import pytest
 import xarray as xr
 
 from eddylift import InvalidInputError, RefusedError, StoredVolume, save_volume
+from eddylift._arrival import Arrival
 from eddylift._preparation import Preparation
-from eddylift._transfer import Arrival, draft_name, group
+from eddylift._transfer import draft_name, group
 from tests.eddylift.conftest import problem
 
 if TYPE_CHECKING:

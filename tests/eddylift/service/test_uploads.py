@@ -144,6 +144,25 @@ def test_an_upload_is_given_up_if_an_object_is_refused(
     assert client.volumes() == []
 
 
+@pytest.mark.parametrize("send", [upload, upload_asynchronously])
+def test_a_group_that_grows_while_it_is_sent_is_refused(
+    client: Client, url: str, tmp_path: Path, send: Callable[..., StoredVolume]
+) -> None:
+    """Its documents, which come last and are as long as before, would tell of times that were not sent."""
+    folder, later = tmp_path / "box.zarr", [0.5]
+    channel().expand_dims(time=[0.0]).to_zarr(folder, consolidated=False)
+
+    def grow(_: Progress) -> None:
+        if later:
+            channel().expand_dims(time=[later.pop()]).to_zarr(folder, append_dim="time", consolidated=False)
+
+    with pytest.raises(InvalidInputError, match=r"box\.zarr changed while it was sent: upload it again when nothing"):
+        send(url, folder, "box", progress=grow)
+    assert client.volumes() == []
+    assert send(url, folder, "box")["levels"] == 2
+    client.delete_volume("box")
+
+
 def test_uploads_of_one_volume_at_once_leave_it_whole(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """If another one has given the draft its name, what is sent afterwards is a part, and replaces nothing."""
     send = client._send
