@@ -23,6 +23,8 @@ OPTIONS: Final = {"boundary", "names", "drop", "error", "fingerprint"}
 DEFAULT: Final = "default"
 # How often a view is opened if its volume changes while it is read.
 TRIES: Final = 5
+# To somebody who has opened a view, it has changed: readers of Zarr take a 404 for a chunk that was not written.
+UNKNOWN: Final = frozenset({"unknown-volume", "unknown-model"})
 
 
 async def answer_from_view(
@@ -39,7 +41,7 @@ async def answer_from_view(
 
     Raises:
         Problem: 422 for what is no model with options, 409 if the view has another fingerprint than the one asked for,
-            503 if the volume keeps changing, and what ``respond`` raises.
+            or is no more, 503 if the volume keeps changing, and what ``respond`` raises.
     """
     name, options, fingerprint = _parse(model)
 
@@ -53,6 +55,8 @@ async def answer_from_view(
             _require_unchanged(view, fingerprint)
             response = await respond(view)
         except Problem as problem:
+            if fingerprint and problem.kind in UNKNOWN:
+                raise Problem("changed", problem.detail) from problem
             if problem.kind != "changed" or fingerprint:
                 raise
         else:

@@ -60,7 +60,7 @@ def test_a_volume_is_sent_and_looked_at(client: Client, url: str, tmp_path: Path
     with pytest.raises(RefusedError, match="has changed since this view was opened"):
         opened["w"].load()
     client.delete_volume("channel")
-    with pytest.raises(NotFoundError, match="there is no volume channel"):
+    with pytest.raises(RefusedError, match="there is no volume channel"):
         opened["w"].load()
     assert client.volumes() == []
     with pytest.raises(NotFoundError, match="there is no volume channel"):
@@ -220,7 +220,7 @@ def test_values_that_equal_the_fill_value_are_told_from_those_of_a_deleted_volum
     lost = opened()
     client.delete_volume("box")
     for found, name in itertools.product(lost, ("u", *others)):
-        with pytest.raises(NotFoundError, match="there is no volume box"):
+        with pytest.raises(RefusedError, match="there is no volume box"):
             found[name].load()
 
 

@@ -88,10 +88,18 @@ def test_a_view_with_a_fingerprint_is_of_one_content(replicas: tuple[TestClient,
     opened = other.get(f"{path}/zarr.json").json()["attributes"]["eddylift_fingerprint"]
     assert other.get(f"{path};fingerprint={opened}/u/c/0/0/0").status_code == 200
     replace(one, NEW)
-    for part in ("u/c/0/0/0", "v/c/0/0/0", "zarr.json"):
-        response = other.get(f"{path};fingerprint={opened}/{part}")
-        assert (response.status_code, response.json()["type"]) == (409, "urn:eddylift:problem:changed")
+
+    def assert_changed(path: str) -> None:
+        for part in ("u/c/0/0/0", "v/c/0/0/0", "zarr.json"):
+            response = other.get(f"{path};fingerprint={opened}/{part}")
+            assert (response.status_code, response.json()["type"]) == (409, "urn:eddylift:problem:changed")
+
+    assert_changed(path)
     chunk(other)
+    # Nor is it missing, for which a reader of Zarr would give NaN.
+    assert_changed("/v1/views/box/relaxed-pipe-x4")
+    one.delete("/v1/volumes/box")
+    assert_changed(path)
 
 
 @pytest.mark.parametrize(
