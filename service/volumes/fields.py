@@ -15,10 +15,11 @@ from service.formats.names import TIME, StoredNames
 from service.formats.pairs import find_fields
 from service.formats.velocity import descending
 from service.formats.zarr_group import open_group
-from service.problems import Problem, decoding, too_large
+from service.problems import decoding, too_large
 from service.volumes.checked_store import CheckedStore
 from service.volumes.cost import check_reading
 from service.volumes.s3_storage import reaching
+from service.volumes.storage import reading, require_tag
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -89,12 +90,14 @@ class OpenFields:
         """Values (level, channel, z, y, x), or without z, in a range of cells.
 
         Raises:
-            Problem: 422 if there is a value that is missing or not finite, 400 if a chunk does not decode.
+            Problem: 422 if there is a value that is missing or not finite, 400 if a chunk does not decode; 409 or 404
+                instead if the volume has changed.
         """
         where = dict(zip(self.found.axes, cells, strict=True))
         if self.found.levels is not None:
             where[TIME] = slice(levels.start, levels.stop)
-        parts = [self.found.read(self.dataset, number, where) for number in range(len(self.found.channels))]
+        with reading(self.storage, self.tag, fresh=True):
+            parts = [self.found.read(self.dataset, number, where) for number in range(len(self.found.channels))]
         return np.stack(parts, axis=1)
 
     def require_unchanged(self, *, fresh: bool = False) -> None:
@@ -103,8 +106,7 @@ class OpenFields:
         Args:
             fresh: whether to see at once what changed without a service, too.
         """
-        if self.storage.tag(fresh=fresh).digest != self.tag:
-            raise Problem("changed", f"{self.name} has changed since it was opened")
+        require_tag(self.storage, self.tag, fresh=fresh)
 
 
 def open_dataset(
@@ -149,8 +151,9 @@ def open_fields(storage: Storage, settings: Settings, kind: Kind, naming: Naming
         Problem: as `open_dataset` does, 422 if it has no such fields, and 409 if it was changed meanwhile.
     """
     tag = storage.tag(fresh=True).digest
-    dataset, turned, stored = open_dataset(storage, settings, naming, partly=True)
-    found = find_fields(dataset, kind)
+    with reading(storage, tag):
+        dataset, turned, stored = open_dataset(storage, settings, naming, partly=True)
+        found = find_fields(dataset, kind)
     if math.prod(found.cells) > settings.max_volume_cells:
         raise too_large(field="shape", value=list(found.cells), limit=f"{settings.max_volume_cells} cells")
     check_reading(dataset, found.names, settings)

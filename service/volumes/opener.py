@@ -13,6 +13,7 @@ from service.formats.field_checks import check_cubes, check_field
 from service.formats.grid import check_times
 from service.problems import invalid_field
 from service.volumes.source import open_source
+from service.volumes.storage import reading
 from service.volumes.storages import Storages
 from service.volumes.uploads import UploadStore
 from service.volumes.view import View, ViewOptions
@@ -95,7 +96,8 @@ class VolumeOpener:
         if source is None or source.tag != tag:
             # Outside of the lock, as it may take long.
             naming, factor, partly = options.naming, options.factor, options.partly
-            source = open_source(storage, tag, self.settings, naming=naming, factor=factor, partly=partly)
+            with reading(storage, tag):
+                source = open_source(storage, tag, self.settings, naming=naming, factor=factor, partly=partly)
             source.require_unchanged()
         with self._opening:
             self._sources[key] = source

@@ -14,6 +14,7 @@ from service.formats.velocity import DatasetVelocity, find_velocity
 from service.problems import too_large
 from service.volumes.cost import check_reading
 from service.volumes.fields import OpenFields, open_dataset
+from service.volumes.storage import reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,8 @@ class OpenVolume(OpenFields):
     def rest(self) -> xr.Dataset:
         """All that is not velocity, read."""
         if self._rest is None:
-            rest = load_all(self.dataset.drop_vars(list(self.found.names)))
+            with reading(self.storage, self.tag, fresh=True):
+                rest = load_all(self.dataset.drop_vars(list(self.found.names)))
             self.require_unchanged()
             self._rest = rest
         return self._rest

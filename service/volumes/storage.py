@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from service.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from zarr.abc.store import Store
 
@@ -56,6 +57,25 @@ class Storage(Protocol):
 
     def finish(self) -> None:
         """Remove partial files, and let all services see the new content. Nobody must be writing."""
+
+
+def require_tag(storage: Storage, tag: str, *, fresh: bool = False) -> None:
+    """Refuse (409) a volume whose content is no longer that of a tag; see `Storage.tag` for ``fresh`` and 404."""
+    if storage.tag(fresh=fresh).digest != tag:
+        raise Problem("changed", f"{storage.name} has changed since it was opened")
+
+
+@contextmanager
+def reading(storage: Storage, tag: str, *, fresh: bool = False) -> Iterator[None]:
+    """Read content of a tag: a problem of what is read is that the volume has changed, if it has.
+
+    Chunks that are gone read as NaN, for example, which would be blamed on whoever sent the volume.
+    """
+    try:
+        yield
+    except Problem:
+        require_tag(storage, tag, fresh=fresh)
+        raise
 
 
 def is_same(storage: Storage, documents: Mapping[str, bytes]) -> bool:

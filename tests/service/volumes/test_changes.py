@@ -17,12 +17,14 @@ import pytest
 from obstore.store import MemoryStore
 
 from service.formats.velocity import DatasetVelocity
+from service.problems import Problem
 from service.settings import CHECKOUT
 from service.volumes import content_tag
 from service.volumes.content_tag import ContentTag, TrustedTag, digested
 from service.volumes.s3_storage import S3Storage
 from service.volumes.uploads import UploadStore
 from service.volumes.view import CODE, hash_code
+from tests.service.conftest import parts
 from tests.service.orders import LEARNED, wanted
 from tests.service.wire import dataset, files_of, noise, send
 from tests.waiting import PATIENCE_S, wait_until
@@ -168,6 +170,26 @@ def test_what_is_written_into_the_folder_itself_is_seen(
     for velocity in (OLD, NEW):
         dataset(velocity).to_zarr(tmp_path / "data" / "volumes" / "box", mode="w", consolidated=False)
         assert np.array_equal(chunk(client), wanted(catalogue, velocity, block=6)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda client: client.delete("/v1/volumes/box"), "unknown-volume"),
+        (lambda client: replace(client, NEW[:, :2, :2, :2]), "changed"),
+    ],
+)
+def test_a_volume_that_goes_while_it_is_read_is_not_blamed(
+    serve: Serve, tmp_path: Path, change: Callable[[TestClient], None], kind: str
+) -> None:
+    """Chunks that are not there any more read as NaN."""
+    client = serve(data=tmp_path / "data", block=6)
+    send(client, "box", dataset(OLD))
+    source = parts(client).opener.source("box")
+    change(client)
+    with pytest.raises(Problem) as raised:
+        source.read(range(1), *[slice(0, 6)] * 3)
+    assert raised.value.kind == kind
 
 
 class Clock:
