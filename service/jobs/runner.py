@@ -79,7 +79,6 @@ class JobRunner:
             try:
                 while not self._lifecycle.ready:  # noqa: ASYNC110 no event tells
                     await asyncio.sleep(RETRY_S / 10)
-                await self._threads.run(lambda: self._repository.mark(job.id, "running"))
                 report = await self._do_patiently(job, progress)
             except asyncio.CancelledError:
                 with suppress(OSError, sqlite3.Error):
@@ -99,14 +98,19 @@ class JobRunner:
                 await self._threads.run(self._opener.storages.scratch(job.id).drop)
 
     async def _do_patiently(self, job: Job, progress: Progress) -> dict[str, Any] | None:
-        """Do a job; while the process can open no more files, wait, and then continue with the missing blocks."""
+        """Do a job; wait while the list of jobs cannot be written, or the process can open no more files.
+
+        It continues with the missing blocks.
+        """
         while True:
             try:
+                await self._threads.run(lambda: self._repository.mark(job.id, "running"))
                 return await self._do(job, progress)
             except Exception as error:
-                if not is_out_of_descriptors(error):
+                locked = isinstance(error, sqlite3.OperationalError)
+                if not locked and not is_out_of_descriptors(error):
                     raise
-                logger.warning("job %s waits: too many files are open", job.id)
+                logger.warning("job %s waits: %s", job.id, error if locked else "too many files are open")
                 await asyncio.sleep(RETRY_S)
 
     async def _do(self, job: Job, progress: Progress) -> dict[str, Any] | None:
@@ -114,7 +118,10 @@ class JobRunner:
         spec, storages = job.spec, self._opener.storages
 
         def advanced() -> None:
-            self._repository.has_advanced(job.id)
+            try:
+                self._repository.has_advanced(job.id)
+            except sqlite3.OperationalError as error:  # it only counts if services die over this job
+                logger.warning("that job %s has advanced is not recorded: %s", job.id, error)
 
         if spec.task == "discover":
             scratch = storages.scratch(job.id)
