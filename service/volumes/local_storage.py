@@ -71,7 +71,9 @@ class LocalStorage:
             raise
 
     def put(self, key: str, content: bytes) -> None:
-        """See [`Storage`][service.volumes.storage.Storage]."""
+        """See [`Storage`][service.volumes.storage.Storage]. Nothing makes a stored volume anew that was deleted."""
+        if self.volumes and not self.path.is_dir():
+            raise taken(self)
         with storing(f"{self.name}/{key}"):
             write_whole(self.path / key, content, self.spare)
 

@@ -172,6 +172,10 @@ def test_a_worker_that_a_job_left_writes_to_no_target_that_is_gone(
     target.begin(view.documents)
     call_in_loop(client, fill_blocks, task, (place,))
     assert is_stored(view, target, place)
+    service.uploads.delete("fine", None, lambda: None)  # between two of a block's chunks
+    with pytest.raises(Problem, match="it has other content"):
+        target.put(view.keys(place)[1], b"1")
+    assert target.is_free()
 
 
 def test_what_killed_services_leave_is_removed_while_jobs_go_on(
