@@ -18,6 +18,7 @@ from service.volumes.files import is_stale, write_whole
 from service.volumes.regions import region_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -145,33 +146,44 @@ class ChunkCache:
         self._running: dict[tuple[str, Blocks], _Computation] = {}
 
     async def chunk(self, view: View, key: str, index: BlockIndex) -> bytes:
-        """A chunk, stored or computed now. Readers of one region share a computation, which ends with the last of them.
+        """A chunk, stored or computed now.
 
         Raises:
             Problem: as [`BlockComputer.compute`][service.volumes.blocks.BlockComputer.compute] does.
         """
-        stored = await self._threads.run(lambda: self.store.get(f"{view.fingerprint}/{key}", view.chunk_bytes(key)))
-        if stored is not None:
-            return stored
+        return (await self._chunks(view, [key], index))[0]
+
+    async def block(self, view: View, index: BlockIndex) -> NDArray[np.float32]:
+        """All chunks of a block as one array, (3 or 4, z, y, x); see ``chunk`` for errors."""
+        chunks = await self._chunks(view, view.keys(index), index)
+        return await self._threads.run(lambda: view.block(index, chunks))
+
+    async def _chunks(self, view: View, keys: Sequence[str], index: BlockIndex) -> list[bytes]:
+        """Chunks of one block."""
+
+        def stored() -> dict[str, bytes]:
+            found = {key: self.store.get(f"{view.fingerprint}/{key}", view.chunk_bytes(key)) for key in keys}
+            return {key: content for key, content in found.items() if content is not None}
+
+        chunks = await self._threads.run(stored)
+        if len(chunks) < len(keys):
+            chunks = await self._compute(view, index)
+        return [chunks[key] for key in keys]
+
+    async def _compute(self, view: View, index: BlockIndex) -> dict[str, bytes]:
+        """All chunks of a region. Its readers share a computation, which ends with the last of them."""
         region = view.fingerprint, region_of(view, index, self._region)
         if region not in self._running:
             self._running[region] = _Computation(asyncio.create_task(self._fill(view, region[1])))
         computation = self._running[region]
         computation.readers += 1
         try:
-            chunks = await asyncio.shield(computation.task)
+            return await asyncio.shield(computation.task)
         finally:
             computation.readers -= 1
             if not computation.readers:
                 computation.task.cancel()
                 del self._running[region]
-        return chunks[key]
-
-    async def block(self, view: View, index: BlockIndex) -> NDArray[np.float32]:
-        """All chunks of a block as one array, (3 or 4, z, y, x); see ``chunk`` for errors."""
-        # One after the other: the first computes the block, and the others find theirs stored.
-        chunks = [await self.chunk(view, key, index) for key in view.keys(index)]
-        return await self._threads.run(lambda: view.block(index, chunks))
 
     async def _fill(self, view: View, blocks: Blocks) -> dict[str, bytes]:
         async with self._slots:

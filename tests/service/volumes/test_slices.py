@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import re
 from typing import TYPE_CHECKING
@@ -95,6 +96,22 @@ def test_tiles_and_chunks_share_blocks(client: TestClient, box: str) -> None:
     assert cache.computed == before + 4  # of eight: those that the plane goes through
     client.get(f"/v1/views/{box}/{MODEL}/velocity/c/0/0/0/1").raise_for_status()
     assert cache.computed == before + 4
+
+
+def test_a_block_is_computed_once_where_none_can_be_kept(
+    client: TestClient, box: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full: not once for each of u, v and w."""
+    send(client, box, dataset(noise(3, 4, 4, 4)))
+    cache = parts(client).chunk_cache
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.store, "put", full)
+    before = cache.computed
+    tile(client, f"{box}/{MODEL}", "z/0/0/0/0", field="speed")
+    assert cache.computed == before + 1
 
 
 def test_known_derivatives() -> None:
