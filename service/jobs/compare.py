@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from service.jobs.fill import block_indices
 from service.problems import invalid_field, storing, within
 from service.runtime.threads import Stop
 from service.volumes.cost import check_plane
+from service.volumes.files import require_room
 from service.volumes.source import open_source
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ async def compare(
         threads: for comparing.
 
     Raises:
-        Problem: as reading does.
+        Problem: as reading does; "no-room" if the disk has none for the spectra.
     """
     stopped = Stop()
 
@@ -92,6 +94,10 @@ async def compare(
             # Its chunks are as large as this service's blocks.
             unlimited = settings.model_copy(update={"max_decoded_bytes": sys.maxsize})
             answer = open_source(target, target.tag().digest, unlimited, naming=naming, factor=view.card.factor)
+        with storing(f"the spectra of {reference.name}"):
+            scratch.mkdir(parents=True, exist_ok=True)
+            # Half of the wavenumbers of one component, as complex128.
+            require_room(scratch, settings.spare_bytes, 8 * math.prod(reference.cells))
         report = _measure(view, answer, reference, progress, scratch, stopped)
         return {**report, "expected_mae": stored_mean_error(view, target, stopped) if view.error else None}
 
@@ -117,7 +123,6 @@ def _measure(
         progress.done = sum(map(len, rows.values())) * total + done
 
     with storing(f"the spectra of {reference.name}"):
-        scratch.mkdir(parents=True, exist_ok=True)
         for level in range(view.levels):
             coarse = one_level(view.source, level + view.card.frames // 2)
             plain = interpolated(view, coarse)

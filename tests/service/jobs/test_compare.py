@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,24 @@ def test_a_job_compares_as_a_request_does(
     assert (tmp_path / "data" / "volumes" / "fine").exists() == (target is not None)
     assert done["report"]["warnings"] == expected["warnings"]
     wait_until(lambda: not list((tmp_path / "data" / "scratch").iterdir()))
+
+
+def test_spectra_leave_as_much_of_the_disk_free_as_is_spared(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, spectra = 2**40, 8 * 16**3
+    monkeypatch.setattr("service.volumes.files.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    client = serve(data=tmp_path / "data", spare_bytes=2**20, block=4)
+    true = smooth(16, 16, 16)
+    send(client, "box", dataset(coarsen(torch.from_numpy(true), 4).numpy()))
+    send(client, "true", dataset(true).drop_vars(["z", "y", "x"]))
+    free = 2**20 + spectra - 1
+    job = order(client, reference="true")
+    expected = "the spectra of true cannot be written: less than 1048576 bytes of the disk are free"
+    assert finish(client, job, "failed")["detail"].startswith(expected)
+    free = 2**20 + spectra
+    client.post(f"/v1/jobs/{job}/resume").raise_for_status()
+    finish(client, job)
 
 
 def test_a_job_looks_whether_the_source_is_the_block_mean(client: TestClient) -> None:
