@@ -204,9 +204,6 @@ class JobManager:
             with self.lease.exclusive():
                 if known := self._keyed(spec, key):
                     return known, False
-                if len(self.repository.unfinished()) >= self._most:
-                    detail = f"{self._most} jobs run or wait, which is the limit"
-                    raise busy(detail, 60)
                 with self._claimed(spec):
                     return self.repository.add(spec, self.lease.id, key), True
 
@@ -276,7 +273,14 @@ class JobManager:
 
     @contextmanager
     def _claimed(self, spec: JobSpec) -> Iterator[None]:
-        """Queue a job while nobody changes its target; refuses (409) a target that another job uses."""
+        """Queue a job while nobody changes its target.
+
+        Raises:
+            Problem: 429 if too many jobs wait, 409 if another job uses the target.
+        """
+        if len(self.repository.unfinished()) >= self._most:
+            detail = f"{self._most} jobs run or wait, which is the limit"
+            raise busy(detail, 60)
         if spec.target is None:
             yield
             return

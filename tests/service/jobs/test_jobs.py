@@ -79,6 +79,24 @@ def test_jobs_wait_for_each_other_and_are_listed(
         finish(client, job)
 
 
+def test_jobs_are_neither_submitted_nor_resumed_beyond_the_limit(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(data=tmp_path / "data", block=4, max_queued_jobs=1)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    gate = Gate(client, monkeypatch, 0)
+    cancelled = order(client)
+    client.post(f"/v1/jobs/{cancelled}/cancel")
+    running = order(client, target="other")
+    for path, body in (("", {**ORDER, "target": "third"}), (f"/{cancelled}/resume", None)):
+        refused = client.post(f"/v1/jobs{path}", json=body)
+        assert (refused.status_code, refused.json()["detail"]) == (429, "1 jobs run or wait, which is the limit")
+    gate.open.set()
+    finish(client, running)
+    assert client.post(f"/v1/jobs/{cancelled}/resume").status_code == 202
+    finish(client, cancelled)
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "detail"),
     [
