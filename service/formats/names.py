@@ -128,11 +128,11 @@ class Naming:
         return renamed
 
     def check(self, *stored: StoredNames) -> None:
-        """Refuse (422) a name that none of some datasets has."""
+        """Refuse (422) a name that none of some datasets has, or a new name for what is dropped."""
         variables = {name for each in stored for name in each.variables}
         dims = {name for each in stored for name in each.dims}
         _require_known("drop", self.drop, variables)
-        _require_known("names", [ours for ours, _ in self.names], variables | dims)
+        _require_known("names", [ours for ours, _ in self.names], (variables - {*self.drop}) | dims)
 
     def undo(self, dataset: xr.Dataset) -> xr.Dataset:
         """Give a dataset its own names back, also to a dim those of its positions; dropped variables stay dropped."""

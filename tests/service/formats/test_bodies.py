@@ -161,6 +161,12 @@ def test_names_that_would_occur_twice(names: str) -> None:
     assert f"names: {names}; expected names that differ" in refused(netcdf(volume), Naming.parse(names, None))
 
 
+def test_what_is_dropped_is_not_renamed() -> None:
+    """The answer would have this name for another variable, which has the new one."""
+    volume = dataset(COARSE, old=xr.Variable((), 1.0), new=xr.Variable((), 2.0))
+    assert "names: old; expected one of new, " in refused(netcdf(volume), Naming.parse("old:new", "old"))
+
+
 def test_units_may_be_spelled_in_two_ways() -> None:
     volume = dataset(COARSE)
     volume["v"].attrs["units"] = "m/s"
