@@ -6,6 +6,11 @@ import * as trial from "./trial";
 
 const ENDS = ["periodic", "wall", "open"];
 
+/** What may be chosen along an axis: also the walls that the field says, with their velocities. */
+function endsOf(axis: number): string[] {
+  return [...new Set([...ENDS, trial.input.value?.boundary?.[axis] ?? "periodic", trial.ends.value.ends[axis]!])];
+}
+
 function NamingField({ option, example }: { option: keyof Naming; example: string }) {
   return (
     <label class="naming">
@@ -30,7 +35,7 @@ export function Inputs() {
     <aside class="inputs">
       <section>
         <h2>Coarse field</h2>
-        <DropFile label="Drop or choose a file" about=".npy, NetCDF, HDF5 or zipped Zarr" onFile={(file) => void trial.drop(file)} />
+        <DropFile label="Drop or choose a file" about=".npy, NetCDF, HDF5 or zipped Zarr" onFiles={(files) => void trial.drop(files)} />
         <details>
           <summary>Names in the file</summary>
           <NamingField option="names" example="Ux:u,Uy:v,Uz:w" />
@@ -56,7 +61,7 @@ export function Inputs() {
             <dd>{trial.truth.value?.name ?? "not known"}</dd>
           </dl>
         )}
-        {given && !trial.truth.value && <DropFile kind="small" label="Add the true fine field" about="for errors and spectra" onFile={(file) => void trial.dropTruth(file)} />}
+        {given && !trial.truth.value && <DropFile kind="small" label="Add the true fine field" about="for errors and spectra" onFiles={(files) => void trial.dropTruth(files)} />}
       </section>
       <section>
         <h2>Model</h2>
@@ -82,7 +87,7 @@ export function Inputs() {
               {each}
               <select
                 aria-label={`Boundary along ${each}`}
-                value={trial.ends.value.ends[i]!.split(":")[0]}
+                value={trial.ends.value.ends[i]}
                 onChange={(event) => {
                   const next = [...trial.ends.value.ends];
                   next[i] = event.currentTarget.value;
@@ -90,7 +95,7 @@ export function Inputs() {
                   again();
                 }}
               >
-                {ENDS.map((end) => (
+                {endsOf(i).map((end) => (
                   <option key={end}>{end}</option>
                 ))}
               </select>
@@ -100,7 +105,7 @@ export function Inputs() {
         <p class="why">{trial.ends.value.why}</p>
         {levels > 1 && (
           <label class="level">
-            Time level
+            Time level, 0 to {levels - 1}
             <input
               type="number"
               min={0}

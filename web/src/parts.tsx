@@ -52,9 +52,9 @@ export function Drop({ label, about, kind, onTransfer, ...input }: DropProps) {
   );
 }
 
-/** The same for one file with a velocity. */
-export function DropFile({ onFile, ...place }: Pick<DropProps, "label" | "about" | "kind"> & { onFile: (file: File) => void }) {
-  const take = (files?: FileList | null) => void (files?.[0] && onFile(files[0]));
+/** The same for files with a velocity. */
+export function DropFile({ onFiles, ...place }: Pick<DropProps, "label" | "about" | "kind"> & { onFiles: (files: File[]) => void }) {
+  const take = (files?: FileList | null) => void (files?.length && onFiles([...files]));
   return (
     <Drop
       {...place}

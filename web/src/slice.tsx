@@ -2,7 +2,7 @@
 import { useSignalEffect, type Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { paint } from "./colours";
-import type { Plane } from "./field";
+import { AXES, others, type Axis, type Plane } from "./field";
 import { useGestures, type Place } from "./gestures";
 
 /** What part of the plane is seen: its middle, in shares of the plane from the bottom left, and the magnification. */
@@ -160,6 +160,14 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
       </div>
     </figure>
   );
+}
+
+/** Which cell of a volume the probe is in. */
+export function Where({ look, along, cells }: { look: Look; along: Axis; cells: [number, number, number] }) {
+  const probe = look.probe.value;
+  const [down, right] = others(along);
+  const cell = (axis: Axis, share: number) => `${AXES[axis]} ${clamp(Math.floor(share * cells[axis]), 0, cells[axis] - 1)}`;
+  return <output class="hint">{probe ? `Probe: fine cell ${cell(down, probe.y)}, ${cell(right, probe.x)}` : "Point at a picture to read the values of a cell."}</output>;
 }
 
 /** The colours of a range, with its ends and the unit; those from a share of the map on if not all are used. */

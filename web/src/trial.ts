@@ -8,9 +8,12 @@ import type { Spectrum } from "./spectrum";
 import type { Card, Cards, Report, Sample } from "./types";
 
 export interface Answer {
+  wanted: object;
   input: Input;
   model: Card;
   boundary: string[];
+  /** The first of the times that it was made from. */
+  level: number;
   coarse: Field;
   fine: Field;
   trilinear: Field;
@@ -37,6 +40,8 @@ export const naming = signal<Naming>({ names: "", drop: "" });
 export const answer = signal<Answer | null>(null);
 export const scores = signal<Scores>({});
 export const spectra = signal<Record<string, Spectrum | null>>({});
+/** Why there are no spectra. */
+export const unmeasured = signal("");
 export const busy = signal("");
 export const failure = signal("");
 
@@ -71,6 +76,9 @@ export const truth = computed(() => {
   return fits ? given.truth : null;
 });
 
+/** All that an answer depends on: another object once any of it changes. */
+const wanted = computed(() => ({ given: input.value, card: chosen.value.card, said: ends.value.ends, from: first.value, known: truth.value }));
+
 let loading: Promise<void> | null = null;
 
 /** Fetch what there is to choose from, once. */
@@ -103,7 +111,8 @@ async function told(what: string, work: (signal: AbortSignal) => Promise<void>, 
   try {
     await work(signal);
   } catch (error) {
-    if (!signal.aborted) failure.value = words(error);
+    // Beside that of a file that could not be read.
+    if (!signal.aborted) failure.value = [failure.value, words(error)].filter(Boolean).join("; ");
   } finally {
     if (!signal.aborted) busy.value = "";
   }
@@ -111,12 +120,15 @@ async function told(what: string, work: (signal: AbortSignal) => Promise<void>, 
 
 let reading: AbortSignal | null = null;
 
-/** Read what is to be computed, and compute it. */
+/** Read what is to be computed, and compute it; if that fails, what is chosen beside what was there before. */
 function begin(what: string, get: (signal: AbortSignal) => Promise<void>): Promise<void> {
   return during(what, async (signal) => {
     reading = signal;
     try {
       await get(signal);
+    } catch (error) {
+      if (signal.aborted || !input.value || answer.value?.wanted === wanted.value) throw error;
+      failure.value = words(error);
     } finally {
       if (reading === signal) reading = null;
     }
@@ -124,12 +136,13 @@ function begin(what: string, get: (signal: AbortSignal) => Promise<void>): Promi
   });
 }
 
-function take(found: Input): void {
+/** Take an input; a boundary is kept if it was chosen while the input was read. */
+function take(found: Input, before: string[] | null): void {
   if (chosen.value.card) requireFit(found, chosen.value.card);
   answer.value = null;
   scores.value = {};
   spectra.value = {};
-  boundary.value = null;
+  if (boundary.value === before) boundary.value = null;
   level.value = 0;
   input.value = found;
 }
@@ -140,17 +153,25 @@ function context(factor: number): Record<string, string> {
   return { factor: String(factor), ...(card && { model: card.name }) };
 }
 
+function only(files: File[]): File {
+  if (files.length > 1) throw new Error(`${files.map(({ name }) => name).join(", ")}: expected one file at a time.`);
+  return files[0]!;
+}
+
 /** Take a file as the coarse field. */
-export function drop(file: File): Promise<void> {
-  return begin(`Reading ${file.name}`, async (signal) => {
+export function drop(files: File[]): Promise<void> {
+  const before = boundary.value;
+  return begin(`Reading ${files[0]!.name}`, async (signal) => {
+    const file = only(files);
     await load();
-    take({ ...(await read(file, naming.value, context(1), signal)), truth: null });
+    take({ ...(await read(file, naming.value, context(1), signal)), truth: null }, before);
   });
 }
 
 /** Take a file as the true field of the coarse one that is there. */
-export function dropTruth(file: File): Promise<void> {
-  return begin(`Reading ${file.name}`, async (signal) => {
+export function dropTruth(files: File[]): Promise<void> {
+  return begin(`Reading ${files[0]!.name}`, async (signal) => {
+    const file = only(files);
     const [coarse, factor, time] = [input.value!, chosen.value.card?.factor ?? 4, answered.value];
     const { velocity } = coarse.units;
     const fine = await read(file, naming.value, { ...context(factor), ...(velocity && { units: velocity }) }, signal);
@@ -160,6 +181,7 @@ export function dropTruth(file: File): Promise<void> {
 
 /** Take a held-out sample, with its truth. */
 export function choose(sample: Sample): Promise<void> {
+  const before = boundary.value;
   return begin(`Fetching ${sample.name}`, async (signal) => {
     const [coarse, fine] = await Promise.all(
       ["coarse", "fine"].map(async (part) => parse((await bytes(`/v1/samples/${sample.name}/${part}`, { signal })).content)),
@@ -167,7 +189,7 @@ export function choose(sample: Sample): Promise<void> {
     const { name, length, boundary: said, frames } = sample;
     const truth = { name, data: fine!.data, cells: fine!.shape.slice(-3), time: frames >> 1 };
     const none = { names: "", drop: "" };
-    take({ name, ...coarse!, length, coordinates: [], units: {}, boundary: said, warnings: [], file: null, naming: none, truth });
+    take({ name, ...coarse!, length, coordinates: [], units: {}, boundary: said, warnings: [], file: null, naming: none, truth }, before);
   });
 }
 
@@ -177,13 +199,14 @@ export function recompute(): void {
 }
 
 async function compute(signal: AbortSignal): Promise<void> {
-  const [given, { card }, known] = [input.value!, chosen.value, truth.value];
-  const said = ends.value.ends;
+  const order = wanted.value;
+  const { card, said, from, known } = order;
+  const given = order.given!;
   if (!card) throw new Error("The service has no default model: choose one.");
   requireFit(given, card);
   const cells = cellsOf(given);
   const size = 3 * cells[0] * cells[1] * cells[2];
-  const part = given.data.subarray(first.value * size, (first.value + card.frames) * size);
+  const part = given.data.subarray(from * size, (from + card.frames) * size);
   const body = format([...(card.frames > 1 ? [card.frames] : []), 3, ...cells], part);
   const middle = part.subarray((card.frames >> 1) * size, ((card.frames >> 1) + 1) * size);
   busy.value = `Computing ${cells.map((n) => n * card.factor).join(" × ")} cells`;
@@ -200,9 +223,11 @@ async function compute(signal: AbortSignal): Promise<void> {
   const fine = cells.map((n) => n * card.factor) as Cells;
   const field = (data: Float32Array, shape: Cells) => new Field(data, shape, given.length, periodic);
   const found: Answer = {
+    wanted: order,
     input: given,
     model: card,
     boundary: said,
+    level: from,
     coarse: field(middle, cells),
     fine: field(parse(ours.content).data, fine),
     trilinear: field(parse(plain.content).data, fine),
@@ -243,6 +268,7 @@ async function judge(found: Answer, body: Blob, query: URLSearchParams, signal: 
 /** Spectra of all fields, one after the other, in a worker. */
 function measure(found: Answer, signal: AbortSignal): void {
   spectra.value = {};
+  unmeasured.value = "";
   const worker = new Worker(new URL("./spectrum.worker.ts", import.meta.url), { type: "module" });
   signal.addEventListener("abort", () => worker.terminate());
   const fields = Object.entries({ truth: found.truth, fine: found.fine, trilinear: found.trilinear, coarse: found.coarse }).filter(([, field]) => field);
@@ -251,6 +277,7 @@ function measure(found: Answer, signal: AbortSignal): void {
     spectra.value = { ...spectra.value, [names.shift()!]: data };
     if (!names.length) worker.terminate();
   };
+  worker.onerror = () => (unmeasured.value = "The spectra could not be computed. Load the page again.");
   for (const [, field] of fields) {
     const { data, cells, length, periodic } = field!;
     worker.postMessage({ data: data.slice(0, 3 * field!.size), cells, length, periodic });
@@ -263,16 +290,17 @@ export function download(own: boolean): Promise<void> {
 }
 
 async function save(own: boolean, signal: AbortSignal): Promise<void> {
-  const { fine, model: card, input: given, boundary: said } = answer.value!;
-  let [blob, ending] = [format([fine.components, ...fine.cells], fine.data), "npy"];
+  const { fine, model: card, input: given, boundary: said, level: from } = answer.value!;
+  const ofLevel = times(given) > 1 ? `-level-${from}` : "";
+  let [blob, ending] = [format([fine.components, ...fine.cells], fine.data), `${ofLevel}.npy`];
   if (own && given.file) {
     const query = new URLSearchParams({ ...given.naming, model: card.name, boundary: said.join(",") });
     const { content } = await bytes(`/v1/upscale?${query}`, { ...posted(given.file), signal });
-    [blob, ending] = [new Blob([content]), given.file.name.split(".").pop()!];
+    [blob, ending] = [new Blob([content]), `.${given.file.name.split(".").pop()!}`];
   }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${given.name.replace(/\.[^.]*$/, "")}-${card.name}.${ending}`;
+  link.download = `${given.name.replace(/\.[^.]*$/, "")}-${card.name}${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -6,9 +6,9 @@ import { LogChart, type Line } from "./chart";
 import { COARSE, FAMILY, TRUTH } from "./colours";
 import { AXES, NAMES, difference, others, range, unit, type Axis, type Field, type Name, type Plane } from "./field";
 import { Inputs } from "./inputs";
-import { Choice, Warnings } from "./parts";
+import { Alert, Choice, Warnings } from "./parts";
 import { Metrics } from "./report";
-import { ColourBar, Slice, WHOLE, format, type Look } from "./slice";
+import { ColourBar, Slice, WHOLE, Where, format, type Look } from "./slice";
 import { kind } from "./spectrum";
 import { ThreeOnDemand } from "./three";
 import * as trial from "./trial";
@@ -54,7 +54,7 @@ function panels(found: Answer, which: Name, along: Axis, at: number): Panel[] {
   return [
     { name: "coarse", plane: plane(found.coarse, Math.floor(at / found.model.factor)), colour: COARSE },
     { name: "trilinear", plane: plane(found.trilinear), colour: FAMILY.trilinear },
-    { name: found.model.family, plane: plane(found.fine), colour },
+    { name: found.model.name, plane: plane(found.fine), colour },
     ...(found.truth ? [{ name: "truth", plane: plane(found.truth), colour: TRUTH }] : []),
   ];
 }
@@ -63,7 +63,7 @@ function errors(found: Answer, along: Axis, at: number): Panel[] {
   if (!found.truth) return [];
   return [
     { name: "error of trilinear", plane: difference(found.trilinear, found.truth, along, at), colour: FAMILY.trilinear },
-    { name: `error of ${found.model.family}`, plane: difference(found.fine, found.truth, along, at), colour: FAMILY[found.model.family] },
+    { name: `error of ${found.model.name}`, plane: difference(found.fine, found.truth, along, at), colour: FAMILY[found.model.family] },
   ];
 }
 
@@ -88,7 +88,7 @@ function Slices({ found }: { found: Answer }) {
         <Choice label="Axis" value={String(along)} options={AXES.map((each, i) => [String(i), each, `planes normal to ${each}`])} onChange={(next) => (axis.value = Number(next) as Axis)} />
         <label class="slider">
           <span>
-            {AXES[along]} = {at}
+            {AXES[along]}: cell {at} of {n}
           </span>
           <input
             type="range"
@@ -116,10 +116,11 @@ function Slices({ found }: { found: Answer }) {
           <ColourBar range={[0, worst]} unit={unit("error", units)} label="|answer − truth|, mean over u, v, w" />
         </>
       )}
+      <Where look={look} along={along} cells={found.fine.cells} />
       <p class="hint">
-        Rows run along {AXES[down]} upwards, columns along {AXES[right]}. Scroll to zoom, drag to move, double-click for the whole plane. Keys: <kbd>,</kbd>{" "}
-        <kbd>.</kbd> step, <kbd>x</kbd> <kbd>y</kbd> <kbd>z</kbd> axis, <kbd>1</kbd>–<kbd>{names.length}</kbd> field; on a picture <kbd>+</kbd> <kbd>−</kbd>{" "}
-        <kbd>0</kbd> and arrows.
+        Boundary along z, y, x: {found.boundary.join(", ")}. Rows run along {AXES[down]} upwards, columns along {AXES[right]}. Scroll to zoom, drag to move,
+        double-click for the whole plane. Keys: <kbd>,</kbd> <kbd>.</kbd> step, <kbd>x</kbd> <kbd>y</kbd> <kbd>z</kbd> axis, <kbd>1</kbd>–<kbd>{names.length}</kbd> field;
+        on a picture <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd> and arrows.
       </p>
     </section>
   );
@@ -145,24 +146,22 @@ function Spectra({ found }: { found: Answer }) {
   );
   const which = kind(found.fine);
   if (which === null) return <p class="why">No axis is periodic: there is no spectrum to draw.</p>;
-  const over = which === "shells" ? "wavenumber" : `wavenumber along ${AXES[which]}`;
+  if (trial.unmeasured.value) return <Alert of={trial.unmeasured.value} />;
+  const over = which === "shells" ? "wavenumber · 2π / longest edge" : `wavenumber along ${AXES[which]} · 2π / length along ${AXES[which]}`;
+  const energy = `kinetic energy · (${unit("u", found.input.units)})²`;
   const end = Math.floor((which === "shells" ? Math.max(...found.coarse.cells) : found.coarse.cells[which]) / 2);
-  return lines.length ? <LogChart lines={lines} x={over} y="kinetic energy" mark={end} label="Energy spectra of the fields" /> : <p class="why">Computing spectra…</p>;
+  return lines.length ? <LogChart lines={lines} x={over} y={energy} mark={end} label="Energy spectra of the fields" /> : <p class="why">Computing spectra…</p>;
 }
 
 function Scores({ found }: { found: Answer }) {
   const { report, expected, failure } = trial.scores.value;
   if (report) return <Metrics report={report} />;
-  if (failure)
-    return (
-      <p class="note bad" role="alert">
-        The answer could not be measured. {failure}
-      </p>
-    );
+  if (failure) return <Alert of={`The answer could not be measured. ${failure}`} />;
+  const velocity = unit("u", found.input.units);
   return expected ? (
     <p class="expected">
-      The truth is not known. The model expects a mean absolute error of <b>{format(expected.expected_mae)}</b>, and corrected trilinear interpolation by{" "}
-      <b>{format(expected.correction)}</b>.
+      The truth is not known. The model expects a mean absolute error of <b>{format(expected.expected_mae)}</b> {velocity}, and corrected trilinear interpolation by{" "}
+      <b>{format(expected.correction)}</b> {velocity}.
     </p>
   ) : (
     <p class="why">{found.truth || found.model.uncertainty.quantiles ? "Measuring…" : "The truth is not known, and this model predicts no error."}</p>
@@ -248,11 +247,7 @@ export function Try() {
     <div class="try">
       <Inputs />
       <div class="results" aria-busy={Boolean(trial.busy.value)}>
-        {trial.failure.value && (
-          <p class="note bad" role="alert">
-            {trial.failure.value}
-          </p>
-        )}
+        <Alert of={trial.failure.value} />
         {trial.busy.value && (
           <p class="note busy" role="status">
             {trial.busy.value}…

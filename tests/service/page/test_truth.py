@@ -78,6 +78,9 @@ def test_a_truth_is_of_one_time_and_of_one_factor(service: Service, open_page: O
     page.get_by_label("Time level").fill("1")
     page.get_by_label("Time level").blur()
     expect(page.locator(SLICES)).to_have_count(3)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download .npy").click()
+    assert download.value.suggested_filename == "field-equivariant-general-x4-level-1.npy"
     drop(page, npy(FINE), "other.npy", place=1)
     expect(warning).to_be_visible()
 
