@@ -81,14 +81,14 @@ class Naming:
 
     @classmethod
     def parse(cls, names: str | None, drop: str | None) -> Naming:
-        """Read ``Ux:u,Uy:v,Uz:w`` and ``p,T``.
+        """Read ``Ux:u,Uy:v,Uz:w`` and ``p,T``, also with spaces around the names.
 
         Raises:
             Problem: 422 for anything else.
         """
         try:
-            pairs = [pair.split(":") for pair in names.split(",")] if names else []
-            return cls(tuple(sorted((ours, theirs) for ours, theirs in pairs)), tuple(drop.split(",")) if drop else ())
+            pairs = [_split(pair, ":") for pair in _split(names, ",")]
+            return cls(tuple(sorted((ours, theirs) for ours, theirs in pairs)), tuple(_split(drop, ",")))
         except ValueError as error:
             expected = "pairs such as Ux:u,Uy:v,Uz:w"
             raise invalid_field(field="names", value=names, expected=expected) from error
@@ -141,6 +141,10 @@ class Naming:
 
 
 UNCHANGED: Final = Naming()
+
+
+def _split(text: str | None, at: str) -> list[str]:
+    return [part.strip() for part in text.split(at)] if text else []
 
 
 def _require_known(field: str, names: Iterable[str], known: set[str]) -> None:

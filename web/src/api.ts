@@ -1,5 +1,6 @@
 // Talking to the service: the token, refusals in words, and patience with a service that is busy, warming up or away.
 import { computed, signal } from "@preact/signals";
+import { keep, recall } from "./storage";
 
 export interface Refusal {
   field: string;
@@ -24,15 +25,18 @@ const waits = signal<ReadonlyMap<object, string>>(new Map());
 export const waiting = computed(() => [...waits.value.values()].at(-1) ?? null);
 const KEY = "eddylift-token";
 /** The token of this tab. */
-export const token = signal(sessionStorage.getItem(KEY) ?? "");
+export const token = signal(recall("sessionStorage", KEY) ?? "");
 /** Why the page asks for a token: the service wants one, does not know this one, or the user wants to give another one. */
 export const locked = signal<"" | "missing" | "refused" | "another">("");
+/** How often the user gave another token: what the one before did not allow may be asked for again. */
+export const replaced = signal(0);
 let unlock: (() => void)[] = [];
 
 /** Keep a token for this tab, and send again what waits for one. */
 export function give(text: string): void {
   token.value = text.trim();
-  sessionStorage.setItem(KEY, token.value);
+  keep("sessionStorage", KEY, token.value);
+  if (locked.value === "another") replaced.value++;
   locked.value = "";
   for (const go of unlock.splice(0)) go();
 }
@@ -129,26 +133,6 @@ export function order<T>(path: string, body?: unknown, headers: Record<string, s
   if (body === undefined) return json(path, { method: "POST", headers });
   headers = { "Content-Type": "application/json", ...headers };
   return json(path, { method: "POST", headers, body: JSON.stringify(body) });
-}
-
-/** Server-sent events up to the last, by a fetch, as an EventSource cannot send a token; over a new connection where one breaks. */
-export function watch<T>(path: string, signal: AbortSignal, isLast: (event: T) => boolean): Promise<void> {
-  const read = async (response: Response) => {
-    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) throw new TypeError("the stream ended early");
-      text += value;
-      const blocks = text.split(/\r?\n\r?\n/);
-      text = blocks.pop()!;
-      for (const block of blocks) {
-        const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:"));
-        if (data.length && isLast(JSON.parse(data.map((line) => line.slice(5)).join("\n")))) return;
-      }
-    }
-  };
-  return ask(path, read, { signal, headers: { Accept: "text/event-stream" } });
 }
 
 /** Random hexadecimal digits. Only over HTTPS or on the same machine would a browser offer crypto.randomUUID. */

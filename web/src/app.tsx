@@ -1,26 +1,22 @@
 // The frame around the pages: where one is, light and dark, the token, and what the page waits for.
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { give, locked, token, waiting } from "./api";
+import { give, locked, replaced, token, waiting } from "./api";
 import { Jobs } from "./jobs";
 import { Models } from "./models";
+import { theme, toggle } from "./theme";
 import { Try } from "./try";
 import { Volumes } from "./volumes";
 
 const PAGES = { try: ["Try", Try], volumes: ["Volumes", Volumes], jobs: ["Jobs", Jobs], models: ["Models", Models] } as const;
 type Page = keyof typeof PAGES;
 
-const here = () => (location.hash.slice(2).split("/")[0] || "try") as Page;
+const here = () => (location.hash.slice(2).split("?")[0] || "try") as Page;
 const page = signal<Page>(here() in PAGES ? here() : "try");
 addEventListener("hashchange", () => (page.value = here() in PAGES ? here() : "try"));
 
 // A browser opens a file that is dropped beside its place, and leaves the page with all that is on it.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
-
-const THEME = "eddylift-theme";
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const theme = signal(localStorage.getItem(THEME) ?? (dark.matches ? "dark" : "light"));
-theme.subscribe((value) => (document.documentElement.dataset.theme = value));
 
 const WHY = {
   missing: "Ask the operator of the service for one (python -m service token makes it).",
@@ -73,14 +69,13 @@ export function App() {
               {PAGES[key][0]}
             </a>
           ))}
-          <a href="/docs">API</a>
+          {/* Beside the page, which may hold a field or send a volume. */}
+          <a href="/docs" target="_blank" rel="noopener">
+            API
+          </a>
         </nav>
         {token.value && <button onClick={() => (locked.value = "another")}>Token</button>}
-        <button
-          class="theme"
-          aria-label={theme.value === "dark" ? "Light colours" : "Dark colours"}
-          onClick={() => localStorage.setItem(THEME, (theme.value = theme.value === "dark" ? "light" : "dark"))}
-        >
+        <button class="theme" aria-label={theme.value === "dark" ? "Light colours" : "Dark colours"} onClick={toggle}>
           {theme.value === "dark" ? "☀" : "☾"}
         </button>
       </header>
@@ -90,7 +85,7 @@ export function App() {
         </p>
       )}
       <main>
-        <Here />
+        <Here key={replaced.value} />
       </main>
       <Token />
     </>

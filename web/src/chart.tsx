@@ -2,6 +2,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { theme } from "./theme";
 
 export interface Line {
   name: string;
@@ -9,6 +10,13 @@ export interface Line {
   dash?: number[];
   x: number[];
   y: number[];
+}
+
+/** Ends of a logarithmic axis. From 0, as of a fluid at rest, or from more than one digit, such as 0.098, uPlot may draw marks for ever. */
+function span(low: number, high: number): [number, number] {
+  if (!(low > 0)) return [1, 10];
+  const unit = 10 ** Math.floor(Math.log10(low));
+  return [unit * Math.floor(low / unit), high];
 }
 
 /** Lines over one logarithmic axis of whole numbers; a mark is a vertical line with a word. */
@@ -39,7 +47,7 @@ export function LogChart({ lines, x, y, mark, label }: { lines: Line[]; x: strin
         height: 280,
         legend: { live: false },
         cursor: { drag: { x: false, y: false }, y: false },
-        scales: { x: { time: false, distr: 3, range: (_, low, high) => [low, high] }, y: { distr: 3, range: (_, low, high) => [Math.max(low / 2, top * 1e-8), high * 2] } },
+        scales: { x: { time: false, distr: 3, range: (_, low, high) => span(low, high) }, y: { distr: 3, range: (_, low, high) => span(Math.max(low / 2, top * 1e-8), high * 2) } },
         axes: [{ ...axis(x), size: 32 }, { ...axis(y), size: 58, values: (_, places) => places.map((value) => (Math.abs(Math.log10(value) % 1) < 1e-6 ? value.toExponential(0) : "")) }],
         series: [
           {},
@@ -74,6 +82,6 @@ export function LogChart({ lines, x, y, mark, label }: { lines: Line[]; x: strin
       observer.disconnect();
       plot.destroy();
     };
-  }, [lines, mark, document.documentElement.dataset.theme]);
+  }, [lines, mark, theme.value]);
   return <div ref={box} class="chart" role="img" aria-label={label} />;
 }

@@ -1,62 +1,64 @@
 // Whole volumes, super-resolved in the background.
-import { computed, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { hex, json, order, watch, words } from "./api";
-import { Options, Warnings, duration } from "./parts";
+import { hex, json, order, words } from "./api";
+import { Alert, Options, Warnings, duration } from "./parts";
 import { Metrics } from "./report";
 import { format } from "./slice";
 import * as trial from "./trial";
 import type { Job, Volume } from "./types";
+import { stored } from "./upload";
 
 const jobs = signal<Job[] | null>(null);
 const volumes = signal<Volume[]>([]);
-const failure = signal("");
+/** Why what the user asked for last was refused. */
+const refused = signal("");
+/** Why the list of jobs is not there. */
+const unread = signal("");
 const visible = signal(!document.hidden);
 document.addEventListener("visibilitychange", () => (visible.value = !document.hidden));
 
 const ENDED = ["done", "failed", "cancelled"];
+const EVERY_MS = 2000;
 
-function put(job: Job): void {
-  const list = jobs.value ?? [];
-  jobs.value = list.some(({ id }) => id === job.id) ? list.map((each) => (each.id === job.id ? job : each)) : [job, ...list];
+let asked = 0;
+
+/** Fetch the list; an answer that a later question overtook is left out. */
+async function refresh(): Promise<void> {
+  const mine = ++asked;
+  const found = await json<{ jobs: Job[] }>("/v1/jobs");
+  if (mine === asked) jobs.value = found.jobs;
 }
 
 async function act(work: Promise<Job>): Promise<void> {
-  failure.value = "";
+  refused.value = "";
   try {
-    put(await work);
+    await work;
+    await refresh();
   } catch (error) {
-    failure.value = words(error);
+    refused.value = words(error);
   }
 }
 
-async function refresh(): Promise<void> {
-  jobs.value = (await json<{ jobs: Job[] }>("/v1/jobs")).jobs;
-}
-
-/** The job that runs, or the first that waits: browsers have few connections to a service, so that one is watched at a time. */
-const next = computed(() => {
-  const open = (jobs.value ?? []).filter(({ state }) => !ENDED.includes(state)).reverse();
-  return (open.find(({ state }) => state === "running") ?? open[0])?.id ?? null;
-});
-
-/** Watch jobs to their end, one after the other, as long as somebody looks. */
+/** Fetch the list again and again as long as somebody looks: others submit jobs, too, and several run at a time. */
 function useWatch(): void {
-  const [id, seen] = [next.value, visible.value];
   useEffect(() => {
-    if (id === null || !seen) return;
-    const controller = new AbortController();
-    const isLast = (job: Job) => {
-      put(job);
-      return ENDED.includes(job.state);
+    if (!visible.value) return;
+    let timer = 0;
+    let left = false;
+    const look = async () => {
+      await refresh().then(
+        () => (unread.value = ""),
+        (error) => (unread.value = words(error)),
+      );
+      if (!left) timer = setTimeout(look, EVERY_MS);
     };
-    watch(`/v1/jobs/${id}/events`, controller.signal, isLast)
-      .then(refresh)
-      .catch((error) => {
-        if (!controller.signal.aborted) failure.value = words(error);
-      });
-    return () => controller.abort();
-  }, [id, seen]);
+    void look();
+    return () => {
+      left = true;
+      clearTimeout(timer);
+    };
+  }, [visible.value]);
 }
 
 function Row({ job }: { job: Job }) {
@@ -109,6 +111,8 @@ function Row({ job }: { job: Job }) {
   );
 }
 
+const trimmed = (text: string, at: string) => text.split(at).map((part) => part.trim());
+
 function Order() {
   const models = trial.cards.value?.models ?? [];
   return (
@@ -117,7 +121,7 @@ function Order() {
       onSubmit={(event) => {
         event.preventDefault();
         const { names, drop, ...said } = Object.fromEntries([...new FormData(event.currentTarget)].filter(([, value]) => value !== "")) as Record<string, string>;
-        const spec = { ...said, names: names && Object.fromEntries(names.split(",").map((pair) => pair.split(":"))), drop: drop?.split(",") };
+        const spec = { ...said, names: names && Object.fromEntries(trimmed(names, ",").map((pair) => trimmed(pair, ":"))), drop: drop && trimmed(drop, ",") };
         void act(order("/v1/jobs", spec, { "Idempotency-Key": hex(32) }));
       }}
     >
@@ -161,22 +165,16 @@ function Order() {
 export function Jobs() {
   useWatch();
   useEffect(() => {
-    failure.value = "";
-    Promise.all([
-      refresh(),
-      json<{ volumes: Volume[] }>("/v1/volumes").then((found) => (volumes.value = found.volumes)),
-      trial.load(),
-    ]).catch((error) => (failure.value = words(error)));
+    Promise.all([stored(), trial.load()]).then(
+      ([found]) => (volumes.value = found),
+      (error) => (unread.value = words(error)),
+    );
   }, []);
   return (
     <div class="jobs">
       <h1>Jobs</h1>
       <p>Super-resolve a whole stored volume into another one. You can cancel and resume a job; no block is computed twice.</p>
-      {failure.value && (
-        <p class="note bad" role="alert">
-          {failure.value}
-        </p>
-      )}
+      <Alert of={refused.value || unread.value} />
       <Order />
       {jobs.value?.length === 0 && <p class="why">There are no jobs yet.</p>}
       <ul class="list">

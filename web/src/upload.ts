@@ -1,6 +1,7 @@
 // The folder of a Zarr group, sent as a volume, which appears when all of it is there.
-import { bytes, hex, order } from "./api";
+import { bytes, hex, json, order } from "./api";
 import { each } from "./each";
+import type { Volume } from "./types";
 
 export interface Part {
   key: string;
@@ -10,7 +11,15 @@ export interface Part {
 /** Documents and chunks of Zarr v2 and v3 (0.1.2, 0/1/2, c/0/1/2, c), in no hidden folder: desktops leave files of their own. */
 const MEMBER = /^(?:[^./][^/]*\/)*(?:zarr\.json|\.z(?:group|array|attrs|metadata)|c|(?:c[./])?\d+(?:[./]\d+)*)$/;
 const DOCUMENT = /(?:^|\/)(?:zarr\.json|\.z\w+)$/;
+/** The name of a volume until all of it is sent. */
+const DRAFT = /\.part-[0-9a-f]{12}$/;
 const AT_A_TIME = 4;
+
+/** The volumes that are stored; not those that somebody is sending. */
+export async function stored(): Promise<Volume[]> {
+  const { volumes } = await json<{ volumes: Volume[] }>("/v1/volumes");
+  return volumes.filter(({ name }) => !DRAFT.test(name));
+}
 
 /** A name that the service takes. */
 export const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(/[^\w.-]+/g, "-").slice(0, 100);
@@ -18,7 +27,7 @@ export const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(
 /** Send a group under a name of its own, documents last, and then give it its name; `tell` hears of each file. */
 export async function send(name: string, parts: Part[], replace: boolean, tell: (done: number, all: number) => void): Promise<void> {
   const members = parts.filter(({ key }) => MEMBER.test(key));
-  if (!members.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`${name} is not a Zarr group: it has neither zarr.json nor .zgroup.`);
+  if (!members.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`not a Zarr group: it has neither zarr.json nor .zgroup.`);
   const draft = `/v1/volumes/${encodeURIComponent(`${name.slice(0, 80)}.part-${hex(12)}`)}`;
   let done = 0;
   // None is broken off: the service might store it after the draft was dropped.

@@ -1,11 +1,11 @@
 // Stored volumes, and views of them.
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { bytes, json, words } from "./api";
-import { Drop, Options, size } from "./parts";
+import { bytes, words } from "./api";
+import { Alert, Drop, Options, size } from "./parts";
 import * as trial from "./trial";
 import type { Volume } from "./types";
-import { nameOf, send, walk, type Part } from "./upload";
+import { nameOf, send, stored, walk, type Part } from "./upload";
 import { Viewer } from "./viewer";
 
 const volumes = signal<Volume[] | null>(null);
@@ -14,20 +14,37 @@ const opened = signal("");
 const clicks = signal(0);
 /** The model of views, and options. */
 const said = signal<Record<string, string>>({});
-const status = signal("");
-const failure = signal("");
+/** How far each upload is, in words. */
+const sending = signal<ReadonlyMap<object, string>>(new Map());
+/** What went wrong of what was asked for last. */
+const failures = signal<string[]>([]);
+/** Why the lists are not there. */
+const unread = signal("");
+addEventListener("beforeunload", (event) => {
+  if (sending.value.size) event.preventDefault();
+});
+
+/** A link names the view that was opened: #/volumes?volume=...&model=...&boundary=... */
+function follow(): void {
+  const { volume, ...options } = Object.fromEntries(new URLSearchParams(location.hash.split("?")[1]));
+  if (!volume) return;
+  opened.value = volume;
+  said.value = options;
+}
+follow();
+addEventListener("hashchange", follow);
 
 async function refresh(): Promise<void> {
-  volumes.value = (await json<{ volumes: Volume[] }>("/v1/volumes")).volumes;
+  volumes.value = await stored();
 }
 
-/** Do something, and tell what goes wrong. */
+/** Do something that the user asks for, and tell what goes wrong. */
 async function act(work: () => Promise<unknown>): Promise<void> {
-  failure.value = "";
+  failures.value = [];
   try {
     await work();
   } catch (error) {
-    failure.value = words(error);
+    failures.value = [...failures.value, words(error)];
   }
 }
 
@@ -38,17 +55,22 @@ async function store(folder: string, parts: Part[]): Promise<void> {
   const replace = volumes.value!.some((volume) => volume.name === name);
   if (replace && !confirm(`There is a volume ${name} already. Replace it?`)) return;
   try {
-    await send(name, parts, replace, (done, all) => (status.value = `Sending ${name}: ${done} of ${all} files`));
+    await send(name, parts, replace, (done, all) => (sending.value = new Map([...sending.value, [parts, `Sending ${name}: ${done} of ${all} files`]])));
+  } catch (error) {
+    throw new Error(`${name}: ${words(error)}`);
   } finally {
-    status.value = "";
+    sending.value = new Map([...sending.value].filter(([each]) => each !== parts));
   }
   await refresh();
 }
 
 function take(transfer: DataTransfer): void {
-  const entry = transfer.items[0]?.webkitGetAsEntry();
-  if (entry?.isDirectory) void act(async () => store(entry.name, await walk(entry)));
-  else failure.value = "Drop the folder of a Zarr group. For a single file, use Try.";
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry());
+  for (const entry of entries)
+    void act(async () => {
+      if (!entry?.isDirectory) throw new Error(`${entry?.name ?? "What was dropped"} is no folder of a Zarr group. For a single file, use Try.`);
+      await store(entry.name, await walk(entry));
+    });
 }
 
 function Upload() {
@@ -80,12 +102,19 @@ async function drop(name: string): Promise<void> {
 
 export function Volumes() {
   useEffect(() => {
-    void act(() => Promise.all([refresh(), trial.load()]));
+    Promise.all([refresh(), trial.load()]).then(
+      () => (unread.value = ""),
+      (error) => (unread.value = words(error)),
+    );
   }, []);
   const models = trial.cards.value?.models ?? [];
   const chosen = said.value.model || trial.cards.value?.default || models[0]?.name || "";
   const card = models.find((each) => each.name === chosen);
   const options = Object.entries({ ...said.value, model: "", error: card?.uncertainty.quantiles ? "true" : "" }).filter(([, value]) => value);
+  useEffect(() => {
+    const link = Object.entries({ volume: opened.value, ...said.value, model: chosen }).filter(([, value]) => value);
+    history.replaceState(null, "", opened.value ? `#/volumes?${new URLSearchParams(link)}` : "#/volumes");
+  }, [opened.value, said.value, chosen]);
   const viewed = [chosen, ...options.map(([name, value]) => `${name}=${value}`)].join(";");
   return (
     <div class="volumes">
@@ -105,17 +134,15 @@ export function Volumes() {
         </label>
         <Options said={said.value} />
       </form>
-      {failure.value && (
-        <p class="note bad" role="alert">
-          {failure.value}
-        </p>
-      )}
-      {status.value && (
+      {[...failures.value, unread.value].map((failure) => (
+        <Alert of={failure} />
+      ))}
+      {[...sending.value.values()].map((status) => (
         <p class="note busy" role="status">
-          {status.value}
+          {status}
         </p>
-      )}
-      {opened.value && <Viewer key={`${clicks.value}/${viewed}`} volume={opened.value} model={viewed} />}
+      ))}
+      {opened.value && trial.cards.value && <Viewer key={`${clicks.value}/${viewed}`} volume={opened.value} model={viewed} />}
       <Upload />
       {volumes.value?.length === 0 && <p class="why">No volume is stored here yet.</p>}
       <ul class="cards">

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -112,6 +113,13 @@ def test_of_several_files_none_is_taken(service: Service, open_page: Open, place
     transfer.evaluate("transfer => transfer.items.add(new File([], 'two.npy'))")
     page.locator(".inputs .drop").nth(place).dispatch_event("drop", {"dataTransfer": transfer})
     expect(page.get_by_role("alert")).to_have_text("one.npy, two.npy: expected one file at a time.")
+
+
+def test_a_fluid_at_rest_has_an_empty_spectrum(service: Service, open_page: Open) -> None:
+    page = open_page(service.address)
+    drop(page, npy(np.zeros((3, 4, 4, 4), np.float32)))
+    # Of the answer, trilinear interpolation and the coarse field.
+    expect(page.locator(".u-series")).to_have_count(3)
 
 
 def test_spectra_that_cannot_be_computed_are_not_awaited(service: Service, open_page: Open) -> None:

@@ -96,7 +96,7 @@ def test_a_service_that_is_busy_or_warming_up_or_away_is_waited_for(service: Ser
     expect(page.locator(".away")).to_have_count(0)
 
 
-def test_a_job_is_watched_on_after_its_stream_ended_early(
+def test_a_job_is_watched_on_after_the_service_was_away(
     service: Service, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, gate = service.app.state.services, Gate()
@@ -108,9 +108,9 @@ def test_a_job_is_watched_on_after_its_stream_ended_early(
     page = open_page(f"{service.address}/#/jobs")
     state = page.locator(".list li", has_text="gated").locator(".state")
     expect(state).to_have_text("running")
-    services.lifecycle.leaving = True  # as after SIGTERM
+    page.route("**/v1/jobs", lambda route: route.abort())
     expect(page.locator(".away")).to_contain_text("cannot be reached")
-    services.lifecycle.leaving = False
+    page.unroute("**/v1/jobs")
     expect(page.locator(".away")).to_have_count(0)
     page.get_by_role("button", name="Cancel").click()
     gate.open.set()
@@ -139,6 +139,37 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(
     expect(page.locator(".samples button").first).to_be_visible()
     expect(dialog).to_be_hidden()
     assert secret not in page.url
+
+
+def test_what_a_token_did_not_allow_is_fetched_with_the_next_one(
+    start: Callable[..., Service], open_page: Open, tmp_path: Path
+) -> None:
+    secret, line = make_token("lab", "read")
+    (tmp_path / "tokens").write_text(line)
+    page = open_page(f"{start(tokens=tmp_path / 'tokens').address}/#/volumes")
+    body = json.dumps({"title": "Forbidden", "detail": "this token is for others", "errors": []})
+    page.route("**/v1/volumes", lambda route: route.fulfill(status=403, body=body))
+    field, use = page.get_by_role("textbox", name="Token"), page.get_by_role("button", name="Use it")
+    field.fill(secret)
+    use.click()
+    expect(page.get_by_role("alert")).to_contain_text("this token is for others")
+    page.unroute("**/v1/volumes")
+    page.get_by_role("button", name="Token").click()
+    field.fill(secret)
+    use.click()
+    expect(page.get_by_text("No volume is stored here yet")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_browser_that_keeps_nothing(service: Service, open_page: Open) -> None:
+    page = open_page(service.address)
+    page.add_init_script("""
+        for (const kind of ["localStorage", "sessionStorage"])
+            Object.defineProperty(window, kind, { get() { throw new DOMException("", "SecurityError"); } });
+    """)
+    page.reload()
+    page.get_by_role("button", name="Dark colours").click()
+    expect(page.get_by_role("button", name="Light colours")).to_be_visible()
 
 
 def test_a_token_that_cannot_be_one_is_refused_and_one_that_allows_too_little_replaced(

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from tests.service.page.conftest import TWO_FRAMES, drop
 from tests.service.page.pictures import diverging, picture
 from tests.service.wire import NPY, dataset, files_of, from_netcdf, from_npy, netcdf, noise, npy, zipped
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -84,6 +84,11 @@ def test_a_sample_is_measured_against_its_truth(service: Service, open_page: Ope
     expect(page.locator(".u-series")).to_have_count(4)
     page.get_by_label("Model").select_option("relaxed-isotropic-x4")
     expect(page.locator("figure.slice", has_text="error of relaxed")).to_be_visible()
+    # Axes and their words are drawn anew in the colours of the theme.
+    chart = page.locator(".chart canvas")
+    light = chart.evaluate("canvas => canvas.toDataURL()")
+    page.get_by_role("button", name="Dark colours").click()
+    wait_until(lambda: bool(chart.evaluate("canvas => canvas.toDataURL()") != light))
     page.get_by_role("radio", name="Q", exact=True).click()
     expect(page.get_by_role("radio", name="Q", exact=True)).to_be_checked()
     page.get_by_role("button", name="Open the box").click()

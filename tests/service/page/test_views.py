@@ -152,6 +152,21 @@ def test_colours_are_those_of_the_field_on_screen(service: Service, open_page: O
     assert ranges[1] != ranges[0]
 
 
+def test_a_view_is_there_again_after_a_reload(service: Service, open_page: Open) -> None:
+    volume = dataset(noise(3, 8, 8, 8), extra=("z", [0.0] * 8))
+    put(service.address, "linked", files_of(volume))
+    page = open_page(f"{service.address}/#/volumes")
+    page.get_by_label("Boundary", exact=True).fill("open,wall,periodic")
+    page.get_by_label("Drop", exact=True).fill("extra")
+    view(page, "linked")
+    said = f"{CELLS.format(32)}, boundary open, wall, periodic"
+    expect(page.locator(".viewer")).to_contain_text(said)
+    page.reload()
+    expect(page.locator(".viewer")).to_contain_text(said)
+    expect(page.get_by_label("Model of views")).to_have_value("trilinear-x4")
+    expect(page.get_by_label("Drop", exact=True)).to_have_value("extra")
+
+
 def test_a_view_of_a_volume_that_changed_can_be_opened_again(service: Service, open_page: Open) -> None:
     put(service.address, "changing", files_of(dataset(noise(3, 8, 8, 8))))
     page = open_page(f"{service.address}/#/volumes")

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from tests.service.page.conftest import Open, Service
 
 
+# What is dropped: folders with the root of a Zarr group; a name that is empty stands for a text.
+FOLDERS = """names => {
+    const file = name => ({ isFile: true, name: "zarr.json", file: go => go(new File(["{}"], "zarr.json")) });
+    const folder = name => {
+        const entries = [[file(name)], []];
+        return { isDirectory: true, name, createReader: () => ({ readEntries: go => go(entries.shift()) }) };
+    };
+    const transfer = new DataTransfer();
+    const items = names.map(name => ({ webkitGetAsEntry: () => name ? folder(name) : null }));
+    Object.defineProperty(transfer, "items", { value: items });
+    return transfer;
+}"""
+
+
 def told(service: Service, path: str) -> dict[str, Any]:
     found: dict[str, Any] = httpx2.get(f"{service.address}/v1/{path}", timeout=PATIENCE_S).json()
     return found
@@ -78,8 +92,14 @@ def test_a_folder_is_not_stored_if_one_of_its_files_is_refused(
     page.get_by_label("Drop the folder").set_input_files(
         folder(tmp_path / "holes", files_of(dataset(noise(3, 4, 4, 4))))
     )
-    expect(page.get_by_role("alert")).to_have_text("No room: the disk is full")
+    told_why = page.get_by_role("alert")
+    expect(told_why).to_have_text("holes: No room: the disk is full")
     expect(page.get_by_role("status")).to_have_count(0)
+    # Who was elsewhere meanwhile can still read it.
+    page.get_by_role("link", name="Jobs").click()
+    expect(told_why).to_have_count(0)
+    page.get_by_role("link", name="Volumes").click()
+    expect(told_why).to_have_text("holes: No room: the disk is full")
     assert sent
     assert not [url for url in sent if url.endswith("zarr.json")]
     volumes = told(service, "volumes")["volumes"]
@@ -105,11 +125,40 @@ def test_a_job_is_watched_to_its_end(service: Service, open_page: Open) -> None:
     expect(page.locator(".cards li", has_text="small-fine")).to_contain_text(CELLS.format(32))
 
 
+def test_a_job_of_someone_else_is_seen(service: Service, open_page: Open) -> None:
+    put(service.address, "shared", files_of(dataset(noise(3, 8, 8, 8))))
+    page = open_page(f"{service.address}/#/jobs")
+    expect(page.locator("select[name=source] option", has_text="shared")).to_have_count(1)
+    spec = {"source": "shared", "target": "shared-fine", "model": "trilinear-x4"}
+    httpx2.post(f"{service.address}/v1/jobs", json=spec, timeout=PATIENCE_S).raise_for_status()
+    expect(page.locator(".list li", has_text="shared-fine").locator(".state")).to_have_text("done")
+
+
+def test_what_somebody_is_sending_is_no_volume_yet(service: Service, open_page: Open) -> None:
+    for name in ("sent", "sent.part-0123456789ab"):
+        put(service.address, name, files_of(dataset(noise(3, 4, 4, 4))))
+    page = open_page(f"{service.address}/#/volumes")
+    expect(page.get_by_role("heading", name="sent")).to_have_text(["sent"])
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.locator("select[name=source] option", has_text="sent")).to_have_text(["sent"])
+
+
+def test_folders_that_are_dropped_together_are_all_stored(service: Service, open_page: Open) -> None:
+    page = open_page(f"{service.address}/#/volumes")
+    place = page.locator(".volumes .drop")
+    place.dispatch_event("drop", {"dataTransfer": page.evaluate_handle(FOLDERS, ["first", "second"])})
+    for name in ("first", "second"):
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
+    place.dispatch_event("drop", {"dataTransfer": page.evaluate_handle(FOLDERS, ["third", ""])})
+    expect(page.get_by_role("heading", name="third")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("no folder of a Zarr group")
+
+
 def test_a_volume_is_told_how_to_be_read(service: Service, open_page: Open) -> None:
     volume = dataset(noise(3, 8, 8, 8), extra=("z", [0.0] * 8)).rename(u="one", v="two", w="three")
     put(service.address, "odd", files_of(volume))
     page = open_page(f"{service.address}/#/volumes")
-    options = {"Boundary": "open,wall,periodic", "Names": "one:u,two:v,three:w", "Drop": "extra"}
+    options = {"Boundary": "open,wall,periodic", "Names": "one:u, two: v,three:w", "Drop": " extra"}
     page.get_by_label("Model of views").select_option("trilinear-x4")
     for label, value in options.items():
         page.get_by_label(label, exact=True).fill(value)
