@@ -5,6 +5,7 @@ Wall-normal columns are always whole, and beyond the ends of an axis a sample is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,11 +74,14 @@ class Sample:
 
 
 class Source:
-    """Draws samples from stored runs, equally often from each flow.
+    """Draws samples from stored runs.
+
+    A flow is drawn in proportion to the square root of its number of runs, a run of this flow in proportion to the
+    square root of all its cells, and each snapshot of a run equally often. So one flow on many grids counts more than
+    one on a single grid, but does not crowd it out, and neither does a long run a short one.
 
     Args:
-        runs: where to draw from; those of one flow in proportion to the square root of their snapshots, so that short
-            runs on other grids count, too, and each snapshot of a run equally often.
+        runs: where to draw from.
         halo: coarse cells that the model reads beyond the ends of axes that are not circular.
         factor: fine cells per coarse cell along an axis.
         frames: time levels of a sample.
@@ -132,9 +136,8 @@ class Source:
 
     def draw(self) -> Sample:
         """A new sample, each with its own shift, so that one snapshot gives many coarse fields."""
-        drawn = self.drawn[self.flows[self.random.integers(len(self.flows))]]
-        shares = np.sqrt([count for _, count in drawn])
-        run, count = drawn[self.random.choice(len(drawn), p=shares / shares.sum())]
+        drawn = self.drawn[self.flows[self._by_size([len(self.drawn[flow]) for flow in self.flows])]]
+        run, count = drawn[self._by_size([count * math.prod(run.cells) for run, count in drawn])]
         index = int(self.random.integers(count))
         shift = self.random.integers(self.factor, size=3)
         matrix = self.matrices[self.random.integers(len(self.matrices))]
@@ -165,6 +168,11 @@ class Source:
             names = ", ".join(sorted({run.name for kept in self.kept.values() for run, _ in kept}))
             message = f"trilinear interpolation is exact on what is held out: {names}; expected data that vary"
             raise ValueError(message)
+
+    def _by_size(self, sizes: Sequence[int]) -> int:
+        """The position of one of these, drawn in proportion to the square roots of their sizes."""
+        shares = np.sqrt(sizes)
+        return int(self.random.choice(len(sizes), p=shares / shares.sum()))
 
     def _is_large(self, run: Dataset) -> bool:
         return not all(self._is_whole(n, name) for n, name in zip(run.cells, run.boundary, strict=True))

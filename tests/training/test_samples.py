@@ -16,7 +16,7 @@ from models.networks import Architecture, Network
 from models.operators import coarsen
 from models.superresolution import SuperResolution, upscale
 from tests.training.recorded import velocity, write_components
-from tests.training.stored import store
+from tests.training.stored import store, write
 from training.dataset import StoredRun
 from training.recordings import open_dataset
 from training.samples import Source
@@ -68,12 +68,19 @@ def test_validation_snapshots_are_never_drawn(run: StoredRun) -> None:
     assert float(kept[0].fine.square().mean().round(decimals=6)) not in energy
 
 
-def test_runs_of_a_flow_are_drawn_by_the_square_root_of_their_snapshots(tmp_path: Path) -> None:
-    long, short = store(tmp_path / "long", 1, snapshots=16), store(tmp_path / "short", 2, snapshots=1)
-    source = Source([long, short], halo=4, factor=4, augment=False, device="cpu", seed=1, keep=0)
-    fields = {float(torch.from_numpy(np.array(short[0])).square().mean().round(decimals=6))}
-    drawn = [float(source.draw().fine.square().mean().round(decimals=6)) in fields for _ in range(200)]
-    assert 25 < sum(drawn) < 55  # one in five; one in seventeen would be 12
+def test_runs_of_a_flow_are_drawn_by_the_square_root_of_their_cells(tmp_path: Path) -> None:
+    fine, coarse = store(tmp_path / "fine", 1, n=32, snapshots=1), store(tmp_path / "coarse", 2, snapshots=32)
+    source = Source([fine, coarse], halo=4, factor=4, augment=False, device="cpu", seed=1, keep=0)
+    drawn = [source.draw().fine.shape[-1] == 32 for _ in range(200)]
+    assert 48 < sum(drawn) < 86  # one in three; by snapshots one in 33, by cells one in five
+
+
+def test_flows_are_drawn_by_the_square_root_of_their_runs(tmp_path: Path) -> None:
+    many = [store(tmp_path / str(seed), seed, snapshots=1) for seed in range(4)]
+    other = StoredRun(write(tmp_path / "other", 9, 1, 32, flow="channel"))
+    source = Source([*many, other], halo=4, factor=4, augment=False, device="cpu", seed=1, keep=0)
+    drawn = [source.draw().fine.shape[-1] == 32 for _ in range(200)]
+    assert 52 < sum(drawn) < 82  # one in three; all alike would be a half, by runs one in five
 
 
 def test_augmentation_turns_components_with_axes(run: StoredRun) -> None:
