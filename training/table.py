@@ -100,9 +100,10 @@ Nyquist wavenumber (in a channel, of spectra along x and z), *at walls* counts t
 stresses, *divergence* should be that of the true field, given with each run, *consistency* is ||mean(answer) - coarse||
 over ||coarse - its mean||. The linear estimator is the least-squares map from 5^3 coarse cells to the fine cells of the
 middle one ([training/baselines.py](../training/baselines.py)). *Cost* is multiplications per fine cell, counted;
-*training* is in minutes, on what the card says (one CPU core unless it says more). *Predicted errors* are those that
-models predict for their own answers: mean predicted over mean found, the share of fine cells below the bounds for 50 %
-and 90 % of them, and Spearman's rank correlation of predicted and found over cells.
+*training* is in minutes, on what the card says (one CPU core unless it says more), without that of the model that it
+began from if this has another name. *Predicted errors* are those that models predict for their own answers: mean
+predicted over mean found, the share of fine cells below the bounds for 50 % and 90 % of them, and Spearman's rank
+correlation of predicted and found over cells.
 
 ![MAE over trilinear's](TABLE.png)
 """
