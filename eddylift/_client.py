@@ -379,14 +379,14 @@ class Client:
     def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
         before = self._find(name) if replace else None
         sent = self._find(draft)
-        if sent is not None and not _transfer.is_of(sent, objects):
+        if sent is not None and not _transfer.has_size_of(sent, objects):
             raise _transfer.incomplete(draft)
         try:
             return self._send(_calls.rename_volume(draft, name, replace=replace))
         except NotFoundError:
             # An earlier attempt may have renamed it, and its answer was lost.
             stored = self._find(name)
-            if stored is None or stored == before or not _transfer.is_of(stored, objects):
+            if stored is None or stored == before or not _transfer.has_size_of(stored, objects):
                 raise
             return stored
 

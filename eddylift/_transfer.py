@@ -64,7 +64,7 @@ class Object(NamedTuple):
             return self.path.read_bytes()
 
 
-def is_of(stored: StoredVolume, objects: list[Object]) -> bool:
+def has_size_of(stored: StoredVolume, objects: list[Object]) -> bool:
     """Whether a stored volume has the size of these objects."""
     return stored.bytes == sum(each.size for each in objects)
 

@@ -13,7 +13,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import xarray as xr
 from hatchling.builders.wheel import WheelBuilder
 
 from eddylift import _metrics, _paths, _usual_names
@@ -118,6 +120,23 @@ def test_client_and_service_know_the_same_usual_names() -> None:
     assert _usual_names.COMPONENTS == names.USUAL_COMPONENTS
     assert _usual_names.DIMS == names.USUAL_DIMS
     assert _usual_names.LABELS == names.USUAL_LABELS
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"yc": ("yc", 4), "xc": ("xc", 6)},
+        {"Y": ("y", 4), "other": ("y", 4)},
+        {"first": ("z", 5), "z_points": ("dim_7", 5), "x_names": ("dim_8", 6)},
+        {"y": ("y", 4), "yp": ("yp", 4), "xf": ("xf", 7)},
+    ],
+)
+def test_client_and_service_find_the_same_positions(others: dict[str, tuple[str, int]]) -> None:
+    dataset = xr.Dataset({"u": (("z", "y", "x"), np.zeros((5, 4, 6)))})
+    for name, (dim, size) in others.items():
+        values = np.arange(size).astype("U2" if name.endswith("names") else "f8")
+        dataset = dataset.assign({name: (dim, values)})
+    assert _usual_names.positions(dataset, [*others]) == names.positions(dataset, [*others])
 
 
 def test_client_and_service_know_the_same_names_of_volumes() -> None:
