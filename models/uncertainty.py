@@ -188,7 +188,7 @@ def calibration(
     Returns:
         ``error_predicted_over_found``, the ratio of the means; ``error_coverage_50`` and ``_90``, the share of cells
         below the bound of each level, of those of which an error is predicted; ``error_rank_correlation``, Spearman's,
-        over cells. All are NaN if there was no error, as in a fluid at rest.
+        over cells. All are NaN if no error was found or predicted, as in uniform flow.
     """
     told = predicted > 0
     below = {
@@ -200,7 +200,7 @@ def calibration(
         **below,
         "error_rank_correlation": rank_correlation(_some(predicted.flatten()), _some(error.flatten())),
     }
-    return found if error.any() else dict.fromkeys(found, math.nan)
+    return found if error.any() and told.any() else dict.fromkeys(found, math.nan)
 
 
 def _some(values: Float[Tensor, " cell"]) -> Float[Tensor, " some"]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from models.catalogue import GENERAL, PLAIN, Card, Catalogue
 from models.held_out import HeldOut, HeldOutSamples
-from models.metrics.pointwise import mae_over_rms, near_walls, ratio
+from models.metrics.pointwise import mae_over_rms, magnitude, near_walls, over_interpolation
 from models.metrics.report import report
 from models.networks import FACTORS
 from models.operators import FACTOR, coarsen
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from models.metrics.compare import Value
     from training.dataset import Dataset
@@ -74,14 +75,17 @@ def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
         boundary=sample.boundary,
         length=sample.length,
     )
-    theirs = mae_over_rms(plain, fine)
     near = near_walls(fine, sample.boundary, sample.factor)
-    errors = ((field - fine)[:, near].double().abs().mean() for field in (ours, plain))
+
+    def relative(where: Tensor) -> float:
+        error, theirs = ((field.double() - fine)[:, where].abs().mean() for field in (ours, plain))
+        return over_interpolation(error, theirs, magnitude(fine.double()))
+
     return {
         **metrics,
-        "trilinear_mae_over_rms": theirs,
-        "mae_over_trilinear": ratio(mae_over_rms(ours, fine), theirs),
-        "near_wall_mae_over_trilinear": ratio(*errors) if near.any() else None,
+        "trilinear_mae_over_rms": mae_over_rms(plain, fine),
+        "mae_over_trilinear": relative(torch.ones_like(near)),
+        "near_wall_mae_over_trilinear": relative(near) if near.any() else None,
     }
 
 

@@ -275,9 +275,9 @@ class Trainer:
 
 
 def relative_error(answer: Tensor, sample: Sample, model: SuperResolution) -> Tensor:
-    """Mean absolute error of an answer, relative to trilinear interpolation; 0 where that is exact.
+    """Mean absolute error of an answer, relative to trilinear interpolation; 0 where that is exact but for rounding.
 
-    So samples of a fluid at rest, of which nothing can be learned, have no gradients.
+    So samples of uniform flow, of which nothing can be learned, have no gradients.
     """
     error, theirs = (answer - sample.fine).abs().mean(), sample.trilinear_error(model.halo, model.factor)
     return 0 * error if theirs == 0 else error / theirs

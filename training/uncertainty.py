@@ -85,9 +85,13 @@ def learn(model: SuperResolution, source: Source, *, steps: int, rate: float, pr
 
 
 def local_variation(model: SuperResolution, sample: Sample) -> Tensor:
-    """Of each fine cell, (batch, 1, z, y, x): the size of a prediction, and so of its part in a mean over a volume."""
+    """Of each fine cell, (batch, 1, z, y, x): the size of a prediction, and so of its part in a mean over a volume.
+
+    Zero where interpolation is exact but for rounding: such errors tell nothing.
+    """
     middle = sample.coarse[:, model.frames // 2]
-    return refine(variation(crop(middle, model.halo - 1, sample.circular), sample.circular), model.factor)
+    varies = variation(crop(middle, model.halo - 1, sample.circular), sample.circular)
+    return refine(varies, model.factor) * (sample.trilinear_error(model.halo, model.factor) > 0)
 
 
 def fit(model: SuperResolution, source: Source, *, samples: int, rounds: int, rate: float) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from models.blocks import CUBE, PERIODIC
 from models.metrics.gradients import GradientSums, central_differences
 from models.metrics.moments import Moments
-from models.metrics.pointwise import Errors, near_walls_of, ratio
+from models.metrics.pointwise import Errors, near_walls_of, over_interpolation, ratio
 from models.metrics.profiles import Profile
 from models.metrics.slabs import Grid, Steps, cut, surrounded
 from models.metrics.spectra import Lines, Spectrum, read_spectrum, resolved_wavenumber, spectrum_errors, steps
@@ -96,7 +96,10 @@ class _Sums:
         mae_u, mae_v, mae_w = errors.mae.tolist()
         mae = float(errors.mae.mean())
         scale = reference.moments.rms
-        skill = 1 - ratio(errors.mse, self.baseline_errors.mse) if self.baseline_errors.cells else None
+        skill = None
+        if self.baseline_errors.cells:
+            error, theirs = (math.sqrt(each.mse) for each in (errors, self.baseline_errors))
+            skill = 1 - over_interpolation(error, theirs, reference.moments.magnitude) ** 2
         return {
             "mae": mae,
             "mae_u": mae_u,
@@ -160,7 +163,8 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
         - ``mae``, ``mae_u``, ``mae_v``, ``mae_w``: mean absolute error, of all components and of each;
         - ``mae_over_rms``: see [`mae_over_rms`][models.metrics.pointwise.mae_over_rms];
         - ``relative_l2``: ||a - b|| / ||b - mean(b)||;
-        - ``skill``: 1 - MSE / MSE of the baseline (Murphy 1988), None without one;
+        - ``skill``: 1 - MSE / MSE of the baseline (Murphy 1988), None without one, NaN where it is exact but for
+          rounding;
         - ``spectrum_error_low``, ``spectrum_error_high``: see
           [`spectrum_errors`][models.metrics.spectra.spectrum_errors], by shells if all axes are periodic and cells
           cubic, else the rms of those along each periodic axis;

@@ -70,6 +70,11 @@ class Moments:
         return self.variance.mean().sqrt()
 
     @property
+    def magnitude(self) -> Float[Tensor, ""]:
+        """Root mean square of all rows about zero."""
+        return (self.variance + self.mean.square()).mean().sqrt()
+
+    @property
     def skewness(self) -> Float[Tensor, " row"]:
         """Third central moment over the standard deviation cubed."""
         return self.third / self.count / self.variance.pow(1.5)

@@ -20,8 +20,8 @@ from tests.training.stored import store, write
 from training import uncertainty
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.samples import Source
-from training.uncertainty import coarse_fields, mean_ratios, predicted_and_found
+from training.samples import Sample, Source
+from training.uncertainty import coarse_fields, local_variation, mean_ratios, predicted_and_found
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +92,15 @@ def test_cells_at_rest_do_not_stop_the_others_from_learning() -> None:
     assert float(nothing.detach()) == 0
 
 
+def test_errors_of_rounding_have_no_weight() -> None:
+    """As in laminar flow, which varies, but on which interpolation is exact."""
+    fine = torch.zeros(1, 3, 8, 48, 8)
+    fine[:, 0] = 0.3 * torch.arange(48)[:, None]
+    model = SuperResolution(Network(Architecture("equivariant", "O", 1, 1)))
+    sample = Sample.of(fine, (True, False, True), model.halo, model.factor)
+    assert not local_variation(model, sample).any()
+
+
 def test_mean_ratios_are_of_each_sample_that_has_errors() -> None:
     predicted, errors = torch.tensor([1.0, 3.0, 2.0, 5.0]), torch.tensor([2.0, 2.0, 4.0, 0.0])
     weights, origin = torch.tensor([3.0, 1.0, 1.0, 1.0]), torch.tensor([0, 0, 2, 1])
@@ -129,11 +138,11 @@ def test_what_a_head_has_learned_from_is_not_held_out(
     assert f"{NAME} was trained on {run.name}" in capsys.readouterr().err
 
 
-def test_snapshots_at_rest_leave_those_of_other_runs(
+def test_snapshots_of_uniform_flow_leave_those_of_other_runs(
     tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rest, other = store(tmp_path / "data", 1).folder, write(tmp_path / "other", 2, 3, flow="other")
-    np.save(rest / "snapshot-0002.npy", np.zeros((3, 16, 16, 16), np.float32))
+    np.save(rest / "snapshot-0002.npy", np.full((3, 16, 16, 16), 0.3, np.float32))
     options = ["--models", NAME, "--weights", str(catalogue.folder), "--threads", "1"]
     assert main(["uncertainty", *options, "--data", str(rest), str(other), "--steps", "2"]) == 0
     card = catalogue.card(NAME)

@@ -266,6 +266,13 @@ def test_report_of_a_known_error() -> None:
     assert found["consistency"] == pytest.approx(math.sqrt(mse) / float(rms(coarse)))
 
 
+def test_no_skill_is_relative_to_rounding() -> None:
+    fine = torch.full((3, 8, 8, 8), 0.3)
+    skill = report(fine + 0.1, fine, coarsen(fine), baseline=fine + 3e-7)["skill"]
+    assert isinstance(skill, float)
+    assert math.isnan(skill)
+
+
 def test_report_without_a_spectrum() -> None:
     fine = waves()
     found = report(fine, fine, coarsen(fine), boundary=("open", "open", "open"))
