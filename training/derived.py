@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.walls import is_wall
+from training.dataset import require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,11 +157,13 @@ def parted(runs: Sequence[Dataset], frames: int, factor: int) -> tuple[list[Data
         factor: fine cells per coarse cell along an axis.
 
     Raises:
-        ValueError: if a single snapshot is too small, or has walls all round.
+        ValueError: if an axis is no whole number of coarse cells, or a single snapshot is too small or has walls all
+            round.
     """
     learned: list[Dataset] = []
     kept: list[Dataset] = []
     for run in runs:
+        require_whole(run, factor)
         if run.count(frames) - run.shared(frames) > 1:
             learned.append(run)
             continue

@@ -129,10 +129,13 @@ def test_the_symmetry_is_that_of_a_patch_of_the_last_snapshot(
     assert seen[0].boundary == ("open", "open", "open")
 
 
-def test_what_is_too_small_to_be_cut_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
     message = "one has 16 cells along z; expected at least 88 along its longest axis without walls, so that a part"
     with pytest.raises(ValueError, match=message):
         parted([StoredRun(store(tmp_path / "one", 1))], 1, 4)
+    run = Recording(tmp_path / "mine.npy", "mine", PERIODIC, (1.0, 1.0, 1.0), (8, 8, 98), 1, empty)
+    with pytest.raises(ValueError, match=r"mine has \(8, 8, 98\) cells along z, y, x; each must be a multiple of 4"):
+        parted([run], 1, 4)
     for coarse in range(22, 40):
         run = Recording(tmp_path / "mine.npy", "mine", PERIODIC, (1.0, 1.0, 1.0), (4, 4 * coarse, 4), 1, empty)
         (learned,), (kept,) = parted([run], 1, 4)
