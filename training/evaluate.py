@@ -26,7 +26,7 @@ from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
 from models.uncertainty import calibration
 from training.dataset import require_whole
-from training.markdown import markdown
+from training.markdown import markdown, mean_and_std
 from training.recordings import add_reading, open_datasets, reading
 
 if TYPE_CHECKING:
@@ -121,14 +121,16 @@ def rounded(value: Value) -> Value:
 
 
 def summary_of(rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
-    """Mean and standard deviation of every metric over the samples that have it; their number if not all do."""
+    """Mean of every metric over the samples that have it, standard deviation if several do, number if not all do."""
     summary: dict[str, Any] = {}
     for name in rows[0]:
         numbers = [value for row in rows if isinstance(value := row[name], float) and math.isfinite(value)]
         if numbers:
-            deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
-            some = {"samples": len(numbers)} if len(numbers) < len(rows) else {}
-            summary[name] = {"mean": rounded(float(np.mean(numbers))), "std": rounded(deviation), **some}
+            summary[name] = {"mean": rounded(float(np.mean(numbers)))}
+            if len(numbers) > 1:
+                summary[name]["std"] = rounded(float(np.std(numbers, ddof=1)))
+            if len(numbers) < len(rows):
+                summary[name]["samples"] = len(numbers)
     return summary
 
 
@@ -206,12 +208,15 @@ def table(cards: Sequence[Card], run: str) -> str:
         if entry is None:
             continue
 
-        def shown(name: str, spelled: str = "{mean:.3f} ± {std:.3f}", entry: dict[str, Any] = entry) -> str:
-            return spelled.format(**entry[name]) if name in entry else "-"
-
-        absolute, consistency = shown("mae_over_rms", "{mean:.4f} ± {std:.4f}"), shown("consistency", "{mean:.1e}")
-        relative = map(shown, ("mae_over_trilinear", "near_wall_mae_over_trilinear", "relative_l2"))
-        rows.append([card.name, f"{card.parameters:,}", absolute, *relative, consistency])
+        shown = {
+            "mae_over_rms": ".4f",
+            "mae_over_trilinear": ".3f",
+            "near_wall_mae_over_trilinear": ".3f",
+            "relative_l2": ".3f",
+        }
+        errors = (mean_and_std(entry[name], each) if name in entry else "-" for name, each in shown.items())
+        consistency = f"{entry['consistency']['mean']:.1e}" if "consistency" in entry else "-"
+        rows.append([card.name, f"{card.parameters:,}", *errors, consistency])
     titles = ["model", "parameters", "MAE / rms", "MAE / trilinear's", "at walls", "relative L2", "consistency"]
     return markdown(titles, rows)
 

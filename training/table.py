@@ -25,7 +25,7 @@ from training.dataset import StoredRun
 from training.evaluate import judge, measure, middle, require_unseen, samples, summary_of
 from training.figures import Bar, draw_errors, draw_symmetry
 from training.flows.kinds import FLOWS, recipe_of
-from training.markdown import markdown
+from training.markdown import markdown, mean_and_std
 from training.results import write_json
 from training.runs import Run
 
@@ -207,7 +207,7 @@ def section(run: StoredRun, everyone: dict[str, Entrant], snapshots: int) -> tup
         *over_seeds({name: each["mean"] for name, each in errors.items()}),
         *([markdown(["predicted errors", *CALIBRATION], predicted)] if predicted else []),
     ]
-    return "\n\n".join(parts) + "\n", [Bar(name, each["mean"], each["std"]) for name, each in errors.items()]
+    return "\n\n".join(parts) + "\n", [Bar(name, each["mean"], each.get("std", 0.0)) for name, each in errors.items()]
 
 
 def cells(found: dict[str, dict[str, float]], columns: dict[str, str]) -> list[str]:
@@ -244,12 +244,12 @@ def size(run: StoredRun) -> str:
 
 
 def shown(found: dict[str, float]) -> str:
-    """Mean and standard deviation, to three digits of the mean; a mean below 1e-5 is round-off."""
-    mean, deviation = found["mean"], found["std"]
+    """Mean and standard deviation, if any, to three digits of the mean; a mean below 1e-5 is round-off."""
+    mean = found["mean"]
     if abs(mean) < 1e-5:  # noqa: PLR2004
         return f"{mean:.0e}" if mean else "0"
     digits = max(0, 2 - int(np.floor(np.log10(abs(mean)))))
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+    return mean_and_std(found, f".{digits}f")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

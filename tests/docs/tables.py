@@ -11,6 +11,7 @@ from eddylift import METRICS
 from models.catalogue import GENERAL, Card, Catalogue
 from models.operators import FACTOR
 from service.settings import CHECKOUT, Settings
+from training.markdown import mean_and_std
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,7 +62,7 @@ def errors() -> str:
     rows = [("best linear estimator", linear[0][1], *(cells[6] for cells in linear))]
     for card in _trained():
         found = _measured(card)
-        cells = [f"{found[flow]['mean']:.3f} ± {found[flow]['std']:.3f}" if flow in found else "" for flow in FLOWS]
+        cells = [mean_and_std(found[flow], ".3f") if flow in found else "" for flow in FLOWS]
         rows.append((f"`{card.name}`", f"{card.parameters:,}", *cells))
     return _table(("model", "parameters", *FLOWS.values()), rows)
 

@@ -258,8 +258,8 @@ def test_metrics_are_averaged_over_the_samples_that_have_them() -> None:
     rows: list[dict[str, Value]] = [
         {"a": 1.0, "b": math.nan, "c": None},
         {"a": 3.0, "b": 2.0, "c": None},
-        {"a": math.inf, "b": 2.0, "c": None},
+        {"a": math.inf, "b": math.inf, "c": None},
     ]
-    some = {"mean": 2.0, "samples": 2}
-    assert summary_of(rows) == {"a": {**some, "std": rounded(2**0.5)}, "b": {**some, "std": 0.0}}
+    several, single = {"mean": 2.0, "std": rounded(2**0.5), "samples": 2}, {"mean": 2.0, "samples": 1}
+    assert summary_of(rows) == {"a": several, "b": single}
     assert rounded(math.inf) is None

@@ -95,17 +95,18 @@ def test_a_model_trained_on_a_held_out_run_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("mean", "std", "wanted"),
+    ("found", "wanted"),
     [
-        (0.12515, 0.0098, "0.125 ± 0.010"),
-        (1.6, 0.05, "1.60 ± 0.05"),
-        (0.0192, 0.0026, "0.0192 ± 0.0026"),
-        (1e-7, 0, "1e-07"),
-        (0, 0, "0"),
+        ({"mean": 0.12515, "std": 0.0098}, "0.125 ± 0.010"),
+        ({"mean": 1.6, "std": 0.05}, "1.60 ± 0.05"),
+        ({"mean": 0.0192, "std": 0.0026}, "0.0192 ± 0.0026"),
+        ({"mean": 0.0192}, "0.0192"),  # of one snapshot
+        ({"mean": 1e-7, "std": 0.0}, "1e-07"),
+        ({"mean": 0.0, "std": 0.0}, "0"),
     ],
 )
-def test_numbers_are_shown_to_three_digits(mean: float, std: float, wanted: str) -> None:
-    assert table.shown({"mean": mean, "std": std}) == wanted
+def test_numbers_are_shown_to_three_digits(found: dict[str, float], wanted: str) -> None:
+    assert table.shown(found) == wanted
 
 
 def test_spread_over_training_seeds_leaves_other_widths_alone() -> None:
