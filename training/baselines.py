@@ -149,7 +149,8 @@ class LinearEstimator:
         if cells < 2 * inputs:
             message = f"{cells} coarse cells are too few to fit {inputs} weights for each fine cell"
             raise ValueError(message)
-        weights = torch.linalg.solve(products, targets)
+        # Of least norm, as a component may be zero everywhere.
+        weights = torch.linalg.lstsq(products, targets, driver="gelsd").solution
         self.kernel = weights.T.reshape(3 * FACTOR**3, 3, size, size, size)
 
     def __call__(self, coarse: Coarse, boundary: Boundaries) -> Fine:

@@ -274,15 +274,15 @@ def run(args: argparse.Namespace) -> int:
     if args.external and not args.external.is_dir():
         message = f"--external: {args.external}; expected a folder"
         raise ValueError(message)
+    # First, as files of others may be refused.
+    others = [external.chapter(args.external, args.weights)] if args.external else []
     parts = ["# All models on held-out turbulence\n", EXPLANATION]
     bars: dict[str, list[Bar]] = {}
     for flow in args.flows:
         text, more = chapter(flow, args.weights, args.data, args.snapshots)
         parts.append(text)
         bars |= more
-    if args.external:
-        parts.append(external.chapter(args.external, args.weights))
-    text = "\n".join(parts)
+    text = "\n".join(parts + others)
     with replacing(args.weights / "TABLE.md") as path:
         path.write_text(text)
     # The page of the service marks it beside every model, also of flows that are left out this time.

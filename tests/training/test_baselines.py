@@ -98,6 +98,13 @@ def test_the_linear_estimator_finds_a_map_that_is_linear() -> None:
     assert error(linear, fine) < 1e-6 * float(fine.std())
 
 
+def test_the_linear_estimator_takes_components_that_are_zero() -> None:
+    """As in plane flow; no weights for them are better than others."""
+    fields = [noise_of_one_kernel(seed) * torch.tensor([1.0, 1.0, 0.0])[:, None, None, None] for seed in range(5)]
+    linear = LinearEstimator(fields[:4], PERIODIC, radius=1)
+    assert error(linear, fields[4]) < 1e-6
+
+
 def noise_of_one_kernel(seed: int) -> Tensor:
     """White coarse noise, made fine by weights of its own for the sub-voxels of a cell whose mean is one."""
     random = torch.Generator().manual_seed(seed)
