@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     keep_tidy()  # as the service does, so that allocators are not what is compared
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.allow_tf32 = False  # our frozen networks do not use it either
     torch.manual_seed(0)
     scale = QUICK if options.quick else FULL
     rows = []
