@@ -136,8 +136,8 @@ def serve(host: str, port: int) -> int:
     # uvicorn raises SIGTERM again once it has shut down; that is a regular end, unless the device has failed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = create_app(settings)
-    batcher = app.state.services.engine.batcher
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(batcher.broken)))
+    device = app.state.services.engine.registry.device
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(device.broken)))
     config = uvicorn.Config(
         app,
         host=host,

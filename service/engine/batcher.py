@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
 import threading
 import time
 from collections import deque
@@ -20,9 +18,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from models.streaming import Stream
+from service.engine.device import device_failed
 from service.engine.inference import InferenceResult
 from service.engine.queue import RequestQueue, fail
-from service.problems import Problem, is_out_of_memory, unready
+from service.problems import Problem, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +57,6 @@ class Batcher:
 
     Attributes:
         queue: of waiting requests.
-        broken: whether the device has failed for this process, which ends then.
     """
 
     def __init__(self, device: Device, limits: Limits, metrics: Metrics) -> None:
@@ -68,7 +66,6 @@ class Batcher:
         # Of each model, the coarse cells that fit the device at a time, halos included.
         self._room: dict[str, int | None] = {}
         self.queue = RequestQueue(limits, metrics, self._capacity)
-        self.broken = False
         self._in_flight: deque[InFlightBatch] = deque()
         # Sizes that did not fit are not tried again for a while: key -> (largest size allowed, successes since).
         self._ceilings: dict[BatchKey, tuple[int, int]] = {}
@@ -88,7 +85,7 @@ class Batcher:
     @property
     def alive(self) -> bool:
         """Whether the thread runs, and can compute."""
-        return self._thread is not None and self._thread.is_alive() and not self.broken
+        return self._thread is not None and self._thread.is_alive() and not self.device.broken
 
     def _run(self, prepare: Callable[[], None]) -> None:
         prepare()
@@ -233,20 +230,11 @@ class Batcher:
         except Exception as error:
             logger.exception("%s failed on blocks of %s", key.model, key.shape)
             failure: Exception = error.with_traceback(None)
-            if self.broken or not self.device.works():
-                self._break()
-                failure = unready("the device has failed, and this service ends", 30)
+            if self.device.has_failed():
+                self.queue.close()
+                failure = device_failed()
             for item in batch:
                 fail(item.request, failure)
-
-    def _break(self) -> None:
-        """End this process, as only another one can use the device again."""
-        if not self.broken:
-            self.broken = True
-            logger.critical("%s has failed, which ends this process", self.device)
-            # Before anything is answered: a Dask worker dies here, and its scheduler counts who died over which blocks.
-            os.kill(os.getpid(), signal.SIGTERM)
-            self.queue.close()
 
 
 def _does_not_fit(key: BatchKey) -> Problem:

@@ -7,18 +7,23 @@ one before are fetched. This takes three streams, and pinned memory so that copi
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 
 from models.convolution import EVERYWHERE
+from service.problems import Problem, unready
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from models.superresolution import SuperResolution
 
 
+logger = logging.getLogger("service.engine")
 # Computes a batch of blocks, of which some axes wrap around.
 Compute = Callable[["Tensor", "Axes"], "Tensor"]
 # Waits for a batch; gives its answer, (block, channel, fine z, fine y, fine x), and its seconds on the device.
@@ -46,6 +52,7 @@ class Device:
     Attributes:
         depth: batches under way at a time.
         quiet: held while a model is loaded and checked there, and while memory is measured.
+        broken: whether it has failed for this process, which ends then.
     """
 
     depth = 1
@@ -53,6 +60,7 @@ class Device:
     def __init__(self, place: torch.device) -> None:
         self.place = place
         self.quiet = threading.Lock()
+        self.broken = False
 
     def __str__(self) -> str:
         """Its name."""
@@ -87,6 +95,30 @@ class Device:
     def works(self) -> bool:
         """Whether it can still compute in this process, after an error."""
         return True
+
+    def has_failed(self) -> bool:
+        """Whether it has failed for this process, after an error; then this ends, as only another one can use it."""
+        if not self.broken and not self.works():
+            self.broken = True
+            logger.critical("%s has failed, which ends this process", self)
+            # Before anything is answered: a Dask worker dies here, and its scheduler counts who died over which blocks.
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.broken
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """While a model is loaded and checked there.
+
+        Raises:
+            Problem: "unready" if the device has failed.
+        """
+        with self.quiet:
+            try:
+                yield
+            except Exception as error:
+                if self.has_failed():
+                    raise device_failed() from error
+                raise
 
 
 class Gpu(Device):
@@ -175,6 +207,11 @@ class Gpu(Device):
         except RuntimeError:
             return False
         return True
+
+
+def device_failed() -> Problem:
+    """What the requests are told that need it."""
+    return unready("the device has failed, and this service ends", 30)
 
 
 def open_device(place: torch.device) -> Device:

@@ -144,7 +144,7 @@ class Engine:
         """The model of a card, on the device.
 
         Raises:
-            Problem: "unloadable" if it cannot be loaded.
+            Problem: "unloadable" if it cannot be loaded, "unready" if the device has failed.
         """
 
         def load() -> SuperResolution:

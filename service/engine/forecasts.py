@@ -126,7 +126,7 @@ class Forecasts:
             known = self._models.get(card.name)
             if known is None or not is_same_model(known[0], card):
                 device = self._engine.registry.device
-                with device.quiet:
+                with device.loading():
                     model = self.catalogue.load(card).to(str(device))
                 known = self._models[card.name] = card, model
             return known[1]

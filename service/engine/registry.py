@@ -165,11 +165,11 @@ class ModelRegistry:
         return card
 
     def get(self, name: str) -> SuperResolution:
-        """A model on the device; the first call loads it, and raises what ``Catalogue.load`` does."""
+        """A model on the device; the first call loads it; raises as ``Catalogue.load`` and ``Device.loading`` do."""
         if name not in self._models:
             with self._loading:
                 if name not in self._models:
-                    with self.device.quiet:
+                    with self.device.loading():
                         self._models[name] = self._load(self.card(name))
                     self.failures.pop(name, None)
         return self._models[name][1]
@@ -178,7 +178,7 @@ class ModelRegistry:
         """The precision in which a model is served here; loads the model, unless all are served in float32.
 
         Raises:
-            Problem: "unloadable" if it cannot be loaded.
+            Problem: "unloadable" if it cannot be loaded, "unready" if the device has failed.
         """
         if self.precision == "float32":
             return self.precision

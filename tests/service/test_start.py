@@ -65,7 +65,7 @@ def test_a_failed_device_is_no_regular_end(
 
     def run(server: Server) -> None:
         app: FastAPI = server.config.app  # type: ignore[assignment]
-        app.state.services.engine.batcher.broken = broken
+        app.state.services.engine.registry.device.broken = broken
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr("service.runtime.server.Server.run", run)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from models.catalogue import TRILINEAR
+from models.forecast_catalogue import ForecastCatalogue
+from service.engine.engine import Engine
+from service.engine.forecasts import Forecasts
+from service.engine.registry import ModelRegistry
 from service.problems import Problem
+from service.runtime.threads import Threads
+from service.settings import CHECKOUT
 from tests.service.engine.conftest import Watched, check, request
 from tests.service.wire import Gate
 from tests.waiting import PATIENCE_S, wait_until
@@ -20,7 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from models.catalogue import Card, Catalogue
     from models.convolution import Axes
+    from models.superresolution import SuperResolution
     from service.engine.device import Compute, PendingResult
     from tests.service.engine.conftest import Start
 
@@ -76,6 +85,33 @@ def test_it_ends_the_process_and_what_it_left_can_be_tried_again(
     with pytest.raises(Problem) as refused:
         batcher.queue.submit(request(model))
     assert refused.value.kind == "unready"
+
+
+def test_it_ends_the_process_also_if_it_fails_while_models_are_loaded(
+    start: Start, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of them needs no GPU, so that the service is ready by then."""
+    device, load = Failing(), catalogue.load
+    batcher, registry, ends = start(device=device), ModelRegistry(catalogue, device), []
+
+    def fail(card: Card, *options: Any) -> SuperResolution:  # noqa: ANN401 passed on
+        return load(card, *options) if card.architecture is None else device.fail()
+
+    monkeypatch.setattr(catalogue, "load", fail)
+    monkeypatch.setattr(os, "kill", lambda *end: ends.append(end))
+    loading = registry.warm()
+    assert next(loading) == TRILINEAR.name
+    assert [batcher.alive, [*loading], batcher.alive] == [True, [], False]
+    assert set(registry.failures.values()) == {"the device has failed, and this service ends"}
+    forecasts = Forecasts(
+        ForecastCatalogue(CHECKOUT / "weights"),
+        Engine(registry, batcher, Threads(1), block=4, region=4, deadline_s=None),
+    )
+    monkeypatch.setattr(ForecastCatalogue, "load", lambda *_: device.fail())
+    with pytest.raises(Problem) as refused:
+        forecasts._model(forecasts.find(None))
+    assert refused.value.kind == "unready"
+    assert ends == [(os.getpid(), signal.SIGTERM)]
 
 
 def test_an_error_after_which_it_works_fails_its_request_alone(start: Start) -> None:
