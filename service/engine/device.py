@@ -39,6 +39,8 @@ Compute = Callable[["Tensor", "Axes"], "Tensor"]
 PendingResult = Callable[[], tuple["NDArray[np.float32]", float]]
 # The share of the free memory that a batch may take.
 PORTION: Final = 0.5
+# A GPU with fewer free bytes is full.
+SCARCE: Final = 2**30
 # Edges of the two blocks that memory is measured with, in coarse cells.
 EDGES: Final = (16, 48)
 
@@ -95,6 +97,10 @@ class Device:
     def works(self) -> bool:
         """Whether it can still compute in this process, after an error."""
         return True
+
+    def is_full(self) -> bool:
+        """Whether nearly no memory is free: cuDNN may then say that it cannot compute what it can."""
+        return False
 
     def has_failed(self) -> bool:
         """Whether it has failed for this process, after an error; then this ends, as only another one can use it."""
@@ -196,9 +202,14 @@ class Gpu(Device):
         held = int(torch.cuda.memory_reserved(self.place)) - int(torch.cuda.memory_allocated(self.place))
         return int(torch.cuda.mem_get_info(self.place)[0]) + held
 
+    def is_full(self) -> bool:
+        """See the class above."""
+        return self._free < SCARCE
+
     def release(self) -> None:
         """See the class above."""
         torch.cuda.empty_cache()
+        torch._C._host_emptyCache()  # noqa: SLF001 torch.accelerator.empty_host_cache, which PyTorch 2.11 lacks
 
     def works(self) -> bool:
         """See the class above: after some errors, such as an illegal access, every call of CUDA fails."""

@@ -213,7 +213,7 @@ class ModelRegistry:
                 model = self.catalogue.load(card, str(self.device), precision)
                 wrong = self._mismatch(model, card, precision)
             except RuntimeError as error:  # the device cannot compute in it
-                if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
+                if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error) or self.device.is_full():
                     raise  # at the moment; the next try may succeed
                 wrong = str(error)
             if wrong is None:

@@ -18,7 +18,7 @@ from models.convolution import NOWHERE
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from service.engine.batcher import RECOVERY
-from service.engine.device import Device
+from service.engine.device import Device, Gpu
 from service.engine.engine import Engine
 from service.engine.inference import VolumeRequest
 from service.engine.registry import ModelRegistry
@@ -42,6 +42,15 @@ if TYPE_CHECKING:
 def full() -> None:
     message = "CUDA out of memory"
     raise torch.OutOfMemoryError(message)
+
+
+def test_page_locked_memory_is_freed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be what is short: its errors say no more than that there is no memory."""
+    freed = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("GPU"))
+    monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: freed.append("host"), raising=False)
+    Gpu.release(object.__new__(Gpu))
+    assert freed == ["GPU", "host"]
 
 
 @pytest.mark.parametrize(

@@ -131,15 +131,16 @@ def test_a_precision_that_the_device_lacks_is_not_served(catalogue: Catalogue, m
 
 
 @pytest.mark.parametrize(
-    "errors",
+    ("full", "errors"),
     [
-        [torch.OutOfMemoryError("CUDA out of memory")],
-        [RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")],
-        [RuntimeError("no kernel for bfloat16"), RuntimeError("CUDA is busy")],
+        (False, [torch.OutOfMemoryError("CUDA out of memory")]),
+        (False, [RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]),
+        (False, [RuntimeError("no kernel for bfloat16"), RuntimeError("CUDA is busy")]),
+        (True, [RuntimeError("CUDA: GET was unable to find an engine to execute this computation")]),
     ],
 )
 def test_a_model_that_cannot_be_loaded_at_first_is_served_as_if_it_could(
-    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, errors: list[RuntimeError]
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, errors: list[RuntimeError], *, full: bool
 ) -> None:
     """Memory that is short for a moment changes no precision, and no warning of that moment stays."""
     made, left = ModelRegistry(catalogue, CPU, "bfloat16"), iter(errors)
@@ -149,6 +150,7 @@ def test_a_model_that_cannot_be_loaded_at_first_is_served_as_if_it_could(
             raise error
 
     monkeypatch.setattr("service.engine.registry.card_mismatch", check)
+    monkeypatch.setattr(CPU, "is_full", lambda: full)
     with pytest.raises(RuntimeError, match="CUDA"):
         made.get(LEARNED)
     made.get(LEARNED)
