@@ -1,8 +1,9 @@
 """What a worker of a Dask cluster does. It is a process with a device of its own, which loads a model once.
 
 A worker needs the weights, the data folder and the buckets of the service, and the same ``EDDYLIFT_*`` settings. From
-the checkout: ``python -m dask worker tcp://scheduler:8786 --nworkers 1 --nthreads 4``. It works on as many regions at a
-time as it has threads, so that some are read or written while the device computes others.
+the checkout: ``python -m dask worker tcp://scheduler:8786 --nworkers 1 --nthreads 4``. On the second GPU of a host, set
+``EDDYLIFT_DEVICE=cuda:1``. It works on as many regions at a time as it has threads, so that some are read or written
+while the device computes others.
 """
 
 from __future__ import annotations

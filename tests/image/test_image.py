@@ -110,6 +110,18 @@ def test_a_worker_has_the_settings_of_the_service() -> None:
     assert not service["env_file"][0]["required"]
 
 
+def test_each_service_can_have_a_gpu_of_its_own() -> None:
+    chosen = {name: service["deploy"] for name, service in COMPOSE.items() if "deploy" in service}
+    assert chosen.keys() == {"eddylift", "worker"}
+    gpus = []
+    for deploy in chosen.values():
+        (device,) = deploy["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+        assert "count" not in device  # which is the same for all
+        gpus += device["device_ids"]
+    assert gpus == ["${SERVICE_GPU:-0}", "${WORKER_GPU:-0}"]
+
+
 def test_nothing_is_published_to_others_unless_it_is_told_to() -> None:
     for service in COMPOSE.values():
         for published in service.get("ports", []):
