@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.backends.cudnn.allow_tf32 = False
     try:
         status: int = COMMANDS[chosen.command].run(chosen)
-    except (ValueError, OSError, FloatingPointError, UnknownModelError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError, UnknownModelError) as error:
         parser.exit(2, f"{parser.prog} {chosen.command}: {error}\n")
     return status
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def fastest_precision(device: str) -> str:
     """``bfloat16`` if the device supports it. Many CPUs do not, and emulating it took 75 times as long."""
     if device.startswith("cuda"):
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         native = any(torch.cpu.get_capabilities().get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
     return "bfloat16" if native else "float32"

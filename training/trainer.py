@@ -256,7 +256,8 @@ class Trainer:
     def _resume(self) -> None:
         path, ours = self.folder / CHECKPOINT, self.about
         with reading(path):
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            # Not to the device: AdamW reads its counters of steps by each step, which would wait for a GPU.
+            state = torch.load(path, map_location="cpu", weights_only=True)
             recipe = state["recipe"] | {"steps": max(self.recipe.steps, state["step"])}
             # What an older version did not write cannot be compared.
             found = ours | state | {"recipe": ours["recipe"] | recipe}
@@ -299,12 +300,13 @@ def common_boundary(runs: Sequence[Dataset]) -> Boundaries | None:
 
 def provenance(trainer: Trainer, runs: Sequence[Dataset]) -> dict[str, Any]:
     """The training, for a card."""
+    device = trainer.device
     return {
         "data": [{**run.provenance(), "flow": run.flow} for run in runs],
         "loss": "L1 over trilinear's",
         **asdict(trainer.recipe),
         "minutes": round(trainer.seconds / 60, 1),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if trainer.device.startswith("cuda") else platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine(),
         "torch": torch.__version__,
     }
