@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 # Several processes compute at the same time: more threads than cores make all of them slower, many times.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The developer's settings are for other services than those of the tests.
+for name in [each for each in os.environ if each.upper().startswith("EDDYLIFT_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """So are the developer's volumes and jobs: a service takes up every job of its data folder."""
+    os.environ["EDDYLIFT_DATA"] = str(tmp_path_factory.mktemp("data"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

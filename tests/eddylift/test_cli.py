@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 def run(service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    for name in ("EDDYLIFT_URL", "EDDYLIFT_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
     for module in (_session, _completion):
         monkeypatch.setattr(module, "Client", partial(eddylift.Client, transport=httpx2.MockTransport(service)))
 

@@ -64,8 +64,6 @@ def test_the_address_may_be_in_the_environment(kind: type[eddylift.Client], monk
         client = kind(*arguments)
         return repr(client), client._http.headers.get("Authorization")
 
-    monkeypatch.delenv("EDDYLIFT_URL", raising=False)
-    monkeypatch.delenv("EDDYLIFT_TOKEN", raising=False)
     assert seen() == (f"{kind.__name__}('http://127.0.0.1:8000')", None)
     monkeypatch.setenv("EDDYLIFT_URL", "http://there:1234")
     monkeypatch.setenv("EDDYLIFT_TOKEN", "secret")

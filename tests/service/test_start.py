@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from service.__main__ import main
 from service.runtime.logs import request_id
 from service.runtime.server import Server
-from service.settings import Settings
+from service.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +78,10 @@ def test_a_failed_device_is_no_regular_end(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert end.value.code == broken
+
+
+def test_no_test_works_on_what_the_developer_has_stored() -> None:
+    assert not Settings().data.is_relative_to(CHECKOUT)
 
 
 def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:

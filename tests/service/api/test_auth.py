@@ -270,7 +270,6 @@ def test_others_are_not_served_by_accident(
     started: list[str] = []
     monkeypatch.setattr("service.runtime.server.Server.run", lambda server: started.append(server.config.host))
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.delenv("EDDYLIFT_TOKENS", raising=False)
     assert main(["--host", "0.0.0.0"]) == 2  # noqa: S104 what is refused
     told = capsys.readouterr().err
     assert "0.0.0.0" in told  # noqa: S104
