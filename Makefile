@@ -8,8 +8,9 @@ PORT ?= 8000
 
 BIN := .venv/bin
 ROOMS := models training service eddylift tests examples
-# One worker per core, one test file at a time; conftest.py puts files with slow tests first.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# One worker per core, one test file at a time; conftest.py puts files with slow tests first. A test that ends its worker,
+# as one that hangs does, ends the run: with another worker, xdist would begin it again.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # Tests of tensor code. Elsewhere array shapes are not checked at run time, which would take a quarter longer.
 NUMERIC := tests/escnn tests/models tests/training
 # The others also wait for disks, sockets and processes, which leaves time for one more worker.
@@ -32,7 +33,7 @@ test: lint  ## lint, then run the tests
 
 test-all: export KILLS = 20
 test-all: export FAULT_SEEDS = 4
-test-all: export PYTEST_ADDOPTS = -m ""
+test-all: export PYTEST_ADDOPTS = -m "" -o faulthandler_timeout=7200
 test-all: test  ## also more kills and faults, the benchmarks and a minute of endurance
 
 image-check: install  ## build the image and run it; needs root, buildah and debootstrap (ARGS= for buildah build)

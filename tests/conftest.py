@@ -15,7 +15,7 @@ for name in [each for each in os.environ if each.upper().startswith("EDDYLIFT_")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_data(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """So are the developer's volumes and jobs: a service takes up every job of its data folder."""
+    """Keep services off the developer's data folder, whose jobs they would take up."""
     os.environ["EDDYLIFT_DATA"] = str(tmp_path_factory.mktemp("data"))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parent.parent
 OTHER = f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 10, 0)\nexec(sys.argv[2])\n"
 
@@ -22,6 +24,6 @@ def test_another_python_is_refused_before_it_makes_an_environment(tmp_path: Path
     python.write_text(OTHER)
     python.chmod(0o755)
     command = ["make", "install", f"PYTHON={python}"]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 our own
+    found = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE_S)  # noqa: S603
     assert "python3.10 is not Python 3.11 to 3.13; name one that is: make install PYTHON=python3.12" in found.stderr
     assert not (tmp_path / ".venv").exists()

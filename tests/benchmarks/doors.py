@@ -25,6 +25,7 @@ import numpy as np
 from models.catalogue import TRILINEAR, Catalogue
 from service.api.auth import make_token
 from tests.benchmarks.serving import running
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,7 @@ async def measure(served: Served, good: str, hostile: str, connections: int, sec
     attacker = SPAWN.Process(target=attack, args=(served.address, hostile, connections, opened), daemon=True)
     attacker.start()
     for _ in range(connections):
-        await asyncio.to_thread(opened.acquire)
+        assert await asyncio.to_thread(opened.acquire, timeout=PATIENCE_S), "the hostile client opens no more"
     asking = asyncio.create_task(ask(served.address, good, seconds, report.statuses))
     while not asking.done():
         most = max(most, _resident(served.process))

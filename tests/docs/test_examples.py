@@ -103,7 +103,7 @@ def test_command_line(command: str) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
 @pytest.mark.parametrize("command", commands("curl"))
 def test_curl(command: str, folder: Path, url: str) -> None:
-    subprocess.run(shlex.split(command.replace(PRINTED, url)), check=True, cwd=folder)  # noqa: S603 our own
+    subprocess.run(shlex.split(command.replace(PRINTED, url)), check=True, cwd=folder, timeout=PATIENCE_S)  # noqa: S603
     assert np.load(folder / "fine.npy").shape == (3, 64, 64, 64)
 
 

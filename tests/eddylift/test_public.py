@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import eddylift
 from eddylift import _errors
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -59,5 +60,5 @@ def test_types_are_shipped() -> None:
 def test_starts_without_what_is_slow_or_optional() -> None:
     code = "import sys, eddylift.cli; print([name for name in ('xarray', 'zarr', 'torch') if name in sys.modules])"
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 our own
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S)  # noqa: S603 our own
     assert found.stdout.strip() == "[]"

@@ -50,8 +50,7 @@ def test_it_starts_is_healthy_answers_and_ends(image: Image, port: int) -> None:
     environment = {**image.environment, **DEFAULTS, "http_proxy": "http://127.0.0.1:9"}
 
     def is_healthy() -> bool:
-        check = subprocess.run(image.healthcheck, env=environment, stderr=subprocess.DEVNULL, check=False)  # noqa: S603
-        return check.returncode == 0
+        return subprocess.call(image.healthcheck, env=environment, stderr=subprocess.DEVNULL, timeout=PATIENCE_S) == 0  # noqa: S603
 
     assert not is_healthy()
     with subprocess.Popen(image.service, cwd=image.app, env=environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603

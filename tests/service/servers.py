@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ import httpx2
 import uvicorn
 
 from service.settings import CHECKOUT
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,17 +34,21 @@ UNPRIVILEGED: Final = (
 def serving(app: FastAPI) -> Iterator[str]:
     """Serve an app in a thread; gives its address."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
+
+    def is_ready() -> bool:
+        assert thread.is_alive()
+        return server.started and bool(app.state.services.lifecycle.ready)
+
     try:
-        while not (server.started and app.state.services.lifecycle.ready):
-            assert thread.is_alive()
-            time.sleep(0.01)
+        wait_until(is_ready)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
 
 
 class ServiceProcess:

@@ -27,6 +27,7 @@ from eddylift import (
 from eddylift._resample import to_uniform
 from service.app import create_app
 from tests.eddylift.service.conftest import LIMIT, TRILINEAR, channel, expected, wanted
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,8 +50,9 @@ def in_process(settings: Settings) -> Callable[[Callable[[AsyncClient], Awaitabl
             app.router.lifespan_context(app),
             AsyncClient("http://service", transport=httpx2.ASGITransport(app)) as client,
         ):
-            while not app.state.services.lifecycle.ready:  # noqa: ASYNC110 no event tells
-                await anyio.sleep(0.01)
+            with anyio.fail_after(PATIENCE_S):
+                while not app.state.services.lifecycle.ready:  # noqa: ASYNC110 no event tells
+                    await anyio.sleep(0.01)
             return await use(client)
 
     return lambda use: anyio.run(go, use)

@@ -51,13 +51,13 @@ def test_a_replica_lives_until_its_process_does_not(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from service.jobs.lease import ReplicaLease\n"
         f"one = ReplicaLease(Path({str(tmp_path)!r})); one.begin(); print(one.id, flush=True); time.sleep(600)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)  # noqa: S603
-    assert process.stdout is not None
-    name = process.stdout.readline().strip()
-    assert other.is_alive(name)
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None
+            name = process.stdout.readline().strip()
+            assert other.is_alive(name)
+        finally:
+            process.kill()
     assert not other.is_alive(name)
     assert not (tmp_path / name).exists()
 

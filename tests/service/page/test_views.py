@@ -13,7 +13,7 @@ from tests.service.page.conftest import CELLS, TWO_FRAMES, put
 from tests.service.page.pictures import diverging, picture
 from tests.service.page.views import huge, settled, view
 from tests.service.wire import dataset, files_of, noise
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -67,10 +67,14 @@ def test_flying_through_a_view_keeps_few_tiles(service: Service, open_page: Open
     canvas = view(page, "sky")
     settled(page)
     on_screen = int(canvas.get_attribute("data-tiles") or 0)
-    while len(fetched) < 64 + 2 * on_screen:
+
+    def fly() -> bool:
         canvas.press(".")
         canvas.evaluate(TWO_FRAMES)
         settled(page)
+        return len(fetched) >= 64 + 2 * on_screen
+
+    wait_until(fly)
     expect(canvas).to_have_attribute("data-tiles", str(64 + on_screen))
 
 

@@ -52,7 +52,6 @@ def test_the_same_generation_twice_means_that_nothing_changed_between(tmp_path: 
                     volume.rename(aside)  # then there is no volume, and its token goes
                 with generations.change("box"):
                     aside.rename(volume)
-        stop.set()
 
     def read() -> int:
         generations, same = Generations(tmp_path), 0
@@ -65,9 +64,12 @@ def test_the_same_generation_twice_means_that_nothing_changed_between(tmp_path: 
                     same += 1
         return same
 
-    with ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(2) as threads:
         readers = [threads.submit(read) for _ in range(2)]
-        threads.submit(write).result()
+        try:
+            write()
+        finally:
+            stop.set()
         assert sum(reader.result() for reader in readers)
 
 

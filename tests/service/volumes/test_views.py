@@ -148,9 +148,9 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
         place = view.index("u/c/0/0/0")
         assert place is not None
         first = asyncio.create_task(service.chunk_cache.chunk(view, "u/c/0/0/0", place))
-        while not service.chunk_cache._running:  # noqa: ASYNC110
+        while not (service.chunk_cache._running or first.done()):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-        first.cancel()
+        assert first.cancel()
         await asyncio.sleep(0)
         release.set()
         return len(await service.chunk_cache.chunk(view, "u/c/0/0/0", place))
