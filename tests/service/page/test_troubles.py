@@ -80,7 +80,7 @@ def test_a_service_that_is_busy_or_warming_up_or_away_is_waited_for(service: Ser
         if not left:
             route.continue_()
             return
-        detail, status = left.pop(0)
+        detail, status = left[0]
         if status:
             body = json.dumps({"title": "Not now", "detail": detail, "errors": []})
             route.fulfill(status=status, body=body, headers={"Retry-After": "1"})
@@ -92,6 +92,7 @@ def test_a_service_that_is_busy_or_warming_up_or_away_is_waited_for(service: Ser
     for words, _ in troubles:
         expect(page.locator(".away")).to_contain_text(words)
         expect(page.locator(".away")).to_contain_text("nothing is lost")
+        del left[0]
     expect(page.locator("figure.slice")).to_have_count(3)
     expect(page.locator(".away")).to_have_count(0)
 
@@ -113,8 +114,8 @@ def test_a_job_is_watched_on_after_the_service_was_away(
     page.unroute("**/v1/jobs")
     expect(page.locator(".away")).to_have_count(0)
     page.get_by_role("button", name="Cancel").click()
-    gate.open.set()
     expect(state).to_have_text("cancelled")
+    gate.open.set()
     page.get_by_role("button", name="Resume").click()
     expect(state).to_have_text("done")
 
