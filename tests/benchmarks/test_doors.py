@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.benchmarks.doors import SETTLED_MB, run
 
 if TYPE_CHECKING:
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# By the clock: a service or a client that is held up for a second is cut off, too.
+@pytest.mark.long
 def test_nobody_else_is_refused(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     # Short, so that the service gives up many connections in this time.
     limits = dict.fromkeys(("EDDYLIFT_HEAD_S", "EDDYLIFT_BODY_IDLE_S", "EDDYLIFT_SEND_IDLE_S"), "1")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import ssl
-import time
 import traceback
 from email.utils import format_datetime
 from pathlib import Path
@@ -229,12 +228,19 @@ def test_retry_after_a_date(ask: Ask, service: FakeService) -> None:
     assert 0.5 < pause(_calls.models(), caught.value) <= 50.5
 
 
-def test_the_pause_that_is_asked_for_is_made(ask: Ask, service: FakeService) -> None:
+def test_the_pause_that_is_asked_for_is_made(ask: Ask, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+
     stamina.set_testing(testing=False)
-    service.script = [problem(429, {"Retry-After": "1"})]
-    start = time.monotonic()
+    monkeypatch.setattr("time.sleep", pauses.append)
+    monkeypatch.setattr("asyncio.sleep", note)
+    service.script = [problem(429, {"Retry-After": "7"})]
     assert ask("models") == CARDS
-    assert time.monotonic() - start >= 1
+    (made,) = pauses
+    assert 7 <= made <= 7.5
 
 
 @pytest.mark.parametrize(
