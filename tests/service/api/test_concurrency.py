@@ -158,12 +158,14 @@ def test_a_client_that_leaves_leaves_nothing_behind(serve: Callable[..., TestCli
 def test_a_request_that_the_device_does_not_begin_in_time_is_refused(
     serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, gate = serve(), Gate()
+    client, gate = serve(request_deadline_s=PATIENCE_S), Gate()
+    engine = parts(client).engine
+    assert engine.deadline_s == PATIENCE_S
     serve_as_trilinear(client, gate)
     with ThreadPoolExecutor(2) as clients, gate:
         begun = clients.submit(post, client, noise(3, 4, 4, 4))
         assert gate.entered.wait(PATIENCE_S)
-        monkeypatch.setattr(parts(client).engine, "deadline_s", 0.2)
+        monkeypatch.setattr(engine, "deadline_s", 0.2)
         late = clients.submit(post, client, noise(3, 4, 4, 4)).result(PATIENCE_S)
         assert late.status_code == 503
         assert late.json()["type"] == "urn:eddylift:problem:overdue"

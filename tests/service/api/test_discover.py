@@ -115,9 +115,11 @@ def test_what_does_not_fit_is_refused(
     assert answer.json()["errors"][0]["field"] == field
 
 
-def test_large_data_are_sent_to_jobs(client: TestClient) -> None:
-    answer = ask(client, large := np.zeros((1, 1, 400, 400)), large)
-    assert "`POST /v1/jobs`" in answer.json()["detail"]
+def test_large_data_are_sent_to_jobs(client: TestClient, serve: Serve) -> None:
+    large = np.zeros((1, 1, 400, 400))
+    for answer in (ask(client, large, large), ask(serve(max_discovery_operations=1))):
+        assert answer.status_code == 413
+        assert "`POST /v1/jobs`" in answer.json()["detail"]
 
 
 def test_other_containers_are_refused(client: TestClient) -> None:

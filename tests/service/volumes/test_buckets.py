@@ -51,6 +51,7 @@ class Server:
         self.failed = 0
         self.fails = ""
         self.writes: list[str] = []
+        self.signatures: list[str] = []
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -60,6 +61,7 @@ class Server:
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:  # noqa: ANN401 of WSGI
         if environ["REQUEST_METHOD"] == "PUT":
             self.writes.append(environ["PATH_INFO"])
+        self.signatures.append(environ.get("HTTP_AUTHORIZATION", ""))
         hit = self.fails and self.fails in environ["QUERY_STRING"]
         if not hit and self.random.random() >= self.failing:
             answer: Iterable[bytes] = self.app(environ, start)
@@ -207,6 +209,21 @@ def test_a_group_that_cannot_be_listed_is_not_called_a_bad_one(server: Server, s
     assert (answer.status_code, "cannot be reached" in answer.json()["detail"]) == (502, True)
     server.fails = ""
     assert client.get(view).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "scope"), [({"s3_region": "eu-west-3"}, "/eu-west-3/s3/aws4_request"), ({"s3_anonymous": True}, None)]
+)
+def test_requests_are_signed_for_the_region_unless_buckets_are_public(
+    server: Server, serve: Serve, tmp_path: Path, options: dict[str, Any], scope: str | None
+) -> None:
+    client = serve(data=tmp_path / "data", s3_buckets=("flows",), s3_endpoint=server.address, **options)
+    server.put(SOURCE, dataset(noise(3, 4, 4, 4)))
+    server.signatures.clear()
+    client.get(f"/v1/views/s3:flows:runs:box.zarr/{LEARNED}/zarr.json")
+    assert server.signatures
+    for signature in server.signatures:
+        assert scope in signature if scope else not signature
 
 
 def test_what_is_done_is_not_computed_again(
