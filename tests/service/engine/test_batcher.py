@@ -147,14 +147,17 @@ def test_closing_lets_a_device_finish(start: Start) -> None:
 def test_closing_fails_what_waits(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=1)
     futures = [batcher.queue.submit(request(gate, seed=seed)) for seed in range(3)]
-    assert gate.entered.wait(PATIENCE_S)
-    gate.open.set()
-    batcher.close()
-    assert not batcher.alive
-    for future in futures[1:]:
-        if error := future.exception(PATIENCE_S):
+    closing = threading.Thread(target=batcher.close)
+    with gate:
+        assert gate.entered.wait(PATIENCE_S)
+        closing.start()
+        for future in futures[1:]:
+            error = future.exception(PATIENCE_S)
             assert isinstance(error, Problem)
             assert error.kind == "unready"
+    closing.join(PATIENCE_S)
+    futures[0].result(0)
+    assert not batcher.alive
     with pytest.raises(Problem) as refusal:
         batcher.queue.submit(request(gate))
     assert refusal.value.kind == "unready"
