@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -37,19 +36,14 @@ def metric(client: TestClient, name: str, **labels: str) -> float:
 
 
 def test_eight_clients_are_computed_together(
-    serve: Callable[..., TestClient],
-    catalogue: Catalogue,
-    record_property: Callable[[str, object], None],
-    monkeypatch: pytest.MonkeyPatch,
+    serve: Callable[..., TestClient], catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(batch_wait_ms=1e3 * PATIENCE_S, max_batch_blocks=CLIENTS, max_batch_cells=1_000_000)
     volumes = [noise(3, 8, 8, 8, seed=seed) for seed in range(CLIENTS)]
     model = catalogue.load(LEARNED)
     wanted = [upscale(model, volume, ("periodic",) * 3) for volume in volumes]
-    begin = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as clients:
         together = list(clients.map(lambda volume: post(client, volume, LEARNED), volumes))
-    record_property("seconds together", time.perf_counter() - begin)
     for response, right in zip(together, wanted, strict=True):
         np.testing.assert_array_equal(from_npy(response.content), right)
     assert metric(client, "batch_blocks_count", model=LEARNED) < CLIENTS
@@ -57,10 +51,8 @@ def test_eight_clients_are_computed_together(
     assert metric(client, "batch_requests_bucket", model=LEARNED, le="1.0") <= 1
     queue = parts(client).engine.batcher.queue
     monkeypatch.setattr(queue, "limits", dataclasses.replace(queue.limits, wait_s=0))
-    begin = time.perf_counter()
     for volume, right in zip(volumes, wanted, strict=True):
         np.testing.assert_array_equal(from_npy(post(client, volume, LEARNED).content), right)
-    record_property("seconds one after another", time.perf_counter() - begin)
 
 
 def test_small_requests_pass_a_large_one(serve: Callable[..., TestClient]) -> None:
