@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import logging
 import math
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -56,6 +57,33 @@ def with_trusted_hosts(settings: Settings, host: str) -> Settings:
     return settings
 
 
+def warn_without_tokens(settings: Settings, host: str) -> None:
+    """Log that a service asks for no tokens, if so.
+
+    Raises:
+        TokensError: if others can reach the address and nothing says whether they may use the service.
+    """
+    from service.api.auth import OFF, TokensError  # noqa: PLC0415
+
+    if settings.tokens not in {None, OFF}:
+        return
+    logger = logging.getLogger("service")
+    if os.environ.get("EDDYLIFT_TOKEN"):
+        logger.warning("EDDYLIFT_TOKEN is a setting of clients; is EDDYLIFT_TOKENS meant?")
+    if settings.tokens is None and reachable(host):
+        message = (
+            f"other machines can reach {host}, and no tokens are set. EDDYLIFT_TOKENS=<file> lets in those who "
+            "have one (`python -m service token --help` says how to make it); EDDYLIFT_TOKENS=off lets in everyone"
+        )
+        raise TokensError(message)
+    logger.log(
+        logging.WARNING if reachable(host) else logging.INFO,
+        "listening on %s without tokens: anyone who can reach this address, such as through a proxy, can use the "
+        "service",
+        host,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
     # Not at the top: the processes that read foreign bodies start from this file too, and need none of it.
@@ -99,7 +127,6 @@ def serve(host: str, port: int) -> int:
     import uvicorn  # noqa: PLC0415
 
     from models.catalogue import CARD  # noqa: PLC0415
-    from service.api.auth import OFF, TokensError  # noqa: PLC0415
     from service.api.connections import BACKLOG, Connection, Connections  # noqa: PLC0415
     from service.app import create_app  # noqa: PLC0415
     from service.runtime.logs import configure  # noqa: PLC0415
@@ -113,17 +140,7 @@ def serve(host: str, port: int) -> int:
     configure(settings.log_format)
     for message in unknown_variables():
         logging.getLogger("service").warning(message)
-    if reachable(host):
-        if settings.tokens is None:
-            message = (
-                f"other machines can reach {host}, and no tokens are set. EDDYLIFT_TOKENS=<file> lets in those who "
-                "have one (`python -m service token --help` says how to make it); EDDYLIFT_TOKENS=off lets in everyone"
-            )
-            raise TokensError(message)
-        if settings.tokens == OFF:
-            logging.getLogger("service").warning(
-                "listening on %s without tokens: anyone who can reach this address can use the service", host
-            )
+    warn_without_tokens(settings, host)
     settings = with_trusted_hosts(settings, host)
     if not any(settings.weights.glob(f"*/{CARD}")):
         message = f"EDDYLIFT_WEIGHTS is {settings.weights}, where there are no models"

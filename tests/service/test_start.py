@@ -117,7 +117,7 @@ def test_variables_that_are_no_settings_are_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in (
-        *("BLOCKS", "block_", "ZZZZ", "URL", "TOKEN", "PORT", "PORT_8000_TCP", "SERVICE_HOST", "MAX_JOBS"),
+        *("BLOCKS", "block_", "ZZZZ", "URL", "METRICS_TOKEN", "PORT", "PORT_8000_TCP", "SERVICE_HOST", "MAX_JOBS"),
         *("SCHEDULER_SERVICE_HOST", "SCHEDULER_PORT_8786_TCP_ADDR", "METRICS_SERVICE_PORT_HTTP"),
     ):
         monkeypatch.setenv(f"EDDYLIFT_{name}", "3")
@@ -128,6 +128,32 @@ def test_variables_that_are_no_settings_are_named(
         "EDDYLIFT_ZZZZ is no setting",
         "EDDYLIFT_block_ is no setting; is EDDYLIFT_BLOCK meant?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "variables", "said"),
+    [
+        ("127.0.0.1", {"TOKEN": "/data/tokens"}, ["EDDYLIFT_TOKENS meant?", "127.0.0.1 without tokens"]),
+        ("127.0.0.1", {}, ["127.0.0.1 without tokens"]),
+        ("0.0.0.0", {"TOKENS": "off"}, ["0.0.0.0 without tokens"]),  # noqa: S104 not started
+        ("127.0.0.1", {"TOKENS": "/data/tokens", "TOKEN": "a client's"}, []),
+    ],
+)
+def test_a_service_that_asks_for_no_tokens_says_so(
+    host: str,
+    variables: dict[str, str],
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On loopback too, where a proxy may be, and the name of the setting may be misspelt."""
+    caplog.set_level(logging.INFO)
+    for name, value in {"WEIGHTS": "/nowhere", **variables}.items():
+        monkeypatch.setenv(f"EDDYLIFT_{name}", value)
+    assert main(["--host", host]) == 2
+    assert len(caplog.messages) == len(said)
+    for message, words in zip(caplog.messages, said, strict=True):
+        assert words in message
 
 
 @pytest.mark.parametrize(
