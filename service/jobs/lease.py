@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from service.problems import GONE, storing
-from service.runtime.file_lock import locked
+from service.runtime.file_lock import is_at, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,21 +35,27 @@ class ReplicaLease:
         self._beginning = threading.Lock()
 
     def begin(self) -> None:
-        """Show that this replica is alive, from now on."""
+        """Show that this replica is alive, from now on.
+
+        While it is cut off from NFS, the server gives up its locks, and other replicas remove its file: call this again
+        and again.
+        """
+        path = self.folder / self.id
         with self._beginning:
-            if self._held is None:
+            if self._held is None or not is_at(path, self._held):
+                self.end()
                 self.folder.mkdir(parents=True, exist_ok=True)
-                held = (self.folder / self.id).open("wb")
+                held = path.open("wb")
                 fcntl.flock(held, fcntl.LOCK_EX)
                 self._held = held
 
     def end(self) -> None:
         """Show that it no longer is."""
-        if self._held:
+        held, self._held = self._held, None
+        if held:
             with suppress(OSError):  # a file that nobody locks shows nobody alive
                 (self.folder / self.id).unlink()
-            self._held.close()
-            self._held = None
+            held.close()
 
     def is_alive(self, name: str) -> bool:
         """Whether another replica is alive."""
@@ -73,7 +79,6 @@ class ReplicaLease:
         Raises:
             Problem: "unready" if another replica takes too long; if the data folder cannot be written.
         """
-        with storing("the list of jobs"):
+        with storing("the list of jobs"), locked(self.folder / "alone"):
             self.begin()
-            with locked(self.folder / "alone"):
-                yield
+            yield

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from service.jobs.progress import Progress
@@ -138,23 +139,29 @@ class JobManager:
     async def _poll(self) -> None:
         async with self._claiming:  # a job that is being added is not taken for a lost one
             running = dict(self._running)
-            for job in await self._threads.run(lambda: self._claim(running)):
-                if not job.stopping:
-                    self._launch(job)
-                elif (mine := self._running.get(job.id)) and not mine.task.cancelling():
-                    mine.task.cancel()  # once it has ended, the next round finds a job that nobody does
+            taken, stopping = await self._threads.run(lambda: self._claim(running))
+            for job in taken:
+                self._launch(job)
+            for name in stopping:
+                if not running[name].task.cancelling():
+                    running[name].task.cancel()  # once it has ended, the next round finds a job that nobody does
 
-    def _claim(self, running: Mapping[str, _Running]) -> list[Job]:
-        """Jobs running here that are to be cancelled, and jobs that this replica takes up."""
+    def _claim(self, running: Mapping[str, _Running]) -> tuple[list[Job], set[str]]:
+        """Jobs that this replica takes up, and the ids of those running here that are to stop."""
         if not self.repository.path.exists():
-            return []
-        found = []
+            return [], set()
+        taken = []
         with self.lease.exclusive():
+            # Those that another replica took up when this one was cut off from the list stop, too.
+            stopping = self.repository.lost(running, self.lease.id)
             for job in self.repository.unfinished():
+                if job.id in stopping:
+                    continue
                 if mine := running.get(job.id):
                     if (progress := mine.progress.as_dict()) != job.progress:
-                        self.repository.save_progress(job.id, progress)
-                    found += [job] if job.stopping else []
+                        self.repository.save_progress(job.id, progress, self.lease.id)
+                    if job.stopping:
+                        stopping.add(job.id)
                 elif not self._is_alive(job.owner):
                     if job.stopping:
                         self.repository.mark(job.id, "cancelled")
@@ -165,8 +172,8 @@ class JobManager:
                         self.repository.mark(job.id, "failed", detail)
                         continue
                     self.repository.take_up(job.id, self.lease.id, deaths)
-                    found.append(job)
-        return found
+                    taken.append(job)
+        return taken, stopping
 
     def _is_alive(self, owner: str | None) -> bool:
         """Whether the owner of a job that does not run here is another replica that is alive.
@@ -292,7 +299,8 @@ class JobManager:
 
     def _launch(self, job: Job, warnings: tuple[str, ...] = ()) -> None:
         progress = Progress(warnings=warnings)
-        task = asyncio.create_task(self.runner.run(job, progress), name=f"job {job.id}")
+        mine = replace(job, owner=self.lease.id)
+        task = asyncio.create_task(self.runner.run(mine, progress), name=f"job {job.id}")
         self._running[job.id] = _Running(task, progress)
         task.add_done_callback(lambda _: self._forget(job, task))
 

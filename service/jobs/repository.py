@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from service.jobs.spec import VOLUMES, JobSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
 
@@ -141,6 +141,12 @@ class JobRepository:
         """Jobs that have not ended, the oldest first."""
         return self._select(f"WHERE {UNFINISHED} ORDER BY created")
 
+    def lost(self, names: Collection[str], owner: str) -> set[str]:
+        """Those of some jobs that another replica does by now, or none."""
+        places = ", ".join("?" * len(names))
+        statement = f"SELECT id FROM orders WHERE owner IS NOT ? AND id IN ({places})"  # noqa: S608 question marks
+        return {row["id"] for row in self._query(statement, (owner, *names))}
+
     def volumes_in_use(self, is_alive: Callable[[str | None], bool]) -> list[str]:
         """Volumes that unfinished jobs read or write; of jobs that this cannot read, those whose owner is alive."""
         rows = self._query(f"SELECT asked, owner FROM orders WHERE {UNFINISHED}")  # noqa: S608 our own
@@ -156,12 +162,32 @@ class JobRepository:
         rows = self._query("SELECT state, COUNT(*) AS jobs FROM orders GROUP BY state")
         return dict.fromkeys(get_args(State), 0) | {row["state"]: row["jobs"] for row in rows}
 
-    def mark(self, name: str, state: State, detail: str | None = None, report: dict[str, Any] | None = None) -> None:
-        """Set the state of a job; one that is to be cancelled stays so until it ends."""
+    def mark(
+        self,
+        name: str,
+        state: State,
+        detail: str | None = None,
+        report: dict[str, Any] | None = None,
+        owner: str | None = None,
+    ) -> bool:
+        """Set the state of a job; one that is to be cancelled stays so until it ends.
+
+        Args:
+            name: id of the job.
+            state: of the job.
+            detail: why it failed.
+            report: metrics.
+            owner: the replica that does it, if the state is not to be set once another one does.
+
+        Returns:
+            Whether it was set.
+        """
         ended = time.time() if state in ENDED else None
-        values = (state, detail, json.dumps(report), state == "running", ended, name)
+        values = (state, detail, json.dumps(report), state == "running", ended, name, owner)
         changes = "state = ?, detail = ?, report = ?, stopping = stopping AND ?, ended = ?"
-        self._query(f"UPDATE orders SET {changes} WHERE id = ?", values)  # noqa: S608 our own names
+        statement = f"UPDATE orders SET {changes} WHERE id = ? AND owner IS coalesce(?, owner)"  # noqa: S608 our own
+        with self._writing, closing(self._connect()) as connection:
+            return connection.execute(statement, values).rowcount > 0
 
     def assign(self, name: str, owner: str | None) -> None:
         """Set the replica that does a job; None lets any take it up."""
@@ -175,9 +201,9 @@ class JobRepository:
         """Note that a block of a job is done; owners that died before no longer count."""
         self._query("UPDATE orders SET deaths = 0 WHERE id = ?", (name,))
 
-    def save_progress(self, name: str, progress: dict[str, Any]) -> None:
-        """Save the progress of a job."""
-        self._query("UPDATE orders SET progress = ? WHERE id = ?", (json.dumps(progress), name))
+    def save_progress(self, name: str, progress: dict[str, Any], owner: str | None) -> None:
+        """Save the progress of a job, if its owner still does it."""
+        self._query("UPDATE orders SET progress = ? WHERE id = ? AND owner = ?", (json.dumps(progress), name, owner))
 
     def stop(self, name: str) -> None:
         """Ask the owner of a job to cancel it."""

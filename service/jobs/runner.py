@@ -74,7 +74,11 @@ class JobRunner:
         return check(spec, self._registry, self._opener)
 
     async def run(self, job: Job, progress: Progress) -> None:
-        """Do a job. It raises nothing but ``CancelledError``: a job that fails is recorded as failed."""
+        """Do a job of this replica.
+
+        It raises nothing but ``CancelledError``: a job that fails is recorded as failed. Nothing is recorded of a job
+        that another replica took up meanwhile.
+        """
         async with self._slots:
             try:
                 while not self._lifecycle.ready:  # noqa: ASYNC110 no event tells
@@ -82,7 +86,7 @@ class JobRunner:
                 report = await self._do_patiently(job, progress)
             except asyncio.CancelledError:
                 with suppress(OSError, sqlite3.Error):
-                    await self._threads.run(lambda: self._repository.save_progress(job.id, progress.as_dict()))
+                    await self._threads.run(lambda: self._save(job, progress))
                 raise
             except Exception as error:  # of any kind: only the job fails
                 cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
@@ -94,8 +98,8 @@ class JobRunner:
                 self._metrics.job_failures.labels(problem.kind).inc()
                 await self._settle(job, progress, "failed", problem.detail)
             else:
-                await self._settle(job, progress, "done", report=report)
-                await self._threads.run(self._opener.storages.scratch(job.id).drop)
+                if await self._settle(job, progress, "done", report=report):
+                    await self._threads.run(self._opener.storages.scratch(job.id).drop)
 
     async def _do_patiently(self, job: Job, progress: Progress) -> dict[str, Any] | None:
         """Do a job; wait while the list of jobs cannot be written, or the process can open no more files.
@@ -104,7 +108,7 @@ class JobRunner:
         """
         while True:
             try:
-                await self._threads.run(lambda: self._repository.mark(job.id, "running"))
+                await self._threads.run(lambda: self._repository.mark(job.id, "running", owner=job.owner))
                 return await self._do(job, progress)
             except Exception as error:
                 locked = isinstance(error, sqlite3.OperationalError)
@@ -163,19 +167,23 @@ class JobRunner:
         state: State,
         detail: str | None = None,
         report: dict[str, Any] | None = None,
-    ) -> None:
-        """Record how a job ended; try again while the disk is full, as the job would otherwise run for ever."""
+    ) -> bool:
+        """Record how a job ended, if it is still this replica's.
+
+        Tries again while the disk is full, as the job would otherwise run for ever.
+        """
         while True:
             try:
-                await self._threads.run(lambda: self._end(job, progress, state, detail, report))
+                return await self._threads.run(lambda: self._end(job, progress, state, detail, report))
             except (OSError, sqlite3.Error):
                 logger.exception("job %s is %s, which cannot be recorded", job.id, state)
                 await asyncio.sleep(RETRY_S)
-            else:
-                return
 
     def _end(
         self, job: Job, progress: Progress, state: State, detail: str | None, report: dict[str, Any] | None
-    ) -> None:
-        self._repository.save_progress(job.id, progress.as_dict())
-        self._repository.mark(job.id, state, detail, report)
+    ) -> bool:
+        self._save(job, progress)
+        return self._repository.mark(job.id, state, detail, report, job.owner)
+
+    def _save(self, job: Job, progress: Progress) -> None:
+        self._repository.save_progress(job.id, progress.as_dict(), job.owner)

@@ -57,10 +57,20 @@ def _lock(file: BinaryIO, path: Path, kind: int) -> bool:
     """Lock an open file, unless another process holds it, or has removed or replaced it since it was opened."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
-        # Not by the number of its links: NFS keeps one to a file that is removed while it is open.
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno in GONE:
+            return False
+        raise
+    return is_at(path, file)
+
+
+def is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether an open file is still at its path, so that a lock on it counts."""
+    try:
+        # Not by the number of its links: NFS keeps one to a file that is removed while it is open.
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError as error:
         if error.errno in GONE:
             return False

@@ -41,11 +41,11 @@ def test_what_goes_wrong_with_the_list_once_goes_wrong_once(
     jobs = parts(client).jobs
     end, unfinished, fails = jobs.runner._end, jobs.repository.unfinished, {"end", "look"}
 
-    def ends(*what: Any) -> None:  # noqa: ANN401
+    def ends(*what: Any) -> bool:  # noqa: ANN401
         if "end" in fails:
             fails.discard("end")
             raise sqlite3.OperationalError
-        end(*what)
+        return end(*what)
 
     def looks() -> Any:  # noqa: ANN401
         if "look" in fails:
@@ -69,12 +69,12 @@ def test_a_job_goes_on_while_the_list_of_jobs_is_locked(client: TestClient, monk
     def locked_once(name: str) -> None:
         change = getattr(repository, name)
 
-        def once(*what: Any) -> None:  # noqa: ANN401
+        def once(*what: Any, **named: Any) -> Any:  # noqa: ANN401
             if name in locked:
                 locked.discard(name)
                 message = "database is locked"
                 raise sqlite3.OperationalError(message)
-            change(*what)
+            return change(*what, **named)
 
         monkeypatch.setattr(repository, name, once)
 

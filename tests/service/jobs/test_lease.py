@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
     from models.catalogue import Catalogue
+    from service.jobs.repository import Job
 
     Serve = Callable[..., TestClient]
 
@@ -60,6 +61,18 @@ def test_a_replica_lives_until_its_process_does_not(tmp_path: Path) -> None:
             process.kill()
     assert not other.is_alive(name)
     assert not (tmp_path / name).exists()
+
+
+def test_a_replica_that_was_taken_for_dead_is_alive_again(tmp_path: Path) -> None:
+    """As if NFS had given up its lock while it was cut off, so that the other one removed its file."""
+    one, other = ReplicaLease(tmp_path), ReplicaLease(tmp_path)
+    one.begin()
+    (tmp_path / one.id).unlink()
+    assert not other.is_alive(one.id)
+    with one.exclusive():
+        assert other.is_alive(one.id)
+    one.end()
+    assert not other.is_alive(one.id)
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
@@ -141,6 +154,38 @@ def test_what_a_replica_hands_back_another_takes_up(
         parts(one).jobs.runner.executor.computed + parts(other).jobs.runner.executor.computed <= 17
     )  # one may have been under way
     assert np.array_equal(fine(tmp_path), wanted(catalogue, velocity))
+
+
+def test_a_job_that_another_replica_took_up_is_left_to_it(
+    pair: tuple[TestClient, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    send(one, "box", dataset(noise(3, 8, 8, 16)))
+    Gate(one, monkeypatch, 5)
+    job = order(one)
+    wait_until(lambda: look(one, job)["blocks_done"] >= 3)
+    parts(one).jobs.repository.take_up(job, parts(other).jobs.lease.id, 0)
+    wait_until(lambda: not parts(one).jobs._running)
+    finish(other, job)
+
+
+def test_how_a_job_ended_is_recorded_by_the_replica_that_does_it(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was cut off, so that another one took the job up, leaves its state and its temporary answer alone."""
+    jobs, other = parts(client).jobs, ReplicaLease(tmp_path)
+    monkeypatch.setattr(jobs.lease, "is_alive", lambda _: True)
+
+    async def lose(job: Job, *_: object) -> None:
+        (jobs.runner._opener.storages.scratch(job.id).path / "u").mkdir(parents=True)
+        jobs.repository.take_up(job.id, other.id, 0)
+
+    monkeypatch.setattr(jobs.runner, "_do", lose)
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    job = order(client)
+    wait_until(lambda: not jobs._running)
+    assert look(client, job)["state"] == "queued"
+    assert jobs.runner._opener.storages.scratch(job).path.exists()
 
 
 @pytest.mark.slow
