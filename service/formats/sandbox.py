@@ -81,7 +81,9 @@ Task = Callable[[Body, Settings, ReadOptions], Reading]
 
 def _work(connection: Connection, settings: Settings, task: Task) -> None:
     """Serve in a reading process, until the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Sent to all processes of the service; bodies that were admitted are still read.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     used = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     room = used + SPARE + ROOM * (settings.max_body_bytes + settings.max_decoded_bytes)
     # Not every system has this limit.
@@ -187,14 +189,16 @@ class Sandbox:
             process.connection.send((body, options))
             outcome = process.wait(self.settings.read_timeout_s)
         except (EOFError, OSError, MemoryError) as error:
+            # TimeoutError is an OSError.
+            slow, cause = isinstance(error, TimeoutError), error
             # What it sent may be left in the pipe.
             if process:
-                self._end(process)
+                self._end(process, grace_s=0 if slow else 1)
+                if not slow and process.process.exitcode == -signal.SIGKILL:
+                    cause = MemoryError()  # so the system ends what takes too much
             process = None
-            if problem := problem_of_host(error, FAILED):
+            if problem := problem_of_host(cause, FAILED):
                 raise problem from error
-            # TimeoutError is an OSError.
-            slow = isinstance(error, TimeoutError)
             logger.warning("a body of %d bytes %s its reader", len(body.content), "held up" if slow else "broke")
             value = f"not read after {self.settings.read_timeout_s:g} s" if slow else "broken: it ended its reader"
             raise malformed(field="body", value=value, expected="a whole volume") from error

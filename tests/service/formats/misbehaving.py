@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ def misbehaving(body: Body, settings: Settings, options: ReadOptions) -> Reading
         time.sleep(600)
     if body.content.endswith(b"crash"):
         os.abort()
+    for what in (signal.SIGKILL, signal.SIGTERM):
+        if body.content.endswith(what.name.encode()):
+            signal.raise_signal(what)
     if body.content.endswith(b"grow"):
         np.zeros(1 << 42, np.uint8)
     if body.content.endswith(b"bug"):

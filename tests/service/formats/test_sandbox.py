@@ -83,17 +83,23 @@ def test_a_reader_that_fails_is_replaced(make: Make, what: bytes) -> None:
 
 
 def test_memory_that_is_short_is_no_fault_of_the_body(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither in a reader, nor where its answer is received, after which it is replaced."""
+    """Neither in a reader, which the system may kill for it, nor where its answer is received."""
     sandbox = make()
-    with pytest.raises(Problem) as refusal:
-        sandbox.read(says(b"grow"))
-    assert (refusal.value.kind, refusal.value.retry_after) == ("out-of-memory", 60)
+    for what in (b"grow", b"SIGKILL"):
+        with pytest.raises(Problem) as refusal:
+            sandbox.read(says(what))
+        assert (refusal.value.kind, refusal.value.retry_after) == ("out-of-memory", 60)
     with monkeypatch.context() as patch:
         patch.setattr("multiprocessing.connection.Connection.recv", fail_for_memory)
         with pytest.raises(Problem) as refusal:
             sandbox.read(GOOD)
     assert refusal.value.kind == "out-of-memory"
     np.testing.assert_array_equal(sandbox.read(GOOD).volume.velocity[0], noise(3, 4, 4, 4))
+
+
+def test_a_body_is_read_while_the_service_stops(make: Make) -> None:
+    """Though systemd sends SIGTERM to the readers, too."""
+    np.testing.assert_array_equal(make().read(says(b"SIGTERM")).volume.velocity[0], noise(3, 4, 4, 4))
 
 
 @pytest.mark.parametrize(("body", "broken"), DECODERS)
