@@ -32,7 +32,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, enable_decoding=False, frozen=True, extra="ignore"
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        enable_decoding=False,
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
     )
 
     # Models and device.

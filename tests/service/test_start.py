@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         ("DEVICE", "cuda:99", "error: EDDYLIFT_DEVICE is cuda:99, which is not available: "),
         ("WEIGHTS", "/nowhere", "error: EDDYLIFT_WEIGHTS is /nowhere, where there are no models"),
         ("MAX_JOBS", "none", "error: EDDYLIFT_MAX_JOBS is 'none': "),
+        ("GRACE_S", "inf", "error: EDDYLIFT_GRACE_S is 'inf': Input should be a finite number"),
+        ("REQUEST_DEADLINE_S", "nan", "error: EDDYLIFT_REQUEST_DEADLINE_S is 'nan': Input should be a finite number"),
         ("S3_BUCKETS", "flows", """error: EDDYLIFT_S3_BUCKETS is 'flows': expected a JSON list, such as ["flows"]"""),
         (
             "TRUSTED_HOSTS",
