@@ -10,7 +10,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBI = 1024**2
@@ -18,6 +26,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX: Final = "EDDYLIFT_"
 # Variables that are no settings: of clients, of Docker Compose, and those that Kubernetes makes of names of services.
 OTHERS: Final = re.compile(r"URL|TOKEN|METRICS_TOKEN|(.*_)?(PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?)")
+
+# As requests have them: lower-case, without a path.
+HostName = Annotated[str, StringConstraints(pattern=r"(?i)^(\*|[a-z0-9._-]+)$", to_lower=True)]
+Origin = Annotated[str, StringConstraints(pattern=r"(?i)^(\*|[a-z][a-z0-9+.-]*://[^/*\s]+)$", to_lower=True)]
 
 
 class SettingError(ValueError):
@@ -130,7 +142,11 @@ class Settings(BaseSettings):
         ),
     ] = None
     cors_origins: Annotated[
-        tuple[str, ...], Field(description="Origins whose pages may read answers in a browser; `*` allows all.")
+        tuple[Origin, ...],
+        Field(
+            description='Origins whose pages may read answers in a browser, as in `["https://flows.example"]`; `*` '
+            "allows all."
+        ),
     ] = ()
 
     # Who may use it, and how often.
@@ -143,12 +159,12 @@ class Settings(BaseSettings):
         ),
     ] = None
     trusted_hosts: Annotated[
-        tuple[str, ...] | None,
+        tuple[HostName, ...] | None,
         Field(
-            description='Host names by which clients may call the service, as in `["gpu-host.example"]`; addresses '
-            "and `localhost` are always allowed, `*` allows any name. Other names are refused (421), so that no page "
-            "on the web reaches the service through a browser. If unset, a service that listens on loopback allows no "
-            "names, and any other service allows all."
+            description="Host names, without ports, by which clients may call the service, as in "
+            '`["gpu-host.example"]`; addresses and `localhost` are always allowed, `*` allows any name. Other names '
+            "are refused (421), so that no page on the web reaches the service through a browser. If unset, a service "
+            "that listens on loopback allows no names, and any other service allows all."
         ),
     ] = None
     rate_per_s: Annotated[

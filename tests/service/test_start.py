@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import signal
@@ -59,6 +60,22 @@ def test_a_setting_that_cannot_be_used_is_named(
     assert said.startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("TRUSTED_HOSTS", value) for value in ("gpu-host:8000", "https://gpu-host", "*.example", "gpu host", "")),
+        *(("CORS_ORIGINS", value) for value in ("https://flows.example/", "flows.example", "https://*.example", "")),
+    ],
+)
+def test_a_name_that_no_request_can_have_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"EDDYLIFT_{name}", json.dumps(["*", value]))
+    assert main([]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: EDDYLIFT_{name}.1 is {value!r}: ")
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_failed_device_is_no_regular_end(
     catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, broken: bool
@@ -87,10 +104,12 @@ def test_no_test_works_on_what_the_developer_has_stored() -> None:
 
 
 def test_lists_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDDYLIFT_TRUSTED_HOSTS", '["gpu-host.example", "*"]')
+    monkeypatch.setenv("EDDYLIFT_TRUSTED_HOSTS", '["GPU-Host.example", "*"]')
+    monkeypatch.setenv("EDDYLIFT_CORS_ORIGINS", '["*", "https://Flows.example:8443", "http://[::1]:5173"]')
     monkeypatch.setenv("EDDYLIFT_S3_BUCKETS", "")
     settings = Settings()
     assert settings.trusted_hosts == ("gpu-host.example", "*")
+    assert settings.cors_origins == ("*", "https://flows.example:8443", "http://[::1]:5173")
     assert settings.s3_buckets == ()
 
 
