@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from service.volumes.source import OpenVolume
 
 
-# Opened sources, and views of them, that are kept.
-OPENED: Final = 16
+# Bytes of opened sources that are kept, and of views of them. Each counts as what lies beside its velocity and LEAST.
+KEPT: Final = 1 << 30
+LEAST: Final = 1 << 20
 
 
 class VolumeOpener:
@@ -42,8 +43,10 @@ class VolumeOpener:
         self.storages = storages
         self.settings = settings
         self.registry = registry
-        self._sources: LRUCache[tuple[str, ViewOptions], OpenVolume] = LRUCache(OPENED)
-        self._views: LRUCache[str, View] = LRUCache(OPENED)
+        self._sources: LRUCache[tuple[str, ViewOptions], OpenVolume] = LRUCache(
+            KEPT, lambda source: LEAST + source.beside
+        )
+        self._views: LRUCache[str, View] = LRUCache(KEPT, lambda view: LEAST + view.source.beside)
         self._opening = threading.Lock()
 
     def view(

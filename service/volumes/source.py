@@ -32,9 +32,14 @@ MOST_BESIDE: Final = 1 << 26
 
 @dataclass
 class OpenVolume(OpenFields):
-    """An opened volume, whose fields are its velocity."""
+    """An opened volume, whose fields are its velocity.
+
+    Attributes:
+        beside: bytes of all that is not velocity.
+    """
 
     found: DatasetVelocity
+    beside: int
     # Read when first needed. In Python 3.11 a cached_property locks those of all volumes while it reads one.
     _summary: FieldSummary | None = None
     _rest: xr.Dataset | None = None
@@ -119,9 +124,10 @@ def open_source(
     rest = sorted(
         (variable.nbytes, str(name)) for name, variable in dataset.drop_vars(list(found.names)).variables.items()
     )
-    if sum(size for size, _ in rest) > MOST_BESIDE:
+    beside = sum(size for size, _ in rest)
+    if beside > MOST_BESIDE:
         size, name = rest[-1]
         limit = f"{MOST_BESIDE} bytes beside the velocity; drop={name} leaves it out"
         raise too_large(field=name, value=f"{size} bytes", limit=limit)
     check_reading(dataset, found.names, settings)
-    return OpenVolume(storage, tag, dataset, turned, stored, found)
+    return OpenVolume(storage, tag, dataset, turned, stored, found, beside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,21 @@ def test_a_view_is_what_a_request_is_answered(
     assert found.attrs["eddylift_boundary"] == ",".join(parse_boundary(boundary))
     other = fetch(client, f"box/{model};boundary=open")
     assert np.array_equal(stacked(other), wanted(catalogue, velocity, "open", model, 6))
+
+
+def test_many_volumes_stay_open(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users have a view each, and a list of all volumes opens all of them."""
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    volumes = tmp_path / "data" / "volumes"
+    for number in range(40):
+        shutil.copytree(volumes / "box", volumes / f"box-{number}")
+    assert client.get(f"/v1/views/box/{LEARNED}/zarr.json").is_success
+    assert len(client.get("/v1/volumes").json()["volumes"]) == 41
+    opened: list[object] = []
+    monkeypatch.setattr("service.volumes.opener.open_source", lambda *names, **_: opened.append(names))
+    assert client.get(f"/v1/views/box/{LEARNED}/zarr.json").is_success
+    assert not any(volume["problem"] for volume in client.get("/v1/volumes").json()["volumes"])
+    assert not opened
 
 
 def test_times_are_levels_of_their_own(client: TestClient, catalogue: Catalogue) -> None:
