@@ -39,8 +39,7 @@ class SettingError(ValueError):
 class Settings(BaseSettings):
     """Settings of the service, each read from the environment as ``EDDYLIFT_<NAME>``: ``EDDYLIFT_BATCH_WAIT_MS=20``.
 
-    At most the service holds ``max_requests`` bodies of ``max_body_bytes``, and as many answers to ``max_cells`` coarse
-    cells (768 bytes each, 1024 with the expected error), until they are sent; lower these on a small host.
+    `docs/operating.md` says how much memory they let the service take.
     """
 
     model_config = SettingsConfigDict(
