@@ -36,6 +36,8 @@ DEFAULT_FILLS = {"i2": -32767, "i4": -2147483647}
 RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
 # What libraries raise at a broken file; RuntimeError is numcodecs'.
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
+# Joins files, each of which may count its times from a date of its own.
+JOINED = "xarray.concat([xarray.decode_cf(open_volume(path), decode_timedelta=False) for path in paths], 'time')"
 VTK = (
     "VTK; by pyvista, save an array (3, z, y, x) as .npy, such as cell_data['U'].reshape(nz, ny, nx, 3)"
     ".transpose(3, 0, 1, 2) of a uniform grid"
@@ -204,7 +206,7 @@ def _open_zarr(path: Path) -> xr.Dataset:
     if not is_zarr(path):
         message = (
             f"{path} is a folder, and cannot be read as a Zarr group: it has no {' and no '.join(GROUP_MARKS)}. Pass "
-            "the path of one file; xarray.concat([open_volume(path) for path in paths], 'time') joins several"
+            f"the path of one file; {JOINED} joins several"
         )
         raise InvalidInputError(message)
     require_zarr(str(path))

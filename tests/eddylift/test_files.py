@@ -117,17 +117,18 @@ def test_plain_hdf5_of_another_order(tmp_path: Path) -> None:
         open_volume(tmp_path / "a.h5")
 
 
-def test_a_folder_of_files(tmp_path: Path, array: NDArray[np.float32]) -> None:
-    paths = [tmp_path / "run" / f"{number}.npy" for number in range(2)]
+def test_a_folder_of_files_that_count_from_dates_of_their_own(tmp_path: Path, dataset: xr.Dataset) -> None:
+    paths = [tmp_path / "run" / f"{hour}.h5" for hour in range(2)]
     paths[0].parent.mkdir()
-    for path in paths:
-        np.save(path, array)
-    with pytest.raises(
-        InvalidInputError, match=r"run is a folder, .*; xarray\.concat\(\[open_volume\(path\) for path in"
-    ):
+    for hour, path in enumerate(paths):
+        units = {"units": f"seconds since 2020-01-01 0{hour}:00"}
+        write(path, dataset.expand_dims("time").assign_coords(time=("time", [0.0], units)))
+    with pytest.raises(InvalidInputError, match=r"run is a folder, .* joins several$") as refused:
         open_volume(paths[0].parent)
-    joined = xr.concat([open_volume(path) for path in paths], "time")
-    assert find(joined).component(joined, 0).shape == (2, *array.shape[1:])
+    offered = str(refused.value).partition("one file; ")[2].removesuffix(" joins several")
+    joined = eval(offered, {"xarray": xr, "open_volume": open_volume, "paths": paths})  # noqa: S307 our own words
+    np.testing.assert_array_equal(joined["time"].diff("time"), [np.timedelta64(1, "h")])
+    assert find(joined).component(joined, 0).shape == (2, *dataset["u"].shape)
 
 
 @pytest.mark.parametrize("suffix", [".npy", *GRIDDED])
