@@ -71,7 +71,9 @@ def has_size_of(stored: StoredVolume, objects: list[Object]) -> bool:
 
 @contextlib.contextmanager
 def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[tuple[list[Object], str | None]]:
-    """Give the objects of a Zarr group, metadata documents last, so that a group that has them is complete.
+    """Give the objects of a Zarr group: the largest first, so that one beyond the service's limit is refused at once.
+
+    Metadata documents come last, so that a group that has them is complete.
 
     A folder that is a Zarr group is sent as it is, without files that do not belong to the group; a boundary changes
     its attribute. Anything else, and a volume with other options to apply, is written to a temporary group first.
@@ -119,7 +121,7 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
                 for key, path in paths.items()
                 if _is_of_group(key)
             ]
-        yield sorted(objects, key=lambda each: each.path.name in DOCUMENTS), problem
+        yield sorted(objects, key=lambda each: (each.path.name in DOCUMENTS, -each.size)), problem
 
 
 def warn(problem: str | None) -> None:

@@ -33,8 +33,8 @@ def essence(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def check_head(request: Request, most: int) -> None:
-    """Refuse a body by its headers: one that is compressed as a whole (415) or too long (413)."""
+def check_head(request: Request, most: int, field: str = "body") -> None:
+    """Refuse a body by its headers: one that is compressed as a whole (415) or too long (413, for ``field``)."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
         raise unsupported(
@@ -42,7 +42,7 @@ def check_head(request: Request, most: int) -> None:
         )
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > most:
-        raise too_large(field="body", value=f"{length} bytes", limit=f"{most} bytes")
+        raise too_large(field=field, value=f"{length} bytes", limit=f"{most} bytes")
 
 
 def limited(receive: Receive, most: int) -> Receive:
@@ -93,9 +93,9 @@ def _late(settings: Settings, *, slow: bool) -> HttpProblem:
     return HttpProblem("timeout", detail, headers={"Connection": "close"})
 
 
-async def receive_pieces(request: Request, settings: Settings) -> AsyncGenerator[bytes]:
-    """Receive a body in pieces."""
-    check_head(request, settings.max_body_bytes)
+async def receive_pieces(request: Request, settings: Settings, field: str = "body") -> AsyncGenerator[bytes]:
+    """Receive a body in pieces; see ``check_head``."""
+    check_head(request, settings.max_body_bytes, field)
     async with aclosing(request.stream()) as stream:
         async for piece in stream:
             yield piece

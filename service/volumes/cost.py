@@ -43,10 +43,11 @@ def check_arrays(arrays: Mapping[str, zarr.Array[Any]], settings: Settings) -> d
     found = {}
     for name, array in arrays.items():
         check_array(name, array, settings.max_volume_cells)
-        chunks = found[name] = Chunks.of(name, array)
-        if chunks.nbytes > settings.max_decoded_bytes:
+        found[name] = Chunks.of(name, array)
+        decoded = math.prod(array.chunks) * array.dtype.itemsize  # of shards, the chunks in them, which are read alone
+        if decoded > settings.max_decoded_bytes:
             limit = f"{settings.max_decoded_bytes} bytes"
-            raise too_large(field=name, value=f"in chunks of {chunks.nbytes} bytes", limit=limit)
+            raise too_large(field=name, value=f"in chunks of {decoded} bytes", limit=limit)
     coordinates = {name: array for name, array in arrays.items() if array.ndim == 1}
     _check_sum({name: array.nbytes for name, array in coordinates.items()}, "bytes", COORDINATE_BYTES)
     _check_sum({name: array.nchunks for name, array in coordinates.items()}, "chunks", COORDINATE_CHUNKS)

@@ -129,6 +129,18 @@ def test_a_boundary_changes_the_attribute_of_a_group_alone(
     xr.testing.assert_identical(found.load(), volume.assign_attrs(boundary="periodic,wall,periodic"))
 
 
+def test_the_largest_objects_are_sent_first_and_documents_last(dataset: xr.Dataset, tmp_path: Path) -> None:
+    """What is larger than the service takes is refused before hours of others are sent."""
+    volume = dataset.assign(energy=("step", np.random.default_rng(1).random(10_000)))
+    volume.to_zarr(tmp_path / "box.zarr", consolidated=False)
+    with group(tmp_path / "box.zarr", Preparation()) as (objects, _):
+        documents = [each.path.name == "zarr.json" for each in objects]
+        chunks = [each for each in objects if each.path.name != "zarr.json"]
+    assert documents == sorted(documents)
+    assert chunks[0].key.startswith("energy/c/")
+    assert [each.size for each in chunks] == sorted((each.size for each in chunks), reverse=True)
+
+
 @pytest.mark.parametrize(("status", "deleted"), [(401, False), (403, False), (409, False), (413, True), (422, True)])
 def test_what_was_sent_is_deleted_only_if_an_object_is_refused_for_what_it_is(
     ask: Ask, service: FakeService, array: NDArray[np.float32], status: int, *, deleted: bool

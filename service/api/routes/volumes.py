@@ -117,7 +117,7 @@ async def put_key(request: Request, services: ServicesDep, name: str, key: str) 
     checked_key(key)
     idle = partial(require_idle, services, name)
     await services.threads.run(idle)
-    async with services.uploads.receive(key, receive_pieces(request, services.settings)) as part:
+    async with services.uploads.receive(key, receive_pieces(request, services.settings, key)) as part:
         new = await services.threads.run(lambda: services.uploads.store(part, name, key, idle))
     return Response(status_code=201 if new else 204)
 

@@ -139,7 +139,7 @@ def test_an_upload_is_given_up_if_an_object_is_refused(
     layout = {"much": {"chunks": (LIMIT,), "compressors": ()}}
     volume = channel().assign(much=("index", np.ones(LIMIT)))
     volume.to_zarr(tmp_path / "big.zarr", encoding=layout, consolidated=False)
-    with pytest.raises(RefusedError, match=r"\(413\)"):
+    with pytest.raises(RefusedError, match=r"\(413\): much/c/0: 8388608 bytes; expected"):
         send(url, tmp_path / "big.zarr", "big")
     assert client.volumes() == []
 

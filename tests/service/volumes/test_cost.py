@@ -38,6 +38,17 @@ def velocity(shape: list[int], chunks: list[int], dims: str = "zyx") -> dict[str
     return {name: array(shape, chunks, list(dims)) for name in "uvw"}
 
 
+def sharded(shape: list[int], shard: list[int], chunks: list[int]) -> dict[str, bytes]:
+    """A velocity whose chunks lie in shards."""
+    plain = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    inner = {"chunk_shape": chunks, "codecs": plain, "index_codecs": plain}
+    codecs = [{"name": "sharding_indexed", "configuration": inner}]
+    return {
+        name: json.dumps({**json.loads(each), "codecs": codecs}).encode()
+        for name, each in velocity(shape, shard).items()
+    }
+
+
 SMALL = velocity([8] * 3, [8] * 3)
 HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
     "a long row": (velocity([4, 4, 10**8], [4, 4, 1 << 20]), "x: 100000000 cells; expected at most 131072 cells"),
@@ -45,6 +56,7 @@ HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
     "tiny chunks": (velocity([200] * 3, [1] * 3), "u: in chunks of 1 x 1 x 1 cells, 287496 around one block"),
     "thin chunks": (velocity([64, 4096, 4096], [64, 64, 1]), "262144 across a plane"),
     "large chunks": (velocity([1536] * 3, [512] * 3), "4294967296 bytes of them around one block"),
+    "large chunks in shards": (sharded([2048] * 3, [2048] * 3, [1024] * 3), ": in chunks of 4294967296 bytes"),
     "many coordinates": (
         {**SMALL, **{f"c{n}": array([1 << 20], [1 << 20], [f"c{n}"], "float64") for n in range(5)}},
         "bytes that all coordinates have",
@@ -80,24 +92,27 @@ def test_volumes_that_cost_too_much_are_refused_by_their_documents(
 
 
 @pytest.mark.parametrize(
-    ("shape", "chunks"),
+    "documents",
     [
-        ([1024] * 3, [64] * 3),
-        ([1024] * 3, [8] * 3),
-        ([1024] * 3, [1, 1024, 1024]),
-        ([1024] * 3, [256] * 3),
-        ([16384] * 3, [128] * 3),
-        ([512] * 3, [512] * 3),
-        ([16] * 3, [1] * 3),
+        velocity([1024] * 3, [64] * 3),
+        velocity([1024] * 3, [8] * 3),
+        velocity([1024] * 3, [1, 1024, 1024]),
+        velocity([1024] * 3, [256] * 3),
+        velocity([16384] * 3, [128] * 3),
+        velocity([512] * 3, [512] * 3),
+        velocity([16] * 3, [1] * 3),
+        sharded([2048] * 3, [1024] * 3, [64] * 3),
     ],
 )
-def test_volumes_as_people_store_them_are_opened(tmp_path: Path, shape: list[int], chunks: list[int]) -> None:
+def test_volumes_as_people_store_them_are_opened(tmp_path: Path, documents: dict[str, bytes]) -> None:
     (tmp_path / "zarr.json").write_bytes(GROUP)
-    for name, content in velocity(shape, chunks).items():
+    for name, content in documents.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "zarr.json").write_bytes(content)
     settings = Settings(max_volume_cells=1 << 50)
-    assert open_source(LocalStorage("good", tmp_path), "tag", settings).cells == tuple(shape)
+    assert open_source(LocalStorage("good", tmp_path), "tag", settings).cells == tuple(
+        json.loads(documents["u"])["shape"]
+    )
 
 
 def test_many_levels_in_one_chunk_count(tmp_path: Path) -> None:
