@@ -48,7 +48,7 @@ FOREIGN = {
     b"# vtk": VTK,
     b"<?xml": f"XML, perhaps of {VTK}",
     b"<VTKFile": VTK,
-    b"MATLAB 5": "MATLAB before 7.3; save u, v, w by save(..., '-v7.3')",
+    b"MATLAB 5": "MATLAB before 7.3; save u, v, w, each as u(x, y, z), by save(..., '-v7.3')",
 }
 
 

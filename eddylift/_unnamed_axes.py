@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from eddylift._errors import InvalidInputError
@@ -16,16 +17,18 @@ UNNAMED: Final = "phony_dim"
 def name_axes(dataset: xr.Dataset) -> xr.Dataset:
     """Name axes that have no names: u, v, w are taken to be over ([time,] z, y, x), and x, y, z, time are coordinates.
 
+    If one of these is no vector, as with MATLAB's ``meshgrid``, the axes get no names until it is left out.
+
     Raises:
         InvalidInputError: for coordinates of another length than their axis.
     """
     dims = dataset["u"].dims if {"u", "v", "w"} <= {*dataset.data_vars} else ()
-    if len(dims) not in {3, 4} or not all(str(dim).startswith(UNNAMED) for dim in dims):
+    if len(dims) not in {3, 4} or not all(str(dim).startswith(UNNAMED) for dim in dims) or grids(dataset):
         return dataset
-    axes = {name: dataset[name] for name in AXES if name in dataset.data_vars and dataset[name].ndim == 1}
+    axes = {name: dataset[name] for name in AXES if name in dataset.data_vars and dataset[name].ndim}
     named = dataset.drop_vars(axes).rename(dict(zip(dims, AXES[-len(dims) :], strict=True)))
     try:
-        return named.assign_coords({name: (name, axis.values, axis.attrs) for name, axis in axes.items()})
+        return named.assign_coords({name: (name, axis.values.ravel(), axis.attrs) for name, axis in axes.items()})
     except ValueError:
         positions = ", ".join(f"{axis.size} positions along {name}" for name, axis in axes.items())
         message = (
@@ -34,3 +37,9 @@ def name_axes(dataset: xr.Dataset) -> xr.Dataset:
             "name in 'uvw']) if they are over (x, y, z); if an axis is stretched, an xarray.Dataset with its positions"
         )
         raise InvalidInputError(message) from None
+
+
+def grids(dataset: xr.Dataset) -> list[str]:
+    """Return which of time, z, y, x are there, but are no vectors; those of MATLAB have a second dim, of one value."""
+    shapes = {name: dataset[name].shape for name in AXES if name in dataset.variables}
+    return [name for name, shape in shapes.items() if math.prod(shape) != max(shape, default=1)]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from eddylift._paths import spell_names
-from eddylift._unnamed_axes import UNNAMED, name_axes
+from eddylift._unnamed_axes import UNNAMED, grids, name_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +106,11 @@ def suggestion(dataset: xr.Dataset, find: Callable[[xr.Dataset], object | None],
             return f"; {in_order}pass names={names} (on the command line --names {spell_names(names)})"
     if len({frozenset(dataset[name].dims) for name in _components(dataset, components)}) > 1:
         return "; on a staggered grid, first interpolate the components to the centres of the cells"
+    if several := grids(dataset):
+        return (
+            f"; {', '.join(several)}: not positions along one axis; leave out by drop={several} (on the command line "
+            f"--drop {','.join(several)})"
+        )
     example = {"Ux": "u", "lev": "z"}
     return f"; names renames variables and dims, as names={example} does (on the command line --names Ux:u,lev:z)"
 

@@ -106,6 +106,26 @@ def test_plain_hdf5_with_one_array(tmp_path: Path, place: int) -> None:
     np.testing.assert_array_equal(open_volume(tmp_path / "a.h5", names=offered, drop=["p"])["v"], values[1])
 
 
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1)])
+def test_vectors_of_matlab_have_two_dims(tmp_path: Path, shape: tuple[int, int]) -> None:
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        for name in "uvw":
+            file[name] = np.zeros((4, 5, 6))
+        file["y"], file["time"] = np.arange(5.0).reshape(shape), [[0.5]]
+    found = open_volume(tmp_path / "a.mat")
+    assert (found["u"].dims, found["y"].dims, found["y"].values.tolist()) == (("z", "y", "x"), ("y",), [*range(5)])
+
+
+def test_grids_of_matlab_are_left_out(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        for name in "uvwxyz":
+            file[name] = np.zeros((4, 5, 6))
+    with pytest.raises(InvalidInputError, match="z, y, x: not positions along one axis; leave out by drop=") as refused:
+        open_volume(tmp_path / "a.mat")
+    offered = str(refused.value).rpartition("--drop ")[2].removesuffix(")")
+    assert open_volume(tmp_path / "a.mat", drop=offered)["u"].dims == ("z", "y", "x")
+
+
 def test_plain_hdf5_of_another_order(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name in "uvw":
