@@ -113,7 +113,7 @@ def step(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> float 
     """
     if axis not in volume.coords or volume.sizes[axis] < 2:  # noqa: PLR2004 a step
         return None
-    positions = _elapsed(volume, axis, way_round).values
+    positions = since_first(volume, axis, way_round).values
     if positions.dtype.kind not in ("fiumM" if axis == TIME else "fiu"):
         message = f"{axis}: {positions.dtype}; expected numbers{' or dates' if axis == TIME else ''}{way_round}"
         raise InvalidInputError(message)
@@ -145,11 +145,11 @@ def unit(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> str | 
     """
     if axis not in volume.coords:
         return None
-    positions = _elapsed(volume, axis, way_round)
+    positions = since_first(volume, axis, way_round)
     return "s" if positions.dtype.kind == "m" else _units.symbol(positions.attrs.get("units"))
 
 
-def _elapsed(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> xr.Variable:
+def since_first(volume: xr.Dataset | xr.DataArray, axis: str, way_round: str) -> xr.Variable:
     """Return positions since the first: durations if they are dates, or their units, not decoded in files, say so.
 
     Differences need no calendar.

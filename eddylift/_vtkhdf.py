@@ -5,12 +5,12 @@ The format is specified at https://docs.vtk.org/en/latest/vtk_file_formats/vtkhd
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from eddylift._axes import TIME
+from eddylift._axes import TIME, since_first
 from eddylift._codecs import as_dataset
 from eddylift._velocity import AXES, COMPONENTS, ERROR, find, split
 
@@ -31,7 +31,7 @@ def write_vtkhdf(path: Path, volume: AnyVolume) -> None:
 
     Args:
         path: of the file.
-        volume: a volume such as `Client.upscale` returns. Without coordinates, cells are cubes of edge 1.
+        volume: a volume such as `Client.upscale` returns. Unless each axis has coordinates, cells are cubes of edge 1.
 
     Raises:
         InvalidInputError: if it has no velocity, or a stretched axis.
@@ -42,9 +42,10 @@ def write_vtkhdf(path: Path, volume: AnyVolume) -> None:
         group = file.create_group("VTKHDF")
         group.attrs["Version"] = VERSION
         group.attrs.create("Type", b"ImageData", dtype="S9")
-        origins, spacings = zip(*(_axis(fields, axis) for axis in reversed(AXES)), strict=True)
+        is_known = {*AXES} <= {*fields.coords}
+        cells_along = [_axis(fields, axis) if is_known else (0.0, 1.0) for axis in reversed(AXES)]
+        group.attrs["Origin"], group.attrs["Spacing"] = zip(*cells_along, strict=True)
         group.attrs["WholeExtent"] = [bound for axis in reversed(AXES) for bound in (0, fields.sizes[axis])]
-        group.attrs["Origin"], group.attrs["Spacing"] = origins, spacings
         group.attrs["Direction"] = np.eye(3).ravel()
         cells = group.create_group("CellData")
         cells["velocity"] = np.stack([_values(fields[name]) for name in COMPONENTS], axis=-1)
@@ -62,8 +63,6 @@ def _values(array: xr.DataArray) -> NDArray[np.float32]:
 
 def _axis(dataset: xr.Dataset, axis: str) -> tuple[float, float]:
     """Return where the first cell of an axis begins, and how long it is."""
-    if axis not in dataset.coords:
-        return 0.0, 1.0
     centres = dataset[axis].values.astype(np.float64)
     spacing = float(centres[-1] - centres[0]) / (len(centres) - 1) if len(centres) > 1 else 1.0
     return float(centres[0]) - spacing / 2, spacing
@@ -73,7 +72,6 @@ def _times(dataset: xr.Dataset) -> NDArray[np.float64]:
     """Return times as numbers: dates in seconds since the first one; indices if there are no times."""
     if TIME not in dataset.coords:
         return np.arange(dataset.sizes[TIME], dtype=np.float64)
-    times: NDArray[Any] = dataset[TIME].values
-    if times.dtype.kind in "mM":
-        times = (times - times[0]) / np.timedelta64(1, "s")
-    return times.astype(np.float64)
+    if dataset[TIME].dtype.kind in "mMO":  # dates of other calendars are objects
+        return since_first(dataset, TIME, "").values / np.timedelta64(1, "s")
+    return dataset[TIME].values.astype(np.float64)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -38,7 +39,7 @@ def test_cells_lie_where_the_coordinates_say(dataset: xr.Dataset, array: NDArray
 
 
 def test_descending_axes_are_turned_round(dataset: xr.Dataset, array: NDArray[np.float32], tmp_path: Path) -> None:
-    save_volume(tmp_path / "fine.vtkhdf", dataset.assign_coords(y=[3.0, 2.0, 1.0]))
+    save_volume(tmp_path / "fine.vtkhdf", dataset.assign_coords(y=[3.0, 2.0, 1.0], z=[0.0, 1.0]))
     attributes, cells, _ = read(tmp_path / "fine.vtkhdf")
     assert attributes["Origin"][1] == 0.5
     np.testing.assert_array_equal(cells["velocity"][..., 0], array[0, :, ::-1])
@@ -49,6 +50,10 @@ def test_descending_axes_are_turned_round(dataset: xr.Dataset, array: NDArray[np
     [
         ([0.5, 1.5], [0.5, 1.5]),
         (np.array(["2024-01-01T00:00", "2024-01-01T00:01"], "M8[ns]"), [0, 60]),
+        (
+            np.array([dt.date(2024, 1, 1), dt.date(2024, 1, 2)]),
+            [0, 86400],
+        ),  # objects, as of other calendars
         (None, [0, 1]),
     ],
 )
@@ -60,6 +65,11 @@ def test_times(
     _, cells, found = read(tmp_path / "fine.vtkhdf")
     assert found == expected
     np.testing.assert_array_equal(cells["velocity"][1], np.moveaxis(2 * array, 0, -1))
+
+
+def test_coordinates_along_some_axes_alone_do_not_flatten_the_box(dataset: xr.Dataset, tmp_path: Path) -> None:
+    save_volume(tmp_path / "fine.vtkhdf", dataset.drop_vars("x").assign_coords(y=[0.0, 0.0025, 0.005]))
+    assert read(tmp_path / "fine.vtkhdf")[0]["Spacing"].tolist() == [1, 1, 1]
 
 
 def test_arrays_have_cells_of_edge_1(array: NDArray[np.float32], tmp_path: Path) -> None:
