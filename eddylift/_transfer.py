@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib.util
 import re
+import shutil
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -113,6 +114,7 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
             with _files.own_errors(path, "sent"):  # velocity is read while it is written
                 folder, mark = Path(kept.enter_context(temporary_folder())) / "volume.zarr", _digest
                 prepared, problem = _standard(volume, preparation)
+                _check_room(folder.parent, prepared)
                 write_zarr(folder, prepared)
         with _files.own_errors(folder, "sent"):
             paths = {path.relative_to(folder).as_posix(): path for path in _files_in(folder)} | changed
@@ -208,6 +210,17 @@ def _standard(volume: AnyVolume, preparation: Preparation) -> tuple[xr.Dataset, 
     except InvalidInputError as error:
         return prepared, str(error)
     return standard(prepared, velocity), None
+
+
+def _check_room(folder: Path, volume: xr.Dataset) -> None:
+    """Refuse, before anything is computed, a volume that does not fit into the temporary folder."""
+    free = shutil.disk_usage(folder).free
+    if volume.nbytes > free:
+        message = (
+            f"the volume has {volume.nbytes} bytes, and {folder.parent} room for {free}: set TMPDIR to a folder with "
+            "more, or write the volume to the service, by to_zarr(client.store(name), consolidated=False)"
+        )
+        raise InvalidInputError(message)
 
 
 def _files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Literal
 
 import httpx2
@@ -157,6 +158,17 @@ def test_uploads_without_a_temporary_folder(
     monkeypatch.setattr("tempfile.tempdir", str(file))
     with pytest.raises(InvalidInputError, match=r"the volume cannot be sent: .*Not a directory"):
         ask("upload", dataset, "box")
+
+
+def test_uploads_that_do_not_fit_into_the_temporary_folder(
+    ask: Ask, dataset: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    told = rf"^the volume has {dataset.nbytes} bytes, and {tmp_path} room for 100: set TMPDIR"
+    with pytest.raises(InvalidInputError, match=told):
+        ask("upload", dataset, "box")
+    assert not list(tmp_path.iterdir())
 
 
 def test_volumes_saved_into_what_is_no_folder(file: Path) -> None:
