@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import re
 import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,8 @@ RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_t
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
 # Joins files, each of which may count its times from a date of its own.
 JOINED = "xarray.concat([xarray.decode_cf(open_volume(path), decode_timedelta=False) for path in paths], 'time')"
+# The begin of an address, of which pathlib makes one slash of two; a drive has one letter.
+ADDRESS = re.compile(r"\w{2,}:/")
 VTK = (
     "VTK; by pyvista, save an array (3, z, y, x) as .npy, such as cell_data['U'].reshape(nz, ny, nx, 3)"
     ".transpose(3, 0, 1, 2) of a uniform grid"
@@ -135,6 +138,13 @@ def check_exists(path: Path) -> None:
     """
     if not path.exists():
         message = f"{path} does not exist"
+        if ADDRESS.match(str(path)):
+            message += (
+                ". An address is not read: open it by xarray.open_zarr, and pass the dataset; client.open and "
+                "client.submit take s3://bucket/path"
+            )
+        elif {*"*?"} & {*path.name}:
+            message += f". Pass the path of one file; {JOINED} joins several"
         raise InvalidInputError(message)
 
 

@@ -157,6 +157,21 @@ def test_missing(tmp_path: Path, suffix: str) -> None:
         read(tmp_path / f"a{suffix}")
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "s3://bucket/x.zarr",
+            r"s3:/bucket/x\.zarr does not exist\. An address is not read: open it by xarray\.open_zarr",
+        ),
+        ("run/*.nc", r"run/\*\.nc does not exist\. Pass the path of one file; xarray\.concat.* joins several$"),
+    ],
+)
+def test_addresses_and_patterns_are_no_paths(path: str, told: str) -> None:
+    with pytest.raises(InvalidInputError, match=told):
+        open_volume(path)
+
+
 @pytest.mark.parametrize("suffix", [".npy", *GRIDDED])
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"CDF\x01", b"PK\x05\x06" + bytes(18), bytes(100)])
 def test_not_what_the_name_says(tmp_path: Path, suffix: str, content: bytes) -> None:
