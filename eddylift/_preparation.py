@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from eddylift._codecs import as_array, as_dataset
 from eddylift._errors import InvalidInputError
-from eddylift._files import open_dataset, read
+from eddylift._files import is_array, open_dataset, own_errors, read
 from eddylift._paths import read_list, read_names, spell_attribute
 from eddylift._unnamed_axes import name_axes
 
@@ -37,40 +38,51 @@ class Preparation(NamedTuple):
     boundary: Boundary | None = None
 
     def apply(self, *volumes: Any) -> Sequence[Any]:  # noqa: ANN401 each comes back as the kind that it is
-        """Return prepared volumes: one, or a pair with the same names. If a volume is a path, it is read.
+        """Return prepared volumes: one, or a pair with the same names. Of a path, what is left after `drop` is read.
 
         Raises:
             InvalidInputError: for an option that cannot be read, a name that no volume has, an axis that cannot be
                 resampled, or may be periodic as there is no boundary, or a bare array.
         """
-        volumes = tuple(read(Path(volume)) if isinstance(volume, str | Path) else volume for volume in volumes)
-        if not (self.names or self.drop or self.resample):
-            return volumes
+        changes = bool(self.names or self.drop or self.resample)
+        with contextlib.ExitStack() as files:
+            given = [_open(volume, files) for volume in volumes]
+            renamed = self._renamed(given) if changes else given
+            for volume, left in zip(volumes, renamed, strict=True):
+                if isinstance(volume, str | Path) and not isinstance(left, np.ndarray):
+                    with own_errors(volume, "read"):
+                        left.load()
+        return [_alike(*pair) for pair in zip(self._resampled(renamed), given, strict=True)] if changes else given
+
+    def _renamed(self, volumes: Sequence[Any]) -> list[xr.Dataset]:
         if any(isinstance(volume, np.ndarray) for volume in volumes):
             message = "names, drop and resample are for volumes with names and coordinates, got a bare array"
             raise InvalidInputError(message)
         import xarray as xr  # noqa: PLC0415 slow
 
-        from eddylift import _renaming, _resample  # noqa: PLC0415 need xarray
+        from eddylift import _renaming  # noqa: PLC0415 needs xarray
 
-        names, drop, axes = read_names(self.names), read_list("drop", self.drop), read_list("resample", self.resample)
-        if len(volumes) > 1 and (numbered := [axis for axis in axes if ":" in str(axis)]):
+        names, drop = read_names(self.names), read_list("drop", self.drop)
+        given = [volume if isinstance(volume, xr.DataArray) else as_dataset(volume) for volume in volumes]
+        return [name_axes(as_dataset(volume)) for volume in _renaming.rename(given, names, drop)]
+
+    def _resampled(self, datasets: list[xr.Dataset]) -> list[xr.Dataset]:
+        axes = read_list("resample", self.resample)
+        if len(datasets) > 1 and (numbered := [axis for axis in axes if ":" in str(axis)]):
             message = (
                 f"resample: {numbered[0]}; expected no number of cells for two volumes, which differ in it: open each "
                 "by open_volume, which takes resample too"
             )
             raise InvalidInputError(message)
-        given = [volume if isinstance(volume, xr.DataArray) else as_dataset(volume) for volume in volumes]
-        datasets = [name_axes(as_dataset(volume)) for volume in _renaming.rename(given, names, drop)]
-        if axes:
-            if self.boundary is None and not any("boundary" in dataset.attrs for dataset in datasets):
-                message = (
-                    f"resample: {self.resample}; expected a boundary too, as without one an axis may be periodic, and "
-                    "the length of a period is not known"
-                )
-                raise InvalidInputError(message)
-            datasets = [_resample.to_uniform(dataset, axes, self.boundary) for dataset in datasets]
-        return [_alike(dataset, volume) for dataset, volume in zip(datasets, volumes, strict=True)]
+        if axes and self.boundary is None and not any("boundary" in dataset.attrs for dataset in datasets):
+            message = (
+                f"resample: {self.resample}; expected a boundary too, as without one an axis may be periodic, and "
+                "the length of a period is not known"
+            )
+            raise InvalidInputError(message)
+        from eddylift import _resample  # noqa: PLC0415 needs xarray
+
+        return [_resample.to_uniform(dataset, axes, self.boundary) for dataset in datasets]
 
 
 def open_volume(
@@ -112,6 +124,13 @@ def open_volume(
         raise
     volume.set_close(dataset.close)
     return volume
+
+
+def _open(volume: Any, files: contextlib.ExitStack) -> Any:  # noqa: ANN401 as `Preparation.apply`
+    """Open the file of a volume lazily, until the stack closes it; arrays are read."""
+    if not isinstance(volume, str | Path):
+        return volume
+    return read(Path(volume)) if is_array(Path(volume)) else files.enter_context(open_dataset(Path(volume)))
 
 
 def _alike(dataset: xr.Dataset, volume: xr.Dataset | xr.DataArray) -> xr.Dataset | xr.DataArray:

@@ -172,6 +172,15 @@ def test_addresses_and_patterns_are_no_paths(path: str, told: str) -> None:
         open_volume(path)
 
 
+def test_what_is_dropped_is_not_read(tmp_path: Path, dataset: xr.Dataset) -> None:
+    dataset.assign(p=dataset["u"]).to_zarr(tmp_path / "a.zarr", consolidated=False)
+    (tmp_path / "a.zarr/p/c/0/0/0").write_bytes(b"no chunk")
+    (left,) = Preparation(drop=["p"]).apply(tmp_path / "a.zarr")
+    xr.testing.assert_identical(left, dataset)
+    with pytest.raises(InvalidInputError, match=r"a\.zarr cannot be read"):
+        Preparation(drop=["u"]).apply(tmp_path / "a.zarr")
+
+
 @pytest.mark.parametrize("suffix", [".npy", *GRIDDED])
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"CDF\x01", b"PK\x05\x06" + bytes(18), bytes(100)])
 def test_not_what_the_name_says(tmp_path: Path, suffix: str, content: bytes) -> None:
