@@ -12,7 +12,7 @@ from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, Services
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary, requested_or_stored
-from service.formats.field_checks import check_cubes, check_ends, check_field
+from service.formats.field_checks import check_cubes, check_ends, check_field, check_on_walls
 from service.formats.grid import check_known, read_length
 from service.formats.reference import (
     check_lengths,
@@ -77,7 +77,7 @@ async def post_validate(
     stored = {COARSE: coarse and coarse.boundary, REFERENCE: reference.boundary}
     boundary, warnings = choose_boundary(requested_or_stored(asked, stored), None, card)
     for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
-        if volume is not None:  # for its refusals; the warnings below are of the coarse volume
+        if volume is not None:  # for its refusals; most warnings below are of the coarse volume
             with within(part):
                 check_ends(volume.summary.ends, boundary)
     if coarse is None:
@@ -86,6 +86,7 @@ async def post_validate(
         check_pair(coarse, reference, card.factor)
         check_units(coarse.units[0], reference.units[0])
     check_lengths(coarse.layout.rest, reference.layout.rest)
+    warnings += check_on_walls(reference.summary, boundary, " of the reference")
     warnings += check_cubes(coarse, coarse.layout.rest, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         warnings += check_field(coarse.summary, boundary, card)

@@ -65,7 +65,7 @@ def coarse() -> NDArray[np.float32]:
 def slow_at_ends(velocity: NDArray[np.float32]) -> NDArray[np.float32]:
     """Noise that approaches walls at rest at the ends of each axis, so that nobody warns of walls."""
     for axis in (1, 2, 3):
-        velocity.swapaxes(0, axis)[[0, -1]] *= 0.05
+        velocity.swapaxes(0, axis)[[0, -1]] *= 0.3
     return velocity
 
 
@@ -78,6 +78,11 @@ def channel(cells: tuple[int, int, int] = (5, 6, 4)) -> xr.Dataset:
     parts = {name: (("z", "y", "x"), part) for name, part in zip("uvw", velocity, strict=True)}
     centres = {axis: (np.arange(n) + 0.5) * 2.0 for axis, n in zip("zyx", cells, strict=True)}
     return xr.Dataset(parts, centres, {"boundary": "periodic,wall,periodic"})
+
+
+def on_walls(volume: xr.Dataset) -> xr.Dataset:
+    """The same with points on walls at rest at the ends of y, in place of cells beside them."""
+    return volume.where(~volume["y"].isin(volume["y"][[0, -1]]), 0)
 
 
 def wanted(volume: xr.Dataset, boundary: str = "periodic,wall,periodic") -> NDArray[np.float32]:

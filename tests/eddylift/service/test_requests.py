@@ -26,7 +26,7 @@ from eddylift import (
 )
 from eddylift._resample import to_uniform
 from service.app import create_app
-from tests.eddylift.service.conftest import LIMIT, TRILINEAR, channel, expected, wanted
+from tests.eddylift.service.conftest import LIMIT, TRILINEAR, channel, expected, on_walls, wanted
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def test_a_cutout_is_upscaled_uploaded_and_validated(client: Client, url: str, t
 
 
 def test_a_stretched_channel_is_resampled_on_request(client: Client) -> None:
-    volume = channel((5, 8, 4))
+    volume = on_walls(channel((5, 8, 4)))
     stretched = volume.assign_coords(y=np.tanh(np.linspace(-1.5, 1.5, 8)) / np.tanh(1.5))
     with pytest.raises(InvalidInputError, match=r"y is stretched, .*--resample y\) puts it on uniform cells between"):
         client.upscale(stretched, model=TRILINEAR)

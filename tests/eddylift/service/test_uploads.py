@@ -22,7 +22,7 @@ from eddylift import (
     open_volume,
 )
 from service.volumes.uploads import UploadStore
-from tests.eddylift.service.conftest import LIMIT, TRILINEAR, channel, wanted
+from tests.eddylift.service.conftest import LIMIT, TRILINEAR, channel, on_walls, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def test_a_boundary_becomes_the_attribute(
 ) -> None:
     """And without one an axis is not resampled, as it may be periodic."""
     path = tmp_path / "channel.nc"
-    volume = channel().drop_attrs().assign_coords(y=np.tanh(np.linspace(-2, 2, 6)))
+    volume = on_walls(channel()).drop_attrs().assign_coords(y=np.tanh(np.linspace(-2, 2, 6)))
     volume.to_netcdf(path, engine="h5netcdf")
     kinds = {"y": "wall"}
     for refused in (lambda: send(url, path, "box", resample="y"), lambda: open_volume(path, resample="y")):

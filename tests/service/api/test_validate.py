@@ -74,6 +74,16 @@ def test_a_coarse_volume_that_is_no_block_mean(client: TestClient) -> None:
     assert "not the block mean" in series["warnings"][-1]
 
 
+def test_a_reference_whose_points_lie_on_walls(client: TestClient) -> None:
+    points = np.random.default_rng(0).random((3, 16, 16, 16), np.float32)
+    points[:, :, [0, -1]] = 0
+    answer = post(client, {"boundary": "periodic,wall,periodic"}, reference=(npy(points), NPY)).json()
+    assert any(
+        "the velocity of the reference is that of the wall at y, first plane; y, last plane" in each
+        for each in answer["warnings"]
+    )
+
+
 def test_what_is_undefined_is_null(client: TestClient) -> None:
     answer = post(client, reference=(npy(np.ones((3, 16, 16, 16), np.float32)), NPY))
     assert answer.status_code == 200

@@ -19,6 +19,7 @@ from service.formats.field_checks import (
     check_cubes,
     check_ends,
     check_likeness,
+    check_on_walls,
     check_walls,
     is_like_learned,
     summarise,
@@ -174,6 +175,34 @@ def test_a_fluid_at_rest_up_to_rounding_approaches_its_walls() -> None:
     layer = 1e-9 * noise(3, 12, 8, 8)
     layer[:, 4:8] = noise(3, 4, 8, 8)
     assert check_walls(summary_of(layer), ("wall", "periodic", "periodic")) == ()
+
+
+def test_points_on_walls() -> None:
+    channel = np.load(SAMPLES / "channel-x4" / "coarse.npy")
+    walls = ("periodic", "wall", "periodic")
+    assert check_on_walls(summary_of(channel), walls) == ()
+    assert check_on_walls(summary_of(np.load(SAMPLES / "channel-x4" / "fine.npy")), walls) == ()
+    points = np.pad(channel, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    assert check_on_walls(summary_of(points), ("periodic", "open", "periodic")) == ()
+    (warning,) = check_on_walls(summary_of(points), walls)
+    assert "that of the wall at y, first plane; y, last plane. " in warning
+    assert "resample='y'" in warning
+    assert ", the " not in warning  # at which the page takes joined warnings apart
+    (warning,) = check_on_walls(summary_of(points[:, :, :-1]), walls)
+    assert "at y, first plane. " in warning
+    points[0] += 15
+    assert check_on_walls(summary_of(points), walls) == ()
+    assert check_on_walls(summary_of(points), ("periodic", "wall:u=15..15", "periodic"))
+
+
+def test_cells_beside_walls_whose_velocity_grows_as_a_square_or_not_at_all() -> None:
+    faces = np.arange(9.0)[:, None]
+    separating = noise(3, 6, 1, 6) * np.diff(faces**3, axis=0)
+    assert check_on_walls(summary_of(separating), ("open", "wall", "open")) == ()
+    still = np.zeros_like(separating)
+    assert check_on_walls(summary_of(still), ("open", "wall", "open")) == ()
+    still[:, :, 3:5] = separating[:, :, 3:5]
+    assert check_on_walls(summary_of(still), ("open", "wall", "open")) == ()
 
 
 def test_samples_are_told_apart() -> None:
