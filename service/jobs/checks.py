@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.formats.boundaries import read_boundary, requested_or_stored
-from service.jobs.compare import check_reference
+from service.jobs.compare import check_reference, comparison_warnings, spectra_bytes
 from service.jobs.discover import check_discovery
 from service.problems import invalid_field, within
+from service.volumes.files import room
+from service.volumes.local_storage import LocalStorage
 from service.volumes.storage import inside, require_same
 from service.volumes.uploads import check_kept
 from service.volumes.view import ViewOptions
@@ -15,6 +17,7 @@ from service.volumes.view import ViewOptions
 if TYPE_CHECKING:
     from service.engine.registry import ModelRegistry
     from service.jobs.spec import JobSpec
+    from service.settings import Settings
     from service.volumes.opener import VolumeOpener
     from service.volumes.source import OpenVolume
     from service.volumes.view import View
@@ -36,14 +39,23 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
         if value := getattr(spec, field):
             raise invalid_field(field=field, value=value, expected="none, unless the task is discover")
     view = open_view(spec, registry, opener)
+    warnings, size = view.warnings, 0
     if spec.reference is not None:
-        check_reference(view, open_reference(spec, view.card.factor, opener))
+        reference = open_reference(spec, view.card.factor, opener)
+        warnings = comparison_warnings(view, reference, check_reference(view, reference))
+        size = spectra_bytes(view)
+    size += _check_target(spec, view, opener)
+    return (*warnings, *_check_room(size, opener.settings))
+
+
+def _check_target(spec: JobSpec, view: View, opener: VolumeOpener) -> int:
+    """Check that the target may be written; returns how many bytes of the disk it takes, 0 if it was begun."""
     if spec.target is None:
         if spec.reference is None:
             raise invalid_field(
                 field="target", value=None, expected="a volume to write, or a reference to compare with"
             )
-        return view.warnings
+        return view.nbytes
     check_kept("target", spec.target)
     for name in {spec.source, spec.reference} - {None}:
         if inside(spec.target, str(name)) or inside(str(name), spec.target):
@@ -52,7 +64,20 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
     target = opener.storages.find(spec.target)
     if not target.is_free():
         require_same(target, view.documents)
-    return view.warnings
+        return 0
+    return view.nbytes if isinstance(target, LocalStorage) else 0
+
+
+def _check_room(size: int, settings: Settings) -> tuple[str, ...]:
+    """A warning if a job writes more bytes than the disk of the service has room for; others may free some."""
+    free = room(settings.data, settings.spare_bytes)
+    if size <= free:
+        return ()
+    warning = (
+        f"the job writes {size / 1e9:.3g} GB, but the disk of the service has room for {max(0, free) / 1e9:.3g} GB: it "
+        "fails when the disk is full, and continues with the missing blocks if you make room and resume it"
+    )
+    return (warning,)
 
 
 def open_view(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> View:

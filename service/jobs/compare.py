@@ -14,6 +14,7 @@ from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
 from service.formats.error import ERROR
+from service.formats.field_checks import check_on_walls
 from service.formats.grid import check_known, length_of
 from service.formats.names import Naming
 from service.formats.reference import check_lengths, check_means, check_moments, check_pair, check_units
@@ -62,6 +63,21 @@ def check_reference(view: View, reference: OpenVolume) -> int:
     return (reference.levels - view.levels) // 2
 
 
+def spectra_bytes(view: View) -> int:
+    """Size in bytes of the temporary files of the spectra: half of the wavenumbers of one component, as complex128."""
+    return 8 * math.prod(view.fine_cells)
+
+
+def comparison_warnings(view: View, reference: OpenVolume, first: int) -> tuple[str, ...]:
+    """What seems doubtful about a view and a reference, whose level ``first`` is that of the first answer."""
+    return (
+        *view.warnings,
+        *_check_means(view, reference, first),
+        *check_known(reference, view.source),
+        *check_on_walls(reference.summary, view.boundary, " of the reference"),
+    )
+
+
 async def compare(
     view: View,
     target: Storage,
@@ -96,8 +112,7 @@ async def compare(
             answer = open_source(target, target.tag().digest, unlimited, naming=naming, factor=view.card.factor)
         with storing(f"the spectra of {reference.name}"):
             scratch.mkdir(parents=True, exist_ok=True)
-            # Half of the wavenumbers of one component, as complex128.
-            require_room(scratch, settings.spare_bytes, 8 * math.prod(reference.cells))
+            require_room(scratch, settings.spare_bytes, spectra_bytes(view))
         report = _measure(view, answer, reference, progress, scratch, stopped)
         return {**report, "expected_mae": stored_mean_error(view, target, stopped) if view.error else None}
 
@@ -113,7 +128,7 @@ def _measure(
     stopped: Stop,
 ) -> dict[str, Any]:
     first = check_reference(view, reference)
-    progress.warnings = (*view.warnings, *_check_means(view, reference, first), *check_known(reference, view.source))
+    progress.warnings = comparison_warnings(view, reference, first)
     rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
 
     def note(done: int, total: int) -> None:
@@ -151,8 +166,11 @@ def _check_means(view: View, reference: OpenVolume, first: int) -> tuple[str, ..
     level, factor = view.levels // 2, view.card.factor
     part = [slice(n // 2 - min(n, EDGE) // 2, n // 2 + min(n, EDGE) // 2) for n in view.source.cells]
     fine = [slice(factor * each.start, factor * each.stop) for each in part]
-    coarse = one_level(view.source, level + view.card.frames // 2)
-    return check_means(coarse(*part), one_level(reference, first + level)(*fine))
+    with within("source"):
+        coarse = one_level(view.source, level + view.card.frames // 2)(*part)
+    with within("reference"):
+        true = one_level(reference, first + level)(*fine)
+    return check_means(coarse, true)
 
 
 def stored_mean_error(view: View, target: Storage, stopped: Stop) -> float:

@@ -133,7 +133,7 @@ class JobRunner:
                 spec, scratch, progress, opener=self._opener, threads=self._measuring, advanced=advanced
             )
         view = await self._threads.run(lambda: open_view(spec, self._registry, self._opener))
-        progress.warnings = view.warnings
+        progress.warnings = progress.warnings or view.warnings
         target = storages.scratch(job.id) if spec.target is None else storages.find(spec.target)
         await fill(
             view,

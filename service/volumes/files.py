@@ -35,6 +35,11 @@ def why_unwritable(folder: Path) -> str | None:
         return error.strerror
 
 
+def room(folder: Path, spare: int) -> int:
+    """Bytes that can be written to the disk of a folder while some stay free."""
+    return shutil.disk_usage(folder).free - spare
+
+
 def require_room(folder: Path, spare: int, size: int = 0) -> None:
     """Check that writing leaves enough of a disk free.
 
@@ -46,7 +51,7 @@ def require_room(folder: Path, spare: int, size: int = 0) -> None:
     Raises:
         OSError: ENOSPC if it does not, as if the disk were full.
     """
-    if spare and shutil.disk_usage(folder).free - size < spare:
+    if spare and room(folder, spare) < size:
         raise OSError(errno.ENOSPC, f"less than {spare} bytes of the disk are free, the reserve of this service")
 
 

@@ -145,6 +145,11 @@ class View:
         return 4 * math.prod((*self.components(key.partition("/")[0]), *self.chunk))
 
     @property
+    def nbytes(self) -> int:
+        """Size in bytes of all chunks."""
+        return self.levels * math.prod(self.layout.counts) * sum(map(self.chunk_bytes, self.variables))
+
+    @property
     def documents(self) -> dict[str, bytes]:
         """Every object but the computed chunks, by key: documents, consolidated too, and coordinates."""
         self.source.rest  # noqa: B018 read it before cached_property takes its lock (Python 3.11)

@@ -86,8 +86,7 @@ async def post_validate(
         check_pair(coarse, reference, card.factor)
         check_units(coarse.units[0], reference.units[0])
     check_lengths(coarse.layout.rest, reference.layout.rest)
-    warnings += check_on_walls(reference.summary, boundary, " of the reference")
-    warnings += check_cubes(coarse, coarse.layout.rest, card)
+    warnings += check_axes(coarse, coarse.layout.rest, card)
     with within(COARSE if COARSE in parts else REFERENCE):
         warnings += check_field(coarse.summary, boundary, card)
         samples = coarse.samples(card.frames)
@@ -99,6 +98,7 @@ async def post_validate(
         warnings = (*warnings, *await services.body_threads.run(lambda: check_means(sent, references)))
     lengths = read_length(length, reference, coarse)
     warnings = (*warnings, *check_known(reference, coarse))
+    warnings = (*warnings, *check_on_walls(reference.summary, boundary, " of the reference"))
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, lengths))
     return Report(
         model=card.name,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.metrics import compare as comparison
 from models.operators import coarsen
-from service.volumes.source import OpenVolume
 from tests.service.conftest import parts
 from tests.service.orders import HALF, LEARNED, ORDER, THREE, cancel_held, finish, order
 from tests.service.wire import NETCDF, dataset, in_units, netcdf, noise, npy, send
@@ -83,6 +83,11 @@ def test_spectra_leave_as_much_of_the_disk_free_as_is_spared(
     job = order(client, reference="true")
     expected = "the spectra of true cannot be written: less than 1048576 bytes of the disk are free"
     assert finish(client, job, "failed")["detail"].startswith(expected)
+    for lacking, told in ((0, False), (1, True)):
+        free = 2**20 + spectra + 3 * 4 * 16**3 - lacking
+        answer = client.post("/v1/jobs", json={**ORDER, "reference": "true", "target": f"fine-{told}"}).json()
+        assert any("the job writes" in each for each in answer["warnings"]) == told
+        finish(client, answer["id"])
     free = 2**20 + spectra
     client.post(f"/v1/jobs/{job}/resume").raise_for_status()
     finish(client, job)
@@ -95,8 +100,9 @@ def test_a_job_looks_whether_the_source_is_the_block_mean(client: TestClient) ->
     send(client, "strided", dataset(true[:, ::4, ::4, ::4]).drop_vars(["z", "y", "x"]))
     send(client, "true", dataset(true).drop_vars(["z", "y", "x"]))
     for source, warned in (("box", False), ("strided", True)):
-        report = finish(client, order(client, source=source, target=None, reference="true"))["report"]
-        assert any("not the block mean" in each for each in report["warnings"]) == warned
+        job = client.post("/v1/jobs", json={**ORDER, "source": source, "target": None, "reference": "true"}).json()
+        for told in (job, finish(client, job["id"])["report"]):
+            assert any("not the block mean" in each for each in told["warnings"]) == warned
 
 
 def test_a_job_tells_of_coordinates_along_some_axes_alone(client: TestClient) -> None:
@@ -237,15 +243,14 @@ def test_a_comparison_can_be_cancelled_and_resumed(
     monkeypatch.setattr("service.jobs.compare.SLAB", 8000)
     send(client, "box", dataset(noise(3, 8, 8, 8)).drop_vars(["z", "y", "x"]))
     send(client, "true", dataset(noise(3, 32, 32, 32)).drop_vars(["z", "y", "x"]))
-    read, go_on, begun = OpenVolume.read, threading.Event(), threading.Event()
+    compare, go_on, begun = comparison.compare, threading.Event(), threading.Event()
 
-    def held(self: OpenVolume, *where: Any) -> Any:  # noqa: ANN401
-        if self.name == "true":
-            begun.set()
-            go_on.wait(PATIENCE_S)
-        return read(self, *where)
+    def held(*given: Any, **options: Any) -> Any:  # noqa: ANN401
+        begun.set()
+        go_on.wait(PATIENCE_S)
+        return compare(*given, **options)
 
-    monkeypatch.setattr(OpenVolume, "read", held)
+    monkeypatch.setattr(comparison, "compare", held)
     job = order(client, target=None, reference="true")
     assert begun.wait(PATIENCE_S)
     assert cancel_held(client, job, go_on) == "cancelled"

@@ -96,7 +96,11 @@ def test_a_disk_is_not_filled_to_the_last_byte(
     assert "less than 1048576 bytes of the disk are free" in response.json()["detail"]
     assert client.get("/v1/volumes/other").status_code == 404
     job = order(client)
-    assert "less than 1048576 bytes" in finish(client, job, "failed")["detail"]
+    failed = finish(client, job, "failed")
+    assert "less than 1048576 bytes" in failed["detail"]
+    assert failed["warnings"][-1].startswith(
+        "the job writes 0.000393 GB, but the disk of the service has room for 0 GB"
+    )
     shelter = parts(client).chunk_cache.store
     drop = shelter._drop_oldest
 
