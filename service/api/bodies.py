@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import UploadFile
@@ -11,10 +11,11 @@ from starlette.requests import ClientDisconnect
 
 from service.api.errors import HttpProblem
 from service.formats.containers import Body, check_media_type
-from service.problems import malformed, too_large, unsupported
+from service.formats.volume import LARGER
+from service.problems import Problem, malformed, too_large, unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
     from typing import TypeVar
 
     from starlette.requests import Request
@@ -43,6 +44,18 @@ def check_head(request: Request, most: int, field: str = "body") -> None:
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > most:
         raise too_large(field=field, value=f"{length} bytes", limit=f"{most} bytes")
+
+
+@contextmanager
+def instead(advice: str) -> Iterator[None]:
+    """Say in the refusal of a body that is too long what to do instead."""
+    try:
+        yield
+    except Problem as problem:
+        if problem.kind == "too-large":
+            problem.fields = [each._replace(expected=f"{each.expected}; {advice}") for each in problem.fields]
+            problem.detail = f"{problem.detail}; {advice}"
+        raise
 
 
 def limited(receive: Receive, most: int) -> Receive:
@@ -101,14 +114,15 @@ async def receive_pieces(request: Request, settings: Settings, field: str = "bod
             yield piece
 
 
-async def receive_body(request: Request, settings: Settings) -> Body:
-    """Receive a body that is one volume."""
+async def receive_body(request: Request, settings: Settings, advice: str = LARGER) -> Body:
+    """Receive a body that is one volume; ``advice`` says what to do with one that is too long."""
     media_type = essence(request.headers.get("content-type"))
     check_media_type(media_type)
     content = bytearray()
-    async with aclosing(receive_pieces(request, settings)) as pieces:
-        async for piece in pieces:
-            content += piece
+    with instead(advice):
+        async with aclosing(receive_pieces(request, settings)) as pieces:
+            async for piece in pieces:
+                content += piece
     if not content:
         raise malformed(field="body", value="empty", expected="a coarse volume")
     return Body(bytes(content), media_type)
@@ -120,10 +134,12 @@ class Form(NamedTuple):
     Attributes:
         parts: what each holds, by name.
         required: names of those that must be there.
+        advice: what to do with parts that are too long together.
     """
 
     parts: Mapping[str, str]
     required: Sequence[str]
+    advice: str
 
     @property
     def openapi(self) -> dict[str, Any]:
@@ -136,6 +152,10 @@ class Form(NamedTuple):
 
     async def receive(self, request: Request, settings: Settings) -> dict[str, Body]:
         """Receive the parts, by name."""
+        with instead(self.advice):
+            return await self._receive(request, settings)
+
+    async def _receive(self, request: Request, settings: Settings) -> dict[str, Body]:
         check_head(request, settings.max_body_bytes)
         media_type = essence(request.headers.get("content-type"))
         if media_type != MULTIPART:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from service.formats.grid import Coordinate
     from service.formats.layout import Layout
     from service.settings import Settings
+
+
+# What to do with volumes that are too large for a request.
+LARGER: Final = "upload it, and open a view of it or submit a job"
 
 
 class ModelInput(NamedTuple):
@@ -216,5 +220,5 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
 def _check_size(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:
     most = factor**3 * settings.max_cells
     if levels * math.prod(cells) > most:
-        limit = f"{most} cells in a request; upload it, and open a view of it or submit a job"
+        limit = f"{most} cells in a request; {LARGER}"
         raise too_large(field="shape", value=list(cells) if levels == 1 else [levels, *cells], limit=limit)

@@ -18,7 +18,11 @@ from service.runtime.threads import Stop
 
 router = APIRouter(prefix="/v1", tags=["symmetries"], dependencies=[needs("read")], responses=REFUSALS)
 X, Y = "x", "y"
-FORM = Form({X: "The fields X.", Y: "The fields Y."}, required=(X, Y))
+FORM = Form(
+    {X: "The fields X.", Y: "The fields Y."},
+    required=(X, Y),
+    advice="upload both as volumes, and submit a job of the task discover",
+)
 
 
 @router.post(

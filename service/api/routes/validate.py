@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1", tags=["super-resolution"], dependencies=[needs("read")], responses=REFUSALS)
 COARSE, REFERENCE = "coarse", "reference"
-FORM = Form({COARSE: "The coarse volume.", REFERENCE: "The true fine volume."}, required=(REFERENCE,))
+FORM = Form(
+    {COARSE: "The coarse volume.", REFERENCE: "The true fine volume."},
+    required=(REFERENCE,),
+    advice="upload both, and submit a job with a reference",
+)
 LengthQuery = Annotated[
     str | None,
     Query(

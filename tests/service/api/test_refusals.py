@@ -179,10 +179,12 @@ def test_datasets_that_do_not_fit(client: TestClient, name: str) -> None:
 
 def test_bodies_over_the_limit(serve: Callable[..., TestClient]) -> None:
     client = serve(max_body_bytes=4000)
-    refused(client, post(client, bytes(4001)), 413, "body")
     pieces = (bytes(1000) for _ in range(5))
     streamed = client.post("/v1/upscale?model=trilinear-x4", content=pieces, headers={"Content-Type": NPY})
-    refused(client, streamed, 413, "body")
+    for answer in (post(client, bytes(4001)), streamed):
+        refused(client, answer, 413, "body")
+        for told in (answer.json()["detail"], answer.json()["errors"][0]["expected"]):
+            assert told.endswith("at most 4000 bytes; upload it, and open a view of it or submit a job")
 
 
 def test_volumes_over_the_limit(serve: Callable[..., TestClient]) -> None:

@@ -178,4 +178,6 @@ def test_bodies_that_are_no_forms(client: TestClient) -> None:
 
 def test_forms_over_the_limit(serve: Callable[..., TestClient]) -> None:
     client = serve(max_body_bytes=10_000)
-    assert post(client, reference=(npy(FINE), NPY)).status_code == 413
+    answer = post(client, reference=(npy(FINE), NPY))
+    assert answer.status_code == 413
+    assert answer.json()["detail"].endswith("at most 10000 bytes; upload both, and submit a job with a reference")
