@@ -269,12 +269,16 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
 
 
 def _positions(dataset: xr.Dataset, axis: str) -> xr.Variable | None:
-    """Return a coordinate with its units alone, of dates without; None if there is none of numbers or dates."""
-    if axis not in dataset.coords or dataset[axis].dims != (axis,) or dataset[axis].dtype.kind not in "fiumM":
+    """Return a coordinate and what the service reads of its attributes; None if there is none of numbers or dates."""
+    if axis not in dataset.coords or dataset[axis].dims not in ((axis,), ()) or dataset[axis].dtype.kind not in "fiumM":
         return None
     values, attributes = dataset[axis].values, dataset[axis].attrs
-    keys = ("units", "calendar") if values.dtype.kind in "fiu" else ()  # xarray writes those of dates itself
-    return xr.Variable(axis, values, {key: attributes[key] for key in keys if isinstance(attributes.get(key), str)})
+    keys = (
+        ("units", "calendar", "positive") if values.dtype.kind in "fiu" else ()
+    )  # xarray writes those of dates itself
+    return xr.Variable(
+        dataset[axis].dims, values, {key: attributes[key] for key in keys if isinstance(attributes.get(key), str)}
+    )
 
 
 def _notes(dataset: xr.Dataset, fine: xr.Dataset) -> dict[str, Any]:

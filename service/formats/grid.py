@@ -143,7 +143,7 @@ def check_times(dataset: xr.Dataset) -> tuple[str, ...]:
     Raises:
         Problem: 422 if they do not grow.
     """
-    if TIME not in dataset.coords or dataset[TIME].dtype.kind not in "fiu":
+    if TIME not in dataset.coords or dataset[TIME].dims != (TIME,) or dataset[TIME].dtype.kind not in "fiu":
         return ()
     steps = np.diff(unpacked(dataset[TIME]).astype(np.float64))
     if not (steps > 0).all():

@@ -162,10 +162,11 @@ def _lags(coarse: xr.Dataset, reference: xr.Dataset) -> _Lags | None:
 
 def _moments(dataset: xr.Dataset) -> xr.Variable | None:
     """Times as numbers, dates or durations, with units; None if there are none."""
-    if TIME not in dataset.coords or dataset[TIME].dims != (TIME,):
+    # A scalar is no coordinate in a file that is opened without decoding.
+    if TIME not in dataset.variables or dataset[TIME].dims not in ((), (TIME,)):
         return None
     # A copy, as xarray decodes durations in place.
-    times = xr.Variable(TIME, load(dataset[TIME], TIME).copy(), dataset[TIME].attrs)
+    times = xr.Variable(TIME, np.array(load(dataset[TIME], TIME), ndmin=1), dataset[TIME].attrs)
     with suppress(ValueError, TypeError, OverflowError):  # units that are only like those of dates
         times = xr.conventions.decode_cf_variable(TIME, times, decode_timedelta=True).load()
     kinds = {"M": "dates", "m": "s"}

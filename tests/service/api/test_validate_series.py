@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from models.blocks import PERIODIC
 from models.superresolution import upscale
@@ -16,6 +17,7 @@ from tests.service.wire import NETCDF, NPY, ZIP, dataset, files_of, netcdf, nois
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
 
     from models.catalogue import Catalogue
 
@@ -99,3 +101,17 @@ def test_times_of_a_reference(client: TestClient, coarse: tuple, reference: tupl
     answer = post(client, None, **sent)
     assert answer.status_code == (200 if fit else 422), answer.text
     assert fit or answer.json()["errors"][0]["field"] == "reference.time"
+
+
+@pytest.mark.parametrize("over", [(), ("time",)])
+def test_the_only_time_of_a_reference(client: TestClient, over: tuple[str, ...]) -> None:
+    """It may be a scalar, as `isel(time=3)` leaves it."""
+
+    def at(time: float, velocity: NDArray[np.float32], *over: str) -> tuple[bytes, str]:
+        volume = dataset(velocity[None] if over else velocity).drop_vars([*"zyx"])
+        times = xr.Variable(over, [time] if over else time, {"units": DAYS})
+        return netcdf(volume.assign_coords(time=times)), NETCDF
+
+    for time, status in ((3.0, 200), (4.0, 422)):
+        answer = post(client, None, coarse=at(3.0, means(FINE)), reference=at(time, FINE, *over))
+        assert answer.status_code == status, answer.text
