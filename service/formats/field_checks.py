@@ -9,19 +9,16 @@ import numpy as np
 
 from models.metrics.traits import traits, unlike
 from models.walls import Walls, is_wall
-from service.formats.grid import check_axis_units, spacing
 from service.formats.names import AXES
 from service.problems import Problem, invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import xarray as xr
     from numpy.typing import NDArray
 
     from models.blocks import Boundaries, Cells, Read
     from models.catalogue import Card
-    from service.formats.grid import Grid
 
 End = Literal["continued", "repeated", "broken"]
 """How the ends of an axis fit together if it is taken as periodic.
@@ -48,8 +45,6 @@ AT_REST: Final = 0.01
 # Points on a wall differ by less from its velocity, relative to the next plane (rms). Cells beside one reach 0.33 in
 # simulated channels and Couette flow, and 0.28 in squares of 8 x 8 cells; 1/7 if the velocity grows as y^2.
 ON_WALL: Final = 0.1
-# Longest edge of a cell over its shortest one; the channel that models learned from has 2.4.
-LONGEST: Final = 3.0
 
 
 class Plane(NamedTuple):
@@ -257,7 +252,8 @@ MEANINGS: Final = {
     ("skewness", "low"): "its gradients are more skewed than those of turbulence",
     ("skewness", "high"): "its gradients are not skewed as those of turbulence, as if its phases were random",
     ("divergence", "low"): "it has less divergence than block means have",
-    ("divergence", "high"): "it is not the coarse field of an incompressible flow, or its components are mixed up",
+    ("divergence", "high"): "it is not the coarse field of an incompressible flow, or its components are mixed up or "
+    "of the wrong sign",
 }
 
 
@@ -276,34 +272,10 @@ def check_likeness(summary: FieldSummary, card: Card) -> tuple[str, ...]:
         for name, side in found.items()
         for low, high in [card.learned[name]]
     )
+    unless = ", unless its components are wrong" if found.get("divergence") == "high" else ""
     warning = (
         f"the model {card.name} has not learned to predict its errors on fields like this one: {told}. Expected errors "
-        "may be far off; the answer itself may be good"
-    )
-    return (warning,)
-
-
-def check_cubes(grid: Grid, rest: xr.Dataset, card: Card) -> tuple[str, ...]:
-    """A warning if cells are far from cubes, or may be, and the model is one that has learned.
-
-    Args:
-        grid: of the volume.
-        rest: what came with the velocity, whose axes may have units.
-        card: of the model.
-    """
-    if not card.learned:
-        return ()
-    try:
-        check_axis_units(rest)
-    except Problem:  # its text has the units, which may not fit into a header
-        return ("the axes have different units, so these cells may be no cubes: models see cells, not lengths",)
-    edges = {axis: spacing(at) for axis, at in zip(AXES, grid.coordinates, strict=True) if at is not None}
-    if len(edges) < 2 or max(edges.values()) <= LONGEST * min(edges.values()):  # noqa: PLR2004 ratio
-        return ()
-    long, short = max(edges, key=edges.__getitem__), min(edges, key=edges.__getitem__)
-    warning = (
-        f"the cells are {edges[long] / edges[short]:.3g} times as long along {long} as along {short}: models see "
-        f"cells, not lengths, and those of this service learned from ratios up to {LONGEST:g}"
+        f"may be far off; the answer itself may be good{unless}"
     )
     return (warning,)
 

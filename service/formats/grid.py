@@ -11,13 +11,15 @@ import numpy as np
 from service.formats.decoding import unpacked
 from service.formats.names import AXES, COMPONENT, TIME
 from service.formats.units import same_units
-from service.problems import invalid_field
+from service.problems import Problem, invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
+
+    from models.catalogue import Card
 
     Coordinate = NDArray[np.number[Any]]
 
@@ -27,6 +29,8 @@ ROUNDINGS: Final = 2
 # How far spacings may be from their mean, relative to it.
 TOLERANCE: Final = 1e-3
 UNEVEN_TIMES: Final = 0.05
+# Longest edge of a cell over its shortest one; the channel that models learned from has 2.4.
+LONGEST: Final = 3.0
 
 
 class Grid(Protocol):
@@ -135,6 +139,47 @@ def check_axis_units(*datasets: xr.Dataset) -> None:
         if not same_units(units[one], units[other]):
             expected = f"{units[one]}, as {one} has; drop={','.join(units)} takes cells as cubes"
             raise invalid_field(field=other, value=f"in {units[other]}", expected=expected)
+
+
+def check_axes(grid: Grid, rest: xr.Dataset, card: Card) -> tuple[str, ...]:
+    """Warnings about the axes of a volume.
+
+    Args:
+        grid: of the volume.
+        rest: what came with the velocity, whose axes may have attributes.
+        card: of the model.
+    """
+    return _check_upwards(rest) + _check_cubes(grid, rest, card)
+
+
+def _check_upwards(rest: xr.Dataset) -> tuple[str, ...]:
+    """A warning if z is said to grow downwards (CF 4.3), and so w may not be along growing z."""
+    if "z" not in rest.coords or str(rest["z"].attrs.get("positive")).lower() != "down":
+        return ()
+    warning = (
+        "the axis z grows downwards (its attribute positive is down), and w is taken as along growing z: if w is "
+        "positive upwards, negate z, and set the attribute to up"
+    )
+    return (warning,)
+
+
+def _check_cubes(grid: Grid, rest: xr.Dataset, card: Card) -> tuple[str, ...]:
+    """A warning if cells are far from cubes, or may be, and the model is one that has learned."""
+    if not card.learned:
+        return ()
+    try:
+        check_axis_units(rest)
+    except Problem:  # its text has the units, which may not fit into a header
+        return ("the axes have different units, so these cells may be no cubes: models see cells, not lengths",)
+    edges = {axis: spacing(at) for axis, at in zip(AXES, grid.coordinates, strict=True) if at is not None}
+    if len(edges) < 2 or max(edges.values()) <= LONGEST * min(edges.values()):  # noqa: PLR2004 ratio
+        return ()
+    long, short = max(edges, key=edges.__getitem__), min(edges, key=edges.__getitem__)
+    warning = (
+        f"the cells are {edges[long] / edges[short]:.3g} times as long along {long} as along {short}: models see "
+        f"cells, not lengths, and those of this service learned from ratios up to {LONGEST:g}"
+    )
+    return (warning,)
 
 
 def check_times(dataset: xr.Dataset) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from service.formats.boundaries import choose_boundary
 from service.formats.cutouts import with_cutout_names
 from service.formats.decoding import to_float32
 from service.formats.error import check_free
-from service.formats.field_checks import check_cubes, check_field, summarise
-from service.formats.grid import check_times, without_bounds
+from service.formats.field_checks import check_field, summarise
+from service.formats.grid import check_axes, check_times, without_bounds
 from service.formats.layout import BareLayout, DatasetLayout
 from service.formats.names import COMPONENTS, TIME, UNCHANGED, Naming, StoredNames
 from service.formats.velocity import check_cells, descending, find_velocity
@@ -107,7 +107,7 @@ class Volume:
         """
         boundary, warnings = choose_boundary(asked, self.boundary, card)
         summary = self.summary
-        warnings += check_field(summary, boundary, card) + check_cubes(self, self.layout.rest, card)
+        warnings += check_field(summary, boundary, card) + check_axes(self, self.layout.rest, card)
         samples = self.samples(card.frames)
         return ModelInput(samples, boundary, summary, [*warnings, *self.check_times(card.frames)])
 

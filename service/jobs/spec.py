@@ -46,7 +46,7 @@ class JobSpec(BaseModel, extra="forbid", frozen=True):
     names: dict[str, str] = Field(
         default={},
         description="the service's names of variables and dims, by those of the source or the reference",
-        examples=[{"ux": "u", "uy": "v", "uz": "w", "depth": "z"}],
+        examples=[{"ux": "u", "uy": "v", "uz": "w", "height": "z"}],
     )
     drop: list[str] = Field(default=[], description="variables that are left out", examples=[["p"]])
     reference: str | None = Field(

@@ -9,8 +9,8 @@ from cachetools import LRUCache
 
 from service.formats.boundaries import choose_boundary
 from service.formats.error import check_free
-from service.formats.field_checks import check_cubes, check_field
-from service.formats.grid import check_times
+from service.formats.field_checks import check_field
+from service.formats.grid import check_axes, check_times
 from service.problems import invalid_field
 from service.volumes.source import open_source
 from service.volumes.storage import reading
@@ -76,7 +76,7 @@ class VolumeOpener:
             raise invalid_field(field="time", value=f"{source.levels} levels", expected=expected)
         edge, precision = self.settings.block, self.registry.precision_of(card)
         warnings += check_times(source.rest) if card.frames > 1 else ()
-        warnings += check_field(source.summary, boundary, card) + check_cubes(source, source.dataset, card)
+        warnings += check_field(source.summary, boundary, card) + check_axes(source, source.dataset, card)
         if options.error:
             check_free({*source.dataset.variables, *source.dataset.dims})
         view = View(source, card, boundary, edge, options.naming, precision, warnings, options.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,6 +104,17 @@ def test_the_attribute_boundary(array: NDArray[np.float32], said: object, sent: 
     assert take(volume, find(volume)).attrs == {"boundary": sent}
     answer = take(volume, find(volume)).assign_attrs(boundary="open,open,open")
     assert put_back(volume, find(volume), answer).attrs == {"boundary": "open,open,open"}
+
+
+def test_what_the_service_reads_of_coordinates(array: NDArray[np.float32]) -> None:
+    """The direction of z, and a scalar time, as `isel(time=3)` leaves it; dates that are objects are not sent."""
+    volume = named(array, ("u", "v", "w")).assign_coords(time=((), 3.0, {"units": "s", "long_name": "t"}))
+    volume["z"].attrs = {"positive": "down", "axis": "Z"}
+    sent = take(volume, find(volume))
+    assert sent["z"].attrs == {"positive": "down"}
+    assert (sent["time"].dims, sent["time"].item(), sent["time"].attrs) == ((), 3.0, {"units": "s"})
+    assert "time" not in take(volume.assign_coords(time=dt.date(2020, 1, 1)), find(volume)).coords
+    xr.testing.assert_identical(put_back(volume, find(volume), sent).coords.to_dataset(), volume.coords.to_dataset())
 
 
 def test_times_called_t(array: NDArray[np.float32]) -> None:

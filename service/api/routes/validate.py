@@ -12,8 +12,8 @@ from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, Services
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary, requested_or_stored
-from service.formats.field_checks import check_cubes, check_ends, check_field, check_on_walls
-from service.formats.grid import check_known, read_length
+from service.formats.field_checks import check_ends, check_field, check_on_walls
+from service.formats.grid import check_axes, check_known, read_length
 from service.formats.reference import (
     check_lengths,
     check_means,

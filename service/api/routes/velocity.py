@@ -14,8 +14,7 @@ from service.api.dependencies import NamingDep, ServicesDep, admit
 from service.api.errors import responses
 from service.api.responses import BINARY, VOLUME, WARNING, add_warnings
 from service.formats.boundaries import read_boundary
-from service.formats.field_checks import check_cubes
-from service.formats.grid import check_axis_units, check_known, check_times, length_of
+from service.formats.grid import check_axes, check_axis_units, check_known, check_times, length_of
 from service.formats.names import AXES
 from service.formats.npy import NPY, NpyBody
 from service.formats.reference import check_units
@@ -98,7 +97,7 @@ async def post_velocity(
             headers["Eddylift-Boundary"] = format_boundary(boundary)
         response = Response(b"".join(parts), headers=headers, media_type=NPY)
         if card:
-            add_warnings(response, check_cubes(volume, volume.layout.rest, card) + check_known(volume))
+            add_warnings(response, check_axes(volume, volume.layout.rest, card) + check_known(volume))
             add_warnings(response, check_times(volume.layout.rest) if card.frames > 1 else ())
         return response
 
