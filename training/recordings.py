@@ -7,12 +7,16 @@ name of the flow are options, or the file's attributes ``boundary`` and ``flow``
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.blocks import collect, parse_boundary
+from models.ends import check_on_walls, check_periods, check_walls, summarise_readable
+from models.operators import FACTOR
 from training.dataset import StoredRun
 from training.derived import BlockMeans
 
@@ -39,6 +43,8 @@ MISSING = (-999.9, -9999.0)
 """Values that mark missing data even if no attribute says so; the JHTDB uses -999.9."""
 MAX_SPEED = 1e12
 """Larger magnitudes are treated as fill values."""
+LEAST = 4
+"""Coarse cells that each axis must have for a look at its ends."""
 EVEN = 1e-3
 """Largest relative difference between spacings of an even axis."""
 EVEN_TIMES = 0.01
@@ -163,6 +169,8 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
 def open_datasets(paths: Sequence[Path], **reading: Any) -> list[Dataset]:  # noqa: ANN401 passed on
     """Open datasets, which are told apart by their names; see [`open_dataset`][training.recordings.open_dataset].
 
+    A warning is printed of each whose ends do not fit its boundary.
+
     Raises:
         ValueError: if two have the same name, or one cannot be opened.
     """
@@ -172,7 +180,28 @@ def open_datasets(paths: Sequence[Path], **reading: Any) -> list[Dataset]:  # no
         if (other := seen.setdefault(run.name, path)) is not path:
             message = f"--data: {other} and {path} are both called {run.name}; expected names that differ"
             raise ValueError(message)
+    for run in runs:
+        for warning in doubts(run):
+            print(f"{run.name}: {warning}", file=sys.stderr, flush=True)
     return runs
+
+
+def doubts(run: Dataset) -> tuple[str, ...]:
+    """Warnings about ends that do not fit the boundary, from the first snapshot; none of volumes that are too small.
+
+    Planes are those of block means, as models see them; points on a wall show at the cells themselves.
+    """
+    if any(n % FACTOR or n < FACTOR * LEAST for n in run.cells):
+        return ()
+    means, own = (summarise_readable(partial(_part, each), each.cells) for each in (BlockMeans(run, FACTOR), run))
+    ends = check_periods(means.ends, run.boundary) + check_walls(means, run.boundary)
+    return ends + check_on_walls(own, run.boundary)
+
+
+def _part(run: Dataset, *where: slice) -> NDArray[np.float32]:
+    z, y, x = (np.arange(cells.start, cells.stop) for cells in where)
+    velocity: NDArray[np.float32] = run.window(0, (z, y, x), 1)[0]
+    return velocity
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:

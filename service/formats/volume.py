@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from models.blocks import Boundaries
     from models.catalogue import Card
-    from service.formats.field_checks import FieldSummary
+    from models.ends import FieldSummary
     from service.formats.grid import Coordinate
     from service.formats.layout import Layout
     from service.settings import Settings

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from models.blocks import Block, Plan
+from models.ends import check_on_walls
 from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
 from service.formats.error import ERROR
-from service.formats.field_checks import check_on_walls
 from service.formats.grid import check_known, length_of
 from service.formats.names import Naming
 from service.formats.reference import check_lengths, check_means, check_moments, check_pair, check_units

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.formats.boundaries import read_boundary
 from service.formats.decoding import load_all
-from service.formats.field_checks import FieldSummary, summarise
+from service.formats.field_checks import summarise
 from service.formats.names import UNCHANGED, Naming
 from service.formats.velocity import DatasetVelocity, find_velocity
 from service.problems import too_large
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.blocks import Block, Boundaries, Plan
+    from models.ends import FieldSummary
     from service.settings import Settings
     from service.volumes.storage import Storage
 

@@ -56,6 +56,26 @@ def test_files_are_read_as_they_are_meant(tmp_path: Path, write: Callable[..., P
     assert np.array_equal(found.window(0, where, 3), wanted)
 
 
+@pytest.mark.parametrize(
+    ("boundary", "warning"),
+    [
+        ("periodic,wall:u=0..3.2,open", None),
+        ("periodic,periodic,open", "mine: the velocity jumps between the last plane and the first one along y, taken"),
+        ("periodic,wall:u=2..3.2,open", "mine: the velocity does not approach that of these walls: y, first plane"),
+        ("periodic,wall:u=0.05..0.05,open", "mine: the velocity is that of the wall at y, first plane"),
+    ],
+)
+def test_ends_that_do_not_fit_the_boundary_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], boundary: str, warning: str | None
+) -> None:
+    """Of a flow between a wall at rest and one that moves with a velocity of 3.2."""
+    field = np.zeros((1, 3, 16, 32, 16), np.float32)
+    field[:, 0] = 0.1 * (np.arange(32) + 0.5)[:, None]
+    open_datasets([write_components(tmp_path / "mine.nc", field)], flow="mine", boundary=boundary)
+    told = capsys.readouterr().err
+    assert warning in told if warning else not told
+
+
 def test_other_names_and_stretched_axes(tmp_path: Path) -> None:
     field = velocity()
     plain = write_components(tmp_path / "plain.nc", field)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from models.ends import check_on_walls
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import Form, unless_gone
 from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary, requested_or_stored
-from service.formats.field_checks import check_ends, check_field, check_on_walls
+from service.formats.field_checks import check_ends, check_field
 from service.formats.grid import check_axes, check_known, read_length
 from service.formats.reference import (
     check_lengths,

@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 
 from models.catalogue import TRILINEAR
+from models.ends import Ends, FieldSummary, check_on_walls, check_walls
 from models.held_out import HELD_OUT
-from service.formats.field_checks import (
-    Ends,
-    FieldSummary,
-    check_ends,
-    check_likeness,
-    check_on_walls,
-    check_walls,
-    is_like_learned,
-    summarise,
-)
+from service.formats.field_checks import check_ends, check_likeness, is_like_learned, summarise
 from service.problems import Problem, invalid_field
 from tests.service.wire import noise
 
