@@ -24,9 +24,12 @@ export async function stored(): Promise<Volume[]> {
 /** A name that the service takes. */
 export const nameOf = (folder: string) => folder.replace(/\.zarr$/, "").replace(/[^\w.-]+/g, "-").slice(0, 100);
 
-/** Send a group under a name of its own, documents last, and then give it its name; `tell` hears of each file. */
+/**
+ * Send a group under a name of its own, and then give it its name; `tell` hears of each file. The largest is sent first, so that one
+ * that is too large is refused at once; documents come last.
+ */
 export async function send(name: string, parts: Part[], replace: boolean, tell: (done: number, all: number) => void): Promise<void> {
-  const members = parts.filter(({ key }) => MEMBER.test(key));
+  const members = parts.filter(({ key }) => MEMBER.test(key)).sort((a, b) => b.file.size - a.file.size);
   if (!members.some(({ key }) => key === "zarr.json" || key === ".zgroup")) throw new Error(`not a Zarr group: it has neither zarr.json nor .zgroup.`);
   const draft = `/v1/volumes/${encodeURIComponent(`${name.slice(0, 80)}.part-${hex(12)}`)}`;
   let done = 0;
