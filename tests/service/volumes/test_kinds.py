@@ -180,7 +180,7 @@ def test_boundaries_by_request_volume_and_card(serve: Serve, tmp_path: Path) -> 
     Catalogue(tmp_path / "weights").save(model, card)
     client = serve(weights=tmp_path / "weights", data=tmp_path / "data")
     still = COARSE.copy()
-    still[:, :, [0, -1]] *= 0.1  # at the walls
+    still[:, :, [0, -1]] *= 0.3  # at the walls
     send(client, "box", dataset(still))
     send(client, "said", dataset(still).assign_attrs(boundary=["open", "wall", "open"]))
     for view, boundary, warns in (
