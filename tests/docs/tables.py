@@ -95,7 +95,7 @@ def claims() -> list[tuple[Path, str]]:
     isotropic, channel = cards["equivariant-isotropic-x4"], cards["relaxed-channel-x4"]
     found = {flow: round(100 * value["mean"]) for flow, value in _measured(default).items()}
     gains = [_percent_below(wide, default, flow) for flow in FLOWS]
-    walls = -_percent_below(default, channel, "channel", f"near_wall_{ERROR}")
+    walls = _percent_below(default, channel, "channel", f"near_wall_{ERROR}")
     wider = f"errors lower by {min(gains)} to {max(gains)} %"
     return [
         (
@@ -107,7 +107,7 @@ def claims() -> list[tuple[Path, str]]:
         (models, f"`{wide.name}`: {wider}"),
         (models, f"{_percent_below(default, isotropic, 'isotropic')} % below that of `{isotropic.name}`"),
         (models, f"{_percent_below(default, channel, 'channel')} % below that of `{channel.name}`"),
-        (models, f"but {walls} % above it at the walls"),
+        (models, f"and {walls} % below it at the walls"),
     ]
 
 
