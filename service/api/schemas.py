@@ -239,7 +239,7 @@ class Job(JobSpec, frozen=True):
 
 
 class Jobs(BaseModel):
-    """All jobs, the newest first."""
+    """Jobs, the newest first."""
 
     jobs: list[Job]
 

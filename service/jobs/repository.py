@@ -133,9 +133,11 @@ class JobRepository:
         """A job by its id."""
         return next(iter(self._select("WHERE id = ?", (name,))), None)
 
-    def all(self) -> list[Job]:
-        """All jobs, the newest first."""
-        return self._select("ORDER BY created DESC")
+    def all(self, newest: int | None = None) -> list[Job]:
+        """All jobs, the newest first; or so many of the newest, and all that have not ended."""
+        latest = "id IN (SELECT id FROM orders ORDER BY created DESC LIMIT ?)"
+        most = -1 if newest is None else newest
+        return self._select(f"WHERE {UNFINISHED} OR {latest} ORDER BY created DESC", (most,))
 
     def unfinished(self) -> list[Job]:
         """Jobs that have not ended, the oldest first."""

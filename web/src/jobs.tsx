@@ -20,13 +20,16 @@ document.addEventListener("visibilitychange", () => (visible.value = !document.h
 
 const ENDED = ["done", "failed", "cancelled"];
 const EVERY_MS = 2000;
+const PAGE = 50;
+/** How many of the newest jobs are listed, beside those that have not ended. */
+const limit = signal(PAGE);
 
 let asked = 0;
 
 /** Fetch the list; an answer that a later question overtook is left out. */
 async function refresh(): Promise<void> {
   const mine = ++asked;
-  const found = await json<{ jobs: Job[] }>("/v1/jobs");
+  const found = await json<{ jobs: Job[] }>(`/v1/jobs?limit=${limit.value}`);
   if (mine === asked) jobs.value = found.jobs;
 }
 
@@ -58,7 +61,7 @@ function useWatch(): void {
       left = true;
       clearTimeout(timer);
     };
-  }, [visible.value]);
+  }, [visible.value, limit.value]);
 }
 
 function Row({ job }: { job: Job }) {
@@ -182,6 +185,7 @@ export function Jobs() {
           <Row key={job.id} job={job} />
         ))}
       </ul>
+      {jobs.value && jobs.value.length >= limit.value && <button onClick={() => (limit.value += PAGE)}>Show older jobs</button>}
     </div>
   );
 }

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator  # noqa: TC003 FastAPI reads annotatio
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse
 from pydantic import ValidationError
 
@@ -106,11 +106,18 @@ async def post_jobs(
     return _describe(services, job)
 
 
-@router.get("", summary="List the jobs")
-async def get_jobs(services: ServicesDep) -> Jobs:
-    """All jobs, the newest first."""
-    jobs = await services.threads.run(services.jobs.repository.all)
-    return Jobs(jobs=[_describe(services, job) for job in jobs])
+@router.get("", summary="List the jobs", response_model=Jobs, responses=responses(422))
+async def get_jobs(
+    services: ServicesDep,
+    limit: Annotated[int | None, Query(description="Number of the newest jobs; all if left out.", ge=1)] = None,
+) -> Response:
+    """Jobs, the newest first. With a limit, those that have not ended are also told if they are older."""
+
+    def describe() -> str:
+        return Jobs(jobs=[_describe(services, job) for job in services.jobs.repository.all(limit)]).model_dump_json()
+
+    # FastAPI would write thousands of reports in the event loop.
+    return Response(await services.threads.run(describe), media_type="application/json")
 
 
 @router.get("/{job}", summary="Show the progress of a job", responses=responses(404, 422))

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
+from service.api.schemas import Jobs
 from service.jobs.lease import ReplicaLease
 from service.jobs.repository import JobRepository
 from service.jobs.spec import JobSpec
 from service.runtime.file_lock import locked
 from service.volumes.local_storage import LocalStorage
+from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import LEARNED, ORDER, finish, order
 from tests.service.wire import dataset, noise, send
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    import threading
     from pathlib import Path
 
     import pytest
+    from fastapi.testclient import TestClient
 
     from tests.service.conftest import Serve
 
@@ -72,6 +77,36 @@ def test_jobs_that_ended_long_ago_are_forgotten_with_their_keys(serve: Serve, tm
     assert [repository.keyed(key) is not None for key in "abc"] == [False, True, True]
     assert (scratch / new.id).exists()
     assert (scratch / ".part-new").exists()
+
+
+def test_a_list_can_be_limited_to_the_newest_and_those_that_have_not_ended(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = parts(client).jobs
+    monkeypatch.setattr(jobs.lease, "is_alive", lambda _: True)  # of the other one that does them
+    spec = JobSpec(source="box", reference="true", model=LEARNED)
+    waiting, *ended = (jobs.repository.add(spec, "other").id for _ in range(5))
+    for job in ended:
+        jobs.repository.mark(job, "done")
+    newest = ended[::-1]
+    for limit, wanted in (("?limit=2", [*newest[:2], waiting]), ("", [*newest, waiting])):
+        assert [job["id"] for job in client.get(f"/v1/jobs{limit}").json()["jobs"]] == wanted
+    assert client.get("/v1/jobs?limit=0").status_code == 422
+
+
+def test_a_long_list_is_written_beside_the_event_loop(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, written = parts(client).jobs.repository, set()
+    repository.mark(repository.add(JobSpec(source="box", reference="true", model=LEARNED), "other").id, "done")
+
+    def dump(jobs: Jobs) -> str:
+        written.add(threading.get_ident())
+        return BaseModel.model_dump_json(jobs)
+
+    monkeypatch.setattr(Jobs, "model_dump_json", dump)
+    (job,) = client.get("/v1/jobs").json()["jobs"]
+    assert job["state"] == "done"
+    assert written
+    assert call_in_loop(client, threading.get_ident) not in written
 
 
 def test_what_a_service_of_another_version_wrote_is_left_out(serve: Serve, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from playwright.sync_api import expect
 
+from service.jobs.spec import JobSpec
 from tests.service.page.conftest import CELLS, folder, put
 from tests.service.wire import dataset, files_of, noise
 from tests.waiting import PATIENCE_S
@@ -131,6 +132,19 @@ def test_a_job_of_someone_else_is_seen(service: Service, open_page: Open) -> Non
     spec = {"source": "shared", "target": "shared-fine", "model": "trilinear-x4"}
     httpx2.post(f"{service.address}/v1/jobs", json=spec, timeout=PATIENCE_S).raise_for_status()
     expect(page.locator(".list li", has_text="shared-fine").locator(".state")).to_have_text("done")
+
+
+def test_older_jobs_are_shown_on_request(service: Service, open_page: Open) -> None:
+    repository = service.app.state.services.jobs.repository
+    for number in range(60):
+        job = repository.add(JobSpec(source=f"old-{number}.", target="fine", model="trilinear-x4"), "me")
+        repository.mark(job.id, "done")
+    page = open_page(f"{service.address}/#/jobs")
+    old = page.locator(".list li", has_text="old-")
+    expect(old.filter(has_text="old-59.")).to_have_count(1)
+    expect(old.filter(has_text="old-9.")).to_have_count(0)
+    page.get_by_role("button", name="Show older jobs").click()
+    expect(old).to_have_count(60)
 
 
 def test_what_somebody_is_sending_is_no_volume_yet(service: Service, open_page: Open) -> None:
