@@ -190,11 +190,11 @@ class Sandbox:
             outcome = process.wait(self.settings.read_timeout_s)
         except (EOFError, OSError, MemoryError) as error:
             # TimeoutError is an OSError.
-            slow, cause = isinstance(error, TimeoutError), error
+            slow, ended, cause = isinstance(error, TimeoutError), isinstance(error, EOFError | ConnectionError), error
             # What it sent may be left in the pipe.
             if process:
-                self._end(process, grace_s=0 if slow else 1)
-                if not slow and process.process.exitcode == -signal.SIGKILL:
+                self._end(process, grace_s=1 if ended else 0)
+                if ended and process.process.exitcode == -signal.SIGKILL:
                     cause = MemoryError()  # so the system ends what takes too much
             process = None
             if problem := problem_of_host(cause, FAILED):
