@@ -125,7 +125,7 @@ def test_a_bug_is_logged_with_its_trace_and_told_without(
     client = serve(data=tmp_path)
     log.lines.clear()
 
-    def fail() -> None:
+    def fail(_limit: int | None) -> None:
         message = "a password, perhaps"
         raise RuntimeError(message)
 
