@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.blocks import collect, parse_boundary
-from models.ends import check_on_walls, check_periods, check_walls, summarise_readable
+from models.ends import AXES, check_on_walls, check_periods, check_walls, summarise_readable
 from models.operators import FACTOR
 from training.dataset import StoredRun
 from training.derived import BlockMeans
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """Names of flows."""
-AXES = ("z", "y", "x")
 COMPONENTS = ("u", "v", "w")
 MISSING = (-999.9, -9999.0)
 """Values that mark missing data even if no attribute says so; the JHTDB uses -999.9."""
