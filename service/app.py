@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from models.forecast_catalogue import ForecastCatalogue
+from models.forecasting.catalogue import ForecastCatalogue
 from service.api import errors
 from service.api.auth import Access
 from service.api.dependencies import Services, check_query

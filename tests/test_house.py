@@ -95,6 +95,14 @@ def test_no_circle_of_imports(room: str) -> None:
     TopologicalSorter(modules(room)).prepare()
 
 
+def test_super_resolution_forecasting_and_discovery_do_not_know_each_other() -> None:
+    apart = {"forecasting", "discovery"}
+    for module, reached in modules("models").items():
+        subject = module.split(".")[1]
+        for other in reached:
+            assert other.split(".")[1] not in apart - {subject}, f"{module} imports {other}"
+
+
 # From the top; each may import those after it.
 FLOORS = ["app", "api", "jobs", "volumes", "engine", "formats", "runtime", "problems", "settings"]
 

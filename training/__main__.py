@@ -9,22 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.catalogue import UnknownModelError
-from training import (
-    adapt,
-    discover,
-    evaluate,
-    forecast,
-    forecast_animation,
-    forecast_levels,
-    forecast_penalties,
-    forecast_places,
-    forecast_symmetries,
-    seeds,
-    simulate,
-    table,
-    train,
-    uncertainty,
-)
+from training import adapt, discover, evaluate, seeds, simulate, table, train, uncertainty
+from training.forecasting import animation, forecast, levels, penalties, places, symmetries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +25,11 @@ COMMANDS = {
     "evaluate": evaluate,
     "table": table,
     "forecast": forecast,
-    "forecast-levels": forecast_levels,
-    "forecast-penalties": forecast_penalties,
-    "forecast-places": forecast_places,
-    "forecast-symmetries": forecast_symmetries,
-    "forecast-animation": forecast_animation,
+    "forecast-levels": levels,
+    "forecast-penalties": penalties,
+    "forecast-places": places,
+    "forecast-symmetries": symmetries,
+    "forecast-animation": animation,
     "seeds": seeds,
 }
 LEAST = {

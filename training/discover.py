@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from models.catalogue import Catalogue
-from models.discovery import discover
+from models.discovery.discover import discover
+from models.discovery.pairs import ENOUGH_PAIRS, Pairs
+from models.discovery.point_groups import symbol
 from models.group import group
 from models.irreps import element_names
-from models.pairs import ENOUGH_PAIRS, Pairs
-from models.point_groups import symbol
 from training.dataset import StoredRun
 from training.discovery_figure import draw_findings
 from training.experiments.adaptation import shares_in_adaptation
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from models.discovery import Finding
-    from models.discovery_fit import Recipe
+    from models.discovery.discover import Finding
+    from models.discovery.fit import Recipe
 
 EXPERIMENTS = ("square", "perovskite")
 GROUPS = {2: ("C4", "D4"), 3: ("O", "Oh")}

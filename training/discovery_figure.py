@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from models.discovery import Finding
-    from models.pairs import Pairs
+    from models.discovery.discover import Finding
+    from models.discovery.pairs import Pairs
 
 KEPT, BROKEN = COLOURS["equivariant"], COLOURS["relaxed"]
 ROUND_OFF = 1e-17
@@ -23,7 +23,7 @@ def deciding(finding: Finding, sigmas: float | None) -> tuple[str, dict[str, flo
 
     Args:
         finding: to be drawn.
-        sigmas: of the recipe of its fit, see [`Recipe`][models.discovery_fit.Recipe].
+        sigmas: of the recipe of its fit, see [`Recipe`][models.discovery.fit.Recipe].
     """
     if not finding.p_values:
         return "equivariance error", finding.equivariance_errors, None

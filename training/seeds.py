@@ -10,20 +10,20 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.forecast_network import FORECAST_FAMILIES
+from models.discovery.point_groups import symbol
+from models.forecasting.network import FORECAST_FAMILIES
 from models.group import group
 from models.irreps import element_names
-from models.point_groups import symbol
 from models.replacing import replacing
 from training.experiments.turbulence import expected
-from training.forecast import SPLITS, mean_and_std
+from training.forecasting.forecast import SPLITS, mean_and_std
 from training.markdown import markdown
 from training.results import add_result, added
 
 if TYPE_CHECKING:
     import argparse
 
-    from training.forecast import Errors
+    from training.forecasting.forecast import Errors
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 Results = dict[str, dict[str, Any]]

@@ -25,7 +25,7 @@ from training.trainer import Recipe, Trainer, common_boundary, over_trilinear, p
 if TYPE_CHECKING:
     import argparse
 
-    from models.forecast_catalogue import ForecastCatalogue
+    from models.forecasting.catalogue import ForecastCatalogue
 
 MIRRORED = "answer with the mean over a field and its mirror image, so that reflections are kept, at twice the cost"
 

@@ -1,4 +1,4 @@
-"""Schemas of the answers of a discovery; they mirror [`models.discovery`][models.discovery]."""
+"""Schemas of the answers of a discovery; they mirror [`models.discovery`][models.discovery.discover]."""
 
 from __future__ import annotations
 

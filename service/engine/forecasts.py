@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from models.blocks import Plan
-from models.forecast_catalogue import DEFAULT
+from models.forecasting.catalogue import DEFAULT
 from service.engine.inference import InferenceRequest
 from service.engine.registry import is_same_model, unloadable
 from service.problems import Problem
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.convolution import Axes
-    from models.forecast_catalogue import ForecastCard, ForecastCatalogue
-    from models.forecasting import Forecaster, Units
+    from models.forecasting.catalogue import ForecastCard, ForecastCatalogue
+    from models.forecasting.forecaster import Forecaster, Units
     from service.engine.engine import Engine
     from service.engine.inference import InferenceResult, QueuedBlock
 

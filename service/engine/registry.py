@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from models.catalogue import Catalogue
     from models.convolution import Precision
-    from models.forecast_catalogue import ForecastCard
+    from models.forecasting.catalogue import ForecastCard
     from models.held_out import HeldOut
     from models.superresolution import SuperResolution
     from service.engine.device import Device

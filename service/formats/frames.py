@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.forecasting import Units
+from models.forecasting.forecaster import Units
 from service.formats.containers import read_npy
 from service.formats.decoding import START, to_float32
 from service.problems import invalid_field, too_large
@@ -14,7 +14,7 @@ from service.problems import invalid_field, too_large
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from models.forecast_catalogue import ForecastCard
+    from models.forecasting.catalogue import ForecastCard
     from service.formats.containers import Body
     from service.settings import Settings
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.discovery_fit import USUAL, operations
+from models.discovery.fit import USUAL, operations
+from models.discovery.pairs import FEWEST_CELLS, Pairs, UnfitPairsError
 from models.group import group
-from models.pairs import FEWEST_CELLS, Pairs, UnfitPairsError
 from service.formats.containers import read_npy
 from service.formats.decoding import MISSING, Decoding
 from service.formats.fields import DatasetFields
@@ -21,8 +21,8 @@ from service.problems import invalid_field, too_large, within
 if TYPE_CHECKING:
     import xarray as xr
 
+    from models.discovery.pairs import Fields, Kind
     from models.group import Group
-    from models.pairs import Fields, Kind
     from service.formats.containers import Body
     from service.formats.grid import Grid
     from service.settings import Settings

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from models.discovery import discover
-from models.discovery_fit import USUAL, Checkpoints, steps_of
+from models.discovery.discover import discover
+from models.discovery.fit import USUAL, Checkpoints, steps_of
 from service.formats.names import COMPONENTS
 from service.formats.pairs import check_cells, find_group, fit_pairs
 from service.formats.reference import check_lags, check_pair
@@ -23,7 +23,7 @@ from service.volumes.fields import open_fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from models.pairs import Kind, Pairs
+    from models.discovery.pairs import Kind, Pairs
     from service.jobs.progress import Progress
     from service.jobs.spec import JobSpec
     from service.runtime.threads import Threads
@@ -55,7 +55,7 @@ class StoredCheckpoints(Checkpoints):
     advanced: Callable[[], None]
 
     def load(self, name: str, about: dict[str, Any]) -> dict[str, Any]:
-        """See [`Checkpoints`][models.discovery_fit.Checkpoints]."""
+        """See [`Checkpoints`][models.discovery.fit.Checkpoints]."""
         content = self.storage.get(f"{self.tag}-{name}")
         if content is None:
             return {}
@@ -71,7 +71,7 @@ class StoredCheckpoints(Checkpoints):
         return state
 
     def save(self, name: str, state: dict[str, Any]) -> None:
-        """See [`Checkpoints`][models.discovery_fit.Checkpoints]."""
+        """See [`Checkpoints`][models.discovery.fit.Checkpoints]."""
         content = io.BytesIO()
         torch.save(state, content)
         self.storage.put(f"{self.tag}-{name}", content.getvalue())

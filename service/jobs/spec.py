@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from models.catalogue import DEFAULT
-from models.pairs import Kind  # noqa: TC001 pydantic reads it
+from models.discovery.pairs import Kind  # noqa: TC001 pydantic reads it
 from service.formats.names import Naming
 
 # Fields that name a volume.

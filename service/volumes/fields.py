@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from models.pairs import Kind
+    from models.discovery.pairs import Kind
     from service.formats.fields import DatasetFields
     from service.formats.grid import Coordinate
     from service.formats.names import Naming
@@ -83,7 +83,7 @@ class OpenFields:
         return 1 if self.found.levels is None else self.found.levels
 
     def __getitem__(self, levels: slice, /) -> torch.Tensor:
-        """The fields at some times, as those of [`Pairs`][models.pairs.Pairs]."""
+        """The fields at some times, as those of [`Pairs`][models.discovery.pairs.Pairs]."""
         return torch.from_numpy(self.read(range(*levels.indices(self.levels)), *map(slice, self.cells)))
 
     def read(self, levels: range, *cells: slice) -> NDArray[np.float32]:

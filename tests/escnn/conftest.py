@@ -7,6 +7,6 @@ from importlib.util import find_spec
 if find_spec("escnn") is None:
     collect_ignore_glob = ["test_*.py"]
 else:
-    from training.steerable_bases import escnn
+    from training.forecasting.steerable_bases import escnn
 
     escnn()

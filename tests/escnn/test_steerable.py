@@ -13,12 +13,12 @@ import torch
 from escnn import nn
 
 from models.convolution import freeze
-from models.forecast_catalogue import ForecastCard, ForecastCatalogue
-from models.forecast_network import ForecastArchitecture, ForecastNetwork, Scales
-from models.forecasting import Forecaster
+from models.forecasting.catalogue import ForecastCard, ForecastCatalogue
+from models.forecasting.forecaster import Forecaster
+from models.forecasting.network import ForecastArchitecture, ForecastNetwork, Scales
+from models.forecasting.steerable import SteerableConvolution, penalty
 from models.group import group, rotate_vector
-from models.steerable import SteerableConvolution, penalty
-from training.steerable_bases import representation, space_of, steerable_basis
+from training.forecasting.steerable_bases import representation, space_of, steerable_basis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.steerable import Kind
+    from models.forecasting.steerable import Kind
 
 # escnn leaves /dev/null open when it silences a solver.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -127,7 +127,7 @@ def test_a_stored_network_is_served_without_escnn(tmp_path: Path) -> None:
     card = ForecastCard("relaxed-steerable-smoke", "relaxed-steerable", "smoke", 3, ("wall", "wall"), about, 1, {}, {})
     frames = torch.randn(1, 3, 2, 6, 5)
     ForecastCatalogue(tmp_path).save(model, card, np.zeros((4, 2, 6, 5), np.float32))
-    with patch.dict(sys.modules, {"escnn": None, "escnn.nn": None, "training.steerable_bases": None}):
+    with patch.dict(sys.modules, {"escnn": None, "escnn.nn": None, "training.forecasting.steerable_bases": None}):
         loaded = ForecastCatalogue(tmp_path).load(card.name)
         answer = loaded(frames, 2, WALLS)
     assert torch.equal(answer, model.frozen()(frames, 2, WALLS))

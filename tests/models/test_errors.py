@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.catalogue import UnknownModelError
-from models.pairs import UnfitPairsError
+from models.discovery.pairs import UnfitPairsError
 
 
 @pytest.mark.parametrize(

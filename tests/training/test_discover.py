@@ -11,12 +11,12 @@ import pytest
 import spglib
 import torch
 
-from models.discovery import discover
-from models.discovery_fit import Recipe
+from models.discovery.discover import discover
+from models.discovery.fit import Recipe
+from models.discovery.pairs import ENOUGH_PAIRS, Pairs
+from models.discovery.point_groups import symbol
 from models.group import group, rotate_scalar
 from models.operators import coarsen
-from models.pairs import ENOUGH_PAIRS, Pairs
-from models.point_groups import symbol
 from training.__main__ import main
 from training.dataset import StoredRun
 from training.discovery_figure import deciding, draw_findings

@@ -14,7 +14,7 @@ from training.results import add_result
 from training.seeds import EXPERIMENTS, adaptation_table, forecast_table, level_table, penalty_table
 
 if TYPE_CHECKING:
-    from training.forecast import Errors
+    from training.forecasting.forecast import Errors
 
 STORED = Path(__file__).parents[2] / "weights" / "SEEDS.md"
 

@@ -2,7 +2,7 @@
 
 A trained equivariant network becomes a relaxed one, whose relaxation weights w are one. The gradient of the loss of a
 snapshot with respect to w says how an adaptation to this snapshot moves them. What all snapshots have in common in it
-breaks a symmetry; see [`pair_statistics`][models.pair_statistics].
+breaks a symmetry; see [`statistics`][models.discovery.statistics].
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.discovery.statistics import common_shares
 from models.irreps import element_names
 from models.layers import GroupLayer
-from models.pair_statistics import common_shares
 from training.adapt import descend
 from training.derived import Derived
 from training.samples import Source

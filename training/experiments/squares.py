@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from models.pairs import Pairs
+from models.discovery.pairs import Pairs
 
 CELLS = 9
 SQUARE = ((-1, -1), (-1, 1), (1, -1), (1, 1))

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.discovery_fit import Recipe
+from models.discovery.fit import Recipe
+from models.discovery.pairs import Pairs
+from models.discovery.point_groups import generated
 from models.group import group
 from models.irreps import element_names
 from models.operators import coarsen
-from models.pairs import Pairs
-from models.point_groups import generated
 
 if TYPE_CHECKING:
     from training.dataset import StoredRun

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from models.forecasting import Units
+from models.forecasting.forecaster import Units
 from models.group import rotate_scalar
 from models.replacing import replacing
 from training.flows import plumes

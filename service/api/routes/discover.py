@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from models.discovery import discover
-from models.pairs import Kind  # noqa: TC001 FastAPI reads it
+from models.discovery.discover import discover
+from models.discovery.pairs import Kind  # noqa: TC001 FastAPI reads it
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import Form, unless_gone
 from service.api.dependencies import ServicesDep, admit

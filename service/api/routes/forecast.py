@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from models.forecast_catalogue import DEFAULT
+from models.forecasting.catalogue import DEFAULT
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_body, unless_gone
 from service.api.dependencies import ServicesDep, admit

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import service.api.routes.discover as route
-from models.discovery import discover
-from models.discovery_fit import USUAL, Recipe
+from models.discovery.discover import discover
+from models.discovery.fit import USUAL, Recipe
+from models.discovery.pairs import ENOUGH_PAIRS
 from models.group import group
-from models.pairs import ENOUGH_PAIRS
 from service.formats.containers import Body
 from service.formats.pairs import read_pairs
 from service.settings import Settings
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
     from numpy.typing import NDArray
 
-    from models.discovery import Finding
-    from models.pairs import Kind
+    from models.discovery.discover import Finding
+    from models.discovery.pairs import Kind
     from tests.service.conftest import Serve
 
 KINDS: tuple[Kind, Kind] = ("scalar", "scalar")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from models.forecast_catalogue import DEFAULT, SAMPLE, ForecastCard, ForecastCatalogue
-from models.forecast_network import ForecastArchitecture, ForecastNetwork
-from models.forecasting import Forecaster, Units
+from models.forecasting.catalogue import DEFAULT, SAMPLE, ForecastCard, ForecastCatalogue
+from models.forecasting.forecaster import Forecaster, Units
+from models.forecasting.network import ForecastArchitecture, ForecastNetwork
 from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import parts

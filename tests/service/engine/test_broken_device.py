@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from models.catalogue import TRILINEAR
-from models.forecast_catalogue import ForecastCatalogue
+from models.forecasting.catalogue import ForecastCatalogue
 from service.engine.engine import Engine
 from service.engine.forecasts import Forecasts
 from service.engine.registry import ModelRegistry

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from fastapi.testclient import TestClient
 
-from models.discovery_fit import USUAL, Recipe
+from models.discovery.fit import USUAL, Recipe
 from service.app import create_app
 from service.jobs.discover import StoredCheckpoints
 from service.jobs.progress import Progress

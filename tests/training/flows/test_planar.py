@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from models.forecasting import shift
+from models.forecasting.forecaster import shift
 from models.group import group, rotate_scalar, rotate_vector
 from training.flows.planar import Planar, random_vorticity
 

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from models.forecast_network import FORECAST_FAMILIES, ForecastArchitecture
+from models.forecasting.network import FORECAST_FAMILIES, ForecastArchitecture
 from models.group import group
 from training.flows import planes
-from training.forecast_training import TESTED, load
+from training.forecasting.training import TESTED, load
+from training.forecasting.windows import Windows, read_set
 from training.results import add_result
-from training.windows import Windows, read_set
 
 if TYPE_CHECKING:
     import argparse
 
     from torch import Tensor
 
-    from models.forecasting import Forecaster, Units
+    from models.forecasting.forecaster import Forecaster, Units
 
 QUARTER: Final = next(matrix for matrix in group("C4", 2).matrices if matrix[1, 0] == 1)
 MEAN, SCALE = (2.0, -2.0), 2.0

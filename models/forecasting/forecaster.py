@@ -20,13 +20,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.convolution import freeze
-from models.forecast_network import Scales
+from models.forecasting.network import Scales
 
 if TYPE_CHECKING:
     from typing import Self
 
     from models.convolution import Axes, Precision
-    from models.forecast_network import ForecastNetwork
+    from models.forecasting.network import ForecastNetwork
 
 
 @dataclass(frozen=True)

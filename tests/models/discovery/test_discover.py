@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from models.discovery import departures, discover, kept_to_rounding
-from models.discovery_fit import Checkpoints, Recipe, steps_of
+from models.discovery.discover import departures, discover, kept_to_rounding
+from models.discovery.fit import Checkpoints, Recipe, steps_of
+from models.discovery.pairs import Pairs
 from models.group import Group, group, rotate_scalar, rotate_vector
-from models.pairs import Pairs
 from training.experiments.squares import square_to
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_large_fields_are_computed_in_slabs_with_what_is_around_them(
     pairs, over = closed(group("C2", 2), 2, "vector", 2), group("C4", 2)
     recipe = Recipe(fields=1, equivariant_steps=1, steps=2)
     whole = discover(pairs, over, recipe)
-    monkeypatch.setattr(f"models.pairs.{limit}", most)
+    monkeypatch.setattr(f"models.discovery.pairs.{limit}", most)
     assert [len(x) for x, _ in pairs.batches()] == [1, 1]
     batches: list[None] = []
     found = discover(replace(pairs), over, recipe, progress=lambda: batches.append(None))

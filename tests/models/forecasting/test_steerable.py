@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from models.steerable import FREQUENCY, CircleOffset, SteerableConvolution, field_size, penalty
+from models.forecasting.steerable import FREQUENCY, CircleOffset, SteerableConvolution, field_size, penalty
 
 
 def test_sizes_of_hidden_fields() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import spglib
 
+from models.discovery.point_groups import SPACE, generated, largest_subgroup, subgroups, symbol
 from models.group import group
 from models.irreps import element_names
-from models.point_groups import SPACE, generated, largest_subgroup, subgroups, symbol
 
 
 @pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, about its own errors

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.forecast_catalogue import DEFAULT, SAMPLE, ForecastCatalogue
-from models.forecasting import Units
+from models.forecasting.catalogue import DEFAULT, SAMPLE, ForecastCatalogue
+from models.forecasting.forecaster import Units
 from training.figures import BASELINE, COLOURS
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from models.catalogue import UnknownModelError
-from models.forecast_catalogue import ForecastCard, ForecastCatalogue
-from models.forecast_network import ForecastArchitecture, ForecastNetwork
-from models.forecasting import Forecaster
+from models.forecasting.catalogue import ForecastCard, ForecastCatalogue
+from models.forecasting.forecaster import Forecaster
+from models.forecasting.network import ForecastArchitecture, ForecastNetwork
 from models.weights import WEIGHTS, CorruptWeightsError
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.point_groups import generated, subgroups
+from models.discovery.point_groups import generated, subgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

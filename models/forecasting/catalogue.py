@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.catalogue import CARD, UnknownModelError, read_card
-from models.forecast_network import ForecastArchitecture, ForecastNetwork
-from models.forecasting import Forecaster
+from models.forecasting.forecaster import Forecaster
+from models.forecasting.network import ForecastArchitecture, ForecastNetwork
 from models.npy import PARSING
 from models.replacing import replacing
 from models.weights import read_weights, write_weights
@@ -37,7 +37,7 @@ class ForecastCard:
 
     Attributes:
         name: ``<family>-<flow>``.
-        family: see [`ForecastArchitecture`][models.forecast_network.ForecastArchitecture].
+        family: see [`ForecastArchitecture`][models.forecasting.network.ForecastArchitecture].
         flow: what it was trained on, such as ``smoke``.
         frames: number of frames in its input.
         boundary: ``periodic`` or ``wall``, of the axes (y, x) of the flow that it was trained on.
@@ -46,8 +46,8 @@ class ForecastCard:
         trained: set of runs, steps, seed and precision.
         measured: errors of the model and of persistence in forecasts of 20 frames, as rms error relative to the rms of
             the truth, at later times of the training runs and on other runs.
-        units: see [`Units`][models.forecasting.Units], of the run that the sample is from; empty if not known. The
-            sample itself is in cells per frame.
+        units: see [`Units`][models.forecasting.forecaster.Units], of the run that the sample is from; empty if not
+            known. The sample itself is in cells per frame.
         sha256: hash of the weights file.
     """
 

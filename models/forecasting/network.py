@@ -1,7 +1,7 @@
 """The network that forecasts a velocity field in a plane: the frames so far in, the next one out.
 
 All families share a lift, a residual trunk and a projection whose answer is added to the last frame; see
-[`ForecastArchitecture`][models.forecast_network.ForecastArchitecture] for how they differ. Velocities are in cells a
+[`ForecastArchitecture`][models.forecasting.network.ForecastArchitecture] for how they differ. Velocities are in cells a
 frame, so that a network knows how far a frame carries, and all that it needs to know of the fluid is its viscosity,
 ``nu dt / dx^2``. Both are the same in other units, ``u -> a u(a x, a^2 t)``; the families ``plain`` and
 ``relaxed-scale`` see in which units the frames are. Along axes that do not wrap around, all is zero outside.
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.convolution import RADIUS, Axes
-from models.forecast_layers import GroupLayers, SteerableLayers
+from models.forecasting.layers import GroupLayers, SteerableLayers
 from models.group import group
 
 if TYPE_CHECKING:
-    from models.steerable import Basis
+    from models.forecasting.steerable import Basis
 
 ForecastFamily = Literal[
     "plain", "conv", "equivariant", "relaxed", "relaxed-steerable", "relaxed-translation", "relaxed-scale"
@@ -55,8 +55,8 @@ class ForecastArchitecture:
             for a symmetry: ``plain`` sees velocities in the units that they come in, the weights of
             ``relaxed-translation`` may differ from place to place, and the first offset of ``relaxed-scale`` may
             depend on the units, as ``b + c log2(dx / dt / unit)`` with c = 0 at the start.
-        group: one of a plane for the families of [`TURNING`][models.forecast_network.TURNING], else ``C1``;
-            relaxed-steerable takes ``SO2``, too, and others of [`field_size`][models.steerable.field_size].
+        group: one of a plane for the families of [`TURNING`][models.forecasting.network.TURNING], else ``C1``;
+            relaxed-steerable takes ``SO2``, too, and others of [`field_size`][models.forecasting.steerable.field_size].
         fields: fields in the trunk; its width in channels is fields times the group's order, or 5 for ``SO2``.
         blocks: residual blocks of two convolutions each.
         banks: of weights, in a relaxed layer.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageSequence
 
-from training.forecast_animation import draw, vorticity
+from training.forecasting.animation import draw, vorticity
 
 if TYPE_CHECKING:
     from pathlib import Path

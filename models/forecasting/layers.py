@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.convolution import SIZE, Axes, Frozen
+from models.forecasting.steerable import CircleOffset, SteerableConvolution, field_size
 from models.layers import Convolve, Lift, LiftScalar, Project
-from models.steerable import CircleOffset, SteerableConvolution, field_size
 
 if TYPE_CHECKING:
+    from models.forecasting.steerable import Basis, Kind
     from models.group import Group
-    from models.steerable import Basis, Kind
 
 FIRST_CHANGE = 0.1
 """Of the free weights of a projection at the start, so that a network begins near persistence."""
@@ -65,7 +65,7 @@ class SteerableLayers:
     """Those of relaxed steerable networks.
 
     Args:
-        group: see [`field_size`][models.steerable.field_size].
+        group: see [`field_size`][models.forecasting.steerable.field_size].
         fields: hidden fields in the trunk.
         basis: of steerable kernels; None makes plain convolutions for kernels that are loaded.
     """

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from models.forecast_network import Scales
-from models.forecasting import Units
+from models.forecasting.forecaster import Units
+from models.forecasting.network import Scales
 from training.dataset import read_description
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.forecast_network import TURNING, ForecastArchitecture, ForecastNetwork
-from models.forecasting import Forecaster
+from models.forecasting.forecaster import Forecaster
+from models.forecasting.network import TURNING, ForecastArchitecture, ForecastNetwork
+from models.forecasting.steerable import field_size, penalty
 from models.replacing import replacing
-from models.steerable import field_size, penalty
+from training.forecasting.steerable_bases import steerable_basis
 from training.optimizing import clip_gradients, share_of_rate
 from training.runs import reading
-from training.steerable_bases import steerable_basis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from training.windows import Window, Windows
+    from training.forecasting.windows import Window, Windows
 
 AHEAD = 6
 """Number of steps that a network forecasts in training."""

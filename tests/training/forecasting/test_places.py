@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from models.forecast_network import ForecastArchitecture, ForecastNetwork
-from models.forecasting import Forecaster
+from models.forecasting.forecaster import Forecaster
+from models.forecasting.network import ForecastArchitecture, ForecastNetwork
 from training.__main__ import main
 from training.flows.plumes import describe, plumes
-from training.forecast_places import change
-from training.forecast_training import Recipe, conditions
+from training.forecasting.places import change
+from training.forecasting.training import Recipe, conditions
 
 if TYPE_CHECKING:
     from pathlib import Path

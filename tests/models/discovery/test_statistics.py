@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from models.discovery.point_groups import generated
+from models.discovery.statistics import common_shares, largest_kept, standard_errors
 from models.group import group
 from models.irreps import element_names
-from models.pair_statistics import common_shares, largest_kept, standard_errors
-from models.point_groups import generated
 
 
 @pytest.mark.parametrize("together", [0.0, 1.0])

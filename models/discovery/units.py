@@ -22,7 +22,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from models.pairs import Pairs
+    from models.discovery.pairs import Pairs
 
 ROUNDING = 64
 """Changes and fluctuations below so many times the precision, relative to the field, count as none."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from models.forecast_network import ForecastArchitecture, ForecastNetwork, Scales
-from models.forecasting import Forecaster, Units, boost, shift
+from models.forecasting.forecaster import Forecaster, Units, boost, shift
+from models.forecasting.network import ForecastArchitecture, ForecastNetwork, Scales
 from models.group import group, rotate_vector
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.forecast_network import ForecastFamily
+    from models.forecasting.network import ForecastFamily
 
 STEPS = 10
 PERIODIC = (True, True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.forecast_layers import Placed
+from models.forecasting.layers import Placed
 from training.figures import COLOURS
 from training.flows.plumes import EDGE, MIDDLE
-from training.forecast_training import load
+from training.forecasting.training import load
+from training.forecasting.windows import read_set
 from training.results import add_result
-from training.windows import read_set
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from models.forecasting import Forecaster
+    from models.forecasting.forecaster import Forecaster
 
 REACH = 3
 """Cells on each side of a change that are compared, as many as a kernel has."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from models.forecast_catalogue import ForecastCatalogue
-from training import forecast_animation
+from models.forecasting.catalogue import ForecastCatalogue
 from training.__main__ import main
 from training.flows import planes
-from training.forecast_training import TESTED
-from training.windows import BEGIN
+from training.forecasting import animation
+from training.forecasting.training import TESTED
+from training.forecasting.windows import BEGIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def test_errors_of_exact_networks_stay_and_those_of_a_plain_one_grow(
     weights = ["--weights", str(tmp_path / "weights")]
     assert main(["forecast", *options, *training, *weights]) == 0
     drawn: list[NDArray[np.float32]] = []
-    monkeypatch.setattr(forecast_animation, "draw", lambda _path, *fields: drawn.extend(fields[:2]))
+    monkeypatch.setattr(animation, "draw", lambda _path, *fields: drawn.extend(fields[:2]))
     assert main(["forecast-animation", "--model", "plain-planar", *weights]) == 0
     catalogue, (frames, units) = ForecastCatalogue(tmp_path / "weights"), planes.decaying(12, 0)
     run = frames[2:3, BEGIN : BEGIN + 10 + TESTED].float()

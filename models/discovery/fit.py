@@ -11,16 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.activation import Activation
+from models.discovery.units import over_components
 from models.group import rotate_scalar, rotate_vector
 from models.layers import Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
-from models.pair_units import over_components
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from models.discovery.pairs import Kind, Pairs
+    from models.discovery.units import PairUnits
     from models.group import Group
-    from models.pair_units import PairUnits
-    from models.pairs import Kind, Pairs
 
 HALO = 3
 """Cells around X that the answer depends on, one for each layer."""

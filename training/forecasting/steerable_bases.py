@@ -1,4 +1,4 @@
-"""Bases of steerable kernels, from escnn (Cesa, Lang & Weiler, ICLR 2022), as `models/steerable.py` takes them.
+"""Bases of steerable kernels, from escnn (Cesa, Lang & Weiler, ICLR 2022), for `models/forecasting/steerable.py`.
 
 Here weights are made; a frozen network needs neither this nor escnn.
 """
@@ -18,14 +18,14 @@ from unittest.mock import patch
 import torch
 
 from models.convolution import SIZE
+from models.forecasting.steerable import FREQUENCY, field_size
 from models.group import rotate_scalar
-from models.steerable import FREQUENCY, field_size
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from models.steerable import Kind
+    from models.forecasting.steerable import Kind
 
 PLANE = 2
 
@@ -53,7 +53,7 @@ def escnn() -> Any:  # noqa: ANN401 escnn is not typed
 
 
 def space_of(name: str) -> Any:  # noqa: ANN401
-    """A group by its name, see [`field_size`][models.steerable.field_size], as escnn has it.
+    """A group by its name, see [`field_size`][models.forecasting.steerable.field_size], as escnn has it.
 
     Raises:
         ValueError: for any other name.
@@ -84,7 +84,7 @@ def steerable_basis(name: str, source: Kind, target: Kind) -> Float[Tensor, "bas
     """The steerable kernels of three cells from one kind of fields to another, in float64.
 
     Args:
-        name: of the group, see [`field_size`][models.steerable.field_size].
+        name: of the group, see [`field_size`][models.forecasting.steerable.field_size].
         source: kind of fields in.
         target: kind of fields out.
     """

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.forecast_network import ForecastArchitecture
-from models.steerable import penalty
+from models.forecasting.network import ForecastArchitecture
+from models.forecasting.steerable import penalty
 from training.flows.plumes import UNEVEN
-from training.forecast_levels import of_network
-from training.forecast_training import Recipe, conditions, rmse, train
+from training.forecasting.levels import of_network
+from training.forecasting.training import Recipe, conditions, rmse, train
+from training.forecasting.windows import Windows
 from training.results import write_json
-from training.windows import Windows
 
 if TYPE_CHECKING:
     import argparse

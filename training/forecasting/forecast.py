@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.convolution import count_parameters
-from models.forecast_catalogue import ForecastCard, ForecastCatalogue
-from models.forecast_network import FORECAST_FAMILIES, TURNING, ForecastArchitecture
-from models.steerable import field_size
-from training.forecast_training import TESTED, Recipe, conditions, rmse, train
+from models.forecasting.catalogue import ForecastCard, ForecastCatalogue
+from models.forecasting.network import FORECAST_FAMILIES, TURNING, ForecastArchitecture
+from models.forecasting.steerable import field_size
+from training.forecasting.training import TESTED, Recipe, conditions, rmse, train
+from training.forecasting.windows import Windows
 from training.precision import add_precision, chosen_precision
 from training.results import add_result
 from training.train import require_new
-from training.windows import Windows
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from models.forecast_network import ForecastFamily
-    from models.forecasting import Forecaster
+    from models.forecasting.forecaster import Forecaster
+    from models.forecasting.network import ForecastFamily
 
 SPLITS = ("future", "domain")
 Errors = dict[str, dict[str, dict[str, float]]]

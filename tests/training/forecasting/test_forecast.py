@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.forecast_catalogue import SAMPLE, ForecastCatalogue
-from models.forecast_network import ForecastArchitecture
+from models.forecasting.catalogue import SAMPLE, ForecastCatalogue
+from models.forecasting.network import ForecastArchitecture
 from training.__main__ import main
 from training.flows import planes
 from training.flows.plumes import EDGE
-from training.forecast import store
-from training.forecast_training import AHEAD, TESTED, Recipe, load, loss, train
-from training.windows import Windows
+from training.forecasting.forecast import store
+from training.forecasting.training import AHEAD, TESTED, Recipe, load, loss, train
+from training.forecasting.windows import Windows
 
 if TYPE_CHECKING:
     from pathlib import Path

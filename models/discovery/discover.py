@@ -8,7 +8,7 @@ pairs onto itself, the loss over all pairs and its gradient are invariant under 
 number of steps, to round-off: g is kept. Elements that the pairs break change w (Wang et al., arXiv 2310.02299, section
 4.1).
 
-Noisy pairs keep a symmetry only on average. [`pair_statistics`][models.pair_statistics] tells that from the gradient of
+Noisy pairs keep a symmetry only on average. [`statistics`][models.discovery.statistics] tells that from the gradient of
 each pair's loss with respect to w at the equivariant fit.
 """
 
@@ -21,18 +21,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.discovery_fit import USUAL, Checkpoints, Fit, Recipe
+from models.discovery.fit import USUAL, Checkpoints, Fit, Recipe
+from models.discovery.pairs import ENOUGH_PAIRS
+from models.discovery.point_groups import largest_subgroup, symbol
+from models.discovery.statistics import common_shares, largest_kept, p_values, standard_errors
+from models.discovery.units import PairUnits
 from models.irreps import element_names, irrep_shares
-from models.pair_statistics import common_shares, largest_kept, p_values, standard_errors
-from models.pair_units import PairUnits
-from models.pairs import ENOUGH_PAIRS
-from models.point_groups import largest_subgroup, symbol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from models.discovery.pairs import Pairs
     from models.group import Group
-    from models.pairs import Pairs
 
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative differences of relaxation weights up to this count as round-off, by precision of the fit."""

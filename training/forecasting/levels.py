@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.forecast_network import ForecastArchitecture
+from models.forecasting.network import ForecastArchitecture
 from models.group import group, rotate_vector
 from models.metrics.ranks import rank_correlation
 from training.flows.plumes import SIDES, UNEVEN
-from training.forecast_training import AHEAD, Recipe, conditions, train
+from training.forecasting.training import AHEAD, Recipe, conditions, train
+from training.forecasting.windows import Windows
 from training.results import write_json
-from training.windows import Windows
 
 if TYPE_CHECKING:
     import argparse
 
     from torch import Tensor
 
-    from models.forecasting import Forecaster
+    from models.forecasting.forecaster import Forecaster
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

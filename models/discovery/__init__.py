@@ -1,0 +1,1 @@
+"""Which symmetries pairs of fields (X, Y) keep."""

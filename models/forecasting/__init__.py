@@ -1,0 +1,1 @@
+"""Networks that forecast a velocity field in a plane."""
