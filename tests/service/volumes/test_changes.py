@@ -7,7 +7,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,10 @@ from obstore.store import MemoryStore
 
 from service.formats.velocity import DatasetVelocity
 from service.problems import Problem
-from service.settings import CHECKOUT
 from service.volumes import content_tag
 from service.volumes.content_tag import ContentTag, TrustedTag, digested
 from service.volumes.s3_storage import S3Storage
 from service.volumes.uploads import UploadStore
-from service.volumes.view import CODE, hash_code
 from tests.service.conftest import parts
 from tests.service.orders import LEARNED, wanted
 from tests.service.wire import dataset, files_of, noise, send
@@ -31,6 +28,7 @@ from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import xarray as xr
     from fastapi.testclient import TestClient
@@ -102,24 +100,6 @@ def test_a_view_with_a_fingerprint_is_of_one_content(replicas: tuple[TestClient,
     assert_changed("/v1/views/box/relaxed-pipe-x4")
     one.delete("/v1/volumes/box")
     assert_changed(path)
-
-
-@pytest.mark.parametrize(
-    ("changed", "counts"),
-    [
-        ("models/blocks.py", True),
-        ("service/engine/regions.py", True),
-        ("service/formats/velocity.py", True),
-        ("service/volumes/source.py", True),
-        ("service/api/errors.py", False),
-    ],
-)
-def test_other_code_that_computes_blocks_makes_another_view(
-    changed: str, monkeypatch: pytest.MonkeyPatch, *, counts: bool
-) -> None:
-    read = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path == CHECKOUT / changed))
-    assert (hash_code() != CODE) is counts
 
 
 def test_a_block_that_is_read_while_the_volume_changes_is_read_again(
