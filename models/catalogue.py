@@ -121,10 +121,14 @@ class Card:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Card:
         """Read what [`to_dict`][models.catalogue.Card.to_dict] wrote."""
-        known = {part.name for part in dataclasses.fields(cls)}
-        values = {key: value for key, value in content.items() if key in known}
         boundary = content["boundary"]
-        return cls(**{**values, "boundary": None if boundary is None else tuple(boundary)})
+        return cls(**{**known_fields(cls, content), "boundary": None if boundary is None else tuple(boundary)})
+
+
+def known_fields(cls: type[Any], content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a card without what this version does not know."""
+    known = {part.name for part in dataclasses.fields(cls)}
+    return {key: value for key, value in content.items() if key in known}
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.catalogue import CARD, UnknownModelError, read_card
+from models.catalogue import CARD, UnknownModelError, known_fields, read_card
 from models.forecasting.forecaster import Forecaster
 from models.forecasting.network import ForecastArchitecture, ForecastNetwork
 from models.npy import PARSING
@@ -67,6 +67,12 @@ class ForecastCard:
         """The card as JSON data."""
         return {**dataclasses.asdict(self), "boundary": list(self.boundary)}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> ForecastCard:
+        """Read what `to_dict` wrote, also in another version."""
+        y, x = content["boundary"]
+        return cls(**{**known_fields(cls, content), "boundary": (y, x)})
+
 
 class ForecastCatalogue:
     """The forecasting models of a folder of models.
@@ -90,9 +96,7 @@ class ForecastCatalogue:
         """
         if name not in self.names():
             raise UnknownModelError(name, self.names())
-        content = read_card(self.folder / name)
-        y, x = content["boundary"]
-        return ForecastCard(**{**content, "boundary": (y, x)})
+        return ForecastCard.from_dict(read_card(self.folder / name))
 
     def load(self, card: ForecastCard | str) -> Forecaster:
         """A model ready for inference: weights checked, kernels built.

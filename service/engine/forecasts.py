@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from models.blocks import Plan
 from models.forecasting.catalogue import DEFAULT
 from service.engine.inference import InferenceRequest
-from service.engine.registry import is_same_model, unloadable
-from service.problems import Problem
+from service.engine.registry import is_same_model, read_cards, unloadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,22 +65,23 @@ class Forecasts:
     Args:
         catalogue: of the models; each is loaded when it is asked for, and again once it is replaced.
         engine: owns the device.
+
+    Attributes:
+        failures: why models cannot be served, as of the last reading of ``cards``.
     """
 
     def __init__(self, catalogue: ForecastCatalogue, engine: Engine) -> None:
         self.catalogue = catalogue
+        self.failures: dict[str, str] = {}
         self._engine = engine
         self._loading = threading.Lock()
         self._models: dict[str, tuple[ForecastCard, Forecaster]] = {}
 
     def cards(self) -> list[ForecastCard]:
         """The cards of all models, without those that cannot be read."""
-        found = []
         with unloadable("the models cannot be listed"):
             names = self.catalogue.names()
-        for name in names:
-            with suppress(Problem):
-                found.append(self.find(name))
+        found, self.failures = read_cards(names, self.find, self.failures)
         return found
 
     def find(self, name: str | None) -> ForecastCard:

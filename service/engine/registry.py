@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import torch
 
@@ -18,7 +18,7 @@ from service.problems import Problem, invalid_field, is_out_of_memory, unknown_m
 from service.settings import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from models.catalogue import Catalogue
     from models.convolution import Precision
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from models.superresolution import SuperResolution
     from service.engine.device import Device
 
+
+AnyCard = TypeVar("AnyCard")
 
 logger = logging.getLogger("service.engine")
 # Largest error of a consistent model. The shipped ones have 2e-7 to 6e-7, in bfloat16 too, as it spares that step.
@@ -81,6 +83,23 @@ def unloadable(why: str) -> Iterator[None]:
         raise Problem("unloadable", f"{why}: {error}", retry_after=60) from error
 
 
+def read_cards(
+    names: list[str], find: Callable[[str], AnyCard], known: Mapping[str, str]
+) -> tuple[list[AnyCard], dict[str, str]]:
+    """The cards that can be read, and why others cannot, which is logged if it is not known yet."""
+    found, failures = [], {}
+    for name in names:
+        try:
+            found.append(find(name))
+        except Problem as problem:
+            if problem.kind == "unknown-model":  # deleted meanwhile
+                continue
+            failures[name] = problem.detail
+            if known.get(name) != problem.detail:
+                logger.warning("%s", problem.detail)
+    return found, failures
+
+
 def is_same_model(one: Card | ForecastCard, other: Card | ForecastCard) -> bool:
     """Whether two cards are of the same model, whatever was measured between them."""
     return (one.sha256, one.architecture) == (other.sha256, other.architecture)
@@ -128,10 +147,8 @@ class ModelRegistry:
 
     def cards(self) -> list[Card]:
         """The cards of all models, without those that cannot be read."""
-        found = []
-        for name in self.names():
-            with suppress(Problem):
-                found.append(self.card(name))
+        found, failures = read_cards(self.names(), self.card, self.failures)
+        self.failures.update(failures)
         return found
 
     @property

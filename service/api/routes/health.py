@@ -36,12 +36,13 @@ async def get_ready(request: Request, services: ServicesDep) -> Health:
     services.lifecycle.require_ready()
     if bearer(request) is None:
         return Health(status="ready")
-    registry = services.engine.registry
+    registry, forecasts = services.engine.registry, services.forecasts
     names = await asyncio.to_thread(registry.names)  # services.threads may be busy for long
+    await asyncio.to_thread(forecasts.cards)  # nothing else reads them before they are asked for
     return Health(
         status="ready",
         models=[name for name in names if name not in registry.failures],
-        failures=registry.failures,
+        failures={**forecasts.failures, **registry.failures},
         precisions={**registry.precisions},
         warnings=registry.warnings,
         jobs=services.jobs.failure,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from models.catalogue import UnknownModelError
+from models.catalogue import CARD, UnknownModelError
 from models.forecasting.catalogue import ForecastCard, ForecastCatalogue
 from models.forecasting.forecaster import Forecaster
 from models.forecasting.network import ForecastArchitecture, ForecastNetwork
@@ -41,3 +42,13 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     (catalogue.folder / "mine" / WEIGHTS).write_bytes(b"other")
     with pytest.raises(CorruptWeightsError, match="sha256"):
         catalogue.load("mine")
+
+
+def test_a_card_of_another_version_is_read(tmp_path: Path) -> None:
+    architecture = ForecastArchitecture("relaxed", "C4", 1, 1, frames=3)
+    card = ForecastCard("relaxed-smoke", "relaxed", "smoke", 3, ("wall", "wall"), architecture.to_dict(), 1, {}, {})
+    catalogue = ForecastCatalogue(tmp_path)
+    saved = catalogue.save(Forecaster(ForecastNetwork(architecture)), card, np.zeros((4, 2, 5, 6), np.float32))
+    path = catalogue.folder / saved.name / CARD
+    path.write_text(json.dumps({**json.loads(path.read_text()), "note": "added later"}))
+    assert catalogue.card(saved.name) == saved

@@ -45,6 +45,38 @@ def test_a_broken_card_costs_its_model(serve: Serve, catalogue: Catalogue, tmp_p
     assert upscales(client)
 
 
+def test_a_forecasting_model_whose_card_cannot_be_read_is_named(
+    serve: Serve, catalogue: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(catalogue.folder, tmp_path / "weights")
+    folder = tmp_path / "weights" / "forecast" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text("{")
+    client = serve(weights=tmp_path / "weights", data=tmp_path / "data")
+    for _ in range(2):
+        assert client.get("/v1/forecast/models").is_success
+        ready = client.get("/health/ready").json()
+        assert ready["status"] == "ready"
+        assert "broken cannot be served: its card cannot be read" in ready["failures"]["broken"]
+    assert caplog.text.count("broken cannot be served") == 1
+    shutil.rmtree(folder)
+    assert "broken" not in client.get("/health/ready").json()["failures"]
+
+
+def test_a_model_that_breaks_after_the_start_is_named(
+    serve: Serve, catalogue: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(catalogue.folder, tmp_path / "weights")
+    client = serve(weights=tmp_path / "weights", data=tmp_path / "data")
+    wait_until(lambda: {*catalogue.names()} <= {*parts(client).engine.registry._models})
+    (tmp_path / "weights" / "late").mkdir()
+    (tmp_path / "weights" / "late" / "card.json").write_text("{")
+    for _ in range(2):
+        assert "late" not in {each["name"] for each in client.get("/v1/models").json()["models"]}
+    assert "its card cannot be read" in client.get("/health/ready").json()["failures"]["late"]
+    assert caplog.text.count("late cannot be served") == 1
+
+
 def test_models_that_cannot_be_listed_are_tried_again(
     catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
