@@ -15,8 +15,8 @@ class Discovery(Record):
         elements: elements of ``group``, each named by the image of the point x,y or x,y,z.
         kept: elements of the largest subgroup that the pairs keep.
         symbol: Hermann-Mauguin symbol of the group of the kept elements.
-        exact: whether the relaxation weights of all layers keep this group to rounding; otherwise the pairs keep it on
-            average.
+        exact: whether the relaxation weights of all layers keep this group to rounding, which is 1e-9 in float64 and
+            1e-4 in float32; otherwise the pairs keep it on average.
         layers: for each layer of the network, the elements that it keeps to rounding (``kept``), the ``symbol`` of
             their group, and the share of each irrep in its relaxation weights (``irreps``).
         moved: irreps in the relaxation weights after the fit, averaged over the kept elements; if no symmetry is

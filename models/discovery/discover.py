@@ -82,6 +82,7 @@ class Finding:
         symbol: Hermann-Mauguin symbol of the group of the kept elements.
         exact: whether the relaxation weights of all layers keep this group to rounding; otherwise the pairs keep it on
             average, also if it is the identity alone.
+        tolerance: relative differences of relaxation weights that count as rounding, by precision of the pairs.
         layers: what each layer keeps, to rounding.
         moved: irreps in the relaxation weights of any layer, averaged over the kept elements.
         p_values: p-value of each element, tested with its powers; empty with too few pairs for a test.
@@ -99,6 +100,7 @@ class Finding:
     kept: list[str]
     symbol: str
     exact: bool
+    tolerance: float
     layers: dict[str, LayerFinding]
     moved: list[str]
     p_values: dict[str, float]
@@ -130,6 +132,8 @@ class Finding:
     def verdict(self) -> str:
         """What was found, how sure it is, and whether the network made anything of X."""
         how = "to rounding" if self.exact else "on the average"
+        if self.exact and self.tolerance > EXACT[torch.float64]:
+            how = f"to {self.tolerance:g}, as far as float32 tells"
         found = f"{self.symbol}: {len(self.kept)} of the {len(self.elements)} elements of {self.group} are kept {how}"
         if not self.p_values and len(self.kept) == 1 < len(self.elements):
             found += f"; what noisy data keep on the average is seen from {ENOUGH_PAIRS} pairs on"
@@ -204,6 +208,7 @@ def discover(
         symbol=symbol(over.matrices[largest]),
         # Noisy data keep the identity alone to rounding, whatever they keep on average.
         exact=largest == exact and (not pairs.many or len(exact) > 1),
+        tolerance=tolerance,
         layers={
             name: LayerFinding(
                 [names[g] for g in kept[name]], symbol(over.matrices[kept[name]]), irrep_shares(weights[name], over)

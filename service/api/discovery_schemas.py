@@ -29,8 +29,8 @@ class Discovery(BaseModel, from_attributes=True):
     )
     symbol: str = Field(description="Hermann-Mauguin symbol of the group of the kept elements", examples=["m"])
     exact: bool = Field(
-        description="whether the relaxation weights of all layers keep this group to rounding; otherwise the pairs "
-        "keep it on average"
+        description="whether the relaxation weights of all layers keep this group to rounding, which is 1e-9 in "
+        "float64 and 1e-4 in float32; otherwise the pairs keep it on average"
     )
     layers: dict[str, LayerDiscovery] = Field(description="what each layer of the network keeps, to rounding")
     moved: list[str] = Field(

@@ -53,8 +53,8 @@ async def post_discover(
     Parts are files named `x` and `y`: arrays in `application/x-npy`, `(pair, channel, y, x)` or
     `(pair, channel, z, y, x)`, both float64 or both float32, taken to be periodic. Y has the grid of X, or one that is
     finer by a whole factor. If both have as many channels of one kind, Y - X is fitted, so send both in the same units.
-    Symmetries of exact data are kept to rounding, so send float64. Symmetries of noisy data are kept on average, which
-    p-values decide, from ten independent pairs on.
+    Symmetries of exact data are kept to rounding, so send float64: in float32, breaks below some 1e-4 are not seen.
+    Symmetries of noisy data are kept on average, which p-values decide, from ten independent pairs on.
 
     One discovery is computed at a time, on the CPU; others wait. Larger data are refused (413). Upload them as two
     volumes, whose times are the pairs, and submit a job with the task `discover`.

@@ -143,6 +143,17 @@ def test_a_copy_up_to_rounding_keeps_all() -> None:
     assert finding.verdict == "4mm: 8 of the 8 elements of D4 are kept to rounding."
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-5])
+def test_what_float32_cannot_tell_is_not_called_rounding(size: float) -> None:
+    """A break far above its rounding is not seen; in float64, one is."""
+    noise = torch.randn(SQUARE.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = 2 * SQUARE + size * noise
+    kept = "4mm: 8 of the 8 elements of D4 are kept"
+    finding = discover(Pairs(SQUARE.float(), y.float()), group("D4", 2), SHORT)
+    assert finding.verdict == f"{kept} to 0.0001, as far as float32 tells."
+    assert (discover(Pairs(SQUARE, y), group("D4", 2), SHORT).verdict == f"{kept} to rounding.") == (size == 0)
+
+
 def test_what_cannot_be_fitted_is_told() -> None:
     finding = discover(Pairs(torch.ones_like(SQUARE), RECTANGLE), group("D4", 2), SHORT)
     assert "In channels [0] of Y, counted from 0, the fit is hardly better" in finding.verdict
