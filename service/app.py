@@ -18,7 +18,7 @@ from models.forecasting.catalogue import ForecastCatalogue
 from service.api import errors
 from service.api.auth import Access
 from service.api.dependencies import Services, check_query
-from service.api.fairness import Slots
+from service.api.fairness import SharedThreads, Slots
 from service.api.middleware import AccessMiddleware, TelemetryMiddleware
 from service.api.routes import (
     check,
@@ -83,7 +83,7 @@ def build(settings: Settings) -> Services:
     """Build all parts; nothing runs yet."""
     metrics = Metrics()
     # Each kind of work has threads of its own, so that no kind waits for another.
-    threads, body_threads, view_threads, job_threads, engine_threads = (Threads(settings.readers) for _ in range(5))
+    threads, view_threads, job_threads, engine_threads = (Threads(settings.readers) for _ in range(4))
     engine = build_engine(settings, metrics, engine_threads)
     lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
     opener = build_opener(settings, engine.registry)
@@ -125,7 +125,7 @@ def build(settings: Settings) -> Services:
         metrics=metrics,
         threads=threads,
         view_threads=view_threads,
-        body_threads=body_threads,
+        body_threads=SharedThreads(settings.readers),
         discovery_threads=Threads(1),
         engine=engine,
         forecasts=Forecasts(ForecastCatalogue(settings.weights), engine),

@@ -278,7 +278,10 @@ class Settings(BaseSettings):
     # The rest.
     readers: Annotated[
         PositiveInt,
-        Field(description="Threads for each kind of work: bodies and answers, stored volumes, views, jobs, models."),
+        Field(
+            description="Threads for each kind of work: bodies and answers, stored volumes, views, jobs, models. One "
+            "client has at most three quarters of those for bodies and answers, if there are several."
+        ),
     ] = 4
     read_timeout_s: Annotated[
         PositiveFloat, Field(description="Longest time to read a NetCDF or Zarr body; it is refused (400) after that.")

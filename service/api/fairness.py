@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
+from service.engine.queue import client as owner
 from service.problems import busy
+from service.runtime.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    import threading
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from prometheus_client import Gauge
+
+    from service.runtime.threads import Result
 
 # How many requests of a client may wait for each one that is served.
 WAITING: Final = 16
 # Of all slots, 1 / RESERVE, and at least one, are kept for other clients.
 RESERVE: Final = 4
+
+
+def share_of(total: int) -> int:
+    """The most places of one client."""
+    return max(1, total - max(1, total // RESERVE))
 
 
 class Slots:
@@ -34,7 +45,7 @@ class Slots:
 
     def __init__(self, total: int, what: str, gauge: Gauge) -> None:
         self.total = total
-        self.share = max(1, total - max(1, total // RESERVE))
+        self.share = share_of(total)
         self._what = what
         self._gauge = gauge
         self._taken: Counter[str] = Counter()
@@ -72,10 +83,12 @@ class Turns:
 
     Args:
         most: requests of a client that are served at a time.
+        waiting: how many may wait for each of these.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, waiting: float = WAITING) -> None:
         self._most = most
+        self._waiting = waiting
         self._requests: Counter[str] = Counter()
         self._turns: dict[str, asyncio.Semaphore] = {}
 
@@ -86,7 +99,7 @@ class Turns:
         Raises:
             Problem: 429 if too many requests of the client wait.
         """
-        if self._requests[client] >= self._most * (1 + WAITING):
+        if self._requests[client] >= self._most * (1 + self._waiting):
             detail = f"{self._requests[client]} requests of this client are being served or wait, which is the limit"
             raise busy(detail, 1)
         self._requests[client] += 1
@@ -97,3 +110,20 @@ class Turns:
             self._requests[client] -= 1
             if not self._requests[client]:
                 del self._requests[client], self._turns[client]
+
+
+class SharedThreads(Threads):
+    """Threads of which each client has its share, so that its long work does not hold up that of others.
+
+    Args:
+        limit: how many run at a time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._turns = Turns(share_of(limit), waiting=math.inf)  # slots limit the requests
+
+    async def run(self, function: Callable[[], Result], stopped: threading.Event | None = None) -> Result:
+        """Run a function in a thread, for the client whose request is served; see the class above."""
+        async with self._turns.take(owner.get()):
+            return await super().run(function, stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -11,13 +12,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.api.auth import make_token
-from service.api.fairness import WAITING, Slots, Turns
+from service.api.fairness import WAITING, SharedThreads, Slots, Turns
+from service.engine.queue import client as owner
 from service.problems import Problem
 from tests.service.conftest import parts, serve_as_trilinear
 from tests.service.wire import NPY, Gate, noise, npy
 from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import httpx2
@@ -72,6 +75,32 @@ def test_requests_of_a_client_wait_for_their_turn_and_those_of_others_do_not() -
         assert not turns._requests
 
     asyncio.run(run())
+
+
+def test_long_work_of_a_client_leaves_threads_to_others() -> None:
+    gate = threading.Event()
+    begun: list[str] = []
+
+    async def run() -> None:
+        threads = SharedThreads(4)
+
+        def work(name: str) -> None:
+            begun.append(name)
+            assert gate.wait(PATIENCE_S)
+
+        async def request(client: str, function: Callable[[], None]) -> None:
+            owner.set(client)
+            await threads.run(function)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(100):
+                group.create_task(request("greedy", lambda: work("greedy")))
+            await group.create_task(request("other", lambda: begun.append("other")))
+            assert begun.count("greedy") <= 3
+            gate.set()
+
+    asyncio.run(run())
+    assert begun.count("greedy") == 100
 
 
 def test_one_token_does_not_take_the_slots_of_another(serve: Serve, tmp_path: Path) -> None:
