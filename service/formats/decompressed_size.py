@@ -1,7 +1,7 @@
 """The decompressed size of chunks, measured without decompressing them into memory.
 
 Decoders trust the size that a stream states, so that a few kilobytes could ask for all of memory. Therefore every chunk
-of a body is measured first.
+of a body is measured first, until the sizes exceed what a body may decode to.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from zarr.registry import get_numcodec
 
+from service.problems import too_large
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from service.settings import Settings
 
 
 PIECE: Final = 1 << 20
@@ -28,6 +32,13 @@ class ExpansionError(ValueError):
 
 class BrokenChunkError(ValueError):
     """A chunk cannot be decoded."""
+
+
+def check_decoded(size: int, left: int, settings: Settings) -> None:
+    """Refuse (413) a body of which a part decodes to more bytes than are left for it."""
+    if size > left:
+        limit = f"{settings.max_decoded_bytes} bytes"
+        raise too_large(field="body", value="too large once decompressed", limit=limit)
 
 
 def inflated(data: bytes | memoryview, limit: int) -> int:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from service.formats.cutouts import name_dims
 from service.formats.decoding import FILL
-from service.formats.decompressed_size import inflated
+from service.formats.decompressed_size import check_decoded, inflated
 from service.formats.velocity import check_array_count
 from service.problems import decoding, invalid_field, too_large, unsupported
 
@@ -124,12 +124,11 @@ def _inspect(file: h5py.File, content: bytes, settings: Settings) -> dict[Hashab
         if array.external or array.is_virtual:
             raise invalid_field(field=name, value="stored in other files", expected="arrays stored in the body itself")
         _check_texts(name, array, texts)
-        left -= array.size * array.dtype.itemsize
-        if left < 0:
-            raise too_large(
-                field="body", value="too large once decompressed", limit=f"{settings.max_decoded_bytes} bytes"
-            )
-        _check_chunks(name, array, content)
+        size = array.size * array.dtype.itemsize
+        check_decoded(size, left, settings)
+        decoded = _measure_chunks(name, array, content, left)
+        check_decoded(decoded, left, settings)
+        left -= max(size, decoded)
         fills[name] = array.fillvalue if array.dtype.kind in "iuf" else None
     _check_attributes("attributes", file, texts)
     return fills
@@ -154,8 +153,8 @@ def _check_attributes(name: str, node: h5py.Dataset | h5py.File, most: int) -> N
             )
 
 
-def _check_chunks(name: str, array: h5py.Dataset, content: bytes) -> None:
-    """Measure every compressed chunk."""
+def _measure_chunks(name: str, array: h5py.Dataset, content: bytes, most: int) -> int:
+    """Size of all compressed chunks once decompressed, which may be longer than the array; stops beyond ``most``."""
     layout = array.id.get_create_plist()
     filters = [layout.get_filter(number)[0] for number in range(layout.get_nfilters())]
     if set(filters) - FILTERS or len(set(filters)) < len(filters):
@@ -165,17 +164,20 @@ def _check_chunks(name: str, array: h5py.Dataset, content: bytes) -> None:
             expected="at most shuffle, deflate and fletcher32, each once",
         )
     if DEFLATE not in filters:
-        return
+        return 0
     whole = math.prod(array.chunks) * array.dtype.itemsize
     skipped = 1 << filters.index(DEFLATE)
-    largest = 0
+    largest = total = 0
 
-    def measure(chunk: h5py.h5d.StoreInfo) -> None:
-        nonlocal largest
+    def measure(chunk: h5py.h5d.StoreInfo) -> bool | None:
+        nonlocal largest, total
         if not chunk.filter_mask & skipped:
             part = memoryview(content)[chunk.byte_offset : chunk.byte_offset + chunk.size]
-            largest = max(largest, inflated(part, whole + CHECKSUM))
+            size = inflated(part, whole + CHECKSUM)
+            largest, total = max(largest, size), total + size
+        return total > most or None  # anything but None ends the iteration
 
     array.id.chunk_iter(measure)
     if largest > whole + CHECKSUM:
         raise too_large(field=name, value="chunks that grow beyond their shape", limit=f"{whole} bytes a chunk")
+    return total

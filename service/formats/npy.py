@@ -44,15 +44,20 @@ class NpyBody:
             found = "object (pickled)" if dtype.hasobject else str(dtype)
             raise invalid_field(field="dtype", value=found, expected=FLOATS)
         data = memoryview(content)[stream.tell() :]
-        needed = math.prod(shape) * dtype.itemsize
-        if min(shape, default=0) < 0 or needed != len(data):
-            raise malformed(
-                field="body",
-                value=f"{len(data)} bytes after its header",
-                expected=f"{needed} bytes for shape {shape} of {dtype}",
-            )
-        flat: NDArray[np.floating] = np.frombuffer(data, dtype)
-        self.content = flat.reshape(shape, order="F" if fortran else "C")
+        # In Python, True is an int.
+        if not all(type(n) is int and n >= 0 for n in shape):
+            raise malformed(field="body", value=f"an npy file of shape {shape}", expected="whole numbers from 0 on")
+        # numpy has no arrays of very many or very long axes, though they be empty.
+        with decoding(field="body", value="an npy file of a shape that no array has", expected="a whole npy file"):
+            needed = math.prod(shape) * dtype.itemsize
+            if needed != len(data):
+                raise malformed(
+                    field="body",
+                    value=f"{len(data)} bytes after its header",
+                    expected=f"{needed} bytes for shape {shape} of {dtype}",
+                )
+            flat: NDArray[np.floating] = np.frombuffer(data, dtype)
+            self.content = flat.reshape(shape, order="F" if fortran else "C")
 
     @staticmethod
     def write(answer: NDArray[np.float32]) -> list[memoryview]:

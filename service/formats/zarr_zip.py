@@ -13,7 +13,7 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from service.formats.decompressed_size import ExpansionError
+from service.formats.decompressed_size import ExpansionError, check_decoded
 from service.formats.velocity import check_array_count
 from service.formats.zarr_codecs import Chunks, check_array
 from service.formats.zarr_group import DOCUMENTS, open_group, write_group
@@ -168,16 +168,13 @@ def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
             raise invalid_field(field=name, value="a group", expected="arrays in the outermost group alone")
         check_array(name, node)
         chunks = Chunks.of(name, node)
-        if max(node.size * node.dtype.itemsize, chunks.nbytes) > left:
-            raise too_large(
-                field="body", value="too large once decompressed", limit=f"{settings.max_decoded_bytes} bytes"
-            )
-        try:
-            decoded = sum(
-                chunks.measure(data)
-                for path, data in group.items()
-                if path.startswith(f"{name}/") and PurePosixPath(path).name not in DOCUMENTS
-            )
-        except ExpansionError as error:
-            raise too_large(field=name, value=f"{error}", limit="as much as its shape says") from error
+        check_decoded(max(node.size * node.dtype.itemsize, chunks.nbytes), left, settings)
+        decoded = 0
+        for path, data in group.items():
+            if path.startswith(f"{name}/") and PurePosixPath(path).name not in DOCUMENTS:
+                try:
+                    decoded += chunks.measure(data)
+                except ExpansionError as error:
+                    raise too_large(field=name, value=f"{error}", limit="as much as its shape says") from error
+                check_decoded(decoded, left, settings)  # at once, as measuring takes long
         left -= max(decoded, node.size * node.dtype.itemsize)

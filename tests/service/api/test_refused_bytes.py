@@ -15,6 +15,11 @@ import h5py
 import numpy as np
 import pytest
 
+from service.formats.netcdf import NetcdfBody
+from service.formats.zarr_codecs import Chunks
+from service.formats.zarr_zip import ZarrBody
+from service.problems import Problem
+from service.settings import Settings
 from tests.service.api.refusals import GOOD, refused
 from tests.service.wire import NETCDF, ZIP, dataset, files_of, netcdf, npy, zipped
 from tests.service.wire import post_bytes as post
@@ -62,6 +67,10 @@ def test_pickled_npy_is_not_unpickled(client: TestClient, tmp_path: Path) -> Non
         "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 100000, 100000, 100000)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (3, -4, -4, 4)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4, 4, 99999999999999999999999)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 4, 4, 12)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 99999999999999999999999, 0)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + 90 * "1," + "192)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + 2 * (4000 * "9" + ",") + ")}",
         "{'descr': '<f4', 'fortran_order': 7, 'shape': (3, 4)}",
         "{'descr': '<q9', 'fortran_order': False, 'shape': (3, 4)}",
         "{'descr': '<f4'}",
@@ -219,6 +228,38 @@ def test_zip_bombs(client: TestClient) -> None:
     zeros = zipped({**FILES, "u/c/0/0/0": bytes(100_000_000)}, method=zipfile.ZIP_DEFLATED)
     assert len(zeros) < 1_000_000
     refused(client, post(client, zeros, ZIP), 413, "body")
+
+
+def test_chunks_beyond_the_shape_of_an_array_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are measured as the others are, which takes as long, and no longer than until it is too much."""
+    measured: list[int] = []
+
+    def measure(_chunks: Chunks, data: bytes) -> int:
+        measured.append(len(data))
+        return GOOD[0].nbytes
+
+    monkeypatch.setattr(Chunks, "measure", measure)
+    limits = Settings(max_decoded_bytes=100 * GOOD[0].nbytes)
+    with pytest.raises(Problem, match="too large once decompressed"):
+        ZarrBody(zipped({**FILES, **{f"u/c/9/9/{n}": b"x" for n in range(1000)}}), limits)
+    assert 100 < len(measured) < 110
+
+
+def test_chunks_longer_than_their_array_count() -> None:
+    def body(*cells: int) -> bytes:
+        """With an array of one value for each of these lengths of a chunk."""
+
+        def make(file: h5py.File) -> None:
+            for number, each in enumerate(cells):
+                file.create_dataset(f"n{number}", 1, "f4", maxshape=(None,), chunks=(each,), compression=9)[0] = 1
+
+        return hdf5(make)
+
+    limits = Settings(max_decoded_bytes=1_000_000)
+    NetcdfBody(body(200_000), limits)
+    for cells in ((300_000,), (200_000, 200_000)):
+        with pytest.raises(Problem, match="too large once decompressed"):
+            NetcdfBody(body(*cells), limits)
 
 
 def test_archives_of_too_many_files(client: TestClient) -> None:
