@@ -6,11 +6,12 @@ moves along itself, by one component or by two in the order u, v, w: ``wall:u=0.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import NamedTuple
 
 COMPONENTS = "uvw"
+# Fastest wall, in any unit; float32 ends at 3e38, and models take squares of velocities.
+FASTEST = 1e12
 Velocity = tuple[float, float, float]
 
 
@@ -45,8 +46,8 @@ class Walls(NamedTuple):
                 message = f"walls that move are spelled as wall:u=-1..1 or wall:u=0..1:w=-0.5..0.5, not {boundary!r}"
                 raise WallError(message)
             low, high = float(match[2]), float(match[3])
-            if not math.isfinite(low) or not math.isfinite(high):
-                message = f"velocities of walls must be finite, not {part}"
+            if not all(abs(velocity) <= FASTEST for velocity in (low, high)):
+                message = f"velocities of walls must be from {-FASTEST:g} to {FASTEST:g}, not {part}"
                 raise WallError(message)
             found[match[1]] = low, high
         u, v, w = (found.get(name, (0.0, 0.0)) for name in COMPONENTS)

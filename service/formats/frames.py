@@ -8,7 +8,7 @@ import numpy as np
 
 from models.forecasting.forecaster import Units
 from service.formats.containers import read_npy
-from service.formats.decoding import START, to_float32
+from service.formats.decoding import MAX_SPEED, START, to_float32
 from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 BOUNDARIES: Final = ("periodic", "wall")
 # Velocities that vary more than so many times as much as those that a model has learned, or less, are told.
 APART: Final = 10
+# Units, and the numbers that a model makes of them, are within these: it computes in float32, which ends at 3e38.
+LEAST: Final = 1e-30
+MOST: Final = 1e30
 
 
-def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) -> NDArray[np.float32]:
+def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int, units: Units) -> NDArray[np.float32]:
     """Read the frames, (time, 2, y, x).
 
     Args:
@@ -31,9 +34,11 @@ def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) 
         settings: for limits.
         card: of the model.
         steps: that are to be forecast, which count as cells of the request.
+        units: of the frames.
 
     Raises:
-        Problem: if it is no such array, does not fit the model, has values that are no velocities, or is over a limit.
+        Problem: if it is no such array, does not fit the model, has values that are no velocities, or are none in these
+            units, or is over a limit.
     """
     values = read_npy(body, settings)
     if values.ndim != 4 or values.shape[1] != 2 or min(values.shape) < 1:  # noqa: PLR2004 (time, component, y, x)
@@ -45,7 +50,12 @@ def read_frames(body: Body, settings: Settings, card: ForecastCard, steps: int) 
     cells = (len(values) + steps) * values.shape[2] * values.shape[3]
     if cells > settings.max_cells:
         raise too_large(field="shape", value=f"{cells} cells, steps included", limit=f"{settings.max_cells} cells")
-    return np.stack([to_float32(values[:, i], name, START[1:]) for i, name in enumerate("uv")], axis=1)
+    frames = np.stack([to_float32(values[:, i], name, START[1:]) for i, name in enumerate("uv")], axis=1)
+    fastest = float(np.abs(frames).max()) * units.dt / units.dx
+    if fastest > MAX_SPEED:
+        expected = f"units in which velocities are up to {MAX_SPEED:g} cells a frame, not {fastest:.3g}"
+        raise invalid_field(field="dx", value=f"{units.dx:g} beside dt {units.dt:g}", expected=expected)
+    return frames
 
 
 def check_speed(
@@ -91,14 +101,16 @@ def read_units(dx: float, dt: float, nu: float, card: ForecastCard) -> Units:
     """Read the units of frames.
 
     Raises:
-        Problem: 422 if one is not finite, dx or dt is not above 0, nu is below 0, or 0 for a model that needs it.
+        Problem: 422 if one is not above 0 (nu: is below 0, or 0 for a model that needs it), or if a model cannot
+            compute with numbers of this size.
     """
-    for name, value in (("dx", dx), ("dt", dt), ("nu", nu)):
-        try:
-            Units(**{name: value})
-        except ValueError as error:
-            least = "at least" if name == "nu" else "more than"
-            raise invalid_field(field=name, value=str(value), expected=f"a number, {least} 0") from error
+    for name, value, least in (("dx", dx, LEAST), ("dt", dt, LEAST), ("nu", nu, 0.0)):
+        if not least <= value <= MOST:
+            raise invalid_field(field=name, value=str(value), expected=f"a number from {least:g} to {MOST:g}")
+    for name, value, least in (("dt / dx", dt / dx, LEAST), ("nu dt / dx^2", nu * dt / dx**2, 0.0)):
+        if not least <= value <= MOST:
+            expected = f"{name} from {least:g} to {MOST:g}, not {value:.3g}"
+            raise invalid_field(field="dx", value=f"{dx:g} beside dt {dt:g} and nu {nu:g}", expected=expected)
     if nu == 0 and card.architecture["viscous"]:
         raise invalid_field(field="nu", value="0", expected=f"the viscosity, which {card.name} needs, more than 0")
     return Units(dx, dt, nu)

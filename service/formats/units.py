@@ -10,7 +10,10 @@ NAMES: Final = {
     **dict.fromkeys(("meter", "meters", "metre", "metres"), "m"),
     **dict.fromkeys(("second", "seconds", "sec", "secs"), "s"),
 }
-FACTOR: Final = re.compile(r"([/*.·⋅ ]*)([^\W\d]+|1(?!\d))(?:\^|\*\*)?([-+]?\d+|[⁺⁻⁰¹²³⁴-⁹]+)?")
+# Exponents have one or two digits; of more, the text is no product of powers.
+FACTOR: Final = re.compile(
+    r"([/*.·⋅ ]*)([^\W\d⁰¹²³⁴-⁹]+|1(?!\d))(?:\^|\*\*)?([-+]?\d{1,2}(?!\d)|[⁺⁻]?[⁰¹²³⁴-⁹]{1,2}(?![⁰¹²³⁴-⁹]))?"
+)
 SUPERSCRIPTS: Final = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
 

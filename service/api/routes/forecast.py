@@ -82,7 +82,7 @@ async def post_forecast(
     card = await services.threads.run(lambda: services.forecasts.find(model))
     ends, units = read_plane_boundary(boundary, card.boundary), read_units(dx, dt, nu, card)
     body = await receive_body(request, services.settings, "the last frames suffice")
-    frames = await services.body_threads.run(lambda: read_frames(body, services.settings, card, steps))
+    frames = await services.body_threads.run(lambda: read_frames(body, services.settings, card, steps, units))
     sample = await services.threads.run(lambda: services.forecasts.sample(card))
     result = await unless_gone(request, services.forecasts.forecast(card, frames, steps, ends, units))
     answer = np.ascontiguousarray(result.fine[0].swapaxes(0, 1))

@@ -25,6 +25,8 @@ WRITE = [needs("write")]
 router = APIRouter(
     prefix="/v1/jobs", tags=["jobs"], dependencies=[needs("read")], responses=REFUSALS, route_class=CheckedRoute
 )
+# Most jobs that a list can be limited to.
+MOST_LISTED = 1_000_000
 # Seconds between two events.
 POLL_S = 0.5
 
@@ -109,7 +111,9 @@ async def post_jobs(
 @router.get("", summary="List the jobs", response_model=Jobs, responses=responses(422))
 async def get_jobs(
     services: ServicesDep,
-    limit: Annotated[int | None, Query(description="Number of the newest jobs; all if left out.", ge=1)] = None,
+    limit: Annotated[
+        int | None, Query(description="Number of the newest jobs; all if left out.", ge=1, le=MOST_LISTED)
+    ] = None,
 ) -> Response:
     """Jobs, the newest first. With a limit, those that have not ended are also told if they are older."""
 

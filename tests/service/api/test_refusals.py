@@ -181,6 +181,9 @@ def test_bodies_over_the_limit(serve: Callable[..., TestClient]) -> None:
     client = serve(max_body_bytes=4000)
     pieces = (bytes(1000) for _ in range(5))
     streamed = client.post("/v1/upscale?model=trilinear-x4", content=pieces, headers={"Content-Type": NPY})
+    headers = {"Content-Type": NPY, "Content-Length": 5000 * "9"}
+    said = client.post("/v1/upscale?model=trilinear-x4", content=npy(GOOD), headers=headers)
+    refused(client, said, 413, "body")
     for answer in (post(client, bytes(4001)), streamed):
         refused(client, answer, 413, "body")
         for told in (answer.json()["detail"], answer.json()["errors"][0]["expected"]):

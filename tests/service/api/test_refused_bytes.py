@@ -236,7 +236,7 @@ def test_chunks_beyond_the_shape_of_an_array_count(monkeypatch: pytest.MonkeyPat
 
     def measure(_chunks: Chunks, data: bytes) -> int:
         measured.append(len(data))
-        return GOOD[0].nbytes
+        return int(GOOD[0].nbytes)
 
     monkeypatch.setattr(Chunks, "measure", measure)
     limits = Settings(max_decoded_bytes=100 * GOOD[0].nbytes)

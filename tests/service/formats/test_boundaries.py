@@ -49,7 +49,9 @@ def test_what_is_no_boundary(said: Any) -> None:  # noqa: ANN401
     [
         ("walls", "joined by commas"),
         ("wall:w=-1..1,open,open", "; walls at the ends of z move along themselves, not by w: 'wall:w=-1..1'"),
-        ("wall:u=inf..1,open,open", "; velocities of walls must be finite, not u=inf..1"),
+        ("wall:u=inf..1,open,open", "; velocities of walls must be from -1e+12 to 1e+12, not u=inf..1"),
+        ("open,open,wall:v=-1e39..0", "; velocities of walls must be from -1e+12 to 1e+12, not v=-1e39..0"),
+        ("open,open,wall:v=0..nan", "; velocities of walls must be from -1e+12 to 1e+12, not v=0..nan"),
         ("wall:q=1..2", "; walls that move are spelled as wall:u=-1..1 or wall:u=0..1:w=-0.5..0.5, not 'wall:q=1..2'"),
     ],
 )

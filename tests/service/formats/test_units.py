@@ -8,7 +8,7 @@ import pytest
 
 from service.formats.units import same_units
 
-SPEEDS = ["m/s", "m s-1", "m s^-1", "m*s**-1", "m.s-1", "m s⁻¹", "meter/second", "metres second-1", " m / s "]
+SPEEDS = ["m/s", "m s-1", "m s^-1", "m*s**-1", "m.s-1", "m s⁻¹", "m¹ s⁻¹", "meter/second", "metres second-1", " m / s "]
 
 
 @pytest.mark.parametrize(("one", "other"), [*itertools.combinations(SPEEDS, 2)])
@@ -17,7 +17,11 @@ def test_one_unit(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", ["cm/s", "m", "m s", "m/s2", "km s-1", "10 m/s", "1000 m s-1", "", None, "U_b", "m/s @ 20 C", 1]
+    "other",
+    [
+        *("cm/s", "m", "m s", "m/s2", "km s-1", "10 m/s", "1000 m s-1", "", None, "U_b", "m/s @ 20 C", 1),
+        *("m⁺⁻", "m¹⁻ s", "m" + 5000 * "9"),
+    ],
 )
 def test_other_units(other: object) -> None:
     assert not same_units("m/s", other)

@@ -91,7 +91,8 @@ def test_a_list_can_be_limited_to_the_newest_and_those_that_have_not_ended(
     newest = ended[::-1]
     for limit, wanted in (("?limit=2", [*newest[:2], waiting]), ("", [*newest, waiting])):
         assert [job["id"] for job in client.get(f"/v1/jobs{limit}").json()["jobs"]] == wanted
-    assert client.get("/v1/jobs?limit=0").status_code == 422
+    for number in (0, 2**63):  # SQLite has none from there on
+        assert client.get(f"/v1/jobs?limit={number}").status_code == 422
 
 
 def test_a_long_list_is_written_beside_the_event_loop(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
