@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from zarr.storage import LocalStore
 
@@ -16,12 +17,13 @@ from service.volumes.storage import DOCUMENT, is_same, taken
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from zarr.abc.store import Store
 
     from service.volumes.uploads import UploadStore
+
+Found = TypeVar("Found")
 
 
 class LocalStorage:
@@ -52,29 +54,32 @@ class LocalStorage:
 
     def is_free(self) -> bool:
         """See [`Storage`][service.volumes.storage.Storage]."""
-        return not self.path.exists()
+        return self._look(self.path, Path.stat) is None
 
     def size(self, key: str) -> int | None:
         """See [`Storage`][service.volumes.storage.Storage]."""
-        try:
-            return (self.path / key).stat().st_size
-        except FileNotFoundError:
-            return None
+        found = self._look(self.path / key, Path.stat)
+        return None if found is None else found.st_size
 
     def get(self, key: str) -> bytes | None:
         """See [`Storage`][service.volumes.storage.Storage]."""
-        try:
-            return (self.path / key).read_bytes()
-        except OSError as error:
-            if error.errno in GONE:
-                return None
-            raise
+        return self._look(self.path / key, Path.read_bytes)
+
+    def _look(self, path: Path, ask: Callable[[Path], Found]) -> Found | None:
+        """What there is to see of a path; None if it is not there."""
+        with storing(self.name, "read"):
+            try:
+                return ask(path)
+            except OSError as error:
+                if error.errno in GONE:
+                    return None
+                raise
 
     def put(self, key: str, content: bytes) -> None:
         """See [`Storage`][service.volumes.storage.Storage]. Nothing makes a stored volume anew that was deleted."""
-        if self.volumes and not self.path.is_dir():
-            raise taken(self)
         with storing(f"{self.name}/{key}"):
+            if self.volumes and not self.path.is_dir():
+                raise taken(self)
             write_whole(self.path / key, content, self.spare)
 
     def begin(self, documents: Mapping[str, bytes]) -> None:
