@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,14 +121,14 @@ async def receive_body(request: Request, settings: Settings, advice: str = LARGE
     """Receive a body that is one volume; ``advice`` says what to do with one that is too long."""
     media_type = essence(request.headers.get("content-type"))
     check_media_type(media_type)
-    content = bytearray()
+    content = io.BytesIO()
     with instead(advice):
         async with aclosing(receive_pieces(request, settings)) as pieces:
             async for piece in pieces:
-                content += piece
-    if not content:
+                content.write(piece)
+    if not content.tell():
         raise malformed(field="body", value="empty", expected="a coarse volume")
-    return Body(bytes(content), media_type)
+    return Body(content.getvalue(), media_type)  # its own bytes, not a copy
 
 
 class Form(NamedTuple):

@@ -78,10 +78,10 @@ def exchange(one: Path, other: Path) -> None:
     Raises:
         OSError: if they cannot.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE) == 0:
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if swap and swap(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE) == 0:
         return
-    # NFS cannot. The folder aside must not look abandoned.
+    # NFS cannot, and not every system has this call. The folder aside must not look abandoned.
     os.utime(other)
     aside = other.with_name(f"{PART}-{uuid.uuid4().hex}")
     other.rename(aside)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
+import tracemalloc
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from starlette.requests import Request
 
-from service.api.bodies import bounded
+from service.api.bodies import bounded, receive_body
 from service.api.errors import HttpProblem, status_of
 from service.problems import Problem
 from service.settings import Settings
@@ -129,3 +131,24 @@ def test_too_long() -> None:
     with pytest.raises(Problem) as caught:
         drain(itertools.repeat((0, b"x" * 60), 10), Settings(max_body_bytes=100))
     assert status_of(caught.value) == 413
+
+
+def test_a_body_is_held_once() -> None:
+    pieces = [bytes(2**20) for _ in range(32)]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": pieces.pop(), "more_body": bool(pieces)}
+
+    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"")]}, receive)
+
+    async def receive_it() -> tuple[int, int]:
+        tracemalloc.start()
+        try:
+            body = await receive_body(request, Settings())
+            return len(body.content), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    size, most = asyncio.run(receive_it())
+    assert size == 2**25
+    assert most < 1.5 * size

@@ -47,7 +47,7 @@ def test_no_request_touches_the_disk_in_the_event_loop(serve: Serve, catalogue: 
         f"/v1/views/box/{LEARNED}/u/c/0/0/0",
     ):
         assert client.get(path).is_success, path
-    for path in ("upscale?error=true", "check", "velocity"):
+    for path in ("upscale?error=true", "check", "velocity", "velocity?model=trilinear-x2"):
         assert client.post(f"/v1/{path}", content=npy(velocity), headers={"Content-Type": NPY}).is_success
     assert client.delete("/v1/volumes/box").is_success
     loop = 0
