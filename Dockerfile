@@ -10,9 +10,10 @@ FROM python:3.11-slim AS environment
 # Optional: an index with other builds of torch. Those for CPUs make a smaller image.
 ARG PIP_EXTRA_INDEX_URL=""
 RUN python -m venv /opt/venv
+COPY constraints.txt /build/
 COPY --from=requirements /build/requirements.txt /build/
 # PyTorch's tests and C++ headers are not needed.
-RUN --mount=type=cache,target=/root/.cache/pip /opt/venv/bin/pip install -r /build/requirements.txt \
+RUN --mount=type=cache,target=/root/.cache/pip /opt/venv/bin/pip install -c /build/constraints.txt -r /build/requirements.txt \
     && rm -rf /opt/venv/lib/python3.11/site-packages/torch/test /opt/venv/lib/python3.11/site-packages/torch/include
 
 FROM python:3.11-slim

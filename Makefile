@@ -16,7 +16,7 @@ NUMERIC := tests/escnn tests/models tests/training
 # The others also wait for disks, sockets and processes, which leaves time for one more worker.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: help install demo test test-all image-check bench docs serve train page page-check lint format clean
+.PHONY: help install demo test test-all image-check bench docs serve train page page-check lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -69,23 +69,30 @@ format: install  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# One release of each package for all Pythons, so that the tests of one speak for the others. What torch requires depends on
+# its build, CPU or CUDA, which pins it.
+lock: install  ## pin the newest releases in constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --all-extras --no-annotate \
+		--no-header pyproject.toml > .venv/constraints.txt
+	{ echo '# By make lock.'; grep -v '^nvidia-\|^cuda-\|^triton=' .venv/constraints.txt; } > constraints.txt
+
 clean:  ## remove the environments and caches
 	rm -rf .venv web/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # Without their dependencies: py3nj needs a Fortran compiler and is not used; the others are in pyproject.toml.
 ESCNN := escnn-atompaint==1.1.0 lie_learn==0.0.2
-.venv/.installed: pyproject.toml
+.venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or \
 		sys.exit("$(PYTHON) is not Python 3.11 to 3.13; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps $(ESCNN)
 	touch $@
 
 .venv/.bench: .venv/.installed
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev,bench]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@
 
 .venv/.docs: .venv/.installed
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev,docs]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@

@@ -18,7 +18,7 @@ OTHER = f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 10, 0)\nexec(sy
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
 def test_another_python_is_refused_before_it_makes_an_environment(tmp_path: Path) -> None:
     """Later, make would go on with it, as venv replaces no interpreter of an environment."""
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     python = tmp_path / "python3.10"
     python.write_text(OTHER)

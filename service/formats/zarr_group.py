@@ -18,6 +18,9 @@ from service.formats.names import AXES
 from service.problems import invalid_field, malformed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zarr.abc.buffer import Buffer
     from zarr.abc.store import Store
 
 
@@ -84,7 +87,7 @@ def _require_dims(arrays: dict[str, zarr.Array[Any]]) -> None:
 
 def write_group(dataset: xr.Dataset, version: int, *, consolidated: bool = False) -> dict[str, bytes]:
     """Write a dataset as a Zarr group; gives its objects by key."""
-    store = MemoryStore()
+    stored: dict[str, Buffer] = {}
     encoding = {str(name): _encoding(variable, version) for name, variable in dataset.variables.items()}
     with warnings.catch_warnings():
         # Consolidated metadata and fixed-length texts are not in the v3 specification yet; the request had them.
@@ -92,18 +95,17 @@ def write_group(dataset: xr.Dataset, version: int, *, consolidated: bool = False
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
         # With all chunks, also those that equal the fill value: a view that lacks one is gone.
         how: dict[str, Any] = {"consolidated": consolidated, "encoding": encoding, "write_empty_chunks": True}
-        dataset.to_zarr(store, mode="w", zarr_format=version, **how)
-    return objects_in(store)
+        dataset.to_zarr(MemoryStore(stored), mode="w", zarr_format=version, **how)
+    return objects_in(stored)
 
 
-def objects_in(store: MemoryStore) -> dict[str, bytes]:
+def objects_in(stored: Mapping[str, Buffer]) -> dict[str, bytes]:
     """The objects of a group by key; documents are valid JSON.
 
     Attributes that are no finite numbers become "NaN", "Infinity" and "-Infinity", as Zarr v3 writes fill values; zarr
     writes attributes as Python does.
     """
-    # The listing of the store is asynchronous.
-    objects = {key: value.to_bytes() for key, value in store._store_dict.items()}  # noqa: SLF001
+    objects = {key: value.to_bytes() for key, value in stored.items()}
     for key, content in objects.items():
         if key.rpartition("/")[2] in DOCUMENTS:
             objects[key] = json.dumps(json.loads(content, parse_constant=str)).encode()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from zarr.abc.buffer import Buffer
 
     from models.blocks import Boundaries, Plan
     from models.catalogue import Card
@@ -191,7 +192,8 @@ class View:
         found, factor = self.source.found, self.card.factor
         rest = on_fine_grid(self.source.rest, found, factor, self.levels)
         objects = write_group(rest.assign_attrs(self._attributes()), 3)
-        root = zarr.create_group(store=(store := MemoryStore()))
+        stored: dict[str, Buffer] = {}
+        root = zarr.create_group(store=MemoryStore(stored))
         timed = found.levels is not None
         for name, attributes in self.variables.items():
             components = self.components(name)
@@ -205,7 +207,7 @@ class View:
                 dimension_names=(*([TIME] if timed else []), *([COMPONENT] if components else []), *AXES),
                 attributes=attributes,
             )
-        objects = {**objects_in(store), **objects}
+        objects = {**objects_in(stored), **objects}
         head = json.loads(objects[DOCUMENT])
         arrays = {
             name: json.loads(content)

@@ -59,6 +59,11 @@ def stages(dockerfile: Path) -> list[list[Instruction]]:
     return found
 
 
+def ignored_in(checkout: Path) -> PathSpec:
+    """What .dockerignore keeps from all stages. The last line that matches decides, as in git."""
+    return PathSpec.from_lines("gitignore", (checkout / ".dockerignore").read_text().splitlines())
+
+
 class Image:
     """The image of a checkout, made in a folder.
 
@@ -98,8 +103,7 @@ class Image:
 
     def _copy(self, checkout: Path, instruction: Instruction) -> None:
         """Copy what .dockerignore lets through, from a clone that was made under umask 077."""
-        # The last line that matches decides, in both.
-        ignored = PathSpec.from_lines("gitignore", (checkout / ".dockerignore").read_text().splitlines())
+        ignored = ignored_in(checkout)
         *sources, target = instruction.rest.split()
         for source in (checkout / each for each in sources):
             # What is in a folder, but a file by its name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import yaml
 
 from eddylift import Client, open_volume
 from service.settings import CHECKOUT
-from tests.image.replay import Image
+from tests.image.replay import Image, ignored_in, stages
 from tests.service.servers import free_port
 from tests.service.wire import NPY, from_npy
 from tests.waiting import PATIENCE_S, wait_until
@@ -43,6 +44,15 @@ def test_it_holds_what_serves_and_no_more(image: Image) -> None:
     names = {path.name for path in image.app.rglob("*")}
     assert not [name for name in names if name.endswith((".png", ".md", ".pyc"))]
     assert all(path.stat().st_mode & 0o005 for path in image.app.rglob("*"))  # whatever the umask of the clone
+
+
+def test_each_stage_is_given_what_it_copies() -> None:
+    ignored = ignored_in(CHECKOUT)
+    for each in itertools.chain(*stages(CHECKOUT / "Dockerfile")):
+        if each.name == "COPY" and "from" not in each.options:
+            for source in each.rest.split()[:-1]:
+                assert (CHECKOUT / source).exists()
+                assert not ignored.match_file(source)
 
 
 def test_it_starts_is_healthy_answers_and_ends(image: Image, port: int) -> None:

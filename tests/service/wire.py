@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
     from numpy.typing import NDArray
     from torch import Tensor
+    from zarr.abc.buffer import Buffer
 
     from models.convolution import Axes
 
@@ -100,11 +101,11 @@ def from_netcdf(content: bytes) -> xr.Dataset:
 
 def files_of(volume: xr.Dataset, *, version: int = 3, **options: Any) -> dict[str, bytes]:  # noqa: ANN401 passed on
     """A Zarr group by its keys."""
-    store = MemoryStore()
+    stored: dict[str, Buffer] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        volume.to_zarr(store, zarr_format=version, **{"consolidated": False, **options})
-    return {name: data.to_bytes() for name, data in store._store_dict.items()}
+        volume.to_zarr(MemoryStore(stored), zarr_format=version, **{"consolidated": False, **options})
+    return {name: data.to_bytes() for name, data in stored.items()}
 
 
 def zipped(files: Mapping[str, bytes], *, root: str = "", method: int = zipfile.ZIP_STORED) -> bytes:

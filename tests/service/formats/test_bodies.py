@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from zarr.abc.buffer import Buffer
+
 
 @pytest.mark.parametrize("kind", [np.longdouble, ">f8"])
 def test_coordinates_of_unusual_types(kind: Any) -> None:  # noqa: ANN401 of numpy
@@ -361,10 +363,8 @@ def test_a_group_in_a_file() -> None:
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_that_names_no_dims(version: Literal[2, 3]) -> None:
-    store = MemoryStore()
-    group = zarr.create_group(store, zarr_format=version)
+    stored: dict[str, Buffer] = {}
+    group = zarr.create_group(MemoryStore(stored), zarr_format=version)
     for name, part in zip("uvw", COARSE, strict=True):
         group.create_array(name, shape=part.shape, dtype=part.dtype)[:] = part
-    assert "without names for its dims" in refused(
-        zipped({key: data.to_bytes() for key, data in store._store_dict.items()})
-    )
+    assert "without names for its dims" in refused(zipped({key: data.to_bytes() for key, data in stored.items()}))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
     from numpy.typing import NDArray
+    from zarr.abc.buffer import Buffer
 
 
 @pytest.mark.parametrize("fill", [-999.0, -99.99, 1e10, 9.969209968386869e36])
@@ -107,14 +108,14 @@ def test_fill_values_of_zarr_itself() -> None:
 def test_zeros_of_zarr_2_are_numbers() -> None:
     coarse = COARSE.copy()
     coarse[:, :, 0] = 0
-    store = MemoryStore()
-    group = zarr.create_group(store, zarr_format=2)
+    stored: dict[str, Buffer] = {}
+    group = zarr.create_group(MemoryStore(stored), zarr_format=2)
     axes = {axis: np.arange(n, dtype=float) for axis, n in zip("zyx", coarse.shape[1:], strict=True)}
     arrays = [*zip("uvw", coarse, [["z", "y", "x"]] * 3, strict=True), *((axis, axes[axis], [axis]) for axis in axes)]
     for name, values, dims in arrays:
         array = group.create_array(name, shape=values.shape, dtype=values.dtype, attributes={"_ARRAY_DIMENSIONS": dims})
         array[:] = values
-    content = zipped({key: data.to_bytes() for key, data in store._store_dict.items()})
+    content = zipped({key: data.to_bytes() for key, data in stored.items()})
     np.testing.assert_array_equal(read(content).velocity[0], coarse)
     assert raw(answered(content))["x"].values[0] == -0.375
 
