@@ -39,8 +39,16 @@ if TYPE_CHECKING:
     from eddylift import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
-FAMILIES = ("trilinear", "conv", "equivariant", "relaxed")
+MODELS = {
+    "trilinear": "trilinear-x4",
+    "conv": "conv-general-x4",
+    "equivariant": "equivariant-general-x4",
+    "relaxed": "relaxed-general-x4",
+}
+"""Model of each family."""
 SHOWN = ("trilinear", "equivariant")
+LINES = {"trilinear": ("--", 1.5), "equivariant": ("-", 5), "conv": ("-", 2.5), "relaxed": ((0, (3, 3)), 1.3)}
+"""Style and width of the spectra, in the order in which they are drawn: where they coincide, all are seen."""
 console = Console()
 
 
@@ -92,8 +100,7 @@ def upscale_with_all(
     for column in ("model", "weights", "MAE", "MAE / rms", "/ trilinear's", "consistency", "seconds"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     answers = {}
-    for family in FAMILIES:
-        name = "trilinear-x4" if family == "trilinear" else f"{family}-general-x4"
+    for family, name in MODELS.items():
         with console.status(f"{name} ..."):
             # First, so that the time below has no loading and warming up in it.
             report = client.validate(coarse, fine, model=name, boundary="periodic")
@@ -125,14 +132,26 @@ def draw(
     true = fine[0, level]
     small, large = (f"{field.shape[-1]}³" for field in (coarse, fine))
     slices = {f"coarse, {small}": coarse[0, level // 4]}
-    slices |= {f"{name}, {large}": answers[name][0, level] for name in SHOWN}
+    slices |= {f"{MODELS[family]}, {large}": answers[family][0, level] for family in SHOWN}
     slices[f"true, {large}"] = true
-    errors = {f"|error|, {name}": np.abs(answers[name][0, level] - true) for name in SHOWN}
+    errors = {f"error, {MODELS[family]}": np.abs(answers[family][0, level] - true) for family in SHOWN}
     bound, worst = (max(float(np.abs(values).max()) for values in maps.values()) for maps in (slices, errors))
     figure = plt.figure(figsize=(13, 6.8), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=[1.1, 1])
-    draw_maps(figure.add_subfigure(grid[0, :]), slices, Normalize(-bound, bound), cmap="RdBu_r", label="u")
-    draw_maps(figure.add_subfigure(grid[1, 0]), errors, Normalize(0, worst), cmap="magma", label="|u - true u|")
+    draw_maps(
+        figure.add_subfigure(grid[0, :]),
+        slices,
+        Normalize(-bound, bound),
+        cmap="RdBu_r",
+        label="u, in units of the simulation",
+    )
+    draw_maps(
+        figure.add_subfigure(grid[1, 0]),
+        errors,
+        Normalize(0, worst),
+        cmap="magma",
+        label="|u - true u|, in the same units",
+    )
     draw_spectra(figure.add_subfigure(grid[1, 1]).subplots(), fine, answers, nyquist=coarse.shape[-1] // 2)
     figure.savefig(path, dpi=110)
     console.print(f"picture: {path}")
@@ -150,13 +169,13 @@ def draw_maps(part: SubFigure, maps: dict[str, NDArray[np.float32]], norm: Norma
 def draw_spectra(axes: Axes, fine: NDArray[np.float32], answers: dict[str, NDArray[np.float32]], nyquist: int) -> None:
     """Kinetic energy by wavenumber of the truth and of every answer."""
     k, energy = spectrum(torch.from_numpy(fine))
-    axes.loglog(k, energy, color="black", linewidth=4, alpha=0.3, label="true")
-    for family, answer in answers.items():
-        style = "--" if family == "trilinear" else "-"
-        axes.loglog(k, spectrum(torch.from_numpy(answer)).energy, style, color=COLOURS[family], label=family)
+    axes.loglog(k, energy, color="black", linewidth=8, alpha=0.25, label="true")
+    for family, (style, width) in LINES.items():
+        theirs = spectrum(torch.from_numpy(answers[family])).energy
+        axes.loglog(k, theirs, linestyle=style, linewidth=width, color=COLOURS[family], label=MODELS[family])
     axes.axvline(nyquist, color="grey", linestyle=":")
     axes.annotate(" coarse Nyquist", (nyquist, float(energy.max())), ha="left", va="bottom", color="grey")
-    axes.set(xlabel="k", ylabel="E(k)", title="kinetic energy spectrum")
+    axes.set(xlabel="wavenumber k, in waves per box", ylabel="E(k)", title="kinetic energy spectrum")
     axes.set_ylim(float(energy[: 2 * len(energy) // 3].min()) / 10, 5 * float(energy.max()))
     axes.legend(loc="lower left")
 

@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
     from models.discovery.discover import Finding
     from models.discovery.pairs import Pairs
 
 KEPT, BROKEN = COLOURS["equivariant"], COLOURS["relaxed"]
 ROUND_OFF = 1e-17
 COLUMNS = 4
+ELEMENT = 0.12
+"""Height of the row of an element, in inches."""
 
 
 def deciding(finding: Finding, sigmas: float | None) -> tuple[str, dict[str, float], float | None]:
@@ -35,7 +39,7 @@ def deciding(finding: Finding, sigmas: float | None) -> tuple[str, dict[str, flo
 
 
 def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]], sigmas: float | None) -> None:
-    """Draw for each case Y (in 3D its mean along x), above what tells which elements are kept.
+    """Draw for each case Y (in 3D its mean along x), above what tells which elements are kept, by their names.
 
     Args:
         path: PNG to write.
@@ -46,26 +50,45 @@ def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]], sigma
 
     columns = min(COLUMNS, len(cases))
     rows = -(-len(cases) // columns)
-    figure = Figure(figsize=(3.2 * columns, 5 * rows), layout="constrained")
-    panels = figure.subplots(2 * rows, columns, squeeze=False)
+    most = max(len(finding.equivariance_errors) for _, _, finding in cases)
+    heights = [2.8, 1 + ELEMENT * most]
+    figure = Figure(figsize=(3.6 * columns, sum(heights) * rows), layout="constrained")
+    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=heights * rows)
     for number, (name, pairs, finding) in enumerate(cases):
         row, column = divmod(number, columns)
         image, elements = panels[2 * row : 2 * row + 2, column]
-        (y,) = pairs.y[:1]
-        field = y.norm(dim=0) if pairs.y_kind == "vector" else y.sum(dim=0)
-        seen = field.mean(dim=-1) if pairs.dimension == 3 else field  # noqa: PLR2004
-        image.imshow(seen.numpy(), origin="lower", cmap="Blues")
-        image.set(xticks=[], yticks=[], title=f"{name}: {finding.symbol}, {len(finding.kept)} of {finding.group}")
-        image.set_xlabel("y" if pairs.dimension == 3 else "x")  # noqa: PLR2004
-        image.set_ylabel("z" if pairs.dimension == 3 else "y")  # noqa: PLR2004
-        what, values, most = deciding(finding, sigmas)
-        if most is None:
-            values = {element: max(value, ROUND_OFF) for element, value in values.items()}
-            elements.set(yscale="log", ylim=(ROUND_OFF / 10, 10))
-        else:
-            elements.axhline(most, color="grey", linestyle="--")
-        for place, (element, value) in enumerate(values.items()):
-            elements.plot(place, value, "o", ms=4, color=KEPT if element in finding.kept else BROKEN)
-        elements.set(xlabel="element (blue: kept, orange: broken)", xticks=[])
-        elements.set_ylabel("" if column else what)
+        image.set_title(f"{name}: {finding.symbol}, {len(finding.kept)} of {finding.group}", fontsize=10)
+        draw_target(image, pairs)
+        draw_elements(elements, finding, sigmas)
+    for axes in panels[-2:, len(cases) - columns * (rows - 1) :].flat:
+        axes.set_axis_off()
     figure.savefig(path, dpi=110)
+
+
+def draw_target(axes: Axes, pairs: Pairs) -> None:
+    """The first Y: the length of a vector or the sum of scalars, in 3D its mean along x; a bar tells the colours."""
+    solid = pairs.dimension == 3  # noqa: PLR2004
+    (y,) = pairs.y[:1]
+    field, what = (y.norm(dim=0), "|Y|") if pairs.y_kind == "vector" else (y.sum(dim=0), "Y")
+    seen, what = (field.mean(dim=-1), f"{what}, mean along x") if solid else (field, what)
+    image = axes.imshow(seen.numpy(), origin="lower", cmap="Blues")
+    axes.set(xticks=[], yticks=[], xlabel="y" if solid else "x", ylabel="z" if solid else "y")
+    axes.figure.colorbar(image, ax=axes, label=what, shrink=0.8)
+
+
+def draw_elements(axes: Axes, finding: Finding, sigmas: float | None) -> None:
+    """What tells which elements are kept, a row for each, from the first at the top."""
+    what, values, most = deciding(finding, sigmas)
+    if most is None:
+        values = {element: max(value, ROUND_OFF) for element, value in values.items()}
+        axes.set(xscale="log", xlim=(ROUND_OFF / 10, 10))
+    else:
+        axes.axvline(most, color="grey", linestyle="--")
+    colours = [KEPT if element in finding.kept else BROKEN for element in values]
+    axes.scatter(list(values.values()), range(len(values)), s=16, c=colours)
+    axes.set_yticks(range(len(values)), list(values), fontsize=7, family="monospace")
+    for tick, colour in zip(axes.get_yticklabels(), colours, strict=True):
+        tick.set_color(colour)
+    axes.set(xlabel=f"{what}\n(blue: kept, orange: broken)", ylim=(len(values) - 0.5, -0.5))
+    axes.grid(axis="y", color="0.93")
+    axes.set_axisbelow(True)

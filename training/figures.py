@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +22,7 @@ IRREPS = ("#56B4E9", "#009E73", "#F0E442", "#CC79A7")
 """Other colours of Okabe & Ito, for irreps."""
 MARKS = {"conv": "s", "equivariant": "o", "relaxed": "x"}
 ROUND_OFF = 1e-8
-TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 class Bar(NamedTuple):
@@ -48,11 +47,13 @@ def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
     columns = next(number for number in (3, 2, 1) if len(runs) % number == 0)
     rows = len(runs) // columns
     longest = max(map(len, runs.values()))
-    figure = Figure(figsize=(5.4 * columns, rows * (1.2 + 0.3 * longest)), layout="constrained")
+    figure = Figure(figsize=(5.4 * columns, rows * (1.2 + 0.3 * longest)))
+    figure.set_layout_engine("constrained", w_pad=0.12)
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for axes, (title, bars) in zip(panels, runs.items(), strict=True):
         _draw_entrants(axes, bars)
-        axes.set(title=title, xlabel="MAE over that of trilinear interpolation, held-out")
+        axes.set(title=title, xlabel="MAE over that of trilinear interpolation")
+    figure.supxlabel("held-out snapshots: mean, and standard deviation as a bar", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
@@ -73,30 +74,23 @@ def _draw_entrants(axes: Axes, bars: Sequence[Bar]) -> None:
     for bar in seeds:
         model = bar.name.partition(", ")[0]
         axes.plot(bar.mean, places[model], "|", ms=12, mew=1.5, color=COLOURS[model.split("-")[0]])
-    lowest = min((max(bar.mean - bar.std, bar.mean / 2) for bar in bars), default=0.5)
-    axes.set(xscale="log", xlim=(0.9 * lowest, 1.08))
-    axes.set_xticks([tick for tick in TICKS if tick >= lowest], minor=False)
+    # A deviation that is as large as its mean has no lower end on a logarithmic axis; it meets the edge of the panel.
+    lowest = min((bar.mean - bar.std if bar.std < bar.mean else bar.mean / 10 for bar in bars), default=0.5)
+    highest = max((bar.mean + bar.std for bar in bars), default=1.0)
+    left, right = 0.9 * lowest, 1.08 * max(highest, 1)
+    axes.set(xscale="log", xlim=(left, right))
+    axes.set_xticks([tick for tick in TICKS if left < tick < right], minor=False)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.axvline(1, color=BASELINE, lw=1, ls="--")
-    axes.set_yticks(list(places.values()), [short(name) for name in places], fontsize=8)
+    axes.set_yticks(list(places.values()), list(places), fontsize=8)
     axes.set_ylim(max(places.values(), default=0) + 0.6, -0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
-def short(name: str) -> str:
-    """Name of an entrant in a figure: ``equivariant, general`` for ``equivariant-general-x4``."""
-    name, _, variant = name.partition(", ")
-    found = re.fullmatch(r"([a-z]+)-(.+)-x4(?:-(\d)frames)?", name)
-    if found is None:
-        return name
-    family, flow, frames = found.groups()
-    return ", ".join([family, flow, *([f"{frames} frames"] if frames else []), *([variant] if variant else [])])
-
-
 def draw_symmetry(path: Path, catalogue: Catalogue) -> None:
-    """Two panels a flow: errors of each group element, and what share of the relaxation weights breaks symmetry.
+    """A row for each flow: errors of each group element, and what share of the relaxation weights breaks symmetry.
 
     Args:
         path: PNG to write; nothing is written while no relaxed model has been measured.
@@ -104,51 +98,62 @@ def draw_symmetry(path: Path, catalogue: Catalogue) -> None:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    cards = [card for card in map(catalogue.card, catalogue.names()) if card.symmetry and card.frames == 1]
-    flows = [card.flow for card in cards if card.family == "relaxed"]
-    if not flows:
+    cards = [
+        card
+        for card in map(catalogue.card, catalogue.names())
+        if card.symmetry and card.frames == 1 and card.family in MARKS
+    ]
+    if not any(card.family == "relaxed" for card in cards):
         return
-    figure = Figure(figsize=(6.4 * len(flows), 6.6), layout="constrained")
-    panels = figure.subplots(2, len(flows), squeeze=False, sharey="row")
-    for (errors, shares), flow in zip(panels.T, flows, strict=True):
-        # One of each family, as a wide model keeps the same symmetry.
-        mine = list({card.family: card for card in cards if card.flow == flow}.values())
+    flows = list(dict.fromkeys(card.flow for card in cards))
+    figure = Figure(figsize=(13.4, 3.9 * len(flows)), layout="constrained")
+    panels = figure.subplots(len(flows), 2, squeeze=False, width_ratios=[1.8, 1])
+    for (errors, shares), flow in zip(panels, flows, strict=True):
+        mine = [card for card in cards if card.flow == flow]
         errors.set_title(f"trained on {flow} flows" if flow == GENERAL else f"trained on {flow} flow")
-        _draw_elements(errors, mine)
-        _draw_shares(shares, next(card for card in mine if card.family == "relaxed"))
-    panels[0, 0].set_ylabel("equivariance error of the element")
-    panels[1, 0].set_ylabel("share of the relaxation weights\nthat breaks symmetry")
+        draw_elements(errors, mine)
+        relaxed = [card for card in mine if card.family == "relaxed"]
+        for card in relaxed:
+            _draw_shares(shares, card)
+        if not relaxed:
+            shares.set_axis_off()
+            shares.text(0.5, 0.5, "no relaxed model", ha="center", transform=shares.transAxes, size=9)
     figure.savefig(path, dpi=110)
 
 
-def _draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
-    for card in cards:
-        _, *values = (max(error, ROUND_OFF) for error in card.symmetry["equivariance_error"].values())
-        axes.semilogy(range(1, 48), values, MARKS[card.family], ms=4, color=COLOURS[card.family], label=card.family)
-        if card.family == "relaxed":
-            _name_kept(axes, card.symmetry["equivariance_error"])
-    axes.axvline(23.5, color="#bbbbbb", lw=1)
-    axes.set(xticks=[12, 35.5], xticklabels=["23 rotations", "24 with reflection"], ylim=(ROUND_OFF, 2))
-    axes.tick_params(axis="x", length=0)
-    axes.legend(fontsize=8, frameon=False, loc="upper right", bbox_to_anchor=(1, 0.55))
+def draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
+    """The equivariance error of each element but the identity, by name; those that a relaxed model keeps in bold.
+
+    Args:
+        axes: to draw on.
+        cards: of models over the same 48 elements; a second one of a family has hollow marks around those of the first.
+    """
+    seen = set[str]()
+    # In this order one model's marks leave those of another to be seen: a narrow one last, and crosses on top.
+    for card in sorted(cards, key=lambda card: (card.family, len(card.name))):
+        elements = dict([*card.symmetry["equivariance_error"].items()][1:])
+        values = [max(error, ROUND_OFF) for error in elements.values()]
+        style = {"mfc": "none", "ms": 9} if card.family in seen else {"ms": 6 if card.family == "relaxed" else 4.5}
+        places = range(len(values))
+        axes.semilogy(places, values, MARKS[card.family], color=COLOURS[card.family], label=card.name, **style)
+        seen.add(card.family)
+    axes.set_xticks(places, list(elements), rotation=90, fontsize=7, family="monospace")
+    for card in (card for card in cards if card.family == "relaxed"):
+        axes.set_xlabel(f"element (bold: kept by {card.name})")
+        for tick, name in zip(axes.get_xticklabels(), elements, strict=True):
+            if name in kept(card.symmetry["equivariance_error"]):
+                tick.set(color=COLOURS["relaxed"], fontweight="bold")
+    axes.axvline(22.5, color="#bbbbbb", lw=1)
+    for place, what in ((11, "23 rotations"), (34.5, "24 with reflection")):
+        axes.text(place, 0.97, what, ha="center", va="top", size=8, transform=axes.get_xaxis_transform())
+    axes.set(xlim=(-1, len(values)), ylim=(ROUND_OFF, 10), ylabel="equivariance error of the element")
+    axes.legend(fontsize=8, frameon=False, ncols=2, loc="center right", bbox_to_anchor=(1, 0.36))
 
 
-def _name_kept(axes: Axes, errors: Mapping[str, float]) -> None:
-    """Name rotations that are kept far better than the others."""
-    rotations = list(errors.items())[1:24]
-    worst = max(error for _, error in rotations)
-    for place, (name, error) in enumerate(rotations, start=1):
-        if error < worst / 10:
-            axes.annotate(
-                name,
-                (place, error),
-                (0, -5),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                rotation=90,
-                fontsize=7,
-            )
+def kept(errors: Mapping[str, float]) -> set[str]:
+    """Elements that are kept far better than others: with less than a tenth of the largest error."""
+    worst = max(errors.values())
+    return {name for name, error in errors.items() if error < worst / 10}
 
 
 def _draw_shares(axes: Axes, card: Card) -> None:
@@ -157,9 +162,12 @@ def _draw_shares(axes: Axes, card: Card) -> None:
     names = [
         name.removeprefix("network.").replace("trunk.", "block ").replace("error_head", "error") for name in layers
     ]
-    for irrep, colour in zip(irreps, cycle(IRREPS), strict=False):
+    for column, (irrep, colour) in enumerate(zip(irreps, cycle(IRREPS), strict=False)):
         values = [max(shares[irrep], ROUND_OFF) for shares in layers.values()]
-        axes.semilogy(names, values, "o", ms=5, label=irrep, color=colour)
-    axes.tick_params(axis="x", rotation=60, labelsize=8)
-    axes.set_ylim(ROUND_OFF / 2, 1)
+        # Beside each other, as a share may be that of another irrep.
+        places = [place + 0.16 * (column - (len(irreps) - 1) / 2) for place in range(len(values))]
+        axes.semilogy(places, values, "o", ms=4.5, label=irrep, color=colour)
+    axes.set_xticks(range(len(names)), names)
+    axes.tick_params(axis="x", rotation=90, labelsize=8)
+    axes.set(ylim=(ROUND_OFF / 2, 10), title=card.name, ylabel="share of the relaxation weights\nthat breaks symmetry")
     axes.legend(fontsize=8, frameon=False, title="irrep (the rest is A1)", title_fontsize=8, ncols=4, loc="upper left")

@@ -17,7 +17,7 @@ import venv
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
@@ -59,7 +59,7 @@ def stages(dockerfile: Path) -> list[list[Instruction]]:
     return found
 
 
-def ignored_in(checkout: Path) -> PathSpec:
+def ignored_in(checkout: Path) -> PathSpec[Any]:
     """What .dockerignore keeps from all stages. The last line that matches decides, as in git."""
     return PathSpec.from_lines("gitignore", (checkout / ".dockerignore").read_text().splitlines())
 

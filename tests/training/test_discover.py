@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 import spglib
 import torch
+from matplotlib.figure import Figure
 
 from models.discovery.discover import discover
 from models.discovery.fit import Recipe
 from models.discovery.pairs import ENOUGH_PAIRS, Pairs
 from models.discovery.point_groups import symbol
 from models.group import group, rotate_scalar
+from models.irreps import element_names
 from models.operators import coarsen
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.discovery_figure import deciding, draw_findings
+from training.discovery_figure import KEPT, deciding, draw_elements, draw_findings, draw_target
 from training.experiments.perovskite import PHASES, SPECIES, density, read_structure
 from training.experiments.squares import square_to
 from training.experiments.turbulence import expected, pairs_of
@@ -135,6 +137,19 @@ def test_the_figure_shows_what_decided(tmp_path: Path) -> None:
     assert (ratios, most) == ({"x,y": 0, "-x,-y": pytest.approx(3)}, 2.0)
     draw_findings(tmp_path / "found.png", [("exact", pairs, exact), ("noisy", pairs, noisy)], 2.0)
     assert (tmp_path / "found.png").stat().st_size > 0
+
+
+def test_the_figure_names_the_elements_and_what_is_a_colour() -> None:
+    figure = Figure()
+    image, elements = figure.subplots(1, 2)
+    pairs = square_to("rectangle")
+    finding = discover(pairs, group("D4", 2), Recipe(fields=1, equivariant_steps=1, steps=1))
+    draw_target(image, pairs)
+    draw_elements(elements, finding, None)
+    ticks = {tick.get_text(): tick.get_color() for tick in elements.get_yticklabels()}
+    assert list(ticks) == element_names(group("D4", 2))
+    assert [name for name, colour in ticks.items() if colour == KEPT] == finding.kept
+    assert [axes.get_ylabel() for axes in figure.axes] == ["y", "", "Y"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["square", "--run", "here"], ["--x", "x.npy"]])

@@ -42,19 +42,19 @@ def run(args: argparse.Namespace) -> int:
     units = Units(**card.units)
     cell_a_frame = units.dx / units.dt
     answer = catalogue.load(card.name)(given * cell_a_frame, len(truth) - card.frames, (y, x), units)
-    draw(args.out, truth, answer[0].numpy() / cell_a_frame, card.family)
+    draw(args.out, truth, answer[0].numpy() / cell_a_frame, card.name)
     print(args.out)
     return 0
 
 
-def draw(path: Path, truth: NDArray[np.float32], forecast: NDArray[np.float32], family: str) -> None:
+def draw(path: Path, truth: NDArray[np.float32], forecast: NDArray[np.float32], name: str) -> None:
     """Vorticity of the truth and of the forecast, frame by frame, and the errors so far beside those of persistence.
 
     Args:
         path: GIF to write.
-        truth: velocity (u, v), (time, 2, y, x), the frames that were given first.
+        truth: velocity (u, v) in cells per frame, (time, 2, y, x), the frames that were given first.
         forecast: those that follow, likewise.
-        family: of the model, for its colour.
+        name: of the model; it begins with the family, which has a colour.
     """
     from matplotlib.animation import FuncAnimation, PillowWriter  # noqa: PLC0415 training runs on hosts without it
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -62,14 +62,15 @@ def draw(path: Path, truth: NDArray[np.float32], forecast: NDArray[np.float32], 
     given, steps = len(truth) - len(forecast), len(forecast)
     whole = np.concatenate((truth[:given], forecast))
     bound = np.percentile(np.abs(vorticity(truth)), SHARE)
-    figure = Figure(figsize=(8.4, 3.0), dpi=80, layout="constrained")
+    figure = Figure(figsize=(9.4, 3.0), dpi=80, layout="constrained")
     *maps, curves = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
     images = [axes.imshow(vorticity(truth)[0], origin="lower", cmap="RdBu_r", vmin=-bound, vmax=bound) for axes in maps]
+    figure.colorbar(images[0], ax=maps, label="vorticity, per frame", extend="both", location="left")
     for axes in maps:
         axes.set(xticks=[], yticks=[])
     errors = {
         "persistence": (np.square(truth[given - 1] - truth[given:]), BASELINE),
-        family: (np.square(forecast - truth[given:]), COLOURS[family]),
+        name: (np.square(forecast - truth[given:]), COLOURS[name.partition("-")[0]]),
     }
     scale = np.square(truth[given:]).mean()
     relative = {name: np.sqrt(each.mean((1, 2, 3)) / scale) for name, (each, _) in errors.items()}
@@ -80,9 +81,9 @@ def draw(path: Path, truth: NDArray[np.float32], forecast: NDArray[np.float32], 
 
     def show(frame: int) -> None:
         ahead = frame + 1 - given
-        for axes, image, field, name in zip(maps, images, (truth, whole), ("truth", "forecast"), strict=True):
+        for axes, image, field, what in zip(maps, images, (truth, whole), ("truth", "forecast"), strict=True):
             image.set_data(vorticity(field)[frame])
-            axes.set_title(name if ahead > 0 or name == "truth" else "given")
+            axes.set_title(what if ahead > 0 or what == "truth" else "given")
             axes.set_xlabel(f"frame {ahead:+d}")
         for line, values in zip(lines, relative.values(), strict=True):
             seen = values[: max(ahead, 0)]
