@@ -182,9 +182,11 @@ class Chunks:
 
 
 def check_array(name: str, array: zarr.Array[Any], most_chunks: int = MAX_CHUNKS) -> None:
-    """Refuse arrays with too many chunks, or with more texts than labels have."""
+    """Refuse arrays with too many chunks, or empty ones, or with more texts than labels have."""
     metadata: Any = array.metadata
     edges = metadata.chunks if metadata.zarr_format == 2 else metadata.chunk_grid.chunk_shape  # noqa: PLR2004 the old one
+    if not all((*edges, *array.chunks)):
+        raise invalid_field(field=name, value=f"in chunks of {list(edges)}", expected="chunks of at least one cell")
     chunks = math.prod(math.ceil(n / edge) for n, edge in zip(array.shape, edges, strict=True))
     if metadata.zarr_format == 3 and array.shards is not None:  # noqa: PLR2004 the new one
         chunks *= math.prod(array.shards) // math.prod(array.chunks)

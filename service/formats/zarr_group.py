@@ -10,12 +10,13 @@ import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
 from xarray.backends.zarr import FillValueCoder
+from zarr.core.sync import sync
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from service.formats.decoding import FILL
 from service.formats.names import AXES
-from service.problems import invalid_field, malformed
+from service.problems import Problem, invalid_field, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,37 @@ def open_group(store: Store) -> xr.Dataset:
         fill = array.fill_value if array.dtype.kind in "iufb" else None
         variable.encoding = {"chunks": variable.encoding["chunks"], FILL: fill}
     return dataset
+
+
+def members(store: Store) -> dict[str, zarr.Array[Any] | zarr.Group]:
+    """The arrays of a group, and groups in it, by name.
+
+    Raises:
+        Problem: 400 naming the first that cannot be opened, and why.
+    """
+    root = zarr.open_group(store, mode="r", use_consolidated=False)
+    try:
+        return dict(root.members())
+    except Exception:  # zarr does not say of which
+        _refuse_broken(root, sorted(sync(_names(store))))
+        raise
+
+
+def _refuse_broken(root: zarr.Group, names: list[str]) -> None:
+    for name in names:
+        try:
+            root[name]
+        except (Problem, OSError, MemoryError):
+            raise
+        except KeyError:  # no array
+            continue
+        except Exception as error:  # of any kind, by its metadata
+            expected = "metadata of an array that this service can read"
+            raise malformed(field=name, value=f"{error}", expected=expected) from error
+
+
+async def _names(store: Store) -> list[str]:
+    return [name async for name in store.list_dir("")]
 
 
 def _check_nesting(field: str, attributes: dict[Any, Any]) -> None:

@@ -16,7 +16,7 @@ from zarr.storage import MemoryStore
 from service.formats.decompressed_size import ExpansionError, check_decoded
 from service.formats.velocity import check_array_count
 from service.formats.zarr_codecs import Chunks, check_array
-from service.formats.zarr_group import DOCUMENTS, open_group, write_group
+from service.formats.zarr_group import DOCUMENTS, members, open_group, write_group
 from service.problems import decoding, invalid_field, malformed, too_large
 
 if TYPE_CHECKING:
@@ -162,8 +162,7 @@ def _inspect(group: Files, store: MemoryStore, settings: Settings) -> None:
         expected = "arrays in the outermost group alone; zip the group that holds the velocity by itself"
         raise invalid_field(field=nested[0], value="in a group of its own", expected=expected)
     left = settings.max_decoded_bytes
-    root = zarr.open_group(store, mode="r", use_consolidated=False)
-    for name, node in root.members():
+    for name, node in members(store).items():
         if not isinstance(node, zarr.Array):
             raise invalid_field(field=name, value="a group", expected="arrays in the outermost group alone")
         check_array(name, node)

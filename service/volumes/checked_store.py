@@ -8,7 +8,7 @@ import zarr
 from zarr.abc.store import RangeByteRequest, Store
 from zarr.storage import WrapperStore
 
-from service.formats.zarr_group import DOCUMENTS
+from service.formats.zarr_group import DOCUMENTS, members
 from service.problems import invalid_field, too_large
 from service.volumes.cost import DOCUMENT_BYTES, NAMES, check_arrays
 from service.volumes.s3_storage import reaching
@@ -38,11 +38,11 @@ class CheckedStore(WrapperStore[Store]):
         """Refuse arrays whose decoding would run foreign code or fill the memory.
 
         Raises:
-            Problem: 413 or 422, naming the array.
+            Problem: 400, 413 or 422, naming the array.
         """
         self.chunks = {}
         arrays = {}
-        for name, node in zarr.open_group(self, mode="r", use_consolidated=False).members():
+        for name, node in members(self).items():
             if not isinstance(node, zarr.Array):
                 raise invalid_field(field=name, value="a group", expected="arrays in the outermost group alone")
             arrays[name] = node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service.volumes import source
-from tests.service.wire import dataset, noise, send
+from tests.service.wire import ZIP, dataset, files_of, noise, post_bytes, send, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +94,33 @@ def test_lists_answer_whatever_lies_there(client: TestClient, tmp_path: Path) ->
     assert client.get("/v1/jobs").json() == {"jobs": []}
     assert client.get("/health/ready").is_success
     assert client.get("/v1/views/good/trilinear-x4/u/c/0/0/0").is_success
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"codecs": [{"name": "evil", "configuration": {}}]}, "Unknown codec: 'evil'"),
+        ({"data_type": "weird"}, "No Zarr data type found that matches 'weird'"),
+        ({"fill_value": "zz"}, "Invalid type: zz."),
+        ({"dimension_names": ["z", "y"]}, "`dimension_names` and `shape` need to have the same number of dimensions"),
+        (
+            {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 5, 6]}}},
+            "in chunks of [0, 5, 6]; expected chunks of at least one cell",
+        ),
+    ],
+)
+def test_an_array_that_cannot_be_opened_is_named_with_the_reason(
+    client: TestClient, changes: dict[str, Any], why: str
+) -> None:
+    files = files_of(dataset(noise(3, 4, 5, 6)))
+    files["v/zarr.json"] = json.dumps({**json.loads(files["v/zarr.json"]), **changes}).encode()
+    for key, content in files.items():
+        client.put(f"/v1/volumes/bad/{key}", content=content)
+    for answer in (client.get("/v1/views/bad/trilinear-x4/zarr.json"), post_bytes(client, zipped(files), ZIP)):
+        assert answer.status_code in {400, 422}
+        assert answer.json()["errors"][0]["field"] == "v"
+        assert answer.json()["detail"].startswith(f"v: {why}")
+    assert client.get("/v1/volumes/bad").json()["problem"].startswith(f"v: {why}")
 
 
 def test_a_fault_of_our_own_costs_one_volume(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
