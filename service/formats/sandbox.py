@@ -13,6 +13,7 @@ import queue
 import resource
 import signal
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -84,6 +85,8 @@ def _work(connection: Connection, settings: Settings, task: Task) -> None:
     # Sent to all processes of the service; bodies that were admitted are still read.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
+    # Of what is odd in bodies; a reading process has no log.
+    warnings.simplefilter("ignore")
     used = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     room = used + SPARE + ROOM * (settings.max_body_bytes + settings.max_decoded_bytes)
     # Not every system has this limit.

@@ -55,7 +55,9 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(style: Literal["text", "json"]) -> None:
-    """Log to standard error, from INFO on."""
+    """Log to standard error, from INFO on, also what Python warns of."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # Those of libraries, which would be written past the log.
+    logging.captureWarnings(True)  # noqa: FBT003 so it is called
