@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
-from service.problems import OF_DISK, FieldError, Problem, problem_of_host
+from service.problems import OF_DISK, FieldError, Problem, invalid_field, problem_of_host
 from service.runtime.logs import request_id
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ _MEANINGS: Final = {
     404: "There is no such model, volume, key, job or sample.",
     408: "The body stopped coming, or came too slowly.",
     409: "The name is taken, or the volume is in use.",
+    412: "The object has another version than the one of `If-Match`.",
     413: "Over a limit of this service.",
     415: "The container is not supported.",
     416: "The range of bytes lies outside of the object.",
@@ -193,8 +196,22 @@ async def _on_http(request: Request, error: Exception) -> Response:
     cause = error.__cause__
     if problem := cause if isinstance(cause, Problem) else problem_of_host(cause, "the body cannot be read"):
         return await _on_problem(request, problem)
+    if isinstance(
+        cause, ValueError | RecursionError
+    ):  # JSON with numbers or nesting beyond Python's limits, or no UTF-8
+        return respond(request, invalid_field(field="body", value=str(cause).partition(";")[0], expected="JSON"))
+    headers = {**(error.headers or {})}
+    if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
     kind = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    return respond(request, HttpProblem(kind, str(error.detail), headers=error.headers, status=error.status_code))
+    return respond(request, HttpProblem(kind, str(error.detail), headers=headers, status=error.status_code))
+
+
+def _methods(request: Request) -> set[str]:
+    """Methods by which a path is served; the framework tells those of its first route alone."""
+    contexts = iter_route_contexts(request.app.routes)
+    found = [each for each in contexts if each.original_route.matches(request.scope)[0] is not Match.NONE]
+    return {method for each in found for method in each.methods or ()}
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:

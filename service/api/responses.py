@@ -11,6 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from service.api.errors import HttpProblem
 from service.formats.containers import MEDIA_TYPES
+from service.problems import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +34,8 @@ OBJECT: Final[dict[int | str, dict[str, Any]]] = {
 PIECE: Final = 1 << 18
 # One header for each warning.
 WARNING: Final = "X-Eddylift-Warning"
-RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+# Python does not read numbers of thousands of digits.
+RANGE: Final = re.compile(r"bytes=(\d{0,999})-(\d{0,999})", re.IGNORECASE)
 
 
 def add_warnings(response: Response, warnings: Sequence[str]) -> None:
@@ -43,7 +45,15 @@ def add_warnings(response: Response, warnings: Sequence[str]) -> None:
 
 
 def unchanged(request: Request, etag: str) -> Response | None:
-    """304 if the client has the content already (RFC 9110, 13.1.2), otherwise None."""
+    """304 if the client has the content already (RFC 9110, 13.1.2), otherwise None.
+
+    Raises:
+        Problem: 412 if the client wants another version of it alone (RFC 9110, 13.1.1).
+    """
+    wanted = request.headers.get("if-match", "*").strip()
+    if wanted != "*" and f'"{etag}"' not in [tag.strip() for tag in wanted.split(",")]:
+        error = FieldError("If-Match", wanted, f'"{etag}", which is there now')
+        raise HttpProblem("changed", str(error), [error], status=412)
     known = request.headers.get("if-none-match", "")
     if known == "*" or f'"{etag}"' in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
         return Response(status_code=304, headers=_headers(etag))
@@ -55,7 +65,7 @@ def answer_file(request: Request, path: Path) -> Response:
 
     Raises:
         FileNotFoundError: if it is not there.
-        Problem: 416 if the range lies outside.
+        Problem: 416 if the range lies outside, 412 as `unchanged` does.
     """
     status = path.stat()
     if response := unchanged(request, _etag(status)):
@@ -94,7 +104,7 @@ def answer(request: Request, content: bytes, etag: str, *, media_type: str = "ap
         media_type: of the content.
 
     Raises:
-        Problem: 416 if the range lies outside.
+        Problem: 416 if the range lies outside, 412 as `unchanged` does.
     """
     if response := unchanged(request, etag):
         return response

@@ -61,7 +61,7 @@ async def _find_sample(services: ServicesDep, name: str) -> str:
     "/{name}/{part}",
     summary="Fetch a held-out sample",
     response_class=Response,
-    responses={**ANSWERS, **responses(404, 416, 422)},
+    responses={**ANSWERS, **responses(404, 412, 416, 422)},
 )
 async def get_sample(
     request: Request,

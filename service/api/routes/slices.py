@@ -15,7 +15,7 @@ from service.volumes.derived import FieldName
 from service.volumes.parts import Part
 
 router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read")], responses=REFUSALS)
-ANSWERS = {**PICTURE, **responses(400, 403, 404, 409, 422, 429, 502, 503)}
+ANSWERS = {**PICTURE, **responses(400, 403, 404, 409, 412, 422, 429, 502, 503)}
 FieldQuery = Annotated[
     FieldName, Query(description="`vorticity` is |curl u|; `q` is positive where rotation prevails over strain.")
 ]

@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/views", tags=["views"], dependencies=[needs("read
     "/{volume}/{model}/{key:path}",
     summary="Read an object of a view",
     response_class=Response,
-    responses={**OBJECT, **responses(400, 403, 404, 409, 416, 422, 429, 502, 503)},
+    responses={**OBJECT, **responses(400, 403, 404, 409, 412, 416, 422, 429, 502, 503)},
 )
 async def get_view(request: Request, services: ServicesDep, volume: str, model: str, key: str) -> Response:
     """One object of a Zarr v3 group that is a stored volume made finer: a document, coordinates or a block.

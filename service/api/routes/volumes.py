@@ -122,6 +122,7 @@ async def put_key(request: Request, services: ServicesDep, name: str, key: str) 
     return Response(status_code=201 if new else 204)
 
 
+@router.head("/{name}/", include_in_schema=False)
 @router.get("/{name}/", summary="List the keys of a volume", responses=responses(404, 422))
 async def get_keys(
     services: ServicesDep,
@@ -142,7 +143,7 @@ async def get_keys(
     "/{name}/{key:path}",
     summary="Download an object",
     response_class=Response,
-    responses={**OBJECT, **responses(404, 416, 422)},
+    responses={**OBJECT, **responses(404, 412, 416, 422)},
 )
 async def get_key(request: Request, services: ServicesDep, name: str, key: str) -> Response:
     """One object of a stored Zarr group, in part if a range is asked for."""

@@ -118,10 +118,12 @@ def test_parts_of_a_key(client: TestClient) -> None:
         ("7-", b"789", "7-9"),
         ("-2", b"89", "8-9"),
         ("8-99", b"89", "8-9"),
+        ("8-" + 30 * "9", b"89", "8-9"),
     ):
         response = client.get(path, headers={"Range": f"bytes={asked}"})
         assert (response.status_code, response.content) == (206, wanted)
         assert response.headers["content-range"] == f"bytes {where}/10"
+    assert client.get(path, headers={"Range": "BYTES=0-3"}).content == b"0123"
     outside = client.get(path, headers={"Range": "bytes=10-12"})
     assert (outside.status_code, outside.headers["content-range"]) == (416, "bytes */10")
     whole = client.get(path, headers={"Range": "lines=1-2"})
@@ -130,6 +132,9 @@ def test_parts_of_a_key(client: TestClient) -> None:
     assert client.get(path, headers={"If-None-Match": f'"other", W/{etag}'}).status_code == 304
     changed = client.get(path, headers={"Range": "bytes=0-1", "If-Range": '"other"'})
     assert (changed.status_code, len(changed.content)) == (200, 10)
+    for version, status in (("*", 200), (f'"other", {etag}', 200), ('"other"', 412), (f"W/{etag}", 412)):
+        assert client.get(path, headers={"If-Match": version}).status_code == status
+    assert client.head("/v1/volumes/box/").status_code == client.get("/v1/volumes/box/").status_code == 200
 
 
 @pytest.mark.parametrize(
