@@ -29,14 +29,22 @@ STREAM: Final = Path("-")
 
 @contextlib.contextmanager
 def source(path: Path) -> Iterator[Path]:
-    """Give the path of a volume; standard input is written to a temporary file first."""
+    """Give the path of a volume; standard input is written to a temporary file first.
+
+    Raises:
+        InvalidInputError: in place of one inside that names this file.
+    """
     if path != STREAM:
         yield path
         return
     with tempfile.NamedTemporaryFile() as file:
         shutil.copyfileobj(typer.get_binary_stream("stdin"), file)
         file.flush()
-        yield Path(file.name)
+        try:
+            yield Path(file.name)
+        except InvalidInputError as error:
+            # The user never gave that path.
+            raise InvalidInputError(str(error).replace(file.name, "standard input")) from error
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service.api.errors import HttpProblem
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
     from typing import TypeVar
 
+    from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.types import Message, Receive
 
@@ -163,19 +165,30 @@ class Form(NamedTuple):
         media_type = essence(request.headers.get("content-type"))
         if media_type != MULTIPART:
             raise unsupported(field="Content-Type", value=media_type or None, expected=MULTIPART)
-        parts: dict[str, Body] = {}
-        async with request.form(max_files=len(self.parts), max_fields=len(self.parts)) as form:
-            for name, part in form.multi_items():
-                if name not in self.parts or name in parts:
-                    found = "there twice" if name in parts else "there"
-                    expected = f"parts named {' and '.join(self.parts)}, each once"
-                    raise malformed(field=name, value=found, expected=expected)
-                if not isinstance(part, UploadFile):
-                    raise malformed(field=name, value="a text field", expected="a file part, with a file name")
-                parts[name] = Body(await part.read(), essence(part.content_type))
+        try:
+            async with request.form(max_files=len(self.parts), max_fields=len(self.parts)) as form:
+                parts = await self._read(form)
+        except HTTPException as error:  # starlette cannot parse it, or there are more parts
+            found, expected = error.detail.rstrip("."), f"{MULTIPART}, with its boundary, of {self._expected}"
+            raise malformed(field="body", value=found, expected=expected) from error
         for name in self.required:
             if name not in parts:
                 raise malformed(field=name, value=None, expected="a file part of this name")
+        return parts
+
+    @property
+    def _expected(self) -> str:
+        return f"parts named {' and '.join(self.parts)}, each once"
+
+    async def _read(self, form: FormData) -> dict[str, Body]:
+        parts: dict[str, Body] = {}
+        for name, part in form.multi_items():
+            if name not in self.parts or name in parts:
+                found = "there twice" if name in parts else "there"
+                raise malformed(field=name, value=found, expected=self._expected)
+            if not isinstance(part, UploadFile):
+                raise malformed(field=name, value="a text field", expected="a file part, with a file name")
+            parts[name] = Body(await part.read(), essence(part.content_type))
         return parts
 
 

@@ -128,11 +128,17 @@ class Naming:
         return renamed
 
     def check(self, *stored: StoredNames) -> None:
-        """Refuse (422) a name that none of some datasets has, or a new name for what is dropped."""
+        """Refuse (422) a name that none of some datasets has, an empty one, or a new one for what is dropped.
+
+        Without any dataset, as bare arrays have no names, all are refused.
+        """
         variables = {name for each in stored for name in each.variables}
         dims = {name for each in stored for name in each.dims}
         _require_known("drop", self.drop, variables)
         _require_known("names", [ours for ours, _ in self.names], (variables - {*self.drop}) | dims)
+        for ours, theirs in self.names:
+            if not theirs:
+                raise invalid_field(field="names", value=f"{ours}:", expected="a name after the colon, as in Ux:u")
 
     def undo(self, dataset: xr.Dataset) -> xr.Dataset:
         """Give a dataset its own names back, also to a dim those of its positions; dropped variables stay dropped."""
@@ -150,7 +156,8 @@ def _split(text: str | None, at: str) -> list[str]:
 def _require_known(field: str, names: Iterable[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
-            raise invalid_field(field=field, value=name, expected=f"one of {', '.join(sorted(known))}")
+            expected = f"one of {', '.join(sorted(known))}" if known else "none, as bare arrays have no names"
+            raise invalid_field(field=field, value=name, expected=expected)
 
 
 def spell(names: dict[str, str]) -> str:

@@ -152,7 +152,7 @@ class ReadOptions(NamedTuple):
 
     Attributes:
         factor: how much finer than a coarse volume it is.
-        naming: names of a dataset; a bare array has none.
+        naming: names of a dataset; a bare array has none, and is refused with some.
         partly: see [`Naming.apply`][service.formats.names.Naming.apply].
         error: whether the answer will have a variable ``error``.
     """
@@ -175,6 +175,8 @@ def read(content: NDArray[np.generic] | xr.Dataset, settings: Settings, options:
         Problem: 422 if it is none of the layouts above or no velocity, 413 if it is too large.
     """
     if not isinstance(content, xr.Dataset):
+        if not options.partly:
+            options.naming.check()
         return _read_array(content, settings, options.factor)
     with content:
         return _read_dataset(content, settings, options)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tempfile
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -218,6 +219,10 @@ def test_standard_input_and_output(run: Run, array: NDArray[np.float32], dataset
     assert json.loads(answer.stderr)["target"] == "-"
     lines = run("validate", "-", "-m", "trilinear-x4", input=sent.getvalue()).stdout.splitlines()
     assert lines[1].split()[:2] == ["mae", "0.5"]
+    for nothing in (b"", b"nothing"):
+        message = run("upscale", "-", "-", input=nothing, code=1).stderr
+        assert "standard input: of an unknown format; expected .npy" in message
+        assert tempfile.gettempdir() not in message
 
 
 def test_paraview(run: Run, array: NDArray[np.float32]) -> None:

@@ -125,6 +125,5 @@ def _read(parts: dict[str, Body], sandbox: Sandbox, naming: Naming, factor: int)
         return None, reference
     with within(COARSE):
         coarse = sandbox.read(parts[COARSE], ReadOptions(1, naming, partly)).volume
-    if stored := [each.stored for each in (coarse, reference) if each.stored]:
-        naming.check(*stored)
+    naming.check(*(each.stored for each in (coarse, reference) if each.stored))
     return coarse, reference

@@ -209,3 +209,40 @@ def test_other_errors_are_problem_documents(client: TestClient) -> None:
         assert response.headers["Content-Type"] == "application/problem+json"
         assert response.json()["status"] == status
     assert client.get("/v1/upscale").headers["Allow"] == "POST"
+    assert client.post("/v1/volumes/box/u/c/0").headers["Allow"] == "DELETE, GET, HEAD, PUT"
+
+
+@pytest.mark.parametrize("naming", [{"names": "u:v,v:u"}, {"drop": "u"}, {"names": ":"}])
+def test_names_of_a_bare_array(client: TestClient, naming: dict[str, str]) -> None:
+    """They would be ignored."""
+    (field,) = naming
+    assert (
+        refused(client, post(client, npy(GOOD), **naming), 422, field)["expected"]
+        == "none, as bare arrays have no names"
+    )
+    files = {"reference": npy(noise(3, 16, 16, 16)), "coarse": npy(noise(3, 4, 4, 4))}
+    query = {"model": "trilinear-x4", **naming}
+    refused(client, client.post("/v1/validate", files=files, params=query), 422, field)
+
+
+def test_empty_names(client: TestClient) -> None:
+    error = refused(client, post(client, netcdf(dataset(GOOD)), NETCDF, names="u:"), 422, "names")
+    assert error["expected"] == "a name after the colon, as in Ux:u"
+
+
+PART = b'--a\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\nx\r\n'
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "found"),
+    [
+        ("multipart/form-data", b"x", "Missing boundary in multipart"),
+        ("multipart/form-data; boundary=b", PART % b"reference", "Invalid multipart data"),
+        ("multipart/form-data; boundary=a", PART % b"a" + PART % b"b" + PART % b"c", "Too many files. Maximum"),
+    ],
+)
+def test_broken_forms(client: TestClient, media_type: str, body: bytes, found: str) -> None:
+    answer = client.post("/v1/validate", content=body, headers={"Content-Type": media_type})
+    error = refused(client, answer, 400, "body")
+    assert error["value"].startswith(found)
+    assert error["expected"] == "multipart/form-data, with its boundary, of parts named coarse and reference, each once"
