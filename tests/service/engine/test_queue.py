@@ -33,6 +33,17 @@ def test_clients_take_turns(start: Start) -> None:
     assert np.round(gate.blocks).tolist() == [9, 0, 10, 1, 11, 2, 3, 4, 5]
 
 
+def test_clients_that_wait_for_nothing_are_forgotten(start: Start) -> None:
+    gate, batcher = Gate(), start()
+    gate.open.set()
+    for owner in ("one", "other"):
+        token = client.set(owner)
+        asked = request(gate)
+        client.reset(token)
+        check(asked, batcher.queue.submit(asked))
+    wait_until(lambda: not batcher.queue._turns)
+
+
 def test_a_large_volume_does_not_hold_up_small_ones(start: Start) -> None:
     gate, batcher = Gate(), start(batch_blocks=2)
     large = batcher.queue.submit(request(gate, 4, 4, 80, seed=1))

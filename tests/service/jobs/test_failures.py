@@ -8,14 +8,14 @@ import shutil
 import threading
 from collections import Counter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from service.jobs.checks import open_view
 from service.jobs.dask_worker import Task, Worker, fill_blocks
-from service.jobs.executor import is_stored
+from service.jobs.executor import is_stored, store_block
 from service.jobs.spec import JobSpec
 from service.problems import Problem
 from service.volumes.blocks import BlockComputer
@@ -130,6 +130,20 @@ def test_a_source_that_changes_fails_the_job(
     os.utime(path)
     gate.open.set()
     assert "box has changed since it was opened" in finish(client, job, "failed")["detail"]
+
+
+def test_a_source_that_changes_after_its_last_block_was_read_fails_the_job(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    send(client, "box", dataset(noise(3, 4, 4, 4)))
+    path = tmp_path / "data" / "volumes" / "box" / "u" / "c" / "0" / "0" / "0"
+
+    def change_and_store(*arguments: Any) -> None:  # noqa: ANN401 as they are
+        os.utime(path)
+        store_block(*arguments)
+
+    monkeypatch.setattr("service.jobs.executor.store_block", change_and_store)
+    assert "box has changed since it was opened" in finish(client, order(client), "failed")["detail"]
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_job(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

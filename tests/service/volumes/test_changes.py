@@ -20,6 +20,7 @@ from service.problems import Problem
 from service.volumes import content_tag
 from service.volumes.content_tag import ContentTag, TrustedTag, digested
 from service.volumes.s3_storage import S3Storage
+from service.volumes.source import OpenVolume, open_source
 from service.volumes.uploads import UploadStore
 from tests.service.conftest import parts
 from tests.service.orders import LEARNED, wanted
@@ -100,6 +101,24 @@ def test_a_view_with_a_fingerprint_is_of_one_content(replicas: tuple[TestClient,
     assert_changed("/v1/views/box/relaxed-pipe-x4")
     one.delete("/v1/volumes/box")
     assert_changed(path)
+
+
+def test_a_volume_that_changes_while_it_is_opened_is_refused(
+    replicas: tuple[TestClient, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = replicas
+    send(one, "box", dataset(OLD))
+
+    def open_and_change(*arguments: Any, **options: Any) -> OpenVolume:  # noqa: ANN401 as they are
+        source = open_source(*arguments, **options)
+        monkeypatch.undo()  # both services have it
+        replace(one, NEW)
+        return source
+
+    monkeypatch.setattr("service.volumes.opener.open_source", open_and_change)
+    with pytest.raises(Problem, match="box has changed since it was opened"):
+        parts(other).opener.source("box")
+    assert parts(other).opener.source("box")
 
 
 def test_a_block_that_is_read_while_the_volume_changes_is_read_again(

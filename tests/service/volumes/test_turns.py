@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ import pytest
 from service.runtime import file_lock
 from service.runtime.file_lock import locked
 from service.volumes.source import OpenVolume
-from tests.service.conftest import parts
-from tests.service.orders import LEARNED, ORDER, finish, order
+from service.volumes.view import BlockIndex
+from tests.service.conftest import call_in_loop, is_loaded, parts
+from tests.service.orders import LEARNED, ORDER, Gate, finish, order
 from tests.service.wire import dataset, noise, post, send
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +98,38 @@ def test_a_view_that_takes_long_holds_up_views(
         assert post(client, noise(3, 4, 4, 4)).is_success
         assert not view.done()
         stuck.open.set()
+
+
+def test_what_all_readers_have_left_is_not_computed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, index, gate = parts(client), BlockIndex(0, (0, 0, 0)), Gate(client, monkeypatch, 0)
+    cache, queue = service.chunk_cache, service.engine.batcher.queue
+
+    def readers() -> list[int]:
+        return [each.readers for each in cache._running.values()]
+
+    async def read_and_leave() -> None:
+        view = await service.threads.run(lambda: service.opener.view("box", service.engine.registry.card(LEARNED)))
+        one, other = (asyncio.create_task(cache.block(view, index)) for _ in range(2))
+        await asyncio.to_thread(wait_until, lambda: readers() == [2] and any(queue._queues))
+        one.cancel()
+        await asyncio.wait([one])
+        assert readers() == [1]
+        assert any(queue._queues)
+        other.cancel()
+        await asyncio.wait([other])
+        await asyncio.to_thread(wait_until, lambda: not any(queue._queues))
+
+    wait_until(lambda: is_loaded(client))
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(post, client, noise(3, 4, 4, 4))
+        try:
+            wait_until(lambda: queue.cells and not any(queue._queues))  # the device has it, and is held up
+            call_in_loop(client, read_and_leave)
+        finally:
+            gate.open.set()
+        assert first.result().is_success
+    assert not readers()
+    assert cache.computed == 0
 
 
 @contextmanager
