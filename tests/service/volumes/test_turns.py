@@ -123,7 +123,7 @@ def test_what_all_readers_have_left_is_not_computed(client: TestClient, monkeypa
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(post, client, noise(3, 4, 4, 4))
         try:
-            wait_until(lambda: queue.cells and not any(queue._queues))  # the device has it, and is held up
+            wait_until(lambda: queue.cells > 0 and not any(queue._queues))  # the device has it, and is held up
             call_in_loop(client, read_and_leave)
         finally:
             gate.open.set()
