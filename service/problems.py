@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +18,40 @@ if TYPE_CHECKING:
 FLOATS: Final = "float32 or float64"
 # Errors of a disk, or a share of it, that has no room left.
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+Kind = Literal[
+    "malformed",
+    "unauthorized",
+    "forbidden",
+    "unknown-model",
+    "unknown-volume",
+    "unknown-key",
+    "unknown-job",
+    "unknown-page",
+    "no-sample",
+    "no-symmetry",
+    "timeout",
+    "taken",
+    "changed",
+    "too-large",
+    "unsupported",
+    "range",
+    "misdirected",
+    "unfit",
+    "busy",
+    "internal",
+    "not-stored",
+    "storage",
+    "jobs-unavailable",
+    "unready",
+    "overdue",
+    "unloadable",
+    "out-of-memory",
+    "workers-lost",
+    "no-room",
+]
+"""What may be wrong in general; `service.api.errors.KINDS` has the status of each."""
 # Kinds of problems of a disk. The log says more of them than a client is told.
-OF_DISK: Final = frozenset({"no-room", "not-stored"})
+OF_DISK: Final[frozenset[Kind]] = frozenset({"no-room", "not-stored"})
 # Errors of a file that is not there. On NFS, one that is open may have been removed by another host (ESTALE).
 GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 # Errors of a process, or a host, that can open no more files.
@@ -56,14 +88,14 @@ class Problem(Exception):  # noqa: N818 as RFC 9457 calls it
     """A refusal.
 
     Args:
-        kind: what is wrong in general, such as "unknown-model"; one of `service.api.errors.KINDS`.
+        kind: what is wrong in general, such as "unknown-model".
         detail: what is wrong with this request, for people.
         fields: the same for programs, field by field.
         retry_after: seconds after which another try may succeed; None if unknown.
     """
 
     def __init__(
-        self, kind: str, detail: str, fields: Sequence[FieldError] = (), *, retry_after: float | None = None
+        self, kind: Kind, detail: str, fields: Sequence[FieldError] = (), *, retry_after: float | None = None
     ) -> None:
         # Both, so that it can be pickled from process to process.
         super().__init__(kind, detail)
@@ -77,7 +109,7 @@ class Problem(Exception):  # noqa: N818 as RFC 9457 calls it
         return self.detail
 
 
-def _refusal(kind: str, field: str, value: object, expected: str) -> Problem:
+def _refusal(kind: Kind, field: str, value: object, expected: str) -> Problem:
     error = FieldError(field, value, expected)
     return Problem(kind, str(error), [error])
 

@@ -8,7 +8,7 @@ import logging
 import math
 import re
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from service.problems import OF_DISK, FieldError, Problem, invalid_field, problem_of_host
+from service.problems import OF_DISK, FieldError, Kind, Problem, invalid_field, problem_of_host
 from service.runtime.logs import request_id
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ MAX_TEXT: Final = 2000
 EXPECTED: Final = {"missing": "a value", "extra_forbidden": "no such field"}
 
 # Status and title of each kind of problem.
-KINDS: Final[dict[str, tuple[int, str]]] = {
+KINDS: Final[dict[Kind, tuple[int, str]]] = {
     "malformed": (400, "The body is not what it says it is"),
     "unauthorized": (401, "A token is required"),
     "forbidden": (403, "Not allowed"),
@@ -129,7 +129,7 @@ class HttpProblem(Problem):
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         detail: str,
         fields: Sequence[FieldError] = (),
         *,
@@ -203,7 +203,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = {**(error.headers or {})}
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
-    kind = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    kind = cast("Kind", http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-"))
     return respond(request, HttpProblem(kind, str(error.detail), headers=headers, status=error.status_code))
 
 

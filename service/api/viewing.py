@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from service.api.responses import add_warnings
 from service.formats.boundaries import read_boundary
 from service.formats.names import Naming
-from service.problems import Problem, invalid_field, unready
+from service.problems import Kind, Problem, invalid_field, unready
 from service.volumes.view import ViewOptions
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ DEFAULT: Final = "default"
 # How often a view is opened if its volume changes while it is read.
 TRIES: Final = 5
 # To somebody who has opened a view, it has changed: readers of Zarr take a 404 for a chunk that was not written.
-UNKNOWN: Final = frozenset({"unknown-volume", "unknown-model"})
+UNKNOWN: Final[frozenset[Kind]] = frozenset({"unknown-volume", "unknown-model"})
 
 
 async def answer_from_view(
