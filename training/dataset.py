@@ -101,6 +101,11 @@ class StoredRun:
         return int(self.description.get("frames", 1))
 
     @property
+    def compact(self) -> bool:
+        """Whether snapshots are on the fewest points that hold the modes."""
+        return bool(self.description.get("compact", False))
+
+    @property
     def boundary(self) -> Boundaries:
         """What lies beyond the ends of each axis, (z, y, x)."""
         z, y, x = self.description.get("boundary", PERIODIC)
@@ -122,6 +127,25 @@ class StoredRun:
     def times(self) -> list[float]:
         """Time of each snapshot."""
         return list(self.description["times"])
+
+    def resolution(self, factor: int) -> dict[str, float | list[float]]:
+        """How well coarse cells of ``factor`` fine ones resolve the flow.
+
+        Returns:
+            Between walls ``re_tau``, and ``coarse_cell_plus``, the edges (z, y, x) of a coarse cell in wall units. Of
+            other viscous flows ``re_lambda``, its mean over snapshots, and ``coarse_cell_over_eta``, the least and
+            largest edge in Kolmogorov lengths ``(nu^3 / dissipation)^(1/4)``. Without viscosity, nothing.
+        """
+        records, nu = self.description.get("statistics", []), self.description.get("nu", 0.0)
+        edges = [factor * length / cells for length, cells in zip(self.length, self.cells, strict=True)]
+        if not records or not nu:
+            return {}
+        if "re_tau" in records[-1]:
+            re_tau = records[-1]["re_tau"]
+            return {"re_tau": re_tau, "coarse_cell_plus": [re_tau * edge for edge in edges]}
+        found = [edges[0] * (record["dissipation"] / nu**3) ** 0.25 for record in records]
+        re_lambda = sum(record["reynolds"] for record in records) / len(records)
+        return {"re_lambda": re_lambda, "coarse_cell_over_eta": [min(found), max(found)]}
 
     def __len__(self) -> int:
         """Count the snapshots."""

@@ -18,14 +18,15 @@ from tqdm import tqdm
 
 from models.catalogue import GENERAL, PLAIN, Card, Catalogue
 from models.held_out import HeldOut, HeldOutSamples
-from models.metrics.pointwise import mae_over_rms, magnitude, near_walls, over_interpolation
+from models.metrics.fluctuations import mae_over_rms
+from models.metrics.pointwise import magnitude, near_walls, over_interpolation
 from models.metrics.report import report
 from models.networks import FACTORS
 from models.operators import FACTOR, coarsen
 from models.superresolution import SuperResolution, upscale
 from models.symmetries import equivariance_errors, relaxation
 from models.uncertainty import calibration
-from training.dataset import require_whole
+from training.dataset import StoredRun, require_whole
 from training.markdown import markdown, mean_and_std
 from training.recordings import add_reading, open_datasets, reading
 
@@ -83,7 +84,7 @@ def judge(answer: NDArray[np.float32], sample: HeldOut) -> dict[str, Value]:
 
     return {
         **metrics,
-        "trilinear_mae_over_rms": mae_over_rms(plain, fine),
+        "trilinear_mae_over_rms": mae_over_rms(plain, fine, sample.boundary),
         "mae_over_trilinear": relative(torch.ones_like(near)),
         "near_wall_mae_over_trilinear": relative(near) if near.any() else None,
     }
@@ -146,6 +147,8 @@ def evaluate(catalogue: Catalogue, card: Card, runs: Sequence[Dataset], device: 
         snapshots = tqdm(samples(run, card.frames, card.factor), f"{card.name} on {run.name}", count)
         rows = [measure(model, each, quantiles) for each in snapshots]
         about = {**run.provenance(), "flow": run.flow, "cells": list(run.cells), "samples": count}
+        if isinstance(run, StoredRun):
+            about |= {name: rounded(value) for name, value in run.resolution(card.factor).items()}
         measured[run.name] = {**about, **summary_of(rows)}
     card = dataclasses.replace(card, measured=list(measured.values()))
     if held_out:

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.blocks import CUBE, PERIODIC
+from models.metrics.fluctuations import Fluctuations
 from models.metrics.gradients import GradientSums, central_differences
 from models.metrics.moments import Moments
 from models.metrics.pointwise import Errors, near_walls_of, over_interpolation, ratio
-from models.metrics.profiles import Profile
 from models.metrics.slabs import Grid, Steps, cut, surrounded
 from models.metrics.spectra import Lines, Spectrum, read_spectrum, resolved_wavenumber, spectrum_errors, steps
 from models.operators import coarsen
@@ -43,17 +43,13 @@ class _Field:
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.moments = Moments()
+        self.fluctuations = Fluctuations(grid)
         self.gradient = GradientSums()
-        uneven = {-3, -2, -1} - set(grid.periodic)
-        self.profile = Profile(grid.cells[min(uneven)], min(uneven)) if len(uneven) == 1 else None
 
     def add(self, values: Float[Tensor, "3 z2 y2 x2"], box: Box) -> Float[Tensor, "3 z y x"]:
         """Add the cells of a box, which come with one more cell all around; return them without these."""
         inside = values[:, 1:-1, 1:-1, 1:-1]
-        self.moments.add(inside.flatten(1))
-        if self.profile is not None:
-            self.profile.add(inside, box[self.profile.axis].start)
+        self.fluctuations.add(inside, box)
         for axis, (cells, n) in enumerate(zip(box, self.grid.cells, strict=True), 1):
             if self.grid.boundary[axis - 1] == "open":
                 first, last = int(cells.start == 0), int(cells.stop == n)
@@ -88,14 +84,16 @@ class _Sums:
 
     def metrics(self, spectra: dict[str, Value]) -> dict[str, Value]:
         """All metrics, in order, with those of spectra in their place."""
-        errors, answer, reference = self.errors, self.answer, self.reference
-        ours, true = answer.gradient.statistics(), reference.gradient.statistics()
+        errors, answer, reference = self.errors, self.answer.fluctuations, self.reference.fluctuations
+        ours, true = self.answer.gradient.statistics(), self.reference.gradient.statistics()
         mean_profile = stress_profile = None
         if answer.profile is not None and reference.profile is not None:
             mean_profile, stress_profile = answer.profile.errors(reference.profile)
+            stress_profile = math.nan if math.isnan(reference.scale) else stress_profile
         mae_u, mae_v, mae_w = errors.mae.tolist()
         mae = float(errors.mae.mean())
-        scale = reference.moments.rms
+        scale = reference.scale
+        energy = ratio(answer.rms, scale)
         skill = None
         if self.baseline_errors.cells:
             error, theirs = (math.sqrt(each.mse) for each in (errors, self.baseline_errors))
@@ -111,7 +109,7 @@ class _Sums:
             **spectra,
             "divergence": ours.divergence,
             "divergence_reference": true.divergence,
-            "kinetic_energy_ratio": ratio(answer.moments.rms.square(), scale.square()),
+            "kinetic_energy_ratio": energy * energy,
             "enstrophy_ratio": ratio(ours.enstrophy, true.enstrophy),
             "dissipation_ratio": ratio(ours.dissipation, true.dissipation),
             "skewness": ours.skewness,
@@ -161,8 +159,10 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
 
     Returns:
         - ``mae``, ``mae_u``, ``mae_v``, ``mae_w``: mean absolute error, of all components and of each;
-        - ``mae_over_rms``: see [`mae_over_rms`][models.metrics.pointwise.mae_over_rms];
-        - ``relative_l2``: ||a - b|| / ||b - mean(b)||;
+        - ``mae_over_rms``: ``mae`` over the rms of the reference's fluctuations b', which are about the mean over
+          planes if just one axis is not periodic, see [`Fluctuations`][models.metrics.fluctuations.Fluctuations]; NaN
+          where b' is zero but for rounding, as are other metrics relative to it;
+        - ``relative_l2``: ||a - b|| / ||b'||;
         - ``skill``: 1 - MSE / MSE of the baseline (Murphy 1988), None without one, NaN where it is exact but for
           rounding;
         - ``spectrum_error_low``, ``spectrum_error_high``: see
@@ -172,9 +172,9 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
           only;
         - ``divergence`` and ``divergence_reference``, ``skewness``, ``flatness``: see
           [`Gradients`][models.metrics.gradients.Gradients];
-        - ``kinetic_energy_ratio`` (of the fluctuations), ``enstrophy_ratio``, ``dissipation_ratio``: the answer's over
-          the reference's;
-        - ``consistency``: ||block mean of the answer - coarse|| / ||coarse - its mean||;
+        - ``kinetic_energy_ratio`` (of the fluctuations, each field's about its own mean), ``enstrophy_ratio``,
+          ``dissipation_ratio``: the answer's over the reference's;
+        - ``consistency``: ||block mean of the answer - coarse|| / ||coarse - its mean over the volume||;
         - ``mae_near_wall``: mean absolute error in the coarse cells next to walls, None if there are none;
           ``mean_profile_error``, ``stress_profile_error``: see
           [`Profile.errors`][models.metrics.profiles.Profile.errors], None unless just one axis is not periodic.

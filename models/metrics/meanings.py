@@ -24,8 +24,13 @@ METRICS: Final = {
     "mae_u": Metric("lower", "velocity", "mean absolute error of u"),
     "mae_v": Metric("lower", "velocity", "mean absolute error of v"),
     "mae_w": Metric("lower", "velocity", "mean absolute error of w"),
-    "mae_over_rms": Metric("lower", "1", "mean absolute error relative to the rms of the fluctuations"),
-    "relative_l2": Metric("lower", "1", "norm of the error relative to that of the fluctuations"),
+    "mae_over_rms": Metric(
+        "lower",
+        "1",
+        "mean absolute error relative to the rms of the true fluctuations: those about the mean of each plane across "
+        "the one axis that is not periodic, else about the mean of the volume",
+    ),
+    "relative_l2": Metric("lower", "1", "norm of the error relative to that of the true fluctuations"),
     "skill": Metric("higher", "1", "1 - mean square error / that of trilinear: 1 is exact, 0 as good as trilinear"),
     "spectrum_error_low": Metric("lower", "1", "rms of log10 E/E_reference at scales that the coarse grid resolves"),
     "spectrum_error_high": Metric("lower", "1", "the same at finer scales"),
@@ -38,7 +43,9 @@ METRICS: Final = {
         "rms of the divergence relative to the velocity gradient's, without cells at open ends",
     ),
     "divergence_reference": Metric("", "1", "divergence of the reference"),
-    "kinetic_energy_ratio": Metric("near 1", "1", "kinetic energy of the fluctuations relative to the reference's"),
+    "kinetic_energy_ratio": Metric(
+        "near 1", "1", "kinetic energy of the fluctuations, each about means of its own, relative to the reference's"
+    ),
     "enstrophy_ratio": Metric("near 1", "1", "enstrophy relative to the reference's, without cells at open ends"),
     "dissipation_ratio": Metric("near 1", "1", "dissipation relative to the reference's, without cells at open ends"),
     "skewness": Metric(

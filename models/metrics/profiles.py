@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 
@@ -44,6 +44,12 @@ class Profile:
     def stress(self) -> Float[Tensor, "3 3 position"]:
         """<u_i' u_j'>."""
         return self.products / self.count
+
+    @property
+    def rms(self) -> Float64[Tensor, ""]:
+        """Root mean square of all components of u'."""
+        squares = self.products.diagonal().sum()
+        return (squares / (3 * self.count.sum())).sqrt()
 
     def errors(self, reference: Profile) -> tuple[float, float]:
         """Errors of the mean velocity and of the stresses.

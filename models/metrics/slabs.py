@@ -49,6 +49,12 @@ class Grid(NamedTuple):
         return [axis for axis in (-3, -2, -1) if self.boundary[axis] == "periodic"]
 
     @property
+    def profile_axis(self) -> int | None:
+        """Array axis, -3 to -1, along which a flow has a mean profile: the only one that is not periodic, if any."""
+        uneven = {-3, -2, -1} - set(self.periodic)
+        return min(uneven) if len(uneven) == 1 else None
+
+    @property
     def in_shells(self) -> bool:
         """Whether spectra are by shells: all axes are periodic and cells are cubic, to a thousandth."""
         return len(self.periodic) == 3 and max(self.spacing) < 1.001 * min(self.spacing)  # noqa: PLR2004

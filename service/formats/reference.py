@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.formats.volume import Volume
 
 
-# Rms of the difference between coarse values and the block means of a reference, relative to the fluctuations.
+# Rms of the difference between coarse values and the block means of a reference, relative to how the means vary.
 APART: Final = 0.01
 # Of means in single precision, relative to the largest one.
 ROUNDING: Final = 1e-6

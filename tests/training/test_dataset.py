@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
 from models.operators import coarsen
+from training.dataset import StoredRun
+from training.markdown import spell_resolution
 from training.recordings import open_dataset
 
 if TYPE_CHECKING:
@@ -35,3 +37,32 @@ def test_means_over_blocks_of_a_run(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], means[:, z][:, :, y][..., x], atol=1e-6)
     with pytest.raises(ValueError, match=r"\(8, 12, 16\) cells along z, y, x: no whole blocks of 3"):
         open_dataset(tmp_path / "made-8-seed1@3")
+
+
+@pytest.mark.parametrize(
+    ("said", "edges", "shown"),
+    [
+        (  # (nu^3 / dissipation)^(1/4) = 0.01 and 0.005; the edge of a coarse cell is 0.1
+            {
+                "nu": 1e-3,
+                "statistics": [{"dissipation": 0.1, "reynolds": 40.0}, {"dissipation": 1.6, "reynolds": 60.0}],
+            },
+            (0.1 * 32 / 4,) * 3,
+            "Re_lambda 50, 10.0 to 20.0 eta",
+        ),
+        ({"nu": 1e-3, "statistics": [{"dissipation": 0.1, "reynolds": 40.0}]}, (0.8,) * 3, "Re_lambda 40, 10.0 eta"),
+        (
+            {"nu": 1 / 180, "statistics": [{"re_tau": 1.0}, {"re_tau": 180.0}]},
+            (1.6, 2.0, 3.2),
+            "Re_tau 180, 36 x 45 x 72 wall units",
+        ),
+        ({"nu": 0.0, "statistics": [{"dissipation": 1.0, "reynolds": 90.0}]}, (1.0,) * 3, "no viscosity"),
+        ({}, (1.0,) * 3, "no viscosity"),
+    ],
+)
+def test_the_resolution_of_a_run(
+    said: dict[str, Any], edges: tuple[float, float, float], shown: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "snapshot-0000.npy", np.zeros((3, 32, 32, 32), np.float32))
+    (tmp_path / "run.json").write_text(json.dumps({"times": [0.0], "length": edges, **said}))
+    assert spell_resolution(StoredRun(tmp_path).resolution(4)) == shown

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from models.catalogue import Catalogue, describe
-from models.held_out import HeldOutSamples
+from models.held_out import HeldOut, HeldOutSamples
 from models.networks import Architecture, Network
+from models.operators import coarsen
 from models.superresolution import SuperResolution
 from tests.training.recorded import velocity, write_components
 from tests.training.stored import store
 from training.__main__ import main
-from training.evaluate import evaluate, learned_from, require_unseen, rounded, snapshot, summary_of
+from training.evaluate import evaluate, judge, learned_from, require_unseen, rounded, snapshot, summary_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,7 +253,22 @@ def test_where_interpolation_is_exact_nothing_is_relative_to_it(
     assert main(["evaluate", "--models", name, "--data", str(run.folder), "--weights", str(tmp_path)]) == 0
     (entry,) = catalogue.card(name).measured
     assert not {"mae_over_trilinear", "near_wall_mae_over_trilinear", "skill"} & entry.keys()
+    # There are no fluctuations, either.
+    assert not {"mae_over_rms", "trilinear_mae_over_rms", "relative_l2", "kinetic_energy_ratio"} & entry.keys()
     assert entry["mae"]["mean"] > 0
+
+
+def test_errors_relative_to_the_fluctuations_are_of_one_definition() -> None:
+    """In a flow whose mean between walls is most of it."""
+    random = np.random.default_rng(1).standard_normal((3, 16, 16, 16)).astype(np.float32)
+    fine = random + 100 * np.arange(16, dtype=np.float32)[:, None]
+    coarse = coarsen(torch.from_numpy(fine)).numpy()[None]
+    found = judge(fine + np.float32(0.5), HeldOut(coarse, fine, ("periodic", "wall", "periodic")))
+    ours, theirs, over = (found[name] for name in ("mae_over_rms", "trilinear_mae_over_rms", "mae_over_trilinear"))
+    assert isinstance(theirs, float)
+    assert isinstance(over, float)
+    assert ours == pytest.approx(over * theirs)
+    assert ours == pytest.approx(0.5, rel=0.02)
 
 
 def test_metrics_are_averaged_over_the_samples_that_have_them() -> None:
