@@ -77,7 +77,7 @@ def test_units_boundary_and_more_frames(client: TestClient, frames: NDArray[np.f
 
 
 @pytest.mark.parametrize(
-    ("options", "doubtful"), [({}, False), ({"dx": 3}, False), ({"dx": 50}, True), ({"dt": 50}, True)]
+    ("options", "doubtful"), [({}, False), ({"dx": 8}, False), ({"dx": 12}, True), ({"dt": 12}, True)]
 )
 def test_velocities_far_from_those_that_a_model_has_learned_are_told(
     client: TestClient, frames: NDArray[np.float32], options: dict[str, float], *, doubtful: bool
