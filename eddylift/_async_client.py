@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import httpx2
 import stamina
 from anyio import to_thread
 
-from eddylift import _calls, _paths, _transfer, _transport
-from eddylift._arrival import Arrival
+from eddylift import _calls, _paths, _protocols, _transfer, _transport
+from eddylift._calls import Call
 from eddylift._client import Client
-from eddylift._errors import EddyliftError, InvalidInputError, NotFoundError, RefusedError
+from eddylift._errors import EddyliftError, InvalidInputError
 from eddylift._files import require_zarr
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._discovery import Discovery
     from eddylift._pairs import Fields, Kind
     from eddylift._progress import ProgressCallback
+    from eddylift._protocols import Steps
     from eddylift._types import (
         Boundary,
         Card,
@@ -181,83 +180,16 @@ class AsyncClient:
         progress: ProgressCallback | bool | None = None,
     ) -> StoredVolume:
         """See `Client.upload`."""
-        _paths.checked_volume(name)
-        async with AsyncExitStack() as kept:
-            manager = _transfer.group(volume, Preparation(names, drop, resample, boundary))
-            objects, problem = await to_thread.run_sync(manager.__enter__)
-            kept.push(manager.__exit__)
-            report = kept.enter_context(reporting(progress))
-            _transfer.warn(problem)
-            if not replace and await self._find(name):
-                raise _transfer.taken(name)
-            draft = _transfer.draft_name(name, objects)
-            path = _paths.volume_path(draft)
-            try:
-                for each in _transfer.missing(objects, await self._sizes(path), report):
-                    content = await to_thread.run_sync(each.read)
-                    await self._send(_calls.put_object(path, each.key, content))
-            except RefusedError as error:
-                if error.status in _transfer.HOPELESS:
-                    with suppress(EddyliftError):
-                        await self._send(_calls.delete(path))
-                raise
-            if changed := await to_thread.run_sync(_transfer.changed, volume, objects):
-                with suppress(EddyliftError):
-                    await self._send(_calls.delete(path))
-                raise changed
-            stored = await self._rename(draft, name, objects, replace=replace)
-        _transfer.warn(None if problem else stored.problem)
-        return stored
-
-    async def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
-        before = await self._find(name) if replace else None
-        sent = await self._find(draft)
-        if sent is not None and not _transfer.has_size_of(sent, objects):
-            raise _transfer.incomplete(draft)
-        try:
-            return await self._send(_calls.rename_volume(draft, name, replace=replace))
-        except NotFoundError:
-            # An earlier attempt may have renamed it, and its answer was lost.
-            stored = await self._find(name)
-            if stored is None or stored == before or not _transfer.has_size_of(stored, objects):
-                raise
-            return stored
-
-    async def _sizes(self, path: str) -> dict[str, int]:
-        sizes: dict[str, int] = {}
-        more = True
-        with suppress(NotFoundError):
-            while more:
-                page, more = await self._send(_calls.objects(path, next(reversed(sizes), "")))
-                sizes |= page
-        return sizes
-
-    async def _find(self, name: str) -> StoredVolume | None:
-        try:
-            return await self._send(_calls.volume(name))
-        except NotFoundError:
-            return None
+        preparation = Preparation(names, drop, resample, boundary)
+        return await self._run(_protocols.upload(volume, name, preparation, replace=replace, progress=progress))
 
     async def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """See `Client.download`."""
-        path, volume = _paths.volume_path(name), await self._send(_calls.volume(name))
-        with reporting(progress) as report:
-            arrival = await to_thread.run_sync(Arrival, folder, volume, report)
-            more = True
-            while more:
-                sizes, more = await self._send(_calls.objects(path, arrival.last))
-                for key in await to_thread.run_sync(arrival.missing, sizes):
-                    await to_thread.run_sync(arrival.take, key, await self._send(_calls.get_object(path, key)))
-        return await to_thread.run_sync(arrival.finish, await self._send(_calls.volume(name)))
+        return await self._run(_protocols.download(name, folder, progress=progress))
 
     async def delete_volume(self, name: str) -> None:
         """See `Client.delete_volume`."""
-        before = await self._find(name)
-        try:
-            await self._send(_calls.delete(_paths.volume_path(name)))
-        except NotFoundError:
-            if before is None:  # as in `Client`
-                raise
+        await self._run(_protocols.delete_volume(name))
 
     async def open(
         self,
@@ -354,6 +286,19 @@ class AsyncClient:
         """Send a call that takes long to make, as its volumes are encoded."""
         call = await to_thread.run_sync(partial(make, *volumes, **options))
         return await self._send(call, progress=progress)
+
+    async def _run(self, steps: Steps[T]) -> T:
+        advance = partial(next, steps)
+        while True:
+            try:
+                step = advance()
+            except StopIteration as end:
+                return cast("T", end.value)
+            try:
+                done = await (self._send(step) if isinstance(step, Call) else to_thread.run_sync(step))
+                advance = partial(steps.send, done)
+            except BaseException as error:  # noqa: BLE001 as in `Client`
+                advance = partial(steps.throw, error)
 
     async def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)

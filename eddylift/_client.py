@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import httpx2
 import stamina
 
-from eddylift import _calls, _paths, _transfer, _transport
-from eddylift._arrival import Arrival
-from eddylift._errors import EddyliftError, NotFoundError, RefusedError
+from eddylift import _calls, _paths, _protocols, _transfer, _transport
+from eddylift._calls import Call
+from eddylift._errors import EddyliftError
 from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._preparation import Preparation
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from zarr.abc.store import Store
 
-    from eddylift._calls import Call
     from eddylift._codecs import Answer, AnyVolume, Volume
     from eddylift._discovery import Discovery
     from eddylift._pairs import Fields, Kind
     from eddylift._progress import ProgressCallback
+    from eddylift._protocols import Steps
     from eddylift._types import (
         Boundary,
         Card,
@@ -350,60 +349,8 @@ class Client:
             InvalidInputError: if the name is taken or no name of a volume, or the volume cannot be sent, as where a
                 cell is NaN, or changes while it is sent.
         """
-        _paths.checked_volume(name)
-        with (
-            _transfer.group(volume, Preparation(names, drop, resample, boundary)) as (objects, problem),
-            reporting(progress) as report,
-        ):
-            _transfer.warn(problem)
-            if not replace and self._find(name):
-                raise _transfer.taken(name)
-            draft = _transfer.draft_name(name, objects)
-            path = _paths.volume_path(draft)
-            try:
-                for each in _transfer.missing(objects, self._sizes(path), report):
-                    self._send(_calls.put_object(path, each.key, each.read()))
-            except RefusedError as error:
-                if error.status in _transfer.HOPELESS:
-                    with suppress(EddyliftError):
-                        self._send(_calls.delete(path))
-                raise
-            if changed := _transfer.changed(volume, objects):
-                with suppress(EddyliftError):
-                    self._send(_calls.delete(path))
-                raise changed
-            stored = self._rename(draft, name, objects, replace=replace)
-        _transfer.warn(None if problem else stored.problem)
-        return stored
-
-    def _rename(self, draft: str, name: str, objects: list[_transfer.Object], *, replace: bool) -> StoredVolume:
-        before = self._find(name) if replace else None
-        sent = self._find(draft)
-        if sent is not None and not _transfer.has_size_of(sent, objects):
-            raise _transfer.incomplete(draft)
-        try:
-            return self._send(_calls.rename_volume(draft, name, replace=replace))
-        except NotFoundError:
-            # An earlier attempt may have renamed it, and its answer was lost.
-            stored = self._find(name)
-            if stored is None or stored == before or not _transfer.has_size_of(stored, objects):
-                raise
-            return stored
-
-    def _sizes(self, path: str) -> dict[str, int]:
-        sizes: dict[str, int] = {}
-        more = True
-        with suppress(NotFoundError):
-            while more:
-                page, more = self._send(_calls.objects(path, next(reversed(sizes), "")))
-                sizes |= page
-        return sizes
-
-    def _find(self, name: str) -> StoredVolume | None:
-        try:
-            return self._send(_calls.volume(name))
-        except NotFoundError:
-            return None
+        preparation = Preparation(names, drop, resample, boundary)
+        return self._run(_protocols.upload(volume, name, preparation, replace=replace, progress=progress))
 
     def download(self, name: str, folder: str | Path, *, progress: ProgressCallback | bool | None = None) -> Path:
         """Download a stored volume, object by object, into a folder with a Zarr group.
@@ -418,15 +365,7 @@ class Client:
         Raises:
             InvalidInputError: if the folder exists or cannot be written, or the volume changed meanwhile.
         """
-        path = _paths.volume_path(name)
-        with reporting(progress) as report:
-            arrival = Arrival(folder, self._send(_calls.volume(name)), report)
-            more = True
-            while more:
-                sizes, more = self._send(_calls.objects(path, arrival.last))
-                for key in arrival.missing(sizes):
-                    arrival.take(key, self._send(_calls.get_object(path, key)))
-        return arrival.finish(self._send(_calls.volume(name)))
+        return self._run(_protocols.download(name, folder, progress=progress))
 
     def store(self, name: str, *, read_only: bool = False) -> Store:
         """Return a stored volume as a Zarr store: ``dataset.to_zarr(client.store("box"))``.
@@ -449,12 +388,7 @@ class Client:
 
     def delete_volume(self, name: str) -> None:
         """Delete a stored volume."""
-        before = self._find(name)
-        try:
-            self._send(_calls.delete(_paths.volume_path(name)))
-        except NotFoundError:
-            if before is None:  # else an earlier attempt has deleted it, and its answer was lost
-                raise
+        self._run(_protocols.delete_volume(name))
 
     def open(
         self,
@@ -574,6 +508,21 @@ class Client:
     @property
     def _http(self) -> httpx2.Client:
         return self._clients.get()
+
+    def _run(self, steps: Steps[T]) -> T:
+        """Send the calls of a protocol, call its functions, and raise in it what fails."""
+        advance = partial(next, steps)
+        while True:
+            try:
+                step = advance()
+            except StopIteration as end:
+                return cast("T", end.value)
+            finally:
+                del advance  # an error in it refers to this frame, and so to the volume
+            try:
+                advance = partial(steps.send, self._send(step) if isinstance(step, Call) else step())
+            except BaseException as error:  # noqa: BLE001 the protocol raises it, when it has cleaned up
+                advance = partial(steps.throw, error)
 
     def _send(self, call: Call[T], *, progress: ProgressCallback | bool | None = None) -> T:
         headers = _transport.headers(call)

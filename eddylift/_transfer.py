@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eddylift import _errors, _files
 from eddylift._codecs import as_dataset
-from eddylift._errors import InvalidInputError, UnexpectedAnswerError
+from eddylift._errors import InvalidInputError
 from eddylift._files import DOCUMENTS
 from eddylift._paths import spell_boundary
-from eddylift._progress import Progress
 from eddylift._writing import temporary_folder, with_attribute, write_zarr
 
 if TYPE_CHECKING:
@@ -27,12 +26,7 @@ if TYPE_CHECKING:
     from eddylift._calls import Call
     from eddylift._codecs import AnyVolume
     from eddylift._preparation import Preparation
-    from eddylift._progress import ProgressCallback
-    from eddylift._types import StoredVolume
 
-# Statuses by which an object is refused for what it is. With any other, such as that of a token that has expired, the
-# upload can go on later.
-HOPELESS = frozenset({413, 415, 422})
 # Keys of chunks in Zarr v3 (c/0/1/2, or c alone) and v2 (0.1.2 or 0/1/2).
 CHUNK = re.compile(r"(?:.+/)?(?:c|(?:c[./])?\d+(?:[./]\d+)*)")
 
@@ -63,11 +57,6 @@ class Object(NamedTuple):
         """
         with _files.own_errors(self.path, "sent"):
             return self.path.read_bytes()
-
-
-def has_size_of(stored: StoredVolume, objects: list[Object]) -> bool:
-    """Whether a stored volume has the size of these objects."""
-    return stored.bytes == sum(each.size for each in objects)
 
 
 @contextlib.contextmanager
@@ -132,24 +121,6 @@ def warn(problem: str | None) -> None:
         _errors.warn(f"this volume cannot be super-resolved as it is: {problem}")
 
 
-def missing(objects: list[Object], there: dict[str, int], report: ProgressCallback) -> Iterator[Object]:
-    """Give the objects that are not in a draft yet, one after another, and report when each has been sent.
-
-    Args:
-        objects: all of them.
-        there: keys and sizes of those in the draft; the service stores an object completely or not at all.
-        report: called first, and after each.
-    """
-    left = [each for each in objects if there.get(each.key) != each.size]
-    total = sum(each.size for each in objects)
-    done = total - sum(each.size for each in left)
-    report(Progress("upload", done, total))
-    for each in left:
-        yield each
-        done += each.size
-        report(Progress("upload", done, total))
-
-
 def draft_name(name: str, objects: list[Object]) -> str:
     """Return the temporary name of a volume during its upload: named after the content, so that it can be continued.
 
@@ -178,12 +149,6 @@ def changed(volume: AnyVolume | str | Path, objects: list[Object]) -> InvalidInp
                 message = f"{volume} changed while it was sent: upload it again when nothing writes to it"
                 return InvalidInputError(message)
     return None
-
-
-def incomplete(draft: str) -> UnexpectedAnswerError:
-    """Make the error for a draft that lacks what was sent, as another upload of the same volume has renamed it."""
-    message = f"{draft} lacks objects that were sent; does another process upload the same volume? Upload it again"
-    return UnexpectedAnswerError(message)
 
 
 def _modified(path: Path) -> str:
@@ -270,9 +235,3 @@ def open_view(send: Callable[[Call[Any]], Any], close: Callable[[], None], addre
     weakref.finalize(store, close)
     view: xr.Dataset = xr.open_zarr(store, chunks=None, consolidated=True, **_files.RAW)
     return view
-
-
-def taken(name: str) -> InvalidInputError:
-    """Make the error for a name that is taken."""
-    message = f"there is a volume {name} already: choose another name, or replace it"
-    return InvalidInputError(message)
