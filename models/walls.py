@@ -67,5 +67,4 @@ def is_wall(boundary: str) -> bool:
 
 
 def _spell(value: float) -> str:
-    # A plus is a space in a URL.
-    return repr(value + 0.0).removesuffix(".0").replace("e+", "e")
+    return repr(value + 0.0).removesuffix(".0")

@@ -111,7 +111,7 @@ def test_walls_turn_with_the_field(text: str) -> None:
         ("periodic,wall,open", "periodic,wall,open"),
         ("open", "open,open,open"),
         ("periodic,wall:u=-1.0..+1,periodic", "periodic,wall:u=-1..1,periodic"),
-        ("periodic,wall:u=0..-0.0,wall:v=0..1e20:w=.1..0", "periodic,wall,wall:v=0..1e20:w=0.1..0"),
+        ("periodic,wall:u=0..-0.0,wall:v=0..1e10:w=.1..0", "periodic,wall,wall:v=0..10000000000:w=0.1..0"),
     ],
 )
 def test_a_boundary_has_one_spelling(text: str, spelled: str) -> None:
@@ -131,7 +131,7 @@ def test_a_boundary_has_one_spelling(text: str, spelled: str) -> None:
         ("open,wall:w=0..1:u=0..1,open", "spelled as wall:u=-1..1"),
         ("open,wall:u=0..1:u=0..1,open", "spelled as wall:u=-1..1"),
         ("open,wall:,open", "spelled as wall:u=-1..1"),
-        ("open,wall:u=0..nan,open", "must be finite"),
+        ("open,wall:u=0..nan,open", "must be from -1e.+12 to 1e.+12"),
         ("open,wall:u=0..fast,open", "could not convert"),
         ("open,open:u=0..1,open", "boundary must be one of"),
     ],
