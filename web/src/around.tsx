@@ -36,9 +36,9 @@ export function Around({ name, units, place }: { name: string; units: Units; pla
           }}
         />
         <button onClick={here}>{shown ? "Move the box here" : "Draw what is in the middle"}</button>
-        <output role="status">{shown && (shown.pending.value ? `${count(shown.pending.value, "cube")} to come` : shown.cells.join(" × ") + " cells")}</output>
+        <output role="status">{shown && !shown.failed.value && (shown.pending.value ? `${count(shown.pending.value, "cube")} to come` : shown.cells.join(" × ") + " cells")}</output>
       </div>
-      {shown && <Three solids={{ [name]: shown }} first={name} units={units} />}
+      {shown && <Three solids={{ [name]: shown }} first={name} units={units} opened />}
     </section>
   );
 }

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { hex, json, order, words } from "./api";
-import { Alert, Options, Warnings, duration } from "./parts";
+import { Alert, Notes, Options, Warnings, duration } from "./parts";
 import { Metrics } from "./report";
 import { format } from "./slice";
 import * as trial from "./trial";
@@ -99,6 +99,7 @@ function Row({ job }: { job: Job }) {
           </button>
         )}
       </p>
+      {/* No alert: it may be of long ago, and of each of many jobs. */}
       {job.detail && <p class="note bad">{job.detail}</p>}
       <Warnings of={job.warnings} />
       {job.report && "verdict" in job.report && <p class="note">{job.report.verdict}</p>}
@@ -177,7 +178,9 @@ export function Jobs() {
     <div class="jobs">
       <h1>Jobs</h1>
       <p>Super-resolve a whole stored volume into another one. You can cancel and resume a job; no block is computed twice.</p>
-      <Alert of={refused.value || unread.value} />
+      <Notes>
+        <Alert of={refused.value || unread.value} />
+      </Notes>
       <Order />
       {jobs.value?.length === 0 && <p class="why">There are no jobs yet.</p>}
       <ul class="list">

@@ -3,6 +3,7 @@ import { useEffect } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { words } from "./api";
 import { FAMILY, IRREPS } from "./colours";
+import { Alert } from "./parts";
 import { format } from "./slice";
 import * as trial from "./trial";
 import type { Card, Measured } from "./types";
@@ -22,6 +23,8 @@ function about({ family, group }: Card): string {
 
 const mean = (run: Measured, key: string) => (run[key] as { mean: number } | undefined)?.mean;
 
+const edges = (cells: number[]) => (new Set(cells).size === 1 ? `${cells[0]}³` : cells.join("×"));
+
 const percent = (share: number) => `${Math.min(100, 100 * share)}%`;
 
 /** Errors on held-out runs over those of trilinear interpolation; a mark is the best linear estimator's. */
@@ -35,7 +38,7 @@ function Errors({ card, linear }: { card: Card; linear: Record<string, number> }
         return (
           <div key={run.run} title={`${run.run}: ${run.samples} samples, mean absolute error over rms ${format(mean(run, "mae_over_rms") ?? NaN)}${marked ? `; best linear estimator ${marked}` : ""}`}>
             <span>
-              {run.flow} <small>{run.cells.join("×")}</small>
+              {run.flow} <small>{edges(run.cells)}</small>
             </span>
             <i>
               <b style={{ width: percent(ratio), background: FAMILY[card.family] }} />
@@ -208,7 +211,7 @@ export function Models() {
         Bars are mean absolute errors on held-out simulations, divided by those of trilinear interpolation: shorter bars are better; 1 is as good as interpolation. The mark on a bar
         is the best linear estimator of that flow.
       </p>
-      {failure.value && <p class="note bad">{failure.value}</p>}
+      <Alert of={failure.value} />
       <ul class="cards tall">
         {order.map((card) => (
           <ModelCard key={card.name} card={card} standard={card.name === standard} linear={linear} />

@@ -1,6 +1,6 @@
 // Small parts that several pages use.
 import { useSignal } from "@preact/signals";
-import type { TargetedEvent } from "preact";
+import type { ComponentChildren, TargetedEvent } from "preact";
 import { useId } from "preact/hooks";
 
 /** One of a few, side by side. */
@@ -89,6 +89,17 @@ export function Options({ said = {} }: { said?: Record<string, string> }) {
       </label>
     </>
   );
+}
+
+/** Show what a button opened, which may be out of sight, and give it the focus, so that the keyboard goes on in it. */
+export function reveal(element: HTMLElement | null): void {
+  element?.focus({ preventScroll: true });
+  element?.scrollIntoView();
+}
+
+/** What the page answers to whoever is further down in it: it stays in sight. */
+export function Notes({ children }: { children: ComponentChildren }) {
+  return <div class="notes">{children}</div>;
 }
 
 /** What went wrong; nothing if nothing did. */

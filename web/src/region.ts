@@ -31,6 +31,8 @@ export class Region implements Solid {
   readonly length: Three;
   /** Cubes that are awaited. */
   readonly pending = signal(0);
+  /** Whether one of the cubes was refused. */
+  readonly failed = signal(false);
   /** Of the first cube along each axis, in cubes. */
   private readonly first: Three;
   private readonly controller = new AbortController();
@@ -49,6 +51,7 @@ export class Region implements Solid {
 
   /** A field at all cells, those along x next to each other. */
   async values(name: Name): Promise<Float32Array> {
+    this.failed.value = false;
     const [nz, ny, nx] = this.cells;
     const found = new Float32Array(nz * ny * nx);
     const cubes: Three[] = [];
@@ -70,7 +73,14 @@ export class Region implements Solid {
       this.pending.value--;
       left--;
     };
-    await each(cubes, AT_A_TIME, fetch).finally(() => (this.pending.value -= left));
+    try {
+      await each(cubes, AT_A_TIME, fetch);
+    } catch (error) {
+      this.failed.value = true;
+      throw error;
+    } finally {
+      this.pending.value -= left;
+    }
     return found;
   }
 

@@ -1,7 +1,9 @@
 // The box comes only when it is asked for: three.js is larger than all the rest.
-import { signal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import { words } from "./api";
 import type { Units } from "./field";
+import { Alert, reveal } from "./parts";
 import type { Solid } from "./solid";
 
 interface Props {
@@ -23,19 +25,34 @@ export async function load(): Promise<void> {
   }
 }
 
-/** Solids in three dimensions; nothing before the box is there. */
-export function Three(props: Props) {
+/** Solids in three dimensions; nothing before the box is there. One that a button opened comes into sight. */
+export function Three({ opened, ...props }: Props & { opened: boolean }) {
+  const place = useRef<HTMLElement>(null);
   const Box = box.value;
-  if (failure.value) return <p class="note bad">{failure.value}</p>;
-  return Box && <Box {...props} />;
+  useEffect(() => {
+    if (Box && opened) reveal(place.current);
+  }, [Box]);
+  if (failure.value) return <Alert of={failure.value} />;
+  return (
+    Box && (
+      <section ref={place} tabIndex={-1} aria-label="Box">
+        <Box {...props} />
+      </section>
+    )
+  );
 }
 
 /** The same, once somebody asks for it. */
 export function ThreeOnDemand(props: Props) {
+  const opened = useSignal(false);
+  const open = () => {
+    opened.value = true;
+    void load();
+  };
   return box.value || failure.value ? (
-    <Three {...props} />
+    <Three {...props} opened={opened.value} />
   ) : (
-    <button class="start" onClick={() => void load()}>
+    <button class="start" onClick={open}>
       Open the box
     </button>
   );

@@ -6,7 +6,7 @@ import { LogChart, type Line } from "./chart";
 import { COARSE, FAMILY, TRUTH } from "./colours";
 import { AXES, NAMES, difference, others, range, unit, type Axis, type Field, type Name, type Plane } from "./field";
 import { Inputs } from "./inputs";
-import { Alert, Choice, Warnings } from "./parts";
+import { Alert, Choice, Notes, Warnings } from "./parts";
 import { Metrics } from "./report";
 import { ColourBar, Slice, WHOLE, Where, format, type Look } from "./slice";
 import { kind } from "./spectrum";
@@ -247,12 +247,14 @@ export function Try() {
     <div class="try">
       <Inputs />
       <div class="results" aria-busy={Boolean(trial.busy.value)}>
-        <Alert of={trial.failure.value} />
-        {trial.busy.value && (
-          <p class="note busy" role="status">
-            {trial.busy.value}…
-          </p>
-        )}
+        <Notes>
+          <Alert of={trial.failure.value} />
+          {trial.busy.value && (
+            <p class="note busy" role="status">
+              {trial.busy.value}…
+            </p>
+          )}
+        </Notes>
         {found ? <Results found={found} /> : !trial.busy.value && <Welcome />}
       </div>
     </div>

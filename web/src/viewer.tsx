@@ -5,7 +5,7 @@ import { bytes, warnings, words } from "./api";
 import { Around } from "./around";
 import { AXES, NAMES, others, unit, type Axis, type Name, type Units } from "./field";
 import { useGestures, type Place } from "./gestures";
-import { Choice, Warnings, count } from "./parts";
+import { Alert, Choice, Notes, Warnings, count } from "./parts";
 import { ColourBar, format } from "./slice";
 import { EDGE, Tiles, type Slice } from "./tiles";
 
@@ -70,8 +70,8 @@ export function Viewer({ volume, model }: { volume: string; model: string }) {
       (error) => (failure.value = words(error)),
     );
   }, [view]);
-  if (failure.value) return <p class="note bad">{failure.value}</p>;
-  return head.value ? <Pane view={`${view};fingerprint=${head.value.fingerprint}`} model={model.split(";")[0]!} head={head.value} /> : <p class="why">Opening…</p>;
+  if (failure.value) return <Alert of={failure.value} />;
+  return head.value ? <Pane view={`${view};fingerprint=${head.value.fingerprint}`} model={model.split(";")[0]!} head={head.value} /> : <p class="why opening">Opening…</p>;
 }
 
 function Pane({ view, model, head }: { view: string; model: string; head: Head }) {
@@ -288,10 +288,12 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
         </span>
         <output role="status">
           {at && `${label} = ${format(at.value)} at cell ${AXES[down]} ${Math.floor(at.y)}, ${AXES[right]} ${Math.floor(at.x)} · `}
-          {pending !== null && (pending ? `${count(pending, "tile")} to come` : "all tiles are here")}
+          {pending ? `${count(pending, "tile")} to come` : pending === 0 && !failure && "all tiles are here"}
         </output>
       </div>
-      {failure && <p class="note bad">{failure}</p>}
+      <Notes>
+        <Alert of={failure} />
+      </Notes>
       {range && <ColourBar range={range} unit={unit(field.value, head.units)} label={label} />}
       <p class="hint">
         {head.cells.join(" × ")} cells, boundary {head.boundary.split(",").join(", ")}. The coarse source comes first; fine blocks follow where you look, from the

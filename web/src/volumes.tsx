@@ -1,8 +1,8 @@
 // Stored volumes, and views of them.
-import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { signal, useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import { bytes, words } from "./api";
-import { Alert, Drop, Options, size } from "./parts";
+import { Alert, Drop, Notes, Options, reveal, size } from "./parts";
 import * as trial from "./trial";
 import type { Volume } from "./types";
 import { nameOf, send, stored, walk, type Part } from "./upload";
@@ -10,8 +10,6 @@ import { Viewer } from "./viewer";
 
 const volumes = signal<Volume[] | null>(null);
 const opened = signal("");
-/** Each click opens a view anew: its volume or model may have changed. */
-const clicks = signal(0);
 /** The model of views, and options. */
 const said = signal<Record<string, string>>({});
 /** How far each upload is, in words. */
@@ -101,6 +99,12 @@ async function drop(name: string): Promise<void> {
 }
 
 export function Volumes() {
+  /** Each click opens a view anew: its volume or model may have changed. */
+  const clicks = useSignal(0);
+  const place = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (clicks.value) reveal(place.current);
+  }, [clicks.value]);
   useEffect(() => {
     Promise.all([refresh(), trial.load()]).then(
       () => (unread.value = ""),
@@ -134,15 +138,21 @@ export function Volumes() {
         </label>
         <Options said={said.value} />
       </form>
-      {[...failures.value, unread.value].map((failure) => (
-        <Alert of={failure} />
-      ))}
-      {[...sending.value.values()].map((status) => (
-        <p class="note busy" role="status">
-          {status}
-        </p>
-      ))}
-      {opened.value && trial.cards.value && <Viewer key={`${clicks.value}/${viewed}`} volume={opened.value} model={viewed} />}
+      <Notes>
+        {[...failures.value, unread.value].map((failure) => (
+          <Alert of={failure} />
+        ))}
+        {[...sending.value.values()].map((status) => (
+          <p class="note busy" role="status">
+            {status}
+          </p>
+        ))}
+      </Notes>
+      {opened.value && trial.cards.value && (
+        <section ref={place} tabIndex={-1} aria-label={`View of ${opened.value}`}>
+          <Viewer key={`${clicks.value}/${viewed}`} volume={opened.value} model={viewed} />
+        </section>
+      )}
       <Upload />
       {volumes.value?.length === 0 && <p class="why">No volume is stored here yet.</p>}
       <ul class="cards">

@@ -71,7 +71,7 @@ def test_expected_errors_of_what_is_too_far_are_not_asked_for(service: Service, 
     canvas = view(page, "far", "equivariant-general-x4")
     settled(page)
     page.get_by_role("radio", name="expected error").click()
-    trouble = page.locator(".viewer > .note.bad")
+    trouble = page.get_by_role("alert")
     expect(trouble).to_contain_text("Zoom in")
     assert asked == []
     canvas.focus()

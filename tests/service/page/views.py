@@ -33,4 +33,4 @@ def view(page: Page, volume: str, model: str = "trilinear-x4") -> Locator:
 
 
 def settled(page: Page) -> None:
-    expect(page.locator(".under output")).to_have_text("all tiles are here")
+    expect(page.locator(".under output")).to_contain_text("all tiles are here")
