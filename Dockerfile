@@ -3,7 +3,7 @@
 FROM python:3.11-slim AS requirements
 WORKDIR /build
 COPY pyproject.toml .
-# In a file of their own, so that the next stage is rebuilt only when the requirements change.
+# In a file of their own, so that the next stage is rebuilt only when the requirements or their releases change.
 RUN python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; print(*extras['server'], *extras['telemetry'], sep='\n')" > requirements.txt
 
 FROM python:3.11-slim AS environment

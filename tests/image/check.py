@@ -1,7 +1,8 @@
 """``make image-check``: the very image, built and run by buildah, on a base that debootstrap makes.
 
 It takes root, some minutes and, on Debian, ``apt-get install buildah debootstrap``; no container engine and no registry
-of images. Arguments go to ``buildah build``: ``--volume /wheels:/wheels:ro --env PIP_FIND_LINKS=/wheels``.
+of images. Arguments go to ``buildah build``; ``--volume /wheels:/wheels:ro --volume pip.conf:/etc/pip.conf:ro`` has pip
+find wheels of the host, as buildah does not pass ``--env`` on to the commands of a Dockerfile.
 """
 
 from __future__ import annotations
