@@ -213,15 +213,16 @@ def _span(seconds: float) -> str:
 
 
 def _gain(card: Card) -> str:
-    """MAE relative to trilinear interpolation, on each held-out run of the card: isotropic 0.12, channel 0.27."""
+    """MAE relative to trilinear interpolation on the held-out run where it is least, to that where it is largest."""
     if card.family == "trilinear":
         return "1"
-    found = [
-        f"{run.get('flow', '')} {ratio['mean']:.2f}".strip()
+    found = sorted(
+        (ratio["mean"], run.get("flow", ""))
         for run in card.get("measured", [])
         if (ratio := run.get("mae_over_trilinear"))
-    ]
-    return ", ".join(found) or "-"
+    )
+    ends = [found[0], found[-1]] if len(found) > 1 else found
+    return " to ".join(f"{ratio:.2f} {flow}".strip() for ratio, flow in ends) or "-"
 
 
 def check_table(found: Check) -> Table:

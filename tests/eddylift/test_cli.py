@@ -58,12 +58,14 @@ def test_models(run: Run) -> None:
 
 
 def test_models_for_any_flow(run: Run, service: FakeService) -> None:
-    flows = ["isotropic", "taylor-green"]
-    measured = [{"run": f"{flow}-64", "flow": flow, "mae_over_trilinear": {"mean": 0.25}} for flow in flows]
+    errors = {"isotropic": 0.25, "taylor-green": 0.5, "decaying": 0.125}
+    measured = [
+        {"run": f"{flow}-64", "flow": flow, "mae_over_trilinear": {"mean": error}} for flow, error in errors.items()
+    ]
     general = {**CARDS[1], "name": "conv-general-x4", "flow": "general", "boundary": None, "measured": measured}
     service.script = [httpx2.Response(200, json={"models": [general]})]
     (_, line) = run("models").stdout.splitlines()
-    assert " ".join(line.split()) == "conv-general-x4 any flow 1 isotropic 0.25, taylor-green 0.25"
+    assert " ".join(line.split()) == "conv-general-x4 any flow 1 0.12 decaying to 0.50 taylor-green"
 
 
 def test_models_fit_a_terminal(run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +76,7 @@ def test_models_fit_a_terminal(run: Run, service: FakeService, monkeypatch: pyte
     lines = run("models").stdout.splitlines()
     assert len(lines) == 2
     assert lines[1].split()[0] == "equivariant-isotropic-x4-3frames"
-    assert lines[1].split()[-2:] == ["0.25,", "0.25"]
+    assert lines[1].split()[-3:] == ["0.25", "to", "0.25"]
 
 
 def test_card(run: Run) -> None:
