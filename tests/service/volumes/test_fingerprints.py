@@ -127,8 +127,8 @@ def test_nor_does_code_that_has_no_part_in_blocks(checkout: Path) -> None:
 
 
 def others(files: list[str], known: tuple[str, ...]) -> set[str]:
-    """Files of the checkout that are neither hashed nor known."""
-    paths = {Path(file) for file in files} - {*computing_files()}
+    """Files of the checkout that are neither hashed nor known; its environment may lie in it."""
+    paths = {path for file in files if not (path := Path(file)).is_relative_to(sys.prefix)} - {*computing_files()}
     found = {path.relative_to(CHECKOUT).as_posix() for path in paths if path.is_relative_to(CHECKOUT)}
     return {path for path in found if not path.startswith(known)}
 
