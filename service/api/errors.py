@@ -196,9 +196,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     cause = error.__cause__
     if problem := cause if isinstance(cause, Problem) else problem_of_host(cause, "the body cannot be read"):
         return await _on_problem(request, problem)
-    if isinstance(
-        cause, ValueError | RecursionError
-    ):  # JSON with numbers or nesting beyond Python's limits, or no UTF-8
+    # JSON with numbers or nesting beyond Python's limits, or no UTF-8.
+    if isinstance(cause, ValueError | RecursionError):
         return respond(request, invalid_field(field="body", value=str(cause).partition(";")[0], expected="JSON"))
     headers = {**(error.headers or {})}
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
