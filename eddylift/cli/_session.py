@@ -14,7 +14,7 @@ from rich.console import Console
 
 from eddylift import _display
 from eddylift._client import Client
-from eddylift._errors import EddyliftError, EddyliftWarning, ServiceError
+from eddylift._errors import EddyliftError, EddyliftWarning, InvalidInputError, ServiceError
 from eddylift._transport import LOCAL
 from eddylift.cli import _completion
 
@@ -125,6 +125,12 @@ def _open(url: str, token: str | None, timeout: float, attempts: int, *, as_json
             yield Session(client, _display.Bars(console), as_json)
     except EddyliftError as error:
         _complain(error, console, as_json=as_json)
+        raise typer.Exit(1) from error
+    except BrokenPipeError:  # such as by `| head`; Click ends the command without a word
+        raise
+    except OSError as error:  # such as a full disk behind standard output
+        told = InvalidInputError(f"a temporary file or the output cannot be written: {error}")
+        _complain(told, console, as_json=as_json)
         raise typer.Exit(1) from error
     finally:
         stamina.instrumentation.set_on_retry_hooks(hooks)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
@@ -7,6 +8,7 @@ import tempfile
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import h5py
 import httpx2
@@ -225,6 +227,14 @@ def test_standard_input_and_output(run: Run, array: NDArray[np.float32], dataset
         message = run("upscale", "-", "-", input=nothing, code=1).stderr
         assert "standard input: of an unknown format; expected .npy" in message
         assert tempfile.gettempdir() not in message
+
+
+def test_a_full_disk_is_an_error(run: Run, array: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save("coarse.npy", array)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("eddylift.cli._streams.shutil.copyfileobj", Mock(side_effect=full))
+    result = run("upscale", "coarse.npy", "-", code=1)
+    assert result.stderr.startswith("error: a temporary file or the output cannot be written: [Errno 28] No space left")
 
 
 def test_paraview(run: Run, array: NDArray[np.float32]) -> None:
