@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.blocks import collect, parse_boundary
-from models.ends import AXES, check_on_walls, check_periods, check_walls, summarise_readable
+from models.ends import AXES, check_on_walls, check_periods, check_walls, end_of, summarise_readable
 from models.operators import FACTOR
 from training.dataset import StoredRun
 from training.derived import BlockMeans
@@ -243,15 +243,15 @@ def _valid(part: xr.DataArray) -> NDArray[Any]:
 
 
 def _repeats_its_end(read: Read, cells: Cells, axis: int) -> bool:
-    """Whether the last plane of an axis is the first one again, though their neighbours differ."""
+    """Whether the last plane of an axis is the first one again; see [`end_of`][models.ends.end_of]."""
 
     def planes(first: int) -> NDArray[Any]:
         where = [slice(0, n) for n in cells]
         where[axis] = slice(first, first + 2)
         return np.moveaxis(read(0, (where[0], where[1], where[2])), axis + 1, 0)
 
-    low, high = planes(0), planes(cells[axis] - 2)
-    return np.array_equal(low[0], high[1]) and not np.array_equal(low[1], high[0])
+    with np.errstate(invalid="ignore"):  # missing values may be infinite; they equal nothing
+        return end_of((*planes(0), *planes(cells[axis] - 2)), ()) == "repeated"
 
 
 def _time_steps(path: Path, volume: xr.Dataset) -> tuple[float, float]:

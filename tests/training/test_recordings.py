@@ -258,6 +258,12 @@ def jhtdb(change: Callable[[h5py.File], None]) -> Callable[[Path], Path]:
     return write
 
 
+def repeated_but_rounded(dataset: xr.Dataset) -> xr.Dataset:
+    """With a last plane along x that is the first one up to rounding to single precision."""
+    longer = dataset.pad(x=(0, 1), mode="wrap").assign_coords(x=np.arange(21.0))
+    return longer.assign({name: longer[name] * (1 + 2e-7 * (longer.x == 20)) for name in "uvw"})
+
+
 def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
     def change(file: h5py.File) -> None:
         del file[name]
@@ -281,6 +287,7 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
             "y must be 12 evenly spaced, growing coordinates",
         ),
         (edited(lambda d: d.pad(x=(0, 1), mode="wrap").assign_coords(x=np.arange(21.0))), "x is periodic, .* repeats"),
+        (edited(repeated_but_rounded), "x is periodic, but its last plane repeats the first"),
         (edited(lambda d: d.assign_coords(time=[0.0, 2.0, 1.0])), "time: 2.0 before 1.0; expected times that grow"),
         (edited(lambda d: d.assign_coords(time=[0.0, 1.0, 1.0])), "time: 1.0 before 1.0; expected times that grow"),
         (edited(lambda d: d.assign_coords(time=np.array([3, 1, 2], "u4"))), "time: 3 before 1; expected times that"),
