@@ -1,8 +1,12 @@
-"""Units of a velocity and of its axes, to tell whether they belong together."""
+"""Units of a velocity and of its axes, to tell whether they belong together.
+
+The service has the same rule for which units are equal, in ``service/formats/units.py``.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 _SPELLINGS: Final = {
@@ -18,8 +22,11 @@ _SPELLINGS: Final = {
 _SYMBOLS: Final = {
     name + plural: symbol for symbol, names in _SPELLINGS.items() for name in names for plural in ("", "s")
 }
-# Such as m/s, m s-1, m*s**-1 or m.s^-1.
-_SPEED: Final = re.compile(r"([^\W\d]+)(?: */ *([^\W\d]+)|[ .*·⋅]+([^\W\d]+)(?:\^|\*\*)?(?:-1|⁻¹))")
+# Exponents have one or two digits; of more, the text is no product of powers.
+_FACTOR: Final = re.compile(
+    r"([/*.·⋅ ]*)([^\W\d⁰¹²³⁴-⁹]+|1(?!\d))(?:\^|\*\*)?([-+]?\d{1,2}(?!\d)|[⁺⁻]?[⁰¹²³⁴-⁹]{1,2}(?![⁰¹²³⁴-⁹]))?"
+)
+_SUPERSCRIPTS: Final = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
 
 def symbol(units: object) -> str | None:
@@ -29,11 +36,31 @@ def symbol(units: object) -> str | None:
 
 
 def same(one: object, other: object) -> bool:
-    """Return whether two attributes name the same unit."""
-    return symbol(one) == symbol(other) or of_speed(one) == of_speed(other) != (None, None)
+    """Return whether two attributes ``units`` are equal, or spell one product of powers: ``m/s``, ``m second-1``."""
+    first, second = str(one).strip(), str(other).strip()
+    powers = _powers(first)
+    return first == second or (powers is not None and powers == _powers(second))
 
 
 def of_speed(units: object) -> tuple[str | None, str | None]:
     """Return the units of length and of time of which a unit of velocity consists; None if it does not say so."""
-    found = _SPEED.fullmatch(str(units or "").strip())
-    return (symbol(found[1]), symbol(found[2] or found[3])) if found else (None, None)
+    powers = _powers(str(units or "").strip()) or {}
+    match sorted((power, unit) for unit, power in powers.items()):
+        case [(-1, time), (1, length)]:
+            return length, time
+    return None, None
+
+
+def _powers(text: str) -> dict[str, int] | None:
+    """Exponents by symbol; None if a text is no product of powers."""
+    found: Counter[str] = Counter()
+    while text:
+        factor = _FACTOR.match(text)
+        if factor is None:
+            return None
+        sign = -1 if "/" in factor[1] else 1
+        if factor[2] != "1":
+            name = _SYMBOLS.get(factor[2].lower(), factor[2])
+            found[name] += sign * int((factor[3] or "1").translate(_SUPERSCRIPTS))
+        text = text[factor.end() :]
+    return {unit: power for unit, power in found.items() if power}

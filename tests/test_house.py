@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 import tomllib
@@ -18,9 +19,9 @@ import pytest
 import xarray as xr
 from hatchling.builders.wheel import WheelBuilder
 
-from eddylift import _metrics, _paths, _usual_names
+from eddylift import _metrics, _paths, _units, _usual_names
 from models.metrics import meanings
-from service.formats import names
+from service.formats import names, units
 from service.volumes import uploads
 
 if TYPE_CHECKING:
@@ -149,6 +150,28 @@ def test_client_and_service_find_the_same_positions(others: dict[str, tuple[str,
 
 def test_client_and_service_know_the_same_names_of_volumes() -> None:
     assert _paths.VOLUME.pattern == uploads.NAME.pattern
+
+
+# Those of a line are equal, those of different lines are not.
+UNITS = [
+    ("m/s", "m s-1", "m s^-1", "m*s**-1", "m⋅s⁻¹", "Meters / Second", "s-1 m"),
+    ("cm/s", "centimeters/second", "centimetre sec^-1"),
+    ("km", "kilometers", " Kilometre "),
+    ("kg/m3", "kg m-3", "kg metre**-3"),
+    ("m2/s2", "m2 s-2", "m² s⁻²"),
+    ("1", "m/m", 1, "", " "),
+    ("min", "minutes"),
+    ("degC",),
+    ("10 m/s",),
+    ("m/s @ 20 C",),
+]
+
+
+def test_client_and_service_know_the_same_spellings_of_units() -> None:
+    assert units.SYMBOLS == _units._SYMBOLS
+    known = [(line, unit) for line in UNITS for unit in line]
+    for (line, one), (other_line, other) in itertools.product(known, repeat=2):
+        assert _units.same(one, other) is units.same_units(one, other) is (line is other_line), f"{one!r}, {other!r}"
 
 
 def test_client_and_models_say_the_same_of_metrics() -> None:

@@ -239,7 +239,7 @@ def test_units_that_do_not_fit(
         ask("forecast", dataset, **{option: 1.0})
 
 
-@pytest.mark.parametrize("units", ["m s-1", "m s^-1", "m*s**-1", "metres / second", "m⋅s⁻¹", "1", "knots"])
+@pytest.mark.parametrize("units", ["m s-1", "m s^-1", "m*s**-1", "metres / second", "m⋅s⁻¹", "m/s K/h", "1", "knots"])
 def test_units_that_fit_or_say_nothing(ask: Ask, dataset: xr.Dataset, units: str) -> None:
     dataset.u.attrs["units"] = units
     ask("forecast", dataset)
