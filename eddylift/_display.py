@@ -32,6 +32,8 @@ WORDS: dict[Stage, str] = {
     "compare": "comparing",
     "discover": "discovering",
 }
+SPLITS = {"future": "later times", "domain": "other runs"}
+"""Where a forecasting model was measured, relative to what it learned from."""
 
 
 class Bars:
@@ -127,7 +129,10 @@ def forecast_models_table(cards: list[ForecastCard]) -> Table:
     rows = []
     for card in cards:
         errors = card.get("measured", {})
-        gains = [f"{split} {each[card.family] / each['persistence']:.2f}" for split, each in errors.items()]
+        gains = [
+            f"{SPLITS.get(split, split)} {each[card.family] / each['persistence']:.2f}"
+            for split, each in errors.items()
+        ]
         rows.append((card.name, card.flow, spell(card.frames), ", ".join(gains) or "-"))
     return _table(("model", "for", "frames", "RMSE/persistence"), rows, right=("frames", "RMSE/persistence"))
 

@@ -106,23 +106,26 @@ EXPLANATION = """\
 Written by `python -m training table`; do not edit. Fields made coarse by the mean over 4^3 cells: mean and standard
 deviation over snapshots of one run of each flow, with a seed by which nothing was fitted or chosen. In decaying flow
 and the Taylor-Green vortex the deviation is mostly change with time. *Coarse cells*: their edges (z, y, x) in wall
-units, or in Kolmogorov lengths eta. Where a run has three frames, models of three see all of them, and everyone else
-the middle one, which is what all are judged by. Arrows say which values are better; metrics are defined in
-[models/metrics/](../models/metrics): *spectrum* is the rms of log10(E / E_true) below and above the coarse Nyquist
-wavenumber (in a channel, of spectra along x and z), *MAE / rms* and *relative L2* are relative to the fluctuations
-about the mean profile between walls and in a uniform shear, else about the mean of the volume, *at walls* counts the
-coarse cells next to a wall alone (y+ < 15 in the channel, y+ < 21 in Couette flow), *stresses* is the relative error of
-the profiles of all six Reynolds stresses, *divergence* should be that of the true field, given with each run,
-*consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear estimator is the least-squares map
-from 5^3 coarse cells to the fine cells of the middle one ([training/baselines.py](../training/baselines.py)). *Cost* is
-multiplications per fine cell, counted; *training* is in minutes, on what the card says (one CPU core unless it says
-more), without that of the model that it began from if this has another name. *Predicted errors* are those that models
-predict for their own answers: mean predicted over mean found, the share of fine cells below the bounds for 50 % and 90
-% of them, and Spearman's rank correlation of predicted and found over cells.
+units, or in Kolmogorov lengths eta. Where dealiasing leaves wavenumbers empty, which is said of each run, the task is
+easier: on the fewest points that hold the same modes, MAE over trilinear's is about one and a half times to twice as
+large ([docs/models.md](../docs/models.md#how-fine-must-the-coarse-cells-be)). Where a run has three frames, models of
+three see all of them, and everyone else the middle one, which is what all are judged by. Arrows say which values are
+better; metrics are defined in [models/metrics/](../models/metrics): *spectrum* is the rms of log10(E / E_true) below
+and above the coarse Nyquist wavenumber (in a channel, of spectra along x and z), *MAE / rms* and *relative L2* are
+relative to the fluctuations about the mean profile between walls and in a uniform shear, else about the mean of the
+volume, *at walls* counts the coarse cells next to a wall alone (y+ < 15 in the channel, y+ < 21 in Couette flow),
+*stresses* is the relative error of the profiles of all six Reynolds stresses, *divergence* should be that of the true
+field, given with each run, *consistency* is ||mean(answer) - coarse|| over ||coarse - its mean||. The linear estimator
+is the least-squares map from 5^3 coarse cells to the fine cells of the middle one
+([training/baselines.py](../training/baselines.py)). *Cost* is multiplications per fine cell, counted; *training* is in
+minutes, on what the card says (one CPU core unless it says more), without that of the model that it began from if this
+has another name. *Predicted errors* are those that models predict for their own answers: mean predicted over mean
+found, the share of fine cells below the bounds for 50 % and 90 % of them, and Spearman's rank correlation of predicted
+and found over cells.
 
 ![MAE over trilinear's](TABLE.png)
 """
-EMPTY = "A third of the wavenumbers along each spectral axis is empty, as dealiasing leaves it."
+EMPTY = "Dealiasing leaves the upper third of the wavenumbers along each spectral axis empty."
 THEIRS = {
     "isotropic": """\
 For comparison, Wang et al. (arXiv 2310.02299) report MAE on isotropic turbulence of their own, from 3

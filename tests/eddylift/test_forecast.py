@@ -301,4 +301,4 @@ def test_command_line(
     }
     assert xr.open_zarr("next.zarr").time.values.tolist() == [1.5 + 0.5 * step for step in range(10)]
     rows = run("forecast-models").splitlines()
-    assert rows[1].split() == ["relaxed-smoke", "smoke", "10", "domain", "0.50"]
+    assert rows[1].split() == ["relaxed-smoke", "smoke", "10", "other", "runs", "0.50"]
