@@ -15,7 +15,7 @@ from eddylift import _errors, _files
 from eddylift._codecs import as_dataset
 from eddylift._errors import InvalidInputError
 from eddylift._files import DOCUMENTS
-from eddylift._paths import spell_boundary
+from eddylift._paths import VOLUME, spell_boundary
 from eddylift._writing import temporary_folder, with_attribute, write_zarr
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 # Keys of chunks in Zarr v3 (c/0/1/2, or c alone) and v2 (0.1.2 or 0/1/2).
 CHUNK = re.compile(r"(?:.+/)?(?:c|(?:c[./])?\d+(?:[./]\d+)*)")
 
-# The service has the same rule in ``service/volumes/uploads.py``.
-DRAFT = re.compile(r".+\.part-[0-9a-f]{12}")
+# Names of volumes that are being sent.
+DRAFT = re.compile(rf"{VOLUME.pattern}\.part-[0-9a-f]{{12}}")
 
 
 class Object(NamedTuple):

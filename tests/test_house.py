@@ -19,9 +19,10 @@ import pytest
 import xarray as xr
 from hatchling.builders.wheel import WheelBuilder
 
-from eddylift import _metrics, _paths, _units, _usual_names
+from eddylift import _files, _metrics, _missing, _paths, _transfer, _units, _usual_names
 from models.metrics import meanings
-from service.formats import names, units
+from models.missing import MISSING
+from service.formats import names, netcdf, units, zarr_group
 from service.volumes import uploads
 
 if TYPE_CHECKING:
@@ -150,6 +151,15 @@ def test_client_and_service_find_the_same_positions(others: dict[str, tuple[str,
 
 def test_client_and_service_know_the_same_names_of_volumes() -> None:
     assert _paths.VOLUME.pattern == uploads.NAME.pattern
+    assert _transfer.DRAFT.pattern == uploads.DRAFT.pattern
+    (ending,) = re.findall(r"const DRAFT = /(.+)\$/;", (ROOT / "web/src/upload.ts").read_text())
+    assert uploads.DRAFT.pattern == uploads.NAME.pattern + ending
+
+
+def test_client_and_service_know_the_same_of_files() -> None:
+    assert tuple(_missing.USUAL) == tuple(np.array(MISSING, np.float32))
+    assert _files.DEFAULT_FILLS == netcdf.DEFAULT_FILLS
+    assert _files.DOCUMENTS == zarr_group.DOCUMENTS
 
 
 # Those of a line are equal, those of different lines are not.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from models.catalogue import Catalogue, describe
+from models.catalogue import DEFAULT, Catalogue, describe
 from models.networks import Network
 from models.superresolution import SuperResolution
 from models.walls import is_wall
@@ -66,7 +66,7 @@ def descend(parent: SuperResolution, family: Family, *, mirrored: bool | None = 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--from", dest="parent", default="equivariant-general-x4", help="a model in the catalogue")
+    parser.add_argument("--from", dest="parent", default=DEFAULT, help="a model in the catalogue")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for train")
     add_reading(parser)
     parser.add_argument(

@@ -16,6 +16,7 @@ import numpy as np
 
 from models.blocks import collect, parse_boundary
 from models.ends import AXES, check_on_walls, check_periods, check_walls, end_of, summarise_readable
+from models.missing import MAX_SPEED, MISSING
 from models.operators import FACTOR
 from training.dataset import StoredRun
 from training.derived import BlockMeans
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """Names of flows."""
 COMPONENTS = ("u", "v", "w")
-MISSING = (-999.9, -9999.0)
-"""Values that mark missing data even if no attribute says so; the JHTDB uses -999.9."""
-MAX_SPEED = 1e12
-"""Larger magnitudes are treated as fill values."""
 LEAST = 4
 """Coarse cells that each axis must have for a look at its ends."""
 EVEN = 1e-3

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from models.missing import MAX_SPEED, MISSING
 from service.formats.names import AXES
 from service.problems import FLOATS, Problem, decoding, invalid_field
 
@@ -27,10 +28,6 @@ STORAGE_ATTRIBUTES: Final = frozenset(
 )
 # In the encodings of open_group and NetcdfBody: the value of cells that were never written.
 FILL: Final = "fill_value"
-# Larger magnitudes are taken for fill values.
-MAX_SPEED: Final = 1e12
-# Values that mark missing data even where no attribute says so; -999.9 is the JHTDB's.
-MISSING: Final = (-999.9, -9999.0)
 # The first cell of a volume, (level, z, y, x).
 START: Final = (0, 0, 0, 0)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from models.forecasting.forecaster import Units
+from models.missing import MAX_SPEED
 from service.formats.containers import read_npy
-from service.formats.decoding import MAX_SPEED, START, to_float32
+from service.formats.decoding import START, to_float32
 from service.problems import invalid_field, too_large
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import torch
 from models.discovery.fit import USUAL, operations
 from models.discovery.pairs import FEWEST_CELLS, Pairs, UnfitPairsError
 from models.group import group
+from models.missing import MISSING
 from service.formats.containers import read_npy
-from service.formats.decoding import MISSING, Decoding
+from service.formats.decoding import Decoding
 from service.formats.fields import DatasetFields
 from service.formats.grid import read_coordinates, spacing
 from service.formats.names import AXES, COMPONENTS, TIME
