@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import torch
 import xarray as xr
 
+from models.ends import check_on_walls
 from models.operators import coarsen
 from service.formats.decoding import load
-from service.formats.grid import check_axis_units, finer, rounding, spacing
+from service.formats.field_checks import check_ends
+from service.formats.grid import Grid, check_axis_units, check_known, finer, rounding, spacing
 from service.formats.names import AXES, TIME
 from service.formats.units import same_units
 from service.problems import invalid_field, within
@@ -20,7 +22,9 @@ from service.problems import invalid_field, within
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from service.formats.grid import Grid
+    from models.blocks import Boundaries
+    from models.catalogue import Card
+    from models.ends import FieldSummary
     from service.formats.volume import Volume
 
 
@@ -32,12 +36,61 @@ ROUNDING: Final = 1e-6
 TOLERANCE: Final = 0.05
 
 
-def coarsened(reference: Volume, factor: int) -> Volume:
+class Compared(Grid, Protocol):
+    """A coarse volume or a reference, in memory or stored."""
+
+    @property
+    def levels(self) -> int:
+        """Number of times."""
+
+    @property
+    def units(self) -> object:
+        """Attribute of the velocity; None if there is none."""
+
+    @property
+    def rest(self) -> xr.Dataset:
+        """All that came with the velocity, in memory."""
+
+    @property
+    def summary(self) -> FieldSummary:
+        """See [`summarise`][service.formats.field_checks.summarise]."""
+
+
+def require_fit(coarse: Compared, reference: Compared, card: Card, boundary: Boundaries) -> None:
+    """Refuse a reference that the answer to a coarse volume cannot be compared with.
+
+    Args:
+        coarse: what the answer is made from, with as many times as the model takes.
+        reference: the true fine volume.
+        card: of the model.
+        boundary: what lies beyond the ends of each axis (z, y, x).
+
+    Raises:
+        Problem: "unfit" if its ends do not fit the boundary, its cells are not the fine ones, its units or times are
+            others, the axes have different units, or it has another number of times than the answer and the coarse
+            volume.
+    """
+    _require_own_ends(reference, boundary)
+    check_pair(coarse, reference, card.factor)
+    check_units(coarse.units, reference.units)
+    check_lengths(coarse.rest, reference.rest)
+    _require_levels(reference.levels, coarse.levels, card.frames)
+    check_moments(coarse.rest, reference.rest)
+
+
+def comparison_warnings(coarse: Compared, reference: Compared, boundary: Boundaries) -> tuple[str, ...]:
+    """What seems doubtful about a reference, but for its values beside the coarse ones, see ``check_means``."""
+    return check_known(reference, coarse) + check_on_walls(reference.summary, boundary, " of the reference")
+
+
+def coarsened(reference: Volume, factor: int, boundary: Boundaries) -> Volume:
     """The block means of a volume, on the grid of the coarse cells.
 
     Raises:
-        Problem: 422 if an axis is not a whole number of coarse cells long.
+        Problem: "unfit" if an axis is not a whole number of coarse cells long, or an end does not fit the boundary,
+            which is often the reason.
     """
+    _require_own_ends(reference, boundary)
     for axis, n in zip(AXES, reference.cells, strict=True):
         if n % factor:
             raise invalid_field(
@@ -55,25 +108,23 @@ def coarsened(reference: Volume, factor: int) -> Volume:
     )
 
 
-def targets(reference: Volume, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What answers are compared with, (sample, 3, z, y, x): those times of a reference that have an answer.
+def _require_own_ends(reference: Compared, boundary: Boundaries) -> None:
+    with within("reference"):
+        check_ends(reference.summary.ends, boundary)
 
-    Args:
-        reference: one time for each answer, or for each time that answers were made from.
-        samples: what the answers are made from, (sample, frame, 3, z, y, x).
 
-    Raises:
-        Problem: 422 if there is not one for each answer.
-    """
-    times = len(reference.velocity)
-    answers, frames = samples.shape[:2]
-    sent = answers + frames - 1
-    if times not in (answers, sent):
+def _require_levels(levels: int, coarse: int, frames: int) -> None:
+    """Refuse other levels of a reference than those of the answer, and those that the answer is made from."""
+    answers = coarse - frames + 1
+    if levels not in (answers, coarse):
         either = f"{answers}, one for each answer"
-        expected = either if sent == answers else f"{either}, or {sent}, one for each time that was sent"
-        raise invalid_field(field="reference.levels", value=times, expected=expected)
-    first = (times - answers) // 2
-    return reference.velocity[first : first + answers]
+        expected = either if answers == coarse else f"{either}, or {coarse}, one for each time of the coarse volume"
+        raise invalid_field(field="reference.levels", value=levels, expected=expected)
+
+
+def first_compared(reference: Compared, answers: int) -> int:
+    """Which level of a reference the first answer is compared with: levels without an answer are at both ends."""
+    return (reference.levels - answers) // 2
 
 
 def check_means(coarse: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[str, ...]:

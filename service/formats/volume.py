@@ -66,7 +66,8 @@ class Volume:
         has_times: whether it came with an axis of times.
         coordinates: centres of the cells along (z, y, x), where they were sent.
         boundary: the attribute ``boundary``, if there is one.
-        units: attributes of the velocity and of the coordinate x, where there are any.
+        units: attribute of the velocity, if there is one.
+        length_units: attribute ``units`` of the coordinate x, if there is one.
         stored: names in a dataset as it was sent; None of a bare array.
     """
 
@@ -75,7 +76,8 @@ class Volume:
     has_times: bool
     coordinates: tuple[Coordinate | None, ...] = (None, None, None)
     boundary: object = None
-    units: tuple[object, object] = (None, None)
+    units: object = None
+    length_units: object = None
     stored: StoredNames | None = None
 
     @property
@@ -83,6 +85,16 @@ class Volume:
         """Cells along (z, y, x)."""
         z, y, x = self.velocity.shape[2:]
         return z, y, x
+
+    @property
+    def levels(self) -> int:
+        """Number of times."""
+        return len(self.velocity)
+
+    @property
+    def rest(self) -> xr.Dataset:
+        """All that came with the velocity."""
+        return self.layout.rest
 
     @property
     def turned(self) -> Collection[str]:
@@ -107,7 +119,7 @@ class Volume:
         """
         boundary, warnings = choose_boundary(asked, self.boundary, card)
         summary = self.summary
-        warnings += check_field(summary, boundary, card) + check_axes(self, self.layout.rest, card)
+        warnings += check_field(summary, boundary, card) + check_axes(self, self.rest, card)
         samples = self.samples(card.frames)
         return ModelInput(samples, boundary, summary, [*warnings, *self.check_times(card.frames)])
 
@@ -142,7 +154,7 @@ class Volume:
         times, ends = len(self.velocity), frames // 2
         if not ends:
             return []
-        warnings = check_times(self.layout.rest)
+        warnings = check_times(self.rest)
         told = f"the model takes {frames} times: the first {ends} and the last {ends} of {times} have no answer"
         return [*warnings, *([told] if times > frames else [])]
 
@@ -214,9 +226,16 @@ def _read_dataset(dataset: xr.Dataset, settings: Settings, options: ReadOptions)
     for number in range(len(COMPONENTS)):
         velocity[:, number] = found.read(named, number, {})
     layout = DatasetLayout.of(named, found, naming, turned)
-    units = (named[found.names[0]].attrs.get("units"), named["x"].attrs.get("units"))
-    boundary, stored = named.attrs.get("boundary"), StoredNames.of(dataset)
-    return Volume(velocity, layout, found.levels is not None, found.coordinates, boundary, units, stored)
+    return Volume(
+        velocity,
+        layout,
+        found.levels is not None,
+        found.coordinates,
+        named.attrs.get("boundary"),
+        units=named[found.names[0]].attrs.get("units"),
+        length_units=named["x"].attrs.get("units"),
+        stored=StoredNames.of(dataset),
+    )
 
 
 def _check_size(cells: Sequence[int], levels: int, settings: Settings, factor: int) -> None:

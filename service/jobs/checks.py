@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.formats.boundaries import read_boundary, requested_or_stored
-from service.jobs.compare import check_reference, comparison_warnings, spectra_bytes
+from service.jobs.compare import reference_warnings, require_reference, spectra_bytes
 from service.jobs.discover import check_discovery
 from service.problems import invalid_field, within
 from service.volumes.files import room
@@ -42,7 +42,8 @@ def check(spec: JobSpec, registry: ModelRegistry, opener: VolumeOpener) -> tuple
     warnings, size = view.warnings, 0
     if spec.reference is not None:
         reference = open_reference(spec, view.card.factor, opener)
-        warnings = comparison_warnings(view, reference, check_reference(view, reference))
+        require_reference(view, reference)
+        warnings = reference_warnings(view, reference)
         size = spectra_bytes(view)
     size += _check_target(spec, view, opener)
     return (*warnings, *_check_room(size, opener.settings))

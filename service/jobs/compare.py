@@ -10,16 +10,15 @@ import numpy as np
 import torch
 
 from models.blocks import Block, Plan
-from models.ends import check_on_walls
 from models.metrics import compare as comparison
 from models.operators import trilinear
 from service.engine.scores import mean_of
 from service.formats.error import ERROR
-from service.formats.grid import check_known, length_of
+from service.formats.grid import length_of
 from service.formats.names import Naming
-from service.formats.reference import check_lengths, check_means, check_moments, check_pair, check_units
+from service.formats.reference import check_means, comparison_warnings, first_compared, require_fit
 from service.jobs.fill import block_indices
-from service.problems import invalid_field, storing, within
+from service.problems import storing, within
 from service.runtime.threads import Stop
 from service.volumes.cost import check_plane
 from service.volumes.files import require_room
@@ -44,38 +43,26 @@ SLAB = 1 << 23
 EDGE = 16
 
 
-def check_reference(view: View, reference: OpenVolume) -> int:
-    """Refuse a reference that does not fit; returns which of its levels the first answer is compared with.
+def require_reference(view: View, reference: OpenVolume) -> None:
+    """Refuse a reference that a view cannot be compared with.
 
     Raises:
-        Problem: 422 if its cells are not the fine ones, its units or times others, its axes in different units, or its
-            levels neither those of the answer nor of the source; 413 if the answer has too many chunks to be compared.
+        Problem: as ``require_fit`` does; "too-large" if the answer has too many chunks to be compared.
     """
     _, rows, columns = view.layout.counts
     check_plane("answer", " x ".join(map(str, view.chunk)), rows * columns, "a larger EDDYLIFT_BLOCK makes them larger")
-    check_pair(view.source, reference, view.card.factor)
-    check_units(view.source.units, reference.units)
-    check_lengths(view.source.dataset, reference.dataset)
-    if reference.levels not in (view.levels, view.source.levels):
-        expected = f"{view.levels}, one for each level of the answer"
-        raise invalid_field(field="reference.levels", value=reference.levels, expected=expected)
-    check_moments(view.source.rest, reference.rest)
-    return (reference.levels - view.levels) // 2
+    require_fit(view.source, reference, view.card, view.boundary)
+
+
+def reference_warnings(view: View, reference: OpenVolume) -> tuple[str, ...]:
+    """What seems doubtful about a view and a reference that fits it."""
+    about_both = comparison_warnings(view.source, reference, view.boundary)
+    return (*view.warnings, *_check_means(view, reference), *about_both)
 
 
 def spectra_bytes(view: View) -> int:
     """Size in bytes of the temporary files of the spectra: half of the wavenumbers of one component, as complex128."""
     return 8 * math.prod(view.fine_cells)
-
-
-def comparison_warnings(view: View, reference: OpenVolume, first: int) -> tuple[str, ...]:
-    """What seems doubtful about a view and a reference, whose level ``first`` is that of the first answer."""
-    return (
-        *view.warnings,
-        *_check_means(view, reference, first),
-        *check_known(reference, view.source),
-        *check_on_walls(reference.summary, view.boundary, " of the reference"),
-    )
 
 
 async def compare(
@@ -127,8 +114,9 @@ def _measure(
     scratch: Path,
     stopped: Stop,
 ) -> dict[str, Any]:
-    first = check_reference(view, reference)
-    progress.warnings = comparison_warnings(view, reference, first)
+    require_reference(view, reference)
+    progress.warnings = reference_warnings(view, reference)
+    first = first_compared(reference, view.levels)
     rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "trilinear": []}
 
     def note(done: int, total: int) -> None:
@@ -161,7 +149,7 @@ def _measure(
     return {**about, "warnings": list(progress.warnings), **means}
 
 
-def _check_means(view: View, reference: OpenVolume, first: int) -> tuple[str, ...]:
+def _check_means(view: View, reference: OpenVolume) -> tuple[str, ...]:
     """See ``check_means``; in the middle of the volume, at the middle time."""
     level, factor = view.levels // 2, view.card.factor
     part = [slice(n // 2 - min(n, EDGE) // 2, n // 2 + min(n, EDGE) // 2) for n in view.source.cells]
@@ -169,7 +157,7 @@ def _check_means(view: View, reference: OpenVolume, first: int) -> tuple[str, ..
     with within("source"):
         coarse = one_level(view.source, level + view.card.frames // 2)(*part)
     with within("reference"):
-        true = one_level(reference, first + level)(*fine)
+        true = one_level(reference, first_compared(reference, view.levels) + level)(*fine)
     return check_means(coarse, true)
 
 

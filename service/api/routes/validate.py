@@ -6,24 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from models.ends import check_on_walls
 from service.api.auth import REFUSALS, needs
 from service.api.bodies import Form, unless_gone
 from service.api.dependencies import BoundaryDep, NamingDep, QueryCard, ServicesDep, admit
 from service.api.errors import responses
 from service.api.schemas import Metrics, Report
 from service.formats.boundaries import choose_boundary, requested_or_stored
-from service.formats.field_checks import check_ends, check_field
-from service.formats.grid import check_axes, check_known, read_length
-from service.formats.reference import (
-    check_lengths,
-    check_means,
-    check_moments,
-    check_pair,
-    check_units,
-    coarsened,
-    targets,
-)
+from service.formats.grid import read_length
+from service.formats.reference import check_means, coarsened, comparison_warnings, first_compared, require_fit
 from service.formats.volume import ReadOptions
 from service.problems import within
 
@@ -80,36 +70,25 @@ async def post_validate(
     parts = await FORM.receive(request, services.settings)
     coarse, reference = await services.body_threads.run(lambda: _read(parts, services.sandbox, naming, card.factor))
     stored = {COARSE: coarse and coarse.boundary, REFERENCE: reference.boundary}
-    boundary, warnings = choose_boundary(requested_or_stored(asked, stored), None, card)
-    for part, volume in ((COARSE, coarse), (REFERENCE, reference)):
-        if volume is not None:  # for its refusals; most warnings below are of the coarse volume
-            with within(part):
-                check_ends(volume.summary.ends, boundary)
+    boundary = choose_boundary(requested_or_stored(asked, stored), None, card).boundary
     if coarse is None:
-        coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor))
-    else:
-        check_pair(coarse, reference, card.factor)
-        check_units(coarse.units[0], reference.units[0])
-    check_lengths(coarse.layout.rest, reference.layout.rest)
-    warnings += check_axes(coarse, coarse.layout.rest, card)
+        coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor, boundary))
     with within(COARSE if COARSE in parts else REFERENCE):
-        warnings += check_field(coarse.summary, boundary, card)
-        samples = coarse.samples(card.frames)
-        warnings = (*warnings, *coarse.check_times(card.frames))
-    references = targets(reference, samples)
-    check_moments(coarse.layout.rest, reference.layout.rest)
+        samples, _, _, warnings = coarse.prepare(card, boundary)
+    require_fit(coarse, reference, card, boundary)
+    first = first_compared(reference, len(samples))
+    references = reference.velocity[first : first + len(samples)]
     if COARSE in parts:
         sent = samples[:, card.frames // 2]
-        warnings = (*warnings, *await services.body_threads.run(lambda: check_means(sent, references)))
+        warnings += await services.body_threads.run(lambda: check_means(sent, references))
+    warnings += comparison_warnings(coarse, reference, boundary)
     lengths = read_length(length, reference, coarse)
-    warnings = (*warnings, *check_known(reference, coarse))
-    warnings = (*warnings, *check_on_walls(reference.summary, boundary, " of the reference"))
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, lengths))
     return Report(
         model=card.name,
         boundary=list(boundary),
         levels=len(samples),
-        warnings=list(warnings),
+        warnings=warnings,
         metrics=Metrics(scores.model),
         trilinear=Metrics(scores.trilinear),
         expected_mae=scores.expected_mae,

@@ -80,8 +80,8 @@ async def post_velocity(
 
     def read() -> Response:
         _, _, volume = services.sandbox.read(body, options)
-        check_axis_units(volume.layout.rest)
-        check_units(units, volume.units[0])
+        check_axis_units(volume.rest)
+        check_units(units, volume.units)
         boundary = read_boundary(volume.boundary)
         parts = NpyBody.write(volume.velocity if volume.has_times else volume.velocity[0])
         kinds = (
@@ -91,14 +91,14 @@ async def post_velocity(
         headers = {
             COORDINATES: ",".join(kinds),
             LENGTH: ",".join(f"{length:.9g}" for length in length_of(volume)),
-            UNITS: ",".join(quote(str(unit or ""), safe="") for unit in volume.units),
+            UNITS: ",".join(quote(str(unit or ""), safe="") for unit in (volume.units, volume.length_units)),
         }
         if boundary:
             headers["Eddylift-Boundary"] = format_boundary(boundary)
         response = Response(b"".join(parts), headers=headers, media_type=NPY)
         if card:
-            add_warnings(response, check_axes(volume, volume.layout.rest, card) + check_known(volume))
-            add_warnings(response, check_times(volume.layout.rest) if card.frames > 1 else ())
+            add_warnings(response, check_axes(volume, volume.rest, card) + check_known(volume))
+            add_warnings(response, check_times(volume.rest) if card.frames > 1 else ())
         return response
 
     return await services.body_threads.run(read)

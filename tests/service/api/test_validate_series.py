@@ -52,7 +52,7 @@ def test_a_series_is_held_against_the_times_that_have_an_answer(client: TestClie
     assert every.json() == inner.json()
     assert "the first 1 and the last 1 of 4" in every.json()["warnings"][0]
     unfit = post(client, {"model": THREE}, coarse=coarse, reference=(npy(fine[:3]), NPY))
-    assert "expected 2, one for each answer, or 4, one for each time that was sent" in unfit.json()["detail"]
+    assert "expected 2, one for each answer, or 4, one for each time of the coarse volume" in unfit.json()["detail"]
 
 
 def test_times_without_a_value_do_not_count(client: TestClient) -> None:

@@ -220,20 +220,36 @@ def test_levels_of_a_reference(client: TestClient) -> None:
         ),
         ("mixed", 422, "reference: x: in km; expected m, as y has; drop=z,y,x takes cells as cubes"),
         ("down", 422, "coarse.y: missing; expected coordinates, as those of reference.y descend"),
+        ("closed", 422, "reference: x: periodic, but the last plane repeats the first one (along x)"),
+        ("twice", 422, "reference.levels: 2; expected 1, one for each answer"),
     ],
 )
 def test_references_that_do_not_fit(client: TestClient, reference: str, status: int, detail: str) -> None:
-    fine = dataset(noise(3, 16, 16, 16))
-    send(client, "box", in_units(noise(3, 4, 4, 4), "m s-1").expand_dims(time=[10.0]))
-    send(client, "later", in_units(noise(3, 16, 16, 16), "m s-1").expand_dims(time=[20.0]))
-    send(client, "mixed", fine.assign_coords(x=fine.x.assign_attrs(units="km")))
-    send(client, "down", fine.isel(y=slice(None, None, -1)))
-    send(client, "small", dataset(noise(3, 16, 16, 20)))
-    send(client, "fine", dataset(noise(3, 16, 16, 16)).drop_vars(["z", "y", "x"]))
-    send(client, "slow", in_units(noise(3, 16, 16, 16), "cm s-1"))
+    """A request refuses the same references, in the same words."""
+    fine = noise(3, 16, 16, 16)
+    there_twice = dataset(np.concatenate([fine[..., :15], fine[..., :1]], -1)).drop_vars([*"zyx"])
+    source = in_units(noise(3, 4, 4, 4), "m s-1").expand_dims(time=[10.0])
+    references = {
+        "later": in_units(fine, "m s-1").expand_dims(time=[20.0]),
+        "mixed": dataset(fine).assign_coords(x=dataset(fine).x.assign_attrs(units="km")),
+        "down": dataset(fine).isel(y=slice(None, None, -1)),
+        "small": dataset(noise(3, 16, 16, 20)),
+        "fine": dataset(fine).drop_vars(["z", "y", "x"]),
+        "slow": in_units(fine, "cm s-1"),
+        "closed": there_twice,
+        "twice": dataset(np.stack([fine, fine])).drop_vars([*"zyx"]),
+    }
+    send(client, "box", source)
+    if reference in references:
+        send(client, reference, references[reference])
     response = client.post("/v1/jobs", json={**ORDER, "reference": reference})
     assert response.status_code == status, response.text
     assert detail in response.json()["detail"]
+    if reference not in {"nothing", "fine"}:
+        sent = {"coarse": source, "reference": references[reference]}
+        files = {name: (name, netcdf(volume), NETCDF) for name, volume in sent.items()}
+        validated = client.post("/v1/validate", params={"model": LEARNED}, files=files)
+        assert all(validated.json()[each] == response.json()[each] for each in ("status", "detail", "errors"))
 
 
 @pytest.mark.parametrize("source_changes", [False, True])
