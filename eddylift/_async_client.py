@@ -17,7 +17,7 @@ from eddylift._files import require_zarr
 from eddylift._jobs import AsyncJob
 from eddylift._preparation import Preparation
 from eddylift._processes import PerProcess
-from eddylift._reporting import aupload, reporting
+from eddylift._reporting import async_body_pieces, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -308,11 +308,11 @@ class AsyncClient:
             result = await to_thread.run_sync(call.read, answer)
         except EddyliftError as error:
             raise error.with_traceback(None) from None  # as in `Client`
-        _transport.warn(answer, result)
+        _transport.issue_warnings(answer, result)
         return result
 
     async def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
-        content = aupload(call.body, report)
+        content = async_body_pieces(call.body, report)
         with _transport.own_errors(self._http.base_url, has_answered=self._has_answered):
             async with self._http.stream(
                 call.method, call.path, params=call.params, headers=headers, content=content

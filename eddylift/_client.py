@@ -15,7 +15,7 @@ from eddylift._files import require_zarr
 from eddylift._jobs import Job
 from eddylift._preparation import Preparation
 from eddylift._processes import PerProcess
-from eddylift._reporting import reporting, upload
+from eddylift._reporting import body_pieces, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -533,11 +533,11 @@ class Client:
         except EddyliftError as error:
             # The message says it all; frames of the packages below would bury it.
             raise error.with_traceback(None) from None
-        _transport.warn(answer, result)
+        _transport.issue_warnings(answer, result)
         return result
 
     def _attempt(self, call: Call[Any], headers: dict[str, str], report: ProgressCallback) -> Answer:
-        content = upload(call.body, report)
+        content = body_pieces(call.body, report)
         with (
             _transport.own_errors(self._http.base_url, has_answered=self._has_answered),
             self._http.stream(call.method, call.path, params=call.params, headers=headers, content=content) as response,

@@ -47,7 +47,7 @@ def upload(
         objects, problem = yield group.__enter__
         kept.push(group.__exit__)
         report = kept.enter_context(reporting(progress))
-        _transfer.warn(problem)
+        _transfer.warn_of_problem(problem)
         if not replace and (yield from _find(name)):
             message = f"there is a volume {name} already: choose another name, or replace it"
             raise InvalidInputError(message)
@@ -65,7 +65,7 @@ def upload(
                 yield _calls.delete(path)
             raise changed
         stored = yield from _rename(draft, name, sum(each.size for each in objects), replace=replace)
-    _transfer.warn(None if problem else stored.problem)
+    _transfer.warn_of_problem(None if problem else stored.problem)
     return stored
 
 

@@ -32,7 +32,7 @@ def _ignore(progress: Progress) -> None:
     """Report to nobody."""
 
 
-def upload(body: Body | None, report: ProgressCallback) -> Iterator[bytes] | None:
+def body_pieces(body: Body | None, report: ProgressCallback) -> Iterator[bytes] | None:
     """Give the body of a call piece by piece, and report what was taken; None if there is no body."""
     if body is None:
         report(WAITING)
@@ -50,9 +50,9 @@ def _pieces(body: Body, report: ProgressCallback) -> Iterator[bytes]:
     report(WAITING)
 
 
-def aupload(body: Body | None, report: ProgressCallback) -> AsyncIterator[bytes] | None:
-    """Do as `upload`, for an asynchronous transport."""
-    pieces = upload(body, report)
+def async_body_pieces(body: Body | None, report: ProgressCallback) -> AsyncIterator[bytes] | None:
+    """Do as `body_pieces`, for an asynchronous transport."""
+    pieces = body_pieces(body, report)
     return None if pieces is None else _awaited(pieces)
 
 

@@ -115,7 +115,7 @@ def group(volume: AnyVolume | str | Path, preparation: Preparation) -> Iterator[
         yield sorted(objects, key=lambda each: (each.path.name in DOCUMENTS, -each.size)), problem
 
 
-def warn(problem: str | None) -> None:
+def warn_of_problem(problem: str | None) -> None:
     """Warn of what keeps a volume from being super-resolved, if anything does."""
     if problem:
         _errors.warn(f"this volume cannot be super-resolved as it is: {problem}")

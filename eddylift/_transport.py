@@ -166,7 +166,7 @@ def own_errors(base_url: httpx2.URL, *, has_answered: bool) -> Iterator[None]:
         raise _errors.UnreachableError(message) from None
 
 
-def warn(answer: Answer, result: object) -> None:
+def issue_warnings(answer: Answer, result: object) -> None:
     """Issue the service's warnings, from headers or a report."""
     # A part of what was opened with these warnings, or a status, whose job issues them once.
     if isinstance(result, bytes | JobStatus):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,10 +17,11 @@ import numpy as np
 import torch
 
 from models.replacing import replacing
+from training.checkpoints import readable_checkpoint
 from training.results import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -232,7 +232,7 @@ class Run:
             np.savez(file, **state)
 
     def _load(self, path: Path) -> dict[str, Any]:
-        with reading(path):
+        with readable_checkpoint(path):
             with np.load(path, allow_pickle=False) as content:
                 state = dict(content)
             recipe = json.loads(str(state["recipe"]))
@@ -257,17 +257,3 @@ class Run:
             "statistics": self.records,
         }
         write_json(self.folder / "run.json", description)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Refuse a file of an interrupted command that cannot be read, such as one by another version.
-
-    Raises:
-        ValueError: in the place of any exception.
-    """
-    try:
-        yield
-    except Exception as error:  # whatever torch and NumPy make of it
-        message = f"{path}: {type(error).__name__}; expected what this version of eddylift writes. Use another --out"
-        raise ValueError(message) from error

@@ -16,7 +16,7 @@ from models.group import group
 from models.irreps import element_names
 from models.replacing import replacing
 from training.experiments.turbulence import expected
-from training.forecasting.forecast import SPLITS, mean_and_std
+from training.forecasting.forecast import SPLITS, spell_over_seeds
 from training.markdown import markdown
 from training.results import add_result, added
 
@@ -110,7 +110,7 @@ def forecast_table(sets: dict[str, Errors]) -> str:
     for name, found in sets.items():
         for split in SPLITS:
             means = {family: statistics.mean(errors[split].values()) for family, errors in found.items()}
-            cells = {family: mean_and_std(errors[split].values()) for family, errors in found.items()}
+            cells = {family: spell_over_seeds(errors[split].values()) for family, errors in found.items()}
             best = min(means, key=lambda family: means[family])
             cells[best] = f"**{cells[best]}**"
             rows.append([f"{name}, {split}", *(cells.get(family, "") for family in families)])
@@ -120,14 +120,14 @@ def forecast_table(sets: dict[str, Errors]) -> str:
 def symmetry_table(errors: Errors) -> str:
     """Errors by network and set of runs, to four digits, and how far apart seeds are."""
     sets = next(iter(errors.values()))
-    rows = [[moved, *(mean_and_std(found[moved].values(), ".4f") for found in errors.values())] for moved in sets]
+    rows = [[moved, *(spell_over_seeds(found[moved].values(), ".4f") for found in errors.values())] for moved in sets]
     return markdown(["runs", *errors], rows)
 
 
 def level_table(seeds: list[dict[str, Any]]) -> str:
     """Errors of data and networks by level, and the rank correlation between them for each seed."""
     rows = [
-        [str(levels[0]), f"{errors[0][0]:.3f}", mean_and_std([error for _, error in errors], ".2g")]
+        [str(levels[0]), f"{errors[0][0]:.3f}", spell_over_seeds([error for _, error in errors], ".2g")]
         for levels, errors in (
             zip(*each, strict=True)
             for each in zip(*(zip(seed["levels"], seed["errors"], strict=True) for seed in seeds), strict=True)
@@ -149,7 +149,11 @@ def penalty_table(seeds: list[list[tuple[float, ...]]]) -> str:
     rows = []
     for found in zip(*seeds, strict=True):
         strength, squares, errors, rmse = zip(*found, strict=True)
-        cells = [mean_and_std([x**0.5 for x in squares], ".2g"), mean_and_std(errors, ".2g"), mean_and_std(rmse)]
+        cells = [
+            spell_over_seeds([x**0.5 for x in squares], ".2g"),
+            spell_over_seeds(errors, ".2g"),
+            spell_over_seeds(rmse),
+        ]
         rows.append([f"{strength[0]:g}", *cells])
     return markdown(["penalty", "rms of delta", "equivariance error", "RMSE"], rows)
 

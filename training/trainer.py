@@ -21,9 +21,9 @@ from tqdm import tqdm
 from models.networks import Architecture, Network
 from models.replacing import replacing
 from models.superresolution import SuperResolution
+from training.checkpoints import readable_checkpoint
 from training.dataset import identity
 from training.optimizing import clip_gradients, share_of_rate
-from training.runs import reading
 from training.samples import Sample, Source
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class Trainer:
 
     def _resume(self) -> None:
         path, ours = self.folder / CHECKPOINT, self.about
-        with reading(path):
+        with readable_checkpoint(path):
             # Not to the device: AdamW reads its counters of steps by each step, which would wait for a GPU.
             state = torch.load(path, map_location="cpu", weights_only=True)
             recipe = state["recipe"] | {"steps": max(self.recipe.steps, state["step"])}
@@ -265,7 +265,7 @@ class Trainer:
             if found[name] != wanted:
                 message = f"{self.folder} holds a training with {name} {found[name]}, not {wanted}; use another --out"
                 raise ValueError(message)
-        with reading(path):
+        with readable_checkpoint(path):
             self.best = Checked(**state["best"]) if state["best"] else None
             self.model.load_state_dict(state["model"])
             self.averaged.load_state_dict(state["averaged"])

@@ -131,14 +131,14 @@ def table(found: Errors) -> str:
     """Mean and standard deviation over seeds, by family and split."""
     lines = [f"{'':20} {'future':>16} {'domain':>16}"]
     lines += [
-        f"{family:20} " + " ".join(f"{mean_and_std(errors[split].values()):>16}" for split in SPLITS)
+        f"{family:20} " + " ".join(f"{spell_over_seeds(errors[split].values()):>16}" for split in SPLITS)
         for family, errors in found.items()
     ]
     return "\n".join(lines)
 
 
-def mean_and_std(values: Iterable[float], spelled: str = ".3f") -> str:
-    """Mean and, of several, standard deviation."""
+def spell_over_seeds(values: Iterable[float], spelled: str = ".3f") -> str:
+    """Mean over training seeds and, of several, standard deviation."""
     numbers = list(values)
     deviation = f" ± {statistics.stdev(numbers):{spelled}}" if len(numbers) > 1 else ""
     return f"{statistics.mean(numbers):{spelled}}{deviation}"

@@ -13,9 +13,9 @@ from models.forecasting.forecaster import Forecaster
 from models.forecasting.network import TURNING, ForecastArchitecture, ForecastNetwork
 from models.forecasting.steerable import field_size, penalty
 from models.replacing import replacing
+from training.checkpoints import readable_checkpoint
 from training.forecasting.steerable_bases import steerable_basis
 from training.optimizing import clip_gradients, share_of_rate
-from training.runs import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,13 +82,13 @@ def train(
     begin, about = 0, {"architecture": architecture.to_dict(), "recipe": asdict(recipe), "data": data.identity()}
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
-        with reading(checkpoint):
+        with readable_checkpoint(checkpoint):
             state = torch.load(checkpoint, weights_only=True)
             found = about | state["about"]  # an older version did not write the data
         if found != about:
             message = f"{checkpoint} holds {found}, not {about}; use another --out"
             raise ValueError(message)
-        with reading(checkpoint):
+        with readable_checkpoint(checkpoint):
             for name, part in parts.items():
                 part.load_state_dict(state[name])
             random.set_state(state["random"])
@@ -122,7 +122,7 @@ def load(checkpoints: Sequence[Path]) -> tuple[list[Forecaster], dict[str, Any]]
     models: list[Forecaster] = []
     common: dict[str, Any] = {}
     for checkpoint in checkpoints:
-        with reading(checkpoint):
+        with readable_checkpoint(checkpoint):
             state = torch.load(checkpoint, weights_only=True)
             about, recipe = state["about"]["architecture"], Recipe(**state["about"]["recipe"])
             architecture = ForecastArchitecture(**{**about, "cells": tuple(about["cells"])})
