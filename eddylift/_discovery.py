@@ -41,6 +41,8 @@ class Discovery(Record):
         verdict: the result in words.
     """
 
+    _optional = frozenset({"common_errors", "unfitted", "unlike"})
+
     group: str
     elements: list[str]
     kept: list[str]

@@ -41,6 +41,8 @@ class JobStatus(Record):
         seconds_left: estimate, while it runs.
     """
 
+    _optional = frozenset({"warnings"})
+
     id: str
     task: Literal["upscale", "discover"]
     source: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import reprlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,6 +38,9 @@ def html_table(caption: str, rows: Iterable[Sequence[str]], titles: Sequence[str
 class Record(dict[str, Any]):
     """A JSON object of the service. Its members are attributes too: ``card.flow`` is ``card["flow"]``."""
 
+    # Members that older services leave out.
+    _optional: ClassVar[frozenset[str]] = frozenset()
+
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 whatever JSON holds
         """Return a member."""
         try:
@@ -61,5 +64,5 @@ class Record(dict[str, Any]):
 
     @classmethod
     def required(cls) -> frozenset[str]:
-        """Return the members that an answer of the service must have; older services leave the others out."""
-        return frozenset(cls.__annotations__) - {"warnings", "common_errors", "unfitted", "unlike"}
+        """Return the members that an answer of the service must have."""
+        return frozenset(cls.__annotations__) - cls._optional

@@ -166,6 +166,8 @@ class Health(Record):
         data: why the service cannot write to its data folder; None if it can.
     """
 
+    _optional = frozenset({"warnings"})
+
     status: str
     models: list[str]
     failures: dict[str, str]
@@ -188,6 +190,8 @@ class Report(Record):
             predicts none, or the job did not ask for it.
         warnings: what seems doubtful about the request.
     """
+
+    _optional = frozenset({"warnings"})
 
     model: str
     boundary: list[str]
@@ -230,6 +234,8 @@ class Check(Record):
         warnings: what seems doubtful about the request.
         fitting: models that have learned to predict their errors on fields like this one.
     """
+
+    _optional = frozenset({"warnings"})
 
     model: str
     boundary: list[str]
