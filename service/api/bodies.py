@@ -40,7 +40,9 @@ def essence(content_type: str | None) -> str:
 
 
 def check_head(request: Request, most: int, field: str = "body") -> None:
-    """Refuse a body by its headers: one that is compressed as a whole (415) or too long (413, for ``field``)."""
+    """Refuse a body by its headers: a part (400), one that is compressed (415) or too long (413, for ``field``)."""
+    if part := request.headers.get("content-range"):
+        raise malformed(field="Content-Range", value=part, expected="no such header: bodies are sent whole")
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
         raise unsupported(

@@ -104,7 +104,7 @@ _MEANINGS: Final = {
     404: "There is no such model, volume, key, job or sample.",
     408: "The body stopped coming, or came too slowly.",
     409: "The name is taken, or the volume is in use.",
-    412: "The object has another version than the one of `If-Match`.",
+    412: "The object has another version than `If-Match` or `If-None-Match` asks for.",
     413: "Over a limit of this service.",
     415: "The container is not supported.",
     416: "The range of bytes lies outside of the object.",

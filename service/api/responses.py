@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.responses import Response, StreamingResponse
@@ -50,14 +50,42 @@ def unchanged(request: Request, etag: str) -> Response | None:
     Raises:
         Problem: 412 if the client wants another version of it alone (RFC 9110, 13.1.1).
     """
-    wanted = request.headers.get("if-match", "*").strip()
-    if wanted != "*" and f'"{etag}"' not in [tag.strip() for tag in wanted.split(",")]:
-        error = FieldError("If-Match", wanted, f'"{etag}", which is there now')
-        raise HttpProblem("changed", str(error), [error], status=412)
-    known = request.headers.get("if-none-match", "")
-    if known == "*" or f'"{etag}"' in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
+    there = {"*", f'"{etag}"'}
+    _require_match(request, there)
+    if there & _versions(request, "if-none-match"):
         return Response(status_code=304, headers=_headers(etag))
     return None
+
+
+def require_version(request: Request, path: Path) -> None:
+    """Refuse (412) to change what is not, or is, in a version that `If-Match`, or `If-None-Match`, names.
+
+    Args:
+        request: to change it (RFC 9110, 13.1).
+        path: of a file, or of a folder, which has no version; `*` says whether there is any.
+    """
+    there = set()
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = path.stat()
+        there = {"*"} if path.is_dir() else {"*", f'"{_etag(status)}"'}
+    _require_match(request, there)
+    if unwanted := there & _versions(request, "if-none-match"):
+        error = FieldError("If-None-Match", ", ".join(unwanted), "what is not there now")
+        raise HttpProblem("changed", str(error), [error], status=412)
+
+
+def _require_match(request: Request, there: set[str]) -> None:
+    """Refuse (412) what `If-Match` does not name."""
+    wanted = request.headers.getlist("if-match")
+    if wanted and not there & {tag.strip() for line in wanted for tag in line.split(",")}:
+        now = " or ".join(sorted(there)) or "nothing"
+        error = FieldError("If-Match", ", ".join(wanted), f"{now}, which is there now")
+        raise HttpProblem("changed", str(error), [error], status=412)
+
+
+def _versions(request: Request, header: str) -> set[str]:
+    """The versions that a header lists, weak ones as strong ones."""
+    return {tag.strip().removeprefix("W/") for line in request.headers.getlist(header) for tag in line.split(",")}
 
 
 def answer_file(request: Request, path: Path) -> Response:

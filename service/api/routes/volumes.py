@@ -13,7 +13,7 @@ from service.api.auth import REFUSALS, needs
 from service.api.bodies import receive_pieces
 from service.api.dependencies import Services, ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
-from service.api.responses import OBJECT, answer_file
+from service.api.responses import OBJECT, answer_file, require_version
 from service.api.routing import CheckedRoute
 from service.api.schemas import Keys, Object, Rename, Volume, Volumes
 from service.problems import Problem
@@ -60,6 +60,12 @@ def require_idle(services: Services, *names: str) -> None:
             raise Problem("taken", f"a job uses {name}; cancel it first")
 
 
+def _require_free(request: Request, services: Services, name: str, key: str = "") -> None:
+    """Refuse to change an object, or a volume, that a job uses (409), or of another version than asked for (412)."""
+    require_idle(services, name)
+    require_version(request, services.uploads.root / name / key)
+
+
 @router.get("", summary="List the volumes")
 async def get_volumes(services: ServicesDep) -> Volumes:
     """All stored volumes, and whether each can be super-resolved."""
@@ -81,11 +87,12 @@ async def get_volume(services: ServicesDep, name: str) -> Volume:
 
 
 @router.delete(
-    "/{name}", status_code=204, summary="Delete a volume", dependencies=WRITE, responses=responses(404, 409, 422)
+    "/{name}", status_code=204, summary="Delete a volume", dependencies=WRITE, responses=responses(404, 409, 412, 422)
 )
-async def delete_volume(services: ServicesDep, name: str) -> None:
+async def delete_volume(request: Request, services: ServicesDep, name: str) -> None:
     """Delete a volume with all its objects."""
-    await services.threads.run(lambda: services.uploads.delete(name, None, partial(require_idle, services, name)))
+    free = partial(_require_free, request, services, name)
+    await services.threads.run(lambda: services.uploads.delete(name, None, free))
 
 
 @router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(400, 404, 409, 422))
@@ -106,7 +113,10 @@ async def rename_volume(services: ServicesDep, name: str, order: Rename) -> Volu
     response_class=Response,
     summary="Upload an object",
     dependencies=WRITE,
-    responses={204: {"description": "There was an object under this key."}, **responses(408, 409, 413, 415, 422, 507)},
+    responses={
+        204: {"description": "There was an object under this key."},
+        **responses(400, 408, 409, 412, 413, 415, 422, 507),
+    },
 )
 async def put_key(request: Request, services: ServicesDep, name: str, key: str) -> Response:
     """Store one object of a Zarr group, v2 or v3, such as `zarr.json` or `u/c/0/0/0`; 201 if it is new, else 204.
@@ -115,10 +125,10 @@ async def put_key(request: Request, services: ServicesDep, name: str, key: str) 
     """
     checked_name(name)
     checked_key(key)
-    idle = partial(require_idle, services, name)
-    await services.threads.run(idle)
+    free = partial(_require_free, request, services, name, key)
+    await services.threads.run(free)  # before the body comes, and again while nobody else changes the volume
     async with services.uploads.receive(key, receive_pieces(request, services.settings, key)) as part:
-        new = await services.threads.run(lambda: services.uploads.store(part, name, key, idle))
+        new = await services.threads.run(lambda: services.uploads.store(part, name, key, free))
     return Response(status_code=201 if new else 204)
 
 
@@ -155,8 +165,9 @@ async def get_key(request: Request, services: ServicesDep, name: str, key: str) 
     status_code=204,
     summary="Delete an object",
     dependencies=WRITE,
-    responses=responses(404, 409, 422),
+    responses=responses(404, 409, 412, 422),
 )
-async def delete_key(services: ServicesDep, name: str, key: str) -> None:
+async def delete_key(request: Request, services: ServicesDep, name: str, key: str) -> None:
     """Delete one object of a volume."""
-    await services.threads.run(lambda: services.uploads.delete(name, key, partial(require_idle, services, name)))
+    free = partial(_require_free, request, services, name, key)
+    await services.threads.run(lambda: services.uploads.delete(name, key, free))

@@ -137,6 +137,52 @@ def test_parts_of_a_key(client: TestClient) -> None:
     assert client.head("/v1/volumes/box/").status_code == client.get("/v1/volumes/box/").status_code == 200
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize(
+    ("header", "versions", "status"),
+    [
+        ("If-Match", '"other"', 412),
+        ("If-Match", "W/{tag}", 412),
+        ("If-Match", '"other", {tag}', 204),
+        ("If-Match", "*", 204),
+        ("If-None-Match", "*", 412),
+        ("If-None-Match", '"other", W/{tag}', 412),
+        ("If-None-Match", '"other"', 204),
+    ],
+)
+def test_an_object_changes_in_the_version_asked_for(
+    client: TestClient, method: str, header: str, versions: str, status: int
+) -> None:
+    path = "/v1/volumes/box/some"
+    client.put(path, content=b"old")
+    asked = {header: versions.format(tag=client.get(path).headers["ETag"])}
+    answer = client.request(method, path, content=b"new" if method == "PUT" else b"", headers=asked)
+    assert answer.status_code == status
+    if status == 412:
+        assert answer.json()["errors"][0]["field"] == header
+        assert client.get(path).content == b"old"
+
+
+def test_only_what_is_there_has_a_version(client: TestClient) -> None:
+    path = "/v1/volumes/box/some"
+    assert client.put(path, content=b"1", headers={"If-Match": "*"}).status_code == 412
+    assert client.delete(path, headers={"If-Match": "*"}).status_code == 404
+    assert client.put(path, content=b"2", headers={"If-None-Match": "*"}).status_code == 201
+    # A volume has no version of its own.
+    for asked in ({"If-Match": '"other"'}, {"If-None-Match": "*"}):
+        assert client.delete("/v1/volumes/box", headers=asked).status_code == 412
+    assert client.get(path).content == b"2"
+    assert client.delete("/v1/volumes/box", headers={"If-Match": "*"}).status_code == 204
+
+
+def test_a_part_is_not_taken_for_the_whole(client: TestClient) -> None:
+    path = "/v1/volumes/box/some"
+    client.put(path, content=b"0123456789")
+    refused = client.put(path, content=b"abcd", headers={"Content-Range": "bytes 0-3/10"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "Content-Range")
+    assert client.get(path).content == b"0123456789"
+
+
 @pytest.mark.parametrize(
     "path",
     ["..%2Fescape/key", ".hidden/key", "box/..%2F..%2Fkey", "box/a/.%2E/b", "box/a//b", "box/%5Cb",
