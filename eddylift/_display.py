@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderResult
     from stamina.instrumentation import RetryDetails
 
     from eddylift._job_status import JobStatus
@@ -34,6 +34,8 @@ WORDS: dict[Stage, str] = {
 }
 SPLITS = {"future": "later times", "domain": "other runs"}
 """Where a forecasting model was measured, relative to what it learned from."""
+WIDE = 150
+"""Columns from which on a terminal has room for the meanings of metrics."""
 
 
 class Bars:
@@ -137,18 +139,30 @@ def forecast_models_table(cards: list[ForecastCard]) -> Table:
     return _table(("model", "for", "frames", "RMSE/persistence"), rows, right=("frames", "RMSE/persistence"))
 
 
-def card_table(card: Card) -> Table:
-    """Show a card, with the errors on each held-out simulation."""
+def card_table(card: Card) -> Group:
+    """Show a card, with the errors on each held-out simulation that matter most."""
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row("model", card.name)
     table.add_row("for", _purpose(card))
     for key in ("family", "group", "parameters", "frames", "target", "factor", "sampling", "receptive_field", "sha256"):
         if key in card:
             table.add_row(key.replace("_", " "), spell(card[key]))
-    for run in card.get("measured", []):
-        means = {name: part["mean"] for name, part in run.items() if isinstance(part, dict) and "mean" in part}
-        table.add_row(f"on {run.get('run', 'held-out data')}", ", ".join(f"{k} {spell(v)}" for k, v in means.items()))
-    return table
+    runs = card.get("measured", [])
+    if not runs:
+        return Group(table)
+    titles = ("measured on", "MAE/trilinear", "expected/found", "50 %", "90 %")
+    keys = ("mae_over_trilinear", "error_predicted_over_found", "error_coverage_50", "error_coverage_90")
+    rows = [
+        (run.get("run", "held-out data"), *(f"{run[key]['mean']:.2f}" if key in run else "-" for key in keys))
+        for run in runs
+    ]
+    note = (
+        "expected/found: expected over found errors; 50 %, 90 %: share of cells with errors below the bound for so "
+        "many. All metrics: --json."
+    )
+    return Group(table, "", _table(titles, rows, right=titles[1:]), Text(note))
 
 
 def symmetry_table(found: Symmetry) -> Table:
@@ -198,15 +212,17 @@ def jobs_table(jobs: list[JobStatus]) -> Table:
         blocks = "-" if each.blocks is None else f"{each.blocks_done}/{each.blocks}"
         state = f"{each.state}: {each.detail}" if each.detail else each.state
         age = _span(time.time() - each.created)
-        rows.append((each.id, each.source, each.target or "-", each.model or each.task, state, blocks, age))
+        # A discovery maps X, its source, to Y, its reference, and writes nothing.
+        target = each.reference if each.task == "discover" else each.target
+        rows.append((each.id, each.source, target or "-", each.model or each.task, state, blocks, age))
     return _table(("job", "source", "target", "model", "state", "blocks", "age"), rows)
 
 
-def job_result(status: JobStatus) -> Table | Group:
+def job_result(status: JobStatus) -> Table | Group | ReportTable:
     """Show the report of a job, or else its status."""
     if status.report is None:
         return jobs_table([status])
-    return discovery_summary(status.report) if isinstance(status.report, Discovery) else report_table(status.report)
+    return discovery_summary(status.report) if isinstance(status.report, Discovery) else ReportTable(status.report)
 
 
 def _span(seconds: float) -> str:
@@ -241,9 +257,22 @@ def check_table(found: Check) -> Table:
     return table
 
 
-def report_table(report: Report) -> Table:
-    """List the metrics of a model and of trilinear interpolation, with their meanings."""
-    return _table(report.titles(), report.rows(), right=(report.model, "trilinear"))
+class ReportTable:
+    """The metrics of a model and of trilinear interpolation, with their meanings if the terminal is wide enough."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it as wide as the terminal is."""
+        titles, rows = self._report.titles(), self._report.rows()
+        right = (self._report.model, "trilinear")
+        if options.max_width >= WIDE:
+            yield _table(titles, rows, right=right)
+            return
+        kept = [titles.index(title) for title in titles if title not in {"unit", "meaning"}]
+        yield _table([titles[n] for n in kept], [[row[n] for n in kept] for row in rows], right=right)
+        yield Text(f"What each means: on a terminal of {WIDE} columns, or docs/api.md#metrics.")
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> Table:
@@ -258,7 +287,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     first, *others = titles
     table.add_column(first, no_wrap=True, min_width=max((len(row[0]) for row in rows), default=0))
     for title in others:
-        table.add_column(title, justify="right" if title in right else "left")
+        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

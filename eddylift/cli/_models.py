@@ -127,7 +127,8 @@ def validate(  # noqa: PLR0913 arguments are options
 ) -> None:
     """Measure a model against REFERENCE; without it, check that the service reproduces the model's card.
 
-    Of each metric it prints the unit, which values are better, and the meaning. The unit velocity is the volume's.
+    Of each metric it prints which values are better and, on a terminal of 150 columns or more, the unit and the
+    meaning. The unit velocity is the volume's.
     """
     if reference is not None:
         with _streams.source(reference) as truth, session.bars as bars:
@@ -142,7 +143,7 @@ def validate(  # noqa: PLR0913 arguments are options
                 resample=resample,
                 progress=bars,
             )
-        session.show(report, _display.report_table(report))
+        session.show(report, _display.ReportTable(report))
         return
     if any(option is not None for option in (coarse, boundary, length, names, drop, resample)):
         message = "--coarse, --boundary, --length, --names, --drop and --resample go with a REFERENCE"

@@ -113,7 +113,9 @@ class _Sums:
             "enstrophy_ratio": ratio(ours.enstrophy, true.enstrophy),
             "dissipation_ratio": ratio(ours.dissipation, true.dissipation),
             "skewness": ours.skewness,
+            "skewness_reference": true.skewness,
             "flatness": ours.flatness,
+            "flatness_reference": true.flatness,
             "consistency": ratio(math.sqrt(self.gaps.mse), self.coarse.rms),
             "mae_near_wall": errors.mae_near_wall,
             "mean_profile_error": mean_profile,
@@ -170,8 +172,8 @@ def compare(  # noqa: PLR0913 what is compared, where its cells are, and how it 
           cubic, else the rms of those along each periodic axis;
         - ``resolved_wavenumber``: see [`resolved_wavenumber`][models.metrics.spectra.resolved_wavenumber], by shells
           only;
-        - ``divergence`` and ``divergence_reference``, ``skewness``, ``flatness``: see
-          [`Gradients`][models.metrics.gradients.Gradients];
+        - ``divergence``, ``skewness``, ``flatness``: see [`Gradients`][models.metrics.gradients.Gradients]; with
+          ``_reference``: the same of the reference;
         - ``kinetic_energy_ratio`` (of the fluctuations, each field's about its own mean), ``enstrophy_ratio``,
           ``dissipation_ratio``: the answer's over the reference's;
         - ``consistency``: ||block mean of the answer - coarse|| / ||coarse - its mean over the volume||;

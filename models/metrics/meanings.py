@@ -53,9 +53,11 @@ METRICS: Final = {
         "1",
         "skewness of du/dx, dv/dy, dw/dz, without cells at open ends; about -0.5 in turbulence",
     ),
+    "skewness_reference": Metric("", "1", "skewness of the reference"),
     "flatness": Metric(
         "near the reference's", "1", "flatness of du/dx, dv/dy, dw/dz, without cells at open ends; 3 in Gaussian noise"
     ),
+    "flatness_reference": Metric("", "1", "flatness of the reference"),
     "consistency": Metric("lower", "1", "difference between the block mean of the answer and the coarse volume"),
     "mae_near_wall": Metric("lower", "velocity", "mean absolute error in the coarse cells next to walls"),
     "mean_profile_error": Metric(

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import eddylift
 from eddylift import METRICS, cli
 from eddylift.cli import _completion, _session
-from tests.eddylift.conftest import CARDS, CHECK, HEALTH, REPORT, REPRODUCTION, finer, problem
+from tests.eddylift.conftest import CARDS, CHECK, HEALTH, JOB, REPORT, REPRODUCTION, finer, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,9 +90,27 @@ def test_card(run: Run) -> None:
         "group O",
         "parameters 123456",
         "frames 1",
-        "on held-out data mae_over_trilinear 0.25",
+        "",
+        "measured on MAE/trilinear expected/found 50 % 90 %",
+        "held-out data 0.25 - - -",
+        lines[-1],
     ]
+    assert lines[-1].startswith("expected/found: expected over found errors; 50 %, 90 %: share of cells")
     assert json.loads(run("card", "relaxed-isotropic-x4", "--json").stdout) == CARDS[1]
+
+
+def test_a_card_has_one_line_for_each_run_on_a_narrow_terminal(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("mae", "mae_over_trilinear", "error_predicted_over_found", "error_coverage_50", "error_coverage_90")
+    found = {name: {"mean": 0.875, "std": 0.125} for name in names}
+    runs = [{"run": f"couette-64-nx72-nz72-compact-seed{seed}", **found} for seed in (201, 202)]
+    service.script = [httpx2.Response(200, json={**CARDS[1], "sha256": 64 * "f", "measured": runs})]
+    lines = [" ".join(line.split()) for line in run("card", "relaxed-isotropic-x4").stdout.splitlines()]
+    assert "…" not in "".join(lines)
+    assert "couette-64-nx72-nz72-compact-seed201 0.88 0.88 0.88 0.88" in lines
+    assert len([line for line in lines if "seed" in line]) == 2
 
 
 def test_symmetry(run: Run) -> None:
@@ -125,6 +143,13 @@ def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eddylift._display.time.time", lambda: ages.pop(0))
     found = [run("jobs").stdout.splitlines()[1].split()[-2:] for _ in range(4)]
     assert found == [["5", "s"], ["5", "min"], ["2", "h"], ["2", "d"]]
+
+
+def test_a_discovery_is_listed_with_its_y(run: Run, service: FakeService) -> None:
+    discovery = {**JOB, "task": "discover", "source": "before", "reference": "after", "model": None}
+    service.script = [httpx2.Response(200, json={"jobs": [discovery, JOB]})]
+    lines = [line.split()[1:4] for line in run("jobs").stdout.splitlines()]
+    assert lines[1:] == [["before", "after", "discover"], ["box", "-", "trilinear-x4"]]
 
 
 def test_shells_complete_names(run: Run, service: FakeService) -> None:
@@ -268,6 +293,23 @@ def test_validate(run: Run, service: FakeService, array: NDArray[np.float32]) ->
     assert [b'; name="coarse"' in request.content for request in service.requests] == [False, True]
     run("validate", "fine.npy", "--length", "1.2,2,2.4")
     assert service.requests[-1].url.params["length"] == "1.2,2,2.4"
+
+
+def test_a_report_fits_a_terminal(
+    run: Run, service: FakeService, array: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the meanings of metrics have no room, it says where they are; nothing is cut off."""
+    monkeypatch.setenv("COLUMNS", "80")
+    np.save("fine.npy", finer(array))
+    every = {name: [0.25, 0.5, 0.75] if name == "skewness" else 0.5 for name in METRICS}
+    long = {**REPORT, "model": "equivariant-general-wide-x4", "metrics": every, "trilinear": every}
+    service.script = [httpx2.Response(200, json=long)]
+    lines = run("validate", "fine.npy", "-m", "trilinear-x4").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    assert lines[-1].endswith("docs/api.md#metrics.")
+    # The title is broken once, and so are the three words of one way to be better.
+    assert len(lines) <= len(METRICS) + 2 + 2 + 3
 
 
 def test_check(run: Run, service: FakeService, array: NDArray[np.float32]) -> None:

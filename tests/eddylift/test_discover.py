@@ -213,7 +213,7 @@ def test_a_job_on_stored_volumes(service: FakeService, monkeypatch: pytest.Monke
     kinds = {"x_kind": "scalar", "y_kind": None}
     volumes = {"source": "box", "reference": "fine", "names": {"T": "b"}, "drop": ["p"]}
     assert order == {"task": "discover", **volumes, **kinds, "group": "O"}
-    assert ["abc", "box", "-", "discover", "done", "3/3"] in [
+    assert ["abc", "box", "fine", "discover", "done", "3/3"] in [
         line.split()[:6] for line in submitted.stdout.splitlines()
     ]
     watched = CliRunner().invoke(cli.app, ["watch", "abc"])

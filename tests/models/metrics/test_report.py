@@ -216,12 +216,14 @@ def test_gradient_statistics() -> None:
 @pytest.mark.parametrize(
     "boundary", [PERIODIC, WALLS, ("open", "periodic", "wall"), ("wall:u=-1..2:v=3..4", "wall:w=0.5..0", "open")]
 )
-def test_report_has_the_gradients_of_the_answer(boundary: Boundaries) -> None:
+def test_report_has_the_gradients_of_the_answer_and_of_the_reference(boundary: Boundaries) -> None:
     fine = torch.randn(3, 8, 12, 16, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     found = report(2 * fine + 1, fine, coarsen(fine), boundary=boundary, length=(1.0, 2.0, 3.0))
     wanted = gradient_statistics(2 * fine + 1, boundary, (1.0, 2.0, 3.0))
+    true = gradient_statistics(fine, boundary, (1.0, 2.0, 3.0))
     for name in ("divergence", "skewness", "flatness"):
         assert found[name] == pytest.approx(getattr(wanted, name), rel=1e-9), name
+        assert found[f"{name}_reference"] == pytest.approx(getattr(true, name), rel=1e-9), name
 
 
 @pytest.mark.parametrize(("walls", "moving"), [("wall", 0.0), ("wall:u=-1..1", 1.0), ("wall:u=1..3", 1.0)])
