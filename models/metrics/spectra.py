@@ -195,17 +195,25 @@ def spectrum_errors(answer: Spectrum, reference: Spectrum, factor: int) -> tuple
     """
     tiny = torch.finfo(torch.float64).tiny
     ratio = ((answer.energy + tiny) / (reference.energy + tiny)).log10()
-    ratio = ratio.where(reference.energy > ROUND_OFF * reference.energy.sum(), torch.nan)
+    ratio = ratio.where(_is_filled(reference), torch.nan)
     cut_off = len(ratio) // factor
     return float(ratio[:cut_off].square().nanmean().sqrt()), float(ratio[cut_off:].square().nanmean().sqrt())
 
 
 def resolved_wavenumber(answer: Spectrum, reference: Spectrum) -> float:
-    """The first shell with less than half of the reference's energy; the last shell if there is none, NaN at rest."""
+    """The first shell with less than half of the reference's energy; the last shell if there is none, NaN at rest.
+
+    Shells that a simulation left empty do not count.
+    """
     if not reference.energy.any():
         return math.nan
-    short = (answer.energy < reference.energy / 2).nonzero()
+    short = ((answer.energy < reference.energy / 2) & _is_filled(reference)).nonzero()
     return float(answer.k[int(short[0]) if len(short) else -1])
+
+
+def _is_filled(spectrum: Spectrum) -> Tensor:
+    """Whether a shell has more than round-off."""
+    return spectrum.energy > ROUND_OFF * spectrum.energy.sum()
 
 
 def _power(modes: Tensor) -> Tensor:

@@ -129,6 +129,9 @@ def test_shells_that_a_simulation_left_empty_do_not_count() -> None:
     answer.energy[2] *= 10
     answer.energy[10] = 1e-3
     assert spectrum_errors(answer, reference, 4) == (1.0, 0.0)
+    reference.energy[0] = 1e-15
+    answer.energy[0] = 0
+    assert resolved_wavenumber(answer, reference) == 16
 
 
 def test_line_spectra_of_waves() -> None:
