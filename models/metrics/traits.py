@@ -6,8 +6,8 @@ They show whether a model has learned to predict its errors on such fields:
   everything already, sqrt(3) for white noise.
 - ``skewness``: of differences of a component along its own axis (Monin & Yaglom, Statistical Fluid Mechanics 2, section
   12). Turbulence has it below zero, as it stretches vortices; phases drawn at random have none.
-- ``divergence``: rms of the divergence over the rms of the nine gradients. Small where the flow is incompressible,
-  1 / sqrt(3) where the components know nothing of each other.
+- ``divergence``: rms of the divergence over the rms of the nine gradients, from cell to cell, as if cells were cubes.
+  Small where the flow is incompressible, 1 / sqrt(3) where the components know nothing of each other.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ MEANINGS: Final = {
     ("skewness", "low"): "its gradients are more skewed than those of turbulence",
     ("skewness", "high"): "its gradients are not skewed as those of turbulence, as if its phases were random",
     ("divergence", "low"): "it has less divergence than block means have",
-    ("divergence", "high"): "it is not the coarse field of an incompressible flow, or its components are mixed up or "
-    "of the wrong sign",
+    ("divergence", "high"): "it is not the coarse field of an incompressible flow, its cells are far from cubes, or "
+    "its components are mixed up or of the wrong sign",
 }
 
 

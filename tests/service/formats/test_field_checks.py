@@ -215,5 +215,5 @@ def test_what_is_told_of_a_field_unlike_those_learned() -> None:
     assert check_likeness(noise, TRILINEAR) == ()
     divergent = dataclasses.replace(TRILINEAR, learned={"divergence": [0.1, 0.3]})
     (warning,) = check_likeness(FieldSummary(traits={"divergence": 0.9}, cells=4096), divergent)
-    assert "components are mixed up or of the wrong sign (divergence 0.90" in warning
+    assert "cells are far from cubes, or its components are mixed up or of the wrong sign (divergence 0.90" in warning
     assert warning.endswith("may be good, unless its components are wrong")
