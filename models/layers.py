@@ -12,8 +12,8 @@ sub-voxels of an output cell; permuting it with the kernel is what keeps upsampl
 Fields are vectors or scalars: [`Lift`][models.layers.Lift] and [`LiftScalar`][models.layers.LiftScalar] make regular
 features of them, [`Project`][models.layers.Project] and [`ProjectScalar`][models.layers.ProjectScalar] do the reverse.
 
-No layer has a bias, and the kernel that lifts vectors sums to zero. So layers ignore a constant velocity and commute
-with scaling, as the [`Activation`][models.activation.Activation] between them does.
+No layer has a bias, so that layers commute with scaling, as the [`Activation`][models.activation.Activation] between
+them does. The kernel of [`Lift`][models.layers.Lift] sums to zero, so that it ignores a constant velocity.
 
 Convolutions are valid: they consume a halo of one cell. Axes named ``circular`` wrap around instead and keep their
 length.
@@ -140,6 +140,14 @@ class Lift(GroupLayer):
         with torch.autocast(device, enabled=False):
             features = super().forward(x, circular)
         return features.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else features
+
+
+class SeeingLift(Lift):
+    """The same without the subtraction: the kernel's sum is free, so that a constant vector counts."""
+
+    def banks(self) -> Tensor:
+        """The free weights as they are."""
+        return self.psi
 
 
 class LiftScalar(GroupLayer):

@@ -42,6 +42,8 @@ APART = 10
 """X and Y of one kind whose rms differs by a larger factor may be in different units."""
 BETTER = 0.99
 """A channel's fit with more than this part of the squared error of trivial answers has hardly seen how Y follows."""
+UNEXPLAINED = 0.01
+"""Exact data whose fit leaves more than this part may break symmetries in it."""
 
 
 def departures(weights: Float[Tensor, "banks element"], over: Group) -> Float[Tensor, " order"]:
@@ -92,6 +94,8 @@ class Finding:
         mse, mse_zero, mse_copy: mean squared error of the fit, of predicting zero, and of copying X, over all channels
             in the units of Y; constants that are added to scalars do not count.
         unfitted: channels of Y in which the fit is hardly better than predicting zero or copying X.
+        unexplained: the largest part, over channels of Y, of the squared error of the better of predicting zero and
+            copying X that the fit leaves; zero where these are right to rounding.
         unlike: channels of Y whose rms is so far from that of X, of which they have a copy, that units may differ.
     """
 
@@ -111,6 +115,7 @@ class Finding:
     mse_zero: float
     mse_copy: float
     unfitted: list[int]
+    unexplained: float
     unlike: list[int]
 
     @property
@@ -143,6 +148,11 @@ class Finding:
             found += (
                 f". In channels {self.unfitted} of Y, counted from 0, the fit is hardly better than predicting zero "
                 "or copying X: elements that count as kept may be broken"
+            )
+        elif self.exact and self.unexplained > UNEXPLAINED and len(self.kept) > 1:
+            found += (
+                f". The fit leaves {self.unexplained:.0%} of how Y differs from X, or from zero, in some channel: what "
+                "breaks a symmetry there is not seen"
             )
         if self.unlike:
             found += (
@@ -197,7 +207,7 @@ def discover(
             plausible = [g for g in shares.argsort().tolist() if shares[g] <= recipe.sigmas * spread[g]]
             largest = largest_subgroup(over, [*exact, *plausible])
     errors, trivial = fit.errors(), torch.minimum(units.y_square, units.change_square)
-    unfitted = (errors > BETTER * trivial) & (BETTER * trivial > ROUNDING * units.y_square)
+    left = torch.where(BETTER * trivial > ROUNDING * units.y_square, errors / trivial.clamp_min(1e-300), 0.0)
     ratio = (units.y_square / units.x_square).sqrt() if pairs.copies else torch.ones(len(errors))
     unlike = ((ratio > APART) & ratio.isfinite()) | ((ratio < 1 / APART) & (ratio > 0))
     averages = [irrep_shares(w[:, over.products[largest]].mean(dim=1), over) for w in weights.values()]
@@ -223,6 +233,7 @@ def discover(
         mse=float(errors.mean()),
         mse_zero=float(units.y_square.mean()),
         mse_copy=float(units.change_square.mean()),
-        unfitted=unfitted.nonzero().flatten().tolist(),
+        unfitted=(left > BETTER).nonzero().flatten().tolist(),
+        unexplained=float(left.max()),
         unlike=unlike.nonzero().flatten().tolist(),
     )

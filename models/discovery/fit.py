@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.activation import Activation
 from models.discovery.units import over_components
 from models.group import rotate_scalar, rotate_vector
-from models.layers import Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar
+from models.layers import Convolve, GroupLayer, Lift, LiftScalar, Project, ProjectScalar, SeeingLift
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,16 +32,17 @@ class DiscoveryNetwork(nn.Module):
     Args:
         over: the group.
         like: pairs of the kind that it maps.
-        fields: regular fields between the layers.
+        recipe: how many fields there are between the layers, and whether constant vectors count.
     """
 
-    def __init__(self, over: Group, like: Pairs, fields: int) -> None:
+    def __init__(self, over: Group, like: Pairs, recipe: Recipe) -> None:
         super().__init__()
-        self.dimension = over.dimension
+        self.dimension, fields = over.dimension, recipe.fields
         inputs, outputs = like.x.shape[1], like.y.shape[1]
         lift: GroupLayer
         if like.x_kind == "vector":
-            lift = Lift(over, inputs // over.dimension, fields, relaxed=True)
+            # A break may be in the response to the mean of X, such as a drag that depends on the direction of a wind.
+            lift = (Lift if recipe.galilean else SeeingLift)(over, inputs // over.dimension, fields, relaxed=True)
         else:
             lift = LiftScalar(over, inputs, fields, relaxed=True)
         project: GroupLayer
@@ -92,6 +93,8 @@ class Recipe:
         sigmas: where pairs are not independent, standard errors by which the share of the departures that pairs have
             in common is above zero where an element is taken to be broken, in the place of p-values of groups. Elements
             are judged one by one, so that some of many are taken to be broken by chance.
+        galilean: whether a constant that is added to a vector of X counts for nothing, as in turbulence, where it only
+            carries small scales along; else it counts as any other part of X.
     """
 
     fields: int = 4
@@ -102,6 +105,7 @@ class Recipe:
     seeds: int = 3
     level: float = 0.02
     sigmas: float | None = None
+    galilean: bool = False
 
 
 USUAL = {2: Recipe(), 3: Recipe(fields=1, equivariant_steps=20, steps=250, rate=0.003, relaxation_rate=0.1)}
@@ -165,7 +169,7 @@ class Fit:
         self._progress, self._checkpoints = progress, checkpoints
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = DiscoveryNetwork(over, pairs, recipe.fields).to(pairs.x.dtype)
+            self.network = DiscoveryNetwork(over, pairs, recipe).to(pairs.x.dtype)
         self.weights: list[Tensor] = list(self.network.relaxation.values())
         self.free: list[Tensor] = [
             each for each in self.network.parameters() if not any(each is weight for weight in self.weights)

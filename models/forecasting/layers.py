@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from models.convolution import SIZE, Axes, Frozen
 from models.forecasting.steerable import CircleOffset, SteerableConvolution, field_size
-from models.layers import Convolve, Lift, LiftScalar, Project
+from models.layers import Convolve, LiftScalar, Project, SeeingLift
 
 if TYPE_CHECKING:
     from models.forecasting.steerable import Basis, Kind
@@ -37,8 +37,8 @@ class GroupLayers:
         self.over, self.fields, self.banks, self.cells, self.relaxed = over, fields, banks, cells, relaxed
 
     def lift(self, frames: int) -> nn.Module:
-        """Velocities to features."""
-        return _SeeingLift(self.over, frames, self.fields, banks=self.banks, relaxed=self.relaxed)
+        """Velocities to features; a constant one counts, as it carries the flow along."""
+        return SeeingLift(self.over, frames, self.fields, banks=self.banks, relaxed=self.relaxed)
 
     def lift_scalar(self) -> nn.Module:
         """A scalar to features."""
@@ -101,14 +101,6 @@ class SteerableLayers:
             return SteerableConvolution(self.basis(source, target), fields_in, fields)
         sizes: dict[Kind, int] = {"scalar": 1, "vector": 2, "hidden": field_size(self.group)}
         return Frozen(torch.zeros(fields * sizes[target], fields_in * sizes[source], SIZE, SIZE), 1)
-
-
-class _SeeingLift(Lift):
-    """A lift that sees a constant velocity, which carries the flow along."""
-
-    def banks(self) -> Tensor:
-        """The free weights as they are."""
-        return self.psi
 
 
 class Offset(nn.Module):

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models.activation import Activation
 from models.convolution import EVERYWHERE, Frozen, convolve, freeze, spread, wrap
 from models.group import group, rotate_scalar, rotate_vector
-from models.layers import Convolve, Lift, LiftScalar, Project, ProjectScalar
+from models.layers import Convolve, Lift, LiftScalar, Project, ProjectScalar, SeeingLift
 from tests.models.regular import rotate_regular
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ def assert_commutes(of: Group, layer: torch.nn.Module, x: torch.Tensor, into: st
     ids=lambda value: getattr(value, "name", None),
 )
 class TestEquivariance:
-    def test_lift(self, of: Group, cells: tuple[int, ...], *, relaxed: bool) -> None:
-        layer = Lift(of, 2, 2, banks=2, relaxed=relaxed).double()
+    @pytest.mark.parametrize("lift", [Lift, SeeingLift])
+    def test_lift(self, of: Group, cells: tuple[int, ...], lift: type[Lift], *, relaxed: bool) -> None:
+        layer = lift(of, 2, 2, banks=2, relaxed=relaxed).double()
         x = torch.randn(1, 2 * of.dimension, *cells, dtype=torch.float64)
         assert_commutes(of, layer, x, "vector", "regular")
 

@@ -22,7 +22,7 @@ from models.operators import coarsen
 if TYPE_CHECKING:
     from training.dataset import StoredRun
 
-RECIPE = Recipe(fields=1, equivariant_steps=40, steps=5, seeds=1, sigmas=2.0)
+RECIPE = Recipe(fields=1, equivariant_steps=40, steps=5, seeds=1, sigmas=2.0, galilean=True)
 SNAPSHOTS = 16
 LARGE = 64
 """Runs with so many cells along an axis are made coarse fourfold, smaller ones twofold."""
