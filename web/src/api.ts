@@ -129,7 +129,8 @@ export function json<T>(path: string, options?: RequestInit): Promise<T> {
   return ask(path, (response) => response.json(), options);
 }
 
-export function order<T>(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+/** Send JSON, or nothing, by POST. */
+export function postJson<T>(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
   if (body === undefined) return json(path, { method: "POST", headers });
   headers = { "Content-Type": "application/json", ...headers };
   return json(path, { method: "POST", headers, body: JSON.stringify(body) });

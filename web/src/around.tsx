@@ -3,13 +3,13 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Units } from "./field";
 import { Choice, count } from "./parts";
-import { Region, type Place } from "./region";
+import { Region, type RegionSpec } from "./region";
 import { Three, load } from "./three";
 
 const EDGES = ["64", "128", "256"] as const;
 type Edge = (typeof EDGES)[number];
 
-export function Around({ name, units, place }: { name: string; units: Units; place: () => Omit<Place, "edge"> }) {
+export function Around({ name, units, place }: { name: string; units: Units; place: () => Omit<RegionSpec, "edge"> }) {
   const edge = useSignal<Edge>("64");
   const region = useSignal<Region | null>(null);
   const show = (next: Region | null) => {

@@ -4,8 +4,8 @@ import { useEffect, useRef } from "preact/hooks";
 import { words } from "./api";
 import { NAMES, unit, type Units } from "./field";
 import { useGestures } from "./gestures";
-import { Alert, Choice } from "./parts";
-import { ColourBar, format } from "./slice";
+import { Alert, Choice, format } from "./parts";
+import { ColourBar } from "./slice";
 import { MOST, pack, type Solid } from "./solid";
 import { DARKEST, stage, type Stage } from "./stage";
 

@@ -3,13 +3,13 @@ import { useRef } from "preact/hooks";
 
 type Target = HTMLCanvasElement;
 
-export type Place = Pick<MouseEvent, "clientX" | "clientY">;
+export type ScreenPoint = Pick<MouseEvent, "clientX" | "clientY">;
 
 interface Gestures {
   /** By how many pixels of the page the pointer went. */
   drag: (dx: number, dy: number) => void;
   /** By which factor two fingers went apart, and where their middle is. */
-  pinch: (factor: number, middle: Place) => void;
+  pinch: (factor: number, middle: ScreenPoint) => void;
   /** Where the pointer is while nothing is dragged; null when it leaves. */
   hover?: (event: PointerEvent | null) => void;
 }

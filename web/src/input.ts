@@ -1,7 +1,7 @@
 // What a trial begins with: the velocity of a file or of a held-out sample, and the true field that belongs to it.
 import { bytes, warnings } from "./api";
 import type { Units } from "./field";
-import { parse } from "./npy";
+import { readNpy } from "./npy";
 import type { Card } from "./types";
 
 export type Cells = [number, number, number];
@@ -66,7 +66,7 @@ export function posted(file: File): RequestInit {
 /** The velocity of a file, read by the service. */
 export async function read(file: File, naming: Naming, query: Record<string, string>, signal: AbortSignal): Promise<Velocity> {
   const { headers, content } = await bytes(`/v1/velocity?${new URLSearchParams({ ...naming, ...query })}`, { ...posted(file), signal });
-  const { shape, data } = parse(content);
+  const { shape, data } = readNpy(content);
   const said = headers.get("Eddylift-Boundary");
   const length = headers.get("Eddylift-Length")!.split(",").map(Number);
   const [velocity, along] = (headers.get("Eddylift-Units") ?? "").split(",").map(decodeURIComponent);

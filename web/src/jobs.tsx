@@ -1,10 +1,9 @@
 // Whole volumes, super-resolved in the background.
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { hex, json, order, words } from "./api";
-import { Alert, Notes, Options, Warnings, duration } from "./parts";
+import { hex, json, postJson, words } from "./api";
+import { Alert, Notes, Options, Warnings, duration, format } from "./parts";
 import { Metrics } from "./report";
-import { format } from "./slice";
 import * as trial from "./trial";
 import type { Job, Volume } from "./types";
 import { stored } from "./upload";
@@ -64,6 +63,13 @@ function useWatch(): void {
   }, [visible.value, limit.value]);
 }
 
+/** The page of the view that a job wrote. */
+function view({ source, model, boundary, names, drop }: Job): string {
+  const renamed = Object.entries(names).map((pair) => pair.join(":"));
+  const said = { volume: source, model, boundary, names: renamed.join(), drop: drop.join() };
+  return `#/volumes?${new URLSearchParams(Object.entries(said).filter((entry): entry is [string, string] => Boolean(entry[1])))}`;
+}
+
 function Row({ job }: { job: Job }) {
   const discovers = job.task === "discover";
   const share = job.state === "done" ? 1 : job.blocks ? job.blocks_done / job.blocks : 0;
@@ -87,14 +93,19 @@ function Row({ job }: { job: Job }) {
           {job.voxels_per_second ? ` · ${job.voxels_per_second.toLocaleString("en", { maximumSignificantDigits: 3 })} cells a second` : ""}
           {job.seconds_left ? ` · ${duration(job.seconds_left)} left` : ""}
         </small>
+        {job.state === "done" && !discovers && (
+          <a href={view(job)} aria-label={`View ${title}`}>
+            View
+          </a>
+        )}
         {ENDED.includes(job.state) ? (
           job.state !== "done" && (
-            <button aria-label={`Resume ${title}`} onClick={() => void act(order(`/v1/jobs/${job.id}/resume`))}>
+            <button aria-label={`Resume ${title}`} onClick={() => void act(postJson(`/v1/jobs/${job.id}/resume`))}>
               Resume
             </button>
           )
         ) : (
-          <button aria-label={`Cancel ${title}`} onClick={() => void act(order(`/v1/jobs/${job.id}/cancel`))}>
+          <button aria-label={`Cancel ${title}`} onClick={() => void act(postJson(`/v1/jobs/${job.id}/cancel`))}>
             Cancel
           </button>
         )}
@@ -126,7 +137,7 @@ function Order() {
         event.preventDefault();
         const { names, drop, ...said } = Object.fromEntries([...new FormData(event.currentTarget)].filter(([, value]) => value !== "")) as Record<string, string>;
         const spec = { ...said, names: names && Object.fromEntries(trimmed(names, ",").map((pair) => trimmed(pair, ":"))), drop: drop && trimmed(drop, ",") };
-        void act(order("/v1/jobs", spec, { "Idempotency-Key": hex(32) }));
+        void act(postJson("/v1/jobs", spec, { "Idempotency-Key": hex(32) }));
       }}
     >
       <label>
@@ -182,6 +193,7 @@ export function Jobs() {
         <Alert of={refused.value || unread.value} />
       </Notes>
       <Order />
+      {jobs.value && !volumes.value.length && <p class="why">A job needs a stored volume: upload one under Volumes.</p>}
       {jobs.value?.length === 0 && <p class="why">There are no jobs yet.</p>}
       <ul class="list">
         {jobs.value?.map((job) => (

@@ -3,8 +3,7 @@ import { useEffect } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { words } from "./api";
 import { FAMILY, IRREPS } from "./colours";
-import { Alert } from "./parts";
-import { format } from "./slice";
+import { Alert, format } from "./parts";
 import * as trial from "./trial";
 import type { Card, Measured } from "./types";
 

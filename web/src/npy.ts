@@ -1,4 +1,4 @@
-// The .npy files of the service: C order, little-endian; float32 as answered, float16 and float64 as samples may be.
+// The .npy files of the service: float32 in C order, little-endian.
 
 export interface Numpy {
   shape: number[];
@@ -6,7 +6,7 @@ export interface Numpy {
 }
 
 /** Read a .npy file; throws an Error that says what is wrong with it. */
-export function parse(buffer: ArrayBuffer): Numpy {
+export function readNpy(buffer: ArrayBuffer): Numpy {
   const bytes = new Uint8Array(buffer);
   if (bytes[0] !== 0x93 || new TextDecoder().decode(bytes.subarray(1, 6)) !== "NUMPY") throw new Error("not a .npy file");
   const view = new DataView(buffer);
@@ -20,7 +20,7 @@ export function parse(buffer: ArrayBuffer): Numpy {
 }
 
 /** Write float32 as .npy. */
-export function format(shape: number[], data: Float32Array): Blob {
+export function writeNpy(shape: number[], data: Float32Array): Blob {
   let head = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(", ")},), }`;
   head = head.padEnd(64 * Math.ceil((head.length + 11) / 64) - 11) + "\n";
   const magic = new Uint8Array([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, head.length & 255, head.length >> 8]);

@@ -77,7 +77,7 @@ export function Options({ said = {} }: { said?: Record<string, string> }) {
     <>
       <label>
         Boundary
-        <input name="boundary" placeholder="as the volume says" defaultValue={said.boundary} />
+        <input name="boundary" placeholder="of the volume, or the model" defaultValue={said.boundary} />
       </label>
       <label>
         Names
@@ -121,6 +121,14 @@ export function Warnings({ of }: { of: string[] }) {
 
 export function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+
+/** A number in four digits. */
+export function format(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size < 1e-3 || size >= 1e5 ? value.toExponential(2) : value.toPrecision(4);
 }
 
 /** A size in words. */

@@ -12,7 +12,7 @@ const AT_A_TIME = 6;
 
 type Three = [number, number, number];
 
-export interface Place {
+export interface RegionSpec {
   /** Path of the view: /v1/views/<volume>/<model>. */
   view: string;
   time: number;
@@ -37,7 +37,7 @@ export class Region implements Solid {
   private readonly first: Three;
   private readonly controller = new AbortController();
 
-  constructor(private readonly place: Place) {
+  constructor(private readonly place: RegionSpec) {
     const size = 2 ** place.level;
     const all = place.cells.map((n) => Math.ceil(n / size)) as Three;
     const [edge, middle] = [place.edge, place.middle.map((at) => at / size)];

@@ -3,7 +3,8 @@ import { useSignalEffect, type Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { paint } from "./colours";
 import { AXES, others, type Axis, type Plane } from "./field";
-import { useGestures, type Place } from "./gestures";
+import { useGestures, type ScreenPoint } from "./gestures";
+import { format } from "./parts";
 
 /** What part of the plane is seen: its middle, in shares of the plane from the bottom left, and the magnification. */
 export interface Camera {
@@ -26,13 +27,6 @@ export function moved(camera: Camera): Camera {
   const zoom = clamp(camera.zoom, 1, 64);
   const half = 0.5 / zoom;
   return { zoom, x: clamp(camera.x, half, 1 - half), y: clamp(camera.y, half, 1 - half) };
-}
-
-export function format(value: number): string {
-  if (!Number.isFinite(value)) return "–";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  return size < 1e-3 || size >= 1e5 ? value.toExponential(2) : value.toPrecision(4);
 }
 
 /** The value of a plane at a place in it. */
@@ -94,7 +88,7 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
     draw();
   });
 
-  const place = ({ clientX, clientY }: Place) => {
+  const place = ({ clientX, clientY }: ScreenPoint) => {
     const box = canvas.current!.getBoundingClientRect();
     const { x, y, zoom } = look.camera.value;
     return {
@@ -103,7 +97,7 @@ export function Slice({ name, plane, range, aspect, look, colour }: Props) {
     };
   };
   /** Zoom, so that what is at a place stays there. */
-  const magnify = (by: number, at: Place) => {
+  const magnify = (by: number, at: ScreenPoint) => {
     const fixed = place(at);
     const { x, y, zoom } = look.camera.value;
     const next = clamp(zoom * by, 1, 64);

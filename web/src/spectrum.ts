@@ -7,7 +7,7 @@ export interface Spectrum {
 }
 
 /** What a worker is sent, and what it is asked for: along which axes the field is periodic decides the kind. */
-export interface Order {
+export interface SpectrumRequest {
   data: Float32Array;
   cells: [number, number, number];
   length: number[];
@@ -68,10 +68,10 @@ export function along(re: Float64Array, im: Float64Array, cells: readonly number
   }
 }
 
-export function spectrum(order: Order): Spectrum | null {
-  const found = kind(order);
+export function spectrum(request: SpectrumRequest): Spectrum | null {
+  const found = kind(request);
   if (found === null) return null;
-  const { data, cells } = order;
+  const { data, cells } = request;
   const size = cells[0] * cells[1] * cells[2];
   const [longest, axes] = found === "shells" ? [Math.max(...cells), [2, 1, 0]] : [cells[found], [found]];
   const energy = new Float64Array((longest >> 1) + 2);

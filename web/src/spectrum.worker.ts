@@ -1,4 +1,4 @@
 // Spectra take seconds for large fields, so that the page leaves them to a worker.
-import { spectrum, type Order } from "./spectrum";
+import { spectrum, type SpectrumRequest } from "./spectrum";
 
-self.onmessage = ({ data }: MessageEvent<Order>) => self.postMessage(spectrum(data));
+self.onmessage = ({ data }: MessageEvent<SpectrumRequest>) => self.postMessage(spectrum(data));

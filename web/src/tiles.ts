@@ -11,7 +11,7 @@ const BEYOND = 2;
 const BESIDE = 64;
 const AT_A_TIME = 6;
 
-export interface Slice {
+export interface SliceSpec {
   /** Path of the view: /v1/views/<volume>/<model>. */
   view: string;
   axis: Axis;
@@ -43,7 +43,7 @@ export interface Tile {
   painted: [number, number] | null;
 }
 
-interface Place {
+interface TilePlace {
   level: number;
   row: number;
   column: number;
@@ -54,10 +54,10 @@ export class Tiles {
   range: [number, number] | null = null;
   /** How many were fetched. */
   fetched = 0;
-  private slice: Slice | null = null;
+  private slice: SliceSpec | null = null;
   private readonly kept = new Map<string, Tile>();
   private readonly running = new Map<string, AbortController>();
-  private queue: Place[] = [];
+  private queue: TilePlace[] = [];
   private wanted = new Set<string>();
   /** Those that the service refused, and why, until another slice is shown. */
   private readonly refused = new Map<string, string>();
@@ -80,16 +80,16 @@ export class Tiles {
   }
 
   /** The level of the source's own grid. */
-  static source(slice: Slice): number {
+  static source(slice: SliceSpec): number {
     return Math.log2(slice.factor);
   }
 
   /** The level that is drawn with so many screen pixels per fine cell. */
-  static level(slice: Slice, scale: number): number {
+  static level(slice: SliceSpec, scale: number): number {
     return Math.max(0, Math.min(Tiles.source(slice) + BEYOND, Math.floor(-Math.log2(scale) + 0.25)));
   }
 
-  show(slice: Slice): void {
+  show(slice: SliceSpec): void {
     const before = this.slice;
     this.slice = slice;
     if (!before || before.field !== slice.field || before.view !== slice.view) this.range = null;
@@ -97,11 +97,11 @@ export class Tiles {
   }
 
   /** The tiles of a level that a window touches, those in the middle first. */
-  private places(level: number, { left, bottom, width, height }: Window): Place[] {
+  private places(level: number, { left, bottom, width, height }: Window): TilePlace[] {
     const slice = this.slice!;
     const size = EDGE * 2 ** level;
     const prefix = `${slice.view}/slices/${AXES[slice.axis]}/${slice.index}/${level}`;
-    const found: (Place & { far: number })[] = [];
+    const found: (TilePlace & { far: number })[] = [];
     const last = (n: number) => Math.ceil(n / size) - 1;
     for (let row = Math.max(0, Math.floor(bottom / size)); row <= Math.min(last(slice.rows), Math.floor((bottom + height) / size)); row++)
       for (let column = Math.max(0, Math.floor(left / size)); column <= Math.min(last(slice.columns), Math.floor((left + width) / size)); column++) {
@@ -149,7 +149,7 @@ export class Tiles {
     while (this.running.size < AT_A_TIME && this.queue.length) void this.fetch(this.queue.shift()!);
   }
 
-  private async fetch({ key, level, row, column }: Place): Promise<void> {
+  private async fetch({ key, level, row, column }: TilePlace): Promise<void> {
     const controller = new AbortController();
     this.running.set(key, controller);
     try {

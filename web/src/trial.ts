@@ -3,7 +3,7 @@ import { computed, effect, signal } from "@preact/signals";
 import { bytes, json, warnings, words } from "./api";
 import { Field } from "./field";
 import { cellsOf, posted, read, requireFit, times, withTruth, type Cells, type Input, type Naming } from "./input";
-import { format, parse } from "./npy";
+import { readNpy, writeNpy } from "./npy";
 import type { Spectrum } from "./spectrum";
 import type { Card, Cards, Report, Sample } from "./types";
 
@@ -21,10 +21,16 @@ export interface Answer {
   warnings: string[];
 }
 
+/** The mean absolute error that the model expects, and by how much it corrected interpolation. */
+export interface Expected {
+  expected_mae: number;
+  correction: number;
+}
+
 /** Errors against the truth or those that the model expects, or why there are none; nothing yet while they are measured. */
 interface Scores {
   report?: Report;
-  expected?: { expected_mae: number; correction: number };
+  expected?: Expected;
   failure?: string;
 }
 
@@ -60,7 +66,7 @@ export const ends = computed(() => {
   if (boundary.value) return { ends: boundary.value, why: "chosen by you" };
   if (input.value?.boundary) return { ends: input.value.boundary, why: "given by the field" };
   if (card?.boundary) return { ends: card.boundary, why: `${card.name} was trained on it` };
-  return { ends: ["periodic", "periodic", "periodic"], why: "neither the field nor the model gives one" };
+  return { ends: ["periodic", "periodic", "periodic"], why: "assumed, as neither the field nor the model gives one" };
 });
 
 /** How many times of the input have an answer. */
@@ -184,7 +190,7 @@ export function choose(sample: Sample): Promise<void> {
   const before = boundary.value;
   return begin(`Fetching ${sample.name}`, async (signal) => {
     const [coarse, fine] = await Promise.all(
-      ["coarse", "fine"].map(async (part) => parse((await bytes(`/v1/samples/${sample.name}/${part}`, { signal })).content)),
+      ["coarse", "fine"].map(async (part) => readNpy((await bytes(`/v1/samples/${sample.name}/${part}`, { signal })).content)),
     );
     const { name, length, boundary: said, frames } = sample;
     const truth = { name, data: fine!.data, cells: fine!.shape.slice(-3), time: frames >> 1 };
@@ -207,7 +213,7 @@ async function compute(signal: AbortSignal): Promise<void> {
   const cells = cellsOf(given);
   const size = 3 * cells[0] * cells[1] * cells[2];
   const part = given.data.subarray(from * size, (from + card.frames) * size);
-  const body = format([...(card.frames > 1 ? [card.frames] : []), 3, ...cells], part);
+  const body = writeNpy([...(card.frames > 1 ? [card.frames] : []), 3, ...cells], part);
   const middle = part.subarray((card.frames >> 1) * size, ((card.frames >> 1) + 1) * size);
   busy.value = `Computing ${cells.map((n) => n * card.factor).join(" × ")} cells`;
   const query = new URLSearchParams({ boundary: said.join(",") });
@@ -217,7 +223,7 @@ async function compute(signal: AbortSignal): Promise<void> {
   };
   const [ours, plain] = await Promise.all([
     upscale(card.name, body, Boolean(card.uncertainty.quantiles)),
-    upscale(`trilinear-x${card.factor}`, format([3, ...cells], middle), false),
+    upscale(`trilinear-x${card.factor}`, writeNpy([3, ...cells], middle), false),
   ]);
   const periodic = said.map((end) => end === "periodic");
   const fine = cells.map((n) => n * card.factor) as Cells;
@@ -229,8 +235,8 @@ async function compute(signal: AbortSignal): Promise<void> {
     boundary: said,
     level: from,
     coarse: field(middle, cells),
-    fine: field(parse(ours.content).data, fine),
-    trilinear: field(parse(plain.content).data, fine),
+    fine: field(readNpy(ours.content).data, fine),
+    trilinear: field(readNpy(plain.content).data, fine),
     truth: known && field(known.data, fine),
     warnings: [...given.warnings, ...warnings(ours.headers)],
   };
@@ -254,7 +260,7 @@ async function judge(found: Answer, body: Blob, query: URLSearchParams, signal: 
       asked.set("length", found.input.length.join());
       const form = new FormData();
       form.append("coarse", body, "coarse.npy");
-      form.append("reference", format([3, ...found.truth.cells], found.truth.data), "reference.npy");
+      form.append("reference", writeNpy([3, ...found.truth.cells], found.truth.data), "reference.npy");
       scores.value = { report: await json<Report>(`/v1/validate?${asked}`, { method: "POST", body: form, signal }) };
     } else if (found.model.uncertainty.quantiles) {
       const headers = { "Content-Type": "application/x-npy" };
@@ -292,7 +298,7 @@ export function download(own: boolean): Promise<void> {
 async function save(own: boolean, signal: AbortSignal): Promise<void> {
   const { fine, model: card, input: given, boundary: said, level: from } = answer.value!;
   const ofLevel = times(given) > 1 ? `-level-${from}` : "";
-  let [blob, ending] = [format([fine.components, ...fine.cells], fine.data), `${ofLevel}.npy`];
+  let [blob, ending] = [writeNpy([fine.components, ...fine.cells], fine.data), `${ofLevel}.npy`];
   if (own && given.file) {
     const query = new URLSearchParams({ ...given.naming, model: card.name, boundary: said.join(",") });
     const { content } = await bytes(`/v1/upscale?${query}`, { ...posted(given.file), signal });

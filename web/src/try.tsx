@@ -6,9 +6,9 @@ import { LogChart, type Line } from "./chart";
 import { COARSE, FAMILY, TRUTH } from "./colours";
 import { AXES, NAMES, difference, others, range, unit, type Axis, type Field, type Name, type Plane } from "./field";
 import { Inputs } from "./inputs";
-import { Alert, Choice, Notes, Warnings } from "./parts";
+import { Alert, Choice, Notes, Warnings, format } from "./parts";
 import { Metrics } from "./report";
-import { ColourBar, Slice, WHOLE, Where, format, type Look } from "./slice";
+import { ColourBar, Slice, WHOLE, Where, type Look } from "./slice";
 import { kind } from "./spectrum";
 import { ThreeOnDemand } from "./three";
 import * as trial from "./trial";
@@ -153,15 +153,21 @@ function Spectra({ found }: { found: Answer }) {
   return lines.length ? <LogChart lines={lines} x={over} y={energy} mark={end} label="Energy spectra of the fields" /> : <p class="why">Computing spectra…</p>;
 }
 
+/** The part of the error of interpolation that is left, if error and correction are independent. */
+function left({ expected_mae, correction }: trial.Expected): string {
+  return `${Math.round(100 * (expected_mae / Math.hypot(expected_mae, correction) || 0))} %`;
+}
+
 function Scores({ found }: { found: Answer }) {
   const { report, expected, failure } = trial.scores.value;
   if (report) return <Metrics report={report} />;
   if (failure) return <Alert of={`The answer could not be measured. ${failure}`} />;
-  const velocity = unit("u", found.input.units);
+  const spelled = (value: number) => [format(value), found.input.units.velocity].filter(Boolean).join(" ");
   return expected ? (
     <p class="expected">
-      The truth is not known. The model expects a mean absolute error of <b>{format(expected.expected_mae)}</b> {velocity}, and corrected trilinear interpolation by{" "}
-      <b>{format(expected.correction)}</b> {velocity}.
+      The truth is not known. The model expects a mean absolute error of <b>{spelled(expected.expected_mae)}</b>, and corrected trilinear interpolation by{" "}
+      <b>{spelled(expected.correction)}</b>. If it is right, about <b>{left(expected)}</b> of the error of interpolation is left.
+      {found.warnings.length > 0 && " Do not rely on this where a warning says that the field is unlike what the model knows."}
     </p>
   ) : (
     <p class="why">{found.truth || found.model.uncertainty.quantiles ? "Measuring…" : "The truth is not known, and this model predicts no error."}</p>

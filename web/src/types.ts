@@ -18,17 +18,13 @@ export interface Card {
   group: string | null;
   parameters: number;
   receptive_field: number;
-  sampling: string;
-  target: string;
   boundary: string[] | null;
   measured: Measured[];
-  sample: Numbers;
   symmetry: {
     equivariance_error?: Record<string, number>;
     relaxation?: Record<string, Record<string, number>>;
   };
   uncertainty: { quantiles?: Record<string, number> };
-  trained: { minutes?: number; data?: unknown[] };
 }
 
 export type Family = "trilinear" | "conv" | "equivariant" | "relaxed";
@@ -84,6 +80,9 @@ export interface Job {
   target: string | null;
   reference: string | null;
   model: string | null;
+  boundary: string | null;
+  names: Record<string, string>;
+  drop: string[];
   stage: string;
   blocks: number | null;
   blocks_done: number;

@@ -1,5 +1,5 @@
 // The folder of a Zarr group, sent as a volume, which appears when all of it is there.
-import { bytes, hex, json, order } from "./api";
+import { bytes, hex, json, postJson } from "./api";
 import { each } from "./each";
 import type { Volume } from "./types";
 
@@ -42,7 +42,7 @@ export async function send(name: string, parts: Part[], replace: boolean, tell: 
   try {
     await each(members.filter((part) => !isDocument(part)), AT_A_TIME, put);
     await each(members.filter(isDocument), AT_A_TIME, put);
-    await order(`${draft}/rename`, { to: name, replace });
+    await postJson(`${draft}/rename`, { to: name, replace });
   } catch (error) {
     await bytes(draft, { method: "DELETE" }).catch(() => null);
     throw error;

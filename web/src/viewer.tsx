@@ -4,10 +4,10 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import { bytes, warnings, words } from "./api";
 import { Around } from "./around";
 import { AXES, NAMES, others, unit, type Axis, type Name, type Units } from "./field";
-import { useGestures, type Place } from "./gestures";
-import { Alert, Choice, Notes, Warnings, count } from "./parts";
-import { ColourBar, format } from "./slice";
-import { EDGE, Tiles, type Slice } from "./tiles";
+import { useGestures, type ScreenPoint } from "./gestures";
+import { Alert, Choice, Notes, Warnings, count, format } from "./parts";
+import { ColourBar } from "./slice";
+import { EDGE, Tiles, type SliceSpec } from "./tiles";
 
 interface Head {
   fingerprint: string;
@@ -89,7 +89,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
   // The middle of what is seen, in fine cells, and screen pixels per cell: 0 if all is to be seen, NaN before there is a screen.
   const camera = useRef({ x: 0, y: 0, scale: NaN });
   const dirty = useRef(0);
-  const shown = useRef<Slice | null>(null);
+  const shown = useRef<SliceSpec | null>(null);
 
   // Tiles and the observer outlive a rendering, and are to draw by the axis of the last one.
   const latest = useRef(() => {});
@@ -147,7 +147,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    const slice: Slice = { view, axis: axis.value, index: index.value, field: field.value, time: time.value, rows, columns, factor: head.factor };
+    const slice: SliceSpec = { view, axis: axis.value, index: index.value, field: field.value, time: time.value, rows, columns, factor: head.factor };
     // All of another plane is to be seen.
     if (shown.current?.axis !== slice.axis) camera.current.scale &&= 0;
     tiles.show(slice);
@@ -161,7 +161,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     camera.current.y = Math.max(0, Math.min(rows, camera.current.y + dy));
     redraw();
   };
-  const place = ({ clientX, clientY }: Place) => {
+  const place = ({ clientX, clientY }: ScreenPoint) => {
     const box = canvas.current!.getBoundingClientRect();
     const window = seen();
     return {
@@ -170,7 +170,7 @@ function Pane({ view, model, head }: { view: string; model: string; head: Head }
     };
   };
   /** Zoom, so that what is at a place stays there. */
-  const zoom = (by: number, at?: Place) => {
+  const zoom = (by: number, at?: ScreenPoint) => {
     const { width, height } = canvas.current!;
     const { x, y, scale: before } = camera.current;
     const fixed = at ? place(at) : { x, y };

@@ -150,11 +150,18 @@ export function Volumes() {
       </Notes>
       {opened.value && trial.cards.value && (
         <section ref={place} tabIndex={-1} aria-label={`View of ${opened.value}`}>
-          <Viewer key={`${clicks.value}/${viewed}`} volume={opened.value} model={viewed} />
+          <h2>
+            {opened.value}, by {chosen}
+          </h2>
+          <Viewer key={`${clicks.value}/${opened.value}/${viewed}`} volume={opened.value} model={viewed} />
         </section>
       )}
       <Upload />
-      {volumes.value?.length === 0 && <p class="why">No volume is stored here yet.</p>}
+      {volumes.value?.length === 0 && (
+        <p class="why">
+          No volume is stored here yet. Files of other kinds are stored from the command line: <code>eddylift upload FILE NAME</code>.
+        </p>
+      )}
       <ul class="cards">
         {volumes.value?.map((volume) => (
           <li key={volume.name} class={opened.value === volume.name ? "on" : ""}>
@@ -165,7 +172,7 @@ export function Volumes() {
               <p>
                 {volume.cells?.join(" × ")} cells{volume.levels ? `, ${volume.levels} times` : ""} · {size(volume.bytes)}
                 <br />
-                <small>{volume.boundary ? `boundary ${volume.boundary.join(", ")}` : "no boundary given"}</small>
+                <small>{volume.boundary ? `boundary ${volume.boundary.join(", ")}` : "no boundary given: that of the model, else periodic"}</small>
               </p>
             )}
             <div class="actions">

@@ -44,6 +44,18 @@ def test_a_plane_across_another_axis_has_its_own_proportions(service: Service, o
     assert float(probe.inner_text().split()[2]) == pytest.approx(plane[5, 10], rel=1e-3)
 
 
+def test_a_link_to_another_volume_opens_that_one(service: Service, open_page: Open) -> None:
+    put(service.address, "first", files_of(dataset(noise(3, 8, 4, 4))))
+    put(service.address, "second", files_of(dataset(noise(3, 6, 6, 6))))
+    page = open_page(f"{service.address}/#/volumes")
+    view(page, "first")
+    settled(page)
+    with page.expect_request("**/views/second/**/slices/**"):
+        page.evaluate("location.hash = '#/volumes?volume=second&model=trilinear-x4'")
+    expect(page.locator(".viewer .slider").first).to_contain_text("of 24")
+    expect(page.get_by_role("heading", name="second, by trilinear-x4")).to_be_visible()
+
+
 def test_a_view_opens_amid_a_block(start: Callable[..., Service], open_page: Open) -> None:
     service = start(block=4)
     put(service.address, "blocks", files_of(dataset(noise(3, 8, 8, 8))))

@@ -68,7 +68,7 @@ def test_a_dropped_file_is_drawn_pixel_by_pixel(service: Service, open_page: Ope
     slice_of(page, "coarse").focus()
     page.keyboard.press("0")
     expect(page.locator(".slices output")).to_have_text("Probe: fine cell z 16, y 16")
-    expected = r"The truth is not known.* of \S+ velocity, and .* \S+ velocity\."
+    expected = r"The truth is not known.* of \S+, and .* by \S+\. If it is right, about \d+ % of the error"
     expect(page.locator(".expected")).to_have_text(re.compile(expected))
     with page.expect_download() as download:
         page.get_by_role("button", name="Download .npy").click()

@@ -123,7 +123,8 @@ def test_a_job_is_watched_to_its_end(service: Service, open_page: Open) -> None:
     expect(job).to_contain_text(re.compile(r"(\d+) of \1 blocks"))
     job.locator("summary").click()
     expect(job.locator("tbody tr", has_text="relative L2")).to_be_visible()
-    page.get_by_role("link", name="Volumes").click()
+    job.get_by_role("link", name="View small").click()
+    expect(page.get_by_role("heading", name="small, by relaxed-isotropic-x4")).to_be_visible()
     expect(page.locator(".cards li", has_text="small-fine")).to_contain_text(CELLS.format(32))
 
 
