@@ -54,7 +54,7 @@ function panels(found: Answer, which: Name, along: Axis, at: number): Panel[] {
   return [
     { name: "coarse", plane: plane(found.coarse, Math.floor(at / found.model.factor)), colour: COARSE },
     { name: "trilinear", plane: plane(found.trilinear), colour: FAMILY.trilinear },
-    { name: found.model.name, plane: plane(found.fine), colour },
+    { name: "answer", plane: plane(found.fine), colour },
     ...(found.truth ? [{ name: "truth", plane: plane(found.truth), colour: TRUTH }] : []),
   ];
 }
@@ -63,7 +63,7 @@ function errors(found: Answer, along: Axis, at: number): Panel[] {
   if (!found.truth) return [];
   return [
     { name: "error of trilinear", plane: difference(found.trilinear, found.truth, along, at), colour: FAMILY.trilinear },
-    { name: `error of ${found.model.name}`, plane: difference(found.fine, found.truth, along, at), colour: FAMILY[found.model.family] },
+    { name: "error of answer", plane: difference(found.fine, found.truth, along, at), colour: FAMILY[found.model.family] },
   ];
 }
 

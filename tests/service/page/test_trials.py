@@ -51,13 +51,13 @@ def test_a_field_is_computed_after_a_true_one_was_refused(service: Service, open
 def test_a_model_is_computed_after_a_file_was_refused(service: Service, open_page: Open) -> None:
     page = open_page(service.address)
     drop(page, npy(noise(3, 4, 4, 4)))
-    expect(page.locator(SLICES, has_text="equivariant-general-x4")).to_be_visible()
+    expect(page.locator(".u-legend", has_text="equivariant-general-x4")).to_be_visible()
     hold(page, f"**/v1/upscale*{RELAXED}*")
     with page.expect_request(f"**/v1/upscale*{RELAXED}*"):
         page.get_by_label("Model").select_option(RELAXED)
     page.unroute(f"**/v1/upscale*{RELAXED}*")
     drop(page, b"no field")
-    expect(page.locator(SLICES, has_text=RELAXED)).to_be_visible()
+    expect(page.locator(".u-legend", has_text=RELAXED)).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("Content-Type")
     # Nothing is computed anew if nothing was chosen anew.
     asked: list[str] = []

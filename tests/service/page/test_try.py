@@ -51,7 +51,7 @@ def test_a_dropped_file_is_drawn_pixel_by_pixel(service: Service, open_page: Ope
     seen = np.sort(fine[0, [3, 9, 16, 22, 28]].ravel())
     low, high = seen[int(0.005 * len(seen))], seen[int(np.ceil(0.995 * len(seen))) - 1]
     most = float(max(abs(low), abs(high)))
-    for panel, plane in (("coarse", coarse[0, 4]), ("equivariant", fine[0, 16])):
+    for panel, plane in (("coarse", coarse[0, 4]), ("answer", fine[0, 16])):
         assert np.abs(picture(slice_of(page, panel), len(plane)) - diverging(plane, most)).max() <= 1, panel
     # Pinched to twice the size around a quarter of both edges, cells 1 to 4 of 8 are left.
     box = slice_of(page, "coarse").bounding_box()
@@ -83,7 +83,7 @@ def test_a_sample_is_measured_against_its_truth(service: Service, open_page: Ope
     # Spectra of the truth, the answer, trilinear interpolation and the coarse field.
     expect(page.locator(".u-series")).to_have_count(4)
     page.get_by_label("Model").select_option("relaxed-isotropic-x4")
-    expect(page.locator("figure.slice", has_text="error of relaxed")).to_be_visible()
+    expect(page.locator("figure.slice", has_text="error of answer")).to_be_visible()
     # Axes and their words are drawn anew in the colours of the theme.
     chart = page.locator(".chart canvas")
     light = chart.evaluate("canvas => canvas.toDataURL()")
@@ -157,7 +157,7 @@ def test_a_model_of_several_times_warns_of_uneven_ones(service: Service, open_pa
 def test_what_is_chosen_last_is_shown(service: Service, open_page: Open) -> None:
     page = open_page(service.address)
     drop(page, npy(noise(3, 4, 4, 4)))
-    expect(page.locator("figure.slice", has_text="equivariant")).to_be_visible()
+    expect(page.locator(".u-legend", has_text="equivariant")).to_be_visible()
     page.route("**/v1/upscale*model=relaxed*", lambda _: None)
     with page.expect_event("requestfailed", lambda request: "model=relaxed" in request.url):
         with page.expect_request("**/v1/upscale*model=relaxed*"):
@@ -165,7 +165,7 @@ def test_what_is_chosen_last_is_shown(service: Service, open_page: Open) -> None
         expect(page.get_by_role("button", name="Download .npy")).to_be_disabled()
         page.get_by_label("Model").select_option("equivariant-general-x4")
     expect(page.locator(".note.busy")).to_have_count(0)
-    expect(page.locator("figure.slice", has_text="equivariant")).to_be_visible()
+    expect(page.locator(".u-legend", has_text="equivariant")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
