@@ -136,7 +136,8 @@ def draw(
     slices[f"true, {large}"] = true
     errors = {f"error, {MODELS[family]}": np.abs(answers[family][0, level] - true) for family in SHOWN}
     bound, worst = (max(float(np.abs(values).max()) for values in maps.values()) for maps in (slices, errors))
-    figure = plt.figure(figsize=(13, 6.8), layout="constrained")
+    figure = plt.figure(figsize=(13, 7.1), layout="constrained")
+    figure.suptitle(f"plane {level} of {fine.shape[1]} along z: x to the right, y up", fontsize=11)
     grid = figure.add_gridspec(2, 2, width_ratios=[1.1, 1])
     draw_maps(
         figure.add_subfigure(grid[0, :]),

@@ -38,6 +38,12 @@ def deciding(finding: Finding, sigmas: float | None) -> tuple[str, dict[str, flo
     return "common share / standard error", ratios, sigmas
 
 
+def title_of(name: str, finding: Finding) -> str:
+    """The name of a case, and below it the group that it keeps, such as: keeps group 2mm (4 of 8 elements of D4)."""
+    count = len(finding.equivariance_errors)
+    return f"{name}\nkeeps group {finding.symbol} ({len(finding.kept)} of {count} elements of {finding.group})"
+
+
 def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]], sigmas: float | None) -> None:
     """Draw for each case Y (in 3D its mean along x), above what tells which elements are kept, by their names.
 
@@ -57,7 +63,7 @@ def draw_findings(path: Path, cases: Sequence[tuple[str, Pairs, Finding]], sigma
     for number, (name, pairs, finding) in enumerate(cases):
         row, column = divmod(number, columns)
         image, elements = panels[2 * row : 2 * row + 2, column]
-        image.set_title(f"{name}: {finding.symbol}, {len(finding.kept)} of {finding.group}", fontsize=10)
+        image.set_title(title_of(name, finding), fontsize=10)
         draw_target(image, pairs)
         draw_elements(elements, finding, sigmas)
     for axes in panels[-2:, len(cases) - columns * (rows - 1) :].flat:

@@ -34,7 +34,7 @@ class Bar(NamedTuple):
 
 
 def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
-    """MAE over trilinear interpolation's, which is a dashed line; one panel a run, in full rows of three at most.
+    """MAE over trilinear interpolation's, a dashed line, on one scale; one panel a run, in full rows of three at most.
 
     Further training seeds are ticks in the row of their model. Other variants stand below, as hollow marks.
 
@@ -49,17 +49,18 @@ def draw_errors(path: Path, runs: Mapping[str, Sequence[Bar]]) -> None:
     longest = max(map(len, runs.values()))
     figure = Figure(figsize=(5.4 * columns, rows * (1.2 + 0.3 * longest)))
     figure.set_layout_engine("constrained", w_pad=0.12)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    # One scale, so that flows can be compared.
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).flat
     for axes, (title, bars) in zip(panels, runs.items(), strict=True):
         _draw_entrants(axes, bars)
+        axes.tick_params(labelbottom=True)
         axes.set(title=title, xlabel="MAE over that of trilinear interpolation")
+    _set_scale(axes, [bar for bars in runs.values() for bar in bars])
     figure.supxlabel("held-out snapshots: mean, and standard deviation as a bar", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
 def _draw_entrants(axes: Axes, bars: Sequence[Bar]) -> None:
-    from matplotlib.ticker import NullLocator  # noqa: PLC0415
-
     bars = [bar for bar in bars if bar.name != "trilinear-x4"]
     seeds = [bar for bar in bars if ", seed " in bar.name]
     variants = [bar for bar in bars if ", " in bar.name and bar not in seeds]
@@ -74,6 +75,17 @@ def _draw_entrants(axes: Axes, bars: Sequence[Bar]) -> None:
     for bar in seeds:
         model = bar.name.partition(", ")[0]
         axes.plot(bar.mean, places[model], "|", ms=12, mew=1.5, color=COLOURS[model.split("-")[0]])
+    axes.axvline(1, color=BASELINE, lw=1, ls="--")
+    axes.set_yticks(list(places.values()), list(places), fontsize=8)
+    axes.set_ylim(max(places.values(), default=0) + 0.6, -0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _set_scale(axes: Axes, bars: Sequence[Bar]) -> None:
+    """Make the axis of errors logarithmic, and so long that no bar is cut off."""
+    from matplotlib.ticker import NullLocator  # noqa: PLC0415
+
     # A deviation that is as large as its mean has no lower end on a logarithmic axis; it meets the edge of the panel.
     lowest = min((bar.mean - bar.std if bar.std < bar.mean else bar.mean / 10 for bar in bars), default=0.5)
     highest = max((bar.mean + bar.std for bar in bars), default=1.0)
@@ -82,11 +94,6 @@ def _draw_entrants(axes: Axes, bars: Sequence[Bar]) -> None:
     axes.set_xticks([tick for tick in TICKS if left < tick < right], minor=False)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.axvline(1, color=BASELINE, lw=1, ls="--")
-    axes.set_yticks(list(places.values()), list(places), fontsize=8)
-    axes.set_ylim(max(places.values(), default=0) + 0.6, -0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
 
 
 def draw_symmetry(path: Path, catalogue: Catalogue) -> None:
@@ -122,7 +129,7 @@ def draw_symmetry(path: Path, catalogue: Catalogue) -> None:
 
 
 def draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
-    """The equivariance error of each element but the identity, by name; those that a relaxed model keeps in bold.
+    """The equivariance error of each element but the identity, by name; in bold, those that a relaxed model keeps.
 
     Args:
         axes: to draw on.
@@ -135,11 +142,13 @@ def draw_elements(axes: Axes, cards: Sequence[Card]) -> None:
         values = [max(error, ROUND_OFF) for error in elements.values()]
         style = {"mfc": "none", "ms": 9} if card.family in seen else {"ms": 6 if card.family == "relaxed" else 4.5}
         places = range(len(values))
-        axes.semilogy(places, values, MARKS[card.family], color=COLOURS[card.family], label=card.name, **style)
+        label = f"{card.name} (not mirrored)" if card.group == "O" else card.name
+        axes.semilogy(places, values, MARKS[card.family], color=COLOURS[card.family], label=label, **style)
         seen.add(card.family)
     axes.set_xticks(places, list(elements), rotation=90, fontsize=7, family="monospace")
+    axes.set_xlabel("element, named by the image of x,y,z")
     for card in (card for card in cards if card.family == "relaxed"):
-        axes.set_xlabel(f"element (bold: kept by {card.name})")
+        axes.set_xlabel(f"element (bold: {card.name} has less than a tenth of its largest error)")
         for tick, name in zip(axes.get_xticklabels(), elements, strict=True):
             if name in kept(card.symmetry["equivariance_error"]):
                 tick.set(color=COLOURS["relaxed"], fontweight="bold")

@@ -21,7 +21,7 @@ from models.irreps import element_names
 from models.operators import coarsen
 from training.__main__ import main
 from training.dataset import StoredRun
-from training.discovery_figure import KEPT, deciding, draw_elements, draw_findings, draw_target
+from training.discovery_figure import KEPT, deciding, draw_elements, draw_findings, draw_target, title_of
 from training.experiments.perovskite import PHASES, SPECIES, density, read_structure
 from training.experiments.squares import square_to
 from training.experiments.turbulence import expected, pairs_of
@@ -135,6 +135,10 @@ def test_the_figure_shows_what_decided(tmp_path: Path) -> None:
     assert deciding(noisy, None) == ("p-value", p, None)
     _, ratios, most = deciding(noisy, 2.0)
     assert (ratios, most) == ({"x,y": 0, "-x,-y": pytest.approx(3)}, 2.0)
+    assert title_of("mine", exact).splitlines() == [
+        "mine",
+        f"keeps group {exact.symbol} ({len(exact.kept)} of 2 elements of C2)",
+    ]
     draw_findings(tmp_path / "found.png", [("exact", pairs, exact), ("noisy", pairs, noisy)], 2.0)
     assert (tmp_path / "found.png").stat().st_size > 0
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from models.group import group
 from models.irreps import element_names
-from training.figures import Bar, _draw_entrants, _draw_shares, draw_elements, draw_errors
+from training.figures import Bar, _draw_entrants, _draw_shares, _set_scale, draw_elements, draw_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,10 @@ IDENTITY, *ELEMENTS = element_names(group("Oh"))
 def card(name: str, **errors: float) -> Any:  # noqa: ANN401 in place of a Card
     """A model that breaks all elements but those with other errors."""
     found = {IDENTITY: 0.0, **dict.fromkeys(ELEMENTS, 0.1), **errors}
-    return SimpleNamespace(name=name, family=name.partition("-")[0], symmetry={"equivariance_error": found})
+    group = "O" if name.endswith("-isotropic-x4") else "Oh"
+    return SimpleNamespace(
+        name=name, family=name.partition("-")[0], group=group, symmetry={"equivariance_error": found}
+    )
 
 
 def test_elements_have_names_and_those_that_are_kept_are_seen() -> None:
@@ -32,10 +35,22 @@ def test_elements_have_names_and_those_that_are_kept_are_seen() -> None:
     ticks = axes.get_xticklabels()
     assert [tick.get_text() for tick in ticks] == ELEMENTS
     assert [tick.get_text() for tick in ticks if tick.get_fontweight() == "bold"] == ["-x,y,z"]
-    assert "relaxed-general-x4" in axes.get_xlabel()
+    assert axes.get_xlabel() == "element (bold: relaxed-general-x4 has less than a tenth of its largest error)"
     legend = axes.get_legend()
     assert legend is not None
     assert {text.get_text() for text in legend.get_texts()} == {"relaxed-general-x4", "conv-general-x4"}
+
+
+def test_a_model_that_keeps_rotations_alone_says_so() -> None:
+    axes = Figure().subplots()
+    draw_elements(axes, [card("equivariant-isotropic-x4"), card("equivariant-general-x4")])
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "equivariant-general-x4",
+        "equivariant-isotropic-x4 (not mirrored)",
+    ]
+    assert axes.get_xlabel().startswith("element")
 
 
 def test_models_of_one_family_and_one_error_are_both_seen() -> None:
@@ -51,7 +66,7 @@ def test_models_of_one_family_and_one_error_are_both_seen() -> None:
 @pytest.mark.parametrize("bar", [Bar("conv-general-x4", 0.059, 0.041), Bar("conv-channel-x4", 1.1, 0.3)])
 def test_no_bar_of_an_error_is_cut_off(bar: Bar) -> None:
     axes = Figure().subplots()
-    _draw_entrants(axes, [Bar("tricubic", 0.6, 0.1), bar])
+    _set_scale(axes, [Bar("tricubic", 0.6, 0.1), bar])
     left, right = axes.get_xlim()
     assert left < bar.mean - bar.std
     assert bar.mean + bar.std < right
@@ -86,3 +101,16 @@ def test_runs_fill_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     draw_errors(tmp_path / "errors.png", {f"run {n}": [Bar("conv-general-x4", 0.2, 0.01)] for n in range(4)})
     places = [spec.get_geometry()[:2] for axes in drawn[0].axes if (spec := axes.get_subplotspec())]
     assert places == [(2, 2)] * 4
+
+
+def test_runs_have_one_scale_with_several_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a scale of its own, a run of large errors alone had one number on its axis."""
+    drawn = list[Figure]()
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    runs = {"fine": [Bar("conv-general-x4", 0.04, 0.01)], "coarse": [Bar("conv-general-x4", 0.7, 0.01)]}
+    draw_errors(tmp_path / "errors.png", runs)
+    fine, coarse = drawn[0].axes
+    assert fine.get_xlim() == coarse.get_xlim()
+    for axes in (fine, coarse):
+        axes.figure.canvas.draw()  # type: ignore[attr-defined]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["0.05", "0.1", "0.2", "0.5", "1"]
