@@ -249,10 +249,10 @@ def _open_group(store: Any, group: str | None, *, zarr_format: int) -> xr.Datase
     from zarr.errors import ZarrUserWarning  # noqa: PLC0415 not in the base install
 
     with warnings.catch_warnings():
-        # Desktops and notebooks leave files of their own in folders; metadata need not be consolidated.
+        # Desktops and notebooks leave files of their own in folders.
         warnings.simplefilter("ignore", ZarrUserWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        options = {"chunks": None, "zarr_format": zarr_format, "consolidated": False if group else None, **RAW}
+        # Consolidated metadata are not read: they are old where a group was written to later.
+        options = {"chunks": None, "zarr_format": zarr_format, "consolidated": False, **RAW}
         dataset = xr.open_zarr(store, group=group, **options)
     for variable in dataset.variables.values():
         # Zarr v2 reads 0 where nothing was written; that is not a missing value.

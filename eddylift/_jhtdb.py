@@ -28,6 +28,8 @@ STEP = re.compile(r"[Vv]elocity_(\d+)")
 def open_cutout(path: Path) -> xr.Dataset | None:
     """Open a cutout lazily as ``velocity`` (time, z, y, x, component); None if the file is not a cutout.
 
+    Nor is it one if its axes are labelled in another order.
+
     ``time`` has the step numbers of the database, from the names in the file; a single step has no time dim. Other
     information in the file (``_dataset``, attributes) becomes attributes.
 
@@ -36,7 +38,7 @@ def open_cutout(path: Path) -> xr.Dataset | None:
     """
     file = h5py.File(path)
     steps = sorted((int(match[1]), name) for name in file if (match := STEP.fullmatch(name)))
-    if not steps:
+    if not steps or not all(_is_in_order(file[name]) for _, name in steps):
         file.close()
         return None
     arrays = [file[name] for _, name in steps]
@@ -56,6 +58,12 @@ def open_cutout(path: Path) -> xr.Dataset | None:
         dataset = dataset.isel(time=0, drop=True)
     dataset.set_close(file.close)
     return dataset
+
+
+def _is_in_order(array: h5py.Dataset) -> bool:
+    """Return whether axes are z, y, x by their labels, if they have some."""
+    labels = [axis.label for axis in array.dims]
+    return not any(labels) or [label[:1].lower() for label in labels[:3]] == ["z", "y", "x"]
 
 
 def _attributes(file: h5py.File) -> dict[str, Any]:

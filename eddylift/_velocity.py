@@ -252,7 +252,9 @@ def _check_coordinate(dataset: xr.Dataset, axis: str) -> None:
     units = str(array.attrs.get("units", ""))
     if array.dims != (axis,) or array.dtype.kind not in "fiu" or " since " in units:
         kind = f"{units or array.dtype} over ({', '.join(map(str, array.dims))})"
-        message = f"{axis}: {kind}; expected the positions of the cells along {axis} as numbers"
+        message = (
+            f"{axis}: {kind}; expected the positions of the cells along {axis} as numbers; drop='{axis}' leaves it out"
+        )
         raise InvalidInputError(message)
     positions = array.values
     steps = np.abs(np.diff(positions.astype(np.float64)))

@@ -1,4 +1,4 @@
-"""HDF5 files without names of dims: u, v, w in the order of bare arrays, and cutouts of the JHTDB.
+"""HDF5 files without names of dims: dims as they are labelled, else u, v, w in the order of bare arrays, and cutouts.
 
 Cutouts of the Johns Hopkins Turbulence Databases come in two layouts: ``Velocity_0001`` (z, y, x, 3), whose dims have
 no names, beside ``xcoor``, ``ycoor`` and ``zcoor``; and giverny's ``velocity_0001`` over (zcoor, ycoor, xcoor, values).
@@ -8,17 +8,19 @@ The first is read like the second.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import xarray as xr
 
 from service.formats.names import AXES, COMPONENT, COMPONENTS, TIME, UNNAMED, Naming
 from service.problems import invalid_field
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
-
+# The attribute in which HDF5 itself keeps a name for each axis of an array.
+LABELS: Final = "DIMENSION_LABELS"
 STEP: Final = re.compile(r"[Vv]elocity_\d+")
 CUTOUT_AXES: Final = ("zcoor", "ycoor", "xcoor")
 CUTOUT_DIMS: Final = (*CUTOUT_AXES, "values")
@@ -29,19 +31,24 @@ def name_dims(dataset: xr.Dataset) -> xr.Dataset:
     """Name the unnamed dims of velocity and coordinates, where their order is known.
 
     Raises:
-        Problem: 422 if the coordinates do not fit this order.
+        Problem: 422 for labels that do not differ, or coordinates that do not fit this order.
     """
-    known = {name: _dims(str(name), variable) for name, variable in dataset.variables.items()}
+    labels = {name: _labels(str(name), variable) for name, variable in dataset.variables.items()}
+    known = {
+        name: labels[name] or _dims(str(name), variable, is_labelled=any(labels.values()))
+        for name, variable in dataset.variables.items()
+    }
     # What else is over the dims of the velocity.
-    axes = known.get("u") or ()
-    over = dict(zip(dataset["u"].dims, axes, strict=True)) if axes else {}
-    named = {name: dims or tuple(over.get(dim, dim) for dim in dataset[name].dims) for name, dims in known.items()}
+    said = [name for name, dims in labels.items() if dims] or [name for name in ("u",) if known.get(name)]
+    over = {dim: to for name in said for dim, to in zip(dataset[name].dims, known[name] or (), strict=True)}
+    named = {name: dims or _distinct(dataset[name].dims, over) for name, dims in known.items()}
     if all(dims == dataset[name].dims for name, dims in named.items()):
         return dataset
     variables: dict[Hashable, xr.Variable] = {}
     for name, variable in dataset.variables.items():
         variables[name] = variable.copy(deep=False)
         variables[name].dims = named[name]
+        variables[name].attrs = {key: value for key, value in variable.attrs.items() if key != LABELS}
     try:
         result = xr.Dataset(variables, attrs=dataset.attrs)
     except ValueError as error:  # dims of several lengths
@@ -50,22 +57,52 @@ def name_dims(dataset: xr.Dataset) -> xr.Dataset:
             value=", ".join(
                 f"{name}{variables[name].shape}" for name in named if variables[name].dims != dataset[name].dims
             ),
-            expected="u, v, w over (z, y, x) or (time, z, y, x), with as many x, y, z, as the dims have no names",
+            expected="one length for each label"
+            if any(labels.values())
+            else "u, v, w over (z, y, x) or (time, z, y, x), with as many x, y, z, as the dims have no names",
         ) from error
     result.encoding = dataset.encoding
     result.set_close(dataset.close)
     return result
 
 
-def _dims(name: str, variable: xr.Variable) -> tuple[Hashable, ...] | None:
-    if not any(str(dim).startswith(UNNAMED) for dim in variable.dims):
+def _labels(name: str, variable: xr.Variable) -> tuple[Hashable, ...]:
+    """Unnamed dims by their labels, the same where they have none; nothing without any label."""
+    texts = [_text(each) for each in np.atleast_1d(np.asarray(variable.attrs.get(LABELS, ()), object))]
+    if not _is_unnamed(variable) or len(texts) != variable.ndim or not any(texts):
+        return ()
+    labels = tuple(text or dim for text, dim in zip(texts, variable.dims, strict=True))
+    if len({*labels}) < len(labels):
+        raise invalid_field(field=name, value=f"axes labelled {', '.join(texts)}", expected="labels that differ")
+    return labels
+
+
+def _text(label: Any) -> str:  # noqa: ANN401 whatever HDF5 holds
+    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+
+
+def _is_unnamed(variable: xr.Variable) -> bool:
+    return any(str(dim).startswith(UNNAMED) for dim in variable.dims)
+
+
+def _distinct(dims: tuple[Hashable, ...], names: Mapping[Hashable, Hashable]) -> tuple[Hashable, ...]:
+    """Dims by their new names, or as they are if two would have one name."""
+    renamed = tuple(names.get(dim, dim) for dim in dims)
+    return renamed if len({*renamed}) == len(renamed) else dims
+
+
+def _dims(name: str, variable: xr.Variable, *, is_labelled: bool) -> tuple[Hashable, ...] | None:
+    """Dims by their places, of velocity only if no dims are labelled."""
+    if not _is_unnamed(variable):
+        return None
+    if name in (*CUTOUT_AXES, *AXES, TIME) and variable.ndim == 1:
+        return (name,)
+    if is_labelled:
         return None
     if STEP.fullmatch(name) and variable.shape[3:] == (len(COMPONENTS),):
         return CUTOUT_DIMS
     if name in COMPONENTS and variable.ndim in (3, 4):
         return (TIME, *AXES)[-variable.ndim :]
-    if name in (*CUTOUT_AXES, *AXES, TIME) and variable.ndim == 1:
-        return (name,)
     return None
 
 

@@ -81,3 +81,15 @@ def test_other_orders_and_shapes(tmp_path: Path, field: NDArray[np.float32]) -> 
         file["Velocity_0001"], file["Velocity_0002"] = field[0], field[0, :1]
     with pytest.raises(InvalidInputError, match=r"expected Velocity_0001 and so on, all of one shape"):
         read(tmp_path / "b.h5")
+
+
+def test_axes_that_are_labelled_in_another_order(tmp_path: Path, field: NDArray[np.float32]) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["Velocity_0001"] = field[0].transpose(2, 1, 0, 3)
+        for place, label in enumerate(("x", "y", "z", "component")):
+            file["Velocity_0001"].dims[place].label = label
+        file["xcoor"] = np.arange(CELLS[2], dtype="f4")
+    dataset = read(tmp_path / "a.h5")
+    assert isinstance(dataset, xr.Dataset)
+    found = take(dataset, find(dataset.drop_vars("xcoor")))
+    np.testing.assert_array_equal(found["u"], field[0, ..., 0])

@@ -300,5 +300,7 @@ def test_a_pair_may_be_named_differently(array: NDArray[np.float32]) -> None:
 )
 def test_positions_that_are_no_numbers(array: NDArray[np.float32], y: tuple[object, object]) -> None:
     parts = {name: (AXES, part) for name, part in zip("uvw", array, strict=True)}
-    with pytest.raises(InvalidInputError, match=r"^y: .*; expected the positions of the cells along y as numbers$"):
+    with pytest.raises(
+        InvalidInputError, match=r"^y: .*; expected the positions of the cells along y as numbers; drop='y' leaves"
+    ):
         find(xr.Dataset({**parts, "y": y}))

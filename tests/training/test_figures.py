@@ -112,5 +112,5 @@ def test_runs_have_one_scale_with_several_numbers(tmp_path: Path, monkeypatch: p
     fine, coarse = drawn[0].axes
     assert fine.get_xlim() == coarse.get_xlim()
     for axes in (fine, coarse):
-        axes.figure.canvas.draw()  # type: ignore[attr-defined]
+        axes.figure.canvas.draw()
         assert [label.get_text() for label in axes.get_xticklabels()] == ["0.05", "0.1", "0.2", "0.5", "1"]

@@ -53,6 +53,37 @@ def test_hdf5_that_names_no_dims(cells: tuple[int, int, int]) -> None:
     assert "y: spaced by 1 to 7; expected uniform spacing" in refused(file.getvalue(), Naming.parse(names, None))
 
 
+@pytest.mark.parametrize("cells", [(4, 5, 6), (5, 5, 5)])
+@pytest.mark.parametrize("labels", ["xyz", "yxz"])
+def test_hdf5_that_labels_its_axes(labels: str, cells: tuple[int, int, int]) -> None:
+    file, velocity = io.BytesIO(), noise(3, *cells)
+    with h5py.File(file, "w") as inside:
+        for name, part in zip("uvw", velocity, strict=True):
+            inside[name] = part.transpose(["zyx".index(axis) for axis in labels])
+            for place, axis in enumerate(labels):
+                inside[name].dims[place].label = axis
+        inside.update({axis: 0.5 * np.arange(n) for axis, n in zip("zyx", cells, strict=True)})
+    found = read(file.getvalue())
+    np.testing.assert_array_equal(found.velocity[0], velocity)
+    assert [len(at) for at in found.coordinates if at is not None] == list(cells)
+    after = raw(answered(file.getvalue()))
+    assert (after["u"].dims, "DIMENSION_LABELS" in after["u"].attrs) == (tuple(labels), False)
+
+
+def test_labels_that_do_not_fit() -> None:
+    file = io.BytesIO()
+    with h5py.File(file, "w") as inside:
+        for name in "uvw":
+            inside[name] = np.zeros((4, 5, 6))
+            for place, axis in enumerate("xyz"):
+                inside[name].dims[place].label = axis
+        inside["x"] = np.arange(5.0)
+    assert "expected one length for each label" in refused(file.getvalue())
+    with h5py.File(file, "a") as inside:
+        inside["v"].dims[2].label = "x"
+    assert "v: axes labelled x, y, x; expected labels that differ" in refused(file.getvalue())
+
+
 @pytest.mark.parametrize("names", ["yp:y,dy:y", "u:y", "yp:u"])
 def test_names_that_would_occur_twice(names: str) -> None:
     volume = dataset(COARSE, yp=("y", UNIFORM), dy=("y", np.ones(5))).drop_vars("y")
