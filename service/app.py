@@ -82,8 +82,9 @@ Send a volume to `/v1/upscale`; see `/v1/models` for what can be done to it, and
 def build(settings: Settings) -> Services:
     """Build all parts; nothing runs yet."""
     metrics = Metrics()
-    # Each kind of work has threads of its own, so that no kind waits for another.
-    threads, view_threads, job_threads, engine_threads = (Threads(settings.readers) for _ in range(4))
+    # Each kind of work has threads of its own, so that no kind waits for another; clients share those for requests.
+    threads, view_threads, body_threads = (SharedThreads(settings.readers) for _ in range(3))
+    job_threads, engine_threads = Threads(settings.readers), Threads(settings.readers)
     engine = build_engine(settings, metrics, engine_threads)
     lifecycle = Lifecycle(metrics, alive=lambda: engine.batcher.alive)
     opener = build_opener(settings, engine.registry)
@@ -125,7 +126,7 @@ def build(settings: Settings) -> Services:
         metrics=metrics,
         threads=threads,
         view_threads=view_threads,
-        body_threads=SharedThreads(settings.readers),
+        body_threads=body_threads,
         discovery_threads=Threads(1),
         engine=engine,
         forecasts=Forecasts(ForecastCatalogue(settings.weights), engine),

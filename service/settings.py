@@ -280,7 +280,7 @@ class Settings(BaseSettings):
         PositiveInt,
         Field(
             description="Threads for each kind of work: bodies and answers, stored volumes, views, jobs, models. One "
-            "client has at most three quarters of those for bodies and answers, if there are several."
+            "client has at most three quarters of those for bodies, stored volumes or views, if there are several."
         ),
     ] = 4
     read_timeout_s: Annotated[

@@ -17,6 +17,8 @@ from service.volumes.files import why_unwritable
 router = APIRouter(tags=["health"])
 
 
+# Load balancers and monitors ask by HEAD.
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", summary="Is the service alive?", responses=responses(503))
 async def get_live(services: ServicesDep) -> Health:
     """200 while the thread that computes is alive; 503 means that the service must be restarted."""
@@ -26,6 +28,7 @@ async def get_live(services: ServicesDep) -> Health:
     return Health(status="alive")
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", summary="Is the service ready?", responses=responses(503))
 async def get_ready(request: Request, services: ServicesDep) -> Health:
     """200 once a model is loaded. Clients that may read also see which models can be served, and why others cannot.

@@ -86,6 +86,8 @@ PAGES = {"/", "/assets/{name}"}
 WANTED = {
     "GET /health/live": None,
     "GET /health/ready": None,
+    "HEAD /health/live": None,
+    "HEAD /health/ready": None,
     "GET /openapi.json": None,
     "HEAD /openapi.json": None,
     "GET /docs": None,

@@ -12,9 +12,11 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.api.auth import make_token
-from service.api.fairness import WAITING, SharedThreads, Slots, Turns
+from service.api.fairness import WAITING, Slots, Turns
+from service.app import build
 from service.engine.queue import client as owner
 from service.problems import Problem
+from service.settings import Settings
 from tests.service.conftest import parts, serve_as_trilinear
 from tests.service.wire import NPY, Gate, noise, npy
 from tests.waiting import PATIENCE_S, wait_until
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from service.runtime.threads import Threads
     from tests.service.conftest import Serve
 
 
@@ -77,12 +80,13 @@ def test_requests_of_a_client_wait_for_their_turn_and_those_of_others_do_not() -
     asyncio.run(run())
 
 
-def test_long_work_of_a_client_leaves_threads_to_others() -> None:
+@pytest.mark.parametrize("kind", ["threads", "view_threads", "body_threads"])
+def test_long_work_of_a_client_leaves_threads_to_others(kind: str, tmp_path: Path) -> None:
     gate = threading.Event()
     begun: list[str] = []
 
     async def run() -> None:
-        threads = SharedThreads(4)
+        threads: Threads = getattr(build(Settings(data=tmp_path, readers=4)), kind)
 
         def work(name: str) -> None:
             begun.append(name)
