@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Gauge
 
-    from service.runtime.threads import Result
+    from service.runtime.threads import Arguments, Result
 
 # How many requests of a client may wait for each one that is served.
 WAITING: Final = 16
@@ -123,7 +123,9 @@ class SharedThreads(Threads):
         super().__init__(limit)
         self._turns = Turns(share_of(limit), waiting=math.inf)  # slots limit the requests
 
-    async def run(self, function: Callable[[], Result], stopped: threading.Event | None = None) -> Result:
+    async def run(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments, stopped: threading.Event | None = None
+    ) -> Result:
         """Run a function in a thread, for the client whose request is served; see the class above."""
         async with self._turns.take(owner.get()):
-            return await super().run(function, stopped)
+            return await super().run(function, *arguments, stopped=stopped)

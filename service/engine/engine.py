@@ -134,7 +134,7 @@ class Engine:
         """Super-resolve samples, and predict how good the answers are; see ``upscale`` for arguments."""
         answer = await self.upscale(card, samples, boundary, error=True)
         trilinear = await self._interpolate(card, samples[:, card.frames // 2], boundary)
-        return await self.threads.run(lambda: Expectation.of(answer.fine, trilinear.fine))
+        return await self.threads.run(Expectation.of, answer.fine, trilinear.fine)
 
     async def _interpolate(self, card: Card, coarse: NDArray[np.float32], boundary: Boundaries) -> InferenceResult:
         """Trilinear interpolation of samples, (sample, 3, z, y, x), by the factor of a model."""

@@ -116,7 +116,7 @@ class Forecasts:
         Raises:
             Problem: see [`submit`][service.engine.engine.Engine.submit].
         """
-        model = await self._engine.threads.run(lambda: self._model(card))
+        model = await self._engine.threads.run(self._model, card)
         request = ForecastRequest(card, model, frames[-card.frames :], steps, boundary, units)
         return await self._engine.submit(request)
 

@@ -103,7 +103,7 @@ async def compare(
         report = _measure(view, answer, reference, progress, scratch, stopped)
         return {**report, "expected_mae": stored_mean_error(view, target, stopped) if view.error else None}
 
-    return await threads.run(measure, stopped)
+    return await threads.run(measure, stopped=stopped)
 
 
 def _measure(

@@ -77,7 +77,7 @@ async def fill_blocks(task: Task, blocks: Blocks) -> None:
     """
     worker = worker_parts()
     storages = worker.opener.storages
-    view = await worker.threads.run(lambda: _open_view(task, worker))
+    view = await worker.threads.run(_open_view, task, worker)
     target = storages.scratch(task.target) if task.scratch else storages.find(task.target)
     missing = await worker.threads.run(lambda: tuple(index for index in blocks if not is_stored(view, target, index)))
     if not missing:
@@ -85,7 +85,7 @@ async def fill_blocks(task: Task, blocks: Blocks) -> None:
 
     # A job that was cancelled leaves workers behind, and its target may be gone by now.
     async for _, chunks in worker.blocks.compute(view, missing):
-        await worker.threads.run(lambda chunks=chunks: store_block(view, target, chunks))  # type: ignore[misc]
+        await worker.threads.run(store_block, view, target, chunks)
 
 
 def _open_view(task: Task, worker: Worker) -> View:

@@ -143,7 +143,7 @@ async def discover_stored(
             volume.require_unchanged(fresh=True)
         return found.as_dict()
 
-    return await threads.run(find, stopped)
+    return await threads.run(find, stopped=stopped)
 
 
 def _open(spec: JobSpec, opener: VolumeOpener) -> tuple[OpenFields, OpenFields]:

@@ -70,7 +70,7 @@ class LocalExecutor:
         """See [`Executor`][service.jobs.executor.Executor]."""
         async for index, chunks in self._blocks.compute(view, blocks, background=True):
             self.computed += 1
-            await self._threads.run(lambda chunks=chunks: store_block(view, target, chunks))  # type: ignore[misc]
+            await self._threads.run(store_block, view, target, chunks)
             yield index
 
     async def close(self) -> None:

@@ -68,6 +68,9 @@ async def fill(
     def is_missing(index: BlockIndex) -> bool:
         return not stopped.is_set() and not is_stored(view, target, index)
 
+    def look_up(batch: list[Blocks]) -> list[Blocks]:
+        return [tuple(filter(is_missing, blocks)) for blocks in batch]
+
     async def compute(blocks: Blocks) -> None:
         async for _ in _fill_region(executor, view, target, blocks):
             progress.done += 1
@@ -78,10 +81,7 @@ async def fill(
     rest = regions(view, edge, executor.workers)
     async with asyncio.TaskGroup() as group:
         while batch := list(itertools.islice(rest, LOOKUP)):
-            missing = await threads.run(
-                lambda batch=batch: [tuple(filter(is_missing, blocks)) for blocks in batch],  # type: ignore[misc]
-                stopped,
-            )
+            missing = await threads.run(look_up, batch, stopped=stopped)
             progress.done += sum(map(len, batch)) - sum(map(len, missing))
             for blocks in filter(None, missing):
                 while len(running) >= max(2, AHEAD // len(blocks)) * executor.workers:

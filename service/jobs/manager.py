@@ -139,7 +139,7 @@ class JobManager:
     async def _poll(self) -> None:
         async with self._claiming:  # a job that is being added is not taken for a lost one
             running = dict(self._running)
-            taken, stopping = await self._threads.run(lambda: self._claim(running))
+            taken, stopping = await self._threads.run(self._claim, running)
             for job in taken:
                 self._launch(job)
             for name in stopping:
@@ -247,14 +247,14 @@ class JobManager:
         self._lifecycle.require_staying()
         if job.state not in RESUMABLE:
             return
-        await self._threads.run(lambda: self.runner.check(job.spec))
+        await self._threads.run(self.runner.check, job.spec)
         async with self._claiming:
             if await self._threads.run(queue):
                 self._launch(job)
 
     async def cancel(self, job: Job) -> None:
         """Stop a job; blocks that are done stay."""
-        await self._threads.run(lambda: self.repository.stop(job.id))
+        await self._threads.run(self.repository.stop, job.id)
         if mine := self._running.get(job.id):
             mine.task.cancel()
             await asyncio.wait({mine.task})

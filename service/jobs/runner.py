@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from service.jobs.checks import check, open_reference, open_view
@@ -86,7 +87,7 @@ class JobRunner:
                 report = await self._do_patiently(job, progress)
             except asyncio.CancelledError:
                 with suppress(OSError, sqlite3.Error):
-                    await self._threads.run(lambda: self._save(job, progress))
+                    await self._threads.run(self._save, job, progress)
                 raise
             except Exception as error:  # of any kind: only the job fails
                 cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
@@ -132,7 +133,7 @@ class JobRunner:
             return await discover_stored(
                 spec, scratch, progress, opener=self._opener, threads=self._measuring, advanced=advanced
             )
-        view = await self._threads.run(lambda: open_view(spec, self._registry, self._opener))
+        view = await self._threads.run(open_view, spec, self._registry, self._opener)
         progress.warnings = progress.warnings or view.warnings
         target = storages.scratch(job.id) if spec.target is None else storages.find(spec.target)
         await fill(
@@ -146,7 +147,7 @@ class JobRunner:
         )
         if spec.reference is None:
             return None
-        reference = await self._threads.run(lambda: open_reference(spec, view.card.factor, self._opener))
+        reference = await self._threads.run(open_reference, spec, view.card.factor, self._opener)
         report = await compare(
             view,
             target,
@@ -157,7 +158,7 @@ class JobRunner:
             threads=self._measuring,
         )
         for source in (view.source, reference):
-            await self._threads.run(lambda source=source: source.require_unchanged(fresh=True))  # type: ignore[misc]
+            await self._threads.run(partial(source.require_unchanged, fresh=True))
         return report
 
     async def _settle(
@@ -174,7 +175,7 @@ class JobRunner:
         """
         while True:
             try:
-                return await self._threads.run(lambda: self._end(job, progress, state, detail, report))
+                return await self._threads.run(self._end, job, progress, state, detail, report)
             except (OSError, sqlite3.Error):
                 logger.exception("job %s is %s, which cannot be recorded", job.id, state)
                 await asyncio.sleep(RETRY_S)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from models.replacing import PART
@@ -46,7 +45,7 @@ class Tidier:
             for tidy in (self._tidy_jobs, self._storages.volumes.tidy):
                 stopped = threading.Event()
                 try:
-                    await self._threads.run(partial(tidy, stopped), stopped)
+                    await self._threads.run(tidy, stopped, stopped=stopped)
                 except Exception:  # of any kind: the next round may succeed
                     logger.exception("the data folder cannot be tidied")
             await asyncio.sleep(TIDY_S)

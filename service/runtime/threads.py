@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 
 class Stop(threading.Event):
@@ -41,7 +42,9 @@ class Threads:
     def __init__(self, limit: int) -> None:
         self._limiter = anyio.CapacityLimiter(limit)
 
-    async def run(self, function: Callable[[], Result], stopped: threading.Event | None = None) -> Result:
+    async def run(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments, stopped: threading.Event | None = None
+    ) -> Result:
         """Run a function in a thread.
 
         A thread cannot be stopped: cancelling this call waits for a function that has begun, so that none runs on
@@ -49,6 +52,7 @@ class Threads:
 
         Args:
             function: what to run.
+            arguments: of the function.
             stopped: set when this is cancelled; a function that takes very long looks at it now and then.
         """
         starting, begun, given_up = threading.Lock(), False, False
@@ -59,7 +63,7 @@ class Threads:
                 if given_up:
                     raise asyncio.CancelledError
                 begun = True
-            return function()
+            return function(*arguments)
 
         task = asyncio.ensure_future(anyio.to_thread.run_sync(run, limiter=self._limiter))
         try:

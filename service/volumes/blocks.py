@@ -50,7 +50,7 @@ class BlockComputer:
         """
         region = Region(view.layout, view.edge, tuple(index.block for index in blocks))
         layout, level, span = region.cut, blocks[0].level, view.span(blocks[0])
-        coarse = await self._threads.run(lambda: view.source.block(span, layout, region.box))
+        coarse = await self._threads.run(view.source.block, span, layout, region.box)
         model = await self._engine.load(view.card)
         stream = None
         if not region.is_one_slab:
@@ -66,5 +66,5 @@ class BlockComputer:
             for number in done:
                 index = BlockIndex(level, number)
                 place = view.layout.at(number).within(layer).fine(view.card.factor)
-                yield index, await self._threads.run(lambda: view.chunks(index, fine[:, *place]))  # noqa: B023
+                yield index, await self._threads.run(view.chunks, index, fine[:, *place])
             del fine  # before the next layer takes as much

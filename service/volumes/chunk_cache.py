@@ -156,7 +156,7 @@ class ChunkCache:
     async def block(self, view: View, index: BlockIndex) -> NDArray[np.float32]:
         """All chunks of a block as one array, (3 or 4, z, y, x); see ``chunk`` for errors."""
         chunks = await self._chunks(view, view.keys(index), index)
-        return await self._threads.run(lambda: view.block(index, chunks))
+        return await self._threads.run(view.block, index, chunks)
 
     async def _chunks(self, view: View, keys: Sequence[str], index: BlockIndex) -> list[bytes]:
         """Chunks of one block."""

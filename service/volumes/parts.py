@@ -96,12 +96,12 @@ class PartReader:
         step = 1 << part.level
         if step >= view.card.factor:
             step //= view.card.factor
-            values = await self._threads.run(lambda: _from_source(view, part, step))
+            values = await self._threads.run(_from_source, view, part, step)
         else:
             values = await self._from_blocks(view, part, step)
         if part.across is not None:
             values = values.squeeze(part.across)
-        return await self._threads.run(lambda: mean(values, step))
+        return await self._threads.run(mean, values, step)
 
     async def _from_blocks(self, view: View, part: Part, step: int) -> Values:
         window, spacing = part.window(view.fine_cells, step), spacing_of(view, view.fine_cells)
@@ -115,9 +115,7 @@ class PartReader:
                 for w, start, n in zip(window, corner, block.shape[1:], strict=True)
             ]
             here, place = _within(there, corner), _within(there, [along.start for along in window])
-            values[place] = await self._threads.run(
-                lambda block=block, here=here: _derive(block, here, part.field, spacing)  # type: ignore[misc]
-            )
+            values[place] = await self._threads.run(_derive, block, here, part.field, spacing)
         return values
 
 

@@ -121,7 +121,7 @@ class UploadStore:
                 file = await self._writers.run(create)
                 try:
                     async for piece in pieces:
-                        await self._writers.run(partial(write, file, piece))
+                        await self._writers.run(write, file, piece)
                 finally:
                     await self._writers.run(file.close)
             yield part

@@ -36,7 +36,7 @@ async def post_check(
     `curl --data-binary @coarse.npy -H 'Content-Type: application/x-npy' 'http://localhost:8000/v1/check'`
     """
     body = await receive_body(request, services.settings)
-    _, _, volume = await services.body_threads.run(lambda: services.sandbox.read(body, ReadOptions(naming=naming)))
+    _, _, volume = await services.body_threads.run(services.sandbox.read, body, ReadOptions(naming=naming))
     samples, boundary, summary, warnings = volume.prepare(card, asked)
     cards = await services.threads.run(services.engine.registry.cards)
     fitting = [

@@ -64,10 +64,10 @@ async def post_discover(
     `curl -F x=@before.npy -F y=@after.npy 'http://localhost:8000/v1/discover?y_kind=vector'`
     """
     parts = await FORM.receive(request, services.settings)
-    pairs = await services.body_threads.run(lambda: read_pairs(parts[X], parts[Y], (x_kind, y_kind), services.settings))
+    pairs = await services.body_threads.run(read_pairs, parts[X], parts[Y], (x_kind, y_kind), services.settings)
     over = find_group(group, pairs)
     check_cost(pairs, over, services.settings)
     stopped = Stop()
     with services.discoveries.take(request.state.client):
-        found = services.discovery_threads.run(lambda: discover(pairs, over, progress=stopped.check), stopped)
+        found = services.discovery_threads.run(lambda: discover(pairs, over, progress=stopped.check), stopped=stopped)
         return Discovery.model_validate(await unless_gone(request, found))

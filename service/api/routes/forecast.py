@@ -79,11 +79,11 @@ async def post_forecast(
     `curl --data-binary @frames.npy -H 'Content-Type: application/x-npy' -o next.npy
     'http://localhost:8000/v1/forecast?steps=20&dx=2&dt=2'`
     """
-    card = await services.threads.run(lambda: services.forecasts.find(model))
+    card = await services.threads.run(services.forecasts.find, model)
     ends, units = read_plane_boundary(boundary, card.boundary), read_units(dx, dt, nu, card)
     body = await receive_body(request, services.settings, "the last frames suffice")
-    frames = await services.body_threads.run(lambda: read_frames(body, services.settings, card, steps, units))
-    sample = await services.threads.run(lambda: services.forecasts.sample(card))
+    frames = await services.body_threads.run(read_frames, body, services.settings, card, steps, units)
+    sample = await services.threads.run(services.forecasts.sample, card)
     result = await unless_gone(request, services.forecasts.forecast(card, frames, steps, ends, units))
     answer = np.ascontiguousarray(result.fine[0].swapaxes(0, 1))
     headers = {"Eddylift-Model": card.name, "Eddylift-Boundary": ",".join(ends)}

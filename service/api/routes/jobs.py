@@ -32,7 +32,7 @@ POLL_S = 0.5
 
 
 async def _find(services: ServicesDep, job: str) -> repository.Job:
-    found = await services.threads.run(lambda: services.jobs.repository.get(job))
+    found = await services.threads.run(services.jobs.repository.get, job)
     if found is None:
         raise Problem("unknown-job", f"there is no job {job}")
     return found
@@ -75,7 +75,7 @@ def _report(job: repository.Job) -> Report | Discovery | None:
 
 
 async def _current(services: Services, job: repository.Job) -> Job:
-    now = await services.threads.run(lambda: services.jobs.repository.get(job.id))
+    now = await services.threads.run(services.jobs.repository.get, job.id)
     return _describe(services, now or job)
 
 

@@ -29,14 +29,14 @@ async def get_models(services: ServicesDep) -> Cards:
 @router.get("/{name}", summary="Describe a model", responses=responses(404, 422))
 async def get_model(services: ServicesDep, name: str) -> Card:
     """The card of a model."""
-    card = await services.threads.run(lambda: services.engine.registry.card(name))
+    card = await services.threads.run(services.engine.registry.card, name)
     return Card(**card.to_dict())
 
 
 @router.get("/{name}/symmetry", summary="Show which symmetries a model keeps", responses=responses(404, 422))
 async def get_symmetry(services: ServicesDep, name: str) -> Symmetry:
     """Equivariance errors by group element, and the relaxed weights by irrep, as the card has them."""
-    card = await services.threads.run(lambda: services.engine.registry.card(name))
+    card = await services.threads.run(services.engine.registry.card, name)
     if not card.symmetry:
         detail = f"the symmetry of {card.name} was not measured; python -m training evaluate does"
         raise Problem("no-symmetry", detail)
@@ -51,9 +51,9 @@ async def get_symmetry(services: ServicesDep, name: str) -> Symmetry:
 )
 async def post_model_validate(request: Request, services: ServicesDep, name: str) -> Reproduction:
     """Run the held-out sample that is shipped with the weights on this device, and compare with the card's errors."""
-    card = await services.threads.run(lambda: services.engine.registry.card(name))
+    card = await services.threads.run(services.engine.registry.card, name)
     samples = HeldOutSamples(services.settings.weights)
-    sample = await services.threads.run(lambda: samples.find(card.flow, card.frames, card.factor))
+    sample = await services.threads.run(samples.find, card.flow, card.frames, card.factor)
     if sample is None:
         detail = f"no held-out sample is shipped for {card.name}"
         raise Problem("no-sample", detail)

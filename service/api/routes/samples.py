@@ -71,4 +71,4 @@ async def get_sample(
 ) -> Response:
     """The coarse velocity of a sample, (3, z, y, x) or (frame, 3, z, y, x), or the fine one of its middle frame."""
     path = _samples(services).folder / name / f"{part}.npy"
-    return await services.threads.run(lambda: answer_file(request, path))
+    return await services.threads.run(answer_file, request, path)

@@ -100,7 +100,7 @@ async def post_upscale(
     body = await receive_body(request, services.settings)
     times.append(time.perf_counter())
     options = ReadOptions(naming=naming, error=error)
-    container, opened, volume = await services.body_threads.run(lambda: services.sandbox.read(body, options))
+    container, opened, volume = await services.body_threads.run(services.sandbox.read, body, options)
     samples, boundary, _, warnings = volume.prepare(card, asked)
     times.append(time.perf_counter())
     answer = await unless_gone(request, services.engine.upscale(card, samples, boundary, error=error))
@@ -114,7 +114,7 @@ async def post_upscale(
     parts = await services.body_threads.run(lambda: opened.write(volume.layout.answer(answer.fine, provenance)))
     times.append(time.perf_counter())
     receiving, reading, _, writing = (1e3 * (after - before) for before, after in pairwise(times))
-    expected_mae = await services.body_threads.run(lambda: mean_error(answer.fine))
+    expected_mae = await services.body_threads.run(mean_error, answer.fine)
     headers = {
         "Content-Length": str(sum(map(len, parts))),
         "Eddylift-Model": card.name,

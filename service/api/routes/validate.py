@@ -68,11 +68,11 @@ async def post_validate(
     `curl -F reference=@fine.npy 'http://localhost:8000/v1/validate?model=trilinear-x4&boundary=periodic'`
     """
     parts = await FORM.receive(request, services.settings)
-    coarse, reference = await services.body_threads.run(lambda: _read(parts, services.sandbox, naming, card.factor))
+    coarse, reference = await services.body_threads.run(_read, parts, services.sandbox, naming, card.factor)
     stored = {COARSE: coarse and coarse.boundary, REFERENCE: reference.boundary}
     boundary = choose_boundary(requested_or_stored(asked, stored), None, card).boundary
     if coarse is None:
-        coarse = await services.body_threads.run(lambda: coarsened(reference, card.factor, boundary))
+        coarse = await services.body_threads.run(coarsened, reference, card.factor, boundary)
     with within(COARSE if COARSE in parts else REFERENCE):
         samples, _, _, warnings = coarse.prepare(card, boundary)
     require_fit(coarse, reference, card, boundary)
@@ -80,7 +80,7 @@ async def post_validate(
     references = reference.velocity[first : first + len(samples)]
     if COARSE in parts:
         sent = samples[:, card.frames // 2]
-        warnings += await services.body_threads.run(lambda: check_means(sent, references))
+        warnings += await services.body_threads.run(check_means, sent, references)
     warnings += comparison_warnings(coarse, reference, boundary)
     lengths = read_length(length, reference, coarse)
     scores = await unless_gone(request, services.engine.validate(card, samples, references, boundary, lengths))

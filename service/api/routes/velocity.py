@@ -74,7 +74,7 @@ async def post_velocity(
 
     `curl --data-binary @coarse.nc -H 'Content-Type: application/netcdf' -o coarse.npy 'http://localhost:8000/v1/velocity'`
     """
-    card = None if model is None else await services.threads.run(lambda: services.engine.registry.find(model))
+    card = None if model is None else await services.threads.run(services.engine.registry.find, model)
     body = await receive_body(request, services.settings)
     options = ReadOptions(factor, naming)
 

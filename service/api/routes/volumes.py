@@ -83,7 +83,7 @@ async def get_volumes(services: ServicesDep) -> Volumes:
 @router.get("/{name}", summary="Describe a volume", responses=responses(404, 422))
 async def get_volume(services: ServicesDep, name: str) -> Volume:
     """What a volume holds, or why it cannot be super-resolved."""
-    return await services.threads.run(lambda: _describe(services, name))
+    return await services.threads.run(_describe, services, name)
 
 
 @router.delete(
@@ -92,7 +92,7 @@ async def get_volume(services: ServicesDep, name: str) -> Volume:
 async def delete_volume(request: Request, services: ServicesDep, name: str) -> None:
     """Delete a volume with all its objects."""
     free = partial(_require_free, request, services, name)
-    await services.threads.run(lambda: services.uploads.delete(name, None, free))
+    await services.threads.run(services.uploads.delete, name, None, free)
 
 
 @router.post("/{name}/rename", summary="Rename a volume", dependencies=WRITE, responses=responses(400, 404, 409, 422))
@@ -128,7 +128,7 @@ async def put_key(request: Request, services: ServicesDep, name: str, key: str) 
     free = partial(_require_free, request, services, name, key)
     await services.threads.run(free)  # before the body comes, and again while nobody else changes the volume
     async with services.uploads.receive(key, receive_pieces(request, services.settings, key)) as part:
-        new = await services.threads.run(lambda: services.uploads.store(part, name, key, free))
+        new = await services.threads.run(services.uploads.store, part, name, key, free)
     return Response(status_code=201 if new else 204)
 
 
@@ -170,4 +170,4 @@ async def get_key(request: Request, services: ServicesDep, name: str, key: str) 
 async def delete_key(request: Request, services: ServicesDep, name: str, key: str) -> None:
     """Delete one object of a volume."""
     free = partial(_require_free, request, services, name, key)
-    await services.threads.run(lambda: services.uploads.delete(name, key, free))
+    await services.threads.run(services.uploads.delete, name, key, free)

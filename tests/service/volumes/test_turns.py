@@ -108,7 +108,7 @@ def test_what_all_readers_have_left_is_not_computed(client: TestClient, monkeypa
         return [each.readers for each in cache._running.values()]
 
     async def read_and_leave() -> None:
-        view = await service.threads.run(lambda: service.opener.view("box", service.engine.registry.card(LEARNED)))
+        view = await service.threads.run(service.opener.view, "box", service.engine.registry.card(LEARNED))
         one, other = (asyncio.create_task(cache.block(view, index)) for _ in range(2))
         await asyncio.to_thread(wait_until, lambda: readers() == [2] and any(queue._queues))
         one.cancel()

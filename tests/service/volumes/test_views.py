@@ -160,7 +160,7 @@ def test_a_reader_that_comes_as_the_last_one_leaves_begins_anew(
 
     async def come_and_go() -> int:
         card = service.engine.registry.card(LEARNED)
-        view = await service.threads.run(lambda: service.opener.view("box", card))
+        view = await service.threads.run(service.opener.view, "box", card)
         place = view.index("u/c/0/0/0")
         assert place is not None
         first = asyncio.create_task(service.chunk_cache.chunk(view, "u/c/0/0/0", place))
