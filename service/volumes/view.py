@@ -6,7 +6,6 @@ source's content, the model, its weights and the options identifies a view.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import math
@@ -25,12 +24,11 @@ from service.formats.grid import length_of
 from service.formats.layout import labelled, on_fine_grid, plain_attributes
 from service.formats.names import AXES, COMPONENT, TIME, UNCHANGED, Naming
 from service.formats.zarr_group import objects_in, write_group
-from service.settings import CHECKOUT
+from service.volumes.code_version import CODE
 from service.volumes.storage import DOCUMENT, FINGERPRINT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from zarr.abc.buffer import Buffer
@@ -40,50 +38,7 @@ if TYPE_CHECKING:
     from service.volumes.source import OpenVolume
 
 
-# The folders of the code that reads values, divides volumes and computes blocks; not the folders in them.
-COMPUTING: Final = ("models", "service/engine", "service/formats", "service/volumes")
-# Files there that have no part in blocks: they read bodies of requests, judge models, forecast or find symmetries.
-OTHERS: Final = frozenset(
-    {
-        *(f"models/{name}.py" for name in ("held_out", "irreps", "npy", "symmetries")),
-        *(f"service/engine/{name}.py" for name in ("forecasts", "scores", "tracing")),
-        *(f"service/formats/{name}.py" for name in ("containers", "frames", "netcdf", "npy", "pairs", "reference")),
-        *(f"service/formats/{name}.py" for name in ("sandbox", "volume", "zarr_zip")),
-    }
-)
 INDEX: Final = re.compile(r"0|[1-9]\d{0,8}")
-
-
-def computing_files(root: Path = CHECKOUT) -> list[Path]:
-    """The files of a checkout on which the numbers in a block depend."""
-    found = (path for folder in COMPUTING for path in (root / folder).glob("*.py"))
-    return sorted(path for path in found if path.relative_to(root).as_posix() not in OTHERS)
-
-
-def hash_code(root: Path = CHECKOUT) -> str:
-    """Hash of the code that computes blocks, without comments and docstrings: a begun target outlives those.
-
-    Not the version of eddylift: it is not installed in the image, only copied there.
-    """
-    code = [_syntax(ast.parse(path.read_bytes())) for path in computing_files(root)]
-    return hashlib.sha256(repr(code).encode()).hexdigest()
-
-
-def _syntax(node: object) -> object:
-    """What a syntax tree does, as plain values, which are the same in each version of Python."""
-    if isinstance(node, list):
-        return [_syntax(each) for each in node if not _does_nothing(each)]
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = [(name, getattr(node, name, None)) for name in node._fields]
-    return type(node).__name__, [(name, _syntax(value)) for name, value in fields if value is not None and value != []]
-
-
-def _does_nothing(node: object) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-CODE: Final = hash_code()
 
 
 class BlockIndex(NamedTuple):
