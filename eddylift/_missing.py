@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from eddylift._errors import InvalidInputError
+from eddylift._precision import is_marked
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -19,8 +20,6 @@ MARKERS: Final = ("_FillValue", "missing_value")
 LIMITS: Final = ("valid_range", "valid_min", "valid_max")
 # Limits that are packed with a negative factor.
 TURNED: Final = {"valid_min": "valid_max", "valid_max": "valid_min"}
-# Numbers that mark missing data even where no attribute says so; -999.9 is the JHTDB's.
-USUAL: Final = np.array([-999.9, -9999.0], np.float32)
 
 
 def decoded(name: Hashable, variable: xr.Variable) -> xr.Variable:
@@ -56,7 +55,7 @@ def whole(name: Hashable, array: xr.DataArray, way_round: str = "") -> xr.DataAr
         found = decoded(name, array.variable)
         values = found.values
         with np.errstate(over="ignore", invalid="ignore"):
-            missing = ~np.isfinite(values) | np.isin(values.astype(np.float32), USUAL)
+            missing = ~np.isfinite(values) | is_marked(values)
             for key, limit in limits(found).items():
                 numbers = np.atleast_1d(limit).tolist()
                 if key != "valid_max":

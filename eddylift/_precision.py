@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,14 +14,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Numbers that mark missing data even where no attribute says so; -999.9 is the JHTDB's.
+USUAL: Final = (-999.9, -9999.0)
+
+
+def is_marked(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where values are the usual markers of missing data, as half precision has them: -1000 and -10000."""
+    precision = np.float16 if values.dtype == np.float16 else np.float32
+    return np.isin(values.astype(precision, copy=False), np.array(USUAL, precision))
+
+
 def rounded(
     name: Hashable, values: NDArray[Any], precision: type[np.floating[Any]] = np.float32
 ) -> NDArray[np.floating[Any]]:
     """Return values in a precision.
 
     Raises:
-        InvalidInputError: if one is finite, and would be infinite.
+        InvalidInputError: if one is finite, and would be infinite, or marks missing data in half precision, which no
+            other precision shows.
     """
+    if values.dtype == np.float16 and (marked := is_marked(values)).any():
+        message = f"{name}: {values[marked][0]:g}, which marks missing data in float16; expected values everywhere"
+        raise InvalidInputError(message)
     try:
         with np.errstate(over="raise"):
             return values.astype(precision, copy=False)

@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 from hatchling.builders.wheel import WheelBuilder
 
-from eddylift import _files, _metrics, _missing, _paths, _transfer, _units, _usual_names
+from eddylift import _files, _metrics, _paths, _precision, _transfer, _units, _usual_names
 from models.metrics import meanings
 from models.missing import MISSING
 from service.formats import names, netcdf, units, zarr_group
@@ -157,7 +157,7 @@ def test_client_and_service_know_the_same_names_of_volumes() -> None:
 
 
 def test_client_and_service_know_the_same_of_files() -> None:
-    assert tuple(_missing.USUAL) == tuple(np.array(MISSING, np.float32))
+    assert _precision.USUAL == MISSING
     assert _files.DEFAULT_FILLS == netcdf.DEFAULT_FILLS
     assert _files.DOCUMENTS == zarr_group.DOCUMENTS
 

@@ -142,6 +142,7 @@ def open_dataset(path: Path, flow: str | None = None, boundary: str | None = Non
     if kinds := {part.dtype for part in parts if part.dtype.kind != "f"}:
         message = f"{path}: velocity must be real floating-point numbers, not {', '.join(map(str, kinds))}"
         raise ValueError(message)
+    _check_units(path, volume)
     steps = _time_steps(path, volume)
     parts = [part if "time" in part.dims else part.expand_dims("time") for part in parts]
 
@@ -268,6 +269,19 @@ def _time_steps(path: Path, volume: xr.Dataset) -> tuple[float, float]:
         message = f"{path}: time: {times[level]} before {times[level + 1]}; expected times that grow"
         raise ValueError(message)
     return (steps.min(), steps.max()) if len(steps) else (1.0, 1.0)
+
+
+def _check_units(path: Path, volume: xr.Dataset) -> None:
+    """Refuse components of one vector in different units."""
+    from eddylift._units import same  # noqa: PLC0415 as above
+
+    first, *others = (volume[name].attrs.get("units") for name in COMPONENTS)
+    for name, units in zip(COMPONENTS[1:], others, strict=True):
+        if not same(first, units):
+            message = (
+                f"{path}: {name}: in {units or 'no units'}; expected {first or 'no units'}, as {COMPONENTS[0]} has"
+            )
+            raise ValueError(message)
 
 
 def _check_axes(path: Path, volume: xr.Dataset) -> None:

@@ -71,6 +71,24 @@ def test_missing_data(use: Use, ask: Ask, service: FakeService, value: float, at
     assert not service.requests
 
 
+def upscale(ask: Ask, field: xr.DataArray) -> object:
+    return ask("upscale", np.ones((3, 4, 4, 4), field.dtype) * field.values.min())
+
+
+@pytest.mark.parametrize("use", [upscale, resample, forecast, discover])
+@pytest.mark.parametrize("value", [-999.9, -9999.0])
+def test_markers_in_half_precision(use: Use, ask: Ask, service: FakeService, value: float) -> None:
+    """Which has them as -1000 and -10000; in no other precision do these mark anything."""
+    field = xr.DataArray(np.ones((2, 2, 4, 4), np.float16), dims=("time", "component", "y", "x"))
+    use(ask, field)
+    service.requests.clear()
+    field[PLACE] = value
+    with pytest.raises(InvalidInputError, match=r": -10?000"):
+        use(ask, field)
+    assert not service.requests
+    use(ask, field.astype(np.float32))
+
+
 @pytest.mark.parametrize("use", [resample, forecast, discover])
 def test_attributes_that_are_no_numbers(use: Use, ask: Ask) -> None:
     field = xr.DataArray(np.ones((2, 2, 4, 4)), dims=("time", "component", "y", "x"), attrs={"valid_min": "none"})

@@ -297,6 +297,7 @@ def replace(name: str, values: NDArray[Any]) -> Callable[[h5py.File], None]:
             edited(lambda d: d.assign_coords(z=d.z.assign_attrs(units="mm"), y=d.y.assign_attrs(units="m"))),
             "cells: in mm along z, m along y; expected one unit along all axes",
         ),
+        (edited(lambda d: d.assign(v=d.v.assign_attrs(units="cm/s"))), "v: in cm/s; expected no units, as u has"),
         (edited(lambda d: d.astype("int32")), "velocity must be real floating-point numbers, not int32"),
         (edited(lambda d: d.isel(x=[0])), "x has 1 cells; expected at least 2"),
         (edited(lambda d: d.isel(x=[0]).drop_vars("x")), "x has 1 cells; expected at least 2"),
