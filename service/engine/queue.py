@@ -1,8 +1,9 @@
 """Requests that wait for the device, and the order in which their blocks are taken.
 
 Requests take turns: a batch starts with the request at the head of a queue and takes one block of each request in
-turn, so that a large volume never holds up a small one. Requests that gave a block go to the end of the queue. Clients
-take turns, too: however many requests one client has in the queue, other clients need not wait for all of them.
+turn, so that a small volume waits for a batch of a large one, and not for all of it. Requests that gave a block go to
+the end of the queue. Clients take turns, too: however many requests one client has in the queue, other clients need not
+wait for all of them.
 
 There are two queues; a batch is from one of them. Requests in the foreground, which a client waits for, go before those
 in the background. While both wait, one cell in the background is computed for every `PRECEDENCE` cells in the
