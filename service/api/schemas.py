@@ -249,7 +249,7 @@ class Health(BaseModel):
 
     status: str = Field(examples=["ready"])
     models: list[str] = Field(default=[], description="models that are served")
-    failures: dict[str, str] = Field(default={}, description="models that could not be served at the last try, and why")
+    failures: dict[str, str] = Field(default={}, description="models that cannot be served, and why")
     precisions: dict[str, str] = Field(
         default={},
         description="floating-point format in which each model is computed",

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from models.blocks import Plan
 from models.forecasting.catalogue import DEFAULT
-from service.engine.failures import Failures
 from service.engine.inference import InferenceRequest
-from service.engine.registry import is_same_model, unloadable
+from service.engine.registry import is_same_model, read_cards, unloadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,12 +67,12 @@ class Forecasts:
         engine: owns the device.
 
     Attributes:
-        failures: why models cannot be served.
+        failures: why models cannot be served, as of the last reading of ``cards``.
     """
 
     def __init__(self, catalogue: ForecastCatalogue, engine: Engine) -> None:
         self.catalogue = catalogue
-        self.failures = Failures(catalogue.folder)
+        self.failures: dict[str, str] = {}
         self._engine = engine
         self._loading = threading.Lock()
         self._models: dict[str, tuple[ForecastCard, Forecaster]] = {}
@@ -82,7 +81,8 @@ class Forecasts:
         """The cards of all models, without those that cannot be read."""
         with unloadable("the models cannot be listed"):
             names = self.catalogue.names()
-        return self.failures.read_cards(names, self.find)
+        found, self.failures = read_cards(names, self.find, self.failures)
+        return found
 
     def find(self, name: str | None) -> ForecastCard:
         """The card of the model for a request; None takes the default.
@@ -121,11 +121,11 @@ class Forecasts:
         return await self._engine.submit(request)
 
     def _model(self, card: ForecastCard) -> Forecaster:
-        with self._loading:
+        with unloadable(f"{card.name} cannot be loaded"), self._loading:
             known = self._models.get(card.name)
             if known is None or not is_same_model(known[0], card):
-                device, why = self._engine.registry.device, f"{card.name} cannot be loaded"
-                with self.failures.loading(card.name), unloadable(why), device.loading():
+                device = self._engine.registry.device
+                with device.loading():
                     model = self.catalogue.load(card).to(str(device))
                 known = self._models[card.name] = card, model
             return known[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import torch
 
@@ -13,13 +13,12 @@ from models.catalogue import DEFAULT, TRILINEAR, Card, UnknownModelError
 from models.held_out import HeldOutSamples
 from models.metrics.report import report
 from models.superresolution import upscale
-from service.engine.failures import Failures
 from service.engine.scores import TOLERANCE, close
 from service.problems import Problem, invalid_field, is_out_of_memory, unknown_model
 from service.settings import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from models.catalogue import Catalogue
     from models.convolution import Precision
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from models.superresolution import SuperResolution
     from service.engine.device import Device
 
+
+AnyCard = TypeVar("AnyCard")
 
 logger = logging.getLogger("service.engine")
 # Largest error of a consistent model. The shipped ones have 2e-7 to 6e-7, in bfloat16 too, as it spares that step.
@@ -82,6 +83,23 @@ def unloadable(why: str) -> Iterator[None]:
         raise Problem("unloadable", f"{why}: {error}", retry_after=60) from error
 
 
+def read_cards(
+    names: list[str], find: Callable[[str], AnyCard], known: Mapping[str, str]
+) -> tuple[list[AnyCard], dict[str, str]]:
+    """The cards that can be read, and why others cannot, which is logged if it is not known yet."""
+    found, failures = [], {}
+    for name in names:
+        try:
+            found.append(find(name))
+        except Problem as problem:
+            if problem.kind == "unknown-model":  # deleted meanwhile
+                continue
+            failures[name] = problem.detail
+            if known.get(name) != problem.detail:
+                logger.warning("%s", problem.detail)
+    return found, failures
+
+
 def is_same_model(one: Card | ForecastCard, other: Card | ForecastCard) -> bool:
     """Whether two cards are of the same model, whatever was measured between them."""
     return (one.sha256, one.architecture) == (other.sha256, other.architecture)
@@ -105,7 +123,7 @@ class ModelRegistry:
         self.catalogue = catalogue
         self.device = device
         self.precision = precision
-        self.failures = Failures(catalogue.folder)
+        self.failures: dict[str, str] = {}
         self.precisions: dict[str, Precision] = {}
         self.warnings: dict[str, str] = {}
         self._models: dict[str, tuple[Card, SuperResolution]] = {}
@@ -123,14 +141,15 @@ class ModelRegistry:
             return self.catalogue.card(name)
 
     def names(self) -> list[str]:
-        """Names of all models, also of those that were loaded and then deleted; a problem if they cannot be listed."""
+        """Names of all models; a problem if they cannot be listed."""
         with unloadable("the models cannot be listed"):
-            kept = {name for name, (card, _) in [*self._models.items()] if card.architecture}
-            return sorted({*self.catalogue.names(), *kept})
+            return self.catalogue.names()
 
     def cards(self) -> list[Card]:
         """The cards of all models, without those that cannot be read."""
-        return self.failures.read_cards(self.names(), self.card)
+        found, failures = read_cards(self.names(), self.card, self.failures)
+        self.failures.update(failures)
+        return found
 
     @property
     def default_name(self) -> str:
@@ -167,9 +186,9 @@ class ModelRegistry:
         if name not in self._models:
             with self._loading:
                 if name not in self._models:
-                    card = self.card(name)
-                    with self.failures.loading(name), self.device.loading():
-                        self._models[name] = self._load(card)
+                    with self.device.loading():
+                        self._models[name] = self._load(self.card(name))
+                    self.failures.pop(name, None)
         return self._models[name][1]
 
     def precision_of(self, card: Card) -> Precision:
@@ -191,14 +210,16 @@ class ModelRegistry:
             The name of each model, once it is loaded.
         """
         # The quickest first.
-        names = sorted((card.name for card in self.cards()), key=lambda name: name != TRILINEAR.name)
+        names = sorted(self.names(), key=lambda name: name != TRILINEAR.name)
         for done, name in enumerate(names, 1):
             try:
                 self.get(name)
-            except Exception:  # noqa: BLE001, S112 it is noted
-                continue
-            logger.info("%s is loaded: %d of %d models", name, done, len(names))
-            yield name
+            except Exception as error:
+                logger.exception("%s cannot be served", name)
+                self.failures[name] = str(error)
+            else:
+                logger.info("%s is loaded: %d of %d models", name, done, len(names))
+                yield name
 
     def _load(self, card: Card) -> tuple[Card, SuperResolution]:
         """The model of a card in the precision of the settings if it reproduces the card in it, else in float32."""

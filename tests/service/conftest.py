@@ -129,4 +129,4 @@ serve_as_trilinear = partial(serve_as, "trilinear-x4")
 def is_loaded(client: TestClient) -> bool:
     """Whether all models have been loaded; the first of them makes a service ready."""
     registry = parts(client).engine.registry
-    return {*registry.catalogue.names()} <= {*registry._models, *registry.failures.reasons()}
+    return {*registry.catalogue.names()} <= {*registry._models, *registry.failures}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.auth import REFUSALS, bearer, needs
-from service.api.dependencies import Services, ServicesDep  # noqa: TC001 FastAPI reads annotations
+from service.api.dependencies import ServicesDep  # noqa: TC001 FastAPI reads annotations
 from service.api.errors import responses
 from service.api.schemas import Health
 from service.problems import unready
@@ -39,23 +39,17 @@ async def get_ready(request: Request, services: ServicesDep) -> Health:
     services.lifecycle.require_ready()
     if bearer(request) is None:
         return Health(status="ready")
-    return await asyncio.to_thread(_describe, services)  # services.threads may be busy for long
-
-
-def _describe(services: Services) -> Health:
-    """What the service can do now, as far as it has tried."""
     registry, forecasts = services.engine.registry, services.forecasts
-    names = [card.name for card in registry.cards()]
-    forecasts.cards()  # nothing else reads them before they are asked for
-    failures = registry.failures.reasons()
+    names = await asyncio.to_thread(registry.names)  # services.threads may be busy for long
+    await asyncio.to_thread(forecasts.cards)  # nothing else reads them before they are asked for
     return Health(
         status="ready",
-        models=[name for name in names if name not in failures],
-        failures={**forecasts.failures.reasons(), **failures},
+        models=[name for name in names if name not in registry.failures],
+        failures={**forecasts.failures, **registry.failures},
         precisions={**registry.precisions},
-        warnings={**registry.warnings},
+        warnings=registry.warnings,
         jobs=services.jobs.failure,
-        data=why_unwritable(services.settings.data),
+        data=await asyncio.to_thread(why_unwritable, services.settings.data),
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from fastapi.testclient import TestClient
 
-from models.catalogue import DEFAULT, Catalogue, describe
+from models.catalogue import Catalogue, describe
 from models.networks import Architecture, Network
 from models.superresolution import SuperResolution
 from models.weights import WEIGHTS
@@ -71,8 +70,9 @@ def test_models_that_cannot_be_loaded_do_not_stop_the_others(serve: Callable[...
     model = SuperResolution(Network(Architecture("conv", "C1", 2, 1)))
     card = catalogue.save(model, describe(model, flow="isotropic"))
     weights = tmp_path / card.name / WEIGHTS
-    right = weights.read_bytes()
-    weights.write_bytes(right + b"x")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
     client = serve(tmp_path)
     health = client.get("/health/ready").json()
     assert health["models"] == ["trilinear-x4"]
@@ -82,29 +82,6 @@ def test_models_that_cannot_be_loaded_do_not_stop_the_others(serve: Callable[...
     assert response.status_code == 503
     assert str(tmp_path) not in response.text
     assert client.post(UPSCALE, content=npy(noise(3, 4, 4, 4)), headers=headers).status_code == 200
-    weights.write_bytes(right)
-    health = client.get("/health/ready").json()
-    assert (health["models"], health["failures"]) == ([card.name, "trilinear-x4"], {})
-    weights.write_bytes(right + b"y")
-    assert client.post(f"/v1/upscale?model={card.name}", content=npy(noise(3, 4, 4, 4)), headers=headers).is_error
-    assert card.name in client.get("/health/ready").json()["failures"]
-    shutil.rmtree(weights.parent)
-    health = client.get("/health/ready").json()
-    assert (health["models"], health["failures"]) == (["trilinear-x4"], {})
-
-
-def test_a_model_that_is_loaded_stays(serve: Callable[..., TestClient], tmp_path: Path) -> None:
-    """Also when its folder is removed: lists, readiness and requests that name no model agree."""
-    model = SuperResolution(Network(Architecture("conv", "C1", 2, 1)))
-    card = dataclasses.replace(describe(model, flow="general"), name=DEFAULT)
-    Catalogue(tmp_path).save(model, card)
-    client = serve(tmp_path)
-    shutil.rmtree(tmp_path / DEFAULT)
-    assert client.get("/v1/models").json()["default"] == DEFAULT
-    assert client.get("/health/ready").json()["models"] == [DEFAULT, "trilinear-x4"]
-    headers = {"Content-Type": NPY}
-    for path in ("/v1/upscale", f"/v1/upscale?model={DEFAULT}"):
-        assert client.post(path, content=npy(noise(3, 4, 4, 4)), headers=headers).headers["Eddylift-Model"] == DEFAULT
 
 
 def test_a_model_dropped_into_the_folder_is_served(serve: Callable[..., TestClient], tmp_path: Path) -> None:

@@ -6,16 +6,13 @@ import errno
 import shutil
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from zarr.storage import LocalStore
 
-from models.forecasting.catalogue import DEFAULT
-from models.weights import WEIGHTS
 from service.app import create_app
 from service.problems import Problem, decoding, is_out_of_descriptors, storing
-from service.settings import CHECKOUT, Settings
+from service.settings import Settings
 from tests.service.conftest import call_in_loop, parts
 from tests.service.orders import finish, order
 from tests.service.wire import NPY, dataset, noise, npy, send
@@ -66,29 +63,6 @@ def test_a_forecasting_model_whose_card_cannot_be_read_is_named(
     assert "broken" not in client.get("/health/ready").json()["failures"]
 
 
-def test_a_forecasting_model_that_cannot_be_loaded_is_named(
-    serve: Serve, catalogue: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.copytree(catalogue.folder, tmp_path / "weights")
-    folder = tmp_path / "weights" / "forecast" / DEFAULT
-    shutil.copytree(CHECKOUT / "weights" / "forecast" / DEFAULT, folder)
-    weights = folder / WEIGHTS
-    right = weights.read_bytes()
-    client = serve(weights=tmp_path / "weights", data=tmp_path / "data")
-
-    def forecast() -> int:
-        frames = npy(np.zeros((10, 2, 16, 16), np.float32))
-        return client.post("/v1/forecast?steps=1", content=frames, headers={"Content-Type": NPY}).status_code
-
-    weights.write_bytes(right + b"x")
-    assert [forecast(), forecast()] == [503, 503]
-    assert "sha256" in client.get("/health/ready").json()["failures"][DEFAULT]
-    assert caplog.text.count(f"{DEFAULT} cannot be loaded\n") == 1
-    weights.write_bytes(right)
-    assert client.get("/health/ready").json()["failures"] == {}
-    assert forecast() == 200
-
-
 def test_a_model_that_breaks_after_the_start_is_named(
     serve: Serve, catalogue: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,10 +75,6 @@ def test_a_model_that_breaks_after_the_start_is_named(
         assert "late" not in {each["name"] for each in client.get("/v1/models").json()["models"]}
     assert "its card cannot be read" in client.get("/health/ready").json()["failures"]["late"]
     assert caplog.text.count("late cannot be served") == 1
-    shutil.rmtree(tmp_path / "weights" / "late")
-    shutil.copytree(tmp_path / "weights" / catalogue.names()[0], tmp_path / "weights" / "late")
-    ready = client.get("/health/ready").json()
-    assert ("late" in ready["models"], ready["failures"]) == (True, {})
 
 
 def test_models_that_cannot_be_listed_are_tried_again(

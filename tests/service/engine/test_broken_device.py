@@ -102,7 +102,7 @@ def test_it_ends_the_process_also_if_it_fails_while_models_are_loaded(
     loading = registry.warm()
     assert next(loading) == TRILINEAR.name
     assert [batcher.alive, [*loading], batcher.alive] == [True, [], False]
-    assert set(registry.failures.reasons().values()) == {"the device has failed, and this service ends"}
+    assert set(registry.failures.values()) == {"the device has failed, and this service ends"}
     forecasts = Forecasts(
         ForecastCatalogue(CHECKOUT / "weights"),
         Engine(registry, batcher, Threads(1), block=4, region=4, deadline_s=None),
